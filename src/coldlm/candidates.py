@@ -1,0 +1,62 @@
+"""Who is a candidate at time t: the only implementation of the release rule and of "already had"."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coldlm.context import Grouped, ranges
+from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Ints
+
+
+class Catalogue:
+    """C(t) of one data set.
+
+    An item enters at its release time where the data has one, and otherwise *after* its first event (of any label):
+    an event cannot be the thing that made its own item a candidate. ``enters_at``: [N] int64, the first second at
+    which the item is a candidate; the rule is causal, since an item without a release time is simply absent until
+    somebody has met it. ``leaves_at``: [N] int64.
+
+    ```
+    released_at known      ----|======================   candidate from the release on, clicked or not
+    released_at unknown    --------------x|===========   candidate from just after its first event x
+    ```
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self.repeats = data.repeats
+        first = np.full(len(data.items), UNKNOWN - 1, np.int64)
+        np.minimum.at(first, data.log.item, data.log.time)
+        self.first_event: Ints = first
+        self.enters_at: Ints = np.minimum(data.items.released_at, first + 1)
+        self.leaves_at: Ints = np.full(len(first), UNKNOWN, np.int64)
+        if data.item_ttl_days is not None:
+            ttl = int(data.item_ttl_days * DAY)
+            self.leaves_at = np.where(self.enters_at < UNKNOWN - ttl, self.enters_at + ttl, UNKNOWN)
+        self._item = data.log.item
+        self._by_user = Grouped(data.log.user, data.log.time, len(data.users))
+
+    def __len__(self) -> int:
+        return len(self.enters_at)
+
+    def released(self, times: Ints, items: Ints | None = None) -> Bools:
+        """[Q, M] whether each item (all of them by default) has entered and not left at each time."""
+        enters = self.enters_at if items is None else self.enters_at[items]
+        leaves = self.leaves_at if items is None else self.leaves_at[items]
+        return (enters[None, :] <= times[:, None]) & (times[:, None] < leaves[None, :])
+
+    def had(self, users: Ints, times: Ints, block: bool = False) -> tuple[Ints, Ints]:
+        """(row, item) pairs: what each user had met, with any label, strictly before each time.
+
+        Empty where items repeat. With ``block`` the user's events *at* the time are added, in either kind of domain:
+        the training negatives of an event exclude the other events of its own block.
+        """
+        last = self._by_user.before(users, times, inclusive=block)
+        first = self._by_user.before(users, times) if self.repeats else self._by_user.start[users]
+        position, row = ranges(first, last)
+        return row, self._item[self._by_user.row[position]]
+
+    def mask(self, users: Ints, times: Ints) -> Bools:
+        """[Q, N] the candidates of each (user, time): released, and not had where items do not repeat."""
+        mask = self.released(times)
+        mask[self.had(users, times)] = False
+        return mask

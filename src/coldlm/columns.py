@@ -1,0 +1,96 @@
+"""The names that every floor shares: columns of the tables on disk, cohorts, buckets and metric keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+COHORTS: Final = (
+    "all",
+    "warm_warm",
+    "cold_user",
+    "cold_item",
+    "cold_both",
+    "cold_user_any",
+    "cold_item_any",
+)
+"""Quadrants (user x item, disjoint), the two marginals, and everything; frozen at T_test."""
+
+WARMUP_EDGES: Final = (0, 1, 2, 3, 5, 10, 20, 50)
+"""Lower edges of the warm-up buckets: the number of events an item (or user) has had as of the query."""
+
+WARMUP_BUCKETS: Final = ("0", "1", "2", "3-4", "5-9", "10-19", "20-49", "50+")
+"""One label per edge of ``WARMUP_EDGES``."""
+
+METRICS: Final = ("ndcg", "recall", "mrr")
+MRR_K: Final = 0
+"""``k`` of a metric without a cut: MRR looks at the whole ranking."""
+
+MODEL: Final = "model"
+"""``scorer`` of the rows that the trained model made; other rows carry a baseline's name."""
+
+MANDATORY_BASELINES: Final = (
+    "random",
+    "constant",
+    "popularity",
+    "recent_popularity",
+    "newest",
+    "tfidf",
+    "zero_shot",
+)
+"""Baselines that need no training; ``own_repeats`` joins them in domains where items repeat."""
+
+MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", "permuted_text")
+"""Trained controls, each a run of its own: what is left when language is taken away."""
+
+CANARIES: Final = ("newest", "fewest_events")
+"""Scorers that find a leaking release rule: far above random at n = 0 means that the candidates leak."""
+
+RESULT_COLUMNS: Final = (
+    "run",
+    "dataset",
+    "split",
+    "candidates",
+    "backbone",
+    "strategy",
+    "head",
+    "context",
+    "loss",
+    "control",
+    "schedule",
+    "seed",
+    "scorer",
+    "stage",
+    "window",
+    "cohort",
+    "bucket",
+    "average",
+    "metric",
+    "k",
+    "value",
+    "n_users",
+    "n_queries",
+    "n_events",
+    "config_hash",
+)
+"""Columns of ``results.parquet``, long form: one row per value (see ``evaluate/summary.py``)."""
+
+RUN_COLUMNS: Final = RESULT_COLUMNS[: RESULT_COLUMNS.index("schedule")]
+"""The part of ``RESULT_COLUMNS`` that is the same on all rows of one run."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number in a configuration, written as ``Annotated[float, Range(0, 1)]``.
+
+    ``low`` and ``high`` are inclusive; None leaves that side open. ``above`` excludes ``low`` itself.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+
+
+def metric_key(stage: str, cohort: str, metric: str, k: int) -> str:
+    """The key under which loggers store a value, such as ``test/cold_item/ndcg@10`` or ``test/all/mrr``."""
+    return f"{stage}/{cohort}/{metric}@{k}" if k else f"{stage}/{cohort}/{metric}"

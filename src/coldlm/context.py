@@ -1,0 +1,176 @@
+"""What was known of users and items as of a time: counts, decayed counts, age, histories. The only implementation.
+
+Everything here looks at events *strictly earlier* than the time asked about. Shapes: Q times, M items, H history, F
+features.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldlm.tables import DAY, Floats, Ints, Log
+
+FEATURES = ("fast", "medium", "slow", "count", "age", "is_new")
+"""First axis of ``AsOf.features``: log1p of the decayed counts at three half-lives, of the count and of the age in days
+(all divided by ``SCALE``), and 1 for an item without any event yet."""
+
+SCALE = 4.0
+"""Brings the logarithms to about unit size, so that the small network over them starts well conditioned."""
+
+
+def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """All integers of the ranges [first_i, last_i), concatenated, and for each the i it came from.
+
+    >>> ranges(np.array([3, 10]), np.array([5, 11]))
+    (array([ 3,  4, 10]), array([0, 0, 1]))
+    """
+    sizes = last - first
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    offset = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return first[owner] + offset, owner
+
+
+class Grouped:
+    """Events of one log grouped by a code (user or item), in time order inside a group.
+
+    ``start``: [G + 1] offsets of the groups; ``time``, ``row``: [E] event times and row numbers in the log.
+    """
+
+    def __init__(self, code: Ints, time: Ints, n_groups: int) -> None:
+        order = np.lexsort((np.arange(len(code)), time, code))
+        self.row: Ints = order
+        self.time: Ints = time[order]
+        self.start: Ints = np.searchsorted(code[order], np.arange(n_groups + 1)).astype(np.int64)
+        self._origin = int(time.min()) if len(time) else 0
+        self._span = (int(time.max()) - self._origin + 2) if len(time) else 2
+        self._key: Ints = code[order] * self._span + (self.time - self._origin)
+
+    def before(self, code: Ints, time: Ints, inclusive: bool = False) -> Ints:
+        """Position just behind the last event of ``code`` earlier than ``time`` (or at it, if ``inclusive``).
+
+        ``code`` and ``time`` broadcast; subtract ``start[code]`` for the number of such events.
+        """
+        shift = np.clip(time - self._origin + (1 if inclusive else 0), 0, self._span - 1)
+        return np.searchsorted(self._key, code * self._span + shift, side="left")
+
+
+class AsOf:
+    """Counts, decays, ages and histories over the *positive* events of one log.
+
+    Args:
+        log: every event that may ever be looked at; a shorter log gives a memory that ends where the log ends.
+        n_users, n_items: sizes of the code spaces.
+        enters_at: [N] when each item became a candidate (``candidates.Catalogue.enters_at``); ages count from there.
+        half_lives_days: three half-lives.
+    """
+
+    def __init__(
+        self, log: Log, n_users: int, n_items: int, enters_at: Ints, half_lives_days: tuple[float, float, float]
+    ) -> None:
+        positive = log.rows(log.positive)
+        self._item = positive.item
+        self._enters_at = enters_at
+        self._half_lives = [days * DAY for days in half_lives_days]
+        self.by_user = Grouped(positive.user, positive.time, n_users)
+        self.by_item = Grouped(positive.item, positive.time, n_items)
+        self._decayed = [_decayed_at_events(self.by_item, half_life) for half_life in self._half_lives]
+
+    def n_user(self, users: Ints, times: Ints) -> Ints:
+        """Positive events of each user strictly before each time; the arguments broadcast."""
+        return self.by_user.before(users, times) - self.by_user.start[users]
+
+    def n_item(self, items: Ints, times: Ints) -> Ints:
+        """Positive events of each item strictly before each time; the arguments broadcast."""
+        return self.by_item.before(items, times) - self.by_item.start[items]
+
+    def history(self, users: Ints, times: Ints, length: int) -> Ints:
+        """[Q, H] the last ``length`` items of each user strictly before each time, newest first, -1 where there is none.
+
+        >>> import numpy as np
+        >>> from coldlm.tables import sorted_log
+        >>> one = np.ones(3)
+        >>> log = sorted_log(np.array([0, 0, 0]), np.array([7, 8, 9]), np.array([10, 20, 20]), one, one > 0)
+        >>> as_of = AsOf(log, 1, 10, np.zeros(10, np.int64), (1.0, 7.0, 30.0))
+        >>> as_of.history(np.array([0, 0]), np.array([20, 21]), 2)  # at 20, only the event of time 10 is earlier
+        array([[ 7, -1],
+               [ 9,  8]])
+        """
+        position = self.by_user.before(users, times)[:, None] - 1 - np.arange(length)[None, :]
+        known = position >= self.by_user.start[users][:, None]
+        row = self.by_user.row[np.maximum(position, 0)] if len(self._item) else np.zeros_like(position)
+        items = self._item[row] if len(self._item) else row
+        return np.where(known, items, -1)
+
+    def features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
+        """[F, Q, M] float32 context of every item as of every time, in the order of ``FEATURES``; any order of times."""
+        moments, inverse = np.unique(times, return_inverse=True)
+        count, decayed = self._sweep(moments, items)
+        age = (moments[:, None] - self._enters_at[items][None, :]).astype(np.float32)
+        np.maximum(age / np.float32(DAY), 0, out=age)
+        out = np.empty((len(FEATURES), len(moments), len(items)), np.float32)
+        for f, values in enumerate([*decayed, count, age]):
+            # float32 log(1 + x) is several times faster than log1p, and exact enough for a network's input
+            np.add(values, 1, out=out[f], casting="same_kind")
+        np.log(out[:-1], out=out[:-1])
+        out[:-1] /= np.float32(SCALE)
+        out[-1] = count == 0
+        return out if np.array_equal(moments, times) else out[:, inverse]
+
+    def decayed_counts(self, times: Ints, half_life: int) -> Floats:
+        """[Q, N] decayed counts of all items at ``half_life`` (0 fast, 1 medium, 2 slow) as of *ascending* times."""
+        moments, inverse = np.unique(times, return_inverse=True)
+        items = np.arange(len(self.by_item.start) - 1)
+        return self._sweep(moments, items, (half_life,))[1][0][inverse]
+
+    def counts(self, times: Ints) -> Floats:
+        """[Q, N] counts of all items as of each time."""
+        moments, inverse = np.unique(times, return_inverse=True)
+        items = np.arange(len(self.by_item.start) - 1)
+        return self._sweep(moments, items, ())[0][inverse]
+
+    def _sweep(
+        self, moments: Ints, items: Ints, half_lives: tuple[int, ...] = (0, 1, 2)
+    ) -> tuple[Floats, list[Floats]]:
+        """Counts and decayed counts of ``items`` at ascending distinct ``moments``: the state at the first moment, then
+        one pass over the events in between."""
+        shape = (len(moments), len(items))
+        first, last = self.by_item.before(items, moments[0]), self.by_item.before(items, moments[-1])
+        position, column = ranges(first, last)
+        time = self.by_item.time[position]
+        row = np.searchsorted(moments, time, side="right")
+        cell = row * shape[1] + column
+        count = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
+        count[0] += first - self.by_item.start[items]
+        np.cumsum(count, axis=0, out=count)
+        seen = first > self.by_item.start[items]
+        previous = np.maximum(first - 1, 0)
+        result = []
+        for h in half_lives:
+            half_life = self._half_lives[h]
+            weight = np.exp2(-(moments[row] - time) / half_life)
+            state = np.bincount(cell, weights=weight, minlength=shape[0] * shape[1]).reshape(shape)
+            if seen.any():
+                fade = np.exp2(-(moments[0] - self.by_item.time[previous[seen]]) / half_life)
+                state[0, seen] += self._decayed[h][previous[seen]] * fade
+            steps = np.exp2(-np.diff(moments) / half_life)
+            for i, step in enumerate(steps):
+                state[i + 1] += state[i] * step
+            result.append(state)
+        return count, result
+
+
+def _decayed_at_events(grouped: Grouped, half_life: float) -> Floats:
+    """[E] decayed count of an event's group just after that event: d_k = 1 + d_(k-1) * 2^(-(t_k - t_(k-1)) / half-life).
+
+    The loop runs over ranks inside a group (at most the largest group's size), all groups at once.
+    """
+    decayed = np.ones(len(grouped.time))
+    sizes = np.diff(grouped.start)
+    order = np.argsort(-sizes, kind="stable")
+    starts, sizes = grouped.start[:-1][order], sizes[order]
+    for rank in range(1, int(sizes[0]) if len(sizes) else 0):
+        at = starts[: np.searchsorted(-sizes, -rank, side="left")] + rank
+        gap = grouped.time[at] - grouped.time[at - 1]
+        decayed[at] += decayed[at - 1] * np.exp2(-gap / half_life)
+    return decayed

@@ -1,0 +1,178 @@
+"""One frozen type per arrow of the pipeline: what a reader yields, how time is cut, what is asked.
+
+Shape letters: N items, U users, E events, Q queries, P positives of queries, W windows.
+Ids are strings at the edges and integer codes inside; every array is indexed by code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coldlm.errors import DataError
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+UNKNOWN: int = int(np.iinfo(np.int64).max)
+"""``released_at`` of an item without a release time: it enters the candidates after its first event."""
+
+DAY: int = 86_400
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """The catalogue. ``ids``: [N] distinct strings. ``titles``: [N], for people. ``texts``: [N], for the language
+    model ("" when an item has none). ``released_at``: [N] int64 Unix seconds, ``UNKNOWN`` where not given."""
+
+    ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    texts: tuple[str, ...]
+    released_at: Ints
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Users:
+    """``ids``: [U] distinct strings. ``texts``: [U] profile texts ("" when a user has none)."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Log:
+    """All events, sorted by (time, event id). ``user``, ``item``: [E] int64 codes. ``time``: [E] int64 Unix seconds.
+    ``label``: [E] float64 as published (a rating; 1 for a click). ``positive``: [E] bool, what the data set calls a
+    positive. ``event_id``: [E] int64, the row number in the raw file."""
+
+    user: Ints
+    item: Ints
+    time: Ints
+    label: Floats
+    positive: Bools
+    event_id: Ints
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def rows(self, index: Ints | slice | Bools) -> Log:
+        """The same columns, restricted to ``index``."""
+        return Log(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a reader yields. ``repeats``: whether a user may take an item again (music, groceries) or not (films, news).
+    ``release``: "field" or "after_first". ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
+    ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy that touched a row
+    or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name."""
+
+    name: str
+    domain: str
+    items: Items
+    users: Users
+    log: Log
+    repeats: bool
+    release: str
+    half_lives_days: tuple[float, float, float]
+    item_ttl_days: float | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def with_texts(self, texts: tuple[str, ...]) -> Dataset:
+        """The same data set with other item texts, [N]."""
+        return replace(self, items=replace(self.items, texts=texts))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two global cuts of time: train < ``t_val`` <= validation < ``t_test`` <= stream.
+
+    ``n_train`` and ``n_past``: how many events of the log lie before ``t_val`` and before ``t_test`` (the log is
+    sorted, so ``log.rows(slice(n_train))`` is the training part). ``edges``: [W + 1] int64; window w of the stream
+    holds the events with edges[w] <= time < edges[w + 1]; edges[0] is ``t_test``. ``leaky``: True for splits that
+    let the future into training; every row they make says so.
+    """
+
+    name: str
+    t_val: int
+    t_test: int
+    n_train: int
+    n_past: int
+    edges: Ints
+    leaky: bool = False
+
+    @property
+    def n_windows(self) -> int:
+        return len(self.edges) - 1
+
+
+@dataclass(frozen=True)
+class Queries:
+    """(user, time) blocks in time order. ``user``, ``time``, ``window``: [Q] int64 (window -1 outside the stream).
+    ``start``: [Q + 1] int64 offsets into ``event``: [P] int64, row numbers of the log: the positives of query q are
+    ``event[start[q]:start[q + 1]]``. ``counts``: positives that are not asked, by reason."""
+
+    user: Ints
+    time: Ints
+    window: Ints
+    start: Ints
+    event: Ints
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def slice(self, first: int, last: int) -> Queries:
+        """Queries ``first`` to ``last`` (excluded), offsets rebased."""
+        start = self.start[first : last + 1]
+        return Queries(
+            self.user[first:last],
+            self.time[first:last],
+            self.window[first:last],
+            start - start[0] if len(start) else np.zeros(1, np.int64),
+            self.event[start[0] : start[-1]] if len(start) else self.event[:0],
+        )
+
+    def where(self, keep: Bools) -> Queries:
+        """The queries marked in ``keep``, [Q] bool."""
+        sizes = np.diff(self.start)
+        start = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
+        return Queries(
+            self.user[keep], self.time[keep], self.window[keep], start, self.event[np.repeat(keep, sizes)], self.counts
+        )
+
+
+def sorted_log(
+    user: Ints, item: Ints, time: Ints, label: Floats, positive: Bools, event_id: Ints | None = None
+) -> Log:
+    """A ``Log`` in (time, event id) order from columns in any order; row numbers become event ids if none are given.
+
+    Raises:
+        DataError: columns of unequal length, or no event at all.
+    """
+    lengths = {len(column) for column in (user, item, time, label, positive)}
+    if len(lengths) != 1:
+        raise DataError(f"columns of one log must be equally long, got lengths {sorted(lengths)}")
+    if not len(user):
+        raise DataError("the log holds no event: at least one interaction is needed")
+    ids = np.arange(len(user), dtype=np.int64) if event_id is None else event_id.astype(np.int64)
+    order = np.lexsort((ids, time))
+    return Log(
+        user[order].astype(np.int64),
+        item[order].astype(np.int64),
+        time[order].astype(np.int64),
+        label[order].astype(np.float64),
+        positive[order].astype(np.bool_),
+        ids[order],
+    )
