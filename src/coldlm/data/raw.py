@@ -1,0 +1,147 @@
+"""What every reader does with its raw files: hash them, read them as tables, refuse them in words a user can act on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from coldlm.errors import DataError
+from coldlm.tables import UNKNOWN, Bools, Items, Log
+
+
+def hash_file(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def refuse(problems: Sequence[str]) -> None:
+    """Raise one ``DataError`` that lists all ``problems``; do nothing if there are none."""
+    if problems:
+        raise DataError("\n".join(problems))
+
+
+def header(path: Path) -> list[str]:
+    """Column names of a csv or parquet file, without reading its rows.
+
+    Raises:
+        DataError: not a file, another format, no header, not UTF-8, or one name twice.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix not in (".csv", ".parquet"):
+        raise DataError(f"{path}: the name must end in .csv or .parquet")
+    try:
+        if path.suffix == ".parquet":
+            return list(pl.read_parquet_schema(path))
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            names = next(csv.reader(stream), [])
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    except (pl.exceptions.PolarsError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
+    if not names:
+        raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{path}: column {name!r} appears twice; rename or remove one")
+    return names
+
+
+def missing_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> list[str]:
+    """One problem per column of ``needed`` that is not in ``found``, with the nearest name that is."""
+    problems = []
+    for name in sorted(set(needed) - set(found)):
+        near = get_close_matches(name, found, n=1, cutoff=0.6)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        if len(found) == 1 and path.suffix == ".csv":
+            hint = "; only one column: fields must be separated by commas"
+        problems.append(f"{path}: no column {name!r}; columns found: {', '.join(map(repr, found))}{hint}")
+    return problems
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """The whole file. Columns of a csv are strings as they stand, never stripped; empty fields are null.
+
+    A csv may start with a byte order mark and end its lines with CR LF; a row with too few fields reads as if the last
+    ones were empty.
+
+    Raises:
+        DataError: see ``header``; also rows that do not fit it, and a file without rows.
+    """
+    header(path)
+    try:
+        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
+    if not len(table):
+        raise DataError(f"{path}: no rows; at least one is needed")
+    return table
+
+
+def name_rows(bad: Bools) -> str:
+    """The first rows marked in ``bad``, [rows] bool, counted from 1 without the header.
+
+    >>> name_rows(np.array([False, True, True]))
+    'data rows 2, 3'
+    """
+    rows = np.flatnonzero(bad) + 1
+    more = f" and {len(rows) - 5:,} more" if len(rows) > 5 else ""
+    return f"data row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:5]))}{more}"
+
+
+def read_ids(table: pl.DataFrame, name: str, path: Path) -> list[str]:
+    """The column as strings, never stripped; integers of a parquet file are written out."""
+    column = table[name]
+    if not (column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()):
+        raise DataError(f"{path}, column {name!r}: ids of type {column.dtype}; expected strings or integers")
+    column = column.cast(pl.String).fill_null("")
+    empty = (column == "").to_numpy()
+    if empty.any():
+        raise DataError(f"{path}, column {name!r}: missing in {name_rows(empty)}")
+    return column.to_list()
+
+
+def distinct(ids: list[str], name: str, path: Path) -> tuple[str, ...]:
+    """The ids as they are, refused if one occurs twice."""
+    again = ~pl.Series(ids).is_first_distinct().to_numpy()
+    if again.any():
+        first = ids[int(np.argmax(again))]
+        raise DataError(f"{path}, column {name!r}: {first!r} again in {name_rows(again)}; ids must be distinct")
+    return tuple(ids)
+
+
+def time_scale_problems(half_lives_days: Sequence[float], item_ttl_days: float | None) -> list[str]:
+    """What is wrong with the three half-lives and the lifetime of items, both in days."""
+    problems = []
+    lives = list(half_lives_days)
+    if len(lives) != 3 or sorted(set(lives)) != lives or lives[0] <= 0:
+        problems.append(f"dataset.half_lives_days={lives}: exactly 3 numbers of days above 0, in ascending order")
+    if item_ttl_days is not None and item_ttl_days <= 0:
+        problems.append(f"dataset.item_ttl_days={item_ttl_days}: days above 0, or null for items that never expire")
+    return problems
+
+
+def three(half_lives_days: Sequence[float]) -> tuple[float, float, float]:
+    """The half-lives as ``Dataset`` wants them; checked by ``time_scale_problems``."""
+    fast, medium, slow = map(float, half_lives_days)
+    return fast, medium, slow
+
+
+def release_counts(items: Items, log: Log) -> dict[str, int]:
+    """Items without a release time, and events before the release time that the data states for their item.
+
+    The stated time is kept: such an item becomes a candidate after its first event, see ``candidates.Catalogue``.
+    """
+    stated = items.released_at[log.item]
+    return {
+        "items_without_release_time": int((items.released_at == UNKNOWN).sum()),
+        "events_before_release": int(((log.time < stated) & (stated < UNKNOWN)).sum()),
+    }

@@ -1,0 +1,123 @@
+"""The baselines that need no training. Each is a ``Scorer``: it sees only events earlier than the query."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coldlm.candidates import Catalogue
+from coldlm.context import AsOf
+from coldlm.evaluate.judge import Scorer
+from coldlm.seeding import generator
+from coldlm.tables import Bools, Dataset, Ints
+
+WORD = re.compile(r"[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]|[^\W_]+")
+"""A word of TF-IDF: one CJK character, or a run of letters and digits."""
+
+
+def random(seed: int, n_items: int) -> Scorer:
+    """Uniform scores; a query's draws depend on (seed, user, time) alone."""
+
+    def score(users: Ints, times: Ints) -> Tensor:
+        rows = [
+            generator(seed, "random", u, t).random(n_items, np.float32) for u, t in zip(users, times, strict=True)
+        ]
+        return torch.from_numpy(np.stack(rows))
+
+    return score
+
+
+def constant(n_items: int) -> Scorer:
+    """All items tied: equal to random in expectation, and exactly the metrics' value of it."""
+    return lambda users, times: torch.zeros(len(users), n_items)
+
+
+def popularity(as_of: AsOf) -> Scorer:
+    """Number of positives so far."""
+    return lambda users, times: _float(as_of.counts(times))
+
+
+def recent_popularity(as_of: AsOf, half_life: int) -> Scorer:
+    """Decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
+    return lambda users, times: _float(as_of.decayed_counts(times, half_life))
+
+
+def newest(catalogue: Catalogue) -> Scorer:
+    """Latest entry first. A canary too: it must not shine at n = 0."""
+    order = np.unique(catalogue.enters_at, return_inverse=True)[1]
+    row = torch.from_numpy(order.astype(np.float32))
+    return lambda users, times: row.expand(len(users), -1)
+
+
+def fewest_events(as_of: AsOf) -> Scorer:
+    """Fewest positives first: a canary only."""
+    return lambda users, times: -_float(as_of.counts(times))
+
+
+def own_repeats(as_of: AsOf, data: Dataset) -> Scorer:
+    """What this user had before, most often first; for domains where items repeat."""
+
+    def score(users: Ints, times: Ints) -> Tensor:
+        out = np.zeros((len(users), len(data.items)), np.float32)
+        longest = int(as_of.n_user(users, times).max(initial=1))
+        history = as_of.history(users, times, max(longest, 1))
+        rows, columns = np.nonzero(history >= 0)
+        np.add.at(out, (rows, history[rows, columns]), 1)
+        return torch.from_numpy(out)
+
+    return score
+
+
+def tfidf(data: Dataset, catalogue: Catalogue, as_of: AsOf, history: int, known_until: int) -> Scorer:
+    """Cosine between TF-IDF vectors of an item's text and of the user's last ``history`` items (or profile text).
+
+    Document frequencies come from the items that had entered by ``known_until`` only.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(token_pattern=None, tokenizer=WORD.findall, sublinear_tf=True)
+    known = [text for text, t in zip(data.items.texts, catalogue.enters_at, strict=True) if t <= known_until]
+    if not any(WORD.search(text) for text in known):
+        return constant(len(data.items))
+    vectorizer.fit(known)
+    vectors = vectorizer.transform(data.items.texts)
+    profiles = vectorizer.transform(data.users.texts)
+
+    def score(users: Ints, times: Ints) -> Tensor:
+        past = as_of.history(users, times, history)
+        rows, columns = np.nonzero(past >= 0)
+        pick = csr_matrix((np.ones(len(rows)), (rows, past[rows, columns])), shape=(len(users), len(data.items)))
+        profile = pick @ vectors + profiles[users]
+        return _float((profile @ vectors.T).toarray())
+
+    return score
+
+
+def zero_shot(vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int) -> Scorer:
+    """Cosine between the untouched backbone's vectors: an item against the mean of the user's last items and profile.
+
+    Args:
+        vectors: [N, D] item vectors. profiles: [U, D] profile vectors, all 0 for users without a profile text.
+        known: [N] items that had entered before the stream; their mean is subtracted, since the cosines of language
+            models crowd together otherwise.
+    """
+    centre = vectors[torch.from_numpy(known)].mean(0)
+    unit = torch.nn.functional.normalize(vectors - centre, dim=1)
+    has_profile = profiles.any(1, keepdim=True)
+    profile = torch.nn.functional.normalize(profiles - centre, dim=1) * has_profile
+
+    def score(users: Ints, times: Ints) -> Tensor:
+        past = torch.from_numpy(as_of.history(users, times, history))
+        mean = (unit[past.clamp(min=0)] * (past >= 0)[:, :, None]).sum(1) + profile[torch.from_numpy(users)]
+        return mean @ unit.T
+
+    return score
+
+
+def _float(values: NDArray[np.float64]) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32))

@@ -1,0 +1,123 @@
+"""Full ranking of every query by any scorer: a popularity count and a language model are judged by the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coldlm.candidates import Catalogue
+from coldlm.errors import ScoreError
+from coldlm.evaluate.metrics import RankingMetric, outranking
+from coldlm.tables import Floats, Ints, Items, Log, Queries
+
+Scorer = Callable[[Ints, Ints], Tensor]
+"""(users [Q], times [Q]) -> float32 scores [Q, N] of all items; it may look only at events before each time."""
+
+CHUNK = 64
+"""Queries scored at once. The last chunk is padded to this size, so that a row's floating-point result never depends
+on how many rows stand behind it."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One row per positive, in the order of ``Queries.event``. ``g``, ``e``: [P] int64 candidates strictly above and
+    tied (itself included). ``candidates``: [P] int64 size of the candidate set. ``score``: [P] float64."""
+
+    g: Ints
+    e: Ints
+    candidates: Ints
+    score: Floats
+
+
+def judge(
+    scorer: Scorer,
+    queries: Queries,
+    log: Log,
+    catalogue: Catalogue,
+    items: Items,
+    *,
+    name: str,
+    on_chunk: Callable[[int], None] = lambda n: None,
+) -> Judged:
+    """Rank each positive alone against C(t), the other positives of its block left out.
+
+    Args:
+        name: of the scorer, for error messages.
+        on_chunk: called with the number of queries done (progress).
+
+    Under torch.distributed each rank scores every world-size-th chunk, and all ranks get all rows.
+
+    Raises:
+        ScoreError: a positive is not a candidate, or a score is not finite; names item, user row and scorer.
+    """
+    rank, world = _ranks()
+    n = len(queries.event)
+    g, e, size = (np.zeros(n, np.int64) for _ in range(3))
+    own = np.zeros(n)
+    for first in range(rank * CHUNK, len(queries), world * CHUNK):
+        part = slice(queries.start[first], queries.start[min(first + CHUNK, len(queries))])
+        scores, candidates, positive, rows = _chunk(scorer, queries, log, catalogue, items, first, name)
+        try:
+            above, level = outranking(scores[rows], candidates[rows], positive)
+        except ScoreError as error:
+            raise ScoreError(f"scorer {name!r}, queries from {first}: {error}") from None
+        g[part], e[part] = above.numpy(), level.numpy()
+        size[part] = candidates.sum(1)[rows].numpy() + 1
+        own[part] = scores[rows, positive].double().numpy()
+        on_chunk(CHUNK * world)
+    if world > 1:
+        # the rows of other ranks' chunks are 0 here, so the sum over ranks is the whole
+        for column in (g, e, size, own):
+            torch.distributed.all_reduce(torch.from_numpy(column))
+    return Judged(g, e, size, own)
+
+
+def measure(
+    scorer: Scorer, queries: Queries, log: Log, catalogue: Catalogue, items: Items, metric: RankingMetric, *, name: str
+) -> float:
+    """One metric of one scorer over ``queries``, for stopping and for choosing; sharded over ranks if there are any."""
+    rank, world = _ranks()
+    sizes = np.diff(queries.start)
+    for first in range(rank * CHUNK, len(queries), world * CHUNK):
+        scores, candidates, positive, rows = _chunk(scorer, queries, log, catalogue, items, first, name)
+        share = torch.from_numpy(1.0 / sizes[first : first + CHUNK])[rows]
+        user = torch.from_numpy(queries.user[first : first + CHUNK])[rows]
+        metric.update(scores[rows], candidates[rows], positive, user, share)
+    return float(metric.compute())
+
+
+def _ranks() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def _chunk(
+    scorer: Scorer, queries: Queries, log: Log, catalogue: Catalogue, items: Items, first: int, name: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The chunk that starts at query ``first``: scores [Q, N], candidates without block positives [Q, N] bool,
+    positives [P], and the row of each positive [P]."""
+    chunk = queries.slice(first, min(first + CHUNK, len(queries)))
+    padded = np.minimum(np.arange(CHUNK), len(chunk) - 1)
+    scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
+    if scores.dtype != torch.float32 or scores.shape != (len(chunk), len(catalogue)):
+        raise ScoreError(
+            f"scorer {name!r} returned {tuple(scores.shape)} {scores.dtype}, "
+            f"expected {(len(chunk), len(catalogue))} torch.float32"
+        )
+    candidates = catalogue.mask(chunk.user, chunk.time)
+    rows = np.repeat(np.arange(len(chunk)), np.diff(chunk.start))
+    positive = log.item[chunk.event]
+    absent = ~candidates[rows, positive]
+    if absent.any():
+        p = int(np.flatnonzero(absent)[0])
+        raise ScoreError(
+            f"item {items.ids[positive[p]]!r} is a positive at time {chunk.time[rows[p]]} but not a candidate then: "
+            "queries must come from split.queries.ask over the same catalogue"
+        )
+    candidates[rows, positive] = False
+    return scores, torch.from_numpy(candidates), torch.from_numpy(positive), torch.from_numpy(rows)

@@ -1,0 +1,108 @@
+"""Tie-safe ranking metrics: every value is the expectation over a random order of the ties.
+
+With g candidates scored strictly above the positive and e tied with it (itself included), the positive's rank is
+uniform on g+1 .. g+e. A constant scorer therefore equals a random one exactly. Shapes: Q rows, N items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from coldlm.errors import ScoreError
+
+
+def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """Count the candidates above and level with each row's positive.
+
+    Args:
+        scores: [Q, N] float. candidates: [Q, N] bool; whether the positive itself is marked does not matter.
+        positive: [Q] int64 item of each row.
+
+    Returns:
+        g [Q] int64 candidates strictly above; e [Q] int64 tied ones, the positive included (so e >= 1).
+
+    Raises:
+        ScoreError: a score of a candidate or of a positive is not finite; names row and item.
+    """
+    own = scores.gather(1, positive[:, None])
+    bad = ~torch.isfinite(scores) & candidates
+    bad.scatter_(1, positive[:, None], ~torch.isfinite(own))
+    if bad.any():
+        row, item = (int(x) for x in bad.nonzero()[0])
+        raise ScoreError(f"score of item {item} in row {row} is {float(scores[row, item])}; scores must be finite")
+    others = candidates.scatter(1, positive[:, None], False)
+    above = ((scores > own) & others).sum(1)
+    level = ((scores == own) & others).sum(1)
+    return above, level + 1
+
+
+def recall(g: Tensor, e: Tensor, k: int) -> Tensor:
+    """Expected hit within the first k: clip((k - g) / e, 0, 1). float64."""
+    return ((k - g).double() / e).clamp(0, 1)
+
+
+def ndcg(g: Tensor, e: Tensor, k: int) -> Tensor:
+    """Expected DCG of the one positive, whose ideal DCG is 1: (1/e) * sum over r = g+1..min(g+e, k) of 1/log2(r+1)."""
+    discount = torch.zeros(k + 1, dtype=torch.float64)
+    discount[1:] = torch.cumsum(1 / torch.log2(torch.arange(2, k + 2, dtype=torch.float64)), 0)
+    return _mean_over_ties(discount, g, e)
+
+
+def mrr(g: Tensor, e: Tensor, k: int = 0) -> Tensor:
+    """Expected reciprocal rank: (1/e) * sum over r = g+1..g+e of 1/r (up to rank k, if k > 0)."""
+    top = int((g + e).max()) if g.numel() else 0
+    harmonic = torch.zeros((k or top) + 1, dtype=torch.float64)
+    harmonic[1:] = torch.cumsum(1 / torch.arange(1, len(harmonic), dtype=torch.float64), 0)
+    return _mean_over_ties(harmonic, g, e)
+
+
+def _mean_over_ties(cumulative: Tensor, g: Tensor, e: Tensor) -> Tensor:
+    last = len(cumulative) - 1
+    return (cumulative[(g + e).clamp(max=last)] - cumulative[g.clamp(max=last)]) / e
+
+
+FORMULAS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"ndcg": ndcg, "recall": recall, "mrr": mrr}
+
+
+class RankingMetric(Metric):
+    """A formula of (g, e) over dense scores; its states are sums, so it is right under DDP.
+
+    Args:
+        formula: a key of ``FORMULAS``.
+        k: the cut; 0 for none (MRR).
+        n_users: size of the user code space.
+        average: "macro" over the users that had a positive, or "micro" over rows.
+    """
+
+    full_state_update = False
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self, formula: str, k: int, n_users: int, average: Literal["macro", "micro"] = "macro") -> None:
+        super().__init__()
+        self.formula, self.k, self.average = formula, k, average
+        self.add_state("total", torch.zeros(n_users, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("weight", torch.zeros(n_users, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(
+        self, scores: Tensor, candidates: Tensor, positive: Tensor, user: Tensor, share: Tensor | None = None
+    ) -> None:
+        """Add rows: scores [Q, N], candidates [Q, N] bool, positive [Q], user [Q]; ``share`` [Q] is a row's share of
+        its query (1 / positives of the block), 1 by default."""
+        g, e = outranking(scores, candidates, positive)
+        value = FORMULAS[self.formula](g, e, self.k)
+        share = torch.ones_like(value) if share is None else share.double()
+        self.total.index_add_(0, user, value * share)
+        self.weight.index_add_(0, user, share)
+
+    def compute(self) -> Tensor:
+        """The average; NaN without any row."""
+        if self.average == "micro":
+            return self.total.sum() / self.weight.sum()
+        seen = self.weight > 0
+        return (self.total[seen] / self.weight[seen]).mean()

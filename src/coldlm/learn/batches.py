@@ -1,0 +1,249 @@
+"""Training events -> batches: which items a batch looks at, and what each may be a negative for.
+
+Shapes: B events of a batch, H history, M columns, I distinct items of a batch, F context features.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from coldlm.candidates import Catalogue
+from coldlm.context import AsOf, Grouped, ranges
+from coldlm.seeding import generator
+from coldlm.tables import Dataset, Floats, Ints
+
+WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]{1,2}|[^\W_]+")
+"""A search word of a pseudo-query: up to two CJK characters, or a run of letters and digits."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch (under DDP, one rank's rows of it; the items and columns are those of the whole batch).
+
+    ``items``: [I] int64 distinct item codes to encode. ``columns``: [M] int64 index into ``items``. ``positive``: [B]
+    int64 column of each event's own item. ``history``: [B, H] int64 index into ``items``, -1 where there is none.
+    ``texts``: distinct texts (pseudo-queries and profiles); ``text``: [B] int64 index into them, -1 for none.
+    ``log_weight``: [B, M] float32 (see ``models/losses.py``). ``features``: [F, B, M] float32. ``label``: [B] float32.
+    ``size``: events of the whole batch, over all ranks.
+    """
+
+    items: Tensor
+    columns: Tensor
+    positive: Tensor
+    history: Tensor
+    texts: tuple[str, ...]
+    text: Tensor
+    log_weight: Tensor
+    features: Tensor
+    label: Tensor
+    size: int
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on ``device``."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+
+class Wants(Protocol):
+    """What the sampler needs to know of a loss (``models.losses`` has three)."""
+
+    draws: int | None
+    in_batch: bool
+    corrected: bool
+    explicit_negatives: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How batches are made. ``session``: events of one user that travel together, in time order: they share histories,
+    so a batch has fewer distinct items to encode. ``seed``: of order, draws and pseudo-queries."""
+
+    batch_size: int
+    session: int
+    history: int
+    pseudo_query: float
+    uses_text: bool
+    uses_context: bool
+    seed: int
+
+
+class Batches(torch.utils.data.Dataset[Batch]):
+    """The batches of one epoch over the events ``rows`` of the log, [E] int64; batch b depends on (seed, epoch, b) only.
+
+    Args:
+        share: (rank, world size).
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        catalogue: Catalogue,
+        as_of: AsOf,
+        rows: Ints,
+        wants: Wants,
+        recipe: Recipe,
+        *,
+        epoch: int = 0,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._data, self._catalogue, self._as_of = data, catalogue, as_of
+        self._wants, self._recipe, self._epoch, self._share = wants, recipe, epoch, share
+        positives = rows[data.log.positive[rows]]
+        rows = rows if wants.explicit_negatives else positives
+        self.order = session_order(
+            rows, data.log.user, recipe.session, generator(recipe.seed, "order", epoch)
+        )
+        self._n = len(positives)
+        self._item_count: Floats = np.bincount(data.log.item[positives], minlength=len(data.items)).astype(np.float64)
+        self._positives = positives
+        self._by_user = Grouped(data.log.user[positives], data.log.time[positives], len(data.users))
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self._recipe.batch_size)
+
+    def __getitem__(self, number: int) -> Batch:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        size = self._recipe.batch_size
+        return self.make(self.order[number * size : (number + 1) * size], number)
+
+    def make(self, rows: Ints, number: int) -> Batch:
+        """The batch of the events ``rows``, [B] row numbers of the log."""
+        log, recipe = self._data.log, self._recipe
+        rng = generator(recipe.seed, "batch", self._epoch, number)
+        pool = self._pool(int(log.time[rows].max()))
+        draws = pool if self._wants.draws is None else rng.choice(pool, self._wants.draws)
+        texts = self._texts(rows, rng)
+        columns = np.unique(np.concatenate([log.item[rows], draws]))
+        rank, world = self._share
+        mine = np.array_split(np.arange(len(rows)), world)[rank]
+        users, times = log.user[rows[mine]], log.time[rows[mine]]
+        log_weight = self._log_weight(rows, mine, columns, draws, len(pool))
+        features = (
+            self._as_of.features(times, columns) if recipe.uses_context else np.zeros((0, 0, 0), np.float32)
+        )
+        history = self._as_of.history(log.user[rows], log.time[rows], recipe.history)
+        # a pseudo-query stands for a user without any history
+        history[[bool(pseudo) for pseudo, _ in texts]] = -1
+        items = np.unique(np.concatenate([columns, history[history >= 0]])) if recipe.uses_text else columns
+        place = np.full(len(self._data.items) + 1, -1)
+        place[items] = np.arange(len(items))
+        chosen = [texts[i][0] or texts[i][1] for i in mine]
+        distinct = tuple(sorted({text for text in chosen if text}))
+        number_of = {text: i for i, text in enumerate(distinct)}
+        return Batch(
+            items=torch.from_numpy(items),
+            columns=torch.from_numpy(place[columns]),
+            positive=torch.from_numpy(np.searchsorted(columns, log.item[rows[mine]])),
+            history=torch.from_numpy(place[history[mine]]),
+            texts=distinct,
+            text=torch.tensor([number_of.get(text, -1) for text in chosen], dtype=torch.int64),
+            log_weight=torch.from_numpy(log_weight),
+            features=torch.from_numpy(features),
+            label=torch.from_numpy(log.positive[rows[mine]].astype(np.float32)),
+            size=len(rows),
+        )
+
+    def _pool(self, until: int) -> Ints:
+        """Items that had entered by the batch's last event (an event's own later ones are masked) and had not left."""
+        return np.flatnonzero(self._catalogue.enters_at <= until)
+
+    def _texts(self, rows: Ints, rng: np.random.Generator) -> list[tuple[str, str]]:
+        """(pseudo-query, profile) of each event, "" where there is none."""
+        if not self._recipe.uses_text:
+            return [("", "")] * len(rows)
+        items, users = self._data.items.texts, self._data.users.texts
+        replaced = rng.random(len(rows)) < self._recipe.pseudo_query
+        seeds = rng.integers(0, 2**62, len(rows))
+        return [
+            (pseudo_query(items[item], np.random.default_rng(seed)) if chosen else "", users[user])
+            for item, user, chosen, seed in zip(
+                self._data.log.item[rows], self._data.log.user[rows], replaced, seeds, strict=True
+            )
+        ]
+
+    def _log_weight(self, rows: Ints, mine: Ints, columns: Ints, draws: Ints, pool: int) -> np.ndarray:
+        """[mine, M] float32 log w_ij; -inf where column j may not be a negative of event i or was not drawn for it.
+
+        An event of the batch is a draw for the events of *other* users only: a user's events travel together, so their
+        presence says nothing about how often they are drawn in general.
+        """
+        log, wants = self._data.log, self._wants
+        users, times = log.user[rows[mine]], log.time[rows[mine]]
+        place = np.full(len(self._data.items), -1)
+        place[columns] = np.arange(len(columns))
+        allowed = self._catalogue.released(times, columns)
+        row, item = self._catalogue.had(users, times, block=True)
+        inside = place[item] >= 0
+        allowed[row[inside], place[item[inside]]] = False
+        if wants.draws is None:
+            return np.where(allowed, np.float32(0), np.float32(-np.inf))
+        drawn = np.broadcast_to(np.bincount(place[draws], minlength=len(columns)), allowed.shape).astype(np.float32)
+        expected = np.full(allowed.shape, len(draws) / pool, np.float32)
+        if wants.in_batch:
+            drawn += np.bincount(place[log.item[rows]], minlength=len(columns)).astype(np.float32)
+            rate = len(rows) / self._n
+            expected += (rate * self._item_count[columns]).astype(np.float32)
+            own_row, other = np.nonzero(users[:, None] == log.user[rows][None, :])
+            np.subtract.at(drawn, (own_row, place[log.item[rows[other]]]), 1)
+            first, last = self._by_user.start[users], self._by_user.start[users + 1]
+            position, own_row = ranges(first, last)
+            own = place[log.item[self._positives[self._by_user.row[position]]]]
+            np.subtract.at(expected, (own_row[own >= 0], own[own >= 0]), np.float32(rate))
+        possible = allowed & (drawn > 0.5)
+        weight = drawn / np.maximum(expected, 1e-12) if wants.corrected else drawn
+        with np.errstate(divide="ignore"):
+            return np.where(possible, np.log(weight), np.float32(-np.inf)).astype(np.float32)
+
+
+class EventData(pl.LightningDataModule):
+    """The DataModule: fresh batches each epoch, from ``make(epoch)``."""
+
+    def __init__(self, batches: Sequence[Batches]) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the current epoch, made in the order of the epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return DataLoader(self._batches[epoch], batch_size=None)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move the batch's tensors."""
+        return batch.to(device)
+
+
+def session_order(rows: Ints, user: Ints, session: int, rng: np.random.Generator) -> Ints:
+    """The events ``rows`` in shuffled chunks of up to ``session`` consecutive events of one user.
+
+    Args:
+        rows: [E] ascending row numbers of the log (so in time order). user: user of every row of the log.
+    """
+    by_user = rows[np.argsort(user[rows], kind="stable")]
+    owner = user[by_user]
+    new_user = np.ones(len(rows), bool)
+    new_user[1:] = owner[1:] != owner[:-1]
+    first = np.flatnonzero(new_user)
+    rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
+    begin = np.flatnonzero(rank % session == 0)
+    end = np.append(begin[1:], len(rows))
+    chunk = rng.permutation(len(begin))
+    return by_user[ranges(begin[chunk], end[chunk])[0]]
+
+
+def pseudo_query(text: str, rng: np.random.Generator) -> str:
+    """One to three words of ``text`` in random order, as a search for it would be; "" if it has no word."""
+    words = WORD.findall(text)
+    if not words:
+        return ""
+    count = min(int(rng.integers(1, 4)), len(words))
+    return " ".join(words[i] for i in rng.permutation(len(words))[:count])

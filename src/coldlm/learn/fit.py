@@ -1,0 +1,174 @@
+"""``fit``: the only place that builds a Lightning Trainer."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch import Tensor
+from torch.optim import Optimizer
+
+from coldlm.learn.batches import Batches, EventData
+from coldlm.learn.module import Learner, Loss
+from coldlm.learn.optimisers import Named
+from coldlm.models.ranker import Ranker
+from coldlm.seeding import torch_seed
+
+# Lightning prints hardware lines and tips for every one of the many small trainings of an online run
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+warnings.filterwarnings("ignore", ".*does not have many workers.*")
+# frozen stages stay in eval mode on purpose; checkpoints are not Lightning's; its own code uses a deprecated call
+warnings.filterwarnings("ignore", ".*module.s. in eval mode.*")
+warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
+warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty.*")
+warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None for none;
+    ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches per step; ``clip``:
+    gradient norm, None for none; ``warmup``: share of one epoch's steps."""
+
+    epochs: int
+    max_steps: int | None = None
+    patience: int = 1
+    accumulate: int = 1
+    clip: float | None = 1.0
+    warmup: float = 0.0
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to train: Lightning's accelerator and precision, and the number of processes (one per device)."""
+
+    accelerator: str = "cpu"
+    precision: str = "32-true"
+    world: int = 1
+
+
+@dataclass
+class Fitted:
+    """What a training did. ``epochs``: trained, or, with a validation, the best one (from 1); ``values``: validation
+    value after each epoch; ``losses``: of every step; ``examples``: events seen; ``seconds``: training only."""
+
+    epochs: int = 0
+    values: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    examples: int = 0
+    seconds: float = 0.0
+
+
+def fit(
+    ranker: Ranker,
+    loss: Loss,
+    batches: Callable[[int], Batches],
+    optimiser: Callable[[Named], Optimizer],
+    budget: Budget,
+    machine: Machine,
+    *,
+    seed: int,
+    name: str,
+    loggers: list[Any] | None = None,
+    validate: Callable[[], float] | None = None,
+) -> Fitted:
+    """Train ``ranker`` in place.
+
+    Args:
+        batches: epoch -> its batches.
+        seed: of dropout; the order of events is the business of ``batches``.
+        name: of this training, shown in the progress bar.
+        validate: value after each epoch, higher is better; training stops after ``budget.patience`` epochs without a
+            better one, and the best epoch's weights are put back.
+
+    Raises:
+        Diverged: the loss stopped being finite.
+        SystemExit: 143 after a SIGTERM (Lightning alone would end with 0).
+    """
+    epochs = [batches(epoch) for epoch in range(budget.epochs)]
+    steps = -(-len(epochs[0]) // budget.accumulate)
+    learner = Learner(ranker, loss, optimiser, warm_up_steps=int(budget.warmup * steps), world=machine.world)
+    watch = _Watch(ranker, validate, budget.patience)
+    show = sys.stderr.isatty()
+    trainer = pl.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.world,
+        strategy=_strategy(machine),
+        precision=machine.precision,  # type: ignore[arg-type]
+        max_epochs=budget.epochs,
+        max_steps=budget.max_steps or -1,
+        accumulate_grad_batches=budget.accumulate,
+        gradient_clip_val=budget.clip,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        logger=loggers or False,
+        log_every_n_steps=10,
+        callbacks=[watch],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=show,
+        num_sanity_val_steps=0,
+    )
+    if show:
+        print(f"{name}: {len(epochs[0])} batches an epoch, up to {budget.epochs} epochs", file=sys.stderr)
+    ranker.train()
+    begin = time.perf_counter()
+    try:
+        with torch_seed(seed, "fit"):
+            trainer.fit(learner, datamodule=EventData(epochs))
+    except SIGTERMException:
+        raise SystemExit(143) from None
+    finally:
+        ranker.eval()
+    seconds = time.perf_counter() - begin - watch.seconds
+    return Fitted(
+        epochs=watch.best_epoch if validate else trainer.current_epoch,
+        values=watch.values,
+        losses=learner.losses,
+        examples=learner.examples,
+        seconds=seconds,
+    )
+
+
+def _strategy(machine: Machine) -> Any:
+    if machine.world == 1:
+        return "auto"
+    from pytorch_lightning.strategies import DDPStrategy
+
+    return DDPStrategy(process_group_backend="gloo" if machine.accelerator == "cpu" else None)
+
+
+class _Watch(Callback):
+    """Validates after each epoch, keeps the best weights, stops when they get no better."""
+
+    def __init__(self, ranker: Ranker, validate: Callable[[], float] | None, patience: int) -> None:
+        self._ranker, self._validate, self._patience = ranker, validate, patience
+        self._best: dict[str, Tensor] = {}
+        self.best_epoch, self.values, self.seconds = 0, list[float](), 0.0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._validate is None:
+            return
+        begin = time.perf_counter()
+        self._ranker.eval()
+        value = self._validate()
+        self._ranker.train()
+        if not self.values or value > max(self.values):
+            self.best_epoch = len(self.values) + 1
+            self._best = {name: tensor.clone() for name, tensor in self._ranker.trainable().items()}
+        self.values.append(value)
+        pl_module.log("validation/all/ndcg", value, rank_zero_only=True)
+        trainer.should_stop = len(self.values) - self.best_epoch >= self._patience
+        self.seconds += time.perf_counter() - begin
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._best:
+            self._ranker.restore(self._best)

@@ -1,0 +1,83 @@
+"""Loggers: functions (run folder, run name, config, axes) -> Lightning loggers. The only door to wandb and tensorboard.
+
+``axes`` are what a sweep compares (dataset, backbone, strategy, ...), by name; ``metrics.csv`` is written whatever is
+chosen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.loggers import CSVLogger, Logger
+
+WANDB_HOST = "api.wandb.ai"
+
+
+def files(folder: Path, run: str, config: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
+    """``metrics.csv`` in the run folder."""
+    return [CSVLogger(folder, name="", version="")]
+
+
+def wandb(
+    folder: Path,
+    run: str,
+    config: Mapping[str, Any],
+    axes: Mapping[str, str],
+    /,
+    *,
+    project: str = "coldlm",
+    entity: str | None = None,
+    mode: Literal["auto", "offline", "online"] = "auto",
+    group: str | None = None,
+    job_type: str | None = None,
+    tags: list[str] | None = None,
+) -> list[Logger]:
+    """Weights & Biases, offline unless a key is there (with a key and no server, wandb waits for minutes).
+
+    By default a run's group is its data set and split, its job type what is compared (the strategy, or the control), and
+    its tags the axes.
+    """
+    from pytorch_lightning.loggers import WandbLogger
+
+    logger = WandbLogger(
+        project=project,
+        entity=entity,
+        save_dir=folder,
+        name=run[-128:],
+        offline=mode == "offline" or (mode == "auto" and not has_wandb_key()),
+        group=group or f"{axes['dataset']}-{axes['split']}",
+        job_type=job_type or (axes["strategy"] if axes["control"] == "none" else axes["control"]),
+        tags=[*(tags or []), *(f"{axis}={value}"[:64] for axis, value in axes.items())],
+        config=dict(config),
+        log_model=False,
+    )
+    return [*files(folder, run, config, axes), logger]
+
+
+def tensorboard(folder: Path, run: str, config: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
+    """TensorBoard event files in the run folder."""
+    from pytorch_lightning.loggers import TensorBoardLogger
+
+    return [*files(folder, run, config, axes), TensorBoardLogger(folder, name="tensorboard", version="")]
+
+
+def close(loggers: list[Logger], *, failed: bool) -> None:
+    """Write out what is pending; a second wandb run in this process would otherwise be the same run."""
+    for logger in loggers:
+        logger.finalize("failed" if failed else "success")
+        if type(logger).__name__ == "WandbLogger":
+            logger.experiment.finish(exit_code=int(failed))  # type: ignore[attr-defined]
+
+
+def has_wandb_key() -> bool:
+    """Whether the environment or ~/.netrc holds a key of Weights & Biases."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc().authenticators(WANDB_HOST) is not None
+    except (OSError, NetrcParseError):
+        return False

@@ -1,0 +1,70 @@
+"""The LightningModule: one training step, and the optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from coldlm.errors import Diverged
+from coldlm.learn.batches import Batch
+from coldlm.learn.optimisers import Named, warm_up
+from coldlm.models.ranker import Ranker
+
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class Learner(pl.LightningModule):
+    """Trains a ``Ranker`` under a loss of ``models.losses``.
+
+    Args:
+        optimiser: named parameters -> optimiser.
+        warm_up_steps: over which the learning rates rise.
+        world: number of ranks; each adds its rows' share of the batch's mean loss.
+    """
+
+    def __init__(
+        self,
+        ranker: Ranker,
+        loss: Loss,
+        optimiser: Callable[[Named], Optimizer],
+        *,
+        warm_up_steps: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__()
+        self.ranker = ranker
+        self._loss, self._optimiser = loss, optimiser
+        self._warm_up_steps, self._world = warm_up_steps, world
+        self.losses: list[float] = []
+        self.examples = 0
+
+    def training_step(self, batch: Batch, number: int) -> Tensor:
+        """Mean loss over the whole batch's events, as far as they are on this rank.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        losses = self._loss(self.ranker(batch), batch.log_weight, batch.positive, batch.label)
+        # DDP averages gradients over ranks; times world, that is the sum over the batch's rows / its size
+        loss = losses.sum() * (self._world / batch.size)
+        if not torch.isfinite(loss):
+            raise Diverged(
+                f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {number}: lower optim.lr "
+                "or optim.body_lr, or set train.clip"
+            )
+        self.losses.append(float(loss.detach()))
+        self.examples += batch.size
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.size, rank_zero_only=True)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser over what trains, with a warm-up per step."""
+        named = [(name, p) for name, p in self.ranker.named_parameters() if p.requires_grad]
+        optimizer = self._optimiser(named)
+        scheduler = warm_up(optimizer, self._warm_up_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

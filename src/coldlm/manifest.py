@@ -1,0 +1,168 @@
+"""The run folder: whose it is, what is done, and how to write into it without ever leaving half a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from coldlm.errors import RunFolderError
+
+NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
+"""Where a run lives and how much of it was asked for: everything else makes another run."""
+
+LIBRARIES = ("coldlm", "torch", "pytorch-lightning", "transformers", "peft", "torchmetrics", "numpy", "polars")
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """12 hexadecimal digits that identify what a run is."""
+    identity = {key: value for key, value in config.items() if key not in NOT_PART_OF_A_RUN}
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def axes(config: Mapping[str, Any]) -> dict[str, str]:
+    """What a sweep compares, by name: the run columns of ``results.parquet``."""
+    return {
+        "dataset": _label(config["dataset"]),
+        "split": str(config["split"]["name"]),
+        "candidates": "full",
+        "backbone": str(config["backbone"].get("name") or _label(config["backbone"])),
+        "strategy": _label(config["strategy"], with_values=True),
+        "head": _label(config["head"]),
+        "context": str(config["head"].get("context", "on")),
+        "loss": _label(config["loss"]),
+        "control": str(config["control"]["name"]),
+        "online": str(config["online"]["schedule"]),
+        "seed": str(config["seed"]),
+    }
+
+
+def open_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of the run in ``folder``, a new one if there is none.
+
+    Raises:
+        RunFolderError: the folder holds a run of another configuration; names what differs.
+    """
+    file = folder / "manifest.json"
+    if not file.is_file():
+        return {"status": "RUNNING", "done": [], "config_hash": config_hash(config)}
+    manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if manifest["config_hash"] != config_hash(config):
+        raise RunFolderError(
+            f"{folder} holds a run of another configuration: {_difference(folder, config)}. "
+            "Give this run another name=..., or remove the folder"
+        )
+    return manifest
+
+
+def describe_machine() -> dict[str, Any]:
+    """Commit, versions and machine of this process."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    return {
+        "commit": _commit(),
+        "command": " ".join(["coldlm", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
+        "device": torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {os.cpu_count()} cores",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def write_file(file: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file in the same folder, then rename: a reader sees all of it or none."""
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(file: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` atomically."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+    write_file(file, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def reset_peak_memory() -> None:
+    """Start counting the peak anew (Linux; elsewhere the peak is that of the whole process)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process since ``reset_peak_memory``, in MB (GPU memory where there is a GPU)."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _label(node: Mapping[str, Any], *, with_values: bool = False) -> str:
+    """A short name of a ``_target_`` node: its own name, its function's, or its module's where that is just "load"."""
+    module, _, function = str(node["_target_"]).rpartition(".")
+    label = str(node.get("name") or (module.rpartition(".")[2] if function == "load" else function))
+    values = [f"{key}={value}" for key, value in node.items() if key not in ("_target_", "name") and value]
+    return " ".join([label, *values]) if with_values else label
+
+
+def _difference(folder: Path, config: Mapping[str, Any]) -> str:
+    from omegaconf import OmegaConf
+
+    try:
+        old = flatten(OmegaConf.to_container(OmegaConf.load(folder / "config.resolved.yaml")))
+    except OSError:
+        return "its config.resolved.yaml is missing"
+    new = flatten(dict(config))
+    changed = [
+        f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key.split(".")[0] not in NOT_PART_OF_A_RUN
+    ]
+    return "; ".join(changed[:8]) or "written by another version"
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    out: dict[str, Any] = {}
+    for key, value in config.items():
+        out |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return out
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the source tree, with "+" if there are changes; None outside a git checkout."""
+    try:
+        git = ["git", "-C", str(Path(__file__).parent)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10)
+        return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,284 @@
+"""Pre-trained bodies, cut into stages so that what is frozen can be computed once.
+
+Stage 0 is the embeddings, stage i (1..L) the i-th transformer layer. ``depth`` says how many leading stages are constant:
+0 when everything trains, L + 1 when nothing does. Shapes: B texts, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    GPT2Model,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
+
+from coldlm.columns import Range
+from coldlm.errors import CheckpointError
+from coldlm.models.checkpoints import FAMILIES, find
+from coldlm.seeding import torch_seed
+
+
+class Backbone(nn.Module):
+    """One text encoder: BERT, RoBERTa or GPT-2, without pooler or language-model head, in float32.
+
+    ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``fingerprint`` identifies the
+    weights as loaded, for caches.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name: str,
+        pooling: str,
+        max_tokens: int,
+        item_prefix: str = "",
+        query_prefix: str = "",
+        released: str | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
+        self.item_prefix, self.query_prefix = item_prefix, query_prefix
+        self.released, self.fingerprint = released, fingerprint
+        self.family = FAMILIES[model.config.model_type]
+        self.causal = self.family == "gpt2"
+        self.layers: nn.ModuleList = model.h if self.causal else model.encoder.layer
+        self.width: int = model.config.hidden_size
+        self.depth = len(self.layers) + 1
+        self.base_trained = False
+        self.requires_grad_(False)
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.depth == len(self.layers) + 1
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on constants."""
+        super().train(False)
+        if self.base_trained:
+            stages = [self._embeddings(), *self.layers, self._final()]
+            for stage in stages[self.depth :]:
+                stage.train(mode)
+        for part_name, part in self.model.named_modules():
+            if "lora_dropout" in part_name:
+                part.train(mode)
+        self.training = mode
+        return self
+
+    def lower(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, D] output of the constant stages, without gradient; ``ids``, ``mask``: [B, T] int64 and bool."""
+        with torch.no_grad():
+            return self._run(ids, mask, 0, self.depth)
+
+    def upper(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """[B, D] pooled vectors from the output of ``lower``."""
+        return self._pool(self._run(hidden, mask, self.depth, len(self.layers) + 1), mask)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """[B, D] vectors of right-padded texts, [B, T] int64; ``mask``: [B, T] bool, True on tokens."""
+        return self.upper(self.lower(ids, mask) if self.depth else ids, mask)
+
+    def _embeddings(self) -> nn.Module:
+        # GPT-2 has no embeddings module of its own: word and position tables and a dropout stand side by side
+        return (
+            nn.ModuleList([self.model.wte, self.model.wpe, self.model.drop]) if self.causal else self.model.embeddings
+        )
+
+    def _final(self) -> nn.Module:
+        return self.model.ln_f if self.causal else nn.Identity()
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        if self.causal:
+            return self.model.drop(self.model.wte(ids) + self.model.wpe(positions))
+        if self.family == "roberta":
+            positions = positions + self.model.embeddings.padding_idx + 1
+        return self.model.embeddings(input_ids=ids, position_ids=positions)
+
+    def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
+        """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
+        attend = mask[:, None, None, :]
+        if self.causal:
+            attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
+        for stage in range(first, last):
+            x = self._embed(x) if stage == 0 else self.layers[stage - 1](x, attention_mask=attend)
+        return x
+
+    def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        hidden = self._final()(hidden)
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if self.pooling == "last":
+            return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
+        weight = mask[:, :, None].to(hidden.dtype)
+        return (hidden * weight).sum(1) / weight.sum(1)
+
+
+def load(
+    *,
+    name: str,
+    hub: str | None = None,
+    revision: str | None = None,
+    package: str | None = None,
+    path: str | None = None,
+    sha256: str | None = None,
+    pooling: Literal["mean", "cls", "last"] = "mean",
+    max_tokens: Annotated[int, Range(4, 512)] = 64,
+    item_prefix: str = "",
+    query_prefix: str = "",
+    dropout: Annotated[float, Range(0, 1)] | None = None,
+    released: str | None = None,
+) -> Backbone:
+    """A checkpoint from the hub's local cache, an installed package or a folder; never code from the checkpoint.
+
+    Args:
+        sha256: of the weight file; refused if it differs.
+        dropout: replaces the checkpoint's own dropout rates (they act in trained layers only).
+        released: 'YYYY-MM' of the checkpoint's first publication; tables flag what is newer than T_test.
+
+    Raises:
+        CheckpointError: files missing, a wrong hash, or a family other than BERT, RoBERTa and GPT-2.
+    """
+    folder = find(name=name, hub=hub, revision=revision, package=package, path=path, sha256=sha256)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.model_type not in FAMILIES:
+        raise CheckpointError(
+            f"backbone {name!r} in {folder} is a {config.model_type!r} model; allowed are {', '.join(FAMILIES)}"
+        )
+    if dropout is not None:
+        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
+            if hasattr(config, key):
+                setattr(config, key, dropout)
+    extra = {} if FAMILIES[config.model_type] == "gpt2" else {"add_pooling_layer": False}
+    model = AutoModel.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        attn_implementation="sdpa",
+        **extra,
+    )
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    return Backbone(
+        model,
+        tokenizer,
+        name=name,
+        pooling=pooling,
+        max_tokens=max_tokens,
+        item_prefix=item_prefix,
+        query_prefix=query_prefix,
+        released=released,
+        fingerprint=_fingerprint(sorted(Path(folder).glob("*.safetensors")), pooling),
+    )
+
+
+@dataclass(frozen=True)
+class RandomVectors:
+    """No backbone: the control in which every item has a fixed random vector (see ``text.encode.RandomEncoder``)."""
+
+    width: int
+    seed: int
+
+
+def random_vectors(*, width: Annotated[int, Range(1)] = 384, seed: int = 0) -> RandomVectors:
+    """A fixed random vector of ``width`` per item."""
+    return RandomVectors(width, seed)
+
+
+def tiny(
+    *,
+    family: Literal["bert", "roberta", "gpt2"],
+    layers: Annotated[int, Range(1)] = 2,
+    width: Annotated[int, Range(4)] = 32,
+    heads: Annotated[int, Range(1)] = 2,
+    pooling: Literal["mean", "cls", "last"] = "mean",
+    max_tokens: Annotated[int, Range(4, 512)] = 64,
+    seed: int = 0,
+) -> Backbone:
+    """A small random model over bytes: it exercises every code path in seconds and knows no language."""
+    tokenizer = _byte_tokenizer(causal=family == "gpt2")
+    vocabulary, positions = len(tokenizer), max_tokens + 2
+    with torch_seed(seed, "tiny", family):
+        model: Any
+        if family == "gpt2":
+            model = GPT2Model(
+                GPT2Config(
+                    vocab_size=vocabulary,
+                    n_positions=positions,
+                    n_embd=width,
+                    n_layer=layers,
+                    n_head=heads,
+                    bos_token_id=tokenizer.eos_token_id,
+                    eos_token_id=tokenizer.eos_token_id,
+                )
+            )
+        else:
+            config_class, model_class = (
+                (BertConfig, BertModel) if family == "bert" else (RobertaConfig, RobertaModel)
+            )
+            model = model_class(
+                config_class(
+                    vocab_size=vocabulary,
+                    max_position_embeddings=positions,
+                    hidden_size=width,
+                    num_hidden_layers=layers,
+                    num_attention_heads=heads,
+                    intermediate_size=4 * width,
+                    pad_token_id=tokenizer.pad_token_id,
+                    type_vocab_size=1,
+                ),
+                add_pooling_layer=False,
+            )
+    return Backbone(
+        model,
+        tokenizer,
+        name=f"tiny_{family}",
+        pooling=pooling,
+        max_tokens=max_tokens,
+        fingerprint=f"tiny {family} {layers} {width} {heads} {seed} {pooling}",
+    )
+
+
+def _byte_tokenizer(*, causal: bool) -> PreTrainedTokenizerFast:
+    """One token per byte, no merges: works for every language, needs no file."""
+    special = ["<|endoftext|>"] if causal else ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
+    symbols = special + sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=None if causal else "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    if causal:
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=special[0])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+    )
+
+
+def _fingerprint(files: list[Path], pooling: str) -> str:
+    digest = hashlib.sha256(pooling.encode())
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

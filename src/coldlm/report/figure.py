@@ -1,0 +1,183 @@
+"""The headline figure, quality against feedback events, and the small one beside it, quality against cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from coldlm.columns import WARMUP_BUCKETS
+from coldlm.report.measure import Headline
+from coldlm.report.notes import flags
+from coldlm.report.rows import Comparison, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito: told apart with any kind of colour vision. One per strategy, in the order of the table."""
+
+LINES: Final[dict[str, Any]] = {"history": (0, (4, 1.5)), "frozen": (0, (1, 1.3))}
+"""Line of each schedule; the schedules that update the weights are solid."""
+
+GREY_LINES: Final = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+MARKERS: Final = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
+GREYS: Final = {"control": "#4d4d4d", "baseline": "#a0a0a0"}
+TICKS: Final = (0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
+DPI: Final = 150
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one row is drawn, everywhere."""
+
+    colour: str
+    line: Any
+    marker: str
+    width: float
+    size: float
+    order: int
+
+
+def draw_warmup(comparison: Comparison) -> Figure:
+    """nDCG@10 against the events that the item (left) and the user (right) has had as of the query; below, how many
+    events each point rests on. Buckets that were not measurable leave a gap."""
+    from matplotlib.figure import Figure
+
+    shown = _choose_rows(comparison)
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    axes = figure.subplots(2, 2, sharex="col", sharey="row", height_ratios=(6, 1))
+    for column, by in enumerate(("item", "user")):
+        _draw_curves(axes[0, column], comparison, by, shown)
+        _draw_counts(axes[1, column], comparison, by)
+        axes[0, column].set_title(f"by what the {by} has had", loc="left", fontsize=10)
+        axes[1, column].set_xlabel(f"earlier events of the {by} (n)")
+    axes[0, 0].set_ylabel("nDCG@10, mean over users (square-root scale)")
+    axes[1, 0].set_ylabel("events")
+    _title(figure, comparison)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2)
+    return figure
+
+
+def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
+    """nDCG@10 against seconds of training, for frozen weights (left), and against seconds of one update, for weights
+    that are updated (right): one point per trained row. The grey line is the best trivial row."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    styles = _styles(comparison)
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, cost, label in zip(
+        axes, ("train_seconds", "seconds_per_update"), ("training", "one update"), strict=True
+    ):
+        for m, s in zip(headline.measures, styles, strict=True):
+            is_shown = m.row.schedule == "history" if cost == "train_seconds" else m.row.schedule not in LINES
+            x, y = m.cost[cost], m.quality["ndcg@10"]
+            if is_shown and x and y is not None:
+                axis.plot(x, y, label=m.row.label, color=s.colour, marker=s.marker, markersize=7, linestyle="none")
+        for y in (m.quality["ndcg@10"] for m in headline.measures if m.row == headline.best_trivial):
+            axis.axhline(y or 0, color=GREYS["baseline"], linewidth=1, zorder=0, label="best trivial row")
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlabel(f"{label}, seconds (log scale)")
+        axis.margins(0.12, 0.15)
+        _plain(axis)
+    axes[0].set_title("weights frozen after training", loc="left", fontsize=10)
+    axes[1].set_title("weights updated", loc="left", fontsize=10)
+    axes[0].set_ylabel("nDCG@10, mean over users")
+    _title(figure, comparison)
+    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(found.values(), found.keys(), loc="outside right upper", frameon=False, fontsize=8.5)
+    return figure
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The figure as "png" or "svg", byte for byte the same for the same numbers."""
+    import matplotlib
+
+    buffer = BytesIO()
+    metadata = {"Date": None} if kind == "svg" else {"Software": None}
+    with matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+    return buffer.getvalue()
+
+
+def _choose_rows(comparison: Comparison) -> list[int]:
+    """All strategies and baselines, each control under its best schedule only, no canary: more lines tell less."""
+    rows = comparison.rows
+    best: dict[str, tuple[float, int]] = {}
+    for i, row in enumerate(rows):
+        if row.kind == "control":
+            best[row.label] = max(best.get(row.label, (-1.0, i)), (comparison.value(i) or 0.0, i))
+    controls = {i for _, i in best.values()}
+    return [
+        i
+        for i, row in enumerate(rows)
+        if (row.kind == "control" and i in controls) or (row.kind != "control" and row.label != "fewest_events")
+    ]
+
+
+def _draw_curves(axis: Axes, comparison: Comparison, by: str, shown: list[int]) -> None:
+    curve, styles = comparison.curve(by), _styles(comparison)
+    for i in shown:
+        values = dict(curve.filter(row=i).select("bucket", "value").rows())
+        y = np.array([values.get(bucket) for bucket in WARMUP_BUCKETS], np.float64)
+        s = styles[i]
+        axis.plot(
+            range(len(y)), y, label=comparison.rows[i].name, color=s.colour, linestyle=s.line, marker=s.marker,
+            linewidth=s.width, markersize=s.size, zorder=s.order,
+        )  # fmt: skip
+    # a square root opens up the cold end, where values are small, and unlike a logarithm it can show a zero
+    axis.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+    top = axis.get_ylim()[1]
+    axis.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axis.set_ylim(0, top)
+    _plain(axis)
+
+
+def _draw_counts(axis: Axes, comparison: Comparison, by: str) -> None:
+    counts = dict(comparison.curve(by).group_by("bucket").agg(n="n_events").rows())
+    heights = [max(counts.get(bucket) or [0]) for bucket in WARMUP_BUCKETS]
+    axis.bar(range(len(heights)), heights, color="#d9d9d9", width=0.6)
+    for x, height in enumerate(heights):
+        axis.annotate(f"{height:,}" if height else "n/a", (x, height), (0, 1), textcoords="offset points",
+                      ha="center", va="bottom", fontsize=7, color="#4d4d4d")  # fmt: skip
+    axis.set_xticks(range(len(heights)), WARMUP_BUCKETS)
+    axis.set_yticks([])
+    axis.margins(y=0.35)
+    _plain(axis)
+
+
+def _styles(comparison: Comparison) -> list[Style]:
+    """One style per row: a strategy keeps its colour across schedules, what is not a language model is grey."""
+    rows = comparison.rows
+    names = {kind: list(dict.fromkeys(row.label for row in rows if row.kind == kind)) for kind in ("strategy", *GREYS)}
+    return [_style(row, names[row.kind].index(row.label)) for row in rows]
+
+
+def _style(row: Row, position: int) -> Style:
+    if row.kind == "strategy":
+        return Style(COLOURS[position % len(COLOURS)], LINES.get(row.schedule, "-"), "o", 2.0, 5, 4)
+    marker = MARKERS[position % len(MARKERS)]
+    if row.kind == "control":
+        return Style(GREYS["control"], LINES.get(row.schedule, "-"), marker, 1.3, 4.5, 3)
+    return Style(GREYS["baseline"], GREY_LINES[position % len(GREY_LINES)], marker, 0.9, 3.5, 2)
+
+
+def _title(figure: Figure, comparison: Comparison) -> None:
+    """The data set, and LEAKY, SAMPLED or INCOMPLETE where they apply: a figure travels without its table."""
+    words = [comparison.title, *(flag.split(":")[0] for flag in flags(comparison))]
+    figure.suptitle(", ".join(words), x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def _plain(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="y", color="#eeeeee", linewidth=0.8)
+    axis.set_axisbelow(True)

@@ -1,0 +1,131 @@
+"""The numbers of the headline table: quality with its interval, the distance to the best trivial row, cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from coldlm.columns import MRR_K
+from coldlm.report.rows import Comparison, Row
+from coldlm.report.statistics import DRAWS, Difference, difference, holm, interval, smallest_effect, wilcoxon
+
+QUALITY: Final[dict[str, dict[str, Any]]] = {
+    "ndcg@10": {},
+    "ndcg@10/warm_warm": {"cohort": "warm_warm"},
+    "ndcg@10/cold_user_any": {"cohort": "cold_user_any"},
+    "ndcg@10/cold_item_any": {"cohort": "cold_item_any"},
+    "recall@10": {"metric": "recall"},
+    "mrr": {"metric": "mrr", "k": MRR_K},
+    "ndcg@10/micro": {"average": "micro"},
+}
+"""Key of a quality column -> arguments of ``Comparison.value``."""
+
+COST: Final = (
+    "trainable_parameters",
+    "peak_memory_mb",
+    "train_seconds",
+    "seconds_per_update",
+    "events_per_second",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "checkpoint_mb",
+)
+
+MIN_SEEDS: Final = 3
+MARGIN: Final = 0.01
+"""Relative: a difference within 1 % of the best trivial row is no difference, however certain."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One row in numbers; None is "not measured" or "does not apply".
+
+    ``quality``: by key of ``QUALITY``. ``low``, ``high``: 95 % interval of its nDCG@10. ``vs_trivial``: strategy minus
+    the best trivial row, with Holm's p (``p_holm``) and Wilcoxon's after Holm (``p_wilcoxon``). ``cost``: by name in
+    ``COST``, averaged over seeds. ``is_bold``: the difference is one that may be claimed.
+    """
+
+    row: Row
+    quality: dict[str, float | None]
+    low: float
+    high: float
+    vs_trivial: Difference | None
+    p_holm: float | None
+    p_wilcoxon: float | None
+    cost: dict[str, float | None]
+    is_bold: bool
+
+
+@dataclass(frozen=True)
+class Headline:
+    """``measures``: one per row of the comparison. ``best_trivial``: the row with the highest nDCG@10 among baselines
+    and controls. ``smallest_effect``: the median over strategies of what these users can tell from zero."""
+
+    measures: tuple[Measure, ...]
+    best_trivial: Row | None
+    smallest_effect: float | None
+
+
+def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headline:
+    """Every row in numbers. A strategy is compared with the best of all baselines *and* all controls under any
+    schedule, so the distance never flatters it."""
+    rows = comparison.rows
+    scores = [comparison.value(i) for i in range(len(rows))]
+    trivial = [(score, -i) for i, score in enumerate(scores) if score is not None and rows[i].kind != "strategy"]
+    best = -max(trivial)[1] if trivial else None
+    pairs = {
+        i: comparison.paired(i, best)
+        for i, row in enumerate(rows)
+        if best is not None and row.kind == "strategy" and len(comparison.paired(i, best)[0])
+    }
+    differences = {i: difference(*pair, draws, seed) for i, pair in pairs.items()}
+    p_holm = dict(zip(pairs, holm([d.p for d in differences.values()]), strict=True))
+    p_wilcoxon = dict(zip(pairs, holm([wilcoxon(*pair) for pair in pairs.values()]), strict=True))
+    measures = []
+    for i, row in enumerate(rows):
+        low, high = interval(comparison.per_user(i)["value"].to_numpy(), draws, seed)
+        quality = {key: comparison.value(i, **where) for key, where in QUALITY.items()}
+        vs = differences.get(i)
+        may_claim = best is not None and vs is not None and _may_claim(vs, scores[best], p_holm[i], row, rows[best])
+        measures.append(Measure(row, quality, low, high, vs, p_holm.get(i), p_wilcoxon.get(i), _cost(row), may_claim))
+    effects = [smallest_effect(left - right) for left, right in pairs.values()]
+    return Headline(
+        tuple(measures), rows[best] if best is not None else None, float(np.median(effects)) if effects else None
+    )
+
+
+def seeds_behind(row: Row, best: Row) -> int:
+    """How many seeds the difference between a strategy and the best trivial row rests on; a baseline needs none."""
+    return row.seeds if best.kind == "baseline" else min(row.seeds, best.seeds)
+
+
+def _may_claim(vs: Difference, reference: float | None, p: float, row: Row, best: Row) -> bool:
+    return seeds_behind(row, best) >= MIN_SEEDS and p < 0.05 and vs.low > MARGIN * (reference or 0.0)
+
+
+def _cost(row: Row) -> dict[str, float | None]:
+    """Averages over the runs of a row; a baseline costs nothing that was measured, a schedule without updates has no
+    seconds per update."""
+    costs = [_run_cost(manifest, row.schedule not in ("history", "frozen")) for manifest in row.manifests]
+    known = {name: [cost[name] for cost in costs if cost[name] is not None] for name in COST}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}  # type: ignore[arg-type]
+
+
+def _run_cost(manifest: dict[str, Any], updates: bool) -> dict[str, float | None]:
+    seconds = manifest.get("seconds") or {}
+    latency = manifest.get("latency_ms") or {}
+    size = manifest.get("checkpoint_bytes")
+    training = [seconds[stage] for stage in ("train", "refit") if seconds.get(stage) is not None]
+    values = (
+        manifest.get("trainable_parameters"),
+        manifest.get("peak_memory_mb"),
+        sum(training) if training else None,
+        manifest.get("seconds_per_update") if updates else None,
+        manifest.get("events_per_second"),
+        latency.get("p50"),
+        latency.get("p95"),
+        size / 1e6 if size is not None else None,
+    )
+    return dict(zip(COST, values, strict=True))

@@ -1,0 +1,125 @@
+"""What must be said beside a table: the flags above it and the footnotes below it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coldlm.columns import CANARIES, MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
+from coldlm.report.rows import Comparison
+from coldlm.report.statistics import DRAWS
+from coldlm.report.table import DAGGER, NOT_MEASURABLE, metric
+
+
+def flags(comparison: Comparison) -> list[str]:
+    """LEAKY, SAMPLED and INCOMPLETE, each with its reason, where they apply."""
+    found = []
+    if comparison.split != "time":
+        found.append(f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not")
+    if comparison.candidates != "full":
+        found.append(f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full catalogue")
+    missing = _missing_rows(comparison)
+    if missing:
+        found.append(f"INCOMPLETE: without {', '.join(missing)} nobody can tell what language is worth")
+    return found
+
+
+def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
+    """One line each: what was averaged, how sure it is, what was compared, asked, dropped and leaked."""
+    return [
+        *(f"WARNING: {warning}." for warning in comparison.warnings),
+        *_about_numbers(comparison, headline),
+        *_about_data(comparison.manifests),
+        *_about_checkpoints(comparison.manifests),
+    ]
+
+
+def _missing_rows(comparison: Comparison) -> list[str]:
+    rows = comparison.rows
+    first = {(row.kind, row.label.split(" · ")[0]) for row in rows}
+    missing = [name for name in MANDATORY_BASELINES if ("baseline", name) not in first]
+    missing += [name for name in MANDATORY_CONTROLS if ("control", name) not in first]
+    # context alone must have been updated in the same way as the models that it is compared with
+    schedules = list(dict.fromkeys(row.schedule for row in rows if row.kind == "strategy"))
+    context = {row.schedule for row in rows if row.label.split(" · ")[0] == "context_only"}
+    return missing + [f"context_only, {schedule}" for schedule in schedules if context and schedule not in context]
+
+
+def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
+    whole = comparison.values.filter(row=0, window=-1, cohort="all", bucket="all", average="macro")
+    users, queries, events = (int(whole[name].max() or 0) for name in ("n_users", "n_queries", "n_events"))  # type: ignore[arg-type]
+    lines = [
+        f"Means over users (macro), micro: over queries; {users:,} users, {queries:,} queries, {events:,} events. "
+        f"Candidates: {comparison.candidates}; ties count as their expectation.",
+        "Schedules: history = weights frozen, histories grow; per_window = weights updated after each window; "
+        "frozen = weights and histories frozen. Controls (no language) and baselines (no training) end the table.",
+        f"Intervals: 95 %, percentile bootstrap over users ({DRAWS:,} draws), seeds averaged first.",
+    ]
+    if headline.best_trivial is None:
+        return [*lines, "No baseline and no control: nothing to compare with."]
+    best = headline.best_trivial
+    lines.append(
+        f"vs best trivial: strategy minus `{best.name}`, the best of all baselines and controls under any schedule; "
+        "paired over users. p: by bootstrap, and by Wilcoxon as a second opinion, both after Holm over the rows."
+    )
+    if headline.smallest_effect is not None:
+        lines.append(f"The smallest difference that these users can show is {metric(headline.smallest_effect)}.")
+    seeds = [seeds_behind(m.row, best) for m in headline.measures if m.vs_trivial is not None]
+    if seeds and max(seeds) < MIN_SEEDS:
+        lines.append(f"{max(seeds)} seed{'' if max(seeds) == 1 else 's'}: no claim.")
+    elif seeds and min(seeds) < MIN_SEEDS:
+        lines.append(f"Rows with fewer than {MIN_SEEDS} seeds: no claim.")
+    bold = "Bold: at least 3 seeds, Holm p < .05, and an interval above a 1 % relative margin."
+    return [*lines, bold]
+
+
+def _about_data(manifests: tuple[dict[str, Any], ...]) -> list[str]:
+    first = manifests[0]
+    dataset, dates = first["dataset"], first["dataset"]["dates"]
+    lines = [
+        f"Dates: train < {dates.get('t_val')} <= validation < {dates['t_test']} <= stream. "
+        f"{dataset['name']}: {_count(dataset.get('n_users'))} users, {_count(dataset.get('n_items'))} items, "
+        f"{_count(dataset.get('n_events'))} events."
+    ]
+    cohorts = [f"{c['cohort']} {c['events']:,} ({c['share']:.1%}) of {c['users']:,} users" for c in first["cohorts"]]
+    lines.append(f"Cohorts, in events: {'; '.join(cohorts)}.")
+    leaks: dict[str, int] = {}
+    for m in manifests:
+        leaks |= {name: max(n, leaks.get(name, 0)) for name, n in m["leaks"].items()}
+    lines.append(f"Leak meter{', NOT 0' if any(leaks.values()) else ''}: {_counts(leaks)}.")
+    lines.append(f"Dropped events: {max(m['dropped'] for m in manifests):,}. {_others(first['others_would_drop'])}")
+    if any(first["not_asked"].values()):
+        lines.append(f"Not asked, by reason: {_counts(first['not_asked'])}.")
+    seen = [f"{name} {metric(first['canaries'].get(name))}" for name in (*CANARIES, "random")]
+    canaries = ", ".join(seen).replace(NOT_MEASURABLE, "not measurable")
+    return [*lines, f"Canaries at n = 0, nDCG@10: {canaries}. Far above random means a leaking release rule."]
+
+
+def _about_checkpoints(manifests: tuple[dict[str, Any], ...]) -> list[str]:
+    t_test = manifests[0]["dataset"]["dates"]["t_test"]
+    checkpoints = {m["checkpoint"]["name"]: m["checkpoint"] for m in manifests if m.get("checkpoint")}
+    lines = []
+    for name, checkpoint in sorted(checkpoints.items()):
+        if checkpoint["newer_than_t_test"]:
+            lines.append(
+                f"{DAGGER} {name} ({checkpoint['date']}) is newer than T_test ({t_test}): it may know the future."
+            )
+        elif checkpoint["date"] is None:
+            lines.append(f"The date of {name} is not known: it may be newer than T_test ({t_test}).")
+    commits = sorted({str(m.get("commit"))[:12] for m in manifests})
+    return [*lines, f"{len(manifests)} runs, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}."]
+
+
+def _others(would: dict[str, int]) -> str:
+    if not would.get("of"):
+        return ""
+    parts = ", ".join(f"{name} {n:,}" for name, n in would.items() if name not in ("any", "of"))
+    return f"Other evaluators' defaults would have dropped {would['any']:,} of {would['of']:,} ({parts})."
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n:,}" for name, n in counts.items()) or "not measured"
+
+
+def _count(n: int | None) -> str:
+    return "?" if n is None else f"{n:,}"

@@ -1,0 +1,137 @@
+"""Run folders on disk -> runs that may stand in one table; what cannot be read is skipped and named."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from coldlm.columns import RESULT_COLUMNS, RUN_COLUMNS
+from coldlm.errors import RunFolderError
+from coldlm.report.compare import compare
+from coldlm.report.rows import METRIC, Comparison, K, Run
+
+USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
+
+NEEDED = ("dataset", "leaks", "dropped", "others_would_drop", "not_asked", "cohorts", "canaries")
+"""Of the manifest; what a run did not measure, such as a cost, may be missing and is shown as such."""
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What was found under the paths given.
+
+    ``comparisons``: one per set of runs that answered the same queries among the same candidates, in the order of
+    their titles. ``skipped``: (folder, why) of every run that is not in any of them.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    skipped: tuple[tuple[str, str], ...]
+
+
+def read_runs(paths: Sequence[Path]) -> Runs:
+    """Every finished run in ``paths``: run folders, or folders that hold run folders at any depth.
+
+    Runs that differ in data, dates, split or candidates never share a table. A run that is unfinished, failed, broken
+    or there twice is skipped and named.
+
+    Raises:
+        RunFolderError: a path that does not exist, or no finished run under any of them.
+    """
+    runs: dict[tuple[Any, ...], Run] = {}
+    skipped: list[tuple[str, str]] = []
+    for folder in _find_folders(paths):
+        try:
+            run = _read_run(folder)
+        except _SkippedError as why:
+            skipped.append((str(folder), str(why)))
+            continue
+        twin = runs.setdefault(run.key, run)
+        if twin is not run:
+            skipped.append((str(folder), f"the same configuration and seed as {twin.folder}"))
+    if not runs:
+        found = "".join(f"\n  {folder}: {why}" for folder, why in skipped) or "\n  no folder with a manifest.json"
+        raise RunFolderError(
+            f"no finished run under {', '.join(map(str, paths)) or 'no path at all'}:{found}\n"
+            "Give run folders, or a folder that holds some; `coldlm run` makes them."
+        )
+    return Runs(tuple(_compare_alike(list(runs.values()))), tuple(skipped))
+
+
+class _SkippedError(Exception):
+    """Why one run folder takes no part."""
+
+
+def _find_folders(paths: Sequence[Path]) -> Iterator[Path]:
+    seen = set()
+    for path in paths:
+        if not path.is_dir():
+            raise RunFolderError(f"{path} is not a folder: give run folders, or folders that hold run folders")
+        for manifest in sorted(path.rglob("manifest.json")):
+            if manifest.resolve() not in seen:
+                seen.add(manifest.resolve())
+                yield manifest.parent
+
+
+def _read_run(folder: Path) -> Run:
+    """One run, test and online rows only; raises ``_SkippedError`` if it is unfinished or broken."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        status, reason = manifest["status"], manifest.get("reason")
+        if status != "FINISHED":
+            raise _SkippedError(f"{status}: {reason}" if reason else status)
+        missing = [name for name in NEEDED if name not in manifest] or [*{"name", "dates"} - set(manifest["dataset"])]
+        if missing:
+            raise _SkippedError(f"manifest.json lacks {', '.join(missing)}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _SkippedError(f"manifest.json cannot be read ({type(error).__name__}: {error})") from error
+    results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(pl.col("stage").is_in(["test", "online"]))
+    users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(cohort="all", metric=METRIC, k=K)
+    broken = results.filter(~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)).height
+    broken += users.filter(~pl.col("value").is_finite().fill_null(False)).height
+    if broken:
+        raise _SkippedError(f"{broken} values are not finite although they have events: run it again")
+    if results.is_empty():
+        raise _SkippedError("no test or online results: run it with the stage `evaluate` or `online`")
+    if users.is_empty():
+        raise _SkippedError(f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}")
+    facts = results.select(*RUN_COLUMNS, "seed", "config_hash").unique()
+    if facts.height != 1:
+        raise _SkippedError(f"results.parquet holds {facts.height} runs or seeds, a run folder holds one")
+    return Run(folder, manifest, facts.row(0, named=True), results, users)
+
+
+def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path, columns=list(columns))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _SkippedError(f"{path.name} cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _compare_alike(runs: list[Run]) -> list[Comparison]:
+    """Runs over the same data, dates, split and candidates compared with each other, and with no others."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(run.question, sort_keys=True), []).append(run)
+    questions = {key: group[0].question for key, group in groups.items()}
+    comparisons = [compare(_title(questions[key], list(questions.values())), group) for key, group in groups.items()]
+    return sorted(comparisons, key=lambda comparison: comparison.title)
+
+
+def _title(question: dict[str, Any], all_questions: list[dict[str, Any]]) -> str:
+    """The data set's name, and in brackets what tells it from other comparisons over a data set of that name."""
+    rivals = [other for other in all_questions if other["dataset"] == question["dataset"]]
+    differing = [name for name in question if any(other[name] != question[name] for other in rivals)]
+    facts = [
+        f"{name} {question[name] if not isinstance(question[name], dict) else _short(question[name])}"
+        for name in differing
+    ]
+    return f"{question['dataset']} ({', '.join(facts)})" if facts else str(question["dataset"])
+
+
+def _short(hashes: dict[str, str]) -> str:
+    return "/".join(str(value)[:8] for value in hashes.values()) or "none"

@@ -1,0 +1,116 @@
+"""What tables and figures are made of: runs, the rows they become, and the comparison that holds the rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from coldlm.columns import WARMUP_BUCKETS
+from coldlm.tables import Floats
+
+METRIC: Final = "ndcg"
+K: Final = 10
+"""The headline metric is nDCG@10, the mean over users."""
+
+KINDS: Final = ("strategy", "control", "baseline")
+CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
+"""Columns that name one number of one row."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed and config hash. ``results``: rows of
+    ``results.parquet`` of stages test and online. ``users``: nDCG@10 over cohort ``all``, one row per user."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    facts: dict[str, Any]
+    results: pl.DataFrame
+    users: pl.DataFrame
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for two folders that hold the same run."""
+        return tuple(value for name, value in self.facts.items() if name != "run")
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What must be equal for two runs to stand in one table."""
+        dataset = self.manifest["dataset"]
+        return {
+            "dataset": dataset["name"],
+            "split": self.facts["split"],
+            "candidates": self.facts["candidates"],
+            **dataset["dates"],
+            **{name: dataset.get(name) for name in ("n_users", "n_items", "n_events", "hashes")},
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of every table and figure. ``kind``: one of ``KINDS``. ``seeds``: how many were averaged.
+    ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer than T_test."""
+
+    kind: str
+    label: str
+    schedule: str
+    seeds: int
+    manifests: tuple[dict[str, Any], ...] = field(repr=False, compare=False)
+    newer: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.label if self.kind == "baseline" else f"{self.label}, {self.schedule}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns of ``CELL``,
+    ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``: ``row, user, value``: nDCG@10 over
+    cohort ``all``. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number."""
+
+    title: str
+    split: str
+    candidates: str
+    manifests: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
+    values: pl.DataFrame
+    users: pl.DataFrame
+    warnings: tuple[str, ...]
+
+    def value(
+        self, row: int, cohort: str = "all", average: str = "macro", metric: str = METRIC, k: int = K
+    ) -> float | None:
+        """One number over the whole stream, None where it was not measurable."""
+        cell = self.values.filter(row=row, window=-1, cohort=cohort, bucket="all", average=average, metric=metric, k=k)[
+            "value"
+        ]
+        return cell[0] if len(cell) else None
+
+    def curve(self, by: str) -> pl.DataFrame:
+        """``row, bucket, value, n_events``: macro nDCG@10 by the number of events an item (or user) has had, in the
+        order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"."""
+        order = {f"{by}:{bucket}": i for i, bucket in enumerate(WARMUP_BUCKETS)}
+        chosen = self._cells(pl.col("window") == -1, pl.col("bucket").is_in(list(order)))
+        chosen = chosen.with_columns(pl.col("bucket").replace_strict(order, return_dtype=pl.Int64).alias("at"))
+        return chosen.sort("row", "at").select("row", pl.col("bucket").str.strip_prefix(f"{by}:"), "value", "n_events")
+
+    def by_window(self) -> pl.DataFrame:
+        """``row, window, value, n_events``: macro nDCG@10 of every window of the stream."""
+        chosen = self._cells(pl.col("window") >= 0, pl.col("bucket") == "all")
+        return chosen.sort("row", "window").select("row", "window", "value", "n_events")
+
+    def per_user(self, row: int) -> pl.DataFrame:
+        """``user, value`` of one row, sorted by user."""
+        return self.users.filter(row=row).select("user", "value").sort("user")
+
+    def paired(self, left: int, right: int) -> tuple[Floats, Floats]:
+        """The values, [U] each, of the users that both rows share."""
+        both = self.per_user(left).join(self.per_user(right), on="user", how="inner", maintain_order="left")
+        return both["value"].to_numpy(), both["value_right"].to_numpy()
+
+    def _cells(self, *conditions: pl.Expr) -> pl.DataFrame:
+        return self.values.filter(cohort="all", average="macro", metric=METRIC, k=K).filter(*conditions)

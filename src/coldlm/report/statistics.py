@@ -1,0 +1,113 @@
+"""How sure a number is: bootstrap over users, paired differences, Wilcoxon, Holm. The unit is the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from coldlm.errors import DataError
+from coldlm.seeding import generator
+from coldlm.tables import Floats
+
+DRAWS = 10_000
+LEVEL = 0.95
+CHUNK = 4_000_000
+"""Numbers resampled at once: bounds the memory of a bootstrap at about 64 MB, whatever the number of users."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Paired difference of two means over the same users: ``mean``, its 95 % interval (``low``, ``high``), the
+    two-sided bootstrap ``p``, and the number of ``users``."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+    users: int
+
+
+def interval(values: Floats, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile-bootstrap interval of the mean of ``values``, [U] one value per user; (nan, nan) without users.
+
+    Raises:
+        DataError: a value that is not finite.
+    """
+    if not len(values):
+        return float("nan"), float("nan")
+    return _percentiles(_resampled_means(values, draws, seed))
+
+
+def difference(left: Floats, right: Floats, draws: int = DRAWS, seed: int = 0) -> Difference:
+    """Mean of ``left - right``, [U] each, user by user, with the interval that the bootstrap over users gives.
+
+    ``p`` is twice the smaller share of resampled means on either side of zero, with one draw added to each side, so
+    that it is never below 2 / (draws + 1).
+
+    Raises:
+        DataError: vectors of unequal length, no user, or a value that is not finite.
+    """
+    if len(left) != len(right) or not len(left):
+        raise DataError(
+            f"a paired difference needs the same users on both sides and at least one of them, "
+            f"got {len(left)} and {len(right)}; align the vectors by user first"
+        )
+    paired = left - right
+    means = _resampled_means(paired, draws, seed)
+    tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    p = min(1.0, 2 * (tail + 1) / (draws + 1))
+    return Difference(float(paired.mean()), *_percentiles(means), p, len(paired))
+
+
+def wilcoxon(left: Floats, right: Floats) -> float:
+    """Two-sided p of Wilcoxon's signed-rank test on [U] paired values; users without a difference are left out, and 1
+    is returned when none is left."""
+    from scipy import stats
+
+    paired = left - right
+    paired = paired[paired != 0]
+    return float(stats.wilcoxon(paired).pvalue) if len(paired) else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values of one table, in the order given.
+
+    >>> holm([0.01, 0.04, 0.03])  # 0.01 x 3, then 0.03 x 2, then max(0.04 x 1, 0.06)
+    [0.03, 0.06, 0.06]
+    """
+    adjusted = [1.0] * len(p)
+    largest = 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, min(1.0, p[i] * (len(p) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
+def smallest_effect(differences: Floats) -> float:
+    """The smallest mean difference that these [U] paired differences can tell from zero: 1.96 * sd / sqrt(U).
+
+    It is half the width of the 95 % interval: a difference of exactly this size would be found in half of all
+    repetitions. ``nan`` for fewer than two users.
+    """
+    n = len(differences)
+    return 1.96 * float(differences.std(ddof=1)) / float(np.sqrt(n)) if n > 1 else float("nan")
+
+
+def _resampled_means(values: Floats, draws: int, seed: int) -> Floats:
+    """[draws] means of ``values`` resampled with replacement, in chunks of bounded size."""
+    if not np.isfinite(values).all():
+        raise DataError(f"{(~np.isfinite(values)).sum()} of {len(values)} per-user values are not finite: run it again")
+    random = generator(seed, "bootstrap")
+    means = np.empty(draws)
+    step = max(1, CHUNK // len(values))
+    for start in range(0, draws, step):
+        rows = min(step, draws - start)
+        means[start : start + rows] = values[random.integers(0, len(values), (rows, len(values)))].mean(axis=1)
+    return means
+
+
+def _percentiles(means: Floats) -> tuple[float, float]:
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)

@@ -1,0 +1,126 @@
+"""Numbers -> tables of text: the cells that Markdown, LaTeX and the terminal share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from coldlm.columns import WARMUP_BUCKETS
+from coldlm.report.measure import QUALITY, Headline
+from coldlm.report.rows import Comparison, Row
+
+NOT_MEASURABLE: Final = "n/a"
+DOES_NOT_APPLY: Final = "–"
+DAGGER: Final = "†"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text. ``header``: C column heads, the first over the row names. ``body``: R rows of C cells. ``kinds``:
+    R row kinds (``rows.KINDS``). ``bold``: (row, column) of the cells in bold."""
+
+    title: str
+    header: tuple[str, ...]
+    body: tuple[tuple[str, ...], ...]
+    kinds: tuple[str, ...]
+    bold: frozenset[tuple[int, int]] = frozenset()
+
+
+def quality_table(comparison: Comparison, headline: Headline) -> Table:
+    """The headline table; its last columns are the distance to the best trivial row, its interval, and its p by
+    bootstrap and by Wilcoxon, both after Holm."""
+    header = (
+        "scorer", "seeds", "nDCG@10", "95 % interval", "warm warm", "cold user", "cold item",
+        "Recall@10", "MRR", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p Wilcoxon",
+    )  # fmt: skip
+    body = []
+    for m in headline.measures:
+        first, *others = (metric(m.quality[key]) for key in QUALITY)
+        vs = (DOES_NOT_APPLY,) * 4
+        if m.row == headline.best_trivial:
+            vs = ("best trivial", *(DOES_NOT_APPLY,) * 3)
+        if m.vs_trivial is not None and m.p_holm is not None and m.p_wilcoxon is not None:
+            d = m.vs_trivial
+            low_high = f"[{metric(d.low, True)}, {metric(d.high, True)}]"
+            vs = (metric(d.mean, True), low_high, probability(m.p_holm), probability(m.p_wilcoxon))
+        low_high = f"[{metric(m.low)}, {metric(m.high)}]" if math.isfinite(m.low) else NOT_MEASURABLE
+        body.append((name(m.row, comparison), str(m.row.seeds), first, low_high, *others, *vs))
+    bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 10)}
+    return Table("Quality", header, tuple(body), _kinds(comparison), frozenset(bold))
+
+
+def cost_table(comparison: Comparison, headline: Headline) -> Table:
+    """What each trained row cost; baselines train nothing and are left out."""
+    header = (
+        "scorer", "trainable parameters", "peak MB", "train s", "s / update", "events / s", "p50 ms", "p95 ms",
+        "checkpoint MB",
+    )  # fmt: skip
+    trained = [m for m in headline.measures if m.row.kind != "baseline"]
+    body = tuple((name(m.row, comparison), *(quantity(value) for value in m.cost.values())) for m in trained)
+    return Table("Cost", header, body, tuple(m.row.kind for m in trained))
+
+
+def warmup_table(comparison: Comparison, by: str) -> Table:
+    """nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or "user"."""
+    events = dict(comparison.curve(by).group_by("bucket").agg(n="n_events").rows())
+    header = [f"{by} has had"]
+    header += [f"{bucket} ({max(events.get(bucket) or [0]):,})" for bucket in WARMUP_BUCKETS]
+    cells = {(row, bucket): value for row, bucket, value, _ in comparison.curve(by).iter_rows()}
+    title = f"Warm-up by {by}: nDCG@10 after n events (in brackets: events that were ranked)"
+    return _grid(title, comparison, header, WARMUP_BUCKETS, cells)
+
+
+def window_table(comparison: Comparison) -> Table:
+    """nDCG@10 in each window of the stream."""
+    found = comparison.by_window()
+    windows = found["window"].unique().sort().to_list()
+    events = dict(found.group_by("window").agg(n="n_events").rows())
+    header = ["window"] + [f"{window} ({max(events[window]):,})" for window in windows]
+    cells = {(row, window): value for row, window, value, _ in found.iter_rows()}
+    return _grid("By window: nDCG@10 (in brackets: events that were ranked)", comparison, header, windows, cells)
+
+
+def name(row: Row, comparison: Comparison) -> str:
+    """A row's name with the marks that follow it everywhere."""
+    leaky = " LEAKY" if comparison.split != "time" else ""
+    return f"{row.name}{DAGGER if row.newer else ''}{leaky}"
+
+
+def metric(value: float | None, sign: bool = False) -> str:
+    """Four decimals without the leading zero: ``.0412``, ``+.0031``.
+
+    >>> metric(0.0412), metric(-0.00311, sign=True), metric(1.0), metric(None)
+    ('.0412', '-.0031', '1.0000', 'n/a')
+    """
+    if value is None or not math.isfinite(value):
+        return NOT_MEASURABLE
+    text = f"{value:+.4f}" if sign else f"{value:.4f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.99995 else text
+
+
+def probability(p: float) -> str:
+    return "<.001" if p < 0.001 else f"{p:.3f}".replace("0.", ".", 1) if p < 1 else "1"
+
+
+def quantity(value: float | None) -> str:
+    """Three significant digits below 1000, whole numbers with thousands separators above."""
+    if value is None or not math.isfinite(value):
+        return DOES_NOT_APPLY
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+def _grid(
+    title: str, comparison: Comparison, header: Sequence[str], columns: Sequence[Any], cells: Mapping[Any, float | None]
+) -> Table:
+    """One line per row of the comparison; ``cells``: value by (row number, column)."""
+    body = tuple(
+        (name(row, comparison), *(metric(cells.get((i, column))) for column in columns))
+        for i, row in enumerate(comparison.rows)
+    )
+    return Table(title, tuple(header), body, _kinds(comparison))
+
+
+def _kinds(comparison: Comparison) -> tuple[str, ...]:
+    return tuple(row.kind for row in comparison.rows)

@@ -1,0 +1,181 @@
+"""The report as files: Markdown, LaTeX, CSV and figures, each written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from coldlm.report.figure import draw_cost, draw_warmup, render
+from coldlm.report.formats import latex, markdown, terminal
+from coldlm.report.measure import Headline, measure
+from coldlm.report.notes import flags, footnotes
+from coldlm.report.results import Runs, read_runs
+from coldlm.report.rows import Comparison
+from coldlm.report.table import Table, cost_table, quality_table, warmup_table, window_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+UNCUT: Final = 200
+"""Characters in a line of what is piped or stored, where no terminal sets a width."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was read and what was written. ``headlines``: one per comparison of ``runs``."""
+
+    runs: Runs
+    headlines: tuple[Headline, ...]
+    files: tuple[Path, ...] = ()
+
+
+def make_report(paths: Sequence[Path]) -> Report:
+    """Read and measure the runs under ``paths``, write nothing; raises what ``read_runs`` raises."""
+    runs = read_runs(paths)
+    return Report(runs, tuple(measure(comparison) for comparison in runs.comparisons))
+
+
+def write_report(paths: Sequence[Path], out: Path) -> Report:
+    """Read the runs under ``paths`` and write ``report.md, table.md, table.tex, table.csv, warmup.csv`` and the figures
+    (PNG and SVG; one pair per comparison) into the folder ``out``. Files of an earlier report are replaced.
+
+    Raises:
+        RunFolderError: no finished run under ``paths``.
+    """
+    report = make_report(paths)
+    pairs = list(zip(report.runs.comparisons, report.headlines, strict=True))
+    files: dict[str, str | bytes] = {"report.md": _report_page(report), "table.md": _table_page(pairs)}
+    files["table.tex"] = "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(
+        latex(table, f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip())
+        for comparison, headline in pairs
+        for table in _headline_tables(comparison, headline)
+    )
+    files["table.csv"] = pl.DataFrame([line for pair in pairs for line in _table_lines(*pair)]).write_csv()
+    files["warmup.csv"] = pl.concat([_warmup_lines(comparison) for comparison, _ in pairs]).write_csv()
+    for comparison, headline in pairs:
+        for name, figure in (("figure", draw_warmup(comparison)), ("cost", draw_cost(comparison, headline))):
+            for kind in ("png", "svg"):
+                files[f"{_stem(name, comparison, report)}.{kind}"] = render(figure, kind)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        write_atomically(out / name, content)
+    return Report(report.runs, report.headlines, tuple(out / name for name in files))
+
+
+def print_report(report: Report, console: Console | None = None) -> None:
+    """Headline, cost and item warm-up tables and the footnotes, cut to the width of the terminal; a file or a pipe gets
+    them whole. The other tables are in ``report.md``."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or (Console() if sys.stdout.isatty() else Console(width=UNCUT))
+    for comparison, headline in zip(report.runs.comparisons, report.headlines, strict=True):
+        console.print(Text(f"\n{comparison.title}", style="bold"))
+        for flag in flags(comparison):
+            console.print(Text(flag, style="bold red"))
+        for table in (*_headline_tables(comparison, headline), warmup_table(comparison, "item")):
+            for panel in terminal(table, console.width):
+                console.print()
+                console.print(panel)
+        console.print()
+        for note in footnotes(comparison, headline):
+            console.print(Text(note, style="bold red" if note.startswith("WARNING") else "dim"))
+    for folder, why in report.runs.skipped:
+        console.print(Text(f"skipped {folder}: {why}", style="yellow"))
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """``path`` holds the old content or the new, never a part: written beside it, then renamed."""
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide the report from everyone else
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _headline_tables(comparison: Comparison, headline: Headline) -> tuple[Table, Table]:
+    return quality_table(comparison, headline), cost_table(comparison, headline)
+
+
+def _curve_tables(comparison: Comparison) -> tuple[Table, ...]:
+    windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
+    return (warmup_table(comparison, "item"), warmup_table(comparison, "user"), *windows)
+
+
+def _report_page(report: Report) -> str:
+    parts = ["# Report\n"]
+    for comparison, headline in zip(report.runs.comparisons, report.headlines, strict=True):
+        parts.append(f"## {comparison.title}\n")
+        parts += [f"**{flag}**\n" for flag in flags(comparison)]
+        parts.append(f"![nDCG@10 against feedback events]({_stem('figure', comparison, report)}.png)\n")
+        for table in (*_headline_tables(comparison, headline), *_curve_tables(comparison)):
+            parts.append(f"### {table.title}\n\n{markdown(table)}")
+            if table.title == "Cost":
+                parts.append(f"![nDCG@10 against cost]({_stem('cost', comparison, report)}.png)\n")
+        parts.append("### Notes\n\n" + "\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
+    if report.runs.skipped:
+        lines = "\n".join(f"- `{folder}`: {why}" for folder, why in report.runs.skipped)
+        parts.append(f"## Skipped runs\n\n{lines}\n")
+    return "\n".join(parts)
+
+
+def _table_page(pairs: Sequence[tuple[Comparison, Headline]]) -> str:
+    parts = []
+    for comparison, headline in pairs:
+        parts += [f"**{comparison.title}**\n", *(f"**{flag}**\n" for flag in flags(comparison))]
+        parts += [markdown(table) for table in _headline_tables(comparison, headline)]
+        parts.append("\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
+    return "\n".join(parts)
+
+
+def _table_lines(comparison: Comparison, headline: Headline) -> list[dict[str, Any]]:
+    """One flat record per row, with every digit; an empty cell is a number that does not exist."""
+    lines = []
+    for m in headline.measures:
+        vs = asdict(m.vs_trivial) if m.vs_trivial else dict.fromkeys(("mean", "low", "high", "p", "users"))
+        lines.append(
+            {"comparison": comparison.title, "split": comparison.split, "candidates": comparison.candidates}
+            | {"kind": m.row.kind, "label": m.row.label, "schedule": m.row.schedule, "seeds": m.row.seeds}
+            | m.quality
+            | {"ndcg@10/low": m.low, "ndcg@10/high": m.high}
+            | {f"vs_trivial/{name}": value for name, value in vs.items()}
+            | {"vs_trivial/p_holm": m.p_holm, "vs_trivial/p_wilcoxon_holm": m.p_wilcoxon, "bold": m.is_bold}
+            | m.cost
+        )
+    return lines
+
+
+def _warmup_lines(comparison: Comparison) -> pl.DataFrame:
+    names = pl.DataFrame(
+        {
+            "row": range(len(comparison.rows)),
+            "kind": [row.kind for row in comparison.rows],
+            "label": [row.label for row in comparison.rows],
+            "schedule": [row.schedule for row in comparison.rows],
+        }
+    )
+    curves = pl.concat([comparison.curve(by).with_columns(by=pl.lit(by)) for by in ("item", "user")])
+    joined = curves.with_columns(pl.lit(comparison.title).alias("comparison")).join(
+        names, on="row", maintain_order="left"
+    )
+    return joined.select("comparison", "kind", "label", "schedule", "by", "bucket", "value", "n_events")
+
+
+def _stem(name: str, comparison: Comparison, report: Report) -> str:
+    """``figure``, or with several comparisons ``figure-<title>`` in letters that any file system takes."""
+    if len(report.runs.comparisons) == 1:
+        return name
+    return f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', comparison.title).strip('-')}"

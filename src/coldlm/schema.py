@@ -1,0 +1,106 @@
+"""What a configuration may hold: its values as dataclasses, its things by group, and which targets a group may name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from coldlm.columns import Range
+from coldlm.signatures import Field
+
+Node = dict[str, object]
+"""A thing: ``_target_`` names a function or class of coldlm, the other keys are its keyword-only parameters."""
+
+Count = Annotated[int, Range(1)]
+Share = Annotated[float, Range(0, 1)]
+Above0 = Annotated[float, Range(0, above=True)]
+
+
+@dataclass(frozen=True)
+class Train:
+    """See conf/run.yaml for what the values mean."""
+
+    epochs: Count
+    patience: Annotated[int, Range(0)]
+    batch_size: Count
+    session: Count
+    max_steps: Count | None
+    accumulate: Count
+    clip: Above0 | None
+    warmup: Share
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    k: Count
+    latency_requests: Annotated[int, Range(0)]
+
+
+@dataclass(frozen=True)
+class Split:
+    name: Literal["time"]
+    train: Annotated[float, Range(0, 1, above=True)]
+    validation: Annotated[float, Range(0, 1, above=True)]
+    windows: Count
+    refit: bool
+
+
+@dataclass(frozen=True)
+class Online:
+    schedule: Literal["off", "per_window"]
+    epochs: Count
+    lr_factor: Above0
+
+
+@dataclass(frozen=True)
+class Trainer:
+    accelerator: Literal["cpu", "gpu"]
+    devices: Count
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    threads: Count | None
+    port: Annotated[int, Range(1024, 65535)] | None
+
+
+@dataclass(frozen=True)
+class Control:
+    name: Literal["none", "context_only", "random_vectors", "permuted_text"]
+    replaces: list[Literal["backbone", "strategy", "head", "loss"]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A whole configuration. Dataclasses are values, ``Node`` is a thing of the group that the field is named after."""
+
+    stages: list[Literal["train", "evaluate", "online"]]
+    seed: Annotated[int, Range(0)]
+    output: str
+    name: str | None
+    cache: str
+    train: Train
+    evaluate: Evaluate
+    split: Split
+    online: Online
+    trainer: Trainer
+    control: Control
+    backbone: Node
+    strategy: Node
+    head: Node
+    loss: Node
+    dataset: Node
+    optim: Node
+    logger: Node
+
+
+ALLOWED = {
+    "backbone": "coldlm.models.backbone.*",
+    "strategy": "coldlm.models.strategy.*",
+    "head": "coldlm.models.towers.*",
+    "loss": "coldlm.models.losses.*",
+    "dataset": "coldlm.data.*.load",
+    "optim": "coldlm.learn.optimisers.*",
+    "logger": "coldlm.learn.loggers.*",
+}
+"""The targets of each group; besides, a target must be a public function or class that its module defines itself."""
+
+EXTRA = {"dataset": {"permute_text": Field(bool)}}
+"""Keys of a group that are not the target's own: what is done with the thing after it was built."""

@@ -1,0 +1,199 @@
+"""Item texts -> vectors, each text encoded once; the output of the frozen lower stages is computed once and kept.
+
+Shapes: N items, n texts asked for, T tokens, D width, S tokens of all items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from coldlm.seeding import generator
+from coldlm.tables import Ints
+from coldlm.text.tokens import Tokens, blocks, tokenize
+
+EVAL_TOKENS = 1024
+"""Tokens per block without gradient: fixed shapes, filled up with empty rows (see ``tokens.blocks``)."""
+
+TRAIN_TOKENS = 4096
+"""Tokens per block with gradient."""
+
+
+class Body(Protocol):
+    """What this module needs of a backbone (``models.backbone.Backbone`` is one)."""
+
+    depth: int
+    width: int
+    is_frozen: bool
+    causal: bool
+    max_tokens: int
+    item_prefix: str
+    query_prefix: str
+    fingerprint: str
+    tokenizer: object
+
+    def lower(self, ids: Tensor, mask: Tensor) -> Tensor: ...
+    def upper(self, hidden: Tensor, mask: Tensor) -> Tensor: ...
+
+
+class TextEncoder(nn.Module):
+    """Vectors of item texts and of free texts under one backbone.
+
+    Args:
+        body: the backbone, its strategy already applied.
+        texts: [N] item texts, in the order in which items enter (``order``).
+        order: [N] item codes by entry time: later items are encoded behind earlier ones, so that they cannot change a
+            bit of them.
+        cache: folder for the frozen part's output, None to keep it in memory only.
+        on_block: called with the number of texts done (progress).
+    """
+
+    def __init__(
+        self,
+        body: Body,
+        texts: Sequence[str],
+        order: Ints,
+        *,
+        cache: Path | None = None,
+        on_block: Callable[[int], None] = lambda n: None,
+    ) -> None:
+        super().__init__()
+        self.body = body
+        self.width = body.width
+        self.tokens = tokenize(
+            [body.item_prefix + text for text in texts], body.tokenizer, body.max_tokens, causal=body.causal
+        )
+        self._order = order
+        self._on_block = on_block
+        # the frozen part stays in main memory: only the rows of a block travel to the device
+        self._kept: Tensor | None = None
+        self._anchor: Tensor
+        self.register_buffer("_anchor", torch.empty(0), persistent=False)
+        if body.depth:
+            self._kept = self._load_or_compute(cache)
+
+    def items(self, codes: Tensor) -> Tensor:
+        """[n, D] vectors of the item ``codes``, [n] int64; with gradient where the backbone trains."""
+        if self.body.is_frozen:
+            assert self._kept is not None
+            return self._kept[codes.cpu()].to(self._anchor.device)
+        return self._encode(self.tokens, codes.cpu().numpy(), self._kept, TRAIN_TOKENS if self.training else EVAL_TOKENS)
+
+    def all_items(self) -> Tensor:
+        """[N, D] vectors of every item, without gradient; call it in eval mode: later items cannot change a bit."""
+        with torch.no_grad():
+            vectors = self.items(torch.from_numpy(self._order))
+            out = torch.empty_like(vectors)
+            out[torch.from_numpy(self._order).to(out.device)] = vectors
+            return out
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """[n, D] vectors of free texts (queries, profiles)."""
+        tokens = tokenize(
+            [self.body.query_prefix + text for text in texts],
+            self.body.tokenizer,
+            self.body.max_tokens,
+            causal=self.body.causal,
+        )
+        size = TRAIN_TOKENS if self.training else EVAL_TOKENS
+        return self._encode(tokens, np.arange(len(texts)), None, size)
+
+    def _encode(self, tokens: Tokens, codes: Ints, kept: Tensor | None, block_tokens: int) -> Tensor:
+        fixed, device = block_tokens == EVAL_TOKENS, self._anchor.device
+        parts, places = [], []
+        for places_in, rows, length in blocks(tokens.lengths[codes], block_tokens):
+            index, mask = _pad(tokens, codes[places_in], rows if fixed else len(places_in), length)
+            if kept is not None:
+                hidden, mask = (kept[index.clamp(min=0)] * mask[:, :, None]).to(device), mask.to(device)
+            else:
+                ids, mask = (torch.from_numpy(tokens.ids)[index.clamp(min=0)] * mask).to(device), mask.to(device)
+                hidden = self.body.lower(ids, mask) if self.body.depth else ids
+            parts.append(self.body.upper(hidden, mask)[: len(places_in)])
+            places.append(places_in)
+        where = np.empty(len(codes), np.int64)
+        where[np.concatenate(places)] = np.arange(len(codes))
+        return torch.cat(parts)[torch.from_numpy(where).to(device)]
+
+    def _load_or_compute(self, cache: Path | None) -> Tensor:
+        key = hashlib.sha256(f"{self.body.fingerprint} {self.body.depth} {EVAL_TOKENS}".encode())
+        for array in (self.tokens.ids, self.tokens.start, self._order):
+            key.update(array.tobytes())
+        file = None if cache is None else cache / "hidden" / f"{key.hexdigest()[:32]}.safetensors"
+        if file is not None and file.is_file():
+            return load_file(file)["kept"]
+        kept = self._compute()
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part = file.with_suffix(f".{os.getpid()}.part")
+            save_file({"kept": kept}, part)
+            part.replace(file)
+        return kept
+
+    @torch.no_grad()
+    def _compute(self) -> Tensor:
+        """[N, D] vectors if nothing trains, else [S, D] hidden states below the lowest trained stage."""
+        frozen = self.body.is_frozen
+        kept = torch.empty(len(self._order) if frozen else len(self.tokens.ids), self.width)
+        for places, rows, length in blocks(self.tokens.lengths[self._order], EVAL_TOKENS):
+            codes = self._order[places]
+            index, mask = _pad(self.tokens, codes, rows, length)
+            hidden = self.body.lower(torch.from_numpy(self.tokens.ids)[index.clamp(min=0)] * mask, mask)
+            if frozen:
+                kept[torch.from_numpy(codes)] = self.body.upper(hidden, mask)[: len(codes)]
+            else:
+                real = index >= 0
+                kept[index[real]] = hidden[real]
+            self._on_block(len(codes))
+        return kept
+
+
+class RandomEncoder(nn.Module):
+    """The control that knows no language: a fixed random unit vector per item, and per distinct free text."""
+
+    def __init__(self, n_items: int, *, width: int, seed: int) -> None:
+        super().__init__()
+        self.width, self.seed = width, seed
+        vectors = [self._vector("item", item) for item in range(n_items)]
+        self.register_buffer("_vectors", torch.from_numpy(np.stack(vectors)), persistent=False)
+        self._vectors: Tensor
+
+    def items(self, codes: Tensor) -> Tensor:
+        """[n, D] vectors of item codes."""
+        return self._vectors[codes]
+
+    def all_items(self) -> Tensor:
+        """[N, D] vectors of every item."""
+        return self._vectors
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """[n, D] vectors of free texts; equal texts get equal vectors, similar ones do not get similar vectors."""
+        return torch.from_numpy(np.stack([self._vector("text", text) for text in texts])).to(self._vectors.device)
+
+    def _vector(self, kind: str, key: object) -> np.ndarray:
+        vector = generator(self.seed, "random vector", kind, key).standard_normal(self.width).astype(np.float32)
+        return vector / np.linalg.norm(vector)
+
+
+def _pad(tokens: Tokens, codes: Ints, rows: int, length: int) -> tuple[Tensor, Tensor]:
+    """[rows, length] positions in the flat token array, -1 where there is none, and the attention mask.
+
+    Rows beyond ``codes`` are empty; they attend to their first position, since a softmax over nothing is not a number.
+    """
+    start = np.zeros(rows, np.int64)
+    size = np.zeros(rows, np.int64)
+    start[: len(codes)] = tokens.start[codes]
+    size[: len(codes)] = tokens.lengths[codes]
+    column = np.arange(length)[None, :]
+    real = column < size[:, None]
+    index = np.where(real, start[:, None] + column, -1)
+    mask = real.copy()
+    mask[:, 0] = True
+    return torch.from_numpy(index), torch.from_numpy(mask)

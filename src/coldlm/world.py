@@ -1,0 +1,135 @@
+"""What a configuration makes: the data cut in time, and a model over it. Shared by training and recommending."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from coldlm.candidates import Catalogue
+from coldlm.config import build
+from coldlm.context import AsOf
+from coldlm.data.control import permute_texts
+from coldlm.errors import ConfigError
+from coldlm.models.backbone import Backbone, RandomVectors
+from coldlm.models.ranker import Ranker
+from coldlm.models.snapshot import Snapshot
+from coldlm.seeding import torch_seed
+from coldlm.split.queries import ask, cold
+from coldlm.split.time import cut
+from coldlm.tables import Bools, Dataset, Ints, Queries, Split
+from coldlm.text.encode import RandomEncoder, TextEncoder
+
+log = logging.getLogger("coldlm")
+
+UNKNOWN_TOKENS = 0.05
+"""Share of tokens unknown to the tokenizer from which a warning is due."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The data, its cuts, and everything that is known as of a time. ``validation``, ``stream``: queries."""
+
+    data: Dataset
+    split: Split
+    catalogue: Catalogue
+    as_of: AsOf
+    validation: Queries
+    stream: Queries
+    cold_users: Bools
+    cold_items: Bools
+
+    def entered_by(self, time: int) -> Bools:
+        """[N] items that were candidates at some time before ``time``."""
+        return self.catalogue.enters_at < time
+
+    def memory_until(self, rows: int) -> AsOf:
+        """An ``AsOf`` that remembers the first ``rows`` events of the log only."""
+        return _remember(self.data, self.catalogue, rows)
+
+
+def make_world(config: Mapping[str, Any]) -> World:
+    """Read the data and cut it.
+
+    Raises:
+        DataError: bad files, or too little data for the split.
+    """
+    node = dict(config["dataset"])
+    permute = node.pop("permute_text")
+    data: Dataset = build(node)
+    if permute:
+        data = permute_texts(data, config["seed"])
+    catalogue = Catalogue(data)
+    split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
+    cold_users, cold_items = cold(data, split)
+    return World(
+        data=data,
+        split=split,
+        catalogue=catalogue,
+        as_of=_remember(data, catalogue, len(data.log)),
+        validation=ask(data.log, catalogue, split.n_train, split.n_past),
+        stream=ask(data.log, catalogue, split.n_past, len(data.log), split.edges),
+        cold_users=cold_users,
+        cold_items=cold_items,
+    )
+
+
+def make_ranker(config: Mapping[str, Any], world: World) -> Ranker:
+    """The untrained model: backbone under its strategy, encoder with the frozen part computed, head.
+
+    Raises:
+        CheckpointError: no usable backbone.
+        ConfigError: a strategy that does not fit the backbone.
+    """
+    backbone = build(config["backbone"])
+    with torch_seed(config["seed"], "strategy"):
+        encoder = _make_encoder(config, world, backbone)
+    with torch_seed(config["seed"], "head"):
+        head = build(config["head"], encoder.width)
+    return Ranker(encoder, head).eval()
+
+
+def standardise(ranker: Ranker, known: Bools) -> None:
+    """Centre and scale the head's inputs by the items ``known`` before training, [N]."""
+    if ranker.head.uses_text:
+        ranker.head.standardise(ranker.encoder.all_items()[torch.from_numpy(known)])
+
+
+def take_snapshot(ranker: Ranker, world: World, as_of: AsOf | None = None) -> Snapshot:
+    """The current weights as a scorer."""
+    return Snapshot(ranker, as_of or world.as_of, world.data.users, len(world.data.items))
+
+
+def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any:
+    items = world.data.items
+    if isinstance(backbone, RandomVectors):
+        return RandomEncoder(len(items), width=backbone.width, seed=backbone.seed)
+    assert isinstance(backbone, Backbone)
+    try:
+        backbone = build(config["strategy"], backbone)
+    except Exception as error:
+        # Hydra wraps what the strategy raised
+        raise ConfigError(f"strategy: {error.__cause__ or error}") from error
+    order: Ints = np.argsort(world.catalogue.enters_at, kind="stable")
+    log.info("encoding %d item texts with %s", len(items), backbone.name)
+    encoder = TextEncoder(backbone, items.texts, order, cache=Path(config["cache"]))
+    tokens = encoder.tokens
+    log.info("%.1f tokens a text, %d cut off at %d", tokens.lengths.mean(), tokens.lost, backbone.max_tokens)
+    if tokens.unknown > UNKNOWN_TOKENS:
+        log.warning(
+            "%.0f %% of the tokens are unknown to the tokenizer of %s: is it a model of this language?",
+            100 * tokens.unknown,
+            backbone.name,
+        )
+    return encoder
+
+
+def _remember(data: Dataset, catalogue: Catalogue, rows: int) -> AsOf:
+    known = data.log.rows(slice(rows))
+    return AsOf(known, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
+

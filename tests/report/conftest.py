@@ -1,0 +1,143 @@
+"""Synthetic run folders: consistent manifests, results and per-user values, small enough to know every number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from coldlm.columns import COHORTS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS
+
+N_USERS = 40
+BASELINES = {
+    "random": 0.002,
+    "constant": 0.002,
+    "popularity": 0.018,
+    "recent_popularity": 0.026,
+    "newest": 0.012,
+    "fewest_events": 0.004,
+    "tfidf": 0.015,
+    "zero_shot": 0.017,
+}
+CONTROLS = {"context_only": 0.033, "random_vectors": 0.034, "permuted_text": 0.032}
+STRATEGIES = {"frozen": 0.042, "lora": 0.046}
+SCHEDULES = {"history": ("test", 1.0), "frozen": ("test", 0.6), "per_window": ("online", 1.1)}
+EVENTS = {"item": (0, 90, 80, 140, 300, 410, 620, 1200), "user": (147, 140, 136, 250, 480, 600, 700, 387)}
+
+MakeRun = Callable[..., Path]
+
+
+def users_of(value: float, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """[N_USERS] values with mean ``value`` exactly (up to rounding): many zeros and a few large ones, as nDCG has."""
+    raw = np.random.default_rng(seed).exponential(1.0, N_USERS)
+    raw[:10] = 0
+    return raw * value / raw.mean()
+
+
+def result_rows(value: float, seed: int, n_windows: int = 4) -> list[dict[str, Any]]:
+    """The long form of one scorer whose macro nDCG@10 is ``value``; the item bucket 0 has no event."""
+
+    def line(value: float, n_events: int, **where: Any) -> dict[str, Any]:
+        where = {"window": -1, "cohort": "all", "bucket": "all", "average": "macro", "metric": "ndcg", "k": 10} | where
+        return {**where, "value": value, "n_users": N_USERS, "n_queries": n_events, "n_events": n_events}
+
+    rows = [line(value * (1 - 0.05 * i), 2840 >> i, cohort=cohort) for i, cohort in enumerate(COHORTS)]
+    rows += [line(value * 1.7, 2840, metric="recall"), line(value * 0.9, 2840, metric="mrr", k=0)]
+    rows += [line(value * 0.8, 2840, average="micro")]
+    rows += [line(value * (1 + 0.1 * w), 710, window=w) for w in range(n_windows)]
+    wobble = np.random.default_rng(seed).normal(1, 0.06, (2, len(WARMUP_BUCKETS)))
+    for b, by in enumerate(("item", "user")):
+        for i, bucket in enumerate(WARMUP_BUCKETS):
+            n = EVENTS[by][i]
+            curve = value * (0.05 * 1.7**i if by == "item" else 0.8 + 0.06 * i) * wobble[b, i]
+            rows.append(line(float(curve) if n else float("nan"), n, bucket=f"{by}:{bucket}"))
+    return rows
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    return lambda name, **facts: write_run(tmp_path / "runs" / name, **facts)
+
+
+@pytest.fixture
+def make_runs(tmp_path: Path) -> Callable[..., Path]:
+    """A folder with two strategies and three controls per seed; keyword arguments go to every run."""
+
+    def make(seeds: tuple[int, ...] = (1,), **facts: Any) -> Path:
+        for seed in seeds:
+            for strategy in STRATEGIES:
+                write_run(tmp_path / "runs" / f"{strategy}-{seed}", strategy=strategy, seed=seed, **facts)
+            for control in CONTROLS:
+                write_run(tmp_path / "runs" / f"{control}-{seed}", control=control, seed=seed, **facts)
+        return tmp_path / "runs"
+
+    return make
+
+
+def write_run(
+    folder: Path,
+    *,
+    strategy: str = "lora",
+    control: str = "none",
+    seed: int = 1,
+    value: float | None = None,
+    baselines: dict[str, float] | None = None,
+    schedules: tuple[str, ...] = ("history", "frozen", "per_window"),
+    manifest: dict[str, Any] | None = None,
+    **facts: Any,
+) -> Path:
+    """One finished run. ``value``: macro nDCG@10 under the schedule "history". ``facts``: other ``RUN_COLUMNS``."""
+    value = value if value is not None else (CONTROLS[control] if control != "none" else STRATEGIES[strategy])
+    constants = {
+        "run": folder.name, "dataset": "toy", "split": "time", "candidates": "full", "backbone": "minilm",
+        "strategy": strategy, "head": "towers", "context": "counts", "loss": "sampled_softmax", "control": control,
+        "seed": seed, "config_hash": f"{folder.name}-hash",
+    } | facts  # fmt: skip
+    results, users = [], []
+    scorers = [(MODEL, value * SCHEDULES[s][1], s) for s in schedules]
+    scorers += [(name, v, "history") for name, v in (BASELINES if baselines is None else baselines).items()]
+    for scorer, mean, schedule in scorers:
+        own = seed * 100 + sum(map(ord, strategy + control)) if scorer == MODEL else sum(map(ord, scorer))
+        where = {"scorer": scorer, "schedule": schedule, "stage": SCHEDULES[schedule][0]}
+        results += [{**constants, **where, **row} for row in result_rows(mean, own)]
+        # everyone shares the pattern of luck, so that paired differences are small against the spread of users
+        values = 0.8 * users_of(mean, 0) + 0.2 * users_of(mean, own)
+        users += [
+            {"run": folder.name, "control": control, "strategy": strategy, "scorer": scorer, "schedule": schedule,
+             "user": f"u{u:03}", "cohort": "all", "metric": "ndcg", "k": 10, "value": v,
+             "n_queries": 71, "n_events": 71}
+            for u, v in enumerate(values)
+        ]  # fmt: skip
+    folder.mkdir(parents=True)
+    pl.DataFrame(results).select(RESULT_COLUMNS).write_parquet(folder / "results.parquet")
+    pl.DataFrame(users).write_parquet(folder / "per_user.parquet")
+    (folder / "manifest.json").write_text(json.dumps(make_manifest(folder.name, strategy) | (manifest or {})))
+    return folder
+
+
+def make_manifest(run: str, strategy: str) -> dict[str, Any]:
+    heavy = {"frozen": 1.0, "lora": 6.0}.get(strategy, 2.0)
+    return {
+        "status": "FINISHED", "reason": None, "run": run, "config_hash": f"{run}-hash", "commit": "0123456789abcdef",
+        "versions": {"polars": "2"},
+        "dataset": {
+            "name": "toy", "hashes": {"ratings.csv": "ab12cd34ef"}, "counts": {},
+            "dates": {"t_val": "2015-08-02", "t_test": "2017-05-03"},
+            "n_users": 610, "n_items": 9742, "n_events": 48580,
+        },
+        "checkpoint": {"name": "minilm", "date": "2015-08", "newer_than_t_test": False},
+        "trainable_parameters": int(98_304 * heavy), "total_parameters": 22_713_216,
+        "seconds": {"train": 40.0 * heavy, "refit": 10.0 * heavy, "evaluate": 12.0, "online": 30.0},
+        "seconds_per_update": 2.5 * heavy, "events_per_second": 900 / heavy, "peak_memory_mb": 800 + 300 * heavy,
+        "checkpoint_bytes": int(400_000 * heavy), "latency_ms": {"p50": 4.2, "p95": 6.1},
+        "leaks": {"late training events": 0, "unreleased candidates": 0}, "dropped": 0,
+        "others_would_drop": {"cold user": 1200, "cold item": 700, "any": 1500, "of": 2840}, "not_asked": {"label": 12},
+        "cohorts": [{"cohort": c, "users": 147 - 9 * i, "events": 2840 >> i, "share": 1 / (1 << i)}
+                    for i, c in enumerate(COHORTS)],
+        "canaries": {"newest": 0.01, "fewest_events": 0.004, "random": 0.002},
+    }  # fmt: skip

@@ -1,0 +1,98 @@
+"""Flags and footnotes: what must be said beside the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from coldlm.report.measure import measure
+from coldlm.report.notes import flags, footnotes
+from coldlm.report.results import read_runs
+
+
+def flags_of(folder: Path) -> str:
+    return "\n".join(flags(read_runs([folder]).comparisons[0]))
+
+
+def notes_of(folder: Path) -> str:
+    comparison = read_runs([folder]).comparisons[0]
+    return "\n".join(footnotes(comparison, measure(comparison, draws=200)))
+
+
+def test_a_complete_table_has_no_flag(make_runs) -> None:
+    assert flags_of(make_runs()) == ""
+
+
+def test_missing_baselines_and_controls_are_incomplete_by_name(make_run, tmp_path: Path) -> None:
+    make_run("a", baselines={"random": 0.002, "popularity": 0.02})
+    make_run("b", control="permuted_text", baselines={"constant": 0.002})
+    assert flags_of(tmp_path).startswith(
+        "INCOMPLETE: without recent_popularity, newest, tfidf, zero_shot, context_only, random_vectors nobody"
+    )
+
+
+def test_context_only_must_be_updated_as_the_models_are(make_runs, make_run, tmp_path: Path) -> None:
+    make_runs(schedules=("history",))
+    make_run("updated", strategy="frozen", seed=7, schedules=("history", "per_window"))
+    assert "INCOMPLETE: without context_only, per_window nobody" in flags_of(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["loo", "random"])
+def test_every_row_of_a_leaky_split_says_so(make_runs, split: str) -> None:
+    from coldlm.report.table import name
+
+    comparison = read_runs([make_runs(split=split)]).comparisons[0]
+    assert flags(comparison)[0].startswith(f"LEAKY: split `{split}`")
+    assert all(name(row, comparison).endswith(" LEAKY") for row in comparison.rows)
+
+
+def test_sampled_candidates_say_so(make_runs) -> None:
+    assert "SAMPLED: ranked among `sampled_100`" in flags_of(make_runs(candidates="sampled_100"))
+
+
+def test_footnotes_say_dates_leaks_drops_canaries_and_seeds(make_runs) -> None:
+    notes = notes_of(make_runs(seeds=(1,)))
+    for fact in (
+        "train < 2015-08-02 <= validation < 2017-05-03 <= stream",
+        "Leak meter: late training events 0",
+        "Dropped events: 0. Other evaluators' defaults would have dropped 1,500 of 2,840 (cold user 1,200, cold item",
+        "newest .0100, fewest_events .0040, random .0020",
+        "Means over users (macro)",
+        "1 seed: no claim",
+        "minus `random_vectors, per_window`",
+    ):
+        assert fact in notes
+
+
+def test_three_seeds_lift_the_ban_on_claims(make_runs) -> None:
+    assert "no claim" not in notes_of(make_runs(seeds=(1, 2, 3)))
+
+
+def test_rows_with_too_few_seeds_are_told_from_the_others(make_runs, make_run, tmp_path: Path) -> None:
+    make_runs(seeds=(1, 2, 3))
+    make_run("adapter", strategy="adapter", value=0.04)
+    assert "Rows with fewer than 3 seeds: no claim." in notes_of(tmp_path)
+
+
+def test_a_leak_in_any_run_is_loud(make_runs, make_run, tmp_path: Path) -> None:
+    make_runs()
+    make_run("leaking", seed=2, manifest={"leaks": {"late training events": 3}})
+    assert "Leak meter, NOT 0: late training events 3, unreleased candidates 0." in notes_of(tmp_path)
+
+
+def test_canaries_that_could_not_be_measured_say_so(make_run, tmp_path: Path) -> None:
+    make_run("a", manifest={"canaries": {"newest": None, "fewest_events": float("nan"), "random": None}})
+    assert "newest not measurable, fewest_events not measurable, random not measurable" in notes_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "note"),
+    [
+        ({"name": "minilm", "date": "2021-08", "newer_than_t_test": True}, "† minilm (2021-08) is newer than T_test"),
+        ({"name": "mine", "date": None, "newer_than_t_test": False}, "The date of mine is not known"),
+    ],
+)
+def test_checkpoints_that_may_know_the_future_are_noted(make_run, tmp_path, checkpoint, note) -> None:
+    make_run("a", manifest={"checkpoint": checkpoint})
+    assert note in notes_of(tmp_path)

@@ -1,0 +1,227 @@
+"""The command line: quick help, clear refusals, exit codes, and an installed wheel that works anywhere."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from coldlm import __version__
+from coldlm.cli import MAX_NAME, main, name_run
+from coldlm.errors import DataError
+
+REPO = Path(__file__).parents[1]
+TINY = ["backbone=tiny_bert", "dataset=simulated"]
+
+Execute = Callable[[dict[str, Any], str], object]
+
+
+def coldlm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "coldlm", *arguments], capture_output=True, text=True, **options)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Execute], None]:
+    """Lets a toy stand in for the run itself, in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def use(execute: Execute) -> None:
+        monkeypatch.setitem(sys.modules, "coldlm.run", SimpleNamespace(execute=execute))
+
+    return use
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_help_lists_the_commands(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert all(f"  {command} " in out for command in ("run", "report", "recommend"))
+
+
+def test_help_is_quick_and_imports_no_hydra() -> None:
+    start = time.perf_counter()
+    code = "import sys; from coldlm.cli import main; main(['--help']); sys.exit('hydra' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert time.perf_counter() - start < 2
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"coldlm {__version__}\n"
+
+
+def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reprot"]) == 2
+    assert capsys.readouterr().err == (
+        "reprot: no such command; did you mean report? there are: run, report, recommend (coldlm --help)\n"
+    )
+
+
+def test_run_help_shows_groups_keys_and_examples() -> None:
+    done = coldlm("run", "--help")
+    assert done.returncode == 0
+    assert "\nstrategy: frozen, full, lora, top\n" in done.stdout
+    assert "coldlm run experiment=quickstart" in done.stdout
+
+
+def test_the_config_is_shown_quickly_and_without_looking_for_data(tmp_path: Path) -> None:
+    start = time.perf_counter()
+    done = coldlm("run", "--cfg", "job", "backbone=local", "seed=7", cwd=tmp_path)
+    assert time.perf_counter() - start < 3  # about 0.7 s on two idle cores
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\nseed: 7\n" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refusal_is_the_message_alone(tmp_path: Path) -> None:
+    done = coldlm("run", *TINY, "train.epoch=1", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "1 problem in the configuration:\n  - train.epoch: unknown key; did you mean train.epochs?\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_gets_plain_values_and_a_name_made_from_its_overrides(use: Callable[[Execute], None]) -> None:
+    got: list[tuple[dict[str, Any], str]] = []
+    use(lambda config, name: got.append((config, name)))
+    assert main(["run", *TINY, "seed=3", "output=elsewhere"]) == 0
+    ((config, name),) = got
+    assert name == config["name"] == "backbone=tiny_bert,dataset=simulated,seed=3"
+    assert type(config["optim"]["betas"]) is list
+    assert "hydra" not in config
+    assert list(Path().iterdir()) == []
+
+
+def test_what_the_user_can_mend_ends_with_2(use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]) -> None:
+    def execute(config: dict[str, Any], name: str) -> None:
+        raise DataError("row 3 is bad")
+
+    use(execute)
+    assert main(["run", *TINY]) == 2
+    assert capsys.readouterr().err == "row 3 is bad\n"
+
+
+def test_a_defect_ends_with_1_and_a_traceback(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def execute(config: dict[str, Any], name: str) -> None:
+        raise ZeroDivisionError("oh")
+
+    use(execute)
+    assert main(["run", *TINY]) == 1
+    assert "ZeroDivisionError: oh" in capsys.readouterr().err
+
+
+def test_a_failing_cell_does_not_stop_the_others(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    def execute(config: dict[str, Any], name: str) -> None:
+        seen.append(config["seed"])
+        if config["seed"] == 1:
+            raise DataError("row 3 is bad")
+
+    use(execute)
+    assert main(["run", "-m", *TINY, "seed=1,2", "name=mine"]) == 1
+    assert seen == [1, 2]
+    name = "mine,backbone=tiny_bert,dataset=simulated,seed="
+    assert capsys.readouterr().err.endswith(
+        f"1 of 2 runs failed:\n  FAILED  {name}1  DataError: row 3 is bad\n  done    {name}2\n"
+    )
+
+
+def test_a_sweep_file_runs_one_cell_per_strategy(use: Callable[[Execute], None]) -> None:
+    seen = []
+    use(lambda config, name: seen.append((config["strategy"]["_target_"].rpartition(".")[2], name)))
+    assert main(["run", "sweep=strategies", *TINY]) == 0
+    tail = "backbone=tiny_bert,dataset=simulated,strategy="
+    assert seen == [(strategy, tail + strategy) for strategy in ("frozen", "top", "lora")]
+
+
+def test_distributed_cells_run_in_processes_of_their_own(
+    use: Callable[[Execute], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines: list[list[str]] = []
+
+    def start(line: list[str], check: bool) -> SimpleNamespace:
+        lines.append(line)
+        return SimpleNamespace(returncode=len(lines) - 1)
+
+    monkeypatch.setattr("coldlm.cli.subprocess.run", start)
+    assert main(["run", "-m", *TINY, "trainer=ddp", "seed=1,2"]) == 1
+    assert "ended with status 1" in capsys.readouterr().err
+    assert [line[:4] for line in lines] == [[sys.executable, "-m", "coldlm", "run"]] * 2
+    ran = []
+    use(lambda config, name: ran.append((name, config["seed"], config["trainer"]["devices"])))
+    assert [main(line[3:]) for line in lines] == [0, 0]
+    assert ran == [(f"backbone=tiny_bert,dataset=simulated,seed={seed},trainer=ddp", seed, 2) for seed in (1, 2)]
+
+
+def test_the_command_line_is_in_place_while_a_run_goes_on(
+    use: Callable[[Execute], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    use(lambda config, name: seen.append(sys.argv))
+    line = ["coldlm", "run", *TINY]
+    monkeypatch.setattr(sys, "argv", line)
+    assert main() == 0
+    assert seen == [line]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_have_their_exit_codes(use: Callable[[Execute], None], number: int, status: int) -> None:
+    use(lambda config, name: os.kill(os.getpid(), number))
+    assert main(["run", "-m", *TINY, "seed=1,2"]) == status
+
+
+def test_a_terminated_training_ends_with_143(use: Callable[[Execute], None]) -> None:
+    class SIGTERMException(SystemExit):  # Lightning's name
+        pass
+
+    def execute(config: dict[str, Any], name: str) -> None:
+        raise SIGTERMException
+
+    use(execute)
+    assert main(["run", *TINY]) == 143
+
+
+def test_names_of_runs_are_safe_for_folders() -> None:
+    assert name_run(None, "dataset=video/x,text='{a} | b',seed=1") == "dataset=video-x,text=-a-b-,seed=1"
+    assert name_run("../up", "seed=1") == "up"
+    assert name_run(None, "") == "default"
+    long = [name_run(None, "x" * MAX_NAME + end) for end in ("a", "b")]
+    assert long[0] != long[1]
+    assert all(len(name) == MAX_NAME for name in long)
+    assert [name_run(name, "") for name in long] == long
+
+
+@pytest.mark.parametrize("script", sorted((REPO / "scripts").glob("*.py")), ids=lambda script: script.name)
+def test_scripts_are_thin_doors(script: Path) -> None:
+    assert len(script.read_text().splitlines()) <= 30
+
+
+@pytest.mark.slow
+def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
+    wheels, site, elsewhere = (tmp_path / name for name in ("wheels", "site", "elsewhere"))
+    elsewhere.mkdir()
+    build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(REPO)]
+    subprocess.run([sys.executable, *build], check=True, capture_output=True)
+    (wheel,) = wheels.glob("*.whl")
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
+    subprocess.run([sys.executable, *install], check=True, capture_output=True)
+    assert (site / "coldlm" / "conf" / "run.yaml").is_file()
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = coldlm("run", "--cfg", "job", cwd=elsewhere, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "coldlm.models.strategy.frozen" in done.stdout
+    where = "import coldlm.overrides; print(coldlm.overrides.CONF)"
+    done = subprocess.run([sys.executable, "-c", where], cwd=elsewhere, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == str(site / "coldlm" / "conf")

@@ -1,0 +1,334 @@
+"""Every config composes and checks; every mistake is named by its full path, all in one message, quickly."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from coldlm.columns import MANDATORY_CONTROLS, Range
+from coldlm.config import build, check, file_problems, is_allowed, problems
+from coldlm.errors import ConfigError
+from coldlm.models import checkpoints
+from coldlm.overrides import CONF, check_overrides, list_options, plain
+from coldlm.schema import ALLOWED, EXTRA, Control
+from coldlm.signatures import check_value, fields_of, fields_of_dataclass, nearest
+
+OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
+NODES = [(group, option) for group, option in OPTIONS if group in ALLOWED]
+EXPERIMENTS = list_options()["experiment"]
+TINY = ["backbone=tiny_bert", "dataset=simulated"]
+"""A run that needs no file at all."""
+
+
+def compose_plain(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return plain(compose("run", list(overrides)))
+
+
+def test_the_tree_is_all_there() -> None:
+    assert len(OPTIONS) >= 38
+    assert set(list_options()) >= {*ALLOWED, "split", "online", "trainer", "control", "experiment", "sweep"}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
+def test_every_option_composes_and_checks(group: str, option: str) -> None:
+    assert problems(compose_plain(f"{group}={option}")) == []
+
+
+@pytest.mark.parametrize("control", list_options()["control"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_control_composes_on_top_of_every_experiment(experiment: str, control: str) -> None:
+    assert problems(compose_plain(f"experiment={experiment}", f"control={control}")) == []
+
+
+@pytest.mark.parametrize(("group", "option"), NODES, ids=lambda value: value)
+def test_every_file_of_a_thing_sets_all_keys_of_its_target(group: str, option: str) -> None:
+    node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+    assert node.keys() == {"_target_", *fields_of(node["_target_"]), *EXTRA.get(group, {})}
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.relative_to(CONF).as_posix())
+def test_every_file_says_first_what_it_is(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")
+
+
+def test_controls_are_those_that_tables_ask_for() -> None:
+    names = fields_of_dataclass(Control)["name"].annotation.__args__
+    assert set(names) == {"none", *MANDATORY_CONTROLS} == set(list_options()["control"])
+
+
+def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /strategy: lora\nstrategy: {rank: 2}\nhead: {context: 'off'}\n"
+    )
+    line = [*TINY, "experiment=mine", f"hydra.searchpath=[file://{tmp_path}]"]
+    assert compose_plain(*line)["strategy"]["rank"] == 2
+    config = compose_plain(*line, "control=context_only")
+    assert config["strategy"] == {"_target_": "coldlm.models.strategy.frozen"}
+    assert config["head"]["context"] == "only"
+    assert problems(config) == []
+
+
+def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("# @package _global_\ntrain: {epoch: 3}\nhead: {context: on}\n")
+    found = check_overrides(
+        [
+            "--config-dir",
+            str(tmp_path),
+            *TINY,
+            "experiment=mine",
+            "strategy=lorra",
+            "lr=1",
+            "a=[1",
+            "seed=-1",
+            "split.train=1",
+        ]
+    )
+    for expected in [
+        "strategy=lorra: no such option; did you mean lora?",
+        "lr: unknown key; did you mean optim.lr?",
+        "a=[1: cannot be read",
+        "train.epoch: unknown key; did you mean train.epochs?",
+        "head.context: got true, allowed: on, off or only; YAML reads a bare on",
+        "seed: got -1, allowed: an integer from 0",
+        "split.train=1 and split.validation=0.1 leave nothing for the stream",
+    ]:
+        assert sum(problem.startswith(expected) for problem in found) == 1, (expected, found)
+    assert len(found) == 7
+
+
+def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
+    folder = tmp_path / "backbone"
+    folder.mkdir()
+    (folder / "open.yaml").write_text("_target_: coldlm.models.backbone.tiny\nfamily: ???\n")
+    line = ["--config-dir", str(tmp_path), "dataset=simulated", "backbone=open"]
+    assert check_overrides(line) == ["backbone.family: missing; it must be set"]
+    assert check_overrides([*line, "backbone.family=bert"]) == []
+    assert check_overrides([*line, "backbone.family=bert", "backbone.width=8"]) == [
+        "backbone.width: unknown key; this file does not set it: write +backbone.width"
+    ]
+
+
+def test_a_file_that_cannot_be_composed_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - override /strategy: lorra\n")
+    (folder / "torn.yaml").write_text("# @package _global_\ntrain: {epochs: 1\n")
+    for experiment, part in (("mine", "strategy/lorra"), ("torn", "torn.yaml")):
+        (problem,) = check_overrides(["--config-dir", str(tmp_path), f"experiment={experiment}"])
+        assert part in problem
+
+
+def test_a_sweep_is_checked_cell_by_cell() -> None:
+    found = check_overrides(["-m", *TINY, "strategy=frozen,top,lora", "backbone=tiny_bert,random_vectors", "seed=1,2"])
+    assert [problem.split(";")[0] for problem in found] == [
+        "strategy=top has nothing to train in backbone=random_vectors",
+        "strategy=lora has nothing to train in backbone=random_vectors",
+    ]
+    assert all("(in 2 of 12 cells, such as backbone=random_vectors" in problem for problem in found)
+
+
+def test_a_sweep_file_sweeps_without_a_flag_and_is_checked() -> None:
+    assert check_overrides([*TINY, "sweep=strategies"]) == []
+    assert "strategy=lora" in " ".join(
+        check_overrides(["dataset=simulated", "backbone=random_vectors", "sweep=strategies"])
+    )
+
+
+def test_several_values_need_the_flag() -> None:
+    assert check_overrides([*TINY, "seed=1,2"]) == ["seed=1,2: several values are a sweep; add -m"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["split.train=0.8", "split.validation=0.2"], "their sum must be below 1"),
+        (["strategy=top", "strategy.layers=3"], "the backbone has 2 layers"),
+        (["strategy=lora", "strategy.layers=3"], "the backbone has 2 layers"),
+        (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),
+        (["strategy=full", "head.context=only"], "head.context=only never reads"),
+        (["stages=[]"], "at least one of train, evaluate, online"),
+        (["stages=[train,train]"], "each stage runs once"),
+        (["trainer.precision=16-mixed"], "needs trainer.accelerator=gpu"),
+        (["trainer.devices=3"], "cannot be shared evenly"),
+        (["backbone=tiny_gpt2", "backbone.pooling=cls"], "use last or mean"),
+        (["backbone.width=33"], "must be a multiple of backbone.heads=2"),
+        (["control=context_only", "head.context=off"], "leave it to the control"),
+        (["control=random_vectors", "backbone=tiny_bert"], "leave it to the control"),
+        (["control=permuted_text", "dataset.permute_text=false"], "leave it to the control"),
+    ],
+)
+def test_impossible_combinations_are_refused(overrides: list[str], message: str) -> None:
+    (problem,) = problems(compose_plain(*TINY, *overrides))
+    assert message in problem
+
+
+def test_missing_files_are_named_with_the_ways_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("COLDLM_ALLOW_DOWNLOAD", raising=False)
+    found = file_problems(compose_plain("backbone=bert_base", "dataset=own"))
+    assert any("huggingface-cli download bert-base-uncased --revision" in problem for problem in found)
+    assert any(problem.startswith("dataset.items") for problem in found)
+    (problem,) = file_problems(compose_plain("dataset=simulated", "backbone=local", f"backbone.path={tmp_path}"))
+    assert "lacks config.json, a tokenizer, *.safetensors" in problem
+    assert file_problems(compose_plain(*TINY)) == []
+
+
+def test_a_checkpoint_with_another_hash_is_refused(tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    assert checkpoints.problems(name="toy", path=str(tmp_path)) == []
+    (problem,) = checkpoints.problems(name="toy", path=str(tmp_path), sha256="0" * 64)
+    assert "expected 0000" in problem
+
+
+def test_a_checkpoint_is_found_in_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--org--toy" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    assert checkpoints.locate(hub="org/toy", revision="abc") == snapshot
+    assert checkpoints.locate(hub="org/toy", revision="other") is None
+
+
+def test_a_run_without_training_needs_a_trained_run(tmp_path: Path) -> None:
+    config = compose_plain(*TINY, "stages=[evaluate]")
+    check(config, tmp_path)
+    with pytest.raises(ConfigError, match="no trained run"):
+        check(config, tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("part", ["control", "backbone", "train", "stages", "seed"])
+@pytest.mark.parametrize("value", [None, "x", 3, [{}], {"_target_": 3}, "???"])
+def test_nonsense_is_a_problem_and_no_crash(part: str, value: object) -> None:
+    if (part, value) != ("seed", 3):
+        found = problems(compose_plain(*TINY) | {part: value})
+        assert found
+        assert all(problem.startswith(part) for problem in found)
+
+
+def test_wandb_online_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = compose_plain(*TINY, "logger=wandb", "logger.mode=online")
+    assert any("logger.mode=online: no key" in problem for problem in file_problems(config))
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert not any("no key" in problem for problem in file_problems(config))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "torch.load",
+        "coldlm.data.raw.hash_file",
+        "coldlm.models.strategy._require",
+        "coldlm.data.raw.os.load",
+    ],
+)
+def test_what_is_not_on_the_allow_list_is_refused_before_it_is_imported(target: str) -> None:
+    config = compose_plain(*TINY)
+    config["dataset"] = {"_target_": target, "permute_text": False}
+    (problem,) = problems(config)
+    assert problem.startswith(f"dataset._target_: got {target!r}")
+    with pytest.raises(ConfigError, match="nothing else is imported"):
+        build({"_target_": target})
+
+
+def test_a_group_takes_only_its_own_targets() -> None:
+    assert is_allowed("coldlm.models.strategy.lora", "strategy")
+    assert not is_allowed("coldlm.models.strategy.lora", "backbone")
+    assert not is_allowed(None, "backbone")
+
+
+def test_an_unlisted_module_is_never_imported(tmp_path: Path) -> None:
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    code = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r})
+from coldlm.config import build, problems
+from coldlm.errors import ConfigError
+try: build({{"_target_": "trap.load"}})
+except ConfigError: print("refused")
+problems({{"dataset": {{"_target_": "trap.load"}}}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+
+
+def test_build_calls_the_target_with_plain_values() -> None:
+    node = {"_target_": "coldlm.models.losses.BinaryCrossEntropy", "negatives": 3}
+    assert build(node).draws == 3
+    with pytest.raises(ConfigError, match="_partial_"):
+        build({**node, "_partial_": True})
+
+
+def test_checking_a_command_line_is_fast_and_imports_nothing_heavy() -> None:
+    heavy = {"torch", "transformers", "pytorch_lightning", "peft", "wandb", "tensorboard"}
+    code = f"""
+import json, sys
+from coldlm.overrides import check_overrides
+check_overrides({["-m", "strategy=frozen,top,lora", "seed=1,2"]!r})
+print(json.dumps(sorted({heavy!r} & sys.modules.keys())))
+"""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+    assert time.perf_counter() - start < 6  # about 1.5 s on two idle cores
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "is_right"),
+    [
+        (1, int, True),
+        (True, int, False),
+        (1.0, int, False),
+        (1, float, True),
+        (True, float, False),
+        (float("nan"), float, False),
+        ("1", float, False),
+        (None, int | None, True),
+        (None, int, False),
+        ("a", Literal["a", "b"], True),
+        (True, Literal["on"], False),
+        ([1, 2], list[int], True),
+        ([1, "2"], list[int], False),
+        ([0.9, 0.999], tuple[float, float], True),
+        ([0.9], tuple[float, float], False),
+        (0, Annotated[int, Range(0, 1)], True),
+        (0, Annotated[float, Range(0, above=True)], False),
+        (2, Annotated[float, Range(0, 1)], False),
+        (None, Annotated[float | None, Range(0, 1)], True),
+        ("x", bool, False),
+    ],
+)
+def test_values_are_compared_with_their_type(value: object, annotation: Any, is_right: bool) -> None:
+    assert (check_value("a.b", value, annotation) is None) == is_right
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "message"),
+    [
+        (0, Annotated[int, Range(1)] | None, "a.b: got 0, allowed: an integer from 1 or null"),
+        ("None", int | None, "a.b: got 'None', allowed: an integer or null; write null, without quotes"),
+        ("meen", Literal["mean", "cls"], "a.b: got 'meen', allowed: mean or cls; did you mean mean?"),
+        ([1, -1], list[Annotated[int, Range(0)]], "a.b[1]: got -1, allowed: an integer from 0"),
+    ],
+)
+def test_messages_say_what_was_got_and_what_is_allowed(value: object, annotation: Any, message: str) -> None:
+    assert check_value("a.b", value, annotation) == message
+
+
+def test_the_nearest_name_is_found() -> None:
+    assert nearest("movielens", ["own", "video/movielens_latest_small"]) == "video/movielens_latest_small"
+    assert nearest("train.lr", ["train.clip", "optim.lr"]) == "optim.lr"
+    assert nearest("zzz", ["own"]) is None
