@@ -34,6 +34,10 @@ class Catalogue:
             self.leaves_at = np.where(self.enters_at < UNKNOWN - ttl, self.enters_at + ttl, UNKNOWN)
         self._item = data.log.item
         self._by_user = Grouped(data.log.user, data.log.time, len(data.users))
+        pair = data.log.user * len(data.items) + data.log.item
+        # the log is in time order, so the first row of a pair is the first time the user met the item
+        self._pair, first_row = np.unique(pair, return_index=True)
+        self._pair_time: Ints = data.log.time[first_row]
 
     def __len__(self) -> int:
         return len(self.enters_at)
@@ -54,6 +58,11 @@ class Catalogue:
         first = self._by_user.before(users, times) if self.repeats else self._by_user.start[users]
         position, row = ranges(first, last)
         return row, self._item[self._by_user.row[position]]
+
+    def has_had(self, users: Ints, items: Ints, times: Ints) -> Bools:
+        """[E] whether each user had met that item, with any label, strictly before that time; for pairs of the log."""
+        at = np.searchsorted(self._pair, users * len(self) + items)
+        return self._pair_time[at] < times
 
     def mask(self, users: Ints, times: Ints) -> Bools:
         """[Q, N] the candidates of each (user, time): released, and not had where items do not repeat."""

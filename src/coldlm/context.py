@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from coldlm.tables import DAY, Floats, Ints, Log
 
+Planes = NDArray[np.float32]
+
 FEATURES = ("fast", "medium", "slow", "count", "age", "is_new")
 """First axis of ``AsOf.features``: log1p of the decayed counts at three half-lives, of the count and of the age in days
 (all divided by ``SCALE``), and 1 for an item without any event yet."""
@@ -106,24 +108,25 @@ class AsOf:
         """[F, Q, M] float32 context of every item as of every time, in the order of ``FEATURES``; any order of times."""
         moments, inverse = np.unique(times, return_inverse=True)
         count, decayed = self._sweep(moments, items)
-        age = (moments[:, None] - self._enters_at[items][None, :]).astype(np.float32)
-        np.maximum(age / np.float32(DAY), 0, out=age)
         out = np.empty((len(FEATURES), len(moments), len(items)), np.float32)
-        for f, values in enumerate([*decayed, count, age]):
-            # float32 log(1 + x) is several times faster than log1p, and exact enough for a network's input
-            np.add(values, 1, out=out[f], casting="same_kind")
+        # float32 log(1 + x) is several times faster than log1p, and exact enough for a network's input
+        for f, values in enumerate([*decayed, count]):
+            np.add(values, np.float32(1), out=out[f])
+        age = (moments[:, None] - self._enters_at[items][None, :]).astype(np.float32)
+        np.maximum(age, 0, out=age)
+        np.add(age / np.float32(DAY), np.float32(1), out=out[-2])
         np.log(out[:-1], out=out[:-1])
         out[:-1] /= np.float32(SCALE)
         out[-1] = count == 0
         return out if np.array_equal(moments, times) else out[:, inverse]
 
-    def decayed_counts(self, times: Ints, half_life: int) -> Floats:
+    def decayed_counts(self, times: Ints, half_life: int) -> Planes:
         """[Q, N] decayed counts of all items at ``half_life`` (0 fast, 1 medium, 2 slow) as of *ascending* times."""
         moments, inverse = np.unique(times, return_inverse=True)
         items = np.arange(len(self.by_item.start) - 1)
         return self._sweep(moments, items, (half_life,))[1][0][inverse]
 
-    def counts(self, times: Ints) -> Floats:
+    def counts(self, times: Ints) -> Planes:
         """[Q, N] counts of all items as of each time."""
         moments, inverse = np.unique(times, return_inverse=True)
         items = np.arange(len(self.by_item.start) - 1)
@@ -131,8 +134,8 @@ class AsOf:
 
     def _sweep(
         self, moments: Ints, items: Ints, half_lives: tuple[int, ...] = (0, 1, 2)
-    ) -> tuple[Floats, list[Floats]]:
-        """Counts and decayed counts of ``items`` at ascending distinct ``moments``: the state at the first moment, then
+    ) -> tuple[Planes, list[Planes]]:
+        """float32 [Q, M] counts (exact below 2^24) and decayed counts of ``items`` at ascending distinct ``moments``: the state at the first moment, then
         one pass over the events in between."""
         shape = (len(moments), len(items))
         first, last = self.by_item.before(items, moments[0]), self.by_item.before(items, moments[-1])
@@ -140,7 +143,7 @@ class AsOf:
         time = self.by_item.time[position]
         row = np.searchsorted(moments, time, side="right")
         cell = row * shape[1] + column
-        count = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
+        count = np.bincount(cell, minlength=shape[0] * shape[1]).astype(np.float32).reshape(shape)
         count[0] += first - self.by_item.start[items]
         np.cumsum(count, axis=0, out=count)
         seen = first > self.by_item.start[items]
@@ -149,12 +152,12 @@ class AsOf:
         for h in half_lives:
             half_life = self._half_lives[h]
             weight = np.exp2(-(moments[row] - time) / half_life)
-            state = np.bincount(cell, weights=weight, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
+            state = np.bincount(cell, weights=weight, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float32)
             if seen.any():
                 fade = np.exp2(-(moments[0] - self.by_item.time[previous[seen]]) / half_life)
                 state[0, seen] += self._decayed[h][previous[seen]] * fade
             steps = np.exp2(-np.diff(moments) / half_life)
-            for i, step in enumerate(steps):
+            for i, step in enumerate(steps.astype(np.float32)):
                 state[i + 1] += state[i] * step
             result.append(state)
         return count, result

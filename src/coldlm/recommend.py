@@ -67,7 +67,9 @@ def recommend(
         RunFolderError: no trained model there.
         ConfigError: an id that the data does not have.
     """
-    weights = next((run / f"{name}.safetensors" for name in LAST_MODEL if (run / f"{name}.safetensors").is_file()), None)
+    weights = next(
+        (run / f"{name}.safetensors" for name in LAST_MODEL if (run / f"{name}.safetensors").is_file()), None
+    )
     if weights is None:
         raise RunFolderError(f"{run} holds no trained model (model.safetensors); train one: coldlm run name={run.name}")
     import numpy as np

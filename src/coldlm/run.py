@@ -21,19 +21,18 @@ from coldlm.columns import METRICS, MODEL, RESULT_COLUMNS, metric_key
 from coldlm.config import build
 from coldlm.errors import ConfigError, DataError, Diverged
 from coldlm.evaluate import baselines
-from coldlm.evaluate.judge import Judged, Scorer, judge, measure
+from coldlm.evaluate.judge import Judged, Scorer, concatenate, judge, measure
 from coldlm.evaluate.metrics import RankingMetric
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise, tabulate
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.batches import Batches, Recipe
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.models.backbone import Backbone
-from coldlm.models.ranker import Ranker
 from coldlm.online import loop
 from coldlm.split.leaks import meter
 from coldlm.split.queries import others_would_drop, trainable
 from coldlm.tables import Ints, Queries
-from coldlm.world import World, make_ranker, make_world, standardise, take_snapshot
+from coldlm.world import make_ranker, make_world, standardise, take_snapshot
 
 log = logging.getLogger("coldlm")
 
@@ -160,26 +159,20 @@ class Run:
         world, config = self.world, self.config["online"]
         edges = np.searchsorted(world.data.log.time, world.split.edges)
         rows = [self._rows(int(edges[w]), int(edges[w + 1])) for w in range(world.split.n_windows)]
-        parts: list[pl.DataFrame] = []
-
-        def judge_window(scorer: Scorer, queries: Queries, version: int) -> Judged:
-            live_from = int(queries.time[0]) if len(queries) else 0
-            judged = self._judge(scorer, queries, MODEL)
-            parts.append(self._tabulate(judged, queries, MODEL, "per_window", version, live_from))
-            return judged
-
-        _, updates = loop.run(
+        judged, updates = loop.run(
             self.ranker,
             world.stream,
             world.split.n_windows,
             snapshot=lambda: take_snapshot(self.ranker, world),
-            judge=judge_window,
+            judge=lambda scorer, queries: self._judge(scorer, queries, MODEL),
             update=lambda w: self._fit(
                 rows[w], f"update {w + 1}", epochs=config["epochs"], lr_factor=config["lr_factor"]
             ),
             probe=lambda w: self._probe(rows[w]),
             peak_memory_mb=m.peak_memory_mb,
         )
+        versions = np.cumsum([0, *(not update.rolled_back for update in updates)])
+        live_from = world.split.edges[np.searchsorted(versions, versions)]
         for update in updates:
             log.info(
                 "update %d after window %d: %d events, %.1f s, loss %.3f -> %.3f%s",
@@ -196,7 +189,11 @@ class Run:
             self.manifest["seconds_per_update"] = float(np.mean([update.seconds for update in updates]))
         self._save_model("online")
         self._write_frame("updates.parquet", pl.DataFrame([update.row() for update in updates]))
-        self._write_events("online", pl.concat(parts))
+        window = np.repeat(world.stream.window, np.diff(world.stream.start))
+        frame = self._tabulate(
+            concatenate(judged), world.stream, MODEL, "per_window", versions[window], live_from[window]
+        )
+        self._write_events("online", frame)
 
     # --- preparing ------------------------------------------------------------------------------------------------
 
@@ -224,7 +221,9 @@ class Run:
         data, split = world.data, world.split
         for part, queries in (("validation", world.validation), ("stream", world.stream)):
             if not len(queries):
-                raise DataError(f"{data.name}: the {part} part holds no positive that can be asked; see dataset.positive")
+                raise DataError(
+                    f"{data.name}: the {part} part holds no positive that can be asked; see dataset.positive"
+                )
         dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
         dates["windows"] = [str(np.datetime64(int(t), "s")) for t in split.edges]
         log.info(
@@ -288,9 +287,7 @@ class Run:
             seed=self.seed,
         )
         world, share = self.world, (int(os.environ.get("LOCAL_RANK", "0")), self.machine.world)
-        return Batches(
-            world.data, world.catalogue, world.as_of, rows, self._loss(), recipe, epoch=epoch, share=share
-        )
+        return Batches(world.data, world.catalogue, world.as_of, rows, self._loss(), recipe, epoch=epoch, share=share)
 
     def _fit(
         self,
@@ -345,9 +342,7 @@ class Run:
         """Macro nDCG@k of a scorer on validation."""
         world = self.world
         metric = RankingMetric("ndcg", self.k, len(world.data.users))
-        return measure(
-            scorer, world.validation, world.data.log, world.catalogue, world.data.items, metric, name=name
-        )
+        return measure(scorer, world.validation, world.data.log, world.catalogue, world.data.items, metric, name=name)
 
     # --- judging --------------------------------------------------------------------------------------------------
 
@@ -395,10 +390,11 @@ class Run:
         queries = self.world.stream
         judged = self._judge(scorer, queries, name)
         log.info("scored %d queries: %s, %s (%.1f s)", len(queries), name, schedule, time.perf_counter() - begin)
-        return self._tabulate(judged, queries, name, schedule, 0, self.world.split.t_test)
+        n, t_test = len(queries.event), self.world.split.t_test
+        return self._tabulate(judged, queries, name, schedule, np.zeros(n, np.int64), np.full(n, t_test))
 
     def _tabulate(
-        self, judged: Judged, queries: Queries, name: str, schedule: str, version: int, live_from: int
+        self, judged: Judged, queries: Queries, name: str, schedule: str, version: Ints, live_from: Ints
     ) -> pl.DataFrame:
         world = self.world
         frame = tabulate(
@@ -410,7 +406,7 @@ class Run:
             world.cold_users,
             world.cold_items,
             version=version,
-            version_time=live_from,
+            live_from=live_from,
         )
         labels = {"run": self.name, "scorer": name, "schedule": schedule}
         return frame.select([*(pl.lit(value).alias(key) for key, value in labels.items()), pl.all()])
@@ -435,9 +431,9 @@ class Run:
         dropped -= len(queries.event) + sum(queries.counts.values())
         others = others_would_drop(queries, world.data.log, world.cold_users, world.cold_items, n_user)
         self.manifest |= {"leaks": leaks, "dropped": dropped, "others_would_drop": others}
-        share = 100 * others["any of these"] / others["of"]
+        share = 100 * others["any"] / others["of"]
         log.info("leak meter: %s; dropped positives: %d", leaks, dropped)
-        log.info("the usual evaluators would drop %d (%.0f %%) of the same positives", others["any of these"], share)
+        log.info("the usual evaluators would drop %d (%.0f %%) of the same positives", others["any"], share)
 
     # --- writing --------------------------------------------------------------------------------------------------
 

@@ -153,9 +153,7 @@ class Queries:
         )
 
 
-def sorted_log(
-    user: Ints, item: Ints, time: Ints, label: Floats, positive: Bools, event_id: Ints | None = None
-) -> Log:
+def sorted_log(user: Ints, item: Ints, time: Ints, label: Floats, positive: Bools, event_id: Ints | None = None) -> Log:
     """A ``Log`` in (time, event id) order from columns in any order; row numbers become event ids if none are given.
 
     Raises:

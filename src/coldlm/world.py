@@ -132,4 +132,3 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
 def _remember(data: Dataset, catalogue: Catalogue, rows: int) -> AsOf:
     known = data.log.rows(slice(rows))
     return AsOf(known, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
-

@@ -6,7 +6,6 @@ import re
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from coldlm.candidates import Catalogue
@@ -23,9 +22,7 @@ def random(seed: int, n_items: int) -> Scorer:
     """Uniform scores; a query's draws depend on (seed, user, time) alone."""
 
     def score(users: Ints, times: Ints) -> Tensor:
-        rows = [
-            generator(seed, "random", u, t).random(n_items, np.float32) for u, t in zip(users, times, strict=True)
-        ]
+        rows = [generator(seed, "random", u, t).random(n_items, np.float32) for u, t in zip(users, times, strict=True)]
         return torch.from_numpy(np.stack(rows))
 
     return score
@@ -38,12 +35,12 @@ def constant(n_items: int) -> Scorer:
 
 def popularity(as_of: AsOf) -> Scorer:
     """Number of positives so far."""
-    return lambda users, times: _float(as_of.counts(times))
+    return lambda users, times: torch.from_numpy(as_of.counts(times))
 
 
 def recent_popularity(as_of: AsOf, half_life: int) -> Scorer:
     """Decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
-    return lambda users, times: _float(as_of.decayed_counts(times, half_life))
+    return lambda users, times: torch.from_numpy(as_of.decayed_counts(times, half_life))
 
 
 def newest(catalogue: Catalogue) -> Scorer:
@@ -55,7 +52,7 @@ def newest(catalogue: Catalogue) -> Scorer:
 
 def fewest_events(as_of: AsOf) -> Scorer:
     """Fewest positives first: a canary only."""
-    return lambda users, times: -_float(as_of.counts(times))
+    return lambda users, times: -torch.from_numpy(as_of.counts(times))
 
 
 def own_repeats(as_of: AsOf, data: Dataset) -> Scorer:
@@ -93,7 +90,7 @@ def tfidf(data: Dataset, catalogue: Catalogue, as_of: AsOf, history: int, known_
         rows, columns = np.nonzero(past >= 0)
         pick = csr_matrix((np.ones(len(rows)), (rows, past[rows, columns])), shape=(len(users), len(data.items)))
         profile = pick @ vectors + profiles[users]
-        return _float((profile @ vectors.T).toarray())
+        return torch.from_numpy((profile @ vectors.T).toarray().astype(np.float32))
 
     return score
 
@@ -117,7 +114,3 @@ def zero_shot(vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, hist
         return mean @ unit.T
 
     return score
-
-
-def _float(values: NDArray[np.float64]) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coldlm.ahead import ahead
 from coldlm.candidates import Catalogue
 from coldlm.errors import ScoreError
 from coldlm.evaluate.metrics import RankingMetric, outranking
 from coldlm.tables import Floats, Ints, Items, Log, Queries
 
 Scorer = Callable[[Ints, Ints], Tensor]
-"""(users [Q], times [Q]) -> float32 scores [Q, N] of all items; it may look only at events before each time."""
+"""(users [Q], times [Q]) -> float32 scores [Q, N] of all items; pure, and blind to events not before each time."""
 
 CHUNK = 64
 """Queries scored at once. The last chunk is padded to this size, so that a row's floating-point result never depends
@@ -58,9 +60,10 @@ def judge(
     n = len(queries.event)
     g, e, size = (np.zeros(n, np.int64) for _ in range(3))
     own = np.zeros(n)
-    for first in range(rank * CHUNK, len(queries), world * CHUNK):
+    firsts = range(rank * CHUNK, len(queries), world * CHUNK)
+    chunks = ahead(partial(_chunk, scorer, queries, log, catalogue, items, name), firsts)
+    for first, (scores, candidates, positive, rows) in zip(firsts, chunks, strict=True):
         part = slice(queries.start[first], queries.start[min(first + CHUNK, len(queries))])
-        scores, candidates, positive, rows = _chunk(scorer, queries, log, catalogue, items, first, name)
         try:
             above, level = outranking(scores[rows], candidates[rows], positive)
         except ScoreError as error:
@@ -76,14 +79,20 @@ def judge(
     return Judged(g, e, size, own)
 
 
+def concatenate(parts: list[Judged]) -> Judged:
+    """The rows of consecutive parts of the same queries."""
+    return Judged(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Judged)))
+
+
 def measure(
     scorer: Scorer, queries: Queries, log: Log, catalogue: Catalogue, items: Items, metric: RankingMetric, *, name: str
 ) -> float:
     """One metric of one scorer over ``queries``, for stopping and for choosing; sharded over ranks if there are any."""
     rank, world = _ranks()
     sizes = np.diff(queries.start)
-    for first in range(rank * CHUNK, len(queries), world * CHUNK):
-        scores, candidates, positive, rows = _chunk(scorer, queries, log, catalogue, items, first, name)
+    firsts = range(rank * CHUNK, len(queries), world * CHUNK)
+    chunks = ahead(partial(_chunk, scorer, queries, log, catalogue, items, name), firsts)
+    for first, (scores, candidates, positive, rows) in zip(firsts, chunks, strict=True):
         share = torch.from_numpy(1.0 / sizes[first : first + CHUNK])[rows]
         user = torch.from_numpy(queries.user[first : first + CHUNK])[rows]
         metric.update(scores[rows], candidates[rows], positive, user, share)
@@ -97,7 +106,7 @@ def _ranks() -> tuple[int, int]:
 
 
 def _chunk(
-    scorer: Scorer, queries: Queries, log: Log, catalogue: Catalogue, items: Items, first: int, name: str
+    scorer: Scorer, queries: Queries, log: Log, catalogue: Catalogue, items: Items, name: str, first: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The chunk that starts at query ``first``: scores [Q, N], candidates without block positives [Q, N] bool,
     positives [P], and the row of each positive [P]."""

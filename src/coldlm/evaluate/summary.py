@@ -23,13 +23,13 @@ def tabulate(
     cold_users: Bools,
     cold_items: Bools,
     *,
-    version: int = 0,
-    version_time: int = 0,
+    version: Ints,
+    live_from: Ints,
 ) -> pl.DataFrame:
     """One row per positive: who, what, when, how warm, and its place (g, e) among its candidates.
 
     Args:
-        version, version_time: of the model that scored, and the time from which it was live; ``staleness`` is the
+        version, live_from: [P] of the model that scored, and the time from which it was live; ``staleness`` is the
             number of the log's events in between.
     """
     log, query = data.log, np.repeat(np.arange(len(queries)), np.diff(queries.start))
@@ -52,8 +52,8 @@ def tabulate(
             "n_user": as_of.n_user(user, time),
             "item_age_days": np.maximum(time - catalogue.enters_at[item], 0) / DAY,
             "cohort": quadrant,
-            "version": np.full(len(row), version),
-            "staleness": np.searchsorted(log.time, time) - np.searchsorted(log.time, version_time),
+            "version": version,
+            "staleness": np.searchsorted(log.time, time) - np.searchsorted(log.time, live_from),
             "candidates": judged.candidates,
             "g": judged.g,
             "e": judged.e,

@@ -6,7 +6,7 @@ Shapes: B events of a batch, H history, M columns, I distinct items of a batch, 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
@@ -14,8 +14,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
+from coldlm.ahead import ahead
 from coldlm.candidates import Catalogue
 from coldlm.context import AsOf, Grouped, ranges
 from coldlm.seeding import generator
@@ -23,6 +23,10 @@ from coldlm.tables import Dataset, Floats, Ints
 
 WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]{1,2}|[^\W_]+")
 """A search word of a pseudo-query: up to two CJK characters, or a run of letters and digits."""
+
+
+VARIANTS = 4
+"""Different pseudo-queries of one item: few, so that a frozen encoder soon knows them all."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Recipe:
     seed: int
 
 
-class Batches(torch.utils.data.Dataset[Batch]):
+class Batches:
     """The batches of one epoch over the events ``rows`` of the log, [E] int64; batch b depends on (seed, epoch, b) only.
 
     Args:
@@ -99,9 +103,7 @@ class Batches(torch.utils.data.Dataset[Batch]):
         self._wants, self._recipe, self._epoch, self._share = wants, recipe, epoch, share
         positives = rows[data.log.positive[rows]]
         rows = rows if wants.explicit_negatives else positives
-        self.order = session_order(
-            rows, data.log.user, recipe.session, generator(recipe.seed, "order", epoch)
-        )
+        self.order = session_order(rows, data.log.user, recipe.session, generator(recipe.seed, "order", epoch))
         self._n = len(positives)
         self._item_count: Floats = np.bincount(data.log.item[positives], minlength=len(data.items)).astype(np.float64)
         self._positives = positives
@@ -116,6 +118,9 @@ class Batches(torch.utils.data.Dataset[Batch]):
         size = self._recipe.batch_size
         return self.make(self.order[number * size : (number + 1) * size], number)
 
+    def __iter__(self) -> Iterator[Batch]:
+        return ahead(self.__getitem__, range(len(self)))
+
     def make(self, rows: Ints, number: int) -> Batch:
         """The batch of the events ``rows``, [B] row numbers of the log."""
         log, recipe = self._data.log, self._recipe
@@ -128,9 +133,7 @@ class Batches(torch.utils.data.Dataset[Batch]):
         mine = np.array_split(np.arange(len(rows)), world)[rank]
         users, times = log.user[rows[mine]], log.time[rows[mine]]
         log_weight = self._log_weight(rows, mine, columns, draws, len(pool))
-        features = (
-            self._as_of.features(times, columns) if recipe.uses_context else np.zeros((0, 0, 0), np.float32)
-        )
+        features = self._as_of.features(times, columns) if recipe.uses_context else np.zeros((0, 0, 0), np.float32)
         history = self._as_of.history(log.user[rows], log.time[rows], recipe.history)
         # a pseudo-query stands for a user without any history
         history[[bool(pseudo) for pseudo, _ in texts]] = -1
@@ -163,11 +166,11 @@ class Batches(torch.utils.data.Dataset[Batch]):
             return [("", "")] * len(rows)
         items, users = self._data.items.texts, self._data.users.texts
         replaced = rng.random(len(rows)) < self._recipe.pseudo_query
-        seeds = rng.integers(0, 2**62, len(rows))
+        variants = rng.integers(0, VARIANTS, len(rows))
         return [
-            (pseudo_query(items[item], np.random.default_rng(seed)) if chosen else "", users[user])
-            for item, user, chosen, seed in zip(
-                self._data.log.item[rows], self._data.log.user[rows], replaced, seeds, strict=True
+            (pseudo_query(items[item], generator(self._recipe.seed, item, variant)) if chosen else "", users[user])
+            for item, user, chosen, variant in zip(
+                self._data.log.item[rows], self._data.log.user[rows], replaced, variants, strict=True
             )
         ]
 
@@ -212,10 +215,9 @@ class EventData(pl.LightningDataModule):
         super().__init__()
         self._batches = batches
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the current epoch, made in the order of the epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        return DataLoader(self._batches[epoch], batch_size=None)
+    def train_dataloader(self) -> Batches:
+        """Batches of the current epoch; they are made in threads of their own."""
+        return self._batches[self.trainer.current_epoch if self.trainer else 0]
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move the batch's tensors."""

@@ -115,8 +115,9 @@ class Backbone(nn.Module):
 
     def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
-        attend = mask[:, None, None, :]
-        if self.causal:
+        # texts of one length need no mask, and attention without one is faster
+        attend = None if not self.causal and bool(mask.all()) else mask[:, None, None, :]
+        if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
         for stage in range(first, last):
             x = self._embed(x) if stage == 0 else self.layers[stage - 1](x, attention_mask=attend)
@@ -232,9 +233,7 @@ def tiny(
                 )
             )
         else:
-            config_class, model_class = (
-                (BertConfig, BertModel) if family == "bert" else (RobertaConfig, RobertaModel)
-            )
+            config_class, model_class = (BertConfig, BertModel) if family == "bert" else (RobertaConfig, RobertaModel)
             model = model_class(
                 config_class(
                     vocab_size=vocabulary,

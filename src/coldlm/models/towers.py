@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from coldlm.columns import Range
 from coldlm.context import FEATURES
 
+TILE = 1 << 14
+"""Columns of the context network's input that are computed at once."""
+
 
 @dataclass(frozen=True)
 class ItemSide:
@@ -53,7 +56,7 @@ class Towers(nn.Module):
         user: Literal["attention", "mean"] = "attention",
         context: Literal["on", "off", "only"] = "on",
         context_width: Annotated[int, Range(1)] = 8,
-        pseudo_query: Annotated[float, Range(0, 1)] = 0.1,
+        pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
         dropout: Annotated[float, Range(0, 1)] = 0.0,
     ) -> None:
         super().__init__()
@@ -82,8 +85,10 @@ class Towers(nn.Module):
     def standardise(self, vectors: Tensor) -> None:
         """Take centre and spread from the text vectors of items known before training, [M, D]."""
         if self.uses_text:
+            spread = vectors.std(0, correction=0)
             self.centre.copy_(vectors.mean(0))
-            self.spread.copy_(vectors.std(0, correction=0).clamp(min=1e-6))
+            # encoders have dead dimensions (MiniLM has); dividing by their spread would blow up the first movement
+            self.spread.copy_(spread.clamp(min=float(0.1 * spread.mean().clamp(min=1e-6))))
 
     def items(self, vectors: Tensor) -> ItemSide:
         """Item side of text vectors, [M, D]."""
@@ -120,8 +125,13 @@ class Towers(nn.Module):
     def _context_score(self, features: Tensor) -> Tensor:
         """[B, M]; features lie as planes [F, B, M], so both layers are products of a small matrix with long rows."""
         first, second = self.context
-        hidden = torch.addmm(first.bias[:, None], first.weight, features.flatten(1)).relu_()
-        return (second.weight @ hidden + second.bias).view(features.shape[1:])
+        flat = features.flatten(1)
+        # without gradient, tiles that fit the processor's cache: three times as fast as one large product
+        tiles = [flat] if torch.is_grad_enabled() else flat.split(TILE, 1)
+        scores = [
+            second.weight @ torch.addmm(first.bias[:, None], first.weight, tile).relu_() + second.bias for tile in tiles
+        ]
+        return torch.cat(scores, 1).view(features.shape[1:])
 
 
 class _Attention(nn.Module):

@@ -51,7 +51,7 @@ def run(
     n_windows: int,
     *,
     snapshot: Callable[[], Scorer],
-    judge: Callable[[Scorer, Queries, int], Judged],
+    judge: Callable[[Scorer, Queries], Judged],
     update: Callable[[int], Fitted],
     probe: Callable[[int], float],
     peak_memory_mb: Callable[[], float],
@@ -62,7 +62,7 @@ def run(
         ranker: trained before T_test; changed in place.
         queries: of the stream, with their windows.
         snapshot: the current weights as a scorer.
-        judge: (scorer, queries of one window, version) -> its rows.
+        judge: (scorer, queries of one window) -> its rows.
         update: window -> train ``ranker`` on that window's events.
         probe: window -> loss on a fixed batch of its events, without training.
 
@@ -72,7 +72,7 @@ def run(
     judged, updates, version = [], list[Update](), 0
     scorer = snapshot()
     for window in range(n_windows):
-        judged.append(judge(scorer, queries.where(queries.window == window), version))
+        judged.append(judge(scorer, queries.where(queries.window == window)))
         if window == n_windows - 1:
             break
         begin = time.perf_counter()

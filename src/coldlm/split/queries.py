@@ -44,10 +44,7 @@ def trainable(log: Log, catalogue: Catalogue, first: int, last: int) -> Ints:
 def _unanswerable(log: Log, catalogue: Catalogue, rows: Ints) -> tuple[Bools, Bools, Bools]:
     """Which of the events ``rows`` have an item that had not entered, had left, or that the user already had."""
     user, item, time = log.user[rows], log.item[rows], log.time[rows]
-    repeated = np.zeros(len(rows), bool)
-    if not catalogue.repeats:
-        row, had = catalogue.had(user, time)
-        repeated[row[had == item[row]]] = True
+    repeated = np.zeros(len(rows), bool) if catalogue.repeats else catalogue.has_had(user, item, time)
     return catalogue.enters_at[item] > time, catalogue.leaves_at[item] <= time, repeated
 
 
@@ -74,6 +71,6 @@ def others_would_drop(queries: Queries, log: Log, cold_users: Bools, cold_items:
         "unseen user": int(user.sum()),
         "unseen item": int(item.sum()),
         "empty history": int(empty.sum()),
-        "any of these": int((user | item | empty).sum()),
+        "any": int((user | item | empty).sum()),
         "of": len(item),
     }

@@ -75,6 +75,7 @@ class TextEncoder(nn.Module):
         self._on_block = on_block
         # the frozen part stays in main memory: only the rows of a block travel to the device
         self._kept: Tensor | None = None
+        self._memo: dict[str, Tensor] = {}
         self._anchor: Tensor
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
         if body.depth:
@@ -85,7 +86,9 @@ class TextEncoder(nn.Module):
         if self.body.is_frozen:
             assert self._kept is not None
             return self._kept[codes.cpu()].to(self._anchor.device)
-        return self._encode(self.tokens, codes.cpu().numpy(), self._kept, TRAIN_TOKENS if self.training else EVAL_TOKENS)
+        return self._encode(
+            self.tokens, codes.cpu().numpy(), self._kept, TRAIN_TOKENS if self.training else EVAL_TOKENS
+        )
 
     def all_items(self) -> Tensor:
         """[N, D] vectors of every item, without gradient; call it in eval mode: later items cannot change a bit."""
@@ -96,7 +99,15 @@ class TextEncoder(nn.Module):
             return out
 
     def texts(self, texts: Sequence[str]) -> Tensor:
-        """[n, D] vectors of free texts (queries, profiles)."""
+        """[n, D] vectors of free texts (queries, profiles); under a frozen body each text is encoded once."""
+        if not self.body.is_frozen:
+            return self._encode_texts(texts)
+        new = [text for text in dict.fromkeys(texts) if text not in self._memo]
+        if new:
+            self._memo.update(zip(new, self._encode_texts(new), strict=True))
+        return torch.stack([self._memo[text] for text in texts])
+
+    def _encode_texts(self, texts: Sequence[str]) -> Tensor:
         tokens = tokenize(
             [self.body.query_prefix + text for text in texts],
             self.body.tokenizer,
@@ -109,7 +120,7 @@ class TextEncoder(nn.Module):
     def _encode(self, tokens: Tokens, codes: Ints, kept: Tensor | None, block_tokens: int) -> Tensor:
         fixed, device = block_tokens == EVAL_TOKENS, self._anchor.device
         parts, places = [], []
-        for places_in, rows, length in blocks(tokens.lengths[codes], block_tokens):
+        for places_in, rows, length in blocks(tokens.lengths[codes], block_tokens, 4 if fixed else 1):
             index, mask = _pad(tokens, codes[places_in], rows if fixed else len(places_in), length)
             if kept is not None:
                 hidden, mask = (kept[index.clamp(min=0)] * mask[:, :, None]).to(device), mask.to(device)
