@@ -55,13 +55,19 @@ def build(node: Mapping[str, object], *args: object) -> Any:
 
     Raises:
         ConfigError: the target is not on the allow-list; nothing was imported then.
+        Exception: whatever the target raises.
     """
+    from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
     target = node.get("_target_")
     refuse([] if any(is_allowed(target, group) for group in ALLOWED) else [_refusal("_target_", target, "coldlm.*")])
     refuse([f"{key}: this key is not allowed here" for key in node if key.startswith("_") and key != "_target_"])
-    return instantiate(dict(node), *args, _convert_="all", _recursive_=False)
+    try:
+        return instantiate(dict(node), *args, _convert_="all", _recursive_=False)
+    except InstantiationException as error:
+        # what a target raises says more to the user than what Hydra makes of it
+        raise error.__cause__ or error from None
 
 
 def is_allowed(target: object, group: str) -> bool:

@@ -87,7 +87,7 @@ class AsOf:
         return self.by_item.before(items, times) - self.by_item.start[items]
 
     def history(self, users: Ints, times: Ints, length: int) -> Ints:
-        """[Q, H] the last ``length`` items of each user strictly before each time, newest first, -1 where there is none.
+        """[Q, H] the last ``length`` items of each user strictly before each time, newest first, -1 where none is left.
 
         >>> import numpy as np
         >>> from coldlm.tables import sorted_log
@@ -105,7 +105,7 @@ class AsOf:
         return np.where(known, items, -1)
 
     def features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
-        """[F, Q, M] float32 context of every item as of every time, in the order of ``FEATURES``; any order of times."""
+        """[F, Q, M] float32 context of every item as of every time, planes as in ``FEATURES``; any order of times."""
         moments, inverse = np.unique(times, return_inverse=True)
         count, decayed = self._sweep(moments, items)
         out = np.empty((len(FEATURES), len(moments), len(items)), np.float32)
@@ -135,8 +135,10 @@ class AsOf:
     def _sweep(
         self, moments: Ints, items: Ints, half_lives: tuple[int, ...] = (0, 1, 2)
     ) -> tuple[Planes, list[Planes]]:
-        """float32 [Q, M] counts (exact below 2^24) and decayed counts of ``items`` at ascending distinct ``moments``: the state at the first moment, then
-        one pass over the events in between."""
+        """float32 [Q, M] counts (exact below 2^24) and decayed counts of ``items`` at ascending distinct ``moments``.
+
+        The state at the first moment, then one pass over the events in between.
+        """
         shape = (len(moments), len(items))
         first, last = self.by_item.before(items, moments[0]), self.by_item.before(items, moments[-1])
         position, column = ranges(first, last)
@@ -164,7 +166,7 @@ class AsOf:
 
 
 def _decayed_at_events(grouped: Grouped, half_life: float) -> Floats:
-    """[E] decayed count of an event's group just after that event: d_k = 1 + d_(k-1) * 2^(-(t_k - t_(k-1)) / half-life).
+    """[E] decayed count of an event's group just after it: d_k = 1 + d_(k-1) * 2^(-(t_k - t_(k-1)) / half-life).
 
     The loop runs over ranks inside a group (at most the largest group's size), all groups at once.
     """

@@ -35,7 +35,7 @@ def axes(config: Mapping[str, Any]) -> dict[str, str]:
         "dataset": _label(config["dataset"]),
         "split": str(config["split"]["name"]),
         "candidates": "full",
-        "backbone": str(config["backbone"].get("name") or _label(config["backbone"])),
+        "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family")])),
         "strategy": _label(config["strategy"], with_values=True),
         "head": _label(config["head"]),
         "context": str(config["head"].get("context", "on")),
@@ -50,13 +50,17 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of the run in ``folder``, a new one if there is none.
 
     Raises:
-        RunFolderError: the folder holds a run of another configuration; names what differs.
+        RunFolderError: the folder holds a run of another configuration, and what differs; or no readable manifest.
     """
     file = folder / "manifest.json"
     if not file.is_file():
         return {"status": "RUNNING", "done": [], "config_hash": config_hash(config)}
-    manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    if manifest["config_hash"] != config_hash(config):
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        is_same = manifest["config_hash"] == config_hash(config) and isinstance(manifest["done"], list)
+    except (ValueError, LookupError, TypeError) as error:
+        raise RunFolderError(f"{file} is no manifest of a run; give this run another name=..., or remove it") from error
+    if not is_same:
         raise RunFolderError(
             f"{folder} holds a run of another configuration: {_difference(folder, config)}. "
             "Give this run another name=..., or remove the folder"

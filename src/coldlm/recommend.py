@@ -37,7 +37,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line; at least one of query, user and history."""
     parser = argparse.ArgumentParser(
         prog="coldlm recommend",
-        description="Rank a run's catalogue for a typed text, a known user or a list of items, as of the end of its data.",
+        description="Rank a run's catalogue for a typed text, a known user or a list of items, at the end of its data.",
         epilog='example: coldlm recommend runs/default --query "space adventure" --k 10',
     )
     parser.add_argument("run", help="a run folder with a trained model")

@@ -79,6 +79,7 @@ class Run:
         self.k: int = config["evaluate"]["k"]
         self.seed: int = config["seed"]
         self.loggers: list[Any] = []
+        self._snapshot: Snapshot | None = None
         trainer = config["trainer"]
         self.machine = Machine(trainer["accelerator"], trainer["precision"], trainer["devices"])
 
@@ -113,14 +114,16 @@ class Run:
     def train(self) -> None:
         """Stop on validation, then refit on train + validation with what was chosen; save what trained."""
         world, config = self.world, self.config
+        self._snapshot = None
         start = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
-        standardise(self.ranker, world.entered_by(world.split.t_val))
+        vectors = self.ranker.encoder.all_items() if self.ranker.head.uses_text else None
+        standardise(self.ranker, vectors, world.entered_by(world.split.t_val))
         fitted = self._fit(self._rows(0, world.split.n_train), "train", validate=self._validate)
         log.info("validation nDCG@%d by epoch: %s", self.k, ", ".join(f"{v:.4f}" for v in fitted.values))
         seconds = {"train": fitted.seconds}
         if config["split"]["refit"]:
             self.ranker.restore(start)
-            standardise(self.ranker, world.entered_by(world.split.t_test))
+            standardise(self.ranker, vectors, world.entered_by(world.split.t_test))
             log.info("refit on train + validation for %d epochs", fitted.epochs)
             again = self._fit(self._rows(0, world.split.n_past), "refit", epochs=fitted.epochs)
             seconds["refit"] = again.seconds
@@ -137,13 +140,12 @@ class Run:
     def evaluate(self) -> None:
         """Score the stream with frozen weights: histories grow ("history"), or stop at T_test too ("frozen"); and the
         baselines, by the same code."""
-        self._load_model("model")
         begin = time.perf_counter()
         world, parts = self.world, []
-        scorer = take_snapshot(self.ranker, world)
+        scorer = self._trained()
         parts.append(self._score(scorer, MODEL, "history"))
         self.manifest["latency_ms"] = self._time_requests(scorer)
-        past = take_snapshot(self.ranker, world, world.memory_until(world.split.n_past))
+        past = scorer.remembering(world.memory_until(world.split.n_past))
         parts.append(self._score(past, MODEL, "frozen"))
         if self.config["control"]["name"] == "none":
             for name, baseline in self._baselines().items():
@@ -154,7 +156,6 @@ class Run:
 
     def online(self) -> None:
         """Score each window, then fine-tune on it."""
-        self._load_model("model")
         begin = time.perf_counter()
         world, config = self.world, self.config["online"]
         edges = np.searchsorted(world.data.log.time, world.split.edges)
@@ -163,6 +164,7 @@ class Run:
             self.ranker,
             world.stream,
             world.split.n_windows,
+            first=self._trained(),
             snapshot=lambda: take_snapshot(self.ranker, world),
             judge=lambda scorer, queries: self._judge(scorer, queries, MODEL),
             update=lambda w: self._fit(
@@ -225,7 +227,7 @@ class Run:
                     f"{data.name}: the {part} part holds no positive that can be asked; see dataset.positive"
                 )
         dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
-        dates["windows"] = [str(np.datetime64(int(t), "s")) for t in split.edges]
+        windows = [str(np.datetime64(int(t), "s")) for t in split.edges]
         log.info(
             "%s: %d users, %d items, %d events (%d positive); train < %s <= validation < %s <= stream",
             data.name,
@@ -240,7 +242,7 @@ class Run:
         log.info("policies: %s", policies or "none applied")
         log.info(
             "windows start at %s; %d queries, %d positives; not asked: %s",
-            ", ".join(date[:10] for date in dates["windows"][:-1]),
+            ", ".join(date[:10] for date in windows[:-1]),
             len(world.stream),
             len(world.stream.event),
             {reason: count for reason, count in world.stream.counts.items() if count} or "none",
@@ -256,7 +258,7 @@ class Run:
                 "domain": data.domain,
                 "hashes": data.hashes,
                 "counts": data.counts,
-                "dates": dates,
+                "dates": dates | {"windows": windows},
                 "n_users": len(data.users),
                 "n_items": len(data.items),
                 "n_events": len(data.log),
@@ -509,11 +511,15 @@ class Run:
         m.write_json(self.folder / f"{name}.json", about | {"tensors": {k: list(t.shape) for k, t in state.items()}})
         self.manifest["checkpoint_bytes"] = file.stat().st_size
 
-    def _load_model(self, name: str) -> None:
-        file = self.folder / f"{name}.safetensors"
+    def _trained(self) -> Snapshot:
+        """The weights that the train stage saved, as a scorer, and in ``ranker``; encoded once for all stages."""
+        file = self.folder / "model.safetensors"
         if not file.is_file():
             raise ConfigError(f"there is no trained model in {self.folder}: add train to stages")
         self.ranker.restore(load_file(file))
+        if self._snapshot is None:
+            self._snapshot = take_snapshot(self.ranker, self.world)
+        return self._snapshot
 
     def _save(self) -> None:
         if self.is_main:

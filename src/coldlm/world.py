@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coldlm.candidates import Catalogue
 from coldlm.config import build
@@ -94,15 +95,15 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Ranker:
     return Ranker(encoder, head).eval()
 
 
-def standardise(ranker: Ranker, known: Bools) -> None:
-    """Centre and scale the head's inputs by the items ``known`` before training, [N]."""
-    if ranker.head.uses_text:
-        ranker.head.standardise(ranker.encoder.all_items()[torch.from_numpy(known)])
+def standardise(ranker: Ranker, vectors: Tensor | None, known: Bools) -> None:
+    """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known`` [N] before training."""
+    if vectors is not None:
+        ranker.head.standardise(vectors[torch.from_numpy(known)])
 
 
-def take_snapshot(ranker: Ranker, world: World, as_of: AsOf | None = None) -> Snapshot:
+def take_snapshot(ranker: Ranker, world: World) -> Snapshot:
     """The current weights as a scorer."""
-    return Snapshot(ranker, as_of or world.as_of, world.data.users, len(world.data.items))
+    return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))
 
 
 def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any:

@@ -14,8 +14,9 @@ from coldlm.evaluate.judge import Scorer
 from coldlm.seeding import generator
 from coldlm.tables import Bools, Dataset, Ints
 
-WORD = re.compile(r"[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]|[^\W_]+")
-"""A word of TF-IDF: one CJK character, or a run of letters and digits."""
+CJK = r"\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af"
+WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
+"""A word of TF-IDF: one CJK character, or a run of other letters and digits."""
 
 
 def random(seed: int, n_items: int) -> Scorer:

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coldlm.ahead import ahead
@@ -68,8 +69,9 @@ class Wants(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How batches are made. ``session``: events of one user that travel together, in time order: they share histories,
-    so a batch has fewer distinct items to encode. ``seed``: of order, draws and pseudo-queries."""
+    """How batches are made. ``batch_size``: events of a batch on average, since batches hold whole sessions.
+    ``session``: up to so many consecutive events of one user travel together: they share histories, so a batch has
+    fewer distinct items to encode. ``seed``: of order, draws and pseudo-queries."""
 
     batch_size: int
     session: int
@@ -81,7 +83,10 @@ class Recipe:
 
 
 class Batches:
-    """The batches of one epoch over the events ``rows`` of the log, [E] int64; batch b depends on (seed, epoch, b) only.
+    """The batches of one epoch over the events ``rows`` of the log, [E] ascending int64.
+
+    Batch b depends on (seed, epoch, b) only. All batches have equally many sessions, give or take one: so a session is
+    as likely as any other to share a batch with a given one, however long it is, and the expected draws are exact.
 
     Args:
         share: (rank, world size).
@@ -103,37 +108,45 @@ class Batches:
         self._wants, self._recipe, self._epoch, self._share = wants, recipe, epoch, share
         positives = rows[data.log.positive[rows]]
         rows = rows if wants.explicit_negatives else positives
-        self.order = session_order(rows, data.log.user, recipe.session, generator(recipe.seed, "order", epoch))
-        self._n = len(positives)
+        rng = generator(recipe.seed, "order", epoch)
+        self._order, self._session = session_order(rows, data.log.user, recipe.session, rng)
+        n_sessions = len(self._session) - 1
+        n_batches = min(-(-len(rows) // recipe.batch_size), n_sessions)
+        # [n_batches + 1] the first session of each batch
+        self._first: Ints = n_sessions * np.arange(n_batches + 1) // max(n_batches, 1)
+        self._pool = _enter_within(catalogue, data.log.time[rows])
         self._item_count: Floats = np.bincount(data.log.item[positives], minlength=len(data.items)).astype(np.float64)
         self._positives = positives
         self._by_user = Grouped(data.log.user[positives], data.log.time[positives], len(data.users))
 
     def __len__(self) -> int:
-        return -(-len(self.order) // self._recipe.batch_size)
+        return len(self._first) - 1
 
     def __getitem__(self, number: int) -> Batch:
         if not 0 <= number < len(self):
             raise IndexError(number)
-        size = self._recipe.batch_size
-        return self.make(self.order[number * size : (number + 1) * size], number)
+        return self._make(self.rows(number), number)
 
     def __iter__(self) -> Iterator[Batch]:
         return ahead(self.__getitem__, range(len(self)))
 
-    def make(self, rows: Ints, number: int) -> Batch:
-        """The batch of the events ``rows``, [B] row numbers of the log."""
+    def rows(self, number: int) -> Ints:
+        """[B] row numbers of the log of the events in batch ``number``."""
+        begin, end = self._session[self._first[number : number + 2]]
+        return self._order[begin:end]
+
+    def _make(self, rows: Ints, number: int) -> Batch:
         log, recipe = self._data.log, self._recipe
         rng = generator(recipe.seed, "batch", self._epoch, number)
-        pool = self._pool(int(log.time[rows].max()))
-        draws = pool if self._wants.draws is None else rng.choice(pool, self._wants.draws)
+        draws = self._pool if self._wants.draws is None else rng.choice(self._pool, self._wants.draws)
         texts = self._texts(rows, rng)
         columns = np.unique(np.concatenate([log.item[rows], draws]))
         rank, world = self._share
         mine = np.array_split(np.arange(len(rows)), world)[rank]
-        users, times = log.user[rows[mine]], log.time[rows[mine]]
-        log_weight = self._log_weight(rows, mine, columns, draws, len(pool))
-        features = self._as_of.features(times, columns) if recipe.uses_context else np.zeros((0, 0, 0), np.float32)
+        log_weight = self._log_weight(rows, mine, columns, draws, self._share_of_others(number))
+        features = np.zeros((0, 0, 0), np.float32)
+        if recipe.uses_context:
+            features = self._as_of.features(log.time[rows[mine]], columns)
         history = self._as_of.history(log.user[rows], log.time[rows], recipe.history)
         # a pseudo-query stands for a user without any history
         history[[bool(pseudo) for pseudo, _ in texts]] = -1
@@ -156,9 +169,10 @@ class Batches:
             size=len(rows),
         )
 
-    def _pool(self, until: int) -> Ints:
-        """Items that had entered by the batch's last event (an event's own later ones are masked) and had not left."""
-        return np.flatnonzero(self._catalogue.enters_at <= until)
+    def _share_of_others(self, number: int) -> float:
+        """Probability that another session is in batch ``number``, given one that is."""
+        in_batch = self._first[number + 1] - self._first[number]
+        return float(in_batch - 1) / max(len(self._session) - 2, 1)
 
     def _texts(self, rows: Ints, rng: np.random.Generator) -> list[tuple[str, str]]:
         """(pseudo-query, profile) of each event, "" where there is none."""
@@ -174,11 +188,14 @@ class Batches:
             )
         ]
 
-    def _log_weight(self, rows: Ints, mine: Ints, columns: Ints, draws: Ints, pool: int) -> np.ndarray:
+    def _log_weight(self, rows: Ints, mine: Ints, columns: Ints, draws: Ints, rate: float) -> NDArray[np.float32]:
         """[mine, M] float32 log w_ij; -inf where column j may not be a negative of event i or was not drawn for it.
 
         An event of the batch is a draw for the events of *other* users only: a user's events travel together, so their
         presence says nothing about how often they are drawn in general.
+
+        Args:
+            rate: probability of any event of another user to be in the batch.
         """
         log, wants = self._data.log, self._wants
         users, times = log.user[rows[mine]], log.time[rows[mine]]
@@ -191,10 +208,9 @@ class Batches:
         if wants.draws is None:
             return np.where(allowed, np.float32(0), np.float32(-np.inf))
         drawn = np.broadcast_to(np.bincount(place[draws], minlength=len(columns)), allowed.shape).astype(np.float32)
-        expected = np.full(allowed.shape, len(draws) / pool, np.float32)
+        expected = np.full(allowed.shape, len(draws) / len(self._pool), np.float32)
         if wants.in_batch:
             drawn += np.bincount(place[log.item[rows]], minlength=len(columns)).astype(np.float32)
-            rate = len(rows) / self._n
             expected += (rate * self._item_count[columns]).astype(np.float32)
             own_row, other = np.nonzero(users[:, None] == log.user[rows][None, :])
             np.subtract.at(drawn, (own_row, place[log.item[rows[other]]]), 1)
@@ -224,11 +240,14 @@ class EventData(pl.LightningDataModule):
         return batch.to(device)
 
 
-def session_order(rows: Ints, user: Ints, session: int, rng: np.random.Generator) -> Ints:
-    """The events ``rows`` in shuffled chunks of up to ``session`` consecutive events of one user.
+def session_order(rows: Ints, user: Ints, session: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """The events ``rows`` in shuffled sessions of up to ``session`` consecutive events of one user.
 
     Args:
         rows: [E] ascending row numbers of the log (so in time order). user: user of every row of the log.
+
+    Returns:
+        [E] rows, and [S + 1] where each session starts in them.
     """
     by_user = rows[np.argsort(user[rows], kind="stable")]
     owner = user[by_user]
@@ -238,8 +257,16 @@ def session_order(rows: Ints, user: Ints, session: int, rng: np.random.Generator
     rank = np.arange(len(rows)) - np.repeat(first, np.diff(np.append(first, len(rows))))
     begin = np.flatnonzero(rank % session == 0)
     end = np.append(begin[1:], len(rows))
-    chunk = rng.permutation(len(begin))
-    return by_user[ranges(begin[chunk], end[chunk])[0]]
+    order = rng.permutation(len(begin))
+    start = np.concatenate([[0], np.cumsum(end[order] - begin[order])]).astype(np.int64)
+    return by_user[ranges(begin[order], end[order])[0]], start
+
+
+def _enter_within(catalogue: Catalogue, times: Ints) -> Ints:
+    """Items that are candidates at some time from the first to the last of ``times`` [E], which may be empty."""
+    if not len(times):
+        return np.zeros(0, np.int64)
+    return np.flatnonzero((catalogue.enters_at <= times.max()) & (catalogue.leaves_at > times.min()))
 
 
 def pseudo_query(text: str, rng: np.random.Generator) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
 import warnings
@@ -92,6 +93,7 @@ def fit(
     Raises:
         Diverged: the loss stopped being finite.
         SystemExit: 143 after a SIGTERM (Lightning alone would end with 0).
+        KeyboardInterrupt: after a SIGINT.
     """
     epochs = [batches(epoch) for epoch in range(budget.epochs)]
     steps = -(-len(epochs[0]) // budget.accumulate)
@@ -126,6 +128,12 @@ def fit(
             trainer.fit(learner, datamodule=EventData(epochs))
     except SIGTERMException:
         raise SystemExit(143) from None
+    except SystemExit as stop:
+        # Lightning turns an interrupt into an exit with status 1, and goes deaf to the next ones
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt from None
     finally:
         ranker.eval()
     seconds = time.perf_counter() - begin - watch.seconds

@@ -38,8 +38,8 @@ def wandb(
 ) -> list[Logger]:
     """Weights & Biases, offline unless a key is there (with a key and no server, wandb waits for minutes).
 
-    By default a run's group is its data set and split, its job type what is compared (the strategy, or the control), and
-    its tags the axes.
+    By default a run's group is its data set and split, its job type what is compared (the strategy, or the control),
+    and its tags the axes.
     """
     from pytorch_lightning.loggers import WandbLogger
 

@@ -54,8 +54,8 @@ class Learner(pl.LightningModule):
         loss = losses.sum() * (self._world / batch.size)
         if not torch.isfinite(loss):
             raise Diverged(
-                f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {number}: lower optim.lr "
-                "or optim.body_lr, or set train.clip"
+                f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {number}: "
+                "lower optim.lr or optim.body_lr, or set train.clip"
             )
         self.losses.append(float(loss.detach()))
         self.examples += batch.size

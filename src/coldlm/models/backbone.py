@@ -1,7 +1,7 @@
 """Pre-trained bodies, cut into stages so that what is frozen can be computed once.
 
-Stage 0 is the embeddings, stage i (1..L) the i-th transformer layer. ``depth`` says how many leading stages are constant:
-0 when everything trains, L + 1 when nothing does. Shapes: B texts, T tokens, D width.
+Stage 0 is the embeddings, stage i (1..L) the i-th transformer layer. ``depth`` says how many leading stages are
+constant: 0 when everything trains, L + 1 when nothing does. Shapes: B texts, T tokens, D width.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Backbone(nn.Module):
         self.depth = len(self.layers) + 1
         self.base_trained = False
         self.requires_grad_(False)
+        self.eval()
 
     @property
     def is_frozen(self) -> bool:
@@ -74,8 +75,8 @@ class Backbone(nn.Module):
         """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on constants."""
         super().train(False)
         if self.base_trained:
-            stages = [self._embeddings(), *self.layers, self._final()]
-            for stage in stages[self.depth :]:
+            final = [self.model.ln_f] if self.causal else []
+            for stage in [self._embeddings(), *self.layers, *final][self.depth :]:
                 stage.train(mode)
         for part_name, part in self.model.named_modules():
             if "lora_dropout" in part_name:
@@ -83,10 +84,13 @@ class Backbone(nn.Module):
         self.training = mode
         return self
 
-    def lower(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, D] output of the constant stages, without gradient; ``ids``, ``mask``: [B, T] int64 and bool."""
+    def lower(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor:
+        """[B, T, D] output of the constant stages from ``first`` on, without gradient.
+
+        ``x``: [B, T] int64 token ids for stage 0, else [B, T, D] hidden states; ``mask``: [B, T] bool.
+        """
         with torch.no_grad():
-            return self._run(ids, mask, 0, self.depth)
+            return self._run(x, mask, first, self.depth)
 
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """[B, D] pooled vectors from the output of ``lower``."""
@@ -102,16 +106,16 @@ class Backbone(nn.Module):
             nn.ModuleList([self.model.wte, self.model.wpe, self.model.drop]) if self.causal else self.model.embeddings
         )
 
-    def _final(self) -> nn.Module:
-        return self.model.ln_f if self.causal else nn.Identity()
-
     def _embed(self, ids: Tensor) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        embedded: Tensor
         if self.causal:
-            return self.model.drop(self.model.wte(ids) + self.model.wpe(positions))
-        if self.family == "roberta":
-            positions = positions + self.model.embeddings.padding_idx + 1
-        return self.model.embeddings(input_ids=ids, position_ids=positions)
+            embedded = self.model.drop(self.model.wte(ids) + self.model.wpe(positions))
+        else:
+            # RoBERTa numbers its positions from behind the padding's
+            first = self.model.embeddings.padding_idx + 1 if self.family == "roberta" else 0
+            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first)
+        return embedded
 
     def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
@@ -124,7 +128,7 @@ class Backbone(nn.Module):
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        hidden = self._final()(hidden)
+        hidden = self.model.ln_f(hidden) if self.causal else hidden
         if self.pooling == "cls":
             return hidden[:, 0]
         if self.pooling == "last":
@@ -156,7 +160,7 @@ def load(
         released: 'YYYY-MM' of the checkpoint's first publication; tables flag what is newer than T_test.
 
     Raises:
-        CheckpointError: files missing, a wrong hash, or a family other than BERT, RoBERTa and GPT-2.
+        CheckpointError: files missing, a wrong hash, a family other than BERT, RoBERTa and GPT-2, or too few positions.
     """
     folder = find(name=name, hub=hub, revision=revision, package=package, path=path, sha256=sha256)
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
@@ -164,6 +168,10 @@ def load(
         raise CheckpointError(
             f"backbone {name!r} in {folder} is a {config.model_type!r} model; allowed are {', '.join(FAMILIES)}"
         )
+    # RoBERTa's first position stands behind its padding id
+    behind = config.pad_token_id + 1 if FAMILIES[config.model_type] == "roberta" else 0
+    if max_tokens > (positions := config.max_position_embeddings - behind):
+        raise CheckpointError(f"backbone.max_tokens={max_tokens}: {name!r} has {positions} positions; choose up to that")
     if dropout is not None:
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
             if hasattr(config, key):
@@ -233,7 +241,8 @@ def tiny(
                 )
             )
         else:
-            config_class, model_class = (BertConfig, BertModel) if family == "bert" else (RobertaConfig, RobertaModel)
+            config_class: Any = BertConfig if family == "bert" else RobertaConfig
+            model_class: Any = BertModel if family == "bert" else RobertaModel
             model = model_class(
                 config_class(
                     vocab_size=vocabulary,
@@ -257,22 +266,21 @@ def tiny(
     )
 
 
-def _byte_tokenizer(*, causal: bool) -> PreTrainedTokenizerFast:
+def _byte_tokenizer(*, causal: bool) -> Any:
     """One token per byte, no merges: works for every language, needs no file."""
     special = ["<|endoftext|>"] if causal else ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     symbols = special + sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
+    wrap: Any = PreTrainedTokenizerFast
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=None if causal else "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     if causal:
-        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=special[0])
+        return wrap(tokenizer_object=tokenizer, eos_token=special[0])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
-    )
+    return wrap(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]")
 
 
 def _fingerprint(files: list[Path], pooling: str) -> str:

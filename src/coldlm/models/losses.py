@@ -1,9 +1,9 @@
 """Losses over a batch of events and a set of columns (items). Shapes: B events, M columns.
 
 A loss says which columns it wants (``in_batch``, ``draws``) and turns logits into one value per event. The sampler in
-``learn/batches.py`` gives, for every event and column, log w_ij: how much column j stands for in the loss of event i (the
-number of draws, divided by its expectation where the loss is ``corrected``), and -inf where j may not be a negative of i
-(not yet released, already had, or never drawn for i).
+``learn/batches.py`` gives, for every event and column, log w_ij: how much column j stands for in the loss of event i
+(the number of draws, divided by its expectation where the loss is ``corrected``), and -inf where j may not be a
+negative of i (not yet released, already had, or never drawn for i).
 """
 
 from __future__ import annotations

@@ -82,13 +82,16 @@ class Ranker(nn.Module):
     def _encode_shared(self, codes: Tensor) -> Tensor:
         """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank that did."""
         if not (distributed.is_available() and distributed.is_initialized()) or not _trains(self.encoder):
-            return self.encoder.items(codes)
+            vectors: Tensor = self.encoder.items(codes)
+            return vectors
         rank, world = distributed.get_rank(), distributed.get_world_size()
         each = -(-len(codes) // world)
         # every rank gathers equally many rows: the last part is filled up with its first item
         padded = torch.cat([codes, codes[:1].expand(each * world - len(codes))])
         mine = self.encoder.items(padded[rank * each : (rank + 1) * each])
-        return _Gather.apply(mine)[: len(codes)]
+        gather: Any = _Gather.apply
+        gathered: Tensor = gather(mine)
+        return gathered[: len(codes)]
 
 
 def _trains(module: nn.Module) -> bool:

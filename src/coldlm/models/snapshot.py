@@ -1,4 +1,7 @@
-"""One immutable version of a model as a scorer: what is live between two updates. Shapes: Q queries, N items, W width."""
+"""One immutable version of a model as a scorer: what is live between two updates.
+
+Shapes: Q queries, N items, W width.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from coldlm.tables import Ints, Users
 
 
 class Snapshot:
-    """A frozen copy of the head, the item side of the whole catalogue, and the profiles; later training leaves it alone.
+    """A frozen copy of the head, the item side of the catalogue and the profiles; later training leaves them alone.
 
     Args:
         as_of: what is known of users and items before each time.
@@ -33,6 +36,12 @@ class Snapshot:
         with_text = [user for user, text in enumerate(users.texts) if text]
         number[with_text] = torch.arange(len(with_text))
         self._profiles, self._has_profile = self._read([users.texts[user] for user in with_text], number)
+
+    def remembering(self, as_of: AsOf) -> Snapshot:
+        """The same weights with another memory."""
+        other = copy.copy(self)
+        other._as_of = as_of
+        return other
 
     def __call__(self, users: Ints, times: Ints) -> Tensor:
         """[Q, N] float32 scores of all items for each user at each time."""

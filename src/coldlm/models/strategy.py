@@ -7,7 +7,7 @@ of parameters under the same strategy.
 from __future__ import annotations
 
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 from coldlm.columns import Range
 from coldlm.models.backbone import Backbone
@@ -32,7 +32,7 @@ def full(backbone: Backbone) -> Backbone:
     return backbone
 
 
-def top(backbone: Backbone, *, layers: Annotated[int, Range(1)] = 2) -> Backbone:
+def top(backbone: Backbone, *, layers: Annotated[int, Range(1)] = 1) -> Backbone:
     """The top ``layers`` transformer layers train (and GPT-2's final norm); the output below them is cached.
 
     Raises:
@@ -69,9 +69,10 @@ def lora(
     _require(backbone, count)
     backbone.requires_grad_(False)
     first = len(backbone.layers) - count
+    scaling: Any = alpha  # peft annotates an int, and divides it
     config = LoraConfig(
         r=rank,
-        lora_alpha=alpha,
+        lora_alpha=scaling,
         lora_dropout=dropout,
         target_modules=ATTENTION_INPUTS[backbone.family],
         layers_to_transform=list(range(first, len(backbone.layers))),

@@ -80,7 +80,7 @@ class Towers(nn.Module):
             nn.init.zeros_(self.to_user.bias)
             self.attention = _Attention(width, history) if user == "attention" else None
         if self.uses_context:
-            self.context = nn.ModuleList([nn.Linear(len(FEATURES), context_width), nn.Linear(context_width, 1)])
+            self.context = _Context(context_width)
 
     def standardise(self, vectors: Tensor) -> None:
         """Take centre and spread from the text vectors of items known before training, [M, D]."""
@@ -108,28 +108,38 @@ class Towers(nn.Module):
         total = weight.sum(1, keepdim=True)
         pooled = (weight[:, :, None] * elements).sum(1) / total.clamp(min=1e-9)
         nothing = (total == 0).to(pooled.dtype)
-        return self.to_user(pooled * (1 - nothing) + self.unknown * nothing)
+        mapped: Tensor = self.to_user(pooled * (1 - nothing) + self.unknown * nothing)
+        return mapped
 
     def score(self, users: Tensor | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
         """[B, M] scores from user vectors [B, W], the item side [M] and context features [F, B, M]."""
         score: Tensor | float = 0.0
         if self.uses_text:
-            assert users is not None and items is not None
+            assert users is not None
+            assert items is not None
             score = self.scale / self.width**0.5 * (users @ items.vector.T) + items.prior
         if self.uses_context:
             assert features is not None
-            score = score + self._context_score(features)
+            score = score + self.context(features)
         assert isinstance(score, Tensor)
         return score
 
-    def _context_score(self, features: Tensor) -> Tensor:
+
+class _Context(nn.Module):
+    """A network of one hidden layer over the context features of each (event, item)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(len(FEATURES), width)
+        self.outer = nn.Linear(width, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
         """[B, M]; features lie as planes [F, B, M], so both layers are products of a small matrix with long rows."""
-        first, second = self.context
-        flat = features.flatten(1)
+        inner, outer, flat = self.inner, self.outer, features.flatten(1)
         # without gradient, tiles that fit the processor's cache: three times as fast as one large product
-        tiles = [flat] if torch.is_grad_enabled() else flat.split(TILE, 1)
+        tiles = (flat,) if torch.is_grad_enabled() else torch.split(flat, TILE, 1)
         scores = [
-            second.weight @ torch.addmm(first.bias[:, None], first.weight, tile).relu_() + second.bias for tile in tiles
+            outer.weight @ torch.addmm(inner.bias[:, None], inner.weight, tile).relu_() + outer.bias for tile in tiles
         ]
         return torch.cat(scores, 1).view(features.shape[1:])
 

@@ -50,6 +50,7 @@ def run(
     queries: Queries,
     n_windows: int,
     *,
+    first: Scorer,
     snapshot: Callable[[], Scorer],
     judge: Callable[[Scorer, Queries], Judged],
     update: Callable[[int], Fitted],
@@ -61,6 +62,7 @@ def run(
     Args:
         ranker: trained before T_test; changed in place.
         queries: of the stream, with their windows.
+        first: version 0, the weights of ``ranker`` as they come in.
         snapshot: the current weights as a scorer.
         judge: (scorer, queries of one window) -> its rows.
         update: window -> train ``ranker`` on that window's events.
@@ -70,7 +72,7 @@ def run(
         One ``Judged`` and at most one ``Update`` per window, in order.
     """
     judged, updates, version = [], list[Update](), 0
-    scorer = snapshot()
+    scorer = first
     for window in range(n_windows):
         judged.append(judge(scorer, queries.where(queries.window == window)))
         if window == n_windows - 1:

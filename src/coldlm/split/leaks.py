@@ -6,11 +6,12 @@ It recounts from the raw columns of the log with plain comparisons, and shares n
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coldlm.candidates import Catalogue
-from coldlm.context import AsOf
+from coldlm.context import FEATURES, SCALE, AsOf
 from coldlm.seeding import generator
-from coldlm.tables import UNKNOWN, Dataset, Ints, Queries, Split
+from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Ints, Queries, Split
 
 
 def meter(
@@ -35,8 +36,9 @@ def meter(
 
     Returns:
         ``late_training``: training events not earlier than the first stream event. ``early_candidates``: candidates
-        neither released nor seen before the query. ``future_history``: history entries that are not among the user's
-        earlier positives. ``future_counts``: items whose count as of the query differs from the recount.
+        neither released nor seen before the query. ``future_history``: entries of the history that differ from the
+        user's last earlier positives. ``future_counts``: items whose count, decayed counts or context as of the query
+        differ from the recount.
     """
     log = data.log
     leaks = {
@@ -46,16 +48,38 @@ def meter(
         "future_counts": 0,
     }
     drawn = generator(seed, "leak meter").permutation(len(queries))[:sample]
-    every_item = np.arange(len(data.items))
     for q in np.sort(drawn):
         user, time = queries.user[q : q + 1], queries.time[q : q + 1]
         earlier = log.time < time[0]
         known = np.where(data.items.released_at == UNKNOWN, False, data.items.released_at <= time[0])
         known[log.item[earlier]] = True
         leaks["early_candidates"] += int((catalogue.mask(user, time)[0] & ~known).sum())
-        mine = log.item[earlier & log.positive & (log.user == user[0])]
-        seen = as_of.history(user, time, history)[0]
-        leaks["future_history"] += int((~np.isin(seen[seen >= 0], mine)).sum())
-        recount = np.bincount(log.item[earlier & log.positive], minlength=len(data.items))
-        leaks["future_counts"] += int((as_of.n_item(every_item, time) != recount).sum())
+        mine = log.item[earlier & log.positive & (log.user == user[0])][::-1][:history]
+        expected = np.pad(mine, (0, history - len(mine)), constant_values=-1)
+        leaks["future_history"] += int((as_of.history(user, time, history)[0] != expected).sum())
+        leaks["future_counts"] += int(_miscounted(data, as_of, time).sum())
     return leaks
+
+
+def _miscounted(data: Dataset, as_of: AsOf, time: Ints) -> Bools:
+    """[N] items of which ``as_of`` says at ``time`` [1], in any of its ways, something else than the earlier events."""
+    log, n_items = data.log, len(data.items)
+    every_item = np.arange(n_items)
+    rows = np.flatnonzero((log.time < time[0]) & log.positive)
+    count = np.bincount(log.item[rows], minlength=n_items)
+    context = dict(zip(FEATURES, as_of.features(time, every_item)[:, 0], strict=True))
+    wrong: Bools = (as_of.n_item(every_item, time) != count) | (as_of.counts(time)[0] != count)
+    wrong |= (context["is_new"] == 1) != (count == 0)
+    wrong |= _differs(context["count"], count)
+    days = (time[0] - log.time[rows]) / DAY
+    for h, half_life in enumerate(data.half_lives_days):
+        decayed = np.bincount(log.item[rows], 0.5 ** (days / half_life), n_items)
+        wrong |= _differs(context[FEATURES[h]], decayed)
+        wrong |= _differs(np.log1p(as_of.decayed_counts(time, h)[0]) / SCALE, decayed)
+    return wrong
+
+
+def _differs(scaled_log: NDArray[np.floating], count: NDArray[np.generic]) -> Bools:
+    """[N] whether a plane of the context is not that of ``count``, beyond what float32 may round."""
+    equal: Bools = np.isclose(scaled_log, np.log1p(count) / SCALE, rtol=0, atol=5e-6)
+    return ~equal

@@ -44,11 +44,14 @@ def cut(log: Log, *, name: str = "time", train: float = 0.7, validation: float =
             f"split.train + split.validation={train + validation:g}"
         )
     stream = log.time[n_past:]
-    first_rows = (np.arange(1, windows) * len(stream)) // windows
-    edges = np.unique(np.concatenate([[t_test], stream[first_rows], [stream[-1] + 1]])).astype(np.int64)
-    if len(edges) != windows + 1:
+    distinct, window = np.unique(stream), np.arange(windows)
+    if len(distinct) < windows:
         raise DataError(
-            f"the stream's {len(stream)} events at {len(np.unique(stream))} distinct times cannot be cut into "
+            f"the stream's {len(stream)} events at {len(distinct)} distinct times cannot be cut into "
             f"split.windows={windows} non-empty windows; use fewer"
         )
+    wanted = np.searchsorted(distinct, stream[(window * len(stream)) // windows])
+    # a block larger than a window pushes the next start to the time behind it; the last windows keep a time each
+    begin = np.minimum(np.maximum.accumulate(wanted - window) + window, len(distinct) - windows + window)
+    edges = np.append(distinct[begin], stream[-1] + 1).astype(np.int64)
     return Split(name, t_val, t_test, n_train, n_past, edges)

@@ -20,11 +20,14 @@ from coldlm.seeding import generator
 from coldlm.tables import Ints
 from coldlm.text.tokens import Tokens, blocks, tokenize
 
-EVAL_TOKENS = 1024
+EVAL_TOKENS = 512
 """Tokens per block without gradient: fixed shapes, filled up with empty rows (see ``tokens.blocks``)."""
 
+EVAL_STEP = 2
+"""Lengths of fixed blocks are rounded up to multiples of this."""
+
 TRAIN_TOKENS = 4096
-"""Tokens per block with gradient."""
+"""Tokens per block with gradient; such blocks hold texts of exactly one length, so that no mask is needed."""
 
 
 class Body(Protocol):
@@ -40,7 +43,7 @@ class Body(Protocol):
     fingerprint: str
     tokenizer: object
 
-    def lower(self, ids: Tensor, mask: Tensor) -> Tensor: ...
+    def lower(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor: ...
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor: ...
 
 
@@ -114,13 +117,14 @@ class TextEncoder(nn.Module):
             self.body.max_tokens,
             causal=self.body.causal,
         )
-        size = TRAIN_TOKENS if self.training else EVAL_TOKENS
+        # what is kept must not depend on the moment at which it was first asked for
+        size = TRAIN_TOKENS if self.training and not self.body.is_frozen else EVAL_TOKENS
         return self._encode(tokens, np.arange(len(texts)), None, size)
 
     def _encode(self, tokens: Tokens, codes: Ints, kept: Tensor | None, block_tokens: int) -> Tensor:
         fixed, device = block_tokens == EVAL_TOKENS, self._anchor.device
         parts, places = [], []
-        for places_in, rows, length in blocks(tokens.lengths[codes], block_tokens, 4 if fixed else 1):
+        for places_in, rows, length in blocks(tokens.lengths[codes], block_tokens, EVAL_STEP if fixed else 1):
             index, mask = _pad(tokens, codes[places_in], rows if fixed else len(places_in), length)
             if kept is not None:
                 hidden, mask = (kept[index.clamp(min=0)] * mask[:, :, None]).to(device), mask.to(device)
@@ -134,34 +138,47 @@ class TextEncoder(nn.Module):
         return torch.cat(parts)[torch.from_numpy(where).to(device)]
 
     def _load_or_compute(self, cache: Path | None) -> Tensor:
-        key = hashlib.sha256(f"{self.body.fingerprint} {self.body.depth} {EVAL_TOKENS}".encode())
-        for array in (self.tokens.ids, self.tokens.start, self._order):
-            key.update(array.tobytes())
-        file = None if cache is None else cache / "hidden" / f"{key.hexdigest()[:32]}.safetensors"
-        if file is not None and file.is_file():
+        """The frozen part's output: from the cache, or from the deepest cached stage below it, or from the ids."""
+        if cache is None:
+            return self._compute(None, 0)
+        file = self._file(cache, self.body.depth)
+        if file.is_file():
             return load_file(file)["kept"]
-        kept = self._compute()
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(f".{os.getpid()}.part")
-            save_file({"kept": kept}, part)
-            part.replace(file)
+        below = next((d for d in range(self.body.depth - 1, 0, -1) if self._file(cache, d).is_file()), 0)
+        kept = self._compute(load_file(self._file(cache, below))["kept"] if below else None, below)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        save_file({"kept": kept}, part)
+        part.replace(file)
         return kept
 
+    def _file(self, cache: Path, depth: int) -> Path:
+        key = hashlib.sha256(f"{self.body.fingerprint} {depth} {EVAL_TOKENS} {EVAL_STEP}".encode())
+        for array in (self.tokens.ids, self.tokens.start, self._order):
+            key.update(array.tobytes())
+        return cache / "hidden" / f"{key.hexdigest()[:32]}.safetensors"
+
     @torch.no_grad()
-    def _compute(self) -> Tensor:
-        """[N, D] vectors if nothing trains, else [S, D] hidden states below the lowest trained stage."""
-        frozen = self.body.is_frozen
+    def _compute(self, below: Tensor | None, first: int) -> Tensor:
+        """[N, D] vectors if nothing trains, else [S, D] hidden states below the lowest trained stage.
+
+        Args:
+            below: [S, D] output of the stages before ``first``, None for the token ids themselves.
+        """
+        frozen, device = self.body.is_frozen, self._anchor.device
         kept = torch.empty(len(self._order) if frozen else len(self.tokens.ids), self.width)
-        for places, rows, length in blocks(self.tokens.lengths[self._order], EVAL_TOKENS):
+        for places, rows, length in blocks(self.tokens.lengths[self._order], EVAL_TOKENS, EVAL_STEP):
             codes = self._order[places]
             index, mask = _pad(self.tokens, codes, rows, length)
-            hidden = self.body.lower(torch.from_numpy(self.tokens.ids)[index.clamp(min=0)] * mask, mask)
+            at = index.clamp(min=0)
+            x = torch.from_numpy(self.tokens.ids)[at] * mask if below is None else below[at] * mask[:, :, None]
+            mask = mask.to(device)
+            hidden = self.body.lower(x.to(device), mask, first)
             if frozen:
-                kept[torch.from_numpy(codes)] = self.body.upper(hidden, mask)[: len(codes)]
+                kept[torch.from_numpy(codes)] = self.body.upper(hidden, mask)[: len(codes)].cpu()
             else:
                 real = index >= 0
-                kept[index[real]] = hidden[real]
+                kept[index[real]] = hidden.cpu()[real]
             self._on_block(len(codes))
         return kept
 

@@ -51,7 +51,7 @@ def tokenize(texts: Sequence[str], tokenizer: Any, max_tokens: int, *, causal: b
     return Tokens(flat, start, lost, unknown)
 
 
-def blocks(lengths: Ints, tokens_per_block: int, step: int = 4) -> list[tuple[Ints, int, int]]:
+def blocks(lengths: Ints, tokens_per_block: int, step: int) -> list[tuple[Ints, int, int]]:
     """Group texts of similar length: (positions, rows, padded length) with rows * length about ``tokens_per_block``.
 
     ``rows`` and the padded length depend on a text's own length alone, and a text's place in its block on the texts in

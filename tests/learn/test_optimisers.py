@@ -1,0 +1,94 @@
+"""Which parameter gets which rate and decay."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from coldlm.learn.optimisers import adamw, groups, sgd, warm_up
+
+
+def _named() -> list[tuple[str, nn.Parameter]]:
+    named = {
+        "head.project.weight": torch.ones(2, 2),
+        "head.project.bias": torch.ones(2),
+        "head.scale": torch.ones(()),
+        "encoder.layer.weight": torch.ones(2, 2),
+        "encoder.norm.weight": torch.ones(2),
+        "encoder.embedding.weight": torch.ones(2, 2),
+    }
+    out = [(name, nn.Parameter(value)) for name, value in named.items()]
+    out[-1][1].requires_grad_(False)
+    return out
+
+
+def _of(made: list[dict[str, object]], named: list[tuple[str, nn.Parameter]]) -> dict[str, tuple[float, float]]:
+    """name -> (rate, decay)."""
+    names = {id(p): name for name, p in named}
+    return {names[id(p)]: (g["lr"], g["weight_decay"]) for g in made for p in g["params"]}  # type: ignore[attr-defined]
+
+
+def test_vectors_have_no_decay_the_body_its_own_rate_and_what_is_frozen_no_group() -> None:
+    named = _named()
+    assert _of(groups(named, 1e-3, 1e-5, 0.1), named) == {
+        "head.project.weight": (1e-3, 0.1),
+        "head.project.bias": (1e-3, 0.0),
+        "head.scale": (1e-3, 0.0),
+        "encoder.layer.weight": (1e-5, 0.1),
+        "encoder.norm.weight": (1e-5, 0.0),
+    }
+
+
+def test_there_is_no_empty_group() -> None:
+    assert len(groups(_named()[:1], 1e-3, 1e-5, 0.1)) == 1
+
+
+@pytest.mark.parametrize("make", [adamw, sgd])
+def test_keys_reach_the_groups(make: object) -> None:
+    named = _named()
+    optimiser = make(named, lr=0.5, body_lr=0.25, weight_decay=0.125)  # type: ignore[operator]
+    assert _of(optimiser.param_groups, named)["head.project.weight"] == (0.5, 0.125)
+    assert _of(optimiser.param_groups, named)["encoder.layer.weight"] == (0.25, 0.125)
+
+
+def test_betas_and_momentum_reach_the_optimiser() -> None:
+    assert {g["betas"] for g in adamw(_named(), betas=(0.5, 0.75)).param_groups} == {(0.5, 0.75)}
+    assert {g["momentum"] for g in sgd(_named(), momentum=0.3).param_groups} == {0.3}
+
+
+def _walk(momentum: float) -> list[float]:
+    """A scale at 1, moved twice by a gradient of 1 at rate 0.1."""
+    named = [("head.scale", nn.Parameter(torch.ones(())))]
+    optimiser, seen = sgd(named, lr=0.1, momentum=momentum), []
+    for _ in range(2):
+        named[0][1].grad = torch.ones(())
+        optimiser.step()
+        seen.append(round(float(named[0][1].detach()), 6))
+    return seen
+
+
+def test_momentum_carries_the_last_step_on() -> None:
+    assert _walk(0.0) == [0.9, 0.8]
+    assert _walk(0.5) == [0.9, 0.75]
+
+
+def test_decay_shrinks_matrices_and_leaves_vectors() -> None:
+    named = _named()
+    for _, p in named:
+        p.grad = torch.zeros_like(p)
+    adamw(named, lr=0.1, weight_decay=0.5).step()
+    assert named[0][1].tolist() == [[0.95, 0.95]] * 2
+    assert named[1][1].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (4, [0.25, 0.5, 0.75, 1, 1])])
+def test_warm_up_rises_linearly_and_stays(steps: int, expected: list[float]) -> None:
+    optimiser = sgd(_named(), lr=1.0, body_lr=0.5)
+    schedule, rates = warm_up(optimiser, steps), []
+    for _ in expected:
+        rates.append(optimiser.param_groups[0]["lr"])
+        assert optimiser.param_groups[-1]["lr"] == rates[-1] / 2
+        optimiser.step()
+        schedule.step()
+    assert rates == expected

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from coldlm.candidates import Catalogue
+from coldlm.context import FEATURES, AsOf
+from coldlm.data.simulated import load
+from coldlm.split.leaks import meter
+from coldlm.split.queries import ask, trainable
+from coldlm.split.time import cut
+from coldlm.tables import UNKNOWN, Dataset, Ints, Log, Split
+
+MakeData = Callable[..., Dataset]
+CLEAN = {"late_training": 0, "early_candidates": 0, "future_history": 0, "future_counts": 0}
+
+
+@pytest.fixture(scope="module", params=["field", "after_first", "repeats"])
+def data(request: pytest.FixtureRequest) -> Dataset:
+    data = load(users=40, items=80, events=700, repeats=request.param == "repeats")
+    if request.param == "field":
+        return data
+    return replace(data, items=replace(data.items, released_at=np.full(80, UNKNOWN)), release="after_first")
+
+
+def _as_of(data: Dataset, log: Log | None = None) -> AsOf:
+    log = data.log if log is None else log
+    return AsOf(log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+
+
+def _meter(
+    data: Dataset,
+    *,
+    rows: Ints | None = None,
+    as_of: AsOf | None = None,
+    catalogue: Catalogue | None = None,
+    split: Split | None = None,
+) -> dict[str, int]:
+    """The meter on clean objects, but for those given."""
+    split = split or cut(data.log)
+    clean = Catalogue(data)
+    catalogue = catalogue or clean
+    queries = ask(data.log, catalogue, split.n_past, len(data.log), split.edges)
+    rows = trainable(data.log, clean, 0, split.n_past) if rows is None else rows
+    return meter(data, split, queries, rows, as_of or _as_of(data), catalogue, sample=40)
+
+
+def test_the_meter_is_zero_on_clean_objects(data: Dataset) -> None:
+    assert _meter(data) == CLEAN
+
+
+def test_a_training_row_of_the_stream_is_caught(data: Dataset) -> None:
+    n_past = cut(data.log).n_past
+    assert _meter(data, rows=np.array([0, n_past - 1])) == CLEAN
+    assert _meter(data, rows=np.array([0, n_past - 1, n_past, len(data.log) - 1])) == {**CLEAN, "late_training": 2}
+
+
+def test_items_let_in_before_their_release_are_caught(data: Dataset) -> None:
+    early = Catalogue(data)
+    early.enters_at = early.enters_at - 5 * 86_400
+    found = _meter(data, catalogue=early)
+    assert found["early_candidates"] > 0
+    assert {**found, "early_candidates": 0} == CLEAN
+
+
+def test_items_released_at_their_own_first_event_are_caught(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (1, 0, 20), (0, 1, 30), (1, 2, 40), (1, 1, 50)])
+    naive = Catalogue(data)
+    naive.enters_at = naive.first_event
+    split = Split("time", 15, 25, 1, 2, np.array([25, 60]))
+    # item 1 at 30 and item 2 at 40 are known by nothing but the very event that is asked
+    assert _meter(data, catalogue=naive, split=split) == {**CLEAN, "early_candidates": 2}
+    assert _meter(data, split=split) == CLEAN
+
+
+def test_a_memory_that_runs_ahead_is_caught_in_histories_and_counts(data: Dataset) -> None:
+    found = _meter(data, as_of=_as_of(data, replace(data.log, time=data.log.time - 1000)))
+    assert found["future_history"] > 0
+    assert found["future_counts"] > 0
+    assert found["late_training"] == found["early_candidates"] == 0
+
+
+def test_a_history_that_holds_the_asked_repeat_itself_is_caught(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (1, 1, 15), (0, 0, 20), (0, 0, 30)], repeats=True, released={0: 0, 1: 0})
+    ahead = _as_of(data, replace(data.log, time=data.log.time - 1))
+    split = Split("time", 11, 25, 1, 3, np.array([25, 31]))
+    # at 30 the user had item 0 twice; the third is the event that is asked, and looks like the other two
+    assert _meter(data, as_of=ahead, split=split)["future_history"] == 1
+    assert _meter(data, split=split) == CLEAN
+
+
+class _LeakyFeatures(AsOf):
+    """Counts and histories are honest, but one plane of the context is that of a second later."""
+
+    plane = 0
+
+    def features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
+        honest = super().features(times, items)
+        honest[self.plane] = super().features(times + 1, items)[self.plane]
+        return honest
+
+
+@pytest.mark.parametrize("plane", [FEATURES.index(name) for name in ("fast", "medium", "slow", "count")])
+def test_context_that_has_seen_the_asked_event_is_caught(data: Dataset, plane: int) -> None:
+    leaky = _LeakyFeatures(data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+    leaky.plane = plane
+    found = _meter(data, as_of=leaky)
+    assert found["future_counts"] > 0
+    assert {**found, "future_counts": 0} == CLEAN
+
+
+def test_a_first_event_that_is_known_before_it_happens_is_caught(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (1, 0, 20), (0, 1, 30)], released={0: 0, 1: 0})
+    leaky = _LeakyFeatures(data.log, 2, 2, Catalogue(data).enters_at, data.half_lives_days)
+    leaky.plane = FEATURES.index("is_new")
+    split = Split("time", 15, 25, 1, 2, np.array([25, 31]))
+    assert _meter(data, as_of=leaky, split=split) == {**CLEAN, "future_counts": 1}
+    assert _meter(data, split=split) == CLEAN
+
+
+class _LeakyCounts(AsOf):
+    """What the popularity baseline reads is that of a second later."""
+
+    def counts(self, times: Ints) -> NDArray[np.float32]:
+        return super().counts(times + 1)
+
+
+class _LeakyDecay(AsOf):
+    """What the recent popularity baseline reads at its fastest half-life is that of a second later."""
+
+    def decayed_counts(self, times: Ints, half_life: int) -> NDArray[np.float32]:
+        return super().decayed_counts(times + (half_life == 0), half_life)
+
+
+@pytest.mark.parametrize("kind", [_LeakyCounts, _LeakyDecay])
+def test_popularity_that_has_seen_the_asked_event_is_caught(data: Dataset, kind: type[AsOf]) -> None:
+    leaky = kind(data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+    assert _meter(data, as_of=leaky)["future_counts"] > 0
+
+
+def test_a_smaller_sample_recounts_fewer_queries_and_the_seed_says_which(data: Dataset) -> None:
+    early = Catalogue(data)
+    early.enters_at = np.zeros_like(early.enters_at)
+    split = cut(data.log)
+    queries = ask(data.log, early, split.n_past, len(data.log), split.edges)
+    rows, as_of = np.arange(3), _as_of(data)
+
+    def found(sample: int, seed: int) -> int:
+        return meter(data, split, queries, rows, as_of, early, sample=sample, seed=seed)["early_candidates"]
+
+    assert found(0, 0) == 0
+    assert 0 < found(2, 0) < found(100, 0)
+    assert found(2, 0) == found(2, 0)
+
+
+def test_the_meter_changes_nothing(data: Dataset) -> None:
+    before = copy.deepcopy(data.log)
+    _meter(data)
+    for name in before.__dataclass_fields__:
+        assert np.array_equal(getattr(before, name), getattr(data.log, name))

@@ -1,0 +1,340 @@
+"""No key is ignored: each one, changed to another valid value, changes what it is there to change.
+
+The keys are read from the schema and from the targets of all option files, so a new key without a line below fails.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import polars as pl
+import pytest
+import yaml
+
+from coldlm import manifest
+from coldlm.columns import MODEL
+from coldlm.config import check
+from coldlm.data import movielens
+from coldlm.models.backbone import tiny
+from coldlm.overrides import CONF, list_options
+from coldlm.run import Run, execute
+from coldlm.schema import EXTRA, Node
+from coldlm.schema import Run as Schema
+from coldlm.signatures import fields_of, fields_of_dataclass
+from coldlm.world import make_world
+
+MakeConfig = Callable[..., dict[str, Any]]
+
+BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
+ONLINE = "stages=[train,evaluate,online]"
+
+SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
+    "seed": (2, ()),
+    "train.batch_size": (64, ()),
+    "train.session": (1, (BATCHES,)),
+    "train.max_steps": (1, (BATCHES,)),
+    "train.accumulate": (2, (BATCHES,)),
+    "train.clip": (0.01, (BATCHES, SGD)),
+    "train.warmup": (0.9, (BATCHES,)),
+    "split.train": (0.5, ()),
+    "split.validation": (0.2, ()),
+    "split.refit": (True, ()),
+    "trainer.precision": ("bf16-mixed", ()),
+    "backbone.tiny.family": ("roberta", ()),
+    "backbone.tiny.layers": (1, ()),
+    "backbone.tiny.width": (32, ()),
+    "backbone.tiny.heads": (4, ()),
+    "backbone.tiny.pooling": ("cls", ()),
+    "backbone.tiny.max_tokens": (16, ()),
+    "backbone.tiny.seed": (1, ()),
+    "backbone.random_vectors.width": (8, ("backbone=random_vectors",)),
+    "backbone.random_vectors.seed": (1, ("backbone=random_vectors",)),
+    "backbone.load.path": ("another", (LOCAL,)),
+    "backbone.load.pooling": ("cls", (LOCAL,)),
+    "backbone.load.max_tokens": (8, (LOCAL,)),
+    "backbone.load.item_prefix": ("passage: ", (LOCAL,)),
+    "backbone.load.query_prefix": ("query: ", (LOCAL,)),
+    "backbone.load.dropout": (0.5, (LOCAL, FULL)),
+    "strategy.top.layers": (2, ("strategy=top",)),
+    "strategy.lora.rank": (2, ("strategy=lora",)),
+    "strategy.lora.alpha": (64, ("strategy=lora",)),
+    "strategy.lora.dropout": (0.5, ("strategy=lora",)),
+    "strategy.lora.layers": (1, ("strategy=lora",)),
+    "head.towers.width": (32, ()),
+    "head.towers.history": (2, ()),
+    "head.towers.user": ("mean", ()),
+    "head.towers.context": ("off", ()),
+    "head.towers.context_width": (4, ()),
+    "head.towers.pseudo_query": (0.9, ()),
+    "head.towers.dropout": (0.5, ()),
+    "loss.sampledsoftmax.uniform": (8, ()),
+    "loss.binarycrossentropy.negatives": (8, ("loss=binary_cross_entropy",)),
+    "dataset.simulated.half_lives_days": ([2.0, 20.0, 200.0], ()),
+    "optim.adamw.lr": (1e-2, ()),
+    "optim.adamw.body_lr": (1e-2, (FULL,)),
+    "optim.adamw.weight_decay": (0.5, ()),
+    "optim.adamw.betas": ([0.5, 0.9], (BATCHES,)),
+    "optim.sgd.lr": (0.2, (SGD,)),
+    "optim.sgd.body_lr": (0.2, (SGD, FULL)),
+    "optim.sgd.weight_decay": (0.5, (SGD,)),
+    "optim.sgd.momentum": (0.5, (SGD, BATCHES)),
+}
+"""Key -> its new value and the overrides under which it matters; it changes the scores of the stream."""
+
+OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
+    "train.epochs": (2, (), "validation"),
+    "train.patience": (0, ("train.epochs=3",), "validation"),
+    "evaluate.k": (5, (), "k"),
+    "evaluate.latency_requests": (0, (), "latency"),
+    "split.windows": (3, (), "windows"),
+    "online.schedule": ("off", (ONLINE,), "online"),
+    "online.epochs": (2, (ONLINE,), "online"),
+    "online.lr_factor": (0.1, (ONLINE,), "online"),
+    "control.name": ("permuted_text", ("dataset.permute_text=true",), "axes"),
+    "stages": (["train", "evaluate", "online"], (), "online"),
+    "backbone.load.name": ("mine", (LOCAL,), "axes"),
+    "backbone.load.released": ("2030-01", (LOCAL,), "checkpoint"),
+}
+"""Key -> its new value, the overrides under which it matters, and the output in which it shows."""
+
+READERS: dict[str, dict[str, object]] = {
+    "simulated": {
+        "seed": 1, "users": 50, "items": 70, "events": 300, "topics": 4, "text_signal": 0.5, "language": "zh",
+        "days": 30.0, "new_item_share": 0.2, "drift": 0.9, "popularity": 2.0, "repeats": True, "permute_text": True,
+    },
+    "own": {
+        "items": "other_items.csv", "interactions": "other_events.csv", "users": "users.csv", "name": "mine",
+        "text": "{title}", "positive_from": 3.0, "repeats": True, "released_at": "launch",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "movielens": {
+        "root": "other", "positive_from": 3.0, "text": "{title}", "half_lives_days": [2.0, 20.0, 200.0],
+        "item_ttl_days": 3.0, "permute_text": True,
+    },
+}  # fmt: skip
+"""Reader -> key -> its new value; it changes the data set."""
+
+EXCEPTIONS = {
+    "output": "where run folders lie, not what a run is",
+    "name": "what a run folder is called, not what a run is",
+    "cache": "holds what can be computed anew",
+    "split.name": "has one value",
+    "trainer.accelerator": "another value needs a GPU",
+    "trainer.devices": "tests/test_ddp.py: more processes give the same numbers",
+    "trainer.threads": "speed only",
+    "trainer.port": "where processes meet",
+    "control.replaces": "acts while composing: tests/test_config.py",
+    "backbone.load.hub": "a place where the same files may be: tests/test_config.py",
+    "backbone.load.revision": "goes with hub",
+    "backbone.load.package": "a place where the same files may be: tests/test_config.py",
+    "backbone.load.sha256": "refuses or does nothing: tests/test_config.py",
+    "dataset.movielens.source": "the same events from another place: tests/data/test_movielens.py",
+    "dataset.movielens.cache": "holds what can be read anew",
+    **{
+        f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
+        for key in ("project", "entity", "mode", "group", "job_type", "tags")
+    },
+}
+"""Key -> why no output has to change."""
+
+
+def all_keys() -> Iterator[str]:
+    """``train.epochs``, ``optim.adamw.lr``, ``dataset.own.items``: things by the name of their target."""
+    for name, field in fields_of_dataclass(Schema).items():
+        if field.annotation == Node:
+            for option in list_options()[name]:
+                target = yaml.safe_load((CONF / name / f"{option}.yaml").read_text())["_target_"]
+                yield from (f"{name}.{short(target)}.{key}" for key in fields_of(target) | EXTRA.get(name, {}))
+        elif is_dataclass(field.annotation):
+            yield from (f"{name}.{key}" for key in fields_of_dataclass(cast(type, field.annotation)))
+        else:
+            yield name
+
+
+def short(target: str) -> str:
+    module, _, name = target.rpartition(".")
+    return module.rpartition(".")[2] if module.startswith("coldlm.data.") else name.lower()
+
+
+def test_every_key_has_its_line() -> None:
+    of_readers = {f"dataset.{reader}.{key}" for reader, keys in READERS.items() for key in keys}
+    tables: list[set[str]] = [set(SCORES), set(OUTPUTS), of_readers, set(EXCEPTIONS)]
+    assert set.union(*tables) == set(all_keys())
+    assert sum(map(len, tables)) == len(set.union(*tables))
+
+
+Observe = Callable[[dict[str, Any]], dict[str, object]]
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folders with a small BERT each, "one" and "another"."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for seed, name in enumerate(("one", "another")):
+        backbone = tiny(family="bert", width=16, max_tokens=32, seed=seed)
+        backbone.model.save_pretrained(folder / name)
+        backbone.tokenizer.save_pretrained(folder / name)
+    return folder
+
+
+@pytest.fixture
+def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
+    """Run a configuration without the baselines, and gather what keys may show in."""
+    monkeypatch.setattr(Run, "_baselines", lambda run: {})
+    monkeypatch.setattr(Run, "_meter_leaks", lambda run: None)
+    monkeypatch.setattr(manifest, "_commit", lambda: None)  # two processes
+    folders = iter(tmp_path / str(i) for i in range(9))
+
+    def observe(config: dict[str, Any]) -> dict[str, object]:
+        check(config)
+        folder = execute({**config, "output": str(next(folders))}, "run")
+        events = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
+        said = json.loads((folder / "manifest.json").read_text())
+        return {
+            "scores": events.filter(schedule="history")["score"].to_list(),
+            "online": events.filter(schedule="per_window")["score"].to_list(),
+            "windows": events["window"].n_unique(),
+            "k": sorted(set(pl.read_parquet(folder / "results.parquet")["k"])),
+            "validation": len(next(iter(said["validation"].values()))),
+            "latency": sorted(said["latency_ms"]),
+            "axes": said["axes"],
+            "checkpoint": said["checkpoint"],
+        }
+
+    return observe
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the events are written: where scores are all that is looked at, averages need not be made."""
+
+    def write(run: Run, stage: str, frame: pl.DataFrame) -> None:
+        frame.write_parquet(run.folder / "events.parquet")
+        pl.DataFrame({"k": [run.k]}).write_parquet(run.folder / "results.parquet")
+
+    monkeypatch.setattr(Run, "_write_events", write)
+
+
+Known = dict[tuple[str, ...], tuple[dict[str, Any], dict[str, object]]]
+
+
+@pytest.fixture(scope="module")
+def known() -> Known:
+    """The configuration that some overrides make, and what was observed of it."""
+    return {}
+
+
+def settle(config: MakeConfig, overrides: tuple[str, ...], checkpoints: Path) -> dict[str, Any]:
+    path = [f"backbone.path={checkpoints / 'one'}", "backbone.max_tokens=32"] if LOCAL in overrides else []
+    return config("split.refit=false", "stages=[train,evaluate]", *overrides, *path)
+
+
+def change(config: dict[str, Any], key: str, value: object) -> dict[str, Any]:
+    config = deepcopy(config)
+    group, _, last = key.rpartition(".")
+    owner = config[group.partition(".")[0]] if group else config
+    assert owner[last] != value
+    owner[last] = value
+    return config
+
+
+@pytest.mark.parametrize("key", SCORES)
+@pytest.mark.usefixtures("light")
+def test_a_key_changes_the_scores(
+    key: str, config: MakeConfig, observe: Observe, known: Known, checkpoints: Path
+) -> None:
+    value, overrides = SCORES[key]
+    if overrides not in known:
+        settled = settle(config, overrides, checkpoints)
+        known[overrides] = settled, observe(settled)
+    if key == "backbone.load.path":
+        value = str(checkpoints / str(value))
+    settled, before = known[overrides]
+    assert observe(change(settled, key, value))["scores"] != before["scores"]
+
+
+@pytest.mark.parametrize("key", OUTPUTS)
+def test_a_key_changes_the_output_it_is_for(
+    key: str, config: MakeConfig, observe: Observe, known: Known, checkpoints: Path
+) -> None:
+    value, overrides, shown = OUTPUTS[key]
+    name = ("in full", *overrides)
+    if name not in known:
+        settled = settle(config, overrides, checkpoints)
+        known[name] = settled, observe(settled)
+    settled, before = known[name]
+    assert observe(change(settled, key, value))[shown] != before[shown]
+
+
+@pytest.mark.parametrize(
+    ("group", "options"),
+    [
+        ("strategy", ("frozen", "full", "top", "lora")),
+        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy")),
+        ("optim", ("adamw", "sgd")),
+        ("backbone", ("tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors")),
+    ],
+)
+@pytest.mark.usefixtures("light")
+def test_every_option_gives_scores_of_its_own(
+    group: str, options: tuple[str, ...], config: MakeConfig, observe: Observe, checkpoints: Path
+) -> None:
+    assert group == "backbone" or set(options) == set(list_options()[group])
+    scores = [observe(settle(config, (f"{group}={option}",), checkpoints))["scores"] for option in options]
+    assert all(left != right for i, left in enumerate(scores) for right in scores[:i])
+
+
+# --- readers ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """A working configuration node of every reader; files lie in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    items = "item_id,title,about,launch,released_at\n" + "".join(
+        f"i{i},title {i},about {i},{i * 3600},{i * 7200}\n" for i in range(6)
+    )
+    (tmp_path / "items.csv").write_text(items)
+    (tmp_path / "other_items.csv").write_text(items.replace("about", "all about"))
+    rows = [f"u{e % 5},i{e % 6},{100_000 + e * 3600},{1 + e % 5}\n" for e in range(30)]
+    (tmp_path / "events.csv").write_text("user_id,item_id,timestamp,label\n" + "".join(rows))
+    (tmp_path / "other_events.csv").write_text("user_id,item_id,timestamp,label\n" + "".join(rows[1:]))
+    (tmp_path / "users.csv").write_text("user_id,about\nu1,likes tea\n")
+    monkeypatch.setattr(movielens, "N_RATINGS", 20)
+    monkeypatch.setattr(movielens, "N_USERS", 2)
+    for name, shift in ((".", 0), ("other", 1)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        films = "".join(f"{i},Film {i} (20{10 + i}),Comedy|Drama\n" for i in range(1, 11))
+        (tmp_path / name / "movies.csv").write_text("movieId,title,genres\n" + films)
+        ratings = "".join(
+            f"{u},{i},{1 + (i + shift) % 5}.0,{1_300_000_000 + 90_000 * i + u}\n" for u in (1, 2) for i in range(1, 11)
+        )
+        (tmp_path / name / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + ratings)
+    given = {
+        "simulated": {"users": 40, "items": 60, "events": 600},
+        "own": {"items": "items.csv", "interactions": "events.csv"},
+        "movielens": {"root": "."},
+    }
+    return {
+        reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False}
+        | {key: field.default for key, field in fields_of(f"coldlm.data.{reader}.load").items()}
+        | keys
+        for reader, keys in given.items()
+    }
+
+
+@pytest.mark.parametrize(("reader", "key"), [(reader, key) for reader, keys in READERS.items() for key in keys])
+def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[str, dict[str, Any]]) -> None:
+    def read(node: dict[str, Any]) -> str:
+        split = {"name": "time", "train": 0.6, "validation": 0.2, "windows": 1}
+        data = make_world({"dataset": node, "split": split, "seed": 1}).data
+        return json.dumps({**asdict(data), "hashes": {}}, default=lambda array: array.tolist())
+
+    node = nodes[reader]
+    assert node[key] != READERS[reader][key]
+    assert read(node) != read({**node, key: READERS[reader][key]})

@@ -1,0 +1,384 @@
+"""Whole runs: what they leave, that they repeat bit for bit, and that they go on where they stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from numpy.typing import NDArray
+from polars.testing import assert_frame_equal
+from safetensors.torch import load_file
+
+from coldlm.columns import COHORTS, MANDATORY_BASELINES, METRICS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.errors import Diverged, RunFolderError
+from coldlm.learn import loggers
+from coldlm.models.losses import SampledSoftmax
+from coldlm.run import Run, execute
+from coldlm.world import make_world
+
+MakeConfig = Callable[..., dict[str, Any]]
+
+K = 10
+WHOLE = {"window": -1, "cohort": "all", "bucket": "all"}
+TABLES = ("events.parquet", "results.parquet", "per_user.parquet")
+FILES = (
+    *TABLES,
+    "config.resolved.yaml",
+    "manifest.json",
+    "metrics.csv",
+    "model.json",
+    "model.safetensors",
+    "online.json",
+    "online.safetensors",
+    "run.log",
+    "updates.parquet",
+)
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return content
+
+
+def table(folder: Path, name: str) -> pl.DataFrame:
+    """A table less the columns that say which run it was."""
+    frame = pl.read_parquet(folder / name)
+    return frame.drop([column for column in ("run", "config_hash") if column in frame.columns])
+
+
+def assert_same_numbers(left: Path, right: Path) -> None:
+    for name in TABLES:
+        assert_frame_equal(table(left, name), table(right, name), check_exact=True)
+    for name in ("model.safetensors", "online.safetensors"):
+        assert (left / name).read_bytes() == (right / name).read_bytes()
+
+
+# --- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_exactly_the_promised_files(finished: Path) -> None:
+    assert sorted(file.name for file in finished.iterdir()) == sorted(FILES)
+
+
+def test_tables_have_their_columns_and_finite_values(finished: Path) -> None:
+    results, events, users = (pl.read_parquet(finished / f"{name}.parquet") for name in ("results", "events", "per_user"))
+    assert results.columns == list(RESULT_COLUMNS)
+    assert results["value"].is_finite().all()
+    assert results.null_count().sum_horizontal().item() == 0
+    assert set(results["scorer"]) == {MODEL, "fewest_events", *MANDATORY_BASELINES}
+    assert set(results["cohort"]) <= set(COHORTS)
+    assert set(results["metric"]) == set(METRICS)
+    assert users.columns == [
+        "run", "control", "strategy", "scorer", "schedule", "user", "cohort", "metric", "k", "value", "n_queries",
+        "n_events",
+    ]  # fmt: skip
+    assert events.null_count().sum_horizontal().item() == 0
+    assert events["score"].is_finite().all()
+    assert ((events["g"] >= 0) & (events["e"] >= 1) & (events["g"] + events["e"] <= events["candidates"])).all()
+
+
+def test_the_manifest_says_what_was_run_on_what(finished: Path) -> None:
+    said = manifest(finished)
+    assert (said["status"], said["reason"], said["run"]) == ("FINISHED", None, "whole")
+    assert said["done"] == ["train", "evaluate", "online"]
+    assert said["seconds"].keys() == {"prepare", "train", "refit", "evaluate", "online"}
+    assert said["leaks"] == dict.fromkeys(("late_training", "early_candidates", "future_history", "future_counts"), 0)
+    assert said["dropped"] == 0
+    assert 0 < said["trainable_parameters"] < said["total_parameters"]
+    assert said["checkpoint_bytes"] == (finished / "online.safetensors").stat().st_size
+    assert said["latency_ms"].keys() == {"p50", "p95"}
+    assert said["dataset"]["n_events"] == 600
+    assert said["canaries"].keys() == {"newest", "fewest_events", "random"}
+    for key in ("commit", "command", "versions", "device", "config_hash", "peak_memory_mb", "events_per_second"):
+        assert said[key]
+
+
+def test_every_positive_of_the_stream_is_asked_or_counted(finished: Path, config: MakeConfig) -> None:
+    world = make_world(config())
+    positives = int(world.data.log.positive[world.split.n_past :].sum())
+    events = pl.read_parquet(finished / "events.parquet")
+    for (_, _), rows in events.group_by("scorer", "schedule"):
+        assert rows.height + sum(manifest(finished)["not_asked"].values()) == positives
+        assert rows["event_id"].n_unique() == rows.height
+
+
+def discount(rank: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.where(rank <= K, 1 / np.log2(rank + 1.0), 0.0)
+
+
+def by_hand(g: int, e: int) -> dict[str, float]:
+    """Expected value of each metric over a random order of the ties, by walking through the places."""
+    places = np.arange(g + 1, g + e + 1)
+    return {
+        "ndcg": float(discount(places).mean()),
+        "recall": float((places <= K).mean()),
+        "mrr": float((1 / places).mean()),
+    }
+
+
+def average_by_hand(rows: pl.DataFrame, metric: str) -> dict[str, float]:
+    """Positives -> queries -> (micro) or users (macro), in plain Python."""
+    queries: dict[tuple[str, int], list[float]] = {}
+    for user, query, g, e in rows.select("user", "query", "g", "e").iter_rows():
+        queries.setdefault((user, query), []).append(by_hand(g, e)[metric])
+    users: dict[str, list[float]] = {}
+    for (user, _), values in queries.items():
+        users.setdefault(user, []).append(float(np.mean(values)))
+    everyone = [value for values in users.values() for value in values]
+    return {"macro": float(np.mean([np.mean(values) for values in users.values()])), "micro": float(np.mean(everyone))}
+
+
+def rows_of(events: pl.DataFrame, cohort: str, bucket: str, window: int) -> pl.DataFrame:
+    """The slice that a line of results stands for, cut anew."""
+    kind, _, label = bucket.partition(":")
+    if kind != "all":
+        edges = [*WARMUP_EDGES, math.inf]
+        low, high = edges[WARMUP_BUCKETS.index(label)], edges[WARMUP_BUCKETS.index(label) + 1]
+        events = events.filter(pl.Series([low <= n < high for n in events[f"n_{kind}"]], dtype=pl.Boolean))
+    names = {
+        "all": COHORTS,
+        "cold_user_any": ("cold_user", "cold_both"),
+        "cold_item_any": ("cold_item", "cold_both"),
+    }.get(cohort, (cohort,))
+    events = events.filter(pl.Series([c in names for c in events["cohort"]], dtype=pl.Boolean))
+    return events if window == -1 else events.filter(pl.col("window") == window)
+
+
+@pytest.mark.parametrize("scorer", [MODEL, "popularity", "constant"])
+def test_results_are_what_events_say(finished: Path, scorer: str) -> None:
+    events = pl.read_parquet(finished / "events.parquet").filter(scorer=scorer)
+    results = pl.read_parquet(finished / "results.parquet").filter(scorer=scorer)
+    slices = set(results.select("schedule", "cohort", "bucket", "window").iter_rows())
+    assert {window for _, _, _, window in slices} == {-1, 0, 1, 2, 3, 4}
+    assert len({bucket for _, _, bucket, _ in slices}) >= 10
+    for schedule, cohort, bucket, window in slices:
+        part = rows_of(events.filter(schedule=schedule), cohort, bucket, window)
+        where = {"schedule": schedule, "cohort": cohort, "bucket": bucket, "window": window}
+        for metric in METRICS:
+            expected = average_by_hand(part, metric)
+            for average, value in expected.items():
+                line = results.filter(average=average, metric=metric, **where).row(0, named=True)
+                assert line["value"] == pytest.approx(value, abs=1e-12)
+                assert line["n_events"] == part.height
+                assert line["n_users"] == part["user"].n_unique()
+
+
+def test_no_slice_with_events_is_left_out(finished: Path) -> None:
+    events = pl.read_parquet(finished / "events.parquet").filter(scorer=MODEL, schedule="history")
+    results = pl.read_parquet(finished / "results.parquet").filter(scorer=MODEL, schedule="history")
+    for cohort in COHORTS:
+        assert bool(results.filter(cohort=cohort).height) == bool(rows_of(events, cohort, "all", -1).height)
+    for bucket in (f"{kind}:{label}" for kind in ("item", "user") for label in WARMUP_BUCKETS):
+        assert bool(results.filter(bucket=bucket).height) == bool(rows_of(events, "all", bucket, -1).height)
+
+
+def test_the_mean_over_users_is_the_macro_value(finished: Path) -> None:
+    users = pl.read_parquet(finished / "per_user.parquet")
+    results = pl.read_parquet(finished / "results.parquet").filter(average="macro", bucket="all", window=-1)
+    keys = ["scorer", "schedule", "cohort", "metric", "k"]
+    means = users.group_by(keys).agg(
+        pl.col("value").mean().alias("mean"),
+        pl.len().alias("users"),
+        pl.col("n_queries").sum().alias("queries"),
+    )
+    both = results.join(means, on=keys)
+    assert both.height == results.height == means.height
+    assert (both["value"] - both["mean"]).abs().max() < 1e-12  # type: ignore[operator]
+    assert (both["n_users"] == both["users"]).all()
+    assert (both["n_queries"] == both["queries"]).all()
+
+
+def test_a_constant_scorer_is_worth_what_chance_is_worth(finished: Path) -> None:
+    rows = pl.read_parquet(finished / "events.parquet").filter(scorer="constant")
+    assert (rows["g"] == 0).all()
+    assert (rows["e"] == rows["candidates"]).all()
+
+
+def test_metrics_reach_the_logger(finished: Path) -> None:
+    logged = pl.read_csv(finished / "metrics.csv", infer_schema_length=None)
+    expected = {"validation/all/ndcg", "test/all/ndcg@10", "online/all/mrr", "frozen/all/recall@10"}
+    assert expected <= set(logged.columns)
+    value = pl.read_parquet(finished / "results.parquet").row(
+        by_predicate=(pl.col("scorer") == MODEL) & (pl.col("schedule") == "per_window") & (pl.col("window") == -1)
+        & (pl.col("cohort") == "all") & (pl.col("bucket") == "all") & (pl.col("average") == "macro")
+        & (pl.col("metric") == "ndcg"),
+        named=True,
+    )["value"]  # fmt: skip
+    assert logged["online/all/ndcg@10"].drop_nulls().to_list() == [pytest.approx(value)]
+
+
+def test_each_window_is_scored_by_the_version_that_had_learned_from_the_windows_before(finished: Path) -> None:
+    rows = pl.read_parquet(finished / "events.parquet").filter(schedule="per_window")
+    assert (rows["version"] == rows["window"]).all()
+    assert rows.group_by("window").agg(pl.col("staleness").min())["staleness"].to_list() == [0] * 5
+    updates = pl.read_parquet(finished / "updates.parquet")
+    assert updates["version"].to_list() == [1, 2, 3, 4]
+    assert updates["n_events"].to_list() == rows.filter(pl.col("window") < 4).group_by("window").len().sort("window")["len"].to_list()
+    assert not updates["rolled_back"].any()
+    assert (updates["bytes"] > 0).all()
+
+
+# --- the same numbers -------------------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(finished: Path, config: MakeConfig) -> None:
+    again = execute(config(), "again")
+    assert_same_numbers(finished, again)
+    other = execute(config("seed=2", "stages=[train,evaluate]"), "other")
+    of_model = pl.col("scorer") == MODEL
+    left, right = (table(folder, "events.parquet").filter(of_model)["score"] for folder in (again, other))
+    assert not left.head(right.len()).equals(right)
+
+
+def test_the_first_window_is_the_same_with_and_without_updates(finished: Path) -> None:
+    rows = pl.read_parquet(finished / "events.parquet").filter(scorer=MODEL, window=0)
+    without, with_updates = (rows.filter(schedule=s).drop("schedule", "stage") for s in ("history", "per_window"))
+    assert without.height > 0
+    assert_frame_equal(without, with_updates, check_exact=True)
+    later = pl.read_parquet(finished / "events.parquet").filter(scorer=MODEL).filter(pl.col("window") > 0)
+    assert not later.filter(schedule="history")["score"].equals(later.filter(schedule="per_window")["score"])
+
+
+def test_without_updates_nothing_is_online(config: MakeConfig, finished: Path) -> None:
+    folder = execute(config("online=off"), "off")
+    assert manifest(folder)["done"] == ["train", "evaluate"]
+    assert not (folder / "updates.parquet").exists()
+    assert not (folder / "online.safetensors").exists()
+    rows = table(finished, "events.parquet").filter(pl.col("stage") == "test")
+    assert_frame_equal(table(folder, "events.parquet"), rows, check_exact=True)
+
+
+# --- going on ---------------------------------------------------------------------------------------------------------
+
+
+def test_stages_one_by_one_give_the_same_numbers_as_in_one_go(finished: Path, config: MakeConfig) -> None:
+    for stage in ("train", "evaluate", "online"):
+        execute(config(f"stages=[{stage}]"), "steps")
+    assert manifest(config()["output"] / Path("steps"))["done"] == ["train", "evaluate", "online"]
+    assert_same_numbers(finished, Path(config()["output"]) / "steps")
+
+
+def test_a_finished_run_is_left_alone(config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = execute(config("stages=[train]"), "once")
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    assert execute(config("stages=[train]"), "once") == folder
+    assert "is finished already" in capsys.readouterr().out
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+
+
+def test_a_changed_configuration_is_refused_by_the_key_that_changed(config: MakeConfig) -> None:
+    folder = execute(config("stages=[train]"), "mine")
+    before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+    with pytest.raises(RunFolderError, match=r"train\.clip was 1\.0, is 2\.0.*another name="):
+        execute(config("train.clip=2.0"), "mine")
+    assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+
+
+def test_a_run_that_was_killed_says_so_and_goes_on_to_the_same_numbers(
+    finished: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Run, "evaluate", _interrupt)
+        execute(config(), "killed")
+    folder = Path(config()["output"]) / "killed"
+    assert (manifest(folder)["status"], manifest(folder)["done"]) == ("FAILED", ["train"])
+    assert manifest(folder)["reason"].startswith("KeyboardInterrupt")
+    execute(config(), "killed")
+    assert manifest(folder)["status"] == "FINISHED"
+    assert manifest(folder)["reason"] is None
+    assert_same_numbers(finished, folder)
+
+
+def test_an_interrupt_in_the_middle_of_training_is_an_interrupt(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strike(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(SampledSoftmax, "__call__", strike)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        execute(config(), "struck")
+    assert signal.getsignal(signal.SIGINT) is before
+    said = manifest(Path(config()["output"]) / "struck")
+    assert (said["status"], said["done"]) == ("FAILED", [])
+    assert said["reason"].startswith("KeyboardInterrupt")
+
+
+def _interrupt(_: Run) -> None:
+    raise KeyboardInterrupt
+
+
+# --- going wrong ------------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nan(self: object, logits: torch.Tensor, *_: object) -> torch.Tensor:
+        return logits.sum(1) * torch.nan
+
+    monkeypatch.setattr(SampledSoftmax, "__call__", nan)
+    with pytest.raises(Diverged, match=r"training loss is nan in epoch 0, batch 0: lower optim\.lr"):
+        execute(config(), "nan")
+    said = manifest(Path(config()["output"]) / "nan")
+    assert (said["status"], said["done"]) == ("DIVERGED", [])
+    assert said["reason"].startswith("training loss is nan")
+
+
+def test_a_learning_rate_without_measure_diverges(config: MakeConfig) -> None:
+    with pytest.raises(Diverged):
+        execute(config("optim.lr=1e30", "train.epochs=3", "train.batch_size=64", "train.warmup=0"), "huge")
+    assert manifest(Path(config()["output"]) / "huge")["status"] == "DIVERGED"
+
+
+def test_an_update_that_diverges_is_rolled_back(config: MakeConfig, finished: Path) -> None:
+    folder = execute(config("online.lr_factor=1e35", "online.epochs=3", "train.batch_size=16", "train.warmup=0"), "bad")
+    updates = pl.read_parquet(folder / "updates.parquet")
+    assert updates["rolled_back"].all()
+    assert updates["version"].to_list() == [0, 0, 0, 0]
+    rows = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
+    frozen, online = (rows.filter(schedule=s).drop("schedule", "stage", "staleness") for s in ("history", "per_window"))
+    # a query's place in its chunk moves its score by an ulp, since a window starts a new chunk
+    assert (frozen["score"] - online["score"]).abs().max() < 1e-6  # type: ignore[operator]
+    assert_frame_equal(frozen.drop("score"), online.drop("score"))
+    left, right = (load_file(folder / f"{name}.safetensors") for name in ("model", "online"))
+    assert all(torch.equal(left[key], right[key]) for key in left)
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_loggers_are_closed_however_a_run_ends(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch, failed: bool
+) -> None:
+    closed: list[tuple[int, bool]] = []
+    monkeypatch.setattr(loggers, "close", lambda made, failed: closed.append((len(made), failed)))
+    if failed:
+        monkeypatch.setattr(Run, "train", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(config("stages=[train]"), "closing")
+    else:
+        execute(config("stages=[train]"), "closing")
+    assert closed == [(1, failed)]
+    assert not [handler for handler in logging.getLogger("coldlm").handlers if type(handler) is logging.FileHandler]
+
+
+def test_no_half_written_file_is_left(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tear(_: pl.DataFrame, file: Path) -> None:
+        Path(file).write_bytes(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(pl.DataFrame, "write_parquet", tear)
+        execute(config(), "torn")
+    folder = Path(config()["output"]) / "torn"
+    assert sorted(folder.glob("*.parquet")) == sorted(folder.glob(".*")) == []
+    assert manifest(folder)["done"] == ["train"]

@@ -1,0 +1,135 @@
+"""The future scramble: garbage after a cut must not move a bit of what was scored before it.
+
+```
+time ->   train + validation | window 0 | window 1 | ...      cut at a window's edge, or in the middle of a window
+          events, labels, texts as they are        x garbage  (how many events there are, and releases, are kept)
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from coldlm.candidates import Catalogue
+from coldlm.columns import MANDATORY_BASELINES, MODEL
+from coldlm.data import simulated
+from coldlm.evaluate import baselines
+from coldlm.run import execute
+from coldlm.split.time import cut
+from coldlm.tables import UNKNOWN, Bools, Dataset, Users, sorted_log
+
+MakeConfig = Callable[..., dict[str, Any]]
+Read = Callable[..., Dataset]
+
+READ: Read = simulated.load
+WINDOWS = 4
+
+
+def without_releases(**keys: Any) -> Dataset:
+    """The simulated world as a log without release times shows it: items enter after their first event."""
+    data = READ(**keys)
+    unknown = np.full(len(data.items), UNKNOWN)
+    return replace(data, items=replace(data.items, released_at=unknown), release="after_first")
+
+
+def scramble(data: Dataset, time: int) -> Dataset:
+    """``data`` with garbage for every event from ``time`` on, and for all texts of items and users first met then."""
+    draw = np.random.default_rng(0)
+    log, items, users = data.log, data.items, data.users
+    late = log.time >= time
+    n = int(late.sum())
+    end = log.time[-1]
+
+    def mixed(column: np.ndarray, garbage: np.ndarray) -> np.ndarray:
+        return np.concatenate([column[~late], garbage])
+
+    met = np.zeros(len(users), bool)
+    met[log.user[~late]] = True
+    return replace(
+        data,
+        items=replace(items, texts=_garble(items.texts, Catalogue(data).enters_at < time, draw)),
+        users=Users(users.ids, _garble(users.texts, met, draw)),
+        log=sorted_log(
+            mixed(log.user, draw.integers(0, len(users), n)),
+            mixed(log.item, draw.integers(0, len(items), n)),
+            mixed(log.time, np.append(draw.integers(time, end, n - 1), end)),
+            mixed(log.label, draw.normal(size=n)),
+            mixed(log.positive, draw.random(n) < 0.7),
+        ),
+    )
+
+
+def _garble(texts: tuple[str, ...], keep: Bools, draw: np.random.Generator) -> tuple[str, ...]:
+    assert not keep.all()
+    words = ["", "zebra", "乱码", "🫖 🫖", "spaceship " * 30, "x"]
+    return tuple(text if kept else words[draw.integers(len(words))] for text, kept in zip(texts, keep, strict=True))
+
+
+def moments(read: Read, config: dict[str, Any]) -> dict[str, int]:
+    """An edge between two windows, and the time of an event in the middle of a window."""
+    keys = {key: value for key, value in config["dataset"].items() if key not in ("_target_", "permute_text")}
+    data = read(**keys)
+    split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
+    rows = np.searchsorted(data.log.time, split.edges)
+    return {"edge": int(split.edges[2]), "middle": int(data.log.time[(rows[2] + rows[3]) // 2])}
+
+
+def run(read: Read, config: dict[str, Any], name: str, patch: pytest.MonkeyPatch) -> Path:
+    patch.setattr(simulated, "load", read)
+    return execute(config, name)
+
+
+def before(folder: Path, time: int) -> pl.DataFrame:
+    return pl.read_parquet(folder / "events.parquet").drop("run").filter(pl.col("time") < time)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "read", "place"),
+    [
+        ((), READ, "edge"),
+        ((), READ, "middle"),
+        (("dataset.repeats=true", "strategy=lora", "optim.body_lr=1e-3"), without_releases, "middle"),
+        (("strategy=full", "backbone=tiny_gpt2", "head.user=mean", "loss=binary_cross_entropy"), READ, "middle"),
+    ],
+    ids=["edge", "middle", "no releases, lora", "full, gpt2"],
+)
+def test_garbage_after_a_cut_moves_no_bit_before_it(
+    overrides: tuple[str, ...], read: Read, place: str, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", *overrides)
+    time = moments(read, settled)[place]
+    true = run(read, settled, "true", monkeypatch)
+    scrambled = run(lambda **keys: scramble(read(**keys), time), settled, "scrambled", monkeypatch)
+    left, right = before(true, time), before(scrambled, time)
+    assert set(left["scorer"]) >= {MODEL, *MANDATORY_BASELINES, *(["own_repeats"] if "dataset.repeats=true" in overrides else [])}
+    assert set(left["schedule"]) == {"history", "frozen", "per_window"}
+    assert left.filter(schedule="per_window")["version"].max() == (1 if place == "edge" else 2)
+    assert_frame_equal(left, right, check_exact=True)
+    assert (true / "model.safetensors").read_bytes() == (scrambled / "model.safetensors").read_bytes()
+    after = [pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time) for folder in (true, scrambled)]
+    assert not after[0].drop("run").equals(after[1].drop("run"))
+
+
+def test_a_scorer_that_looks_ahead_is_caught(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = baselines.popularity
+
+    def foresee(as_of: Any) -> Any:
+        return lambda users, times: honest(as_of)(users, times + 86_400)
+
+    monkeypatch.setattr(baselines, "popularity", foresee)
+    settled = config(f"split.windows={WINDOWS}", "stages=[train,evaluate]")
+    time = moments(READ, settled)["middle"]
+    true = run(READ, settled, "true", monkeypatch)
+    scrambled = run(lambda **keys: scramble(READ(**keys), time), settled, "scrambled", monkeypatch)
+    left, right = before(true, time), before(scrambled, time)
+    is_honest = pl.col("scorer") != "popularity"
+    assert_frame_equal(left.filter(is_honest), right.filter(is_honest), check_exact=True)
+    assert not left.equals(right)

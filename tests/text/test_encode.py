@@ -1,0 +1,224 @@
+"""Each text is encoded once, and that changes no number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from coldlm.models import strategy
+from coldlm.models.backbone import Backbone, tiny
+from coldlm.text import encode
+from coldlm.text.encode import RandomEncoder, TextEncoder
+
+TEXTS = ("space adventure", "", "大海", "a", "the sea, the sea", "🚀 moon", "b", "space adventure", "x" * 90, "moon")
+ORDER = np.array([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
+STRATEGIES = {
+    "frozen": strategy.frozen,
+    "full": strategy.full,
+    "top": strategy.top,
+    "lora": strategy.lora,
+}
+
+strategies = pytest.mark.parametrize("name", STRATEGIES)
+families = pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
+
+
+def _body(name: str, family: str = "bert", **keys: object) -> Backbone:
+    return STRATEGIES[name](tiny(family=family, max_tokens=32, **keys))
+
+
+def _alone(body: Backbone, text: str) -> Tensor:
+    """[D] by the backbone itself: one text, no padding, no cache."""
+    ids = body.tokenizer(text)["input_ids"]
+    if body.causal:
+        ids = [*ids[: body.max_tokens - 1], body.tokenizer.eos_token_id]
+    elif len(ids) > body.max_tokens:
+        ids = [*ids[: body.max_tokens - 1], ids[-1]]
+    return body(torch.tensor([ids]), torch.ones(1, len(ids), dtype=torch.bool))[0]
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch, body: Backbone, method: str) -> list[int]:
+    """Rows of every later call of ``body.method``."""
+    rows: list[int] = []
+    original: Callable[..., Tensor] = getattr(body, method)
+
+    def call(x: Tensor, *rest: object) -> Tensor:
+        rows.append(len(x))
+        return original(x, *rest)
+
+    monkeypatch.setattr(body, method, call)
+    return rows
+
+
+@families
+@strategies
+@pytest.mark.parametrize("training", [False, True])
+def test_every_item_gets_the_vector_of_its_text_alone(name: str, family: str, training: bool) -> None:
+    body = _body(name, family)
+    for part in body.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    encoder = TextEncoder(body, TEXTS, ORDER).train(training)
+    expected = torch.stack([_alone(body, text) for text in TEXTS])
+    codes = torch.tensor([8, 0, 7, 2, 2, 1])
+    torch.testing.assert_close(encoder.items(codes), expected[codes], atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.all_items(), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(encoder.texts(TEXTS), expected, atol=1e-5, rtol=0)
+
+
+@strategies
+def test_gradients_reach_the_backbone_unless_it_is_frozen(name: str) -> None:
+    encoder = TextEncoder(_body(name), TEXTS, ORDER)
+    assert encoder.items(torch.tensor([0, 1])).requires_grad == (name != "frozen")
+    assert encoder.texts(["a query"]).requires_grad == (name != "frozen")
+    assert not encoder.all_items().requires_grad
+
+
+def test_prefixes_stand_in_front_of_items_and_queries() -> None:
+    body = _body("frozen")
+    body.item_prefix, body.query_prefix = "passage: ", "query: "
+    encoder = TextEncoder(body, ["moon"], np.array([0]))
+    for got, text in ((encoder.all_items(), "passage: moon"), (encoder.texts(["moon"]), "query: moon")):
+        torch.testing.assert_close(got[0], _alone(body, text), atol=1e-5, rtol=0)
+
+
+@families
+@strategies
+def test_later_items_and_their_texts_cannot_change_a_bit_of_earlier_ones(name: str, family: str) -> None:
+    texts = [chr(97 + i % 26) * (4 + i % 3) for i in range(60)]
+    scrambled = [*texts[:60], *(text[:-1] for text in texts), *("garbage" * 3 for _ in texts)]
+    longer = [*texts, *texts, *texts]  # fills up the blocks of the first 60
+    few = TextEncoder(_body(name, family), texts, np.arange(60)).eval().all_items()
+    for later in (scrambled, longer):
+        many = TextEncoder(_body(name, family), later, np.arange(180)).eval().all_items()
+        assert torch.equal(many[:60], few)
+
+
+def test_the_order_of_entry_not_the_code_decides_what_comes_later() -> None:
+    texts = ["abcd", *(f"word{i}" for i in range(9))]
+    order = np.array([*range(1, 10), 0])  # item 0 enters last
+    one = TextEncoder(_body("frozen"), texts, order).eval().all_items()
+    two = TextEncoder(_body("frozen"), ["something else", *texts[1:]], order).eval().all_items()
+    assert torch.equal(one[1:], two[1:])
+    assert not torch.allclose(one[0], two[0])
+
+
+@strategies
+def test_a_cache_hit_computes_nothing_and_gives_the_same_bits(name: str, tmp_path: Path) -> None:
+    without = TextEncoder(_body(name), TEXTS, ORDER).eval().all_items()
+    blocks: list[int] = []
+    first = TextEncoder(_body(name), TEXTS, ORDER, cache=tmp_path, on_block=blocks.append)
+    assert sum(blocks) == (0 if name == "full" else len(TEXTS))
+    blocks.clear()
+    second = TextEncoder(_body(name), TEXTS, ORDER, cache=tmp_path, on_block=blocks.append)
+    assert blocks == []
+    assert torch.equal(first.eval().all_items(), without)
+    assert torch.equal(second.eval().all_items(), without)
+    assert len(list(tmp_path.rglob("*.safetensors"))) == (0 if name == "full" else 1)
+    assert list(tmp_path.rglob("*.part")) == []
+
+
+def test_another_text_order_backbone_or_depth_is_another_cache_entry(tmp_path: Path) -> None:
+    def entries() -> int:
+        return len(list(tmp_path.rglob("*.safetensors")))
+
+    TextEncoder(_body("top"), TEXTS, ORDER, cache=tmp_path)
+    for n, (body, texts, order) in enumerate(
+        [
+            (_body("top"), ("changed", *TEXTS[1:]), ORDER),
+            (_body("top"), TEXTS, ORDER[::-1].copy()),
+            (_body("top", seed=1), TEXTS, ORDER),
+            (_body("lora"), TEXTS, ORDER),
+            (_body("frozen"), TEXTS, ORDER),
+            (_body("frozen", pooling="cls"), TEXTS, ORDER),
+        ],
+        start=2,
+    ):
+        TextEncoder(body, texts, order, cache=tmp_path)
+        assert entries() == n
+
+
+@families
+def test_a_deeper_stage_is_computed_from_a_cached_one(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TextEncoder(_body("lora", family), TEXTS, ORDER, cache=tmp_path)
+    body = _body("frozen", family)
+    monkeypatch.setattr(body, "_embed", lambda ids: pytest.fail("the embeddings are in the cache"))
+    got = TextEncoder(body, TEXTS, ORDER, cache=tmp_path).all_items()
+    assert torch.equal(got, TextEncoder(_body("frozen", family), TEXTS, ORDER).all_items())
+
+
+def test_a_frozen_body_reads_each_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = _body("frozen")
+    encoder = TextEncoder(body, TEXTS, ORDER)
+    calls = _counted(monkeypatch, body, "lower")
+    first = encoder.texts(["moon", "sea", "moon"])
+    n = len(calls)
+    assert n > 0
+    assert torch.equal(encoder.texts(["sea", "moon"]), first[[1, 0]])
+    assert len(calls) == n
+    encoder.texts(["sea", "star"])
+    assert len(calls) > n
+
+
+def test_a_training_body_reads_texts_anew() -> None:
+    body = _body("top")
+    encoder = TextEncoder(body, TEXTS, ORDER).eval()
+    before = encoder.texts(["moon"]).detach()
+    with torch.no_grad():
+        for p in body.layers[-1].parameters():
+            p += 0.1 * torch.ones_like(p)
+    assert not torch.allclose(encoder.texts(["moon"]), before)
+
+
+def test_lower_stages_are_left_out_of_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = _body("top")
+    encoder = TextEncoder(body, TEXTS, ORDER)
+    lower, upper = _counted(monkeypatch, body, "lower"), _counted(monkeypatch, body, "upper")
+    encoder.train().items(torch.arange(10))
+    assert lower == []
+    assert sum(upper) == 10
+
+
+def test_training_blocks_hold_texts_of_one_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = _body("full")
+    encoder = TextEncoder(body, TEXTS, ORDER).train()
+    masks: list[Tensor] = []
+    original = body.upper
+    monkeypatch.setattr(body, "upper", lambda x, mask: masks.append(mask) or original(x, mask))
+    encoder.items(torch.arange(10))
+    assert all(mask.all() for mask in masks)
+
+
+def test_eval_blocks_have_a_fixed_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = _body("top")
+    encoder = TextEncoder(body, TEXTS, ORDER).eval()
+    rows = _counted(monkeypatch, body, "upper")
+    encoder.items(torch.tensor([3]))  # "a" with its two special tokens is padded to 4
+    assert rows == [encode.EVAL_TOKENS // 4]
+
+
+def test_random_vectors_are_fixed_unit_vectors_that_know_no_language() -> None:
+    encoder = RandomEncoder(6, width=64, seed=0)
+    vectors = encoder.all_items()
+    assert vectors.dtype == torch.float32
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(6))
+    assert torch.equal(encoder.items(torch.tensor([4, 1])), vectors[[4, 1]])
+    assert ((vectors @ vectors.T - torch.eye(6)).abs() < 0.5).all()
+    texts = encoder.texts(["the sea", "the sea!", "the sea"])
+    assert torch.equal(texts[0], texts[2])
+    assert float(texts[0] @ texts[1]) < 0.5
+    assert list(encoder.parameters()) == []
+    assert list(encoder.state_dict()) == []
+
+
+def test_random_vectors_depend_on_the_seed_and_not_on_the_number_of_items() -> None:
+    one = RandomEncoder(4, width=8, seed=0).all_items()
+    assert torch.equal(one, RandomEncoder(9, width=8, seed=0).all_items()[:4])
+    assert not torch.allclose(one, RandomEncoder(4, width=8, seed=1).all_items())
