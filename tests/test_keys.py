@@ -22,6 +22,7 @@ from coldlm.config import check
 from coldlm.data import movielens
 from coldlm.models.backbone import tiny
 from coldlm.overrides import CONF, list_options
+from coldlm.record import Record
 from coldlm.run import Run, execute
 from coldlm.schema import EXTRA, Node
 from coldlm.schema import Run as Schema
@@ -35,6 +36,7 @@ ONLINE = "stages=[train,evaluate,online]"
 
 SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "seed": (2, ()),
+    "train.head_epochs": (1, ()),
     "train.batch_size": (64, ()),
     "train.session": (1, (BATCHES,)),
     "train.max_steps": (1, (BATCHES,)),
@@ -185,7 +187,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     """Run a configuration without the baselines, and gather what keys may show in."""
-    monkeypatch.setattr(Run, "_baselines", lambda run: {})
+    monkeypatch.setattr("coldlm.run.make_baselines", lambda *_: ({}, 0.0))
     monkeypatch.setattr(Run, "_meter_leaks", lambda run: None)
     monkeypatch.setattr(manifest, "_commit", lambda: None)  # two processes
     folders = iter(tmp_path / str(i) for i in range(9))
@@ -213,11 +215,11 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the events are written: where scores are all that is looked at, averages need not be made."""
 
-    def write(run: Run, stage: str, frame: pl.DataFrame) -> None:
-        frame.write_parquet(run.folder / "events.parquet")
-        pl.DataFrame({"k": [run.k]}).write_parquet(run.folder / "results.parquet")
+    def write(record: Record, stage: str, frame: pl.DataFrame) -> None:
+        frame.write_parquet(record.folder / "events.parquet")
+        pl.DataFrame({"k": [record.k]}).write_parquet(record.folder / "results.parquet")
 
-    monkeypatch.setattr(Run, "_write_events", write)
+    monkeypatch.setattr(Record, "write_events", write)
 
 
 Known = dict[tuple[str, ...], tuple[dict[str, Any], dict[str, object]]]

@@ -10,7 +10,7 @@ import coldlm
 ROOT = Path(coldlm.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-WORDS = ("columns", "errors", "tables", "seeding", "context", "candidates")
+WORDS = ("columns", "errors", "tables", "seeding", "ahead", "context", "candidates")
 WIRING = (
     "config",
     "schema",
@@ -19,6 +19,9 @@ WIRING = (
     "overrides",
     "manifest",
     "world",
+    "scorers",
+    "training",
+    "record",
     "run",
     "recommend",
     "cli",

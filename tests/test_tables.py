@@ -60,12 +60,15 @@ def test_rows_of_a_log_may_be_named_by_slice_mask_or_number() -> None:
     assert len(log.rows(slice(0))) == 0
 
 
-def test_other_texts_leave_everything_else_and_the_original_alone(make_data: Callable[..., Dataset]) -> None:
-    data = make_data([(0, 0, 1), (0, 1, 2)], texts=["a", "b"])
-    other = data.with_texts(("b", "a"))
-    assert (data.items.texts, other.items.texts) == (("a", "b"), ("b", "a"))
+def test_permuted_texts_leave_everything_else_and_the_original_alone(make_data: Callable[..., Dataset]) -> None:
+    data = make_data([(0, 0, 1), (0, 1, 2), (0, 2, 3)], texts=["a", "b", "c"])
+    other = data.with_permuted_texts(_ints(2, 0, 1))
+    assert other.items.texts == ("c", "a", "b")
+    assert other.text_source is not None
+    assert other.text_source.tolist() == [2, 0, 1]
+    assert (data.items.texts, data.text_source) == (("a", "b", "c"), None)
     assert other.log is data.log
-    assert other.items.ids == data.items.ids
+    assert (other.items.ids, other.items.titles) == (data.items.ids, data.items.titles)
 
 
 def test_a_slice_of_queries_rebases_its_offsets(queries: Queries) -> None:

@@ -76,7 +76,7 @@ def recommend(
     import torch
     from safetensors.torch import load_file
 
-    from coldlm.run import read_config
+    from coldlm.record import read_config
     from coldlm.world import make_ranker, make_world, take_snapshot
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)

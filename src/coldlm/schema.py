@@ -20,6 +20,7 @@ Above0 = Annotated[float, Range(0, above=True)]
 class Train:
     """See conf/run.yaml for what the values mean."""
 
+    head_epochs: Annotated[int, Range(0)]
     epochs: Count
     patience: Annotated[int, Range(0)]
     batch_size: Count

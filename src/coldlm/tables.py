@@ -75,7 +75,8 @@ class Dataset:
     """What a reader yields. ``repeats``: whether a user may take an item again (music, groceries) or not (films, news).
     ``release``: "field" or "after_first". ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
     ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy that touched a row
-    or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name."""
+    or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name. ``text_source``: [N]
+    whose text each item reads where texts were permuted (a control), else None."""
 
     name: str
     domain: str
@@ -88,10 +89,12 @@ class Dataset:
     item_ttl_days: float | None = None
     counts: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    text_source: Ints | None = None
 
-    def with_texts(self, texts: tuple[str, ...]) -> Dataset:
-        """The same data set with other item texts, [N]."""
-        return replace(self, items=replace(self.items, texts=texts))
+    def with_permuted_texts(self, source: Ints) -> Dataset:
+        """The same data set with item i reading the text of item ``source[i]``, [N] a permutation of the codes."""
+        texts = tuple(self.items.texts[i] for i in source)
+        return replace(self, items=replace(self.items, texts=texts), text_source=source)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Ranker:
 
 
 def standardise(ranker: Ranker, vectors: Tensor | None, known: Bools) -> None:
-    """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known`` [N] before training."""
+    """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known`` [N]."""
     if vectors is not None:
         ranker.head.standardise(vectors[torch.from_numpy(known)])
 
@@ -118,7 +118,11 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
         raise ConfigError(f"strategy: {error.__cause__ or error}") from error
     order: Ints = np.argsort(world.catalogue.enters_at, kind="stable")
     log.info("encoding %d item texts with %s", len(items), backbone.name)
-    encoder = TextEncoder(backbone, items.texts, order, cache=Path(config["cache"]))
+    texts, source = items.texts, world.data.text_source
+    if source is not None:
+        # encode the texts where they came from: the vectors are those of the run without the control
+        texts = tuple(items.texts[i] for i in np.argsort(source))
+    encoder = TextEncoder(backbone, texts, order, row=source, cache=Path(config["cache"]))
     tokens = encoder.tokens
     log.info("%.1f tokens a text, %d cut off at %d", tokens.lengths.mean(), tokens.lost, backbone.max_tokens)
     if tokens.unknown > UNKNOWN_TOKENS:

@@ -136,14 +136,14 @@ def test_tfidf_reads_the_profile_of_a_user_without_history(make_data: MakeData) 
 
 
 def test_texts_of_items_that_enter_later_change_no_score_of_the_others(make_data: MakeData) -> None:
-    released = {0: 0, 1: 0, 2: 50, 3: 51}
-    before = make_data([(0, 0, 10)], released=released, texts=["red wine", "red tea", "green tea", "blue"])
-    scores = _score(_tfidf(before), 0, 60)
+    def scores(*texts: str) -> list[float]:
+        data = make_data([(0, 0, 10)], released={0: 0, 1: 0, 2: 50, 3: 51}, texts=["red wine", "red tea", *texts])
+        return _score(_tfidf(data, known_until=50), 0, 60)
+
+    before = scores("green tea", "blue")
     for later in ("red red wine tea", ""):
-        after = before.with_texts((*before.items.texts[:3], later))
-        assert _score(_tfidf(after), 0, 60)[:3] == scores[:3]
-    known = before.with_texts((*before.items.texts[:2], "red wine", "blue"))  # enters at the last known second
-    assert _score(_tfidf(known), 0, 60)[:2] != scores[:2]
+        assert scores("green tea", later)[:3] == before[:3]
+    assert scores("red wine", "blue")[:2] != before[:2]  # item 2 enters at the last known second
 
 
 @pytest.mark.parametrize("texts", [[], ["", "!?"]])

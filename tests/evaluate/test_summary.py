@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import log2, nan
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -204,7 +205,7 @@ codes = st.integers(0, 3)
 event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 400)), min_size=20, max_size=40)
 
 
-def _by_hand(rows: list[dict[str, object]], average: str) -> float:
+def _by_hand(rows: list[dict[str, Any]], average: str) -> float:
     """Macro or micro nDCG@10 from (user, query, g, e) alone, in plain Python."""
     queries: dict[tuple[object, object], list[float]] = {}
     for row in rows:

@@ -208,17 +208,17 @@ def test_uniform_draws_are_counted_and_the_same_for_all_events(small: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("wants", "session", "batch_size"),
+    ("wants", "session", "batch_size", "repeats"),
     [
-        (SampledSoftmax(uniform=2), 3, 8),
-        (SampledSoftmax(uniform=2), 6, 8),
-        (SampledSoftmax(uniform=1), 1, 5),
-        (SampledSoftmax(uniform=40), 4, 100),
-        (Wants(draws=4, in_batch=False, corrected=True), 3, 8),
+        (SampledSoftmax(uniform=2), 3, 8, False),
+        (SampledSoftmax(uniform=2), 3, 8, True),
+        (SampledSoftmax(uniform=2), 6, 12, False),
+        (SampledSoftmax(uniform=1), 1, 9, True),
+        (SampledSoftmax(uniform=40), 4, 100, False),
+        (Wants(draws=4, in_batch=False, corrected=True), 3, 18, False),
     ],
-    ids=["mixture", "long sessions", "single events", "one batch", "uniform alone"],
+    ids=["mixture", "items repeat", "long sessions", "single events", "one batch", "uniform alone"],
 )
-@pytest.mark.parametrize("repeats", [False, True])
 def test_the_weighted_sum_over_draws_is_the_sum_over_all_candidates_on_average(
     make_small: Make, wants: Any, session: int, batch_size: int, repeats: bool
 ) -> None:

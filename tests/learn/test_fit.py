@@ -240,3 +240,27 @@ def test_a_termination_signal_exits_with_143(small: Any) -> None:
     finally:
         signal.signal(signal.SIGTERM, previous)
     assert caught.value.code == 143
+
+
+def test_an_interrupt_stays_an_interrupt(small: Any) -> None:
+    previous = signal.getsignal(signal.SIGINT)
+
+    def interrupt() -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return 0.0
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _fit(small, _ranker(), Budget(epochs=5, patience=5), validate=interrupt)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_nothing_to_learn_from_changes_nothing(small: Any) -> None:
+    ranker = _ranker()
+    before = _weights(ranker)
+    nothing = type(small)(small.data, small.catalogue, small.as_of, small.rows[:0])
+    fitted = _fit(nothing, ranker, Budget(epochs=2))
+    assert (fitted.losses, fitted.examples) == ([], 0)
+    assert _same(before, _weights(ranker))
+    assert not ranker.training

@@ -79,7 +79,7 @@ def test_a_key_is_found_in_the_environment_or_in_netrc(tmp_path: Path, monkeypat
     assert not loggers.has_wandb_key()
     netrc.write_text("machine api.wandb.ai login user password not-a-key\n")
     assert loggers.has_wandb_key()
-    netrc.write_text("machine api.wandb.ai login\n???")
+    netrc.write_text("not a netrc file")
     assert not loggers.has_wandb_key()
     monkeypatch.setenv("WANDB_API_KEY", "not-a-key")
     assert loggers.has_wandb_key()

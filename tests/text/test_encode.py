@@ -222,3 +222,12 @@ def test_random_vectors_depend_on_the_seed_and_not_on_the_number_of_items() -> N
     one = RandomEncoder(4, width=8, seed=0).all_items()
     assert torch.equal(one, RandomEncoder(9, width=8, seed=0).all_items()[:4])
     assert not torch.allclose(one, RandomEncoder(4, width=8, seed=1).all_items())
+
+
+@strategies
+def test_permuted_texts_give_each_item_the_vector_of_the_text_it_reads(name: str) -> None:
+    row = np.array([1, 0, 3, 2, 5, 4, 7, 6, 9, 8])
+    own = TextEncoder(_body(name), TEXTS, ORDER).eval().all_items()
+    read = TextEncoder(_body(name), TEXTS, ORDER, row=row).eval()
+    torch.testing.assert_close(read.all_items(), own[row], atol=1e-5, rtol=0)
+    torch.testing.assert_close(read.items(torch.tensor([2, 9])), own[[3, 8]], atol=1e-5, rtol=0)

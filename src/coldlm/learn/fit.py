@@ -96,6 +96,10 @@ def fit(
         KeyboardInterrupt: after a SIGINT.
     """
     epochs = [batches(epoch) for epoch in range(budget.epochs)]
+    if not len(epochs[0]):
+        # a window may hold no event that can be learned from
+        ranker.eval()
+        return Fitted()
     steps = -(-len(epochs[0]) // budget.accumulate)
     learner = Learner(ranker, loss, optimiser, warm_up_steps=int(budget.warmup * steps), world=machine.world)
     watch = _Watch(ranker, validate, budget.patience)
@@ -173,7 +177,7 @@ class _Watch(Callback):
             self.best_epoch = len(self.values) + 1
             self._best = {name: tensor.clone() for name, tensor in self._ranker.trainable().items()}
         self.values.append(value)
-        pl_module.log("validation/all/ndcg", value, rank_zero_only=True)
+        pl_module.log("validation/all/ndcg", value, sync_dist=True)  # the same on all ranks
         trainer.should_stop = len(self.values) - self.best_epoch >= self._patience
         self.seconds += time.perf_counter() - begin
 

@@ -171,7 +171,9 @@ def load(
     # RoBERTa's first position stands behind its padding id
     behind = config.pad_token_id + 1 if FAMILIES[config.model_type] == "roberta" else 0
     if max_tokens > (positions := config.max_position_embeddings - behind):
-        raise CheckpointError(f"backbone.max_tokens={max_tokens}: {name!r} has {positions} positions; choose up to that")
+        raise CheckpointError(
+            f"backbone.max_tokens={max_tokens}: {name!r} has {positions} positions; choose up to that"
+        )
     if dropout is not None:
         for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
             if hasattr(config, key):

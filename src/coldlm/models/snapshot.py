@@ -50,7 +50,10 @@ class Snapshot:
         return self._score(times, history, self._profiles[user], self._has_profile[user])
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
-        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``."""
+        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``.
+
+        A typed text is read by the ranker itself, so ask before it trains on.
+        """
         length = self._head.history
         past = np.full((1, length), -1, np.int64)
         past[0, : min(len(history), length)] = history[:length]

@@ -55,6 +55,7 @@ class TextEncoder(nn.Module):
         texts: [N] item texts, in the order in which items enter (``order``).
         order: [N] item codes by entry time: later items are encoded behind earlier ones, so that they cannot change a
             bit of them.
+        row: [N] which text each item code reads; its own unless texts are permuted among the items.
         cache: folder for the frozen part's output, None to keep it in memory only.
         on_block: called with the number of texts done (progress).
     """
@@ -65,6 +66,7 @@ class TextEncoder(nn.Module):
         texts: Sequence[str],
         order: Ints,
         *,
+        row: Ints | None = None,
         cache: Path | None = None,
         on_block: Callable[[int], None] = lambda n: None,
     ) -> None:
@@ -75,6 +77,7 @@ class TextEncoder(nn.Module):
             [body.item_prefix + text for text in texts], body.tokenizer, body.max_tokens, causal=body.causal
         )
         self._order = order
+        self._row = np.arange(len(texts)) if row is None else row
         self._on_block = on_block
         # the frozen part stays in main memory: only the rows of a block travel to the device
         self._kept: Tensor | None = None
@@ -86,12 +89,11 @@ class TextEncoder(nn.Module):
 
     def items(self, codes: Tensor) -> Tensor:
         """[n, D] vectors of the item ``codes``, [n] int64; with gradient where the backbone trains."""
+        rows = self._row[codes.cpu().numpy()]
         if self.body.is_frozen:
             assert self._kept is not None
-            return self._kept[codes.cpu()].to(self._anchor.device)
-        return self._encode(
-            self.tokens, codes.cpu().numpy(), self._kept, TRAIN_TOKENS if self.training else EVAL_TOKENS
-        )
+            return self._kept[torch.from_numpy(rows)].to(self._anchor.device)
+        return self._encode(self.tokens, rows, self._kept, TRAIN_TOKENS if self.training else EVAL_TOKENS)
 
     def all_items(self) -> Tensor:
         """[N, D] vectors of every item, without gradient; call it in eval mode: later items cannot change a bit."""
@@ -105,10 +107,7 @@ class TextEncoder(nn.Module):
         """[n, D] vectors of free texts (queries, profiles); under a frozen body each text is encoded once."""
         if not self.body.is_frozen:
             return self._encode_texts(texts)
-        new = [text for text in dict.fromkeys(texts) if text not in self._memo]
-        if new:
-            self._memo.update(zip(new, self._encode_texts(new), strict=True))
-        return torch.stack([self._memo[text] for text in texts])
+        return _remember(self._memo, self._encode_texts, texts)
 
     def _encode_texts(self, texts: Sequence[str]) -> Tensor:
         tokens = tokenize(
@@ -181,6 +180,36 @@ class TextEncoder(nn.Module):
                 kept[index[real]] = hidden.cpu()[real]
             self._on_block(len(codes))
         return kept
+
+
+class FixedEncoder(nn.Module):
+    """Another encoder's item vectors as constants: for training a head alone while the encoder stands still."""
+
+    def __init__(self, vectors: Tensor, texts: Callable[[Sequence[str]], Tensor]) -> None:
+        super().__init__()
+        self.width = vectors.shape[1]
+        self._vectors, self._texts = vectors, texts
+        self._memo: dict[str, Tensor] = {}
+
+    def items(self, codes: Tensor) -> Tensor:
+        """[n, D] vectors of item codes."""
+        return self._vectors[codes]
+
+    def all_items(self) -> Tensor:
+        """[N, D] vectors of every item."""
+        return self._vectors
+
+    def texts(self, texts: Sequence[str]) -> Tensor:
+        """[n, D] vectors of free texts, each encoded once."""
+        return _remember(self._memo, self._texts, texts)
+
+
+def _remember(memo: dict[str, Tensor], encode: Callable[[Sequence[str]], Tensor], texts: Sequence[str]) -> Tensor:
+    new = [text for text in dict.fromkeys(texts) if text not in memo]
+    if new:
+        with torch.no_grad():
+            memo.update(zip(new, encode(new), strict=True))
+    return torch.stack([memo[text] for text in texts])
 
 
 class RandomEncoder(nn.Module):

@@ -1,0 +1,152 @@
+"""What a run leaves in its folder: the log, the tables, the weights, the manifest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from safetensors.torch import save_file
+
+from coldlm import manifest as m
+from coldlm.columns import METRICS, MODEL, RESULT_COLUMNS, metric_key
+from coldlm.evaluate.summary import count_cohorts, per_user, summarise
+from coldlm.models.ranker import Ranker
+
+log = logging.getLogger("coldlm")
+
+SCHEDULES = {"evaluate": "test", "online": "online"}
+"""Stage -> first part of its metric keys and ``stage`` column of its results."""
+
+
+class Record:
+    """The files of one run. Only the first rank writes.
+
+    Args:
+        manifest: what will be ``manifest.json``; the run adds to it.
+    """
+
+    def __init__(
+        self, folder: Path, config: Mapping[str, Any], name: str, manifest: dict[str, Any], *, is_main: bool
+    ) -> None:
+        self.folder, self.name, self.manifest, self.is_main = folder, name, manifest, is_main
+        self.axes = m.axes(config)
+        self.k: int = config["evaluate"]["k"]
+        self.seed: int = config["seed"]
+        self.loggers: list[Any] = []
+
+    def write_events(self, stage: str, frame: pl.DataFrame) -> None:
+        """Add a stage's rows to ``events.parquet`` and derive every other table from it anew."""
+        file = self.folder / "events.parquet"
+        frame = frame.insert_column(1, pl.lit(SCHEDULES[stage]).alias("stage"))
+        if file.is_file():
+            old = pl.read_parquet(file).filter(pl.col("stage") != SCHEDULES[stage])
+            frame = pl.concat([old, frame])
+        self.write_frame("events.parquet", frame)
+        results, users, cohorts = [], [], None
+        for (part, scorer, schedule), rows in frame.group_by("stage", "scorer", "schedule", maintain_order=True):
+            values = summarise(rows, self.k)
+            results.append(self._label(values, str(part), str(scorer), str(schedule)))
+            users.append(
+                per_user(rows, self.k).select(
+                    pl.lit(self.name).alias("run"),
+                    *(pl.lit(self.axes[axis]).alias(axis) for axis in ("control", "strategy")),
+                    pl.lit(scorer).alias("scorer"),
+                    pl.lit(schedule).alias("schedule"),
+                    pl.all(),
+                )
+            )
+            if scorer == MODEL:
+                cohorts = count_cohorts(rows)
+                self._log_metrics(str(part) if schedule != "frozen" else "frozen", values)
+        table = pl.concat(results)
+        self.manifest["cohorts"] = cohorts
+        self.manifest["canaries"] = self._canaries(table)
+        self.write_frame("results.parquet", table)
+        self.write_frame("per_user.parquet", pl.concat(users))
+
+    def _label(self, values: pl.DataFrame, stage: str, scorer: str, schedule: str) -> pl.DataFrame:
+        labels: dict[str, Any] = {key: value for key, value in self.axes.items() if key in RESULT_COLUMNS}
+        labels |= {"run": self.name, "seed": self.seed, "scorer": scorer, "stage": stage, "schedule": schedule}
+        labels["config_hash"] = self.manifest["config_hash"]
+        return values.with_columns(pl.lit(value).alias(key) for key, value in labels.items()).select(RESULT_COLUMNS)
+
+    def _canaries(self, results: pl.DataFrame) -> dict[str, float | None]:
+        """nDCG@k at n = 0 of newest first and fewest events first, beside random: far above it means a leaking rule."""
+        at_zero = results.filter(
+            (pl.col("bucket") == "item:0") & (pl.col("average") == "macro") & (pl.col("metric") == METRICS[0])
+        )
+        found = {row["scorer"]: row["value"] for row in at_zero.iter_rows(named=True)}
+        return {name: found.get(name) for name in ("newest", "fewest_events", "random")}
+
+    def _log_metrics(self, stage: str, values: pl.DataFrame) -> None:
+        """Cohort values under ``{stage}/{cohort}/{metric}@{k}``, warm-up buckets under ``{stage}/{bucket}/...``."""
+        whole = values.filter((pl.col("window") == -1) & (pl.col("average") == "macro"))
+        metrics = {
+            metric_key(stage, row["cohort"] if row["bucket"] == "all" else row["bucket"], row["metric"], row["k"]): row[
+                "value"
+            ]
+            for row in whole.iter_rows(named=True)
+        }
+        for logger in self.loggers:
+            logger.log_metrics(metrics)
+            logger.save()
+
+    def write_frame(self, name: str, frame: pl.DataFrame) -> None:
+        """Write a table atomically."""
+        if self.is_main:
+            m.write_file(self.folder / name, frame.write_parquet)
+
+    def save_model(self, name: str, ranker: Ranker) -> None:
+        """Trainable weights only, as safetensors, and what they belong to as JSON."""
+        if self.is_main:
+            state = {key: tensor.cpu().contiguous() for key, tensor in ranker.trainable().items()}
+            file = self.folder / f"{name}.safetensors"
+            m.write_file(file, lambda part: save_file(state, part))
+            about = {key: self.manifest[key] for key in ("run", "config_hash", "axes", "checkpoint")}
+            tensors = {key: list(tensor.shape) for key, tensor in state.items()}
+            m.write_json(self.folder / f"{name}.json", about | {"tensors": tensors})
+            self.manifest["checkpoint_bytes"] = file.stat().st_size
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()  # the other ranks read the file next
+
+    def save(self) -> None:
+        """Write the manifest."""
+        if self.is_main:
+            m.write_json(self.folder / "manifest.json", self.manifest)
+
+    def end(self, status: str, reason: str | None = None) -> None:
+        """Write how the run ended, and why."""
+        self.manifest |= {"status": status, "reason": reason, "peak_memory_mb": m.peak_memory_mb()}
+        self.save()
+        log.info("%s: %s%s", self.folder, status, f" ({reason})" if reason else "")
+
+
+@contextmanager
+def logging_to(folder: Path | None) -> Iterator[None]:
+    """Inside, what coldlm says goes to the terminal and to ``run.log``; other ranks than the first are silent."""
+    handlers: list[logging.Handler] = []
+    if folder is not None:
+        handlers = [logging.StreamHandler(), logging.FileHandler(folder / "run.log", encoding="utf-8")]
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+
+
+def read_config(folder: Path) -> Mapping[str, Any]:
+    """The resolved configuration of a run folder."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(folder / "config.resolved.yaml"))  # type: ignore[return-value]

@@ -1,0 +1,54 @@
+"""The mandatory baselines over one world, ready to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from coldlm.evaluate import baselines
+from coldlm.evaluate.judge import Scorer
+from coldlm.world import World, make_ranker
+
+
+def make_baselines(
+    config: Mapping[str, Any], world: World, history: int, measure: Callable[[Scorer, str], float]
+) -> tuple[dict[str, Scorer], float]:
+    """Name -> scorer, and the half-life of recent popularity in days, chosen on validation.
+
+    Args:
+    history: how many of a user's last items the text baselines look at.
+    measure: (scorer, name) -> value on validation.
+    """
+    data, as_of, catalogue = world.data, world.as_of, world.catalogue
+    recent = [baselines.recent_popularity(as_of, h) for h in range(3)]
+    best = int(np.argmax([measure(scorer, f"recent_popularity {h}") for h, scorer in enumerate(recent)]))
+    scorers = {
+        "random": baselines.random(config["seed"], len(data.items)),
+        "constant": baselines.constant(len(data.items)),
+        "popularity": baselines.popularity(as_of),
+        "recent_popularity": recent[best],
+        "newest": baselines.newest(catalogue),
+        "fewest_events": baselines.fewest_events(as_of),
+        "tfidf": baselines.tfidf(data, catalogue, as_of, history, world.split.t_test),
+        "zero_shot": zero_shot(config, world, history),
+    }
+    if data.repeats:
+        scorers["own_repeats"] = baselines.own_repeats(as_of, data)
+    return scorers, data.half_lives_days[best]
+
+
+def zero_shot(config: Mapping[str, Any], world: World, history: int) -> Scorer:
+    """Cosine of the untouched backbone: built anew, since the run's own has been trained."""
+    frozen = dict(config) | {"strategy": {"_target_": "coldlm.models.strategy.frozen"}}
+    encoder = make_ranker(frozen, world).encoder
+    texts = world.data.users.texts
+    profiles = torch.zeros(len(texts), encoder.width)
+    with_text = [user for user, text in enumerate(texts) if text]
+    if with_text:
+        with torch.no_grad():
+            profiles[with_text] = encoder.texts([texts[user] for user in with_text])
+    known = world.entered_by(world.split.t_test)
+    return baselines.zero_shot(encoder.all_items(), profiles, known, world.as_of, history)

@@ -1,0 +1,96 @@
+"""Two processes give the numbers of one, leave one set of files, and end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from polars.testing import assert_frame_equal
+from safetensors.torch import load_file
+
+from coldlm.run import execute
+
+MakeConfig = Callable[..., dict[str, Any]]
+
+pytestmark = pytest.mark.slow
+
+TRAINING = ("strategy=lora", "optim=sgd", "optim.lr=0.05", "optim.body_lr=0.05", "train.batch_size=64")
+"""Plain gradient steps: Adam would blow up rounding errors where the loss is flat, as along the softmax's shift. LoRA
+applies no dropout by default, and its trained backbone sends gradients from rank to rank."""
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A run of two processes, started as a user would."""
+    output = tmp_path_factory.mktemp("ddp")
+    line = ["backbone=tiny_bert", "backbone.width=16", "dataset=simulated", "dataset.users=40", "dataset.items=60"]
+    line += ["dataset.events=600", "train.epochs=1", "evaluate.latency_requests=2", "trainer=ddp", "name=both"]
+    done = subprocess.run(
+        [sys.executable, "-m", "coldlm", "run", *line, *TRAINING, f"output={output}", f"cache={cache}"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        start_new_session=True,
+        env={key: value for key, value in os.environ.items() if key not in ("LOCAL_RANK", "MASTER_PORT")},
+    )
+    assert done.returncode == 0, done.stderr
+    return output / "both", done
+
+
+def rows(folder: Path, *schedules: str) -> pl.DataFrame:
+    events = pl.read_parquet(folder / "events.parquet").drop("run")
+    return events.filter(pl.col("schedule").is_in(schedules))
+
+
+def test_only_the_first_process_writes(both: tuple[Path, Any], finished: Path) -> None:
+    folder, done = both
+    assert sorted(file.name for file in folder.iterdir()) == sorted(file.name for file in finished.iterdir())
+    said = json.loads((folder / "manifest.json").read_text())
+    assert (said["status"], said["done"]) == ("FINISHED", ["train", "evaluate", "online"])
+    log = (folder / "run.log").read_text()
+    assert log.count("stage evaluate") == log.count("FINISHED") == 1
+    assert "MEMBER: 2/2" in done.stderr  # there were two
+    assert "Warning" not in done.stderr
+
+
+def test_no_process_is_left(both: tuple[Path, Any]) -> None:
+    folder, _ = both
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert f"output={folder.parent}" not in lines
+
+
+def test_training_ends_at_the_weights_of_one_process(both: tuple[Path, Any], config: MakeConfig) -> None:
+    folder, _ = both
+    alone = execute(config("trainer.threads=1", *TRAINING), "alone")
+    for name in ("model", "online"):
+        left, right = (load_file(run / f"{name}.safetensors") for run in (alone, folder))
+        assert any("lora_B" in key and tensor.abs().max() > 1e-5 for key, tensor in left.items())
+        assert max(float((left[key] - right[key]).abs().max()) for key in left) < 1e-4
+    updates = [pl.read_parquet(run / "updates.parquet").drop("seconds", "peak_memory_mb") for run in (alone, folder)]
+    assert_frame_equal(*updates, abs_tol=1e-3)
+    schedules = ("history", "frozen", "per_window")
+    columns = ["scorer", "schedule", "event_id", "n_item", "n_user", "candidates"]
+    assert_frame_equal(rows(alone, *schedules).select(columns), rows(folder, *schedules).select(columns))
+    assert float((rows(alone, *schedules)["score"] - rows(folder, *schedules)["score"]).abs().max()) < 1e-3  # type: ignore[arg-type]
+
+
+def test_the_same_weights_are_judged_alike(both: tuple[Path, Any], config: MakeConfig) -> None:
+    folder, _ = both
+    settled = config(*TRAINING, "stages=[train]")
+    alone = execute(settled, "judge")
+    assert len(rows(folder, "history").filter(scorer="model")) > 64  # more than one chunk, so both had work
+    shutil.copy(folder / "model.safetensors", alone / "model.safetensors")
+    execute({**settled, "stages": ["evaluate"]}, "judge")
+    assert_frame_equal(rows(alone, "history", "frozen"), rows(folder, "history", "frozen"), check_exact=True)
+    left, right = (pl.read_parquet(run / "results.parquet").drop("run", "config_hash") for run in (alone, folder))
+    assert_frame_equal(left, right.filter(stage="test"), check_exact=True)
+    assert torch.distributed.is_initialized() is False
