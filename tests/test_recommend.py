@@ -61,7 +61,10 @@ def test_a_history_is_left_out_and_changes_the_list(finished: Path) -> None:
 
 def test_text_and_history_go_together(finished: Path) -> None:
     both = recommend(finished, query="guitar", history=["i3"], k=1)
-    assert both[0][0] not in {recommend(finished, query="guitar", k=1)[0][0], recommend(finished, history=["i3"], k=1)[0][0]}
+    assert both[0][0] not in {
+        recommend(finished, query="guitar", k=1)[0][0],
+        recommend(finished, history=["i3"], k=1)[0][0],
+    }
 
 
 def test_a_user_is_scored_as_the_run_would_score_him(finished: Path, world: World, config: MakeConfig) -> None:

@@ -70,7 +70,9 @@ def test_a_run_leaves_exactly_the_promised_files(finished: Path) -> None:
 
 
 def test_tables_have_their_columns_and_finite_values(finished: Path) -> None:
-    results, events, users = (pl.read_parquet(finished / f"{name}.parquet") for name in ("results", "events", "per_user"))
+    results, events, users = (
+        pl.read_parquet(finished / f"{name}.parquet") for name in ("results", "events", "per_user")
+    )
     assert results.columns == list(RESULT_COLUMNS)
     assert results["value"].is_finite().all()
     assert results.null_count().sum_horizontal().item() == 0
@@ -222,7 +224,10 @@ def test_each_window_is_scored_by_the_version_that_had_learned_from_the_windows_
     assert rows.group_by("window").agg(pl.col("staleness").min())["staleness"].to_list() == [0] * 5
     updates = pl.read_parquet(finished / "updates.parquet")
     assert updates["version"].to_list() == [1, 2, 3, 4]
-    assert updates["n_events"].to_list() == rows.filter(pl.col("window") < 4).group_by("window").len().sort("window")["len"].to_list()
+    assert (
+        updates["n_events"].to_list()
+        == rows.filter(pl.col("window") < 4).group_by("window").len().sort("window")["len"].to_list()
+    )
     assert not updates["rolled_back"].any()
     assert (updates["bytes"] > 0).all()
 

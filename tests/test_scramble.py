@@ -109,7 +109,11 @@ def test_garbage_after_a_cut_moves_no_bit_before_it(
     true = run(read, settled, "true", monkeypatch)
     scrambled = run(lambda **keys: scramble(read(**keys), time), settled, "scrambled", monkeypatch)
     left, right = before(true, time), before(scrambled, time)
-    assert set(left["scorer"]) >= {MODEL, *MANDATORY_BASELINES, *(["own_repeats"] if "dataset.repeats=true" in overrides else [])}
+    assert set(left["scorer"]) >= {
+        MODEL,
+        *MANDATORY_BASELINES,
+        *(["own_repeats"] if "dataset.repeats=true" in overrides else []),
+    }
     assert set(left["schedule"]) == {"history", "frozen", "per_window"}
     assert left.filter(schedule="per_window")["version"].max() == (1 if place == "edge" else 2)
     assert_frame_equal(left, right, check_exact=True)

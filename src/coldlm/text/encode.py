@@ -26,6 +26,9 @@ EVAL_TOKENS = 512
 EVAL_STEP = 2
 """Lengths of fixed blocks are rounded up to multiples of this."""
 
+TEXT_TOKENS = 64
+"""Tokens per fixed block of free texts: a handful of short ones at a time, so large blocks would be mostly empty."""
+
 TRAIN_TOKENS = 4096
 """Tokens per block with gradient; such blocks hold texts of exactly one length, so that no mask is needed."""
 
@@ -93,7 +96,7 @@ class TextEncoder(nn.Module):
         if self.body.is_frozen:
             assert self._kept is not None
             return self._kept[torch.from_numpy(rows)].to(self._anchor.device)
-        return self._encode(self.tokens, rows, self._kept, TRAIN_TOKENS if self.training else EVAL_TOKENS)
+        return self._encode(self.tokens, rows, self._kept, None if self.training else EVAL_TOKENS)
 
     def all_items(self) -> Tensor:
         """[N, D] vectors of every item, without gradient; call it in eval mode: later items cannot change a bit."""
@@ -117,13 +120,14 @@ class TextEncoder(nn.Module):
             causal=self.body.causal,
         )
         # what is kept must not depend on the moment at which it was first asked for
-        size = TRAIN_TOKENS if self.training and not self.body.is_frozen else EVAL_TOKENS
+        size = None if self.training and not self.body.is_frozen else TEXT_TOKENS
         return self._encode(tokens, np.arange(len(texts)), None, size)
 
-    def _encode(self, tokens: Tokens, codes: Ints, kept: Tensor | None, block_tokens: int) -> Tensor:
-        fixed, device = block_tokens == EVAL_TOKENS, self._anchor.device
+    def _encode(self, tokens: Tokens, codes: Ints, kept: Tensor | None, fixed: int | None) -> Tensor:
+        """[n, D] vectors in blocks of ``fixed`` tokens and fixed shapes, or, for training (None), in exact shapes."""
+        device = self._anchor.device
         parts, places = [], []
-        for places_in, rows, length in blocks(tokens.lengths[codes], block_tokens, EVAL_STEP if fixed else 1):
+        for places_in, rows, length in blocks(tokens.lengths[codes], fixed or TRAIN_TOKENS, EVAL_STEP if fixed else 1):
             index, mask = _pad(tokens, codes[places_in], rows if fixed else len(places_in), length)
             if kept is not None:
                 hidden, mask = (kept[index.clamp(min=0)] * mask[:, :, None]).to(device), mask.to(device)
