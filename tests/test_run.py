@@ -291,9 +291,10 @@ def test_a_changed_configuration_is_refused_by_the_key_that_changed(config: Make
 def test_a_run_that_was_killed_says_so_and_goes_on_to_the_same_numbers(
     finished: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Run, "evaluate", _interrupt)
-        execute(config(), "killed")
+        with pytest.raises(KeyboardInterrupt):
+            execute(config(), "killed")
     folder = Path(config()["output"]) / "killed"
     assert (manifest(folder)["status"], manifest(folder)["done"]) == ("FAILED", ["train"])
     assert manifest(folder)["reason"].startswith("KeyboardInterrupt")
@@ -381,9 +382,10 @@ def test_no_half_written_file_is_left(config: MakeConfig, monkeypatch: pytest.Mo
         Path(file).write_bytes(b"half")
         raise OSError("disk full")
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+    with monkeypatch.context() as patch:
         patch.setattr(pl.DataFrame, "write_parquet", tear)
-        execute(config(), "torn")
+        with pytest.raises(OSError, match="disk full"):
+            execute(config(), "torn")
     folder = Path(config()["output"]) / "torn"
     assert sorted(folder.glob("*.parquet")) == sorted(folder.glob(".*")) == []
     assert manifest(folder)["done"] == ["train"]
