@@ -26,7 +26,7 @@ coldlm: after how many feedback events, and at what cost, does a language model 
 usage: coldlm COMMAND [...]
 
   run         train, evaluate and update a recommender, or a sweep of them, from config files
-  report      statistics, tables, figures and one HTML page from run folders
+  report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
 
   coldlm run experiment=quickstart         a documented experiment

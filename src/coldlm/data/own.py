@@ -42,7 +42,7 @@ LONG_TEXT = 10_000
 WAYS = (
     "dataset=own reads files of yours: dataset.items=items.csv (item_id and text columns) "
     "dataset.interactions=interactions.csv (user_id, item_id, timestamp, optionally label); csv or parquet. "
-    "Without any, dataset=simulated makes a world, and dataset=movielens reads a public data set"
+    "Without any, dataset=simulated makes a world, and dataset=video/movielens_latest_small reads a public data set"
 )
 
 
