@@ -37,6 +37,9 @@ from coldlm.world import make_ranker, make_world, standardise, take_snapshot
 
 log = logging.getLogger("coldlm")
 
+THREADS = torch.get_num_threads()
+"""Torch's own choice, before any run asked for another."""
+
 
 def execute(config: dict[str, Any], name: str) -> Path:
     """Carry out the stages of a checked configuration in its run folder.
@@ -194,8 +197,8 @@ class Run:
 
     def _start(self) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1" if os.environ.get("COLDLM_ALLOW_DOWNLOAD") != "1" else "0")
-        if threads := self.config["trainer"]["threads"]:
-            torch.set_num_threads(threads)
+        # set it in any case: the run before this one in a sweep may have asked for another number
+        torch.set_num_threads(self.config["trainer"]["threads"] or THREADS)
         if port := self.config["trainer"]["port"]:
             os.environ.setdefault("MASTER_PORT", str(port))
         m.reset_peak_memory()

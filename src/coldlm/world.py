@@ -113,9 +113,8 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
     assert isinstance(backbone, Backbone)
     try:
         backbone = build(config["strategy"], backbone)
-    except Exception as error:
-        # Hydra wraps what the strategy raised
-        raise ConfigError(f"strategy: {error.__cause__ or error}") from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     order: Ints = np.argsort(world.catalogue.enters_at, kind="stable")
     log.info("encoding %d item texts with %s", len(items), backbone.name)
     texts, source = items.texts, world.data.text_source

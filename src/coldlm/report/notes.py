@@ -90,7 +90,10 @@ def _about_data(manifests: tuple[dict[str, Any], ...]) -> list[str]:
     lines.append(f"Dropped events: {max(m['dropped'] for m in manifests):,}. {_others(first['others_would_drop'])}")
     if any(first["not_asked"].values()):
         lines.append(f"Not asked, by reason: {_counts(first['not_asked'])}.")
-    seen = [f"{name} {metric(first['canaries'].get(name))}" for name in (*CANARIES, "random")]
+    seen = [
+        f"{name} {metric(next((v for m in manifests if (v := m['canaries'].get(name)) is not None), None))}"
+        for name in (*CANARIES, "random")
+    ]
     canaries = ", ".join(seen).replace(NOT_MEASURABLE, "not measurable")
     return [*lines, f"Canaries at n = 0, nDCG@10: {canaries}. Far above random means a leaking release rule."]
 
