@@ -222,18 +222,34 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Record, "write_events", write)
 
 
-Known = dict[tuple[str, ...], tuple[dict[str, Any], dict[str, object]]]
+Before = Callable[..., tuple[dict[str, Any], dict[str, object]]]
 
 
 @pytest.fixture(scope="module")
-def known() -> Known:
-    """The configuration that some overrides make, and what was observed of it."""
+def known() -> dict[tuple[str, ...], tuple[dict[str, Any], dict[str, object]]]:
+    """Runs that were observed already."""
     return {}
 
 
-def settle(config: MakeConfig, overrides: tuple[str, ...], checkpoints: Path) -> dict[str, Any]:
-    path = [f"backbone.path={checkpoints / 'one'}", "backbone.max_tokens=32"] if LOCAL in overrides else []
-    return config("split.refit=false", "stages=[train,evaluate]", *overrides, *path)
+@pytest.fixture
+def before(
+    config: MakeConfig,
+    observe: Observe,
+    checkpoints: Path,
+    known: dict[tuple[str, ...], tuple[dict[str, Any], dict[str, object]]],
+    request: pytest.FixtureRequest,
+) -> Before:
+    """``before("strategy=lora")``: the configuration that the overrides make, and what was observed of it."""
+
+    def before(*overrides: str) -> tuple[dict[str, Any], dict[str, object]]:
+        name = ("light", *overrides) if "light" in request.fixturenames else overrides
+        if name not in known:
+            path = [f"backbone.path={checkpoints / 'one'}", "backbone.max_tokens=32"] if LOCAL in overrides else []
+            settled = config("split.refit=false", "stages=[train,evaluate]", *overrides, *path)
+            known[name] = settled, observe(settled)
+        return known[name]
+
+    return before
 
 
 def change(config: dict[str, Any], key: str, value: object) -> dict[str, Any]:
@@ -247,30 +263,19 @@ def change(config: dict[str, Any], key: str, value: object) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", SCORES)
 @pytest.mark.usefixtures("light")
-def test_a_key_changes_the_scores(
-    key: str, config: MakeConfig, observe: Observe, known: Known, checkpoints: Path
-) -> None:
+def test_a_key_changes_the_scores(key: str, before: Before, observe: Observe, checkpoints: Path) -> None:
     value, overrides = SCORES[key]
-    if overrides not in known:
-        settled = settle(config, overrides, checkpoints)
-        known[overrides] = settled, observe(settled)
     if key == "backbone.load.path":
         value = str(checkpoints / str(value))
-    settled, before = known[overrides]
-    assert observe(change(settled, key, value))["scores"] != before["scores"]
+    settled, seen = before(*overrides)
+    assert observe(change(settled, key, value))["scores"] != seen["scores"]
 
 
 @pytest.mark.parametrize("key", OUTPUTS)
-def test_a_key_changes_the_output_it_is_for(
-    key: str, config: MakeConfig, observe: Observe, known: Known, checkpoints: Path
-) -> None:
+def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: Observe) -> None:
     value, overrides, shown = OUTPUTS[key]
-    name = ("in full", *overrides)
-    if name not in known:
-        settled = settle(config, overrides, checkpoints)
-        known[name] = settled, observe(settled)
-    settled, before = known[name]
-    assert observe(change(settled, key, value))[shown] != before[shown]
+    settled, seen = before(*overrides)
+    assert observe(change(settled, key, value))[shown] != seen[shown]
 
 
 @pytest.mark.parametrize(
@@ -283,11 +288,9 @@ def test_a_key_changes_the_output_it_is_for(
     ],
 )
 @pytest.mark.usefixtures("light")
-def test_every_option_gives_scores_of_its_own(
-    group: str, options: tuple[str, ...], config: MakeConfig, observe: Observe, checkpoints: Path
-) -> None:
+def test_every_option_gives_scores_of_its_own(group: str, options: tuple[str, ...], before: Before) -> None:
     assert group == "backbone" or set(options) == set(list_options()[group])
-    scores = [observe(settle(config, (f"{group}={option}",), checkpoints))["scores"] for option in options]
+    scores = [before(f"{group}={option}")[1]["scores"] for option in options]
     assert all(left != right for i, left in enumerate(scores) for right in scores[:i])
 
 

@@ -30,7 +30,7 @@ from coldlm.online import loop
 from coldlm.record import Record, logging_to
 from coldlm.scorers import make_baselines
 from coldlm.split.leaks import meter
-from coldlm.split.queries import others_would_drop
+from coldlm.split.queries import others_would_drop, trainable
 from coldlm.tables import Ints, Queries
 from coldlm.training import Training
 from coldlm.world import make_ranker, make_world, standardise, take_snapshot
@@ -215,10 +215,16 @@ class Run:
         begin = time.perf_counter()
         world = self.world = make_world(self.config)
         data, split = world.data, world.split
-        for part, queries in (("validation", world.validation), ("stream", world.stream)):
-            if not len(queries):
+        trained = data.log.positive[trainable(data.log, world.catalogue, 0, split.n_train)]
+        for part, n in (
+            ("training", trained.sum()),
+            ("validation", len(world.validation)),
+            ("stream", len(world.stream)),
+        ):
+            if not n:
                 raise DataError(
-                    f"{data.name}: the {part} part holds no positive that can be asked; see dataset.positive"
+                    f"{data.name}: the {part} part holds no positive that was a candidate at its time; "
+                    "move split.train and split.validation, or see dataset.positive_from"
                 )
         dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
         windows = [str(np.datetime64(int(t), "s")) for t in split.edges]

@@ -164,7 +164,7 @@ class Batches:
             texts=distinct,
             text=torch.tensor([number_of.get(text, -1) for text in chosen], dtype=torch.int64),
             log_weight=torch.from_numpy(log_weight),
-            features=torch.from_numpy(features),
+            features=torch.from_numpy(features).clone(),  # aligned memory: see models/snapshot.py
             label=torch.from_numpy(log.positive[rows[mine]].astype(np.float32)),
             size=len(rows),
         )

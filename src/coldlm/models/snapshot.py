@@ -68,7 +68,8 @@ class Snapshot:
             users = head.users(self._side.vector[past.clamp(min=0)], past >= 0, text, has_text)
         features = None
         if head.uses_context:
-            features = torch.from_numpy(self._as_of.features(times, self._every_item)).to(self._device)
+            # a copy in torch's own, aligned memory: numpy's alignment varies, and matrix products' last bits with it
+            features = torch.from_numpy(self._as_of.features(times, self._every_item)).clone().to(self._device)
         return head.score(users, self._side, features).float().cpu()
 
     @torch.no_grad()
