@@ -201,6 +201,9 @@ class Run:
         torch.set_num_threads(self.config["trainer"]["threads"] or THREADS)
         if port := self.config["trainer"]["port"]:
             os.environ.setdefault("MASTER_PORT", str(port))
+        if self.machine.accelerator == "cpu":
+            # the gradient of an index adds in parallel, in any order, unless told otherwise
+            torch.use_deterministic_algorithms(True)
         m.reset_peak_memory()
         self.record.manifest |= {"status": "RUNNING", "reason": None, "run": self.record.name, "axes": self.record.axes}
         self.record.manifest |= m.describe_machine()
