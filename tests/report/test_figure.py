@@ -55,3 +55,10 @@ def test_the_cost_figure_puts_updates_beside_training(comparison) -> None:
         "frozen", "lora", "context_only", "random_vectors", "permuted_text", "best trivial row"
     }  # fmt: skip
     assert render(figure, "png").startswith(b"\x89PNG")
+
+
+def test_no_panel_cuts_off_a_line(make_run) -> None:
+    figure = draw_warmup(read_runs([make_run("one")]).comparisons[0])
+    for axis in figure.axes[:2]:
+        drawn = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axis.get_lines()])
+        assert np.nanmax(drawn) <= axis.get_ylim()[1]

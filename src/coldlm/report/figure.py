@@ -136,7 +136,9 @@ def _draw_curves(axis: Axes, comparison: Comparison, by: str, shown: list[int]) 
         )  # fmt: skip
     # a square root opens up the cold end, where values are small, and unlike a logarithm it can show a zero
     axis.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-    top = axis.get_ylim()[1]
+    # the panels share their scale, and fixing it for the first would cut off the second
+    drawn = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axis.get_lines()])
+    top = max(axis.get_ylim()[1], 1.1 * float(np.nanmax(drawn, initial=0.0)))
     axis.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axis.set_ylim(0, top)
     _plain(axis)
