@@ -213,7 +213,8 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
     wheels, site, elsewhere = (tmp_path / name for name in ("wheels", "site", "elsewhere"))
     elsewhere.mkdir()
     build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(REPO)]
-    subprocess.run([sys.executable, *build], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, *build], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = wheels.glob("*.whl")
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
     subprocess.run([sys.executable, *install], check=True, capture_output=True)
