@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
+from coldlm import scorers
 from coldlm.columns import COHORTS, MANDATORY_BASELINES, METRICS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.errors import Diverged, RunFolderError
 from coldlm.learn import loggers
@@ -389,3 +390,25 @@ def test_no_half_written_file_is_left(config: MakeConfig, monkeypatch: pytest.Mo
     folder = Path(config()["output"]) / "torn"
     assert sorted(folder.glob("*.parquet")) == sorted(folder.glob(".*")) == []
     assert manifest(folder)["done"] == ["train"]
+
+
+def test_cells_of_a_sweep_share_the_judged_baselines(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    make = scorers.make_baselines
+    monkeypatch.setattr(scorers, "make_baselines", lambda *arguments: made.append(1) or make(*arguments))
+    scorers._judged.clear()
+    first, second = (execute(config(f"strategy={name}"), name) for name in ("frozen", "top"))
+    assert len(made) == 1
+    baselines = [pl.read_parquet(run / "events.parquet").filter(pl.col("scorer") != MODEL) for run in (first, second)]
+    assert [frame["run"].unique().to_list() for frame in baselines] == [["frozen"], ["top"]]
+    assert_frame_equal(baselines[0].drop("run"), baselines[1].drop("run"), check_exact=True)
+    for other in (
+        "seed=2",
+        "dataset.seed=3",
+        "split.train=0.6",
+        "backbone=tiny_gpt2",
+        "evaluate.k=5",
+        "head.history=3",
+    ):
+        execute(config(other), other)
+    assert len(made) == 7

@@ -28,7 +28,7 @@ from coldlm.models.backbone import Backbone
 from coldlm.models.snapshot import Snapshot
 from coldlm.online import loop
 from coldlm.record import Record, logging_to
-from coldlm.scorers import make_baselines
+from coldlm.scorers import judge_baselines
 from coldlm.split.leaks import meter
 from coldlm.split.queries import others_would_drop, trainable
 from coldlm.tables import Ints, Queries
@@ -139,15 +139,16 @@ class Run:
         begin = time.perf_counter()
         world, parts = self.world, []
         scorer = self._trained()
-        parts.append(self._score(scorer, MODEL, "history"))
+        parts.append(self._tabulate_stream(self._judge_stream(scorer, MODEL), MODEL, "history"))
         self.record.manifest["latency_ms"] = self._time_requests(scorer)
         past = scorer.remembering(world.memory_until(world.split.n_past))
-        parts.append(self._score(past, MODEL, "frozen"))
+        parts.append(self._tabulate_stream(self._judge_stream(past, f"{MODEL}, histories frozen"), MODEL, "frozen"))
         if self.config["control"]["name"] == "none":
-            scorers, half_life = make_baselines(self.config, world, self.ranker.head.history, self._measure)
+            judged, half_life = judge_baselines(
+                self.config, world, self.ranker.head.history, self._measure, self._judge_stream
+            )
             self.record.manifest["recent_popularity_half_life_days"] = half_life
-            for name, baseline in scorers.items():
-                parts.append(self._score(baseline, name, "history"))
+            parts += [self._tabulate_stream(rows, name, "history") for name, rows in judged.items()]
         self.record.manifest["seconds"]["evaluate"] = time.perf_counter() - begin
         self._meter_leaks()
         self.record.write_events("evaluate", pl.concat(parts))
@@ -204,6 +205,8 @@ class Run:
         if self.machine.accelerator == "cpu":
             # the gradient of an index adds in parallel, in any order, unless told otherwise
             torch.use_deterministic_algorithms(True)
+            # nothing reads memory before it is written, so filling it would be time lost
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         m.reset_peak_memory()
         self.record.manifest |= {"status": "RUNNING", "reason": None, "run": self.record.name, "axes": self.record.axes}
         self.record.manifest |= m.describe_machine()
@@ -289,12 +292,15 @@ class Run:
         world = self.world
         return judge(scorer, queries, world.data.log, world.catalogue, world.data.items, name=name)
 
-    def _score(self, scorer: Scorer, name: str, schedule: str) -> pl.DataFrame:
+    def _judge_stream(self, scorer: Scorer, name: str) -> Judged:
         begin = time.perf_counter()
-        queries = self.world.stream
-        judged = self._judge(scorer, queries, name)
-        log.info("scored %d queries: %s, %s (%.1f s)", len(queries), name, schedule, time.perf_counter() - begin)
-        n, t_test = len(queries.event), self.world.split.t_test
+        judged = self._judge(scorer, self.world.stream, name)
+        log.info("scored %d queries: %s (%.1f s)", len(self.world.stream), name, time.perf_counter() - begin)
+        return judged
+
+    def _tabulate_stream(self, judged: Judged, name: str, schedule: str) -> pl.DataFrame:
+        queries, t_test = self.world.stream, self.world.split.t_test
+        n = len(queries.event)
         return self._tabulate(judged, queries, name, schedule, np.zeros(n, np.int64), np.full(n, t_test))
 
     def _tabulate(

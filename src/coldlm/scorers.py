@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,8 +10,31 @@ import numpy as np
 import torch
 
 from coldlm.evaluate import baselines
-from coldlm.evaluate.judge import Scorer
+from coldlm.evaluate.judge import Judged, Scorer
 from coldlm.world import World, make_ranker
+
+_judged: dict[str, tuple[dict[str, Judged], float]] = {}
+"""The last baselines judged in this process, by all that they depend on."""
+
+
+def judge_baselines(
+    config: Mapping[str, Any],
+    world: World,
+    history: int,
+    measure: Callable[[Scorer, str], float],
+    judge: Callable[[Scorer, str], Judged],
+) -> tuple[dict[str, Judged], float]:
+    """Name -> the stream as judged, and the half-life; once for all cells of a sweep that agree in what baselines see.
+
+    Args: as in ``make_baselines``; judge: (scorer, name) -> its rows.
+    """
+    parts = {part: config[part] for part in ("dataset", "split", "backbone", "trainer", "seed")}
+    key = json.dumps([parts, history, config["evaluate"]["k"], world.data.hashes], sort_keys=True)
+    if key not in _judged:
+        scorers, half_life = make_baselines(config, world, history, measure)
+        _judged.clear()
+        _judged[key] = {name: judge(scorer, name) for name, scorer in scorers.items()}, half_life
+    return _judged[key]
 
 
 def make_baselines(

@@ -83,8 +83,14 @@ class Training:
         share = int(os.environ.get("LOCAL_RANK", "0")), self._machine.world
         for key in ("lr", "body_lr"):
             node[key] *= lr_factor
+        ranker = ranker or self._ranker
+        encoder, epochs = ranker.encoder, epochs or train["epochs"]
+        if not any(p.requires_grad for p in encoder.parameters()):
+            for epoch in range(epochs):
+                if texts := self._batches(rows, epoch).texts():
+                    encoder.texts(texts)
         budget = Budget(
-            epochs=epochs or train["epochs"],
+            epochs=epochs,
             max_steps=train["max_steps"] if max_steps == "config" else max_steps,
             patience=train["patience"],
             accumulate=train["accumulate"],
@@ -92,7 +98,7 @@ class Training:
             warmup=train["warmup"],
         )
         return fit(
-            ranker or self._ranker,
+            ranker,
             self._loss(),
             lambda epoch: self._batches(rows, epoch, share),
             lambda named: build(node, named),
