@@ -286,11 +286,11 @@ class Run:
         """Macro nDCG@k of a scorer on validation."""
         world = self.world
         metric = RankingMetric("ndcg", self.record.k, len(world.data.users))
-        return measure(scorer, world.validation, world.data.log, world.catalogue, world.data.items, metric, name=name)
+        return measure(scorer, world.validation, world.data, world.catalogue, metric, name=name)
 
     def _judge(self, scorer: Scorer, queries: Queries, name: str) -> Judged:
         world = self.world
-        return judge(scorer, queries, world.data.log, world.catalogue, world.data.items, name=name)
+        return judge(scorer, queries, world.data, world.catalogue, name=name)
 
     def _judge_stream(self, scorer: Scorer, name: str) -> Judged:
         begin = time.perf_counter()

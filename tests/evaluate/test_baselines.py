@@ -228,7 +228,7 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
     scorers["random"] = baselines.constant(len(data.items))
     values = {}
     for name, scorer in scorers.items():
-        judged = judge(scorer, queries, log, catalogue, data.items, name=name)
+        judged = judge(scorer, queries, data, catalogue, name=name)
         g, e = torch.from_numpy(judged.g[is_new]), torch.from_numpy(judged.e[is_new])
         values[name] = float(ndcg(g, e, 10).mean())
     return values

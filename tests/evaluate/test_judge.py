@@ -31,7 +31,7 @@ def _queries(data: Dataset) -> Queries:
 
 def _judge(data: Dataset, scorer: Scorer, queries: Queries | None = None) -> Judged:
     queries = _queries(data) if queries is None else queries
-    return judge(scorer, queries, data.log, Catalogue(data), data.items, name="toy")
+    return judge(scorer, queries, data, Catalogue(data), name="toy")
 
 
 def _fixed(*row: float) -> Scorer:
@@ -146,14 +146,14 @@ def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monke
     queries, scorer = _queries(world), _towers(world)
     whole = _judge(world, scorer, queries)
     metric = RankingMetric("ndcg", 10, len(world.users))
-    value = measure(scorer, queries, world.log, Catalogue(world), world.items, metric, name="toy")
+    value = measure(scorer, queries, world, Catalogue(world), metric, name="toy")
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: None)
     shares, metrics = [], []
     for rank in (0, 1):
         monkeypatch.setattr(module, "_ranks", lambda rank=rank: (rank, 2))
         shares.append(_judge(world, scorer, queries))
         metrics.append(RankingMetric("ndcg", 10, len(world.users)))
-        measure(scorer, queries, world.log, Catalogue(world), world.items, metrics[-1], name="toy")
+        measure(scorer, queries, world, Catalogue(world), metrics[-1], name="toy")
     assert ((shares[0].e > 0) != (shares[1].e > 0)).all()
     for field in fields(Judged):
         assert np.array_equal(*(sum(getattr(s, field.name) for s in shares), getattr(whole, field.name)))
@@ -168,7 +168,7 @@ def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monke
 def test_measuring_equals_judging_and_averaging(world: Dataset, formula: str, k: int, average: str) -> None:
     queries, scorer = _queries(world), _towers(world)
     metric = RankingMetric(formula, k, len(world.users), average)  # type: ignore[arg-type]
-    measured = measure(scorer, queries, world.log, Catalogue(world), world.items, metric, name="toy")
+    measured = measure(scorer, queries, world, Catalogue(world), metric, name="toy")
     judged = _judge(world, scorer, queries)
     value = FORMULAS[formula](torch.from_numpy(judged.g), torch.from_numpy(judged.e), k).numpy()
     per_query = [value[a:b].mean() for a, b in zip(queries.start, queries.start[1:], strict=False)]
@@ -199,14 +199,29 @@ def test_scores_of_another_type_or_shape_are_refused(make_data: MakeData, scorer
         _judge(make_data([(0, 0, 10)], released={0: 0, 1: 0}), scorer)
 
 
-def test_a_score_that_is_not_finite_names_the_scorer_and_the_item(make_data: MakeData) -> None:
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("item", [0, 1])
+def test_a_score_that_is_not_finite_names_scorer_item_user_and_time(make_data: MakeData, bad: float, item: int) -> None:
     data = make_data([(0, 0, 10)], released={0: 0, 1: 0})
-    with pytest.raises(ScoreError, match=r"scorer 'toy', queries from 0: score of item 1 in row 0 is nan"):
-        _judge(data, _fixed(0.0, float("nan")))
+    scores = [0.0, 0.0]
+    scores[item] = bad
+    scorer, queries = _fixed(*scores), _queries(data)
+    said = rf"scorer 'toy' gave item 'i{item}' the score {bad} for user 'u0' at time 10"
+    with pytest.raises(ScoreError, match=said):
+        _judge(data, scorer)
+    with pytest.raises(ScoreError, match=said):
+        measure(scorer, queries, data, Catalogue(data), RankingMetric("ndcg", 10, 1), name="toy")
+
+
+def test_what_is_no_candidate_may_have_any_score(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (0, 1, 20)], released={0: 0, 1: 15})
+    scorer = _fixed(0.0, float("nan"))
+    first = _queries(data).slice(0, 1)
+    assert _judge(data, scorer, first).g.tolist() == [0]
 
 
 def test_progress_is_told_after_every_chunk(world: Dataset) -> None:
     told: list[int] = []
     queries = _queries(world)
-    judge(_towers(world), queries, world.log, Catalogue(world), world.items, name="toy", on_chunk=told.append)
+    judge(_towers(world), queries, world, Catalogue(world), name="toy", on_chunk=told.append)
     assert told == [CHUNK] * -(-len(queries) // CHUNK)

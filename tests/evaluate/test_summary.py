@@ -165,7 +165,7 @@ def _tabulated(data: Dataset, split: Split) -> pl.DataFrame:
     catalogue, log = Catalogue(data), data.log
     as_of = AsOf(log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
     queries = ask(log, catalogue, split.n_past, len(log), split.edges)
-    judged = judge(baselines.popularity(as_of), queries, log, catalogue, data.items, name="popularity")
+    judged = judge(baselines.popularity(as_of), queries, data, catalogue, name="popularity")
     version = np.zeros(len(queries.event), np.int64)
     live_from = np.full(len(version), split.t_test)
     return tabulate(judged, queries, data, catalogue, as_of, *cold(data, split), version=version, live_from=live_from)
@@ -266,5 +266,5 @@ def test_stopping_and_the_table_agree(make_data: MakeData) -> None:
     as_of = AsOf(data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
     queries = ask(data.log, catalogue, split.n_past, len(data.log), split.edges)
     metric = RankingMetric("ndcg", K, len(data.users))
-    value = measure(baselines.popularity(as_of), queries, data.log, catalogue, data.items, metric, name="popularity")
+    value = measure(baselines.popularity(as_of), queries, data, catalogue, metric, name="popularity")
     assert value == pytest.approx(_value(summarise(frame, K)), rel=1e-12)

@@ -57,7 +57,7 @@ class Stream:
         def judged(scorer: Any, queries: Queries) -> Judged:
             version = self.scorers.index(scorer)
             self.calls.append(f"score {sorted(set(queries.window.tolist()))} by {version}")
-            return judge(scorer, queries, self.data.log, self.catalogue, self.data.items, name="model")
+            return judge(scorer, queries, self.data, self.catalogue, name="model")
 
         def train(window: int) -> Fitted:
             self.calls.append(f"train {window}")
@@ -104,9 +104,7 @@ def test_each_window_is_scored_before_anything_is_learned_from_it(stream: Stream
 
 def test_an_update_that_changes_nothing_changes_no_score(stream: Stream) -> None:
     judged, updates = stream.run(_nothing)
-    expected = judge(
-        stream.scorers[0], stream.queries, stream.data.log, stream.catalogue, stream.data.items, name="model"
-    )
+    expected = judge(stream.scorers[0], stream.queries, stream.data, stream.catalogue, name="model")
     assert np.concatenate([part.score for part in judged]).tolist() == expected.score.tolist()
     assert np.concatenate([part.g for part in judged]).tolist() == expected.g.tolist()
     assert [update.bytes for update in updates] == [0, 0]

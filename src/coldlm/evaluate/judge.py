@@ -14,7 +14,7 @@ from coldlm.ahead import ahead
 from coldlm.candidates import Catalogue
 from coldlm.errors import ScoreError
 from coldlm.evaluate.metrics import RankingMetric, outranking
-from coldlm.tables import Floats, Ints, Items, Log, Queries
+from coldlm.tables import Bools, Dataset, Floats, Ints, Queries
 
 Scorer = Callable[[Ints, Ints], Tensor]
 """(users [Q], times [Q]) -> float32 scores [Q, N] of all items; pure, and blind to events not before each time."""
@@ -38,9 +38,8 @@ class Judged:
 def judge(
     scorer: Scorer,
     queries: Queries,
-    log: Log,
+    data: Dataset,
     catalogue: Catalogue,
-    items: Items,
     *,
     name: str,
     on_chunk: Callable[[int], None] = lambda n: None,
@@ -54,20 +53,17 @@ def judge(
     Under torch.distributed each rank scores every world-size-th chunk, and all ranks get all rows.
 
     Raises:
-        ScoreError: a positive is not a candidate, or a score is not finite; names item, user row and scorer.
+        ScoreError: a positive is not a candidate, or a score is not finite; names scorer, item, user and time.
     """
     rank, world = _ranks()
     n = len(queries.event)
     g, e, size = (np.zeros(n, np.int64) for _ in range(3))
     own = np.zeros(n)
     firsts = range(rank * CHUNK, len(queries), world * CHUNK)
-    chunks = ahead(partial(_chunk, scorer, queries, log, catalogue, items, name), firsts)
+    chunks = ahead(partial(_chunk, scorer, queries, data, catalogue, name), firsts)
     for first, (scores, candidates, positive, rows) in zip(firsts, chunks, strict=True):
         part = slice(queries.start[first], queries.start[min(first + CHUNK, len(queries))])
-        try:
-            above, level = outranking(scores[rows], candidates[rows], positive)
-        except ScoreError as error:
-            raise ScoreError(f"scorer {name!r}, queries from {first}: {error}") from None
+        above, level = outranking(scores[rows], candidates[rows], positive)
         g[part], e[part] = above.numpy(), level.numpy()
         size[part] = candidates.sum(1)[rows].numpy() + 1
         own[part] = scores[rows, positive].double().numpy()
@@ -85,13 +81,13 @@ def concatenate(parts: list[Judged]) -> Judged:
 
 
 def measure(
-    scorer: Scorer, queries: Queries, log: Log, catalogue: Catalogue, items: Items, metric: RankingMetric, *, name: str
+    scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, metric: RankingMetric, *, name: str
 ) -> float:
     """One metric of one scorer over ``queries``, for stopping and for choosing; sharded over ranks if there are any."""
     rank, world = _ranks()
     sizes = np.diff(queries.start)
     firsts = range(rank * CHUNK, len(queries), world * CHUNK)
-    chunks = ahead(partial(_chunk, scorer, queries, log, catalogue, items, name), firsts)
+    chunks = ahead(partial(_chunk, scorer, queries, data, catalogue, name), firsts)
     for first, (scores, candidates, positive, rows) in zip(firsts, chunks, strict=True):
         share = torch.from_numpy(1.0 / sizes[first : first + CHUNK])[rows]
         user = torch.from_numpy(queries.user[first : first + CHUNK])[rows]
@@ -106,7 +102,7 @@ def _ranks() -> tuple[int, int]:
 
 
 def _chunk(
-    scorer: Scorer, queries: Queries, log: Log, catalogue: Catalogue, items: Items, name: str, first: int
+    scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, first: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The chunk that starts at query ``first``: scores [Q, N], candidates without block positives [Q, N] bool,
     positives [P], and the row of each positive [P]."""
@@ -120,13 +116,28 @@ def _chunk(
         )
     candidates = catalogue.mask(chunk.user, chunk.time)
     rows = np.repeat(np.arange(len(chunk)), np.diff(chunk.start))
-    positive = log.item[chunk.event]
+    positive = data.log.item[chunk.event]
     absent = ~candidates[rows, positive]
     if absent.any():
         p = int(np.flatnonzero(absent)[0])
         raise ScoreError(
-            f"item {items.ids[positive[p]]!r} is a positive at time {chunk.time[rows[p]]} but not a candidate then: "
-            "queries must come from split.queries.ask over the same catalogue"
+            f"item {data.items.ids[positive[p]]!r} is a positive at time {chunk.time[rows[p]]} but not a candidate "
+            "then: queries must come from split.queries.ask over the same catalogue"
         )
+    _refuse_what_is_not_finite(scores, candidates, chunk, data, name)
     candidates[rows, positive] = False
     return scores, torch.from_numpy(candidates), torch.from_numpy(positive), torch.from_numpy(rows)
+
+
+def _refuse_what_is_not_finite(scores: Tensor, candidates: Bools, chunk: Queries, data: Dataset, name: str) -> None:
+    # a finite sum has finite terms, and costs a quarter of a look at each
+    if torch.isfinite(scores.sum(dtype=torch.float64)):
+        return
+    bad = (~torch.isfinite(scores) & torch.from_numpy(candidates)).nonzero()
+    if len(bad):
+        row, item = (int(x) for x in bad[0])
+        raise ScoreError(
+            f"scorer {name!r} gave item {data.items.ids[item]!r} the score {float(scores[row, item])} for user "
+            f"{data.users.ids[chunk.user[row]]!r} at time {chunk.time[row]}: scores must be finite; a smaller "
+            "optim.lr or train.clip may help"
+        )

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from coldlm.errors import Diverged
+from coldlm.errors import Diverged, ScoreError
 from coldlm.evaluate.judge import Judged, Scorer
 from coldlm.learn.fit import Fitted
 from coldlm.models.ranker import Ranker
@@ -74,7 +74,10 @@ def run(
     judged, updates, version = [], list[Update](), 0
     scorer = first
     for window in range(n_windows):
-        judged.append(judge(scorer, queries.where(queries.window == window)))
+        try:
+            judged.append(judge(scorer, queries.where(queries.window == window)))
+        except ScoreError as error:
+            raise ScoreError(f"window {window}, model version {version}: {error}") from None
         if window == n_windows - 1:
             break
         begin = time.perf_counter()
