@@ -17,6 +17,8 @@ from coldlm.world import World, make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
 
+MODELS = Path(__file__).parents[2] / "shared" / "models"
+
 
 @pytest.fixture
 def world(config: MakeConfig) -> World:
@@ -132,3 +134,36 @@ def test_the_command_prints_a_ranked_table(finished: Path, capsys: pytest.Captur
     assert " 4 " not in out
     assert main(["recommend", str(finished), "--user", "nobody"]) == 2
     assert "is not in this run's data" in capsys.readouterr().err
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+@pytest.mark.skipif(not (MODELS / "e5_small_pruned").is_dir(), reason="the multilingual encoder is not there")
+def test_a_chinese_query_finds_items_of_its_topic_through_a_real_encoder(config: MakeConfig) -> None:
+    run = execute(
+        config(
+            "backbone=local",
+            f"backbone.path={MODELS / 'e5_small_pruned'}",
+            "backbone.item_prefix='passage: '",
+            "backbone.query_prefix='query: '",
+            "dataset.language=zh",
+            "dataset.items=120",
+            "dataset.events=2000",
+            "dataset.users=80",
+            "head.context=off",
+            "head.pseudo_query=0.3",
+            "optim.lr=1e-2",
+            "train.epochs=3",
+            "stages=[train]",
+        ),
+        "chinese",
+    )
+
+    def share_about_watches(query: str) -> float:
+        found = recommend(run, query=query, k=15)
+        return sum(any(word in title for word in WATCHES.split()) for _, _, title in found) / len(found)
+
+    assert share_about_watches("智能手表") > 2 * share_about_watches("足球")
+
+
+WATCHES = "智能手表 电池 蓝牙 显示屏 充电器 手环 传感器 心率 固件 防水 触摸屏 无线 表带"

@@ -263,6 +263,7 @@ class Run:
             "dataset": {
                 "name": data.name,
                 "domain": data.domain,
+                "repeats": data.repeats,
                 "hashes": data.hashes,
                 "counts": data.counts,
                 "dates": dates | {"windows": windows},

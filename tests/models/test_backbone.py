@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel
 
@@ -209,6 +212,26 @@ def test_weights_of_another_hash_are_refused(folder: Path) -> None:
     load(name="mine", path=str(folder), sha256=sha256)
     with pytest.raises(CheckpointError, match="expected 0000"):
         load(name="mine", path=str(folder), sha256="0" * 64)
+
+
+def test_weights_that_are_missing_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    lost = next(name for name in weights if re.search(r"(LayerNorm|ln_1)\.weight$", name))
+    save_file({name: tensor for name, tensor in weights.items() if name != lost}, file, {"format": "pt"})
+    with pytest.raises(CheckpointError, match=rf"1 weights are not in .*, the first is '{re.escape(lost)}'"):
+        load(name="mine", path=str(tmp_path))
+
+
+def test_loading_is_silent_even_where_weights_are_not_needed(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "model.safetensors"
+    save_file(load_file(file) | {"pooler.dense.bias": torch.zeros(2)}, file, {"format": "pt"})
+    load(name="mine", path=str(tmp_path))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_another_family_is_refused_by_name(tmp_path: Path) -> None:

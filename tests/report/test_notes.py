@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,18 @@ def test_context_only_must_be_updated_as_the_models_are(make_runs, make_run, tmp
     make_runs(schedules=("history",))
     make_run("updated", strategy="frozen", seed=7, schedules=("history", "per_window"))
     assert "INCOMPLETE: without context_only, per_window nobody" in flags_of(tmp_path)
+
+
+def test_where_items_repeat_own_repeats_is_demanded(make_run, tmp_path: Path) -> None:
+    plain = make_run("plain")
+    assert "own_repeats" not in flags_of(plain)
+    dataset = json.loads((plain / "manifest.json").read_text())["dataset"]
+    assert "own_repeats" in flags_of(make_run("repeats", manifest={"dataset": dataset | {"repeats": True}}))
+
+
+def test_random_vectors_have_no_date_to_worry_about(make_run, tmp_path: Path) -> None:
+    make_run("a", manifest={"checkpoint": {"name": "random_vectors", "date": None, "newer_than_t_test": False}})
+    assert "random_vectors is not known" not in notes_of(tmp_path)
 
 
 @pytest.mark.parametrize("split", ["loo", "random"])

@@ -7,6 +7,8 @@ constant: 0 when everything trains, L + 1 when nothing does. Shapes: B texts, T 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,6 +28,7 @@ from transformers import (
     RobertaConfig,
     RobertaModel,
 )
+from transformers.utils import logging as transformers_logging
 
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
@@ -179,15 +182,23 @@ def load(
             if hasattr(config, key):
                 setattr(config, key, dropout)
     extra = {} if FAMILIES[config.model_type] == "gpt2" else {"add_pooling_layer": False}
-    model = AutoModel.from_pretrained(
-        folder,
-        config=config,
-        dtype=torch.float32,
-        use_safetensors=True,
-        trust_remote_code=False,
-        attn_implementation="sdpa",
-        **extra,
-    )
+    with _quiet():
+        model, loaded = AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+            **extra,
+        )
+    # the library would fill them with random numbers and only warn
+    if absent := sorted(loaded["missing_keys"]):
+        raise CheckpointError(
+            f"backbone {name!r}: {len(absent)} weights are not in {folder}, the first is {absent[0]!r}; is the "
+            "download complete, and of the family that its config.json says?"
+        )
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     return Backbone(
         model,
@@ -266,6 +277,21 @@ def tiny(
         max_tokens=max_tokens,
         fingerprint=f"tiny {family} {layers} {width} {heads} {seed} {pooling}",
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the bar and the report of every load: weights that are there and not needed are no news."""
+    logging: Any = transformers_logging
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _byte_tokenizer(*, causal: bool) -> Any:

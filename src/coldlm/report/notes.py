@@ -38,6 +38,8 @@ def _missing_rows(comparison: Comparison) -> list[str]:
     rows = comparison.rows
     first = {(row.kind, row.label.split(" · ")[0]) for row in rows}
     missing = [name for name in MANDATORY_BASELINES if ("baseline", name) not in first]
+    if any(m["dataset"].get("repeats") for m in comparison.manifests) and ("baseline", "own_repeats") not in first:
+        missing.append("own_repeats")
     missing += [name for name in MANDATORY_CONTROLS if ("control", name) not in first]
     # context alone must have been updated in the same way as the models that it is compared with
     schedules = list(dict.fromkeys(row.schedule for row in rows if row.kind == "strategy"))
@@ -107,7 +109,7 @@ def _about_checkpoints(manifests: tuple[dict[str, Any], ...]) -> list[str]:
             lines.append(
                 f"{DAGGER} {name} ({checkpoint['date']}) is newer than T_test ({t_test}): it may know the future."
             )
-        elif checkpoint["date"] is None:
+        elif checkpoint["date"] is None and name != "random_vectors":
             lines.append(f"The date of {name} is not known: it may be newer than T_test ({t_test}).")
     commits = sorted({str(m.get("commit"))[:12] for m in manifests})
     return [*lines, f"{len(manifests)} runs, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}."]
