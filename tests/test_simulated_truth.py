@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from coldlm.columns import MODEL
 from coldlm.evaluate import baselines
-from coldlm.evaluate.judge import Scorer
+from coldlm.evaluate.judge import Judged, Scorer
 from coldlm.report.statistics import interval
 from coldlm.run import execute
 from coldlm.world import World
@@ -50,10 +50,12 @@ READER = (
 def measure(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], tuple[NDArray[Any], float]]:
     """``text_signal`` -> nDCG@10 on cold items of every user of every world, and what chance is worth there."""
 
-    def constant_alone(config: object, world: World, *_: object) -> tuple[dict[str, Scorer], float]:
-        return {"constant": baselines.constant(len(world.data.items))}, 1.0
+    def constant_alone(
+        config: object, world: World, history: int, measure: object, judge: Callable[[Scorer, str], Judged]
+    ) -> tuple[dict[str, Judged], float]:
+        return {"constant": judge(baselines.constant(len(world.data.items)), "constant")}, 1.0
 
-    monkeypatch.setattr("coldlm.run.make_baselines", constant_alone)
+    monkeypatch.setattr("coldlm.run.judge_baselines", constant_alone)
 
     def users(folder: Path) -> pl.DataFrame:
         found = pl.read_parquet(folder / "per_user.parquet")

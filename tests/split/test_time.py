@@ -98,3 +98,9 @@ def test_an_empty_part_is_refused_with_the_sizes(times: list[int], what: str) ->
 def test_more_windows_than_times_are_refused() -> None:
     with pytest.raises(DataError, match=r"2 distinct times cannot be cut into split\.windows=3"):
         cut(_log([0, 1, 2, 3, 4, 5, 6, 8, 8, 9]), train=0.5, validation=0.2, windows=3)
+
+
+def test_shares_that_floats_cannot_add_up_cut_where_they_say() -> None:
+    assert 10 * (0.7 + 0.1) < 8
+    split = cut(_log(list(range(10))), train=0.7, validation=0.1, windows=1)
+    assert (split.n_train, split.n_past) == (7, 8)

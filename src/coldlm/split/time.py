@@ -35,7 +35,9 @@ def cut(log: Log, *, name: str = "time", train: float = 0.7, validation: float =
         DataError: a part would be empty, or the stream has fewer distinct times than windows.
     """
     n = len(log)
-    t_val, t_test = (int(log.time[min(int(n * share), n - 1)]) for share in (train, train + validation))
+    # rounded first, since .7 + .1 is a little less than .8
+    firsts = (min(int(round(n * share, 6)), n - 1) for share in (train, train + validation))
+    t_val, t_test = (int(log.time[first]) for first in firsts)
     n_train, n_past = (int(np.searchsorted(log.time, t)) for t in (t_val, t_test))
     if not 0 < n_train < n_past < n:
         raise DataError(
