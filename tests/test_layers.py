@@ -17,6 +17,7 @@ WIRING = (
     "signatures",
     "combinations",
     "overrides",
+    "progress",
     "manifest",
     "world",
     "scorers",

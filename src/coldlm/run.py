@@ -27,6 +27,7 @@ from coldlm.learn.fit import Machine
 from coldlm.models.backbone import Backbone
 from coldlm.models.snapshot import Snapshot
 from coldlm.online import loop
+from coldlm.progress import progress
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
 from coldlm.split.leaks import meter
@@ -291,7 +292,8 @@ class Run:
 
     def _judge(self, scorer: Scorer, queries: Queries, name: str) -> Judged:
         world = self.world
-        return judge(scorer, queries, world.data, world.catalogue, name=name)
+        with progress(f"scoring: {name}", len(queries)) as done:
+            return judge(scorer, queries, world.data, world.catalogue, name=name, on_chunk=done)
 
     def _judge_stream(self, scorer: Scorer, name: str) -> Judged:
         begin = time.perf_counter()

@@ -20,6 +20,7 @@ from coldlm.errors import ConfigError
 from coldlm.models.backbone import Backbone, RandomVectors
 from coldlm.models.ranker import Ranker
 from coldlm.models.snapshot import Snapshot
+from coldlm.progress import progress
 from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask, cold
 from coldlm.split.time import cut
@@ -121,7 +122,8 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
     if source is not None:
         # encode the texts where they came from: the vectors are those of the run without the control
         texts = tuple(items.texts[i] for i in np.argsort(source))
-    encoder = TextEncoder(backbone, texts, order, row=source, cache=Path(config["cache"]))
+    with progress("encoding", len(items)) as done:
+        encoder = TextEncoder(backbone, texts, order, row=source, cache=Path(config["cache"]), on_block=done)
     tokens = encoder.tokens
     log.info("%.1f tokens a text, %d cut off at %d", tokens.lengths.mean(), tokens.lost, backbone.max_tokens)
     if tokens.unknown > UNKNOWN_TOKENS:
