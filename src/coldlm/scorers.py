@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,7 +30,7 @@ def judge_baselines(
     Args: as in ``make_baselines``; judge: (scorer, name) -> its rows.
     """
     parts = {part: config[part] for part in ("dataset", "split", "backbone", "trainer", "seed")}
-    key = json.dumps([parts, history, config["evaluate"]["k"], world.data.hashes], sort_keys=True)
+    key = json.dumps([parts, history, config["evaluate"]["k"], _digest(world)], sort_keys=True)
     if key not in _judged:
         scorers, half_life = make_baselines(config, world, history, measure)
         _judged.clear()
@@ -76,3 +77,12 @@ def zero_shot(config: Mapping[str, Any], world: World, history: int) -> Scorer:
             profiles[with_text] = encoder.texts([texts[user] for user in with_text])
     known = world.entered_by(world.split.t_test)
     return baselines.zero_shot(encoder.all_items(), profiles, known, world.as_of, history)
+
+
+def _digest(world: World) -> str:
+    """Of what baselines see of the data itself: two readings of one configuration may differ."""
+    data, digest = world.data, hashlib.sha256()
+    for array in (data.log.user, data.log.item, data.log.time, data.log.positive, data.items.released_at):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(json.dumps([data.items.texts, data.users.texts]).encode())
+    return digest.hexdigest()
