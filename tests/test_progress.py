@@ -37,7 +37,9 @@ def test_a_file_and_another_rank_see_nothing(
     assert capsys.readouterr().err == ""
 
 
-def test_encoding_and_scoring_tell_what_they_have_done(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoding_and_scoring_tell_what_they_have_done(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     told: dict[str, list[int]] = {}
 
     class Told:
@@ -54,7 +56,7 @@ def test_encoding_and_scoring_tell_what_they_have_done(config: MakeConfig, monke
 
     for module in ("run", "world"):
         monkeypatch.setattr(f"coldlm.{module}.progress", Told)
-    folder: Path = execute(config("seed=77", "cache=other"), "told")
+    folder: Path = execute(config("seed=77", f"cache={tmp_path}"), "told")
     assert folder.is_dir()
     assert told["encoding"] == [60, 60]
     assert all(done >= total > 0 for what, (total, done) in told.items() if what.startswith("scoring"))
