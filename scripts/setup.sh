@@ -10,10 +10,12 @@ python="${PYTHON:-python3}"
   exit 1
 }
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-# the stamp says which lock and which extra the environment was made from
+# a stamp says which lock and which extra the environment was made from; dev holds the packages of quickstart too
 stamp=".venv/.coldlm-$extra"
 want="$(cat constraints.txt pyproject.toml | cksum)"
-[ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && exit 0
+for made in "$stamp" .venv/.coldlm-dev; do
+  [ -f "$made" ] && [ "$(cat "$made")" = "$want" ] && exit 0
+done
 
 echo "installing into .venv (about 2 GB; some minutes the first time)"
 .venv/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check -c constraints.txt -e ".[$extra]"

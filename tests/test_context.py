@@ -162,6 +162,11 @@ def test_a_memory_without_any_positive_event_knows_nothing(make_data: MakeData) 
         assert not as_of.n_user(np.array([0, 1, 1]), at).any()
 
 
+def test_no_time_gives_no_feature(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (1, 1, 20)])
+    assert _as_of(data).features(np.zeros(0, np.int64), np.array([0, 1])).shape == (len(FEATURES), 0, 2)
+
+
 def test_thousands_of_events_of_one_item_keep_their_decay() -> None:
     draw = np.random.default_rng(0)
     time = np.sort(draw.integers(0, 50_000, 3000))

@@ -20,10 +20,11 @@ from coldlm import manifest
 from coldlm.columns import MODEL
 from coldlm.config import check
 from coldlm.data import movielens
+from coldlm.evaluation import Evaluation
 from coldlm.models.backbone import tiny
 from coldlm.overrides import CONF, list_options
 from coldlm.record import Record
-from coldlm.run import Run, execute
+from coldlm.run import execute
 from coldlm.schema import EXTRA, Node
 from coldlm.schema import Run as Schema
 from coldlm.signatures import fields_of, fields_of_dataclass
@@ -188,7 +189,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     """Run a configuration without the baselines, and gather what keys may show in."""
     monkeypatch.setattr("coldlm.run.judge_baselines", lambda *_: ({}, 0.0))
-    monkeypatch.setattr(Run, "_meter_leaks", lambda run: None)
+    monkeypatch.setattr(Evaluation, "meter_leaks", lambda evaluation, trained: {})
     monkeypatch.setattr(manifest, "_commit", lambda: None)  # two processes
     folders = iter(tmp_path / str(i) for i in range(9))
 

@@ -22,6 +22,7 @@ WIRING = (
     "world",
     "scorers",
     "training",
+    "evaluation",
     "record",
     "run",
     "recommend",

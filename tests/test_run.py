@@ -254,6 +254,14 @@ def test_the_first_window_is_the_same_with_and_without_updates(finished: Path) -
     assert not later.filter(schedule="history")["score"].equals(later.filter(schedule="per_window")["score"])
 
 
+def test_an_update_that_changes_nothing_changes_no_bit(config: MakeConfig) -> None:
+    folder = execute(config("optim=sgd", "optim.lr=1e-30", "optim.body_lr=1e-30"), "null")
+    rows = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
+    columns = ["event_id", "score", "g", "e", "candidates"]
+    left, right = (rows.filter(schedule=schedule).select(columns) for schedule in ("history", "per_window"))
+    assert_frame_equal(left, right, check_exact=True)
+
+
 def test_without_updates_nothing_is_online(config: MakeConfig, finished: Path) -> None:
     folder = execute(config("online=off"), "off")
     assert manifest(folder)["done"] == ["train", "evaluate"]

@@ -107,8 +107,10 @@ class AsOf:
     def features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
         """[F, Q, M] float32 context of every item as of every time, planes as in ``FEATURES``; any order of times."""
         moments, inverse = np.unique(times, return_inverse=True)
-        count, decayed = self._sweep(moments, items)
         out = np.empty((len(FEATURES), len(moments), len(items)), np.float32)
+        if not len(moments):
+            return out
+        count, decayed = self._sweep(moments, items)
         # float32 log(1 + x) is several times faster than log1p, and exact enough for a network's input
         for f, values in enumerate([*decayed, count]):
             np.add(values, np.float32(1), out=out[f])

@@ -19,20 +19,16 @@ from coldlm import manifest as m
 from coldlm.columns import MODEL
 from coldlm.config import build
 from coldlm.errors import ConfigError, DataError, Diverged
-from coldlm.evaluate.judge import Judged, Scorer, concatenate, judge, measure
-from coldlm.evaluate.metrics import RankingMetric
-from coldlm.evaluate.summary import tabulate
+from coldlm.evaluate.judge import concatenate
+from coldlm.evaluation import Evaluation
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Machine
 from coldlm.models.backbone import Backbone
 from coldlm.models.snapshot import Snapshot
 from coldlm.online import loop
-from coldlm.progress import progress
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
-from coldlm.split.leaks import meter
-from coldlm.split.queries import others_would_drop, trainable
-from coldlm.tables import Ints, Queries
+from coldlm.split.queries import trainable
 from coldlm.training import Training
 from coldlm.world import make_ranker, make_world, standardise, take_snapshot
 
@@ -138,20 +134,19 @@ class Run:
         """Score the stream with frozen weights: histories grow ("history"), or stop at T_test too ("frozen"); and the
         baselines, by the same code."""
         begin = time.perf_counter()
-        world, parts = self.world, []
+        world, ask, parts = self.world, self.evaluation, []
         scorer = self._trained()
-        parts.append(self._tabulate_stream(self._judge_stream(scorer, MODEL), MODEL, "history"))
-        self.record.manifest["latency_ms"] = self._time_requests(scorer)
+        parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
+        self.record.manifest["latency_ms"] = ask.time_requests(scorer)
         past = scorer.remembering(world.memory_until(world.split.n_past))
-        parts.append(self._tabulate_stream(self._judge_stream(past, f"{MODEL}, histories frozen"), MODEL, "frozen"))
+        parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories frozen"), MODEL, "frozen"))
         if self.config["control"]["name"] == "none":
             judged, half_life = judge_baselines(
-                self.config, world, self.ranker.head.history, self._measure, self._judge_stream
+                self.config, world, self.ranker.head.history, ask.measure, ask.judge_stream
             )
             self.record.manifest["recent_popularity_half_life_days"] = half_life
-            parts += [self._tabulate_stream(rows, name, "history") for name, rows in judged.items()]
+            parts += [ask.tabulate(rows, name, "history") for name, rows in judged.items()]
         self.record.manifest["seconds"]["evaluate"] = time.perf_counter() - begin
-        self._meter_leaks()
         self.record.write_events("evaluate", pl.concat(parts))
 
     def online(self) -> None:
@@ -166,11 +161,11 @@ class Run:
             world.split.n_windows,
             first=self._trained(),
             snapshot=lambda: take_snapshot(self.ranker, world),
-            judge=lambda scorer, queries: self._judge(scorer, queries, MODEL),
+            judge=lambda scorer, queries: self.evaluation.judge(scorer, queries, MODEL),
             update=lambda w: self.training.fit(
                 rows[w], f"update {w + 1}", epochs=config["epochs"], lr_factor=config["lr_factor"]
             ),
-            probe=lambda w: self.training.probe(rows[w]),
+            probe=lambda scorer, w: self.training.probe(scorer, rows[w]),
             peak_memory_mb=m.peak_memory_mb,
         )
         versions = np.cumsum([0, *(not update.rolled_back for update in updates)])
@@ -192,9 +187,7 @@ class Run:
         self.record.save_model("online", self.ranker)
         self.record.write_frame("updates.parquet", pl.DataFrame([update.row() for update in updates]))
         window = np.repeat(world.stream.window, np.diff(world.stream.start))
-        frame = self._tabulate(
-            concatenate(judged), world.stream, MODEL, "per_window", versions[window], live_from[window]
-        )
+        frame = self.evaluation.tabulate(concatenate(judged), MODEL, "per_window", versions[window], live_from[window])
         self.record.write_events("online", frame)
 
     def _start(self) -> None:
@@ -258,6 +251,8 @@ class Run:
         if self.machine.accelerator == "gpu":
             self.ranker.to("cuda")
         self.training = Training(self.config, world, self.ranker, self.machine, self.record.loggers)
+        self.evaluation = Evaluation(self.config, world, self.record.name)
+        self.record.manifest |= self.evaluation.meter_leaks(self.training.rows(0, split.n_past))
         backbone = getattr(self.ranker.encoder, "body", None)
         released = backbone.released if isinstance(backbone, Backbone) else None
         self.record.manifest |= {
@@ -282,71 +277,7 @@ class Run:
         self.record.manifest["seconds"]["prepare"] = time.perf_counter() - begin
 
     def _validate(self) -> float:
-        return self._measure(take_snapshot(self.ranker, self.world), MODEL)
-
-    def _measure(self, scorer: Scorer, name: str) -> float:
-        """Macro nDCG@k of a scorer on validation."""
-        world = self.world
-        metric = RankingMetric("ndcg", self.record.k, len(world.data.users))
-        return measure(scorer, world.validation, world.data, world.catalogue, metric, name=name)
-
-    def _judge(self, scorer: Scorer, queries: Queries, name: str) -> Judged:
-        world = self.world
-        with progress(f"scoring: {name}", len(queries)) as done:
-            return judge(scorer, queries, world.data, world.catalogue, name=name, on_chunk=done)
-
-    def _judge_stream(self, scorer: Scorer, name: str) -> Judged:
-        begin = time.perf_counter()
-        judged = self._judge(scorer, self.world.stream, name)
-        log.info("scored %d queries: %s (%.1f s)", len(self.world.stream), name, time.perf_counter() - begin)
-        return judged
-
-    def _tabulate_stream(self, judged: Judged, name: str, schedule: str) -> pl.DataFrame:
-        queries, t_test = self.world.stream, self.world.split.t_test
-        n = len(queries.event)
-        return self._tabulate(judged, queries, name, schedule, np.zeros(n, np.int64), np.full(n, t_test))
-
-    def _tabulate(
-        self, judged: Judged, queries: Queries, name: str, schedule: str, version: Ints, live_from: Ints
-    ) -> pl.DataFrame:
-        world = self.world
-        frame = tabulate(
-            judged,
-            queries,
-            world.data,
-            world.catalogue,
-            world.as_of,
-            world.cold_users,
-            world.cold_items,
-            version=version,
-            live_from=live_from,
-        )
-        labels = {"run": self.record.name, "scorer": name, "schedule": schedule}
-        return frame.select([*(pl.lit(value).alias(key) for key, value in labels.items()), pl.all()])
-
-    def _time_requests(self, scorer: Scorer) -> dict[str, float]:
-        """Median and 95th percentile of one request against the whole catalogue, in ms."""
-        n = self.config["evaluate"]["latency_requests"]
-        queries, times = self.world.stream, []
-        for q in np.linspace(0, len(queries) - 1, n).astype(int):
-            begin = time.perf_counter()
-            scorer(queries.user[q : q + 1], queries.time[q : q + 1])
-            times.append(1000 * (time.perf_counter() - begin))
-        return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))} if times else {}
-
-    def _meter_leaks(self) -> None:
-        world = self.world
-        trained = self.training.rows(0, world.split.n_past)
-        queries = world.stream
-        leaks = meter(world.data, world.split, queries, trained, world.as_of, world.catalogue, seed=self.seed)
-        n_user = world.as_of.n_user(queries.user, queries.time)
-        dropped = int(world.data.log.positive[world.split.n_past :].sum())
-        dropped -= len(queries.event) + sum(queries.counts.values())
-        others = others_would_drop(queries, world.data.log, world.cold_users, world.cold_items, n_user)
-        self.record.manifest |= {"leaks": leaks, "dropped": dropped, "others_would_drop": others}
-        share = 100 * others["any"] / others["of"]
-        log.info("leak meter: %s; dropped positives: %d", leaks, dropped)
-        log.info("the usual evaluators would drop %d (%.0f %%) of the same positives", others["any"], share)
+        return self.evaluation.measure(take_snapshot(self.ranker, self.world), MODEL)
 
     def _trained(self) -> Snapshot:
         """The weights that the train stage saved, as a scorer, and in ``ranker``; encoded once for all stages."""

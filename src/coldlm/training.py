@@ -12,6 +12,7 @@ from coldlm.config import build
 from coldlm.learn.batches import Batches, Recipe
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.models.ranker import Ranker
+from coldlm.models.snapshot import Snapshot
 from coldlm.split.queries import trainable
 from coldlm.tables import Ints
 from coldlm.text.encode import FixedEncoder
@@ -113,12 +114,10 @@ class Training:
     def _loss(self) -> Any:
         return build(self._config["loss"])
 
-    @torch.no_grad()
-    def probe(self, rows: Ints) -> float:
-        """Mean loss of the first batch of ``rows``, without training."""
+    def probe(self, scorer: Snapshot, rows: Ints) -> float:
+        """Mean loss of the first batch of ``rows`` under the current weights, of which ``scorer`` is the snapshot."""
         batches = self._batches(rows, 0)
         if not len(batches):
             return float("nan")
         batch = batches[0].to(next(self._ranker.parameters()).device)
-        self._ranker.eval()
-        return float(self._loss()(self._ranker(batch), batch.log_weight, batch.positive, batch.label).mean())
+        return float(self._loss()(scorer.batch(batch), batch.log_weight, batch.positive, batch.label).mean())

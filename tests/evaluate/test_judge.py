@@ -142,6 +142,21 @@ def test_parts_side_by_side_equal_the_whole(world: Dataset) -> None:
         assert np.array_equal(getattr(joined, field.name), getattr(whole, field.name))
 
 
+def test_a_window_is_chunked_alike_alone_and_in_the_stream(world: Dataset) -> None:
+    queries, asked = _queries(world), list[Ints]()
+    queries = replace(queries, window=np.repeat([0, 1], [CHUNK + 9, len(queries) - CHUNK - 9]))
+
+    def scorer(users: Ints, times: Ints) -> Tensor:
+        asked.append(times)
+        return torch.zeros(len(users), len(world.items))
+
+    _judge(world, scorer, queries)
+    whole, asked[:] = sorted(map(list, asked)), []
+    for window in (0, 1):
+        _judge(world, scorer, queries.where(queries.window == window))
+    assert sorted(map(list, asked)) == whole
+
+
 def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     queries, scorer = _queries(world), _towers(world)
     whole = _judge(world, scorer, queries)
@@ -224,4 +239,6 @@ def test_progress_is_told_after_every_chunk(world: Dataset) -> None:
     told: list[int] = []
     queries = _queries(world)
     judge(_towers(world), queries, world, Catalogue(world), name="toy", on_chunk=told.append)
-    assert told == [CHUNK] * -(-len(queries) // CHUNK)
+    whole, rest = divmod(len(queries), CHUNK)
+    assert rest
+    assert told == [CHUNK] * whole + [rest]

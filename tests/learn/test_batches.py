@@ -341,6 +341,14 @@ def test_the_shares_of_all_ranks_are_the_batch(small: Any, loss: Any, world: int
         np.testing.assert_allclose(features, np.array(expected["features"]), atol=1e-6)
 
 
+@losses
+def test_a_rank_may_have_no_event_of_a_small_batch(small: Any, loss: Any) -> None:
+    size = len(small.batches(loss)[0].label)
+    empty = small.batches(loss, share=(size, size + 1))[0]
+    assert (len(empty.label), empty.size) == (0, size)
+    assert empty.features.shape[1:] == empty.log_weight.shape == (0, len(empty.columns))
+
+
 def test_moving_a_batch_moves_every_tensor(small: Any) -> None:
     moved = small.batches(LOSSES["full"])[0].to(torch.device("meta"))
     assert all(

@@ -217,6 +217,11 @@ def test_a_loss_that_is_not_finite_ends_training_in_eval_mode(small: Any) -> Non
     assert not ranker.training
 
 
+def test_weights_that_the_last_step_made_infinite_are_not_returned(small: Any) -> None:
+    with pytest.raises(Diverged, match=r"weights are not finite after .*: lower optim.lr"):
+        _fit(small, _ranker(), Budget(epochs=1, max_steps=1), optimiser=Steps(math.inf))
+
+
 def test_training_ends_in_eval_mode_and_a_second_training_goes_on(small: Any) -> None:
     ranker = _ranker()
     first = _fit(small, ranker, Budget(epochs=3, max_steps=4))

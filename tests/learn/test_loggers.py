@@ -30,6 +30,17 @@ def test_files_writes_metrics_csv_into_the_run_folder(tmp_path: Path) -> None:
     assert _read(tmp_path) == [{"train/loss": "0.5", "step": "3"}]
 
 
+def test_a_resumed_run_keeps_its_earlier_metrics(tmp_path: Path) -> None:
+    _write(loggers.files(tmp_path, "a run", CONFIG, AXES), 0.5)
+    [again] = loggers.files(tmp_path, "a run", CONFIG, AXES)
+    again.log_metrics({"test/all/ndcg@10": 0.25}, step=4)
+    loggers.close([again], failed=False)
+    assert _read(tmp_path) == [
+        {"train/loss": "0.5", "step": "3", "test/all/ndcg@10": ""},
+        {"train/loss": "", "step": "4", "test/all/ndcg@10": "0.25"},
+    ]
+
+
 def test_tensorboard_writes_events_beside_the_csv(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     _write(loggers.tensorboard(tmp_path, "a run", CONFIG, AXES), 0.5)

@@ -209,7 +209,8 @@ def test_gradients_averaged_over_ranks_are_those_of_the_whole_batch(
     expected = _gradients(value, ranker)
     copies = [copy.deepcopy(ranker) for _ in range(world)]
     ranks = Ranks(world)
-    monkeypatch.setattr("coldlm.models.ranker.distributed", ranks)
+    for module in ("models.ranker", "learn.module"):
+        monkeypatch.setattr(f"coldlm.{module}.distributed", ranks)
 
     def step(rank: int) -> tuple[float, dict[str, Tensor]]:
         batch = small.batches(loss, share=(rank, world))[0]
@@ -236,6 +237,23 @@ def test_a_loss_that_is_not_finite_says_where_and_what_to_do(small: Any, make_ra
     learner = _learner(make_ranker(), lambda logits, *_: logits.sum(1) * value)
     with pytest.raises(Diverged, match=r"(nan|inf) in epoch 0, batch 3: lower optim.lr .*train.clip"):
         learner.training_step(small.batches(LOSSES["sampled"])[0], 3)
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_stops_all(
+    small: Any, make_ranker: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks, copies = Ranks(2), [make_ranker("frozen"), make_ranker("frozen")]
+    monkeypatch.setattr("coldlm.learn.module.distributed", ranks)
+    loss, batches = LOSSES["sampled"], [small.batches(LOSSES["sampled"], share=(rank, 2)) for rank in (0, 1)]
+
+    def step(rank: int) -> bool:
+        value = [1.0, math.nan][rank]
+        learner = _learner(copies[rank], lambda *args: loss(*args) * value, world=2)
+        with pytest.raises(Diverged):
+            learner.training_step(batches[rank][0], 0)
+        return True
+
+    assert ranks.run(step) == [True, True]
 
 
 def test_the_optimiser_sees_what_trains_and_nothing_else(make_ranker: Make) -> None:

@@ -63,7 +63,7 @@ class Stream:
             self.calls.append(f"train {window}")
             return update(window)
 
-        given = {"probe": lambda window: float(window), "peak_memory_mb": lambda: 7.0, **keys}
+        given = {"probe": lambda scorer, window: float(window), "peak_memory_mb": lambda: 7.0, **keys}
         first = self.snapshot()
         return loop.run(
             self.ranker, self.queries, 3, first=first, snapshot=self.snapshot, judge=judged, update=train, **given
@@ -131,7 +131,7 @@ def test_a_snapshot_taken_before_an_update_scores_as_before(stream: Stream) -> N
 def test_an_update_is_a_row_of_what_it_saw_and_cost(stream: Stream) -> None:
     losses = iter([3.0, 2.0, 5.0, 4.0])
     _, updates = stream.run(
-        lambda window: stream.move(1.0) or Fitted(examples=2 + window), probe=lambda _: next(losses)
+        lambda window: stream.move(1.0) or Fitted(examples=2 + window), probe=lambda *_: next(losses)
     )
     rows = [update.row() for update in updates]
     assert [row.pop("seconds") > 0 for row in rows] == [True, True]
@@ -171,7 +171,7 @@ def _spoil(stream: Stream) -> Fitted:
     return Fitted(examples=2)
 
 
-@pytest.mark.parametrize("break_it", [_diverge, _spoil], ids=["diverged", "weights not finite"])
+@pytest.mark.parametrize("break_it", [_diverge, _spoil], ids=["diverged", "loss not finite"])
 def test_a_failed_update_is_rolled_back_to_the_bit_and_the_version_stays(
     stream: Stream, break_it: Callable[[Stream], Fitted]
 ) -> None:
@@ -184,21 +184,29 @@ def test_a_failed_update_is_rolled_back_to_the_bit_and_the_version_stays(
         stream.move(1.0)
         return Fitted(examples=2)
 
-    judged, updates = stream.run(update)
+    def probe(scorer: Snapshot, window: int) -> float:
+        return float(scorer(stream.queries.user, stream.queries.time).sum())
+
+    judged, updates = stream.run(update, probe=probe)
     assert [update.rolled_back for update in updates] == [True, False]
     assert [update.version for update in updates] == [0, 1]
     assert updates[0].bytes == 0
     assert updates[1].bytes == 4
     assert len(judged) == 3
     users, times = stream.queries.user, stream.queries.time
-    assert torch.equal(stream.scorers[1](users, times), stream.scorers[0](users, times))
-    assert not torch.equal(stream.scorers[2](users, times), stream.scorers[0](users, times))
+    assert "score [1] by 0" in stream.calls
+    assert not torch.equal(stream.scorers[-1](users, times), stream.scorers[0](users, times))
 
 
 def test_a_diverged_update_has_no_loss_after(stream: Stream) -> None:
     _, updates = stream.run(lambda window: _diverge(stream))
     assert all(math.isnan(update.loss_after) for update in updates)
     assert [update.n_events for update in updates] == [0, 0]
+
+
+def test_a_window_without_events_to_learn_from_is_no_failure(stream: Stream) -> None:
+    _, updates = stream.run(lambda window: Fitted(), probe=lambda *_: math.nan)
+    assert [(update.version, update.rolled_back) for update in updates] == [(1, False), (2, False)]
 
 
 def test_another_error_is_not_swallowed(stream: Stream) -> None:

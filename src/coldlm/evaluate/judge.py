@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -59,15 +60,15 @@ def judge(
     n = len(queries.event)
     g, e, size = (np.zeros(n, np.int64) for _ in range(3))
     own = np.zeros(n)
-    firsts = range(rank * CHUNK, len(queries), world * CHUNK)
-    chunks = ahead(partial(_chunk, scorer, queries, data, catalogue, name), firsts)
-    for first, (scores, candidates, positive, rows) in zip(firsts, chunks, strict=True):
-        part = slice(queries.start[first], queries.start[min(first + CHUNK, len(queries))])
+    mine = _chunks(queries)[rank::world]
+    chunks = ahead(partial(_chunk, scorer, queries, data, catalogue, name), mine)
+    for (first, last), (scores, candidates, positive, rows) in zip(mine, chunks, strict=True):
+        part = slice(queries.start[first], queries.start[last])
         above, level = outranking(scores[rows], candidates[rows], positive)
         g[part], e[part] = above.numpy(), level.numpy()
         size[part] = candidates.sum(1)[rows].numpy() + 1
         own[part] = scores[rows, positive].double().numpy()
-        on_chunk(CHUNK * world)
+        on_chunk((last - first) * world)
     if world > 1:
         # the rows of other ranks' chunks are 0 here, so the sum over ranks is the whole
         for column in (g, e, size, own):
@@ -86,13 +87,23 @@ def measure(
     """One metric of one scorer over ``queries``, for stopping and for choosing; sharded over ranks if there are any."""
     rank, world = _ranks()
     sizes = np.diff(queries.start)
-    firsts = range(rank * CHUNK, len(queries), world * CHUNK)
-    chunks = ahead(partial(_chunk, scorer, queries, data, catalogue, name), firsts)
-    for first, (scores, candidates, positive, rows) in zip(firsts, chunks, strict=True):
-        share = torch.from_numpy(1.0 / sizes[first : first + CHUNK])[rows]
-        user = torch.from_numpy(queries.user[first : first + CHUNK])[rows]
+    mine = _chunks(queries)[rank::world]
+    chunks = ahead(partial(_chunk, scorer, queries, data, catalogue, name), mine)
+    for (first, last), (scores, candidates, positive, rows) in zip(mine, chunks, strict=True):
+        share = torch.from_numpy(1.0 / sizes[first:last])[rows]
+        user = torch.from_numpy(queries.user[first:last])[rows]
         metric.update(scores[rows], candidates[rows], positive, user, share)
     return float(metric.compute())
+
+
+def _chunks(queries: Queries) -> list[tuple[int, int]]:
+    """(first, last) of up to ``CHUNK`` queries of one window each: a window is scored alike alone and in the stream."""
+    edges = np.flatnonzero(np.diff(queries.window, prepend=-2, append=-2)).tolist()
+    return [
+        (first, min(first + CHUNK, last))
+        for begin, last in itertools.pairwise(edges)
+        for first in range(begin, last, CHUNK)
+    ]
 
 
 def _ranks() -> tuple[int, int]:
@@ -102,11 +113,11 @@ def _ranks() -> tuple[int, int]:
 
 
 def _chunk(
-    scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, first: int
+    scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, part: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The chunk that starts at query ``first``: scores [Q, N], candidates without block positives [Q, N] bool,
+    """The queries from first to last (excluded): scores [Q, N], candidates without block positives [Q, N] bool,
     positives [P], and the row of each positive [P]."""
-    chunk = queries.slice(first, min(first + CHUNK, len(queries)))
+    chunk = queries.slice(*part)
     padded = np.minimum(np.arange(CHUNK), len(chunk) - 1)
     scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
     if scores.dtype != torch.float32 or scores.shape != (len(chunk), len(catalogue)):

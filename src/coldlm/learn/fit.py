@@ -17,6 +17,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.optim import Optimizer
 
+from coldlm.errors import Diverged
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
 from coldlm.learn.optimisers import Named
@@ -91,7 +92,7 @@ def fit(
             better one, and the best epoch's weights are put back.
 
     Raises:
-        Diverged: the loss stopped being finite.
+        Diverged: the loss or a weight stopped being finite, on any rank.
         SystemExit: 143 after a SIGTERM (Lightning alone would end with 0).
         KeyboardInterrupt: after a SIGINT.
     """
@@ -141,6 +142,11 @@ def fit(
     finally:
         ranker.eval()
     seconds = time.perf_counter() - begin - watch.seconds
+    if bad := [key for key, tensor in ranker.trainable().items() if not tensor.isfinite().all()]:
+        raise Diverged(
+            f"{bad[0]} and {len(bad) - 1} more weights are not finite after {name}: "
+            "lower optim.lr or optim.body_lr, or set train.clip"
+        )
     return Fitted(
         epochs=watch.best_epoch if validate else trainer.current_epoch,
         values=watch.values,

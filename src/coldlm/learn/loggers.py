@@ -6,6 +6,7 @@ chosen.
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Mapping
 from netrc import NetrcParseError, netrc
@@ -18,8 +19,13 @@ WANDB_HOST = "api.wandb.ai"
 
 
 def files(folder: Path, run: str, config: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
-    """``metrics.csv`` in the run folder."""
-    return [CSVLogger(folder, name="", version="")]
+    """``metrics.csv`` in the run folder; a resumed run goes on in its own."""
+    file, logger = folder / "metrics.csv", CSVLogger(folder, name="", version="")
+    if earlier := file.read_text(encoding="utf-8") if file.is_file() else "":
+        # Lightning deletes a file that it finds
+        logger.experiment.metrics_keys = next(csv.reader(earlier.splitlines()))
+        file.write_text(earlier, encoding="utf-8")
+    return [logger]
 
 
 def wandb(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from coldlm.errors import Diverged
@@ -47,12 +47,12 @@ class Learner(pl.LightningModule):
         """Mean loss over the whole batch's events, as far as they are on this rank.
 
         Raises:
-            Diverged: the loss is not finite.
+            Diverged: the loss is not finite, on this rank or another.
         """
         losses = self._loss(self.ranker(batch), batch.log_weight, batch.positive, batch.label)
         # DDP averages gradients over ranks; times world, that is the sum over the batch's rows / its size
         loss = losses.sum() * (self._world / batch.size)
-        if not torch.isfinite(loss):
+        if not self._finite_everywhere(loss):
             raise Diverged(
                 f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {number}: "
                 "lower optim.lr or optim.body_lr, or set train.clip"
@@ -61,6 +61,13 @@ class Learner(pl.LightningModule):
         self.examples += batch.size
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.size, rank_zero_only=True)
         return loss
+
+    def _finite_everywhere(self, loss: Tensor) -> bool:
+        bad = (~torch.isfinite(loss.detach())).float()
+        if self._world > 1:
+            # a rank that stopped alone would leave the others waiting for its gradients
+            distributed.all_reduce(bad)
+        return not bad
 
     def configure_optimizers(self) -> Any:
         """The optimiser over what trains, with a warm-up per step."""

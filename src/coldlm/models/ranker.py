@@ -24,12 +24,18 @@ class Encoder(Protocol):
 class Asked(Protocol):
     """The part of a batch that scoring needs (``learn.batches.Batch`` is one)."""
 
-    items: Tensor
-    columns: Tensor
-    history: Tensor
-    texts: tuple[str, ...]
-    text: Tensor
-    features: Tensor
+    @property
+    def items(self) -> Tensor: ...
+    @property
+    def columns(self) -> Tensor: ...
+    @property
+    def history(self) -> Tensor: ...
+    @property
+    def texts(self) -> tuple[str, ...]: ...
+    @property
+    def text(self) -> Tensor: ...
+    @property
+    def features(self) -> Tensor: ...
 
 
 class Ranker(nn.Module):
@@ -41,9 +47,12 @@ class Ranker(nn.Module):
 
     def forward(self, batch: Asked) -> Tensor:
         """[B, M] scores."""
-        if not self.head.uses_text:
+        return self.score(self.head.items(self._encode_shared(batch.items)) if self.head.uses_text else None, batch)
+
+    def score(self, items: ItemSide | None, batch: Asked) -> Tensor:
+        """[B, M] scores from the item side of the batch's ``items`` (None for a head without text)."""
+        if items is None:
             return self.head.score(None, None, batch.features)
-        items = self.head.items(self._encode_shared(batch.items))
         history = items.vector[batch.history.clamp(min=0)]
         users = self.head.users(history, batch.history >= 0, *self.read(batch.texts, batch.text))
         return self.head.score(users, items.at(batch.columns), batch.features)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from coldlm.context import AsOf
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Asked, Ranker
 from coldlm.tables import Ints, Users
 
 
@@ -59,6 +59,11 @@ class Snapshot:
         past[0, : min(len(history), length)] = history[:length]
         vector, known = self._read([text] if text else [], torch.tensor([0 if text else -1]))
         return self._score(np.array([time]), past, vector, known)[0]
+
+    @torch.no_grad()
+    def batch(self, batch: Asked) -> Tensor:
+        """[B, M] scores of a training batch, from the catalogue as encoded; ask before the ranker trains on."""
+        return self._ranker.score(None if self._side is None else self._side.at(batch.items), batch)
 
     @torch.no_grad()
     def _score(self, times: Ints, history: Ints, text: Tensor, has_text: Tensor) -> Tensor:

@@ -9,9 +9,11 @@ trained on         -> v1        -> v2
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -22,13 +24,15 @@ from coldlm.learn.fit import Fitted
 from coldlm.models.ranker import Ranker
 from coldlm.tables import Queries
 
+S = TypeVar("S", bound=Scorer)
+
 
 @dataclass(frozen=True)
 class Update:
     """One update. ``version`` it made; ``window`` it learned from; ``n_events`` trained on; ``seconds`` of it, training
     and re-encoding; ``peak_memory_mb`` of the process so far; ``bytes`` of the changed parameters; ``loss_before``,
-    ``loss_after``: mean loss of one fixed batch of the window; ``rolled_back``: the loss was not finite, and the
-    version before stays live."""
+    ``loss_after``: mean loss of one fixed batch of the window, NaN if there is none; ``rolled_back``: a loss or a
+    weight was not finite, and the version before stays live."""
 
     version: int
     window: int
@@ -50,11 +54,11 @@ def run(
     queries: Queries,
     n_windows: int,
     *,
-    first: Scorer,
-    snapshot: Callable[[], Scorer],
-    judge: Callable[[Scorer, Queries], Judged],
+    first: S,
+    snapshot: Callable[[], S],
+    judge: Callable[[S, Queries], Judged],
     update: Callable[[int], Fitted],
-    probe: Callable[[int], float],
+    probe: Callable[[S, int], float],
     peak_memory_mb: Callable[[], float],
 ) -> tuple[list[Judged], list[Update]]:
     """Score every window and learn from each but the last.
@@ -66,7 +70,7 @@ def run(
         snapshot: the current weights as a scorer.
         judge: (scorer, queries of one window) -> its rows.
         update: window -> train ``ranker`` on that window's events.
-        probe: window -> loss on a fixed batch of its events, without training.
+        probe: (scorer of the current weights, window) -> its loss on a fixed batch of the window's events.
 
     Returns:
         One ``Judged`` and at most one ``Update`` per window, in order.
@@ -82,18 +86,18 @@ def run(
             break
         begin = time.perf_counter()
         before = {name: tensor.clone() for name, tensor in ranker.trainable().items()}
-        loss_before, examples, rolled_back = probe(window), 0, False
+        loss_before, examples, rolled_back = probe(scorer, window), 0, False
         try:
             examples = update(window).examples
-            loss_after = probe(window)
+            updated = snapshot()
+            loss_after = probe(updated, window)
+            rolled_back = math.isfinite(loss_before) and not math.isfinite(loss_after)
         except Diverged:
             rolled_back, loss_after = True, float("nan")
-        if not all(torch.isfinite(tensor).all() for tensor in ranker.trainable().values()):
-            rolled_back = True
         if rolled_back:
             ranker.restore(before)
-        version += not rolled_back
-        scorer = snapshot()
+        else:
+            version, scorer = version + 1, updated
         updates.append(
             Update(
                 version=version,
