@@ -77,7 +77,7 @@ def test_training_ends_at_the_weights_of_one_process(both: tuple[Path, Any], con
         assert max(float((left[key] - right[key]).abs().max()) for key in left) < 1e-4
     updates = [pl.read_parquet(run / "updates.parquet").drop("seconds", "peak_memory_mb") for run in (alone, folder)]
     assert_frame_equal(*updates, abs_tol=1e-3)
-    schedules = ("history", "frozen", "per_window")
+    schedules = ("history", "static", "per_window")
     columns = ["scorer", "schedule", "event_id", "n_item", "n_user", "candidates"]
     assert_frame_equal(rows(alone, *schedules).select(columns), rows(folder, *schedules).select(columns))
     assert float((rows(alone, *schedules)["score"] - rows(folder, *schedules)["score"]).abs().max()) < 1e-3  # type: ignore[arg-type]
@@ -90,7 +90,7 @@ def test_the_same_weights_are_judged_alike(both: tuple[Path, Any], config: MakeC
     assert len(rows(folder, "history").filter(scorer="model")) > 64  # more than one chunk, so both had work
     shutil.copy(folder / "model.safetensors", alone / "model.safetensors")
     execute({**settled, "stages": ["evaluate"]}, "judge")
-    assert_frame_equal(rows(alone, "history", "frozen"), rows(folder, "history", "frozen"), check_exact=True)
+    assert_frame_equal(rows(alone, "history", "static"), rows(folder, "history", "static"), check_exact=True)
     left, right = (pl.read_parquet(run / "results.parquet").drop("run", "config_hash") for run in (alone, folder))
     assert_frame_equal(left, right.filter(stage="test"), check_exact=True)
     assert torch.distributed.is_initialized() is False

@@ -114,7 +114,7 @@ def test_garbage_after_a_cut_moves_no_bit_before_it(
         *MANDATORY_BASELINES,
         *(["own_repeats"] if "dataset.repeats=true" in overrides else []),
     }
-    assert set(left["schedule"]) == {"history", "frozen", "per_window"}
+    assert set(left["schedule"]) == {"history", "static", "per_window"}
     assert left.filter(schedule="per_window")["version"].max() == (1 if place == "edge" else 2)
     assert_frame_equal(left, right, check_exact=True)
     assert (true / "model.safetensors").read_bytes() == (scrambled / "model.safetensors").read_bytes()

@@ -62,7 +62,7 @@ class Record:
             )
             if scorer == MODEL:
                 cohorts = count_cohorts(rows)
-                self._log_metrics(str(part) if schedule != "frozen" else "frozen", values)
+                self._log_metrics(str(part) if schedule != "static" else "static", values)
         table = pl.concat(results)
         self.manifest["cohorts"] = cohorts
         self.manifest["canaries"] = self._canaries(table)

@@ -14,6 +14,7 @@ import polars as pl
 import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from torch import Tensor
 
 from coldlm import manifest as m
 from coldlm.columns import MODEL
@@ -22,7 +23,7 @@ from coldlm.errors import ConfigError, DataError, Diverged
 from coldlm.evaluate.judge import concatenate
 from coldlm.evaluation import Evaluation
 from coldlm.learn import loggers as learn_loggers
-from coldlm.learn.fit import Machine
+from coldlm.learn.fit import Fitted, Machine
 from coldlm.models.backbone import Backbone
 from coldlm.models.snapshot import Snapshot
 from coldlm.online import loop
@@ -72,6 +73,7 @@ class Run:
         self.config, self.record = config, record
         self.seed: int = config["seed"]
         self._snapshot: Snapshot | None = None
+        self._vectors: Tensor | None = None
         trainer = config["trainer"]
         self.machine = Machine(trainer["accelerator"], trainer["precision"], trainer["devices"])
 
@@ -103,23 +105,15 @@ class Run:
 
     def train(self) -> None:
         """Stop on validation, then refit on train + validation with what was chosen; save what trained."""
-        world, config = self.world, self.config
+        split, config = self.world.split, self.config
         self._snapshot = None
-        start = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
-        vectors = self.ranker.encoder.all_items() if self.ranker.head.uses_text else None
-        standardise(self.ranker, vectors, world.entered_by(world.split.t_val))
-        rows = self.training.rows(0, world.split.n_train)
-        warmed = self.training.fit_head(rows, vectors)
-        fitted = self.training.fit(rows, "train", validate=self._validate)
+        fitted, seconds = self._fit_anew(split.n_train, split.t_val, "train", validate=self._validate)
+        self.record.manifest["seconds"]["train"] = seconds
         log.info("validation nDCG@%d by epoch: %s", self.record.k, ", ".join(f"{v:.4f}" for v in fitted.values))
-        seconds = {"train": warmed + fitted.seconds}
         if config["split"]["refit"]:
-            self.ranker.restore(start)
-            standardise(self.ranker, vectors, world.entered_by(world.split.t_test))
             log.info("refit on train + validation for %d epochs", fitted.epochs)
-            rows = self.training.rows(0, world.split.n_past)
-            seconds["refit"] = self.training.fit_head(rows, vectors)
-            seconds["refit"] += self.training.fit(rows, "refit", epochs=fitted.epochs).seconds
+            _, seconds = self._fit_anew(split.n_past, split.t_test, "refit", epochs=fitted.epochs)
+            self.record.manifest["seconds"]["refit"] = seconds
         self.record.manifest |= {
             "validation": {f"ndcg@{self.record.k}": fitted.values, "best_epoch": fitted.epochs},
             "refit": config["split"]["refit"],
@@ -127,11 +121,10 @@ class Run:
             "trainable_parameters": sum(p.numel() for p in self.ranker.parameters() if p.requires_grad),
             "total_parameters": sum(p.numel() for p in self.ranker.parameters()),
         }
-        self.record.manifest["seconds"] |= seconds
         self.record.save_model("model", self.ranker)
 
     def evaluate(self) -> None:
-        """Score the stream with frozen weights: histories grow ("history"), or stop at T_test too ("frozen"); and the
+        """Score the stream with frozen weights: histories grow ("history"), or stop at T_test too ("static"); and the
         baselines, by the same code."""
         begin = time.perf_counter()
         world, ask, parts = self.world, self.evaluation, []
@@ -139,7 +132,7 @@ class Run:
         parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
         self.record.manifest["latency_ms"] = ask.time_requests(scorer)
         past = scorer.remembering(world.memory_until(world.split.n_past))
-        parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories frozen"), MODEL, "frozen"))
+        parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
         if self.config["control"]["name"] == "none":
             judged, half_life = judge_baselines(
                 self.config, world, self.ranker.head.history, ask.measure, ask.judge_stream
@@ -150,11 +143,20 @@ class Run:
         self.record.write_events("evaluate", pl.concat(parts))
 
     def online(self) -> None:
-        """Score each window, then fine-tune on it."""
+        """Score each window, then fine-tune on it ("per_window"), or train anew on all events so far ("retrain")."""
         begin = time.perf_counter()
         world, config = self.world, self.config["online"]
+        lr_factor = config["lr_factor"]
         edges = np.searchsorted(world.data.log.time, world.split.edges)
         rows = [self.training.rows(int(edges[w]), int(edges[w + 1])) for w in range(world.split.n_windows)]
+
+        def fit(w: int) -> Fitted:
+            if config["schedule"] == "per_window":
+                return self.training.fit(rows[w], f"update {w + 1}", epochs=config["epochs"], lr_factor=lr_factor)
+            epochs = config["epochs"] or self.record.manifest["validation"]["best_epoch"]
+            known = int(edges[w + 1]), int(world.split.edges[w + 1])
+            return self._fit_anew(*known, f"retrain {w + 1}", epochs=epochs, lr_factor=lr_factor)[0]
+
         judged, updates = loop.run(
             self.ranker,
             world.stream,
@@ -162,9 +164,7 @@ class Run:
             first=self._trained(),
             snapshot=lambda: take_snapshot(self.ranker, world),
             judge=lambda scorer, queries: self.evaluation.judge(scorer, queries, MODEL),
-            update=lambda w: self.training.fit(
-                rows[w], f"update {w + 1}", epochs=config["epochs"], lr_factor=config["lr_factor"]
-            ),
+            update=fit,
             probe=lambda scorer, w: self.training.probe(scorer, rows[w]),
             peak_memory_mb=m.peak_memory_mb,
         )
@@ -187,8 +187,22 @@ class Run:
         self.record.save_model("online", self.ranker)
         self.record.write_frame("updates.parquet", pl.DataFrame([update.row() for update in updates]))
         window = np.repeat(world.stream.window, np.diff(world.stream.start))
-        frame = self.evaluation.tabulate(concatenate(judged), MODEL, "per_window", versions[window], live_from[window])
+        frame = self.evaluation.tabulate(
+            concatenate(judged), MODEL, config["schedule"], versions[window], live_from[window]
+        )
         self.record.write_events("online", frame)
+
+    def _fit_anew(self, last: int, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
+        """Train from the pre-trained weights on the first ``last`` events of the log, all earlier than ``time``; what
+        it did, and the seconds it took with those of the head's own epochs."""
+        self.ranker.restore(self._untrained)
+        if self._vectors is None and self.ranker.head.uses_text:
+            self._vectors = self.ranker.encoder.all_items()
+        standardise(self.ranker, self._vectors, self.world.entered_by(time))
+        rows = self.training.rows(0, last)
+        warmed = self.training.fit_head(rows, self._vectors)
+        fitted = self.training.fit(rows, part, **keys)
+        return fitted, warmed + fitted.seconds
 
     def _start(self) -> None:
         os.environ.setdefault("HF_HUB_OFFLINE", "1" if os.environ.get("COLDLM_ALLOW_DOWNLOAD") != "1" else "0")
@@ -250,6 +264,7 @@ class Run:
         self.ranker = make_ranker(self.config, world)
         if self.machine.accelerator == "gpu":
             self.ranker.to("cuda")
+        self._untrained = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
         self.training = Training(self.config, world, self.ranker, self.machine, self.record.loggers)
         self.evaluation = Evaluation(self.config, world, self.record.name)
         self.record.manifest |= self.evaluation.meter_leaks(self.training.rows(0, split.n_past))

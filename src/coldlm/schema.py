@@ -48,8 +48,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Online:
-    schedule: Literal["off", "per_window"]
-    epochs: Count
+    schedule: Literal["off", "per_window", "retrain"]
+    epochs: Count | None
     lr_factor: Above0
 
 

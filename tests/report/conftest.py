@@ -26,7 +26,7 @@ BASELINES = {
 }
 CONTROLS = {"context_only": 0.033, "random_vectors": 0.034, "permuted_text": 0.032}
 STRATEGIES = {"frozen": 0.042, "lora": 0.046}
-SCHEDULES = {"history": ("test", 1.0), "frozen": ("test", 0.6), "per_window": ("online", 1.1)}
+SCHEDULES = {"history": ("test", 1.0), "static": ("test", 0.6), "per_window": ("online", 1.1)}
 EVENTS = {"item": (0, 90, 80, 140, 300, 410, 620, 1200), "user": (147, 140, 136, 250, 480, 600, 700, 387)}
 
 MakeRun = Callable[..., Path]
@@ -87,7 +87,7 @@ def write_run(
     seed: int = 1,
     value: float | None = None,
     baselines: dict[str, float] | None = None,
-    schedules: tuple[str, ...] = ("history", "frozen", "per_window"),
+    schedules: tuple[str, ...] = ("history", "static", "per_window"),
     manifest: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Path:

@@ -12,7 +12,7 @@ from coldlm.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
 from coldlm.report.rows import CELL, KINDS, Comparison, Row, Run
 
 STRATEGIES: Final = ("frozen", "top", "full", "adapter", "prefix", "lora", "adalora")
-SCHEDULES: Final = ("history", "per_window", "frozen")
+SCHEDULES: Final = ("history", "per_window", "retrain", "static")
 TEXT_BASELINES: Final = ("tfidf", "zero_shot")
 """Read item texts, so a control run, which may have permuted them, is not where they are taken from."""
 
@@ -54,7 +54,7 @@ def compare(title: str, runs: list[Run]) -> Comparison:
 
 def _label_runs(runs: list[Run]) -> tuple[list[str], list[str]]:
     """A short name per run: its strategy (or control), and whatever else tells it from the other rows of its kind."""
-    settings = ("strategy", "backbone", "head", "context", "loss")
+    settings = ("strategy", "backbone", "head", "context", "loss", "online")
     kinds = [run.facts["control"] for run in runs]
     shown = {
         kind: [s for s in settings if len({r.facts[s] for r, k in zip(runs, kinds, strict=True) if k == kind}) > 1]

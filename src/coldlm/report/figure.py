@@ -11,7 +11,7 @@ import numpy as np
 from coldlm.columns import WARMUP_BUCKETS
 from coldlm.report.measure import Headline
 from coldlm.report.notes import flags
-from coldlm.report.rows import Comparison, Row
+from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito: told apart with any kind of colour vision. One per strategy, in the order of the table."""
 
-LINES: Final[dict[str, Any]] = {"history": (0, (4, 1.5)), "frozen": (0, (1, 1.3))}
-"""Line of each schedule; the schedules that update the weights are solid."""
+LINES: Final[dict[str, Any]] = {"history": (0, (4, 1.5)), "static": (0, (1, 1.3)), "retrain": (0, (6, 1.2, 1, 1.2))}
+"""Line of each schedule; other ones that update the weights are solid."""
 
 GREY_LINES: Final = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 MARKERS: Final = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
@@ -76,7 +76,7 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
         axes, ("train_seconds", "seconds_per_update"), ("training", "one update"), strict=True
     ):
         for m, s in zip(headline.measures, styles, strict=True):
-            is_shown = m.row.schedule == "history" if cost == "train_seconds" else m.row.schedule not in LINES
+            is_shown = m.row.schedule == "history" if cost == "train_seconds" else m.row.schedule not in WITHOUT_UPDATES
             x, y = m.cost[cost], m.quality["ndcg@10"]
             if is_shown and x and y is not None:
                 axis.plot(x, y, label=m.row.label, color=s.colour, marker=s.marker, markersize=7, linestyle="none")

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldlm.columns import MRR_K
-from coldlm.report.rows import Comparison, Row
+from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
 from coldlm.report.statistics import DRAWS, Difference, difference, holm, interval, smallest_effect, wilcoxon
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
@@ -108,7 +108,7 @@ def _may_claim(vs: Difference, reference: float | None, p: float, row: Row, best
 def _cost(row: Row) -> dict[str, float | None]:
     """Averages over the runs of a row; a baseline costs nothing that was measured, a schedule without updates has no
     seconds per update."""
-    costs = [_run_cost(manifest, row.schedule not in ("history", "frozen")) for manifest in row.manifests]
+    costs = [_run_cost(manifest, row.schedule not in WITHOUT_UPDATES) for manifest in row.manifests]
     known = {name: [cost[name] for cost in costs if cost[name] is not None] for name in COST}
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}  # type: ignore[arg-type]
 

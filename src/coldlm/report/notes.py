@@ -53,8 +53,9 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
     lines = [
         f"Means over users (macro), micro: over queries; {users:,} users, {queries:,} queries, {events:,} events. "
         f"Candidates: {comparison.candidates}; ties count as their expectation.",
-        "Schedules: history = weights frozen, histories grow; per_window = weights updated after each window; "
-        "frozen = weights and histories frozen. Controls (no language) and baselines (no training) end the table.",
+        "Schedules: history = weights frozen, histories grow; per_window = weights updated on each window once it is "
+        "scored; retrain = trained anew on everything scored so far; "
+        "static = histories stop at T_test too. Controls (no language) and baselines (no training) end the table.",
         f"Intervals: 95 %, percentile bootstrap over users ({DRAWS:,} draws), seeds averaged first.",
     ]
     if headline.best_trivial is None:

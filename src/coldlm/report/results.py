@@ -102,7 +102,8 @@ def _read_run(folder: Path) -> Run:
     facts = results.select(*RUN_COLUMNS, "seed", "config_hash").unique()
     if facts.height != 1:
         raise _SkippedError(f"results.parquet holds {facts.height} runs or seeds, a run folder holds one")
-    return Run(folder, manifest, facts.row(0, named=True), results, users)
+    online = {"online": manifest.get("axes", {}).get("online", "")}
+    return Run(folder, manifest, facts.row(0, named=True) | online, results, users)
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:

@@ -16,14 +16,17 @@ K: Final = 10
 """The headline metric is nDCG@10, the mean over users."""
 
 KINDS: Final = ("strategy", "control", "baseline")
+WITHOUT_UPDATES: Final = ("history", "static")
+"""Schedules whose weights stay as they were trained."""
+
 CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 """Columns that name one number of one row."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed and config hash. ``results``: rows of
-    ``results.parquet`` of stages test and online. ``users``: nDCG@10 over cohort ``all``, one row per user."""
+    """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online schedule. ``results``: rows
+    of ``results.parquet`` of stages test and online. ``users``: nDCG@10 over cohort ``all``, one row per user."""
 
     folder: Path
     manifest: dict[str, Any]
