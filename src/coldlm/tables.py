@@ -6,6 +6,7 @@ Ids are strings at the edges and integer codes inside; every array is indexed by
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -76,7 +77,9 @@ class Dataset:
     ``release``: "field" or "after_first". ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
     ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy that touched a row
     or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name. ``text_source``: [N]
-    whose text each item reads where texts were permuted (a control), else None."""
+    whose text each item reads where texts were permuted (a control), else None. ``texts_as_of``: where texts
+    change, [N] times -> ([N] texts as known strictly before each item's time, [N] when the newest part of each was
+    made). ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change."""
 
     name: str
     domain: str
@@ -90,6 +93,15 @@ class Dataset:
     counts: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     text_source: Ints | None = None
+    texts_as_of: Callable[[Ints], tuple[tuple[str, ...], Ints]] | None = None
+    text_known_at: Ints | None = None
+
+    def with_texts_as_of(self, times: Ints) -> Dataset:
+        """The same data set with each item's text as it was known strictly before its time, [N]."""
+        if self.texts_as_of is None:
+            return self
+        texts, known_at = self.texts_as_of(times)
+        return replace(self, items=replace(self.items, texts=texts), text_known_at=known_at)
 
     def with_permuted_texts(self, source: Ints) -> Dataset:
         """The same data set with item i reading the text of item ``source[i]``, [N] a permutation of the codes."""

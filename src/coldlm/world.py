@@ -64,10 +64,12 @@ def make_world(config: Mapping[str, Any]) -> World:
     node = dict(config["dataset"])
     permute = node.pop("permute_text")
     data: Dataset = build(node)
-    if permute:
-        data = permute_texts(data, config["seed"])
     catalogue = Catalogue(data)
     split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
+    # a text that changes is frozen before the first query that may meet it
+    data = data.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))
+    if permute:
+        data = permute_texts(data, config["seed"])
     cold_users, cold_items = cold(data, split)
     return World(
         data=data,

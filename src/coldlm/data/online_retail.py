@@ -1,0 +1,195 @@
+"""Online Retail (I and II): invoices of a British gift shop, December 2009 to December 2011; UCI, CC BY 4.0.
+
+| source | what it is |
+|---|---|
+| ``online_retail_II.xlsx`` | as published (UCI 502), one sheet per year; needs the extra ``excel`` |
+| ``Online Retail.xlsx`` | the older edition (UCI 352), other column names |
+| ``*.parquet``, ``*.csv`` | the same columns in another container |
+
+Wholesalers buy the same gifts again and again: items repeat. A product's description changes and is sometimes a remark
+of the warehouse ("damaged"): its text is the most frequent description *so far*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
+from coldlm.data.prepared import prepare
+from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.template import template_problems
+from coldlm.errors import DataError
+from coldlm.tables import Dataset
+
+VERSION: Final = 1
+
+FIELDS: Final = ("description",)
+
+COLUMNS: Final = {
+    "invoice": ("Invoice", "InvoiceNo"),
+    "item_id": ("StockCode",),
+    "description": ("Description",),
+    "quantity": ("Quantity",),
+    "time": ("InvoiceDate",),
+    "price": ("Price", "UnitPrice"),
+    "user_id": ("Customer ID", "CustomerID"),
+}
+"""Our word -> the names it has in the two editions."""
+
+FILES: Final = ("online_retail_II.xlsx", "Online Retail.xlsx", "*.parquet", "*.csv")
+
+WAYS: Final = (
+    "Download https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip, unpack online_retail_II.xlsx into "
+    "online_retail_ii/ of the data folder, and name that by COLDLM_DATA or dataset.root"
+)
+
+
+def load(
+    *,
+    root: str | None = None,
+    text: str = "{description}",
+    half_lives_days: list[float] = [7.0, 30.0, 90.0],  # noqa: B006  never changed
+    item_ttl_days: float | None = None,
+    cache: str = "cache",
+) -> Dataset:
+    """Every line of an invoice is a positive event of its customer, at the invoice's minute.
+
+    Args:
+        root: the data folder: it holds ``online_retail_ii/``, or the files themselves.
+        text: template over description.
+
+    Left out and counted: cancelled invoices (number starts with C), quantities or prices not above 0, lines without a
+    customer, codes that do not start with five digits (postage, bank charges, vouchers), and lines that repeat
+    customer, product and minute of an earlier one. Customers are known by their number, "13085".
+
+    Raises:
+        DataError: see ``problems``; columns that are missing, or values of another type.
+    """
+    refuse(problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
+    files = find(Path(root or ""))
+    tables, hashes = prepare(
+        "online_retail", files, lambda: read(files), version=VERSION, options={}, cache=Path(cache)
+    )
+    return to_dataset(
+        tables,
+        name="online_retail",
+        domain="ecommerce",
+        text=text,
+        title="description",
+        repeats=True,
+        release="after_first",
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        dated={"description": DatedField()},
+        hashes=hashes,
+    )
+
+
+def problems(
+    *,
+    root: str | None = None,
+    text: str = "{description}",
+    half_lives_days: Sequence[float] = (7.0, 30.0, 90.0),
+    item_ttl_days: float | None = None,
+    **_: object,
+) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
+    if not root:
+        found.append(f"online_retail: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
+    elif not find(Path(root)):
+        found.append(f"dataset.root={root}: holds none of {', '.join(FILES)}, nor in online_retail_ii/. {WAYS}")
+    return found
+
+
+def find(root: Path) -> list[Path]:
+    """The raw files in ``root``: those of the first pattern of ``FILES`` that is there."""
+    for folder in (root / "online_retail_ii", root):
+        for pattern in FILES:
+            if found := sorted(folder.glob(pattern)):
+                return found
+    return []
+
+
+def read(files: Sequence[Path]) -> Tables:
+    """The invoice lines of all files (and sheets), in their order."""
+    lines = pl.concat([part for file in files for part in _parts(file)]).with_row_index("event_id")
+    code = pl.col("item_id").str.strip_chars()
+    policies = {
+        "cancelled_lines": pl.col("invoice").str.starts_with("C"),
+        "lines_without_quantity_or_price": (pl.col("quantity") <= 0) | (pl.col("price") <= 0),
+        "lines_without_customer": pl.col("user_id").is_null(),
+        "lines_of_no_product": ~code.str.contains(r"^\d{5}"),
+    }
+    counts = {}
+    for name, condition in policies.items():
+        kept = lines.filter(~condition.fill_null(True))
+        counts[name], lines = len(lines) - len(kept), kept
+    dated = lines.select("item_id", "timestamp", pl.lit("description").alias("field"), value="description")
+    once = lines.unique(["user_id", "item_id", "timestamp"], keep="first", maintain_order=True)
+    counts["repeated_lines"] = len(lines) - len(once)
+    return assemble(
+        once.select("event_id", "user_id", "item_id", "timestamp", pl.lit(1.0).alias("label")),
+        once.select("item_id").unique(maintain_order=True).sort("item_id"),
+        dated=dated.drop_nulls("value"),
+        counts=counts,
+    )
+
+
+def _parts(file: Path) -> list[pl.DataFrame]:
+    if file.suffix != ".xlsx":
+        frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
+        return [_normal(frame, str(file))]
+    try:
+        sheets = pl.read_excel(file, sheet_id=0, infer_schema_length=None)
+    except ModuleNotFoundError as error:
+        raise DataError(f"{file}: reading xlsx needs a package: pip install 'coldlm[excel]'") from error
+    return [_normal(frame, f"{file}, sheet {name!r}") for name, frame in sheets.items()]
+
+
+def _normal(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The columns under our words and types.
+
+    Raises:
+        DataError: a column that is missing, or values that are not what they should be, with the first row.
+    """
+    names = {ours: next((n for n in theirs if n in frame.columns), None) for ours, theirs in COLUMNS.items()}
+    refuse(
+        [
+            f"{where}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: {', '.join(map(repr, frame.columns))}"
+            for ours, name in names.items()
+            if name is None
+        ]
+    )
+    frame = frame.select(pl.col(str(name)).alias(ours) for ours, name in names.items())
+    typed = frame.with_columns(
+        pl.col("invoice", "item_id", "description").cast(pl.String, strict=False),
+        pl.col("quantity").cast(pl.Float64, strict=False).alias("quantity_"),
+        pl.col("price").cast(pl.Float64, strict=False).alias("price_"),
+        # excel has no integers: 13085.0
+        pl.col("user_id").cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).cast(pl.String).alias("user_id_"),
+        (pl.col("time").str.to_datetime(strict=False) if frame["time"].dtype == pl.String else pl.col("time"))
+        .cast(pl.Datetime("us"), strict=False)
+        .dt.epoch("s")
+        .alias("timestamp"),
+    )
+    bad = {
+        "quantity": pl.col("quantity_").is_null(),
+        "price": pl.col("price_").is_null(),
+        "user_id": pl.col("user_id").is_not_null() & pl.col("user_id_").is_null(),
+        "time": pl.col("timestamp").is_null(),
+        "item_id": pl.col("item_id").is_null(),
+        "invoice": pl.col("invoice").is_null(),
+    }
+    for ours, condition in bad.items():
+        rows = typed.select(condition.arg_true()).to_series()
+        if len(rows):
+            value = typed[ours][rows[0]]
+            raise DataError(f"{where}, column {names[ours]!r}: {value!r} in data row {rows[0] + 1} cannot be read")
+    return typed.select(
+        "invoice", "item_id", "description", "timestamp", quantity="quantity_", price="price_", user_id="user_id_"
+    )
