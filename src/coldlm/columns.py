@@ -44,7 +44,10 @@ MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", "permuted_text")
 """Trained controls, each a run of its own: what is left when language is taken away."""
 
 CANARIES: Final = ("newest", "fewest_events")
-"""Scorers that find a leaking release rule: far above random at n = 0 means that the candidates leak."""
+"""Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates leak."""
+
+CHANCE: Final = "constant"
+"""The scorer that is worth what a random one is worth, exactly."""
 
 RESULT_COLUMNS: Final = (
     "run",

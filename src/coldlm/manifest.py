@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import hashlib
 import json
 import os
@@ -10,6 +12,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,9 @@ from coldlm.errors import RunFolderError
 NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
 """Where a run lives and how much of it was asked for: everything else makes another run."""
 
+NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "logger", "evaluate")
+"""What two seeds of one experiment may differ in."""
+
 LIBRARIES = ("coldlm", "torch", "pytorch-lightning", "transformers", "peft", "torchmetrics", "numpy", "polars")
 
 
@@ -27,6 +33,11 @@ def config_hash(config: Mapping[str, Any]) -> str:
     identity = {key: value for key, value in config.items() if key not in NOT_PART_OF_A_RUN}
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Every key, by its dotted path, that must be equal for two runs to be two seeds of one experiment."""
+    return flatten({key: value for key, value in config.items() if key not in NOT_PART_OF_A_RECIPE})
 
 
 def axes(config: Mapping[str, Any]) -> dict[str, str]:
@@ -100,6 +111,10 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 def reset_peak_memory() -> None:
     """Start counting the peak anew (Linux; elsewhere the peak is that of the whole process)."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        # what an earlier run of this process has freed would count as this one's
+        ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ import torch
 from safetensors.torch import save_file
 
 from coldlm import manifest as m
-from coldlm.columns import METRICS, MODEL, RESULT_COLUMNS, metric_key
+from coldlm.columns import CANARIES, CHANCE, METRICS, MODEL, RESULT_COLUMNS, metric_key
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.ranker import Ranker
+from coldlm.report.statistics import difference
 
 log = logging.getLogger("coldlm")
 
@@ -62,10 +64,14 @@ class Record:
             )
             if scorer == MODEL:
                 cohorts = count_cohorts(rows)
+                self.manifest["question"] = _digest(rows)
                 self._log_metrics(str(part) if schedule != "static" else "static", values)
-        table = pl.concat(results)
         self.manifest["cohorts"] = cohorts
-        self.manifest["canaries"] = self._canaries(table)
+        self.manifest["canaries"] = canaries(frame, self.k)
+        table = pl.concat(results)
+        if self.manifest["dataset"]["release"] == "after_first":
+            # an item without a positive is a candidate only if somebody disliked it: no fresh item can be asked for
+            table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
 
@@ -74,14 +80,6 @@ class Record:
         labels |= {"run": self.name, "seed": self.seed, "scorer": scorer, "stage": stage, "schedule": schedule}
         labels["config_hash"] = self.manifest["config_hash"]
         return values.with_columns(pl.lit(value).alias(key) for key, value in labels.items()).select(RESULT_COLUMNS)
-
-    def _canaries(self, results: pl.DataFrame) -> dict[str, float | None]:
-        """nDCG@k at n = 0 of newest first and fewest events first, beside random: far above it means a leaking rule."""
-        at_zero = results.filter(
-            (pl.col("bucket") == "item:0") & (pl.col("average") == "macro") & (pl.col("metric") == METRICS[0])
-        )
-        found = {row["scorer"]: row["value"] for row in at_zero.iter_rows(named=True)}
-        return {name: found.get(name) for name in ("newest", "fewest_events", "random")}
 
     def _log_metrics(self, stage: str, values: pl.DataFrame) -> None:
         """Cohort values under ``{stage}/{cohort}/{metric}@{k}``, warm-up buckets under ``{stage}/{bucket}/...``."""
@@ -124,6 +122,36 @@ class Record:
         self.manifest |= {"status": status, "reason": reason, "peak_memory_mb": m.peak_memory_mb()}
         self.save()
         log.info("%s: %s%s", self.folder, status, f" ({reason})" if reason else "")
+
+
+def canaries(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
+    """nDCG@k at n = 0 of the scorers that find a leaking release rule, macro: ``value``, and the 95 % interval ``low``,
+    ``high`` of its distance to chance (the constant scorer) over users. Empty where nothing was asked at n = 0.
+
+    Args:
+        events: rows of ``events.parquet``.
+    """
+    at_zero = events.filter(pl.col("n_item") == 0)
+    users = {
+        name: per_user(rows, k).filter(cohort="all", metric=METRICS[0]).sort("user")["value"].to_numpy()
+        for name in (*CANARIES, CHANCE)
+        if len(rows := at_zero.filter(scorer=name))
+    }
+    if CHANCE not in users:
+        return {}
+    found = {}
+    for name, values in users.items():
+        apart = difference(values, users[CHANCE])
+        found[name] = {"value": float(values.mean()), "low": apart.low, "high": apart.high}
+    return found
+
+
+def _digest(rows: pl.DataFrame) -> str:
+    """Of what was asked: who, which positive, when, and among how many candidates."""
+    digest = hashlib.sha256()
+    for name in ("event_id", "query", "user", "item", "time", "n_item", "n_user", "candidates"):
+        digest.update(rows.sort("event_id")[name].cast(pl.String).str.join("\n").item().encode())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

@@ -217,7 +217,7 @@ class Run:
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         m.reset_peak_memory()
         self.record.manifest |= {"status": "RUNNING", "reason": None, "run": self.record.name, "axes": self.record.axes}
-        self.record.manifest |= m.describe_machine()
+        self.record.manifest |= {"recipe": m.recipe(self.config), **m.describe_machine()}
         self.record.manifest.setdefault("seconds", {})
         if self.record.is_main:
             file, text = self.record.folder / "config.resolved.yaml", OmegaConf.to_yaml(OmegaConf.create(self.config))
@@ -275,6 +275,9 @@ class Run:
                 "name": data.name,
                 "domain": data.domain,
                 "repeats": data.repeats,
+                "release": data.release,
+                "half_lives_days": list(data.half_lives_days),
+                "items_never_taken": len(data.items) - len(np.unique(data.log.item)),
                 "hashes": data.hashes,
                 "counts": data.counts,
                 "dates": dates | {"windows": windows},

@@ -51,12 +51,12 @@ def make_baselines(
     recent = [baselines.recent_popularity(as_of, h) for h in range(3)]
     best = int(np.argmax([measure(scorer, f"recent_popularity {h}") for h, scorer in enumerate(recent)]))
     scorers = {
-        "random": baselines.random(config["seed"], len(data.items)),
+        "random": baselines.random(config["seed"], len(data.items), data.users.ids),
         "constant": baselines.constant(len(data.items)),
         "popularity": baselines.popularity(as_of),
         "recent_popularity": recent[best],
         "newest": baselines.newest(catalogue),
-        "fewest_events": baselines.fewest_events(as_of),
+        "fewest_events": baselines.fewest_events(data, catalogue),
         "tfidf": baselines.tfidf(data, catalogue, as_of, history, world.split.t_test),
         "zero_shot": zero_shot(config, world, history),
     }
@@ -84,5 +84,5 @@ def _digest(world: World) -> str:
     data, digest = world.data, hashlib.sha256()
     for array in (data.log.user, data.log.item, data.log.time, data.log.positive, data.items.released_at):
         digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(json.dumps([data.items.texts, data.users.texts]).encode())
+    digest.update(json.dumps([data.items.texts, data.users.texts, data.users.ids]).encode())
     return digest.hexdigest()

@@ -47,14 +47,17 @@ def toy(make_data: MakeData) -> Dataset:
 
 
 def test_random_scores_depend_on_seed_user_and_time_alone() -> None:
-    scorer = baselines.random(0, 50)
+    ids = [f"u{u}" for u in range(5)]
+    scorer = baselines.random(0, 50, ids)
     users, times = np.array([3, 4, 3]), np.array([10, 10, 11])
     together = scorer(users, times)
     assert together.shape == (3, 50)
     assert together.dtype == torch.float32
-    assert together[2].tolist() == _score(scorer, 3, 11) == _score(baselines.random(0, 50), 3, 11)
-    assert len({tuple(row) for row in [*together.tolist(), _score(baselines.random(1, 50), 3, 10)]}) == 4
+    assert together[2].tolist() == _score(scorer, 3, 11) == _score(baselines.random(0, 50, ids), 3, 11)
+    assert len({tuple(row) for row in [*together.tolist(), _score(baselines.random(1, 50, ids), 3, 10)]}) == 4
     assert 0 <= float(together.min()) < float(together.max()) < 1
+    # a newcomer may move everybody's code, but nobody's draws
+    assert _score(baselines.random(0, 50, ["newcomer", *ids]), 4, 11) == together[2].tolist()
 
 
 def test_a_constant_scorer_ties_all_items() -> None:
@@ -66,8 +69,10 @@ def test_popularity_counts_the_positives_so_far(toy: Dataset) -> None:
     assert [_score(scorer, 0, t) for t in (10, 20, 21, 99)] == [[0, 0, 0, 0], [1, 0, 0, 0], [2, 1, 0, 0], [2, 2, 0, 0]]
 
 
-def test_fewest_events_is_popularity_upside_down(toy: Dataset) -> None:
-    assert _score(baselines.fewest_events(_as_of(toy)), 0, 21) == [-2, -1, 0, 0]
+def test_fewest_events_counts_events_of_any_label(toy: Dataset) -> None:
+    scorer = baselines.fewest_events(toy, Catalogue(toy))
+    assert _score(scorer, 0, 21) == [-2, -1, 0, 0]
+    assert _score(scorer, 0, 41) == [-2, -2, -1, 0]
 
 
 def test_recent_popularity_halves_with_every_half_life(toy: Dataset) -> None:
@@ -207,7 +212,7 @@ def _all(data: Dataset) -> dict[str, Scorer]:
         "popularity": baselines.popularity(as_of),
         "recent_popularity": baselines.recent_popularity(as_of, 1),
         "newest": baselines.newest(catalogue),
-        "fewest_events": baselines.fewest_events(as_of),
+        "fewest_events": baselines.fewest_events(data, catalogue),
         "own_repeats": baselines.own_repeats(as_of, data),
         "tfidf": baselines.tfidf(data, catalogue, as_of, 20, 0),
         "zero_shot": baselines.zero_shot(
@@ -224,7 +229,7 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
     is_new = as_of.n_item(item, log.time[queries.event]) == 0
     if not is_new.any():
         return {}
-    scorers = {"newest": baselines.newest(catalogue), "fewest_events": baselines.fewest_events(as_of)}
+    scorers = {"newest": baselines.newest(catalogue), "fewest_events": baselines.fewest_events(data, catalogue)}
     scorers["random"] = baselines.constant(len(data.items))
     values = {}
     for name, scorer in scorers.items():

@@ -116,11 +116,14 @@ def write_run(
     folder.mkdir(parents=True)
     pl.DataFrame(results).select(RESULT_COLUMNS).write_parquet(folder / "results.parquet")
     pl.DataFrame(users).write_parquet(folder / "per_user.parquet")
-    (folder / "manifest.json").write_text(json.dumps(make_manifest(folder.name, strategy) | (manifest or {})))
+    (folder / "manifest.json").write_text(
+        json.dumps(make_manifest(folder.name, strategy, constants) | (manifest or {}))
+    )
     return folder
 
 
-def make_manifest(run: str, strategy: str) -> dict[str, Any]:
+def make_manifest(run: str, strategy: str, facts: dict[str, Any]) -> dict[str, Any]:
+    axes = {name: str(facts[name]) for name in ("strategy", "control", "seed")}
     heavy = {"frozen": 1.0, "lora": 6.0}.get(strategy, 2.0)
     return {
         "status": "FINISHED", "reason": None, "run": run, "config_hash": f"{run}-hash", "commit": "0123456789abcdef",
@@ -128,16 +131,24 @@ def make_manifest(run: str, strategy: str) -> dict[str, Any]:
         "dataset": {
             "name": "toy", "hashes": {"ratings.csv": "ab12cd34ef"}, "counts": {},
             "dates": {"t_val": "2015-08-02", "t_test": "2017-05-03"},
-            "n_users": 610, "n_items": 9742, "n_events": 48580,
+            "n_users": 610, "n_items": 9742, "n_events": 48580, "release": "field", "items_never_taken": 12,
         },
+        "question": "abcd", "recipe": {"optim.lr": 0.01}, "axes": axes,
         "checkpoint": {"name": "minilm", "date": "2015-08", "newer_than_t_test": False},
         "trainable_parameters": int(98_304 * heavy), "total_parameters": 22_713_216,
-        "seconds": {"train": 40.0 * heavy, "refit": 10.0 * heavy, "evaluate": 12.0, "online": 30.0},
+        "seconds": {"prepare": 20.0, "train": 40.0 * heavy, "refit": 10.0 * heavy, "evaluate": 12.0, "online": 30.0},
         "seconds_per_update": 2.5 * heavy, "events_per_second": 900 / heavy, "peak_memory_mb": 800 + 300 * heavy,
         "checkpoint_bytes": int(400_000 * heavy), "latency_ms": {"p50": 4.2, "p95": 6.1},
         "leaks": {"late training events": 0, "unreleased candidates": 0}, "dropped": 0,
         "others_would_drop": {"cold user": 1200, "cold item": 700, "any": 1500, "of": 2840}, "not_asked": {"label": 12},
         "cohorts": [{"cohort": c, "users": 147 - 9 * i, "events": 2840 >> i, "share": 1 / (1 << i)}
                     for i, c in enumerate(COHORTS)],
-        "canaries": {"newest": 0.01, "fewest_events": 0.004, "random": 0.002},
+        "canaries": {
+            name: {"value": value, "low": low, "high": low + 0.004}
+            for name, value, low in [
+                ("newest", 0.004, -0.001),
+                ("fewest_events", 0.003, -0.002),
+                ("constant", 0.002, 0.0),
+            ]
+        },
     }  # fmt: skip

@@ -83,11 +83,24 @@ def test_zero_shot_is_named_by_backbone_when_there_are_several(make_run, tmp_pat
 
 
 def test_runs_that_differ_out_of_sight_do_not_pass_for_two_seeds(make_run, tmp_path: Path) -> None:
-    make_run("lr-small", value=0.03, schedules=("history",))
-    make_run("lr-large", value=0.05, schedules=("history",))
-    comparison = read_runs([tmp_path]).comparisons[0]
-    assert [row.name for row in comparison.rows[:2]] == ["lora · lr-large, history", "lora · lr-small, history"]
-    assert "shown apart, by run name" in comparison.warnings[0]
+    recipes = [{"optim.lr": lr, "loss.uniform": 8} for lr in (0.1, 0.5)]
+    for seed, recipe in ((1, recipes[0]), (2, recipes[1]), (3, recipes[1])):
+        make_run(f"run-{seed}", seed=seed, value=0.03, schedules=("history",), manifest={"recipe": recipe})
+    rows = read_runs([tmp_path]).comparisons[0].rows[:2]
+    assert [(row.name, row.seeds) for row in rows] == [("lora · lr=0.1, history", 1), ("lora · lr=0.5, history", 2)]
+
+
+def test_runs_that_differ_in_many_keys_are_numbered(make_run, tmp_path: Path) -> None:
+    for n in (0, 1):
+        make_run(f"run-{n}", schedules=("history",), manifest={"recipe": {f"a.{k}": n for k in "vwxyz"}})
+    names = [row.name for row in read_runs([tmp_path]).comparisons[0].rows[:2]]
+    assert names == [f"lora · v={n} · w={n} · x={n} · recipe {n + 1} of 2, history" for n in (0, 1)]
+
+
+def test_runs_that_were_asked_other_things_share_no_table(make_run, tmp_path: Path) -> None:
+    make_run("four-stars")
+    make_run("five-stars", seed=2, manifest={"question": "others"})
+    assert len(read_runs([tmp_path]).comparisons) == 2
 
 
 def test_a_row_judged_on_other_users_is_a_warning(make_run, tmp_path: Path) -> None:

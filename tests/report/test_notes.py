@@ -70,7 +70,7 @@ def test_footnotes_say_dates_leaks_drops_canaries_and_seeds(make_runs) -> None:
         "train < 2015-08-02 <= validation < 2017-05-03 <= stream",
         "Leak meter: late training events 0",
         "Dropped events: 0. Other evaluators' defaults would have dropped 1,500 of 2,840 (cold user 1,200, cold item",
-        "newest .0100, fewest_events .0040, random .0020",
+        "newest .0040 ([-.0010, +.0030] from chance), fewest_events .0030 ([-.0020, +.0020] from chance); chance .0020",
         "Means over users (macro)",
         "1 seed: no claim",
         "minus `random_vectors, per_window`",
@@ -91,12 +91,35 @@ def test_rows_with_too_few_seeds_are_told_from_the_others(make_runs, make_run, t
 def test_a_leak_in_any_run_is_loud(make_runs, make_run, tmp_path: Path) -> None:
     make_runs()
     make_run("leaking", seed=2, manifest={"leaks": {"late training events": 3}})
-    assert "Leak meter, NOT 0: late training events 3, unreleased candidates 0." in notes_of(tmp_path)
+    assert "Leak meter, NOT 0: late training events 3, unreleased candidates 0 (100 queries" in notes_of(tmp_path)
 
 
 def test_canaries_that_could_not_be_measured_say_so(make_run, tmp_path: Path) -> None:
-    make_run("a", manifest={"canaries": {"newest": None, "fewest_events": float("nan"), "random": None}})
-    assert "newest not measurable, fewest_events not measurable, random not measurable" in notes_of(tmp_path)
+    make_run("a", manifest={"canaries": {}})
+    assert "Canaries at n = 0: not measurable" in notes_of(tmp_path)
+
+
+def test_a_canary_above_chance_and_a_catalogue_of_survivors_are_loud(make_run, tmp_path: Path) -> None:
+    plain = make_run("plain")
+    assert "ABOVE CHANCE" not in notes_of(plain)
+    assert "Survivors" not in notes_of(plain)
+    said = json.loads((plain / "manifest.json").read_text())
+    canaries = said["canaries"] | {"fewest_events": {"value": 0.02, "low": 0.01, "high": 0.03}}
+    manifest = {"canaries": canaries, "dataset": said["dataset"] | {"items_never_taken": 0}}
+    notes = notes_of(make_run("leaking", manifest=manifest))
+    assert "ABOVE CHANCE at n = 0: fewest_events. " in notes
+    assert "Survivors: every item" in notes
+
+
+def test_a_trained_backbone_needs_its_own_permuted_texts(make_run, tmp_path: Path) -> None:
+    make_run("frozen", strategy="frozen")
+    make_run("lora", strategy="lora")
+    for control in ("context_only", "random_vectors"):
+        make_run(control, control=control, strategy="frozen")
+    make_run("permuted", control="permuted_text", strategy="frozen")
+    assert "INCOMPLETE: without permuted_text of lora nobody" in flags_of(tmp_path)
+    make_run("its-own", control="permuted_text", strategy="lora")
+    assert flags_of(tmp_path) == ""
 
 
 @pytest.mark.parametrize(

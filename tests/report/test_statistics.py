@@ -72,5 +72,5 @@ def test_wilcoxon_of_no_difference_is_1_and_of_a_clear_one_small() -> None:
 
 def test_smallest_effect_follows_its_formula() -> None:
     differences = np.array([-1.0, 1.0, -1.0, 1.0])  # sd with n - 1: sqrt(4 / 3)
-    assert smallest_effect(differences) == pytest.approx(1.96 * (4 / 3) ** 0.5 / 2)
+    assert smallest_effect(differences) == pytest.approx(2.8 * (4 / 3) ** 0.5 / 2)
     assert np.isnan(smallest_effect(differences[:1]))

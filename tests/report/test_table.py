@@ -36,7 +36,7 @@ def test_the_cost_table_leaves_out_what_was_not_trained(make_runs) -> None:
     comparison = read_runs([make_runs(schedules=("history",))]).comparisons[0]
     table = cost_table(comparison, measure(comparison, draws=200))
     assert set(table.kinds) == {"strategy", "control"}
-    assert table.body[1] == ("lora, history", "589,824", "2,600", "300", "–", "150", "4.2", "6.1", "2.4")
+    assert table.body[1] == ("lora, history", "589,824", "2,600", "20", "300", "–", "150", "4.2", "6.1", "2.4")
 
 
 def test_a_bucket_without_events_is_not_a_number(make_runs) -> None:

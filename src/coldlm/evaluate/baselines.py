@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,11 +21,12 @@ WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
 """A word of TF-IDF: one CJK character, or a run of other letters and digits."""
 
 
-def random(seed: int, n_items: int) -> Scorer:
-    """Uniform scores; a query's draws depend on (seed, user, time) alone."""
+def random(seed: int, n_items: int, user_ids: Sequence[str]) -> Scorer:
+    """Uniform scores; a query's draws depend on (seed, the user's id, time) alone, whoever else there is."""
 
     def score(users: Ints, times: Ints) -> Tensor:
-        rows = [generator(seed, "random", u, t).random(n_items, np.float32) for u, t in zip(users, times, strict=True)]
+        asked = zip(users, times, strict=True)
+        rows = [generator(seed, "random", user_ids[u], t).random(n_items, np.float32) for u, t in asked]
         return torch.from_numpy(np.stack(rows))
 
     return score
@@ -51,8 +54,11 @@ def newest(catalogue: Catalogue) -> Scorer:
     return lambda users, times: row.expand(len(users), -1)
 
 
-def fewest_events(as_of: AsOf) -> Scorer:
-    """Fewest positives first: a canary only."""
+def fewest_events(data: Dataset, catalogue: Catalogue) -> Scorer:
+    """Fewest events so far first, of any label: a canary only. It finds what is a candidate just because it is going to
+    be taken."""
+    log = replace(data.log, positive=np.ones(len(data.log), bool))
+    as_of = AsOf(log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
     return lambda users, times: -torch.from_numpy(as_of.counts(times))
 
 

@@ -38,7 +38,7 @@ warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 class Budget:
     """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None for none;
     ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches per step; ``clip``:
-    gradient norm, None for none; ``warmup``: share of one epoch's steps."""
+    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less)."""
 
     epochs: int
     max_steps: int | None = None
@@ -101,7 +101,7 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    steps = -(-len(epochs[0]) // budget.accumulate)
+    steps = min(-(-len(epochs[0]) // budget.accumulate), budget.max_steps or sys.maxsize)
     learner = Learner(ranker, loss, optimiser, warm_up_steps=int(budget.warmup * steps), world=machine.world)
     watch = _Watch(ranker, validate, budget.patience)
     show = sys.stderr.isatty()

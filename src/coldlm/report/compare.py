@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any, Final
 
@@ -21,10 +20,13 @@ WITHOUT_BACKBONE: Final = ("context_only", "random_vectors")
 
 TOLERANCE: Final = 1e-9
 
+MOST_KEYS: Final = 3
+"""Of those in which configurations differ, shown in a row's name."""
+
 
 def compare(title: str, runs: list[Run]) -> Comparison:
     """The rows of ``runs``, all of which asked the same question; baselines, which every run repeats, appear once."""
-    labels, warnings = _label_runs(runs)
+    labels = _label_runs(runs)
     backbones = {run.facts["backbone"] for run in runs if run.facts["control"] == "none"}
     # runs with their own texts first, so that baselines are taken from them
     ordered = sorted(zip(runs, labels, strict=True), key=lambda pair: pair[0].facts["control"] != "none")
@@ -49,10 +51,10 @@ def compare(title: str, runs: list[Run]) -> Comparison:
         title, first["split"], first["candidates"], manifests, rows, values.sort("row", *CELL),
         per_user.sort("row", "user"), (),
     )  # fmt: skip
-    return replace(comparison, warnings=(*warnings, *differing, *_disagreements(comparison)))
+    return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 
 
-def _label_runs(runs: list[Run]) -> tuple[list[str], list[str]]:
+def _label_runs(runs: list[Run]) -> list[str]:
     """A short name per run: its strategy (or control), and whatever else tells it from the other rows of its kind."""
     settings = ("strategy", "backbone", "head", "context", "loss", "online")
     kinds = [run.facts["control"] for run in runs]
@@ -64,18 +66,27 @@ def _label_runs(runs: list[Run]) -> tuple[list[str], list[str]]:
     for run, kind in zip(runs, kinds, strict=True):
         first = "strategy" if kind == "none" else "control"
         labels.append(" · ".join(str(run.facts[s]) for s in dict.fromkeys([first, *shown[kind]])))
-    # two runs that look the same but are not (another learning rate, say) must not pass for two seeds of one
-    clash = Counter((label, run.facts["control"], run.facts["seed"]) for label, run in zip(labels, runs, strict=True))
-    twins = {(label, control) for (label, control, _), n in clash.items() if n > 1}
-    warnings = [
-        f"several runs are `{label}` with one seed but differ in their configuration: shown apart, by run name"
-        for label, _ in sorted(twins)
-    ]
-    named = [
-        f"{label} · {run.facts['run']}" if (label, run.facts["control"]) in twins else label
-        for label, run in zip(labels, runs, strict=True)
-    ]
-    return named, warnings
+    return _told_apart(labels, runs)
+
+
+def _told_apart(labels: list[str], runs: list[Run]) -> list[str]:
+    """Runs that look the same but are not (another learning rate, say) must not pass for two seeds of one: their labels
+    say in which keys their configurations differ."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for label, run in zip(labels, runs, strict=True):
+        recipes = groups.setdefault((label, run.facts["control"]), [])
+        if run.manifest["recipe"] not in recipes:
+            recipes.append(run.manifest["recipe"])
+    named = []
+    for label, run in zip(labels, runs, strict=True):
+        recipes, mine = groups[label, run.facts["control"]], run.manifest["recipe"]
+        keys = sorted({key for recipe in recipes for key in recipe})
+        differing = [key for key in keys if any(recipe.get(key) != mine.get(key) for recipe in recipes)]
+        shown = [f"{key.rpartition('.')[2]}={mine.get(key)}" for key in differing[:MOST_KEYS]]
+        if len(differing) > MOST_KEYS:
+            shown.append(f"recipe {recipes.index(mine) + 1} of {len(recipes)}")
+        named.append(" · ".join([label, *shown]))
+    return named
 
 
 def _named(run: Run, label: str, frame: pl.DataFrame, several_backbones: bool) -> pl.DataFrame:

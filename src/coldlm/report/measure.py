@@ -25,6 +25,7 @@ QUALITY: Final[dict[str, dict[str, Any]]] = {
 COST: Final = (
     "trainable_parameters",
     "peak_memory_mb",
+    "prepare_seconds",
     "train_seconds",
     "seconds_per_update",
     "events_per_second",
@@ -97,8 +98,9 @@ def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headli
 
 
 def seeds_behind(row: Row, best: Row) -> int:
-    """How many seeds the difference between a strategy and the best trivial row rests on; a baseline needs none."""
-    return row.seeds if best.kind == "baseline" else min(row.seeds, best.seeds)
+    """How many seeds the difference between a strategy and the best trivial row rests on: those that both have, since
+    a seed is also the order of events and the draws; a baseline needs none."""
+    return row.seeds if best.kind == "baseline" else len(row.its_seeds & best.its_seeds)
 
 
 def _may_claim(vs: Difference, reference: float | None, p: float, row: Row, best: Row) -> bool:
@@ -121,6 +123,7 @@ def _run_cost(manifest: dict[str, Any], updates: bool) -> dict[str, float | None
     values = (
         manifest.get("trainable_parameters"),
         manifest.get("peak_memory_mb"),
+        seconds.get("prepare"),
         sum(training) if training else None,
         manifest.get("seconds_per_update") if updates else None,
         manifest.get("events_per_second"),

@@ -17,7 +17,18 @@ from coldlm.report.rows import METRIC, Comparison, K, Run
 
 USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
 
-NEEDED = ("dataset", "leaks", "dropped", "others_would_drop", "not_asked", "cohorts", "canaries")
+NEEDED = (
+    "recipe",
+    "axes",
+    "question",
+    "dataset",
+    "leaks",
+    "dropped",
+    "others_would_drop",
+    "not_asked",
+    "cohorts",
+    "canaries",
+)
 """Of the manifest; what a run did not measure, such as a cost, may be missing and is shown as such."""
 
 

@@ -44,11 +44,12 @@ class Run:
         """What must be equal for two runs to stand in one table."""
         dataset = self.manifest["dataset"]
         return {
+            "queries": self.manifest["question"],
             "dataset": dataset["name"],
             "split": self.facts["split"],
             "candidates": self.facts["candidates"],
             **dataset["dates"],
-            **{name: dataset.get(name) for name in ("n_users", "n_items", "n_events", "hashes")},
+            **{name: dataset.get(name) for name in ("n_users", "n_items", "n_events", "hashes", "half_lives_days")},
         }
 
 
@@ -63,6 +64,11 @@ class Row:
     seeds: int
     manifests: tuple[dict[str, Any], ...] = field(repr=False, compare=False)
     newer: bool = False
+
+    @property
+    def its_seeds(self) -> set[str]:
+        """Of the runs behind it."""
+        return {str(manifest["axes"]["seed"]) for manifest in self.manifests}
 
     @property
     def name(self) -> str:

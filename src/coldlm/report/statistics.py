@@ -86,13 +86,10 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def smallest_effect(differences: Floats) -> float:
-    """The smallest mean difference that these [U] paired differences can tell from zero: 1.96 * sd / sqrt(U).
-
-    It is half the width of the 95 % interval: a difference of exactly this size would be found in half of all
-    repetitions. ``nan`` for fewer than two users.
-    """
+    """The true mean difference that a two-sided test at 5 % finds in 80 % of all repetitions with as many users, [U]
+    paired differences: (1.96 + 0.84) * sd / sqrt(U) (Cohen 1988, 2.3). ``nan`` for fewer than two users."""
     n = len(differences)
-    return 1.96 * float(differences.std(ddof=1)) / float(np.sqrt(n)) if n > 1 else float("nan")
+    return (1.96 + 0.84) * float(differences.std(ddof=1)) / float(np.sqrt(n)) if n > 1 else float("nan")
 
 
 def _resampled_means(values: Floats, draws: int, seed: int) -> Floats:

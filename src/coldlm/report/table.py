@@ -32,7 +32,7 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
     """The headline table; its last columns are the distance to the best trivial row, its interval, and its p by
     bootstrap and by Wilcoxon, both after Holm."""
     header = (
-        "scorer", "seeds", "nDCG@10", "95 % interval", "warm warm", "cold user", "cold item",
+        "scorer", "seeds", "nDCG@10", "95 % interval", "warm warm", "any cold user", "any cold item",
         "Recall@10", "MRR", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p Wilcoxon",
     )  # fmt: skip
     body = []
@@ -54,8 +54,8 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
 def cost_table(comparison: Comparison, headline: Headline) -> Table:
     """What each trained row cost; baselines train nothing and are left out."""
     header = (
-        "scorer", "trainable parameters", "peak MB", "train s", "s / update", "events / s", "p50 ms", "p95 ms",
-        "checkpoint MB",
+        "scorer", "trainable parameters", "peak MB", "prepare s", "train s", "s / update", "events / s", "p50 ms",
+        "p95 ms", "checkpoint MB",
     )  # fmt: skip
     trained = [m for m in headline.measures if m.row.kind != "baseline"]
     body = tuple((name(m.row, comparison), *(quantity(value) for value in m.cost.values())) for m in trained)
