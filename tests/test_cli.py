@@ -14,7 +14,7 @@ import pytest
 
 from coldlm import __version__
 from coldlm.cli import MAX_NAME, main, name_run
-from coldlm.errors import DataError
+from coldlm.errors import ConfigError, DataError
 
 REPO = Path(__file__).parents[1]
 TINY = ["backbone=tiny_bert", "dataset=simulated"]
@@ -93,7 +93,7 @@ def test_a_run_gets_plain_values_and_a_name_made_from_its_overrides(use: Callabl
     use(lambda config, name: got.append((config, name)))
     assert main(["run", *TINY, "seed=3", "output=elsewhere"]) == 0
     ((config, name),) = got
-    assert name == config["name"] == "backbone=tiny_bert,dataset=simulated,seed=3"
+    assert name == config["name"] == "dataset=simulated,backbone=tiny_bert,seed=3"
     assert type(config["optim"]["betas"]) is list
     assert "hydra" not in config
     assert list(Path().iterdir()) == []
@@ -132,7 +132,7 @@ def test_a_failing_cell_does_not_stop_the_others(
     use(execute)
     assert main(["run", "-m", *TINY, "seed=1,2", "name=mine"]) == 1
     assert seen == [1, 2]
-    name = "mine,backbone=tiny_bert,dataset=simulated,seed="
+    name = "mine,dataset=simulated,backbone=tiny_bert,seed="
     assert capsys.readouterr().err.endswith(
         f"1 of 2 runs failed:\n  FAILED  {name}1  DataError: row 3 is bad\n  done    {name}2\n"
     )
@@ -142,7 +142,7 @@ def test_a_sweep_file_runs_one_cell_per_strategy(use: Callable[[Execute], None])
     seen = []
     use(lambda config, name: seen.append((config["strategy"]["_target_"].rpartition(".")[2], name)))
     assert main(["run", "sweep=strategies", *TINY]) == 0
-    tail = "backbone=tiny_bert,dataset=simulated,strategy="
+    tail = "dataset=simulated,backbone=tiny_bert,strategy="
     assert seen == [(strategy, tail + strategy) for strategy in ("frozen", "top", "lora")]
 
 
@@ -162,7 +162,7 @@ def test_distributed_cells_run_in_processes_of_their_own(
     ran = []
     use(lambda config, name: ran.append((name, config["seed"], config["trainer"]["devices"])))
     assert [main(line[3:]) for line in lines] == [0, 0]
-    assert ran == [(f"backbone=tiny_bert,dataset=simulated,seed={seed},trainer=ddp", seed, 2) for seed in (1, 2)]
+    assert ran == [(f"dataset=simulated,backbone=tiny_bert,seed={seed},trainer=ddp", seed, 2) for seed in (1, 2)]
 
 
 def test_the_command_line_is_in_place_while_a_run_goes_on(
@@ -194,13 +194,22 @@ def test_a_terminated_training_ends_with_143(use: Callable[[Execute], None]) -> 
 
 
 def test_names_of_runs_are_safe_for_folders() -> None:
-    assert name_run(None, "dataset=video/x,text='{a} | b',seed=1") == "dataset=video-x,text=-a-b-,seed=1"
-    assert name_run("../up", "seed=1") == "up"
-    assert name_run(None, "") == "default"
-    long = [name_run(None, "x" * MAX_NAME + end) for end in ("a", "b")]
+    assert name_run(None, ["dataset=video/x", "text='{a} | b'", "seed=1"]) == "dataset=video-x,seed=1,text=-a-b"
+    assert name_run(None, []) == "default"
+    long = [name_run(None, ["x" * MAX_NAME + end]) for end in ("a", "b")]
     assert long[0] != long[1]
     assert all(len(name) == MAX_NAME for name in long)
-    assert [name_run(name, "") for name in long] == long
+    assert [name_run(name, []) for name in long] == long
+    with pytest.raises(ConfigError, match=r"name=\.\./up: a folder's own name, without slashes"):
+        name_run("../up", [])
+
+
+def test_what_tells_cells_apart_comes_first_in_their_names() -> None:
+    rest = [f"dataset.key{i}=value" for i in range(20)]
+    names = {name_run(None, [*rest, f"seed={s}", f"strategy={t}"], True) for s in (1, 2) for t in ("frozen", "lora")}
+    assert {name.split(",dataset.key0")[0] for name in names} == {
+        f"strategy={t},seed={s}" for s in (1, 2) for t in ("frozen", "lora")
+    }
 
 
 @pytest.mark.parametrize("script", sorted((REPO / "scripts").glob("*.py")), ids=lambda script: script.name)

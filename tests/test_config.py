@@ -78,6 +78,22 @@ def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_pat
     assert problems(config) == []
 
 
+@pytest.mark.parametrize("control", MANDATORY_CONTROLS)
+def test_a_control_wins_over_the_command_line(control: str) -> None:
+    line = ["backbone=tiny_bert", "strategy=lora", "strategy.rank=2", f"control={control}"]
+    assert check_overrides(line) == []
+    config = compose_plain(*line)
+    replaced = config["control"]["replaces"]
+    expected = {"strategy": "lora", "backbone": "tiny"} | replaced
+    assert {group: config[group]["_target_"].rpartition(".")[2] for group in expected} == expected
+    assert ("rank" in config["strategy"]) == ("strategy" not in replaced)
+
+
+def test_a_control_that_replaces_by_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="strategy=nothing, which is no option"):
+        compose_plain("control=random_vectors", "control.replaces.strategy=nothing")
+
+
 def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
     folder = tmp_path / "experiment"
     folder.mkdir()
@@ -165,7 +181,6 @@ def test_several_values_need_the_flag() -> None:
         (["backbone=tiny_gpt2", "backbone.pooling=cls"], "use last or mean"),
         (["backbone.width=33"], "must be a multiple of backbone.heads=2"),
         (["control=context_only", "head.context=off"], "leave it to the control"),
-        (["control=random_vectors", "backbone=tiny_bert"], "leave it to the control"),
         (["control=permuted_text", "dataset.permute_text=false"], "leave it to the control"),
     ],
 )
@@ -178,7 +193,7 @@ def test_missing_files_are_named_with_the_ways_to_get_them(tmp_path: Path, monke
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("COLDLM_ALLOW_DOWNLOAD", raising=False)
     found = file_problems(compose_plain("backbone=bert_base", "dataset=own"))
-    assert any("huggingface-cli download bert-base-uncased --revision" in problem for problem in found)
+    assert any("hf download bert-base-uncased --revision" in problem for problem in found)
     assert any(problem.startswith("dataset.items") for problem in found)
     (problem,) = file_problems(compose_plain("dataset=simulated", "backbone=local", f"backbone.path={tmp_path}"))
     assert "lacks config.json, a tokenizer, *.safetensors" in problem
@@ -215,6 +230,19 @@ def test_nonsense_is_a_problem_and_no_crash(part: str, value: object) -> None:
         found = problems(compose_plain(*TINY) | {part: value})
         assert found
         assert all(problem.startswith(part) for problem in found)
+
+
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert check_overrides([*TINY, "trainer=gpu"]) == [
+        "trainer.accelerator=gpu: no CUDA device is there; use trainer=cpu"
+    ]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert check_overrides([*TINY, "trainer=gpu", "trainer.devices=2"]) == [
+        "trainer.devices=2: 1 CUDA devices are there"
+    ]
 
 
 def test_wandb_online_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

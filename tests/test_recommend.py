@@ -100,7 +100,7 @@ def test_an_unknown_id_is_named_with_the_nearest(finished: Path, asked: dict[str
 
 
 def test_a_folder_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"no trained model .*coldlm run name=nothing"):
+    with pytest.raises(RunFolderError, match=r"no trained model .*coldlm run output=.* name=nothing"):
         recommend(tmp_path / "nothing", query="x")
 
 

@@ -7,6 +7,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from coldlm.columns import COHORTS, MANDATORY_BASELINES, METRICS, MODEL, RESULT_
 from coldlm.errors import Diverged, RunFolderError
 from coldlm.learn import loggers
 from coldlm.models.losses import SampledSoftmax
+from coldlm.recommend import recommend
+from coldlm.report.results import read_runs
 from coldlm.run import Run, execute
 from coldlm.world import make_world
 
@@ -100,7 +103,7 @@ def test_the_manifest_says_what_was_run_on_what(finished: Path) -> None:
     assert said["checkpoint_bytes"] == (finished / "online.safetensors").stat().st_size
     assert said["latency_ms"].keys() == {"p50", "p95"}
     assert said["dataset"]["n_events"] == 600
-    assert said["canaries"].keys() == {"newest", "fewest_events", "random"}
+    assert said["canaries"].keys() == {"newest", "fewest_events", "constant"}
     for key in ("commit", "command", "versions", "device", "config_hash", "peak_memory_mb", "events_per_second"):
         assert said[key]
 
@@ -307,6 +310,34 @@ def test_a_finished_run_is_left_alone(config: MakeConfig, capsys: pytest.Capture
     assert {file.name: file.stat().st_mtime_ns for file in folder.iterdir()} == before
 
 
+def test_a_run_that_measures_another_cut_measures_the_tables_cut_too(config: MakeConfig) -> None:
+    folder = execute(config("evaluate.k=5", "stages=[train,evaluate]"), "five")
+    results = pl.read_parquet(folder / "results.parquet")
+    assert set(results.filter(metric="ndcg")["k"]) == {5, 10}
+    assert results.height == results.unique(results.columns).height
+    assert len(read_runs([folder]).comparisons) == 1
+
+
+def test_data_that_changed_under_a_run_is_refused(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = execute(config("stages=[train]"), "half")
+    data = replace(make_world(config()).data, hashes={"events.csv": "abc"})
+    for module in ("run", "world"):
+        monkeypatch.setattr(f"coldlm.{module}.read_data", lambda _: data)
+    for again in (
+        lambda: execute(config("stages=[train]"), "half"),  # finished
+        lambda: execute(config("stages=[train,evaluate]"), "half"),  # to be resumed
+        lambda: recommend(folder, query="space"),
+    ):
+        with pytest.raises(RunFolderError, match=r"was made from other data: events\.csv changed since"):
+            again()
+
+
+def test_an_output_that_is_no_folder_is_refused(config: MakeConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match=r"cannot be made .*: choose another output"):
+        execute({**config(), "output": str(tmp_path / "file")}, "run")
+
+
 def test_a_changed_configuration_is_refused_by_the_key_that_changed(config: MakeConfig) -> None:
     folder = execute(config("stages=[train]"), "mine")
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
@@ -324,7 +355,7 @@ def test_a_run_that_was_killed_says_so_and_goes_on_to_the_same_numbers(
             execute(config(), "killed")
     folder = Path(config()["output"]) / "killed"
     assert (manifest(folder)["status"], manifest(folder)["done"]) == ("FAILED", ["train"])
-    assert manifest(folder)["reason"].startswith("KeyboardInterrupt")
+    assert manifest(folder)["reason"].startswith("interrupted; the same command goes on")
     execute(config(), "killed")
     assert manifest(folder)["status"] == "FINISHED"
     assert manifest(folder)["reason"] is None
@@ -344,7 +375,7 @@ def test_an_interrupt_in_the_middle_of_training_is_an_interrupt(
     assert signal.getsignal(signal.SIGINT) is before
     said = manifest(Path(config()["output"]) / "struck")
     assert (said["status"], said["done"]) == ("FAILED", [])
-    assert said["reason"].startswith("KeyboardInterrupt")
+    assert said["reason"].startswith("interrupted; the same command goes on")
 
 
 def _interrupt(_: Run) -> None:

@@ -38,6 +38,9 @@ usage: coldlm COMMAND [...]
 SHOW_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--shell-completion", "-sc")
 """Flags of Hydra's that show something and run nothing."""
 
+TELLING = ("experiment", "dataset", "backbone", "strategy", "head", "loss", "control", "online", "seed")
+"""Overrides that come first in a run folder's name."""
+
 MAX_NAME = 100
 """Characters of a run folder's name; longer ones are cut and end in a hash."""
 
@@ -143,7 +146,8 @@ def _run_one(config: DictConfig, outcome: _Outcome, arguments: list[str]) -> Non
     settings = HydraConfig.get()
     values = plain(config)
     is_cell = settings.mode == RunMode.MULTIRUN
-    name = name_run(values["name"], settings.job.override_dirname, is_cell)
+    hidden = settings.job.config.override_dirname.exclude_keys
+    name = name_run(values["name"], [o for o in settings.overrides.task if o.partition("=")[0] not in hidden], is_cell)
     values["name"] = name
     outcome.names.append(name)
     try:
@@ -188,13 +192,23 @@ def _conclude(outcome: _Outcome) -> int:
     return 1
 
 
-def name_run(name: str | None, overrides: str, is_cell: bool = False) -> str:
-    """A run folder's name: the user's, or one made from the overrides; a cell of a sweep always carries its overrides.
+def name_run(name: str | None, overrides: Sequence[str], is_cell: bool = False) -> str:
+    """A run folder's name: the user's, or one made from the overrides, those that tell cells of a sweep apart first; a
+    cell of a sweep always carries its overrides.
 
-    >>> name_run(None, "dataset=video/x,seed=2"), name_run(None, ""), name_run("mine", "seed=2", True)
-    ('dataset=video-x,seed=2', 'default', 'mine,seed=2')
+    >>> name_run(None, ["dataset=video/x", "dataset.text=t", "seed=2"]), name_run(None, [])
+    ('dataset=video-x,seed=2,dataset.text=t', 'default')
+    >>> name_run("mine", ["seed=2"], True)
+    'mine,seed=2'
+
+    Raises:
+        ConfigError: a name with a slash.
     """
-    parts = [name, overrides] if is_cell or not name else [name]
+    if name and "/" in name:
+        raise ConfigError(f"name={name}: a folder's own name, without slashes; output=... says where it lies")
+    rank = {key: i for i, key in enumerate(TELLING)}
+    made = sorted(overrides, key=lambda o: (rank.get(o.partition("=")[0], len(rank)), o))
+    parts = [name, *made] if is_cell or not name else [name]
     text = re.sub(r"[^\w=,.+~-]+", "-", ",".join(filter(None, parts))).strip(".-") or "default"
     if len(text) <= MAX_NAME:
         return text

@@ -26,6 +26,9 @@ METRICS: Final = ("ndcg", "recall", "mrr")
 MRR_K: Final = 0
 """``k`` of a metric without a cut: MRR looks at the whole ranking."""
 
+HEADLINE_K: Final = 10
+"""``k`` of the tables and figures; it is measured beside whatever ``evaluate.k`` asks for."""
+
 MODEL: Final = "model"
 """``scorer`` of the rows that the trained model made; other rows carry a baseline's name."""
 

@@ -40,6 +40,20 @@ def logger_problems(logger: Section) -> Iterator[str]:
         yield "logger.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or logger.mode=offline"
 
 
+def device_problems(trainer: object) -> list[str]:
+    """A GPU that is not there, or too few of them; looks for one only if one is asked for, which is slow."""
+    if not isinstance(trainer, dict) or trainer.get("accelerator") != "gpu":
+        return []
+    import torch
+
+    there, asked = torch.cuda.device_count(), trainer.get("devices")
+    if not there:
+        return ["trainer.accelerator=gpu: no CUDA device is there; use trainer=cpu"]
+    if isinstance(asked, int) and asked > there:
+        return [f"trainer.devices={asked}: {there} CUDA devices are there"]
+    return []
+
+
 def _stage_problems(stages: list[str]) -> Iterator[str]:
     if not stages:
         yield "stages: got none, allowed: at least one of train, evaluate, online"

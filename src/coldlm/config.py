@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
-from coldlm.combinations import combination_problems, logger_problems
+from coldlm.combinations import combination_problems, device_problems, logger_problems
 from coldlm.errors import ConfigError
 from coldlm.models import checkpoints
 from coldlm.schema import ALLOWED, EXTRA, Node, Run
@@ -105,7 +105,7 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
         found += checkpoints.problems(**keys["backbone"])
     if "logger" in sound:
         found += logger_problems(sound["logger"])
-    return found
+    return found + device_problems(config.get("trainer"))
 
 
 def known_paths(config: Mapping[str, object]) -> list[str]:
@@ -121,21 +121,6 @@ def known_paths(config: Mapping[str, object]) -> list[str]:
             inner = fields_of(str(node["_target_"])) | EXTRA.get(name, {})
         paths += [f"{name}.{key}" for key in inner]
     return paths
-
-
-def without_leftovers(config: dict[str, Any]) -> dict[str, Any]:
-    """``config`` less the keys that belong to things that a control replaced.
-
-    An experiment may set ``strategy.rank``; under a control that replaces the strategy that key has lost its owner.
-    """
-    control = config.get("control")
-    replaced = control.get("replaces") if isinstance(control, dict) else None
-    for group in replaced if isinstance(replaced, list) else []:
-        node = config.get(group)
-        if isinstance(node, dict) and group in ALLOWED and is_allowed(node.get("_target_"), group):
-            keys = {"_target_", *fields_of(node["_target_"])}
-            config[group] = {key: value for key, value in node.items() if key in keys}
-    return config
 
 
 def _complete(value: object) -> object:

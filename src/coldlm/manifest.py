@@ -79,6 +79,20 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return manifest
 
 
+def refuse_other_data(manifest: Mapping[str, Any], hashes: Mapping[str, str], folder: Path) -> None:
+    """Compare the raw files with those that the run in ``folder`` was made from.
+
+    Raises:
+        RunFolderError: a file has another content, or there are other files.
+    """
+    before = manifest.get("dataset", {}).get("hashes", hashes)
+    if changed := sorted(name for name in {*before, *hashes} if before.get(name) != hashes.get(name)):
+        raise RunFolderError(
+            f"{folder} was made from other data: {', '.join(changed)} changed since. "
+            "Give this run another name=..., or put the files back"
+        )
+
+
 def describe_machine() -> dict[str, Any]:
     """Commit, versions and machine of this process."""
     import torch

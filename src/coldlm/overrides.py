@@ -21,7 +21,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from coldlm.config import file_problems, known_paths, problems, without_leftovers
+from coldlm.config import file_problems, known_paths, problems
+from coldlm.errors import ConfigError
+from coldlm.schema import ALLOWED
 from coldlm.signatures import PACKAGE, nearest
 
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
@@ -49,7 +51,23 @@ def plain(config: DictConfig) -> dict[str, Any]:
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     values = OmegaConf.to_container(own, resolve=True)
     assert isinstance(values, dict)
-    return without_leftovers({str(key): value for key, value in values.items()})
+    return _controlled({str(key): value for key, value in values.items()})
+
+
+def _controlled(config: dict[str, Any]) -> dict[str, Any]:
+    """``config`` with the things that its control replaces, whatever an experiment or the command line chose for them.
+
+    Raises:
+        ConfigError: ``control.replaces`` names an option that does not exist.
+    """
+    control = config.get("control")
+    replaced = control.get("replaces") if isinstance(control, dict) else None
+    for group, option in replaced.items() if isinstance(replaced, dict) else ():
+        file = CONF / str(group) / f"{option}.yaml"
+        if group not in ALLOWED or not file.is_file():
+            raise ConfigError(f"control.replaces: got {group}={option}, which is no option; leave it to the control")
+        config[group] = OmegaConf.to_container(OmegaConf.load(file))
+    return config
 
 
 def check_overrides(argv: Sequence[str]) -> list[str]:
@@ -160,7 +178,7 @@ def _cell_problems(
         try:
             config, found = _apply(values, composed(choices), options)
             found += problems(config)
-            nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger")])
+            nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger", "trainer")])
             if nodes not in files:
                 files[nodes] = file_problems(config)
             found += files[nodes]

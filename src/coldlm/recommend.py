@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,12 @@ def main(argv: Sequence[str]) -> int:
         Path(arguments.run),
         query=arguments.query or "",
         user=arguments.user,
-        history=arguments.history.split(",") if arguments.history else [],
+        history=[item.strip() for item in arguments.history.split(",")] if arguments.history else [],
         k=arguments.k,
     )
+    if not rows:
+        print("nothing is left to recommend: every item has been had already")
+        return 0
     table = Table("rank", "score", "item", "title")
     for rank, (score, item, title) in enumerate(rows, 1):
         table.add_row(str(rank), f"{score:.3f}", item, title)
@@ -46,6 +50,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--history", help="item ids, newest first, separated by commas")
     parser.add_argument("--k", type=int, default=10, help="length of the list (default 10)")
     arguments = parser.parse_args(argv)
+    arguments.query = (arguments.query or "").strip()
     if not (arguments.query or arguments.user or arguments.history):
         parser.error("nothing to go by: give --query TEXT, --user ID or --history ID,ID")
     if arguments.user and (arguments.query or arguments.history):
@@ -71,17 +76,22 @@ def recommend(
         (run / f"{name}.safetensors" for name in LAST_MODEL if (run / f"{name}.safetensors").is_file()), None
     )
     if weights is None:
-        raise RunFolderError(f"{run} holds no trained model (model.safetensors); train one: coldlm run name={run.name}")
+        raise RunFolderError(
+            f"{run} holds no trained model (model.safetensors); "
+            f"train one: coldlm run output={run.parent} name={run.name}"
+        )
     import numpy as np
     import torch
     from safetensors.torch import load_file
 
+    from coldlm.manifest import refuse_other_data
     from coldlm.record import read_config
     from coldlm.world import make_ranker, make_world, take_snapshot
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
     config = read_config(run)
     world = make_world(config)
+    refuse_other_data(json.loads((run / "manifest.json").read_text(encoding="utf-8")), world.data.hashes, run)
     items, users = world.data.items, world.data.users
     codes = _codes(history, items.ids, "item")
     who = _codes([user] if user else [], users.ids, "user")

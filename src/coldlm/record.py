@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from coldlm import manifest as m
-from coldlm.columns import CANARIES, CHANCE, METRICS, MODEL, RESULT_COLUMNS, metric_key
+from coldlm.columns import CANARIES, CHANCE, HEADLINE_K, METRICS, MODEL, RESULT_COLUMNS, metric_key
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.ranker import Ranker
 from coldlm.report.statistics import difference
@@ -38,6 +38,7 @@ class Record:
         self.folder, self.name, self.manifest, self.is_main = folder, name, manifest, is_main
         self.axes = m.axes(config)
         self.k: int = config["evaluate"]["k"]
+        self.ks = sorted({self.k, HEADLINE_K})
         self.seed: int = config["seed"]
         self.loggers: list[Any] = []
 
@@ -51,10 +52,12 @@ class Record:
         self.write_frame("events.parquet", frame)
         results, users, cohorts = [], [], None
         for (part, scorer, schedule), rows in frame.group_by("stage", "scorer", "schedule", maintain_order=True):
-            values = summarise(rows, self.k)
+            values = pl.concat(summarise(rows, k) for k in self.ks).unique(maintain_order=True)
             results.append(self._label(values, str(part), str(scorer), str(schedule)))
             users.append(
-                per_user(rows, self.k).select(
+                pl.concat(per_user(rows, k) for k in self.ks)
+                .unique(maintain_order=True)
+                .select(
                     pl.lit(self.name).alias("run"),
                     *(pl.lit(self.axes[axis]).alias(axis) for axis in ("control", "strategy")),
                     pl.lit(scorer).alias("scorer"),
@@ -67,7 +70,7 @@ class Record:
                 self.manifest["question"] = _digest(rows)
                 self._log_metrics(str(part) if schedule != "static" else "static", values)
         self.manifest["cohorts"] = cohorts
-        self.manifest["canaries"] = canaries(frame, self.k)
+        self.manifest["canaries"] = canaries(frame, HEADLINE_K)
         table = pl.concat(results)
         if self.manifest["dataset"]["release"] == "after_first":
             # an item without a positive is a candidate only if somebody disliked it: no fresh item can be asked for
@@ -121,7 +124,8 @@ class Record:
         """Write how the run ended, and why."""
         self.manifest |= {"status": status, "reason": reason, "peak_memory_mb": m.peak_memory_mb()}
         self.save()
-        log.info("%s: %s%s", self.folder, status, f" ({reason})" if reason else "")
+        log.info("%s: %s", self.folder, status)
+        log.debug("%s", reason)  # the terminal gets it as the command's last word
 
 
 def canaries(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
@@ -160,10 +164,11 @@ def logging_to(folder: Path | None) -> Iterator[None]:
     handlers: list[logging.Handler] = []
     if folder is not None:
         handlers = [logging.StreamHandler(), logging.FileHandler(folder / "run.log", encoding="utf-8")]
+        handlers[0].setLevel(logging.INFO)
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname).1s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
     log.propagate = False
     try:
         yield

@@ -19,7 +19,7 @@ from torch import Tensor
 from coldlm import manifest as m
 from coldlm.columns import MODEL
 from coldlm.config import build
-from coldlm.errors import ConfigError, DataError, Diverged
+from coldlm.errors import ConfigError, DataError, Diverged, RunFolderError
 from coldlm.evaluate.judge import concatenate
 from coldlm.evaluation import Evaluation
 from coldlm.learn import loggers as learn_loggers
@@ -31,7 +31,7 @@ from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
 from coldlm.split.queries import trainable
 from coldlm.training import Training
-from coldlm.world import make_ranker, make_world, standardise, take_snapshot
+from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot
 
 log = logging.getLogger("coldlm")
 
@@ -58,9 +58,13 @@ def execute(config: dict[str, Any], name: str) -> Path:
     if config["online"]["schedule"] == "off":
         stages = [stage for stage in stages if stage != "online"]
     if manifest["status"] == "FINISHED" and not stages:
+        m.refuse_other_data(manifest, read_data(config).hashes, folder)
         print(f"{folder} is finished already: nothing to do")
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be made ({error.strerror}): choose another output=...") from error
     with logging_to(folder if is_main else None):
         Run(config, Record(folder, config, name, manifest, is_main=is_main)).carry_out(stages)
     return folder
@@ -96,7 +100,10 @@ class Run:
         except Diverged as error:
             self.record.end("DIVERGED", str(error))
             raise
-        except BaseException as error:
+        except (KeyboardInterrupt, SystemExit):
+            self.record.end("FAILED", "interrupted; the same command goes on behind the last finished stage")
+            raise
+        except Exception as error:
             self.record.end("FAILED", f"{type(error).__name__}: {error}")
             log.debug(traceback.format_exc())
             raise
@@ -111,7 +118,7 @@ class Run:
         self.record.manifest["seconds"]["train"] = seconds
         log.info("validation nDCG@%d by epoch: %s", self.record.k, ", ".join(f"{v:.4f}" for v in fitted.values))
         if config["split"]["refit"]:
-            log.info("refit on train + validation for %d epochs", fitted.epochs)
+            log.info("refit on train + validation, epochs: %d", fitted.epochs)
             _, seconds = self._fit_anew(split.n_past, split.t_test, "refit", epochs=fitted.epochs)
             self.record.manifest["seconds"]["refit"] = seconds
         self.record.manifest |= {
@@ -229,6 +236,7 @@ class Run:
         begin = time.perf_counter()
         world = self.world = make_world(self.config)
         data, split = world.data, world.split
+        m.refuse_other_data(self.record.manifest, data.hashes, self.record.folder)
         trained = data.log.positive[trainable(data.log, world.catalogue, 0, split.n_train)]
         for part, n in (
             ("training", trained.sum()),

@@ -65,7 +65,7 @@ class Trainer:
 @dataclass(frozen=True)
 class Control:
     name: Literal["none", "context_only", "random_vectors", "permuted_text"]
-    replaces: list[Literal["backbone", "strategy", "head", "loss"]]
+    replaces: dict[str, str]
 
 
 @dataclass(frozen=True)

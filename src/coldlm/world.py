@@ -55,20 +55,28 @@ class World:
         return _remember(self.data, self.catalogue, rows)
 
 
+def read_data(config: Mapping[str, Any]) -> Dataset:
+    """The data set as its reader gives it.
+
+    Raises:
+        DataError: bad files.
+    """
+    data: Dataset = build({key: value for key, value in config["dataset"].items() if key != "permute_text"})
+    return data
+
+
 def make_world(config: Mapping[str, Any]) -> World:
     """Read the data and cut it.
 
     Raises:
         DataError: bad files, or too little data for the split.
     """
-    node = dict(config["dataset"])
-    permute = node.pop("permute_text")
-    data: Dataset = build(node)
+    data = read_data(config)
     catalogue = Catalogue(data)
     split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
     # a text that changes is frozen before the first query that may meet it
     data = data.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))
-    if permute:
+    if config["dataset"]["permute_text"]:
         data = permute_texts(data, config["seed"])
     cold_users, cold_items = cold(data, split)
     return World(
@@ -127,7 +135,12 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
     with progress("encoding", len(items)) as done:
         encoder = TextEncoder(backbone, texts, order, row=source, cache=Path(config["cache"]), on_block=done)
     tokens = encoder.tokens
-    log.info("%.1f tokens a text, %d cut off at %d", tokens.lengths.mean(), tokens.lost, backbone.max_tokens)
+    log.info(
+        "%.1f tokens a text; %d tokens lost in texts longer than %d",
+        tokens.lengths.mean(),
+        tokens.lost,
+        backbone.max_tokens,
+    )
     if tokens.unknown > UNKNOWN_TOKENS:
         log.warning(
             "%.0f %% of the tokens are unknown to the tokenizer of %s: is it a model of this language?",

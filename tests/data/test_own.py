@@ -45,6 +45,24 @@ def test_two_csv_files_become_a_dataset_in_time_order(tmp_path: Path) -> None:
     assert data.hashes == {Path(path).name: hash_file(Path(path)) for path in keys.values()}
 
 
+def test_a_column_that_looks_like_a_label_is_read_or_refused_never_passed_over(tmp_path: Path) -> None:
+    keys = _write(tmp_path, events="user_id,item_id,timestamp,Rating,day\nu,a,10,0,mon\nu,b,20,1,tue\n")
+    with pytest.raises(
+        DataError, match=r"column .Rating. looks like a label, but is not read: set dataset\.label=Rating"
+    ):
+        load(**keys)
+    data = load(**keys, label="Rating")
+    assert data.log.positive.tolist() == [False, True]
+    assert data.counts["interaction columns not read: day"] == 1
+    assert data.counts["item columns not read: price"] == 1
+
+
+@pytest.mark.parametrize("values", [("true", "false"), ("1", "0"), ("True", "False")])
+def test_labels_may_be_written_as_truth_values(tmp_path: Path, values: tuple[str, str]) -> None:
+    events = "user_id,item_id,timestamp,label\n" + "".join(f"u,{i},5,{v}\n" for i, v in zip("ab", values, strict=True))
+    assert load(**_write(tmp_path, events=events)).log.positive.tolist() == [True, False]
+
+
 def test_parquet_with_integer_ids_gives_the_same_as_csv(tmp_path: Path) -> None:
     items = pl.DataFrame({"item_id": [7, 8], "title": ["x", None], "year": [1999, 2000]})
     events = pl.DataFrame({"user_id": [1, 1], "item_id": ["7", "8"], "timestamp": [10, 20]})
@@ -149,9 +167,9 @@ def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None
         (
             ITEMS,
             "user_id,item_id,timestamp,label\nu,a,1,5\nu,a,2,good\n",
-            r"'label': 'good' in data row 2 is not a num",
+            r"'label': 'good', which is not a number, in data row 2",
         ),
-        (ITEMS, "user_id,item_id,timestamp,label\nu,a,1,\n", r"'label': None in data row 1 is not a number"),
+        (ITEMS, "user_id,item_id,timestamp,label\nu,a,1,\n", r"'label': missing in data row 1"),
     ],
 )
 def test_bad_rows_are_refused_with_file_column_and_row(tmp_path: Path, items: str, events: str, message: str) -> None:
@@ -211,6 +229,7 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
         ({"text": "{tilte}"}, "no field {tilte}; fields may be {item_id}, {title}, {brand}, {price}"),
         ({"released_at": "realeased"}, "no column 'realeased'"),
         ({"positive_from": 4.0}, "no column 'label'"),
+        ({"label": "stars"}, "no column 'stars'"),
         ({"interactions": None}, "dataset.interactions is not set. dataset=own reads files of yours"),
     ],
 )

@@ -49,8 +49,27 @@ def test_damaged_parquet_and_other_formats_are_refused(tmp_path: Path) -> None:
     (tmp_path / "t.xlsx").write_bytes(b"x")
     with pytest.raises(DataError, match=r"must end in \.csv or \.parquet"):
         header(tmp_path / "t.xlsx")
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="is a folder; name the file in it"):
         header(tmp_path)
+    with pytest.raises(DataError, match=r"no such file \(seen from /"):
+        header(Path("nowhere.csv"))
+    (tmp_path / "LOUD.CSV").write_text("a,b\n1,2\n")
+    assert read_table(tmp_path / "LOUD.CSV").rows() == [("1", "2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a,b\n1,2\n1,2,3\n", "line 3 has 3 fields, the header 2; quote fields with commas"),
+        (b"a,b\n1,2\n3,4\ncaf\xe9,b\n", "line 4: the byte 0xe9 is not UTF-8; save the file as UTF-8"),
+        (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: unexpected end of data; is a quote not closed"),
+    ],
+)
+def test_a_csv_that_breaks_off_names_the_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        read_table(path)
 
 
 def test_missing_columns_name_the_nearest_and_all_that_were_found() -> None:

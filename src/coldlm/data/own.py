@@ -31,10 +31,25 @@ from coldlm.data.raw import (
     three,
     time_scale_problems,
 )
-from coldlm.data.template import clean, fill, template_problems
+from coldlm.data.template import clean, fields, fill, template_problems
 from coldlm.data.times import seconds
 from coldlm.errors import DataError
 from coldlm.tables import UNKNOWN, Bools, Dataset, Floats, Ints, Items, Log, Users, sorted_log
+
+LIKE_A_LABEL = (
+    "label",
+    "labels",
+    "rating",
+    "ratings",
+    "score",
+    "stars",
+    "click",
+    "clicked",
+    "is_click",
+    "like",
+    "liked",
+)
+"""Names of columns that would say what a positive is, had they been read."""
 
 LONG_TEXT = 10_000
 """Characters; longer texts are kept whole and counted."""
@@ -53,6 +68,7 @@ def load(
     users: str | None = None,
     name: str = "own",
     text: str | None = None,
+    label: str | None = None,
     positive_from: float | None = None,
     repeats: bool = False,
     released_at: str | None = None,
@@ -66,8 +82,9 @@ def load(
         name: of the data set, in every result row.
         text: template over the columns of ``items``. By default all text columns but ``item_id`` and the release,
             ``title`` first, joined by " | "; a csv column counts as text unless all its values are numbers.
-        positive_from: a label of at least this is a positive. By default a label above 0 is, and without a column
-            ``label`` every event.
+        label: the column of ``interactions`` with the label; ``label`` by default, if there is one.
+        positive_from: a label of at least this is a positive. By default a label above 0 is, and without labels every
+            event.
         repeats: whether a user may take an item again.
         released_at: the column of ``items`` with the release time; ``released_at`` by default, if there is one. Empty
             means unknown. Without such a column items enter the candidates after their first event.
@@ -88,6 +105,7 @@ def load(
             interactions=interactions,
             users=users,
             text=text,
+            label=label,
             positive_from=positive_from,
             released_at=released_at,
             half_lives_days=half_lives_days,
@@ -100,7 +118,9 @@ def load(
     table = read_table(log_path)
     user_ids = read_ids(table, "user_id", log_path)
     people = _read_users(Path(users) if users else None, user_ids, counts)
-    log = _read_log(table, log_path, user_ids, people, catalogue, positive_from, counts)
+    label = label or ("label" if "label" in table.columns else None)
+    _count_unread(table, ("user_id", "item_id", "timestamp", label), "interaction", counts)
+    log = _read_log(table, log_path, user_ids, people, catalogue, label, positive_from, counts)
     paths = [items_path, log_path, *([Path(users)] if users else [])]
     names = [path.name for path in paths]
     return Dataset(
@@ -124,6 +144,7 @@ def problems(
     interactions: str | None = None,
     users: str | None = None,
     text: str | None = None,
+    label: str | None = None,
     positive_from: float | None = None,
     released_at: str | None = None,
     half_lives_days: Sequence[float] = (1.0, 7.0, 30.0),
@@ -135,20 +156,29 @@ def problems(
     needed = {"items": [items, "item_id"], "interactions": [interactions, "user_id", "item_id", "timestamp"]}
     if released_at:
         needed["items"].append(released_at)
-    if positive_from is not None:
-        needed["interactions"].append("label")
+    if label or positive_from is not None:
+        needed["interactions"].append(label or "label")
     if users:
         needed["users"] = [users, "user_id"]
+    ways = f". {WAYS}"  # said once
     for key, (path, *columns) in needed.items():
-        if not path:
-            found.append(f"dataset.{key} is not set. {WAYS}")
-            continue
         try:
-            names = header(Path(path))
+            names = header(Path(path)) if path else []
         except DataError as error:
-            found.append(f"dataset.{key}: {error}. {WAYS}")
+            found.append(f"dataset.{key}: {error}{ways}")
+            ways = ""
+            continue
+        if not path:
+            found.append(f"dataset.{key} is not set{ways}")
+            ways = ""
             continue
         found += missing_columns(Path(path), names, [column for column in columns if column])
+        if key == "interactions" and not label and "label" not in names:
+            found += [
+                f"{path}: column {name!r} looks like a label, but is not read: set dataset.label={name}, or remove it"
+                for name in names
+                if name.strip().casefold() in LIKE_A_LABEL
+            ]
         if key == "items" and text is not None:
             found += template_problems(text, names)
     return found
@@ -166,6 +196,7 @@ def _read_items(path: Path, text: str | None, released_at: str | None, counts: d
         raise DataError(f"{path}: no text column beside item_id; columns found: {', '.join(table.columns)}")
     texts = _texts(table, path, text or " | ".join(f"{{{name}}}" for name in names))
     titles = _texts(table, path, f"{{{names[0]}}}") if names else ids
+    _count_unread(table, ("item_id", column, *(fields(text) if text else names)), "item", counts)
     counts["items_without_text"] = texts.count("")
     counts[f"texts_over_{LONG_TEXT}_chars"] = sum(len(text) > LONG_TEXT for text in texts)
     return Items(ids, titles, texts, released), "field" if column else "after_first"
@@ -191,6 +222,7 @@ def _read_log(
     user_ids: list[str],
     people: Users,
     catalogue: Items,
+    label_column: str | None,
     positive_from: float | None,
     counts: dict[str, int],
 ) -> Log:
@@ -205,7 +237,7 @@ def _read_log(
     code = {user: i for i, user in enumerate(people.ids)}
     user = np.array([code[name] for name in user_ids], np.int64)
     time, counts["timestamps_cut_to_seconds"] = seconds(table["timestamp"], f"{path}, column 'timestamp'")
-    label = _labels(table, path)
+    label = _labels(table[label_column], path) if label_column else np.ones(len(table))
     positive = label >= positive_from if positive_from is not None else label > 0
     if not positive.any():
         raise DataError(f"{path}: no positive event; labels reach {label.max():g}, positive_from is {positive_from}")
@@ -220,18 +252,24 @@ def _first_of_equals(user: Ints, item: Ints, time: Ints, label: Floats) -> Bools
     return columns.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
 
 
-def _labels(table: pl.DataFrame, path: Path) -> Floats:
-    if "label" not in table.columns:
-        return np.ones(len(table))
-    column = table["label"]
+def _labels(column: pl.Series, path: Path) -> Floats:
+    where = f"{path}, column {column.name!r}"
     if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean)):
-        raise DataError(f"{path}, column 'label': values of type {column.dtype}; expected numbers")
+        raise DataError(f"{where}: values of type {column.dtype}; expected numbers")
+    if column.dtype == pl.String:
+        column = column.replace({"true": "1", "True": "1", "false": "0", "False": "0"})
     label = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     bad = ~np.isfinite(label)
     if bad.any():
         value = column.to_list()[int(np.argmax(bad))]
-        raise DataError(f"{path}, column 'label': {value!r} in {name_rows(bad)} is not a number")
+        reason = "missing" if value is None else f"{value!r}, which is not a number,"
+        raise DataError(f"{where}: {reason} in {name_rows(bad)}")
     return label
+
+
+def _count_unread(table: pl.DataFrame, read: Sequence[str | None], kind: str, counts: dict[str, int]) -> None:
+    if unread := [name for name in table.columns if name not in read]:
+        counts[f"{kind} columns not read: {', '.join(unread)}"] = len(unread)
 
 
 def _text_columns(table: pl.DataFrame, others: Sequence[str | None]) -> list[str]:

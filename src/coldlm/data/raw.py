@@ -33,19 +33,22 @@ def header(path: Path) -> list[str]:
     Raises:
         DataError: not a file, another format, no header, not UTF-8, or one name twice.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name the file in it")
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    if path.suffix not in (".csv", ".parquet"):
+        raise DataError(f"{path}: no such file" + ("" if path.is_absolute() else f" (seen from {Path.cwd()})"))
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".parquet"):
         raise DataError(f"{path}: the name must end in .csv or .parquet")
     try:
-        if path.suffix == ".parquet":
+        if kind == ".parquet":
             return list(pl.read_parquet_schema(path))
         with path.open(encoding="utf-8-sig", newline="") as stream:
             names = next(csv.reader(stream), [])
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+        raise DataError(f"{path}: {_where_csv_breaks(path)}") from error
     except (pl.exceptions.PolarsError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
+        raise DataError(f"{path}: cannot be read as {kind[1:]}: {error}") from error
     if not names:
         raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
     for name in names:
@@ -77,13 +80,36 @@ def read_table(path: Path) -> pl.DataFrame:
     """
     header(path)
     try:
-        table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
+        is_parquet = path.suffix.lower() == ".parquet"
+        table = pl.read_parquet(path) if is_parquet else pl.read_csv(path, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
+        where = "" if is_parquet else _where_csv_breaks(path)
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {where or reason}") from error
     if not len(table):
         raise DataError(f"{path}: no rows; at least one is needed")
     return table
+
+
+def _where_csv_breaks(path: Path) -> str:
+    """The first line that is no row of a csv file in UTF-8, and why; "" if each is."""
+    line = 0
+    content = path.read_bytes()
+    try:
+        content.decode()
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.reader(stream, strict=True)
+            width = len(next(rows))
+            for row in rows:
+                if len(row) > width:
+                    return f"line {rows.line_num} has {len(row)} fields, the header {width}; quote fields with commas"
+                line = rows.line_num
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return f"line {line}: the byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+    except csv.Error as error:
+        return f"line {line + 1}: {error}; is a quote not closed?"
+    return ""
 
 
 def name_rows(bad: Bools) -> str:

@@ -69,7 +69,7 @@ def problems(
         return []
     return [
         f"backbone {name}: {hub} at {revision} is not in {_hub_cache()}; "
-        f"huggingface-cli download {hub} --revision {revision}, or set COLDLM_ALLOW_DOWNLOAD=1, or {_LOCAL}"
+        f"hf download {hub} --revision {revision}, or set COLDLM_ALLOW_DOWNLOAD=1, or {_LOCAL}"
     ]
 
 

@@ -150,8 +150,13 @@ def _about_checkpoints(manifests: tuple[dict[str, Any], ...]) -> list[str]:
             )
         elif checkpoint["date"] is None and name != "random_vectors":
             lines.append(f"The date of {name} is not known: it may be newer than T_test ({t_test}).")
-    commits = sorted({str(m.get("commit"))[:12] for m in manifests})
+    commits = sorted({_short(m.get("commit")) for m in manifests})
     return [*lines, f"{len(manifests)} runs, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}."]
+
+
+def _short(commit: str | None) -> str:
+    """A commit's first digits, with the "+" of a source tree that had changes."""
+    return f"{commit[:12]}{'+' if commit.endswith('+') else ''}" if commit else "unknown"
 
 
 def _others(would: dict[str, int]) -> str:

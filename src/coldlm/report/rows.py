@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.columns import WARMUP_BUCKETS
+from coldlm.columns import HEADLINE_K, WARMUP_BUCKETS
 from coldlm.tables import Floats
 
 METRIC: Final = "ndcg"
-K: Final = 10
+K: Final = HEADLINE_K
 """The headline metric is nDCG@10, the mean over users."""
 
 KINDS: Final = ("strategy", "control", "baseline")
