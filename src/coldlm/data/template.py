@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 from coldlm.errors import DataError
 
@@ -32,14 +33,26 @@ def fields(template: str) -> list[str]:
     return _FIELD.findall(template)
 
 
-def template_problems(template: str, allowed: Sequence[str]) -> list[str]:
-    """What is wrong with the key ``dataset.text``: no field, a stray brace, or fields that are not in ``allowed``."""
+def template_problems(
+    template: str, allowed: Sequence[str], banned: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """What is wrong with the key ``dataset.text``: no field, a stray brace, or fields that are not in ``allowed``.
+
+    Args:
+        banned: fields that the source has, but that were summed up after the fact -> what they are.
+    """
     names = fields(template)
     choice = "{" + "}, {".join(allowed) + "}"
     if not names or set("{}") & set(_FIELD.sub("", template)):
         return [f"dataset.text={template!r}: a template such as '{{{allowed[0]}}}'; its fields may be {choice}"]
     unknown = [name for name in names if name not in allowed]
-    return [f"dataset.text={template!r}: no field {{{name}}}; fields may be {choice}" for name in unknown]
+    return [
+        f"dataset.text={template!r}: {{{name}}} ({banned[name]}) is a later aggregate and would leak the future; "
+        f"fields may be {choice}"
+        if name in banned
+        else f"dataset.text={template!r}: no field {{{name}}}; fields may be {choice}"
+        for name in unknown
+    ]
 
 
 @cache
