@@ -76,13 +76,15 @@ def csv_columns(path: Path, needed: Sequence[str], *, errors: str = "strict", na
             number of fields.
     """
     text = read_text(path, errors=errors)
-    found = list(needed)
-    if names:
-        found = header(path)
-        refuse(missing_columns(path, found, needed))
     reader = csv.reader(io.StringIO(text, newline="\n"), strict=True)
-    rows, lines = [], []
+    found, rows, lines = list(needed), [], []
     try:
+        if names:
+            found = next(reader)
+            refuse(
+                missing_columns(path, found, needed)
+                + [f"{path}: column {name!r} appears twice" for name in sorted(set(found)) if found.count(name) > 1]
+            )
         for row in reader:
             if len(row) != len(found):
                 raise DataError(f"{path}, line {reader.line_num}: {len(row)} fields, expected {len(found)}; {AGAIN}")
@@ -90,10 +92,10 @@ def csv_columns(path: Path, needed: Sequence[str], *, errors: str = "strict", na
             lines.append(reader.line_num)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not csv ({error}); {AGAIN}") from error
-    columns = dict(zip(found, zip(*rows[names:], strict=True), strict=True)) if rows[names:] else {}
-    if not columns:
+    if not rows:
         raise DataError(f"{path}: no rows; {AGAIN}")
-    return pl.DataFrame({name: columns[name] for name in needed} | {"line": lines[names:]})
+    columns = dict(zip(found, zip(*rows, strict=True), strict=True))
+    return pl.DataFrame({name: columns[name] for name in needed} | {"line": lines})
 
 
 def whole_numbers(table: pl.DataFrame, name: str, path: Path, kind: type[pl.DataType] = pl.Int64) -> pl.Series:

@@ -39,20 +39,18 @@ def template_problems(
     """What is wrong with the key ``dataset.text``: no field, a stray brace, or fields that are not in ``allowed``.
 
     Args:
-        banned: fields that the source has, but that were summed up after the fact -> what they are.
+        banned: fields that the files have but that were written later than the events -> what they are.
     """
     names = fields(template)
     choice = "{" + "}, {".join(allowed) + "}"
     if not names or set("{}") & set(_FIELD.sub("", template)):
         return [f"dataset.text={template!r}: a template such as '{{{allowed[0]}}}'; its fields may be {choice}"]
-    unknown = [name for name in names if name not in allowed]
-    return [
-        f"dataset.text={template!r}: {{{name}}} ({banned[name]}) is a later aggregate and would leak the future; "
-        f"fields may be {choice}"
+    reasons = {name: f"no field {{{name}}}" for name in names if name not in allowed} | {
+        name: f"{{{name}}} is a later aggregate ({banned[name]}) and would leak the future"
+        for name in names
         if name in banned
-        else f"dataset.text={template!r}: no field {{{name}}}; fields may be {choice}"
-        for name in unknown
-    ]
+    }
+    return [f"dataset.text={template!r}: {reason}; fields may be {choice}" for reason in reasons.values()]
 
 
 @cache
