@@ -19,7 +19,7 @@ import yaml
 from coldlm import manifest
 from coldlm.columns import MODEL
 from coldlm.config import check
-from coldlm.data import movielens
+from coldlm.data import kuairec, movielens
 from coldlm.data.movielens_editions import EDITIONS
 from coldlm.evaluation import Evaluation
 from coldlm.models.backbone import tiny
@@ -322,7 +322,7 @@ def write_videos(folder: Path, shift: int) -> None:
         (folder / f"MicroLens-{edition}_pairs.csv").write_text(pairs)
     (folder / "titles.csv").write_text("item,title\n" + "".join(f"{i},Video {i}\n" for i in range(1, 11)))
     views = [f"{u},{i},{at},{ratio}\n" for u, i, at, ratio in seen]
-    for matrix, rows in (("big", views), ("small", views[1:])):
+    for matrix, rows in (("big", views), ("small", views[:0:-1] + views[1:2])):
         (folder / f"{matrix}_matrix.csv").write_text("user_id,video_id,timestamp,watch_ratio\n" + "".join(rows))
     names = ",".join(f"{level}_level_category_name" for level in ("first", "second", "third"))
     captions = "".join(f"{i},UNKNOWN,视频{i},[],生活,UNKNOWN,UNKNOWN\n" for i in range(1, 11))
@@ -354,6 +354,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         )
         (tmp_path / name / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + ratings)
         write_videos(tmp_path / name, shift)
+    monkeypatch.setattr(kuairec, "N_VIEWS", {"big_matrix.csv": 20, "small_matrix.csv": 20})
     for edition in ("25m", "20m"):
         known = replace(EDITIONS[edition], ratings=20, users=2, films=10)
         monkeypatch.setitem(EDITIONS, edition, known)

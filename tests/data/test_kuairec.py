@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from coldlm.data.kuairec import find, load, problems, read
+from coldlm.data.kuairec import N_VIEWS, find, load, problems, read
 from coldlm.errors import DataError
 
 VIEWS = (
@@ -28,8 +28,10 @@ CAPTIONS = (
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As in the archive, with the captions beside its folder."""
+    for name in N_VIEWS:
+        monkeypatch.setitem(N_VIEWS, name, 7)
     folder = tmp_path / "KuaiRec 2.0" / "data"
     folder.mkdir(parents=True)
     (folder / "big_matrix.csv").write_text(VIEWS)
@@ -105,6 +107,7 @@ Damage = Callable[[bytes], bytes]
 @pytest.mark.parametrize(
     ("place", "damage", "message"),
     [
+        (0, lambda c: c[: c.rindex(b"2,99")], "6 views, 7 were published: cut short"),
         (0, lambda c: c[:-3], "does not end with a line break"),
         (0, lambda c: c.replace(b",", b";"), "no column 'timestamp'"),
         (0, lambda c: c + c, "line 9, column 'user_id': 'user_id' is no whole number"),

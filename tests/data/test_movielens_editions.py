@@ -248,7 +248,9 @@ def test_missing_data_names_the_ways_to_get_it(tmp_path: Path) -> None:
     [problem] = problems(edition="1m")
     assert "neither COLDLM_DATA nor dataset.root names a folder. coldlm data fetch movielens_1m" in problem
     [problem] = problems(edition="latest-small-2018", root=str(tmp_path))
-    assert "holds no ratings.csv and movies.csv, nor do ml-latest-small-2018 or ml-latest-small in it" in problem
+    assert (
+        "holds no ratings.csv and movies.csv, neither itself nor in ml-latest-small-2018 or ml-latest-small" in problem
+    )
     assert "ml-latest-small.zip into the data folder, as ml-latest-small-2018/" in problem
     with pytest.raises(DataError, match=r"ml-20m\.zip"):
         load(edition="20m", root=str(tmp_path))

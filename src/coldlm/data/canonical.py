@@ -232,8 +232,8 @@ def _both(events: pl.Series, shown: pl.Series) -> pl.Series:
 
 
 def _in_time_order(events: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by (timestamp, event id). Where the ids ascend already, as row numbers do, a stable sort by time alone gives
-    the same order in half the time."""
+    """Sorted by (timestamp, event id). Where the ids ascend already, as row numbers do, a stable sort by time alone
+    gives the same order in half the time."""
     if events["event_id"].is_sorted():
         return events.sort("timestamp", maintain_order=True)
     return events.sort("timestamp", "event_id")

@@ -48,6 +48,9 @@ LEVELS: Final = tuple(f"{level}_level_category_name" for level in ("first", "sec
 
 N_USERS: Final = 7_176
 
+N_VIEWS: Final = {"big_matrix.csv": 12_530_806, "small_matrix.csv": 4_676_570}
+"""As published; another number is a file that was cut short, or another version."""
+
 CAPTIONS: Final = "kuairec_caption_category.csv"
 
 FOLDERS: Final = ("KuaiRec 2.0/data", "KuaiRec 2.0", "KuaiRec/data", "KuaiRec", "kuairec", ".")
@@ -143,6 +146,8 @@ def read(files: Sequence[Path]) -> Tables:
             raise DataError(f"{files[0]}, column {name!r}: {value:g} in {name_rows(rows)}; is this another column?")
     if (n_users := views["user_id"].n_unique()) > N_USERS:
         raise DataError(f"{files[0]}: {n_users:,} users, {N_USERS:,} were published; are user_id and video_id swapped?")
+    if len(views) != (n_views := N_VIEWS[files[0].name]):
+        raise DataError(f"{files[0]}: {len(views):,} views, {n_views:,} were published: cut short, or another version")
     timed = views.drop_nulls("timestamp")
     possible = timed.filter(pl.col("timestamp") >= 0)
     once = possible.unique(list(COLUMNS), keep="first", maintain_order=True)

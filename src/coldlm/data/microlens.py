@@ -9,6 +9,7 @@ The number is that of users. Titles are machine-translated captions with hashtag
 layout under the name ``titles.csv`` reads as well. The titles of 100k have no header. Timestamps are milliseconds as
 published; seconds are read too, told apart by size (100,000,000,000 and more are milliseconds, as seconds this would be
 the year 5138), and a file that mixes both is refused. Videos have no release time: they enter after their first event.
+A file that was cut short at the end of a line cannot be noticed: no number of rows was published with the files.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def problems(
     elif not find(Path(root), edition):
         found.append(
             f"dataset.root={root} (from COLDLM_DATA unless set) holds no {_names(edition)[0]} beside one of "
-            f"{', '.join(_names(edition)[1:])}, nor do {', '.join(_folders(edition))} in it. {ways(edition)}"
+            f"{', '.join(_names(edition)[1:])}, neither itself nor in {', '.join(_folders(edition))}. {ways(edition)}"
         )
     return found
 

@@ -142,8 +142,8 @@ def problems(
         found.append(f"MovieLens: neither COLDLM_DATA nor dataset.root names a folder. {ways(edition)}")
     elif not files:
         found.append(
-            f"dataset.root={root} (from COLDLM_DATA unless set) holds no {' and '.join(known.files)}, nor do "
-            f"{' or '.join(known.folders)} in it. {ways(edition)}"
+            f"dataset.root={root} (from COLDLM_DATA unless set) holds no {' and '.join(known.files)}, neither "
+            f"itself nor in {' or '.join(known.folders)}. {ways(edition)}"
         )
     if "tags" in fields(text):
         if not known.tags:
