@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,8 @@ import yaml
 from coldlm import manifest
 from coldlm.columns import MODEL
 from coldlm.config import check
-from coldlm.data import movielens
+from coldlm.data import kuairec, movielens
+from coldlm.data.movielens_editions import EDITIONS
 from coldlm.evaluation import Evaluation
 from coldlm.models.backbone import tiny
 from coldlm.overrides import CONF, list_options
@@ -119,6 +120,18 @@ READERS: dict[str, dict[str, object]] = {
         "root": "other", "positive_from": 3.0, "text": "{title}", "half_lives_days": [2.0, 20.0, 200.0],
         "item_ttl_days": 3.0, "permute_text": True,
     },
+    "movielens_editions": {
+        "edition": "20m", "root": "other", "positive_from": 3.0, "text": "{title}", "item_ttl_days": 3.0,
+        "half_lives_days": [2.0, 20.0, 200.0], "permute_text": True,
+    },
+    "microlens": {
+        "edition": "100k", "root": "other", "text": "video: {title}", "half_lives_days": [2.0, 20.0, 200.0],
+        "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "kuairec": {
+        "root": "other", "matrix": "small", "positive_from": 0.5, "text": "{caption}", "item_ttl_days": 3.0,
+        "half_lives_days": [2.0, 20.0, 200.0], "permute_text": True,
+    },
 }  # fmt: skip
 """Reader -> key -> its new value; it changes the data set."""
 
@@ -138,6 +151,9 @@ EXCEPTIONS = {
     "backbone.load.sha256": "refuses or does nothing: tests/test_config.py",
     "dataset.movielens.source": "the same events from another place: tests/data/test_movielens.py",
     "dataset.movielens.cache": "holds what can be read anew",
+    "dataset.movielens_editions.cache": "holds what can be read anew",
+    "dataset.microlens.cache": "holds what can be read anew",
+    "dataset.kuairec.cache": "holds what can be read anew",
     **{
         f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
         for key in ("project", "entity", "mode", "group", "job_type", "tags")
@@ -298,6 +314,22 @@ def test_every_option_gives_scores_of_its_own(group: str, options: tuple[str, ..
 # --- readers ----------------------------------------------------------------------------------------------------------
 
 
+def write_videos(folder: Path, shift: int) -> None:
+    """The files of MicroLens and KuaiRec: 2 users, 10 videos each."""
+    seen = [(u, i, 1_600_000_000 + 90_000 * i + u, (i + shift) % 5) for i in range(1, 11) for u in (1, 2)]
+    pairs = "user,item,timestamp\n" + "".join(f"{u},{i},{at + shift}\n" for u, i, at, _ in seen)
+    for edition in ("50k", "100k"):
+        (folder / f"MicroLens-{edition}_pairs.csv").write_text(pairs)
+    (folder / "titles.csv").write_text("item,title\n" + "".join(f"{i},Video {i}\n" for i in range(1, 11)))
+    views = [f"{u},{i},{at},{ratio}\n" for u, i, at, ratio in seen]
+    for matrix, rows in (("big", views), ("small", views[:0:-1] + views[1:2])):
+        (folder / f"{matrix}_matrix.csv").write_text("user_id,video_id,timestamp,watch_ratio\n" + "".join(rows))
+    names = ",".join(f"{level}_level_category_name" for level in ("first", "second", "third"))
+    captions = "".join(f"{i},UNKNOWN,视频{i},[],生活,UNKNOWN,UNKNOWN\n" for i in range(1, 11))
+    text = f"video_id,manual_cover_text,caption,topic_tag,{names}\n{captions}"
+    (folder / "kuairec_caption_category.csv").write_text(text, encoding="utf-8")
+
+
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """A working configuration node of every reader; files lie in the working directory."""
@@ -321,10 +353,18 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
             f"{u},{i},{1 + (i + shift) % 5}.0,{1_300_000_000 + 90_000 * i + u}\n" for u in (1, 2) for i in range(1, 11)
         )
         (tmp_path / name / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + ratings)
+        write_videos(tmp_path / name, shift)
+    monkeypatch.setattr(kuairec, "N_VIEWS", {"big_matrix.csv": 20, "small_matrix.csv": 20})
+    for edition in ("25m", "20m"):
+        known = replace(EDITIONS[edition], ratings=20, users=2, films=10)
+        monkeypatch.setitem(EDITIONS, edition, known)
     given = {
         "simulated": {"users": 40, "items": 60, "events": 600},
         "own": {"items": "items.csv", "interactions": "events.csv"},
         "movielens": {"root": "."},
+        "movielens_editions": {"root": "."},
+        "microlens": {"root": "."},
+        "kuairec": {"root": "."},
     }
     return {
         reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False}

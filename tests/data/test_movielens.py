@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from coldlm.data import movielens, packaged
+from coldlm.data.films import article_first
 from coldlm.data.movielens import load, problems
 from coldlm.errors import DataError
 from coldlm.tables import UNKNOWN, Dataset
@@ -80,7 +81,7 @@ def test_the_folder_itself_may_be_the_root(folder: Path) -> None:
     ],
 )
 def test_articles_come_first_outside_parentheses(title: str, expected: str) -> None:
-    assert movielens._article_first(title) == expected
+    assert article_first(title) == expected
 
 
 def test_another_edition_is_refused(folder: Path) -> None:

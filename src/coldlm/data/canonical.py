@@ -98,7 +98,7 @@ def assemble(
     return Tables(
         items=_texts_filled(catalogue, "item_id"),
         users=_texts_filled(people, "user_id"),
-        interactions=events.sort("timestamp", "event_id"),
+        interactions=_in_time_order(events),
         dated=_dated(dated, catalogue, counted),
         impressions=_impressions(shown),
         counts=counted,
@@ -229,6 +229,14 @@ _SHOWN = {
 
 def _both(events: pl.Series, shown: pl.Series) -> pl.Series:
     return pl.concat([events, shown.cast(events.dtype)]) if len(shown) else events
+
+
+def _in_time_order(events: pl.DataFrame) -> pl.DataFrame:
+    """Sorted by (timestamp, event id). Where the ids ascend already, as row numbers do, a stable sort by time alone
+    gives the same order in half the time."""
+    if events["event_id"].is_sorted():
+        return events.sort("timestamp", maintain_order=True)
+    return events.sort("timestamp", "event_id")
 
 
 def _impressions(shown: pl.DataFrame) -> pl.DataFrame:

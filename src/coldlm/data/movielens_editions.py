@@ -1,0 +1,210 @@
+"""MovieLens, the editions of 100 thousand to 32 million star ratings; GroupLens, for research, not commercial.
+
+| edition | folder | ratings / users / films | files |
+|---|---|---|---|
+| 100k | ``ml-100k`` | 100,000 / 943 / 1,682 | ``u.data`` (tabs), ``u.item`` (bars, latin-1), ``u.user`` |
+| 1m | ``ml-1m`` | 1,000,209 / 6,040 / 3,883 | ``ratings.dat``, ``movies.dat`` (``::``, latin-1), ``users.dat`` |
+| 20m | ``ml-20m`` | 20,000,263 / 138,493 / 27,278 | ``ratings.csv``, ``movies.csv``, ``tags.csv`` |
+| 25m | ``ml-25m`` | 25,000,095 / 162,541 / 62,423 | the same |
+| 32m | ``ml-32m`` | 32,000,204 / 200,948 / 87,585 | the same |
+| latest-small-2018 | ``ml-latest-small`` | 100,836 / 610 / 9,742 | the same |
+
+``u.user``, ``users.dat`` and ``tags.csv`` may be missing. Latest-small of 2016 is read by ``movielens.py``. A file that
+holds another number of rows than was published is refused: it is cut short, or belongs to another edition.
+
+People rate many films in one sitting, long after release, and language models know these films by heart: fit for scale
+and for comparison with the literature, never the only evidence. A film enters on 1 January of its year (in 100k on its
+release date, which is 1 January where only the year is known), so late in a year it looks older than it is. Tags are
+what users wrote about a film, one per user and word: a film's text may show the five most frequent *so far*. The
+profiles of 100k and 1m (age, gender, occupation) were given on registration; zip codes are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import polars as pl
+
+from coldlm.columns import Range
+from coldlm.data import movielens_files
+from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
+from coldlm.data.movielens_files import Raw
+from coldlm.data.prepared import prepare
+from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.template import fields, template_problems
+from coldlm.errors import DataError
+from coldlm.tables import Dataset
+
+VERSION: Final = 1
+
+FIELDS: Final = ("title", "genres", "year", "tags")
+
+BANNED: Final = {
+    "genome": "relevance of tags, computed from all of them",
+    "rating": "a mean over ratings to come",
+}
+
+Name = Literal["100k", "1m", "20m", "25m", "32m", "latest-small-2018"]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """``folders``: in which it may lie. ``ratings``, ``users``, ``films``, ``tags``: how many were published.
+    ``files``: needed; ``more``: read if they are there. ``parse``: reads the files of one folder."""
+
+    folders: tuple[str, ...]
+    ratings: int
+    users: int
+    films: int
+    tags: int
+    files: tuple[str, ...] = ("ratings.csv", "movies.csv")
+    more: tuple[str, ...] = ("tags.csv",)
+    parse: Callable[[Sequence[Path]], Raw] = movielens_files.read_csv
+
+
+EDITIONS: Final[dict[str, Edition]] = {
+    "100k": Edition(("ml-100k",), 100_000, 943, 1_682, 0, ("u.data", "u.item"), ("u.user",), movielens_files.read_100k),
+    "1m": Edition(
+        ("ml-1m",), 1_000_209, 6_040, 3_883, 0, ("ratings.dat", "movies.dat"), ("users.dat",), movielens_files.read_1m
+    ),
+    "20m": Edition(("ml-20m",), 20_000_263, 138_493, 27_278, 465_564),
+    "25m": Edition(("ml-25m",), 25_000_095, 162_541, 62_423, 1_093_360),
+    "32m": Edition(("ml-32m",), 32_000_204, 200_948, 87_585, 2_000_072),
+    # 2016 lies in a folder of the same name: a folder of its own lets both lie side by side
+    "latest-small-2018": Edition(("ml-latest-small-2018", "ml-latest-small"), 100_836, 610, 9_742, 3_683),
+}
+"""Numbers as in the README files of the editions."""
+
+
+def load(
+    *,
+    edition: Name = "25m",
+    root: str | None = None,
+    positive_from: Annotated[float, Range(0, 5)] = 4.0,
+    text: str = "{title} | {genres}",
+    half_lives_days: list[float] = [30.0, 365.0, 3650.0],  # noqa: B006  never changed
+    item_ttl_days: float | None = None,
+    cache: str = "cache",
+) -> Dataset:
+    """Every rating is an event, at its second; an event's id is its row in the file of ratings, from 0.
+
+    Args:
+        edition: which one, see above.
+        root: the data folder: it holds the edition's folder, or the files themselves.
+        positive_from: a rating of at least so many stars is a positive.
+        text: template over title ("The Princess and the Frog", article first), genres ("Comedy, Drama"), year, and tags
+            where the edition has some.
+
+    Raises:
+        DataError: see ``problems``; a file that is damaged, cut short, or of another edition.
+    """
+    keys = {"text": text, "half_lives_days": half_lives_days, "item_ttl_days": item_ttl_days}
+    refuse(problems(edition=edition, root=root, **keys))  # type: ignore[arg-type]
+    files = find(Path(root or ""), edition)
+    name = "movielens_" + edition.replace("-", "_")
+    tables, hashes = prepare(
+        name, files, lambda: read(files, edition), version=VERSION, options={"edition": edition}, cache=Path(cache)
+    )
+    return to_dataset(
+        tables,
+        name=name,
+        domain="video",
+        text=text,
+        title="title",
+        positive=tables.interactions["label"].to_numpy() >= positive_from,
+        repeats=False,
+        release="field",
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        # without them in the template, texts do not change
+        dated={"tags": DatedField(limit=5, at_entry=False)} if "tags" in fields(text) else None,
+        hashes=hashes,
+    )
+
+
+def problems(
+    *,
+    edition: Name = "25m",
+    root: str | None = None,
+    text: str = "{title} | {genres}",
+    half_lives_days: Sequence[float] = (30.0, 365.0, 3650.0),
+    item_ttl_days: float | None = None,
+    **_: object,
+) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    known = EDITIONS[edition]
+    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
+    files = find(Path(root), edition) if root else []
+    if not root:
+        found.append(f"MovieLens: neither COLDLM_DATA nor dataset.root names a folder. {ways(edition)}")
+    elif not files:
+        found.append(
+            f"dataset.root={root} (from COLDLM_DATA unless set) holds no {' and '.join(known.files)}, neither "
+            f"itself nor in {' or '.join(known.folders)}. {ways(edition)}"
+        )
+    if "tags" in fields(text):
+        if not known.tags:
+            found.append(f"dataset.text={text!r}: edition {edition} has no tags; remove {{tags}}")
+        elif files and not any(file.name == "tags.csv" for file in files):
+            found.append(f"dataset.text={text!r}: {files[0].parent} holds no tags.csv; add it, or remove {{tags}}")
+    return found
+
+
+def ways(edition: Name) -> str:
+    """Where to get an edition and where to put it."""
+    archive = "ml-latest-small" if edition == "latest-small-2018" else f"ml-{edition}"
+    return (
+        f"coldlm data fetch movielens_{edition.replace('-', '_')} downloads it; or unpack "
+        f"https://files.grouplens.org/datasets/movielens/{archive}.zip into the data folder, as "
+        f"{EDITIONS[edition].folders[0]}/, and name that by COLDLM_DATA or dataset.root"
+    )
+
+
+def find(root: Path, edition: Name) -> list[Path]:
+    """The raw files in ``root``, those that must be there first; [] if one of these is not there."""
+    known = EDITIONS[edition]
+    for folder in (*(root / name for name in known.folders), root):
+        if all((folder / name).is_file() for name in known.files):
+            return [folder / name for name in known.files + known.more if (folder / name).is_file()]
+    return []
+
+
+def read(files: Sequence[Path], edition: Name) -> Tables:
+    """The files of ``find``. Films and users in the order of their numbers."""
+    known = EDITIONS[edition]
+    raw = known.parse(files)
+    folder = files[0].parent
+    _check_counts(folder, edition, raw)
+    if len(missing := _without(raw.ratings["item_id"], raw.films["item_id"])):
+        raise DataError(f"{folder / known.files[1]}: {len(missing):,} rated films are missing, such as {missing[0]}")
+    counts = dict(raw.counts)
+    if raw.users is not None:
+        counts["users_without_profile"] = len(_without(raw.ratings["user_id"], raw.users["user_id"]))
+    return assemble(raw.ratings, raw.films.sort("item_id"), users=raw.users, dated=raw.tags, counts=counts)
+
+
+def _without(ids: pl.Series, known: pl.Series) -> pl.Series:
+    """The distinct ``ids`` that are not among the known ones."""
+    distinct = ids.unique()
+    return distinct.filter(~distinct.is_in(known.implode())).sort()
+
+
+def _check_counts(folder: Path, edition: Name, raw: Raw) -> None:
+    known = EDITIONS[edition]
+    got = {
+        "ratings": (len(raw.ratings), known.ratings),
+        "users": (raw.ratings["user_id"].n_unique(), known.users),
+        "films": (len(raw.films), known.films),
+    }
+    if raw.tags is not None:
+        got["tags"] = (raw.n_tags, known.tags)
+    wrong = [f"{found:,} {what}, expected {expected:,}" for what, (found, expected) in got.items() if found != expected]
+    if wrong:
+        other = [name for name, e in EDITIONS.items() if (e.ratings, e.users) == (got["ratings"][0], got["users"][0])]
+        hint = f"these are the counts of edition {other[0]}" if other else "cut short, or another edition"
+        if (got["ratings"][0], got["users"][0]) == (100_004, 671):
+            hint = "this is the edition of 2016: dataset=video/movielens_latest_small"
+        raise DataError(f"{folder}, MovieLens {edition}: {'; '.join(wrong)}: {hint}. {ways(edition)}")
