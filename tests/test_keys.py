@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -115,6 +116,30 @@ READERS: dict[str, dict[str, object]] = {
         "text": "{title}", "positive_from": 3.0, "repeats": True, "released_at": "launch",
         "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
     },
+    "lastfm_2k": {
+        "root": "other", "text": "{tags}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
+    "lastfm_1k": {
+        "root": "other", "level": "track", "text": "by {artist}", "half_lives_days": [2.0, 20.0, 200.0],
+        "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "caixin": {
+        "root": "other", "text": "《{headline}》", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
+    "mind": {
+        "root": "other", "edition": "large", "language": "cmn", "text": "{title} | {category}",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "ebnerd": {
+        "root": "other", "edition": "demo", "text": "{title} | {category}", "half_lives_days": [2.0, 20.0, 200.0],
+        "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "adressa": {
+        "root": "other", "text": "{title} | {category}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
     "movielens": {
         "root": "other", "positive_from": 3.0, "text": "{title}", "half_lives_days": [2.0, 20.0, 200.0],
         "item_ttl_days": 3.0, "permute_text": True,
@@ -137,7 +162,10 @@ EXCEPTIONS = {
     "backbone.load.package": "a place where the same files may be: tests/test_config.py",
     "backbone.load.sha256": "refuses or does nothing: tests/test_config.py",
     "dataset.movielens.source": "the same events from another place: tests/data/test_movielens.py",
-    "dataset.movielens.cache": "holds what can be read anew",
+    **{
+        f"dataset.{reader}.cache": "holds what can be read anew"
+        for reader in ("movielens", "lastfm_2k", "lastfm_1k", "caixin", "mind", "ebnerd", "adressa")
+    },
     **{
         f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
         for key in ("project", "entity", "mode", "group", "job_type", "tags")
@@ -298,6 +326,71 @@ def test_every_option_gives_scores_of_its_own(group: str, options: tuple[str, ..
 # --- readers ----------------------------------------------------------------------------------------------------------
 
 
+def write_music_and_news(folder: Path, shift: int) -> None:
+    """Raw files of every data set of music and news: 20 events each; ``shift`` tells folders apart."""
+    pairs = [(u, i, 1_300_000_000 + 90_000 * (i + shift) + u) for u in (1, 2) for i in range(1, 11)]
+    (folder / "artists.dat").write_text(
+        "id\tname\turl\tpictureURL\n" + "".join(f"{i}\tArtist {i}\t\t\n" for i in range(1, 11))
+    )
+    (folder / "tags.dat").write_text("tagID\ttagValue\n1\trock\n2\tfolk\n")
+    (folder / "user_taggedartists.dat").write_text(
+        "userID\tartistID\ttagID\tday\tmonth\tyear\n"
+        + "".join(f"{u}\t{i}\t{1 + i % 2}\t1\t{i}\t{2006 + u + shift}\n" for u, i, _ in pairs)
+    )
+
+    def iso(time: int) -> str:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    (folder / "userid-timestamp-artid-artname-traid-traname.tsv").write_text(
+        "".join(f"user_{u}\t{iso(t - 10**8)}\t\tArtist {i % 5}\t\tTrack {i}\n" for u, i, t in pairs)
+    )
+    (folder / "clicks.tsv").write_text("".join(f"{u}\t{i}\t{t}\t第{i}条\t1\n" for u, i, t in pairs), encoding="utf-8")
+    (folder / "20170101").write_text(
+        "".join(
+            json.dumps({"userId": f"u{u}", "id": f"n{i}", "time": t, "title": f"Sak {i}", "category1": "sport"}) + "\n"
+            for u, i, t in pairs
+        )
+    )
+    for edition, more in (("small", 0), ("large", 1)):
+        for part in ("train", "dev"):
+            (folder / f"MIND{edition}_{part}").mkdir(exist_ok=True)
+            (folder / f"MIND{edition}_{part}" / "news.tsv").write_text(
+                "".join(f"N{i}\tsport\tgolf\tNews {i}\tAbout\t\t[]\t[]\n" for i in range(1, 12))
+            )
+            (folder / f"MIND{edition}_{part}" / "behaviors.tsv").write_text(
+                "".join(
+                    f"{i}\tU{u}\t{datetime.fromtimestamp(t + more, UTC):%m/%d/%Y %I:%M:%S %p}\t\tN{i}-1 N11-0\n"
+                    for u, i, t in pairs
+                )
+            )
+    (folder / "xMINDsmall" / "cmn").mkdir(parents=True, exist_ok=True)
+    (folder / "xMINDsmall" / "cmn" / "news.tsv").write_text("nid\ttitle\tabstract\nN1\t新闻\t\n", encoding="utf-8")
+    for edition, more in (("small", 0), ("demo", 1)):
+        write_ebnerd(folder / f"ebnerd_{edition}", [(u, i, t + more) for u, i, t in pairs])
+
+
+def write_ebnerd(folder: Path, pairs: list[tuple[int, int, int]]) -> None:
+    users, items, seconds = (list(column) for column in zip(*pairs, strict=True))
+    times = [datetime.fromtimestamp(time, UTC).replace(tzinfo=None) for time in seconds]
+    lists = [[item] for item in items]
+    for part in ("train", "validation"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        behaviors = {
+            "user_id": users,
+            "impression_time": times,
+            "article_ids_inview": lists,
+            "article_ids_clicked": lists,
+        }
+        pl.DataFrame(behaviors).write_parquet(folder / part / "behaviors.parquet")
+        history = {"user_id": users, "article_id_fixed": lists, "impression_time_fixed": [[time] for time in times]}
+        pl.DataFrame(history).write_parquet(folder / part / "history.parquet")
+    texts = {"subtitle": "Mere", "body": "", "category_str": "sport", "published_time": times[0]}
+    articles = pl.DataFrame({"article_id": range(1, 11), "title": [f"Artikel {i}" for i in range(1, 11)]})
+    articles.with_columns(
+        *(pl.lit(value).alias(name) for name, value in texts.items()), topics=pl.lit([], pl.List(pl.String))
+    ).write_parquet(folder / "articles.parquet")
+
+
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """A working configuration node of every reader; files lie in the working directory."""
@@ -321,10 +414,12 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
             f"{u},{i},{1 + (i + shift) % 5}.0,{1_300_000_000 + 90_000 * i + u}\n" for u in (1, 2) for i in range(1, 11)
         )
         (tmp_path / name / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + ratings)
+        write_music_and_news(tmp_path / name, shift)
     given = {
         "simulated": {"users": 40, "items": 60, "events": 600},
         "own": {"items": "items.csv", "interactions": "events.csv"},
         "movielens": {"root": "."},
+        **{reader: {"root": "."} for reader in ("lastfm_2k", "lastfm_1k", "caixin", "mind", "ebnerd", "adressa")},
     }
     return {
         reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False}
@@ -339,7 +434,7 @@ def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[s
     def read(node: dict[str, Any]) -> str:
         split = {"name": "time", "train": 0.6, "validation": 0.2, "windows": 1}
         data = make_world({"dataset": node, "split": split, "seed": 1}).data
-        return json.dumps({**asdict(data), "hashes": {}}, default=lambda array: array.tolist())
+        return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
 
     node = nodes[reader]
     assert node[key] != READERS[reader][key]

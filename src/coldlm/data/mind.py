@@ -44,6 +44,11 @@ NEWS: Final = ("item_id", "category", "subcategory", "title", "abstract", "url",
 
 Edition = Literal["demo", "small", "large", "sample"]
 
+Language = Literal[
+    "cmn", "zho", "fin", "grn", "hat", "ind", "jpn", "kat", "ron", "som", "swh", "tam", "tha", "tur", "vie"
+]
+"""ISO 639-3; Mandarin Chinese is cmn or zho, whichever the folder is called."""
+
 WAYS: Final = (
     "coldlm data fetch mind downloads MINDsmall_train.zip and MINDsmall_dev.zip (also MINDdemo_*, MINDlarge_*) from "
     "https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in the "
@@ -64,7 +69,7 @@ def load(
     *,
     root: str | None = None,
     edition: Edition = "small",
-    language: xmind.Language | None = None,
+    language: Language | None = None,
     text: str = "{title}",
     half_lives_days: list[float] = [0.25, 1.0, 7.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,

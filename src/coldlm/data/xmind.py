@@ -13,18 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 
 from coldlm.data.columnar import read_columns
 from coldlm.data.lines import refuse_lines, scan_fields
 from coldlm.errors import DataError
-
-Language = Literal[
-    "cmn", "zho", "fin", "grn", "hat", "ind", "jpn", "kat", "ron", "som", "swh", "tam", "tha", "tur", "vie"
-]
-"""ISO 639-3; Mandarin Chinese is cmn or zho, whichever the folder is called."""
 
 COLUMNS: Final = ("nid", "title", "abstract")
 
