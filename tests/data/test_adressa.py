@@ -29,6 +29,8 @@ FIRST = [
     view(4, "cx:b", "x", **NEWS),  # seen first
     view(5, "cx:a", "x", **NEWS),  # once more in this second
     view(6, None, "x", **NEWS),
+    view(6, "", "x", **NEWS),
+    view(7, "cx:a", ""),
 ]
 SECOND = [
     view(100_000, "cx:a", "y", title="Uten tid", publishtime="i går"),
@@ -62,14 +64,14 @@ def test_views_of_articles_are_events(root: Path) -> None:
     assert tables.interactions.rows() == [
         (2, 0, AT + 4, 1.0, 2),
         (1, 0, AT + 5, 1.0, 1),
-        (1, 1, AT + 100_000, 1.0, 5),
-        (0, 1, AT + 100_001, 1.0, 6),
-        (1, 0, AT + 100_002, 1.0, 7),
-        (2, 2, AT + 100_003, 1.0, 8),
+        (1, 1, AT + 100_000, 1.0, 7),
+        (0, 1, AT + 100_001, 1.0, 8),
+        (1, 0, AT + 100_002, 1.0, 9),
+        (2, 2, AT + 100_003, 1.0, 10),
     ]
     assert tables.counts == {
-        "views_of_other_pages": 1,
-        "views_without_a_user": 1,
+        "views_of_other_pages": 2,
+        "views_without_a_user": 2,
         "repeated_views": 1,
         "items_with_several_titles": 1,
         "views_with_an_unreadable_release_time": 1,

@@ -16,7 +16,7 @@ PLAYS = (
     f'user_000001\t2009-05-04T23:08:57Z\t{A}\tThe "Band\t{T}\tSong\n'
     f'user_000001\t2009-05-04T23:08:57Z\t{A}\tThe "Band\t\tOther song\n'  # the same artist in the same second
     f'user_000001\t2009-05-04T23:08:58Z\t{A}\tThe "Band\t{T}\tSong\n'
-    f"user_000002\t2009-05-04T23:08:56Z\t{A}\tBand\t{T}\tThe song\n"  # what it was called first
+    f"user_000002\t2009-05-04T23:08:56Z\t{A}\tThe old band\t{T}\tThe song\n"  # what it was called first
     f"user_000002\t2009-05-04T23:08:59Z\t\tSigur Rós\t\tOther song\n"
     f"user_000002\t2009-05-04T23:08:59Z\t\tsigur rós\t\tOther song\n"  # another artist
     f"user_000003\t2013-09-29T18:32:04Z\t{B}\tLater\t{T}\tSong\n"  # a wrong clock
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 def test_artists(root: Path) -> None:
     tables = read(find(root), "artist")
     assert tables.items.rows() == [
-        (A, "Band", ""),
+        (A, "The old band", ""),
         ("name:Sigur Rós", "Sigur Rós", ""),
         ("name:sigur rós", "sigur rós", ""),
     ]
@@ -61,7 +61,7 @@ def test_artists(root: Path) -> None:
 def test_tracks(root: Path) -> None:
     tables = read(find(root), "track")
     assert tables.items.rows() == [
-        (T, "Band", "The song"),
+        (T, "The old band", "The song"),
         ("name:Sigur Rós\tOther song", "Sigur Rós", "Other song"),
         ('name:The "Band\tOther song', 'The "Band', "Other song"),
         ("name:sigur rós\tOther song", "sigur rós", "Other song"),
@@ -78,10 +78,10 @@ def test_items_repeat_and_the_default_text_fits_both_levels(root: Path) -> None:
     artists, tracks = (load(root=str(root), level=level, cache=str(root)) for level in ("artist", "track"))
     assert artists.repeats
     assert (artists.name, artists.domain, artists.release) == ("lastfm_1k_artist", "music", "after_first")
-    assert artists.items.texts == artists.items.titles == ("Band", "Sigur Rós", "sigur rós")
+    assert artists.items.texts == artists.items.titles == ("The old band", "Sigur Rós", "sigur rós")
     assert (tracks.name, tracks.items.texts[0], tracks.items.titles[0]) == (
         "lastfm_1k_track",
-        "The song | Band",
+        "The song | The old band",
         "The song",
     )
 
