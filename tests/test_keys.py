@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import asdict, is_dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -113,8 +114,32 @@ READERS: dict[str, dict[str, object]] = {
     },
     "own": {
         "items": "other_items.csv", "interactions": "other_events.csv", "users": "users.csv", "name": "mine",
-        "text": "{title}", "positive_from": 3.0, "repeats": True, "released_at": "launch",
+        "text": "{title}", "label": "grade", "positive_from": 3.0, "repeats": True, "released_at": "launch",
         "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "lastfm_2k": {
+        "root": "other", "text": "{tags}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
+    "lastfm_1k": {
+        "root": "other", "level": "track", "text": "by {artist}", "half_lives_days": [2.0, 20.0, 200.0],
+        "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "caixin": {
+        "root": "other", "text": "《{headline}》", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
+    "mind": {
+        "root": "other", "edition": "large", "language": "cmn", "text": "{title} | {category}",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "ebnerd": {
+        "root": "other", "edition": "demo", "text": "{title} | {category}", "half_lives_days": [2.0, 20.0, 200.0],
+        "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "adressa": {
+        "root": "other", "text": "{title} | {category}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
     },
     "movielens": {
         "root": "other", "positive_from": 3.0, "text": "{title}", "half_lives_days": [2.0, 20.0, 200.0],
@@ -150,10 +175,11 @@ EXCEPTIONS = {
     "backbone.load.package": "a place where the same files may be: tests/test_config.py",
     "backbone.load.sha256": "refuses or does nothing: tests/test_config.py",
     "dataset.movielens.source": "the same events from another place: tests/data/test_movielens.py",
-    "dataset.movielens.cache": "holds what can be read anew",
-    "dataset.movielens_editions.cache": "holds what can be read anew",
-    "dataset.microlens.cache": "holds what can be read anew",
-    "dataset.kuairec.cache": "holds what can be read anew",
+    **{
+        f"dataset.{reader}.cache": "holds what can be read anew"
+        for reader in READERS
+        if reader not in ("own", "simulated")
+    },
     **{
         f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
         for key in ("project", "entity", "mode", "group", "job_type", "tags")
@@ -330,6 +356,71 @@ def write_videos(folder: Path, shift: int) -> None:
     (folder / "kuairec_caption_category.csv").write_text(text, encoding="utf-8")
 
 
+def write_music_and_news(folder: Path, shift: int) -> None:
+    """Raw files of every data set of music and news: 20 events each; ``shift`` tells folders apart."""
+    pairs = [(u, i, 1_300_000_000 + 90_000 * (i + shift) + u) for u in (1, 2) for i in range(1, 11)]
+    (folder / "artists.dat").write_text(
+        "id\tname\turl\tpictureURL\n" + "".join(f"{i}\tArtist {i}\t\t\n" for i in range(1, 11))
+    )
+    (folder / "tags.dat").write_text("tagID\ttagValue\n1\trock\n2\tfolk\n")
+    (folder / "user_taggedartists.dat").write_text(
+        "userID\tartistID\ttagID\tday\tmonth\tyear\n"
+        + "".join(f"{u}\t{i}\t{1 + i % 2}\t1\t{i}\t{2006 + u + shift}\n" for u, i, _ in pairs)
+    )
+
+    def iso(time: int) -> str:
+        return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+    (folder / "userid-timestamp-artid-artname-traid-traname.tsv").write_text(
+        "".join(f"user_{u}\t{iso(t - 10**8)}\t\tArtist {i % 5}\t\tTrack {i}\n" for u, i, t in pairs)
+    )
+    (folder / "clicks.tsv").write_text("".join(f"{u}\t{i}\t{t}\t第{i}条\t1\n" for u, i, t in pairs), encoding="utf-8")
+    (folder / "20170101").write_text(
+        "".join(
+            json.dumps({"userId": f"u{u}", "id": f"n{i}", "time": t, "title": f"Sak {i}", "category1": "sport"}) + "\n"
+            for u, i, t in pairs
+        )
+    )
+    for edition, more in (("small", 0), ("large", 1)):
+        for part in ("train", "dev"):
+            (folder / f"MIND{edition}_{part}").mkdir(exist_ok=True)
+            (folder / f"MIND{edition}_{part}" / "news.tsv").write_text(
+                "".join(f"N{i}\tsport\tgolf\tNews {i}\tAbout\t\t[]\t[]\n" for i in range(1, 12))
+            )
+            (folder / f"MIND{edition}_{part}" / "behaviors.tsv").write_text(
+                "".join(
+                    f"{i}\tU{u}\t{datetime.fromtimestamp(t + more, UTC):%m/%d/%Y %I:%M:%S %p}\t\tN{i}-1 N11-0\n"
+                    for u, i, t in pairs
+                )
+            )
+    (folder / "xMINDsmall" / "cmn").mkdir(parents=True, exist_ok=True)
+    (folder / "xMINDsmall" / "cmn" / "news.tsv").write_text("nid\ttitle\tabstract\nN1\t新闻\t\n", encoding="utf-8")
+    for edition, more in (("small", 0), ("demo", 1)):
+        write_ebnerd(folder / f"ebnerd_{edition}", [(u, i, t + more) for u, i, t in pairs])
+
+
+def write_ebnerd(folder: Path, pairs: list[tuple[int, int, int]]) -> None:
+    users, items, seconds = (list(column) for column in zip(*pairs, strict=True))
+    times = [datetime.fromtimestamp(time, UTC).replace(tzinfo=None) for time in seconds]
+    lists = [[item] for item in items]
+    for part in ("train", "validation"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        behaviors = {
+            "user_id": users,
+            "impression_time": times,
+            "article_ids_inview": lists,
+            "article_ids_clicked": lists,
+        }
+        pl.DataFrame(behaviors).write_parquet(folder / part / "behaviors.parquet")
+        history = {"user_id": users, "article_id_fixed": lists, "impression_time_fixed": [[time] for time in times]}
+        pl.DataFrame(history).write_parquet(folder / part / "history.parquet")
+    texts = {"subtitle": "Mere", "body": "", "category_str": "sport", "published_time": times[0]}
+    articles = pl.DataFrame({"article_id": range(1, 11), "title": [f"Artikel {i}" for i in range(1, 11)]})
+    articles.with_columns(
+        *(pl.lit(value).alias(name) for name, value in texts.items()), topics=pl.lit([], pl.List(pl.String))
+    ).write_parquet(folder / "articles.parquet")
+
+
 @pytest.fixture
 def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     """A working configuration node of every reader; files lie in the working directory."""
@@ -339,9 +430,9 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
     )
     (tmp_path / "items.csv").write_text(items)
     (tmp_path / "other_items.csv").write_text(items.replace("about", "all about"))
-    rows = [f"u{e % 5},i{e % 6},{100_000 + e * 3600},{1 + e % 5}\n" for e in range(30)]
-    (tmp_path / "events.csv").write_text("user_id,item_id,timestamp,label\n" + "".join(rows))
-    (tmp_path / "other_events.csv").write_text("user_id,item_id,timestamp,label\n" + "".join(rows[1:]))
+    rows = [f"u{e % 5},i{e % 6},{100_000 + e * 3600},{1 + e % 5},{e % 2}\n" for e in range(30)]
+    (tmp_path / "events.csv").write_text("user_id,item_id,timestamp,label,grade\n" + "".join(rows))
+    (tmp_path / "other_events.csv").write_text("user_id,item_id,timestamp,label,grade\n" + "".join(rows[1:]))
     (tmp_path / "users.csv").write_text("user_id,about\nu1,likes tea\n")
     monkeypatch.setattr(movielens, "N_RATINGS", 20)
     monkeypatch.setattr(movielens, "N_USERS", 2)
@@ -358,6 +449,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
     for edition in ("25m", "20m"):
         known = replace(EDITIONS[edition], ratings=20, users=2, films=10)
         monkeypatch.setitem(EDITIONS, edition, known)
+        write_music_and_news(tmp_path / name, shift)
     given = {
         "simulated": {"users": 40, "items": 60, "events": 600},
         "own": {"items": "items.csv", "interactions": "events.csv"},
@@ -365,6 +457,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         "movielens_editions": {"root": "."},
         "microlens": {"root": "."},
         "kuairec": {"root": "."},
+        **{reader: {"root": "."} for reader in ("lastfm_2k", "lastfm_1k", "caixin", "mind", "ebnerd", "adressa")},
     }
     return {
         reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False}
@@ -379,7 +472,7 @@ def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[s
     def read(node: dict[str, Any]) -> str:
         split = {"name": "time", "train": 0.6, "validation": 0.2, "windows": 1}
         data = make_world({"dataset": node, "split": split, "seed": 1}).data
-        return json.dumps({**asdict(data), "hashes": {}}, default=lambda array: array.tolist())
+        return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
 
     node = nodes[reader]
     assert node[key] != READERS[reader][key]

@@ -1,0 +1,183 @@
+"""Adressa: what readers of the Norwegian paper Adresseavisen opened in the first week of 2017; NTNU, for research.
+
+| file | what it holds |
+|---|---|
+| ``one_week/20170101`` and so on | one page view a line, as JSON |
+
+A view has userId and time (Unix seconds); that of an article also id, title, publishtime, category1 and keywords. Views
+of the front page and of sections lack ``id`` and are no events. There are no lists of what was shown.
+Nothing says that a title was changed: an article has the texts with which it was seen first. ``publishtime`` is its
+release; where it is missing, the article is a candidate after its first view.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from coldlm.data.canonical import Tables, assemble, to_dataset
+from coldlm.data.prepared import prepare
+from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.template import template_problems
+from coldlm.errors import DataError
+from coldlm.tables import Dataset
+
+VERSION: Final = 1
+
+FIELDS: Final = ("title", "category", "keywords")
+
+FOLDER: Final = "one_week"
+
+FILES: Final = "20*"
+
+SCHEMA: Final = {
+    "userId": pl.String, "id": pl.String, "time": pl.Int64, "title": pl.String, "publishtime": pl.String,
+    "category1": pl.String, "keywords": pl.String,
+}  # fmt: skip
+
+WAYS: Final = (
+    "coldlm data fetch adressa downloads https://reclab.idi.ntnu.no/dataset/one_week.tar.gz; by hand: unpack it into "
+    "the data folder, where it makes one_week/, and name the data folder by COLDLM_DATA or dataset.root"
+)
+
+
+def load(
+    *,
+    root: str | None = None,
+    text: str = "{title}",
+    half_lives_days: list[float] = [0.25, 1.0, 7.0],  # noqa: B006  never changed
+    item_ttl_days: float | None = None,
+    cache: str = "cache",
+) -> Dataset:
+    """Every view of a news article is a positive event, at its second.
+
+    Args:
+        root: the data folder: it holds ``one_week/``, itself or in ``adressa/``, or the files of the days.
+        text: template over title, category ("nyheter, trondheim"), keywords.
+        item_ttl_days: how long an article stays a candidate after it was published.
+
+    Left out and counted: views of other pages, views without a user, and a user's further views of an article in one
+    second. Release times that cannot be read count as unknown.
+
+    Raises:
+        DataError: see ``problems``; a line that is no JSON object or has values of another type.
+    """
+    refuse(problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
+    files = find(Path(root or ""))
+    tables, hashes = prepare("adressa", files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
+    return to_dataset(
+        tables,
+        name="adressa",
+        domain="news",
+        text=text,
+        title="title",
+        repeats=False,
+        release="field",
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        hashes=hashes,
+    )
+
+
+def problems(
+    *,
+    root: str | None = None,
+    text: str = "{title}",
+    half_lives_days: Sequence[float] = (0.25, 1.0, 7.0),
+    item_ttl_days: float | None = None,
+    **_: object,
+) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
+    if not root:
+        found.append(f"adressa: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
+    elif not find(Path(root)):
+        found.append(f"dataset.root={root}: holds no files of days such as {FOLDER}/20170101. {WAYS}")
+    return found
+
+
+def find(root: Path) -> list[Path]:
+    """The files of the days, in their order: those of the first folder that has some."""
+    for folder in (root / "adressa" / FOLDER, root / FOLDER, root):
+        if found := sorted(file for file in folder.glob(FILES) if file.is_file()):
+            return found
+    return []
+
+
+def read(files: Sequence[Path]) -> Tables:
+    """The views of articles, in the order of files and lines."""
+    views = pl.concat([_read_day(path) for path in files]).with_row_index("event_id")
+    news = views.filter(pl.col("id").fill_null("") != "")
+    known = news.filter(pl.col("userId").fill_null("") != "").rename({"userId": "user_id", "id": "item_id"})
+    once = known.unique(["user_id", "item_id", "time"], keep="first", maintain_order=True)
+    items, counts = _articles(known)
+    return assemble(
+        once.select("event_id", "user_id", "item_id", timestamp="time", label=pl.lit(1.0)),
+        items,
+        counts={
+            "views_of_other_pages": len(views) - len(news),
+            "views_without_a_user": len(news) - len(known),
+            "repeated_views": len(known) - len(once),
+            **counts,
+        },
+    )
+
+
+def _articles(views: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
+    """One row per article: of every field the value seen first, and the first release time stated."""
+    release = pl.col("publishtime").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", strict=False).dt.epoch("s")
+    texts = {"title": "title", "category": "category1", "keywords": "keywords"}
+    seen = views.sort("time", "event_id").with_columns(
+        pl.col("category1").str.replace_all("|", ", ", literal=True), released_at=release
+    )
+    first = {ours: pl.col(theirs).replace("", None).drop_nulls() for ours, theirs in texts.items()}
+    items = (
+        seen.group_by("item_id")
+        .agg(
+            **{ours: values.first() for ours, values in first.items()},
+            released_at=pl.col("released_at").drop_nulls().first(),
+            titles=first["title"].n_unique(),
+        )
+        .sort("item_id")
+    )
+    counts = {
+        "items_with_several_titles": int((items["titles"] > 1).sum()),
+        "views_with_an_unreadable_release_time": seen.filter(
+            pl.col("publishtime").is_not_null() & pl.col("released_at").is_null()
+        ).height,
+    }
+    return items.drop("titles"), counts
+
+
+def _read_day(path: Path) -> pl.DataFrame:
+    try:
+        views = pl.scan_ndjson(path, schema=SCHEMA).collect(engine="streaming")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        where = _first_damage(path) or f": {str(error).strip().splitlines()[0]}"
+        raise DataError(
+            f"{path}{where}; expected one JSON object a line with userId and time. Get the file anew"
+        ) from error
+    if not len(views):
+        raise DataError(f"{path}: the file is empty; get it anew")
+    wrong = (views["time"].is_null() | ~views["time"].is_between(1_000_000_000, 2_000_000_000)).fill_null(True)
+    if wrong.any():
+        row = wrong.arg_true()[0]
+        raise DataError(f"{path}: time {views['time'][row]} in data row {row + 1}; expected Unix seconds")
+    return views
+
+
+def _first_damage(path: Path) -> str:
+    """Where the file stops being what it should be, for the message: polars does not name the line."""
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                view = json.loads(line.decode()) if line.strip() else {"time": 0}
+            except ValueError as error:
+                return f", line {number}: no JSON ({error})"
+            if not isinstance(view, dict) or not isinstance(view.get("time", 0), int):
+                return f", line {number}: got {line[:80].decode()!r}"
+    return ""

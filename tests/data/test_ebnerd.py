@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from coldlm.data.ebnerd import find, load, problems, read
+from coldlm.errors import DataError
+from coldlm.tables import UNKNOWN
+
+AT = 1_684_404_000  # 2023-05-18 10:00:00
+
+
+def at(seconds: int) -> datetime:
+    return datetime(2023, 5, 18, 10) + timedelta(seconds=seconds)
+
+
+ARTICLES = pl.DataFrame(
+    {
+        "article_id": [10, 11, 12],
+        "title": ["Små grå", 'Den "store"', "Tredje"],
+        "subtitle": ["Undertitel", "", None],
+        "body": ["a\nb", "", ""],
+        "category_str": ["sport", "nyheder", "nyheder"],
+        "topics": [["Fodbold", "Sport"], [], None],
+        "published_time": [at(-3600), at(-10), None],
+        "total_inviews": [5, None, None],
+    },
+    schema_overrides={"article_id": pl.Int32, "published_time": pl.Datetime("us")},
+)
+
+
+def behaviors(rows: list[tuple[int, int, list[int] | None, list[int]]]) -> pl.DataFrame:
+    users, times, shown, clicked = zip(*rows, strict=True)
+    return pl.DataFrame(
+        {
+            "user_id": users,
+            "impression_time": [at(t) for t in times],
+            "article_ids_inview": shown,
+            "article_ids_clicked": clicked,
+        },
+        schema={
+            "user_id": pl.UInt32,
+            "impression_time": pl.Datetime("us"),
+            "article_ids_inview": pl.List(pl.Int32),
+            "article_ids_clicked": pl.List(pl.Int32),
+        },
+    )
+
+
+def history(rows: list[tuple[int, list[int], list[int]]]) -> pl.DataFrame:
+    users, articles, times = zip(*rows, strict=True)
+    return pl.DataFrame(
+        {
+            "user_id": users,
+            "article_id_fixed": articles,
+            "impression_time_fixed": [[at(t) for t in ts] for ts in times],
+        },
+        schema={
+            "user_id": pl.UInt32,
+            "article_id_fixed": pl.List(pl.Int32),
+            "impression_time_fixed": pl.List(pl.Datetime("us")),
+        },
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "ebnerd_small"
+    for part in ("train", "validation"):
+        (folder / part).mkdir(parents=True)
+    ARTICLES.write_parquet(folder / "articles.parquet")
+    behaviors([(7, 0, [10, 11], [11]), (8, 5, [11], [])]).write_parquet(folder / "train" / "behaviors.parquet")
+    history([(7, [10], [-500]), (8, [10, 11], [-400, 6])]).write_parquet(folder / "train" / "history.parquet")
+    # 13 was clicked but not seen, and has no article; both of user 7's clicks are one second's
+    behaviors([(7, 100, [12, 10], [12, 13]), (7, 100, [12], [12])]).write_parquet(
+        folder / "validation" / "behaviors.parquet"
+    )
+    # the first is in train's history too, the second is the click of 0, a moment later; 12 was read before its click
+    history([(7, [10, 11, 12], [-500, 3, 50])]).write_parquet(folder / "validation" / "history.parquet")
+    return tmp_path
+
+
+def test_clicks_of_lists_and_histories_become_events_once(root: Path) -> None:
+    tables = read(find(root))
+    assert tables.items["item_id"].to_list() == ["10", "11", "12", "13"]
+    assert tables.users["user_id"].to_list() == ["7", "8"]
+    assert tables.interactions.select("user", "item", "timestamp", "label").rows() == [
+        (0, 0, AT - 500, 1.0),
+        (1, 0, AT - 400, 1.0),
+        (0, 1, AT, 1.0),
+        (1, 1, AT + 6, 1.0),
+        (0, 2, AT + 50, 1.0),
+        (0, 2, AT + 100, 1.0),
+        (0, 3, AT + 100, 1.0),
+    ]
+    assert tables.counts == {
+        "history_events_repeated": 1,
+        "history_events_already_in_lists": 1,
+        "clicks_outside_their_list": 1,
+        "lists_without_a_click": 1,
+        "repeated_clicks": 1,
+        "items_without_metadata": 1,
+    }
+
+
+def test_lists_are_kept_with_their_clicks(root: Path) -> None:
+    assert read(find(root)).impressions.rows() == [
+        (0, 0, 0, AT, False),
+        (0, 0, 1, AT, True),
+        (1, 1, 1, AT + 5, False),
+        (2, 0, 2, AT + 100, True),
+        (2, 0, 0, AT + 100, False),
+        (3, 0, 2, AT + 100, True),
+    ]
+
+
+def test_texts_and_release(root: Path) -> None:
+    text = "{title} | {subtitle} | {body} | {category} | {topics}"
+    data = load(root=str(root), text=text, cache=str(root))
+    assert (data.name, data.domain, data.repeats, data.release) == ("ebnerd_small", "news", False, "field")
+    assert data.items.texts == (
+        "Små grå | Undertitel | a b | sport | Fodbold, Sport",
+        'Den "store" | nyheder',
+        "Tredje | nyheder",
+        "",
+    )
+    assert data.items.titles[3] == "item 13"
+    assert data.items.released_at.tolist() == [AT - 3600, AT - 10, UNKNOWN, UNKNOWN]
+    assert data.counts["items_without_release_time"] == 2
+    assert data.counts["events_before_release"] == 0
+
+
+@pytest.mark.parametrize("name", ["total_inviews", "total_pageviews", "total_read_time"])
+def test_later_aggregates_are_banned_from_texts(root: Path, name: str) -> None:
+    [problem] = problems(root=str(root), text=f"{{title}} {{{name}}}")
+    assert f"{{{name}}} is a later aggregate" in problem
+    assert "would leak the future" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("articles", lambda t: t.rename({"title": "headline"}), "no column 'title'"),
+        ("articles", lambda t: pl.concat([t, t]), "item_id: 10 occurs more than once"),
+        (
+            "articles",
+            lambda t: t.with_columns(published_time=pl.lit("2023")),
+            "column 'published_time': values of type",
+        ),
+        ("articles", lambda t: t.head(0), "no rows"),
+        (
+            "train/behaviors",
+            lambda t: t.with_columns(user_id=pl.lit(None, pl.UInt32)),
+            "'user_id': missing in data rows 1, 2",
+        ),
+        (
+            "train/behaviors",
+            lambda t: t.rename({"impression_time": "user_id", "user_id": "impression_time"}),
+            "column 'user_id': values of type Datetime",
+        ),
+        ("train/history", lambda t: t.with_columns(pl.col("article_id_fixed").list.head(1)), "data row 2"),
+    ],
+)
+def test_other_tables_are_refused(
+    root: Path, name: str, change: Callable[[pl.DataFrame], pl.DataFrame], message: str
+) -> None:
+    path = root / "ebnerd_small" / f"{name}.parquet"
+    change(pl.read_parquet(path)).write_parquet(path)
+    with pytest.raises(DataError, match=message):
+        read(find(root))
+
+
+def test_a_truncated_file_is_refused(root: Path) -> None:
+    path = root / "ebnerd_small" / "train" / "history.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(DataError, match=r"history\.parquet: cannot be read as parquet"):
+        read(find(root))
+
+
+def test_problems_name_keys_and_ways(root: Path) -> None:
+    assert problems(root=str(root)) == problems(root=str(root / "ebnerd_small")) == []
+    assert "https://recsys.eb.dk, download ebnerd_small.zip" in problems()[0]
+    [problem] = problems(root=str(root), edition="demo")
+    assert "nor does ebnerd_demo/" in problem
+    (root / "ebnerd_small" / "validation" / "history.parquet").unlink()
+    assert len(problems(root=str(root), text="{url}", half_lives_days=[1.0], item_ttl_days=-1.0)) == 4
