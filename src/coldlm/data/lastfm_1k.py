@@ -19,7 +19,7 @@ from typing import Final, Literal
 import polars as pl
 
 from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.lines import refuse_lines, scan_fields
+from coldlm.data.fields import refuse_lines, scan_fields
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import refuse, time_scale_problems
 from coldlm.data.template import fields, template_problems

@@ -28,7 +28,7 @@ import polars as pl
 
 from coldlm.data import xmind
 from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.lines import refuse_lines, scan_fields
+from coldlm.data.fields import refuse_lines, scan_fields
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import refuse, time_scale_problems
 from coldlm.data.template import template_problems

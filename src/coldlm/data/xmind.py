@@ -18,7 +18,7 @@ from typing import Final
 import polars as pl
 
 from coldlm.data.columnar import read_columns
-from coldlm.data.lines import refuse_lines, scan_fields
+from coldlm.data.fields import refuse_lines, scan_fields
 from coldlm.errors import DataError
 
 COLUMNS: Final = ("nid", "title", "abstract")

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from coldlm.data.lines import refuse_lines, scan_fields
+from coldlm.data.fields import refuse_lines, scan_fields
 from coldlm.errors import DataError
 
 ROWS = b'1\t"a\tx\n2\t\tb"c\n'
