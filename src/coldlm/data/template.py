@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 
 from coldlm.errors import DataError
 
@@ -32,14 +33,24 @@ def fields(template: str) -> list[str]:
     return _FIELD.findall(template)
 
 
-def template_problems(template: str, allowed: Sequence[str]) -> list[str]:
-    """What is wrong with the key ``dataset.text``: no field, a stray brace, or fields that are not in ``allowed``."""
+def template_problems(
+    template: str, allowed: Sequence[str], banned: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """What is wrong with the key ``dataset.text``: no field, a stray brace, or fields that are not in ``allowed``.
+
+    Args:
+        banned: fields that the files have but that were written later than the events -> what they are.
+    """
     names = fields(template)
     choice = "{" + "}, {".join(allowed) + "}"
     if not names or set("{}") & set(_FIELD.sub("", template)):
         return [f"dataset.text={template!r}: a template such as '{{{allowed[0]}}}'; its fields may be {choice}"]
-    unknown = [name for name in names if name not in allowed]
-    return [f"dataset.text={template!r}: no field {{{name}}}; fields may be {choice}" for name in unknown]
+    reasons = {name: f"no field {{{name}}}" for name in names if name not in allowed} | {
+        name: f"{{{name}}} is a later aggregate ({banned[name]}) and would leak the future"
+        for name in names
+        if name in banned
+    }
+    return [f"dataset.text={template!r}: {reason}; fields may be {choice}" for reason in reasons.values()]
 
 
 @cache
