@@ -19,7 +19,7 @@ import yaml
 from coldlm import manifest
 from coldlm.columns import MODEL
 from coldlm.config import check
-from coldlm.data import movielens
+from coldlm.data import hm, movielens
 from coldlm.evaluation import Evaluation
 from coldlm.models.backbone import tiny
 from coldlm.overrides import CONF, list_options
@@ -119,6 +119,22 @@ READERS: dict[str, dict[str, object]] = {
         "root": "other", "positive_from": 3.0, "text": "{title}", "half_lives_days": [2.0, 20.0, 200.0],
         "item_ttl_days": 3.0, "permute_text": True,
     },
+    "online_retail": {
+        "root": "other", "text": "{description}!", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
+    "amazon2023": {
+        "root": "other", "category": "Books", "positive_from": 3.0, "text": "{title}",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "amazon2018": {
+        "root": "other", "category": "Books", "positive_from": 3.0, "text": "{title}",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "hm": {
+        "root": "other", "text": "{prod_name}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
 }  # fmt: skip
 """Reader -> key -> its new value; it changes the data set."""
 
@@ -137,7 +153,10 @@ EXCEPTIONS = {
     "backbone.load.package": "a place where the same files may be: tests/test_config.py",
     "backbone.load.sha256": "refuses or does nothing: tests/test_config.py",
     "dataset.movielens.source": "the same events from another place: tests/data/test_movielens.py",
-    "dataset.movielens.cache": "holds what can be read anew",
+    **{
+        f"dataset.{reader}.cache": "holds what can be read anew"
+        for reader in ("movielens", "online_retail", "amazon2023", "amazon2018", "hm")
+    },
     **{
         f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
         for key in ("project", "entity", "mode", "group", "job_type", "tags")
@@ -321,10 +340,14 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
             f"{u},{i},{1 + (i + shift) % 5}.0,{1_300_000_000 + 90_000 * i + u}\n" for u in (1, 2) for i in range(1, 11)
         )
         (tmp_path / name / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + ratings)
+        write_retail(tmp_path / name, shift)
+        write_amazon(tmp_path / name, shift)
+        write_hm(tmp_path / name, shift)
     given = {
         "simulated": {"users": 40, "items": 60, "events": 600},
         "own": {"items": "items.csv", "interactions": "events.csv"},
         "movielens": {"root": "."},
+        **{reader: {"root": "."} for reader in ("online_retail", "amazon2023", "amazon2018", "hm")},
     }
     return {
         reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False}
@@ -334,12 +357,53 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
     }
 
 
+def write_retail(root: Path, shift: int) -> None:
+    """Thirty lines of six products whose description never changes; ``shift`` makes others."""
+    (root / "online_retail_ii").mkdir()
+    lines = "".join(
+        f"{e},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} 12:00:00,2.5,{13000 + e % 5},France\n"
+        for e in range(30)
+    )
+    header = "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
+    (root / "online_retail_ii" / "retail.csv").write_text(header + lines)
+
+
+def write_amazon(root: Path, shift: int) -> None:
+    """Both editions, two categories each."""
+    for edition in ("amazon2018", "amazon2023"):
+        (root / edition).mkdir()
+    for more, category in enumerate(("All_Beauty", "Books")):
+        rows = [
+            (f"B00000000{e % 6}", f"A{e % 5}", 1 + (e + shift + more) % 5, 1_500_000_000 + 3600 * e) for e in range(30)
+        ]
+        new = "".join(f"{user},{item},{stars},{time}000\n" for item, user, stars, time in rows)
+        (root / "amazon2023" / f"{category}.csv").write_text("user_id,parent_asin,rating,timestamp\n" + new)
+        old = "".join(f"{item},{user},{stars},{time}\n" for item, user, stars, time in rows)
+        (root / "amazon2018" / f"{category}.csv").write_text(old)
+        for edition, key, several, end in (
+            ("amazon2018", "asin", "category", "json"),
+            ("amazon2023", "parent_asin", "categories", "jsonl"),
+        ):
+            meta = [{key: f"B00000000{i}", "title": f"Soap {i}", several: ["Bath", f"Kind {i}"]} for i in range(6)]
+            (root / edition / f"meta_{category}.{end}").write_text("".join(json.dumps(row) + "\n" for row in meta))
+
+
+def write_hm(root: Path, shift: int) -> None:
+    (root / "hm").mkdir()
+    articles = [f"010000000{i}," + ",".join(f"{name} {i}" for name in hm.FIELDS) + "\n" for i in range(6)]
+    header = "article_id," + ",".join(hm.FIELDS) + "\n"
+    (root / "hm" / "articles.csv").write_text(header + "".join(articles))
+    lines = [f"2019-01-{1 + (e + shift) // 2:02d},c{e % 5},010000000{e % 6},0.05,2\n" for e in range(30)]
+    header = "t_dat,customer_id,article_id,price,sales_channel_id\n"
+    (root / "hm" / "transactions_train.csv").write_text(header + "".join(lines))
+
+
 @pytest.mark.parametrize(("reader", "key"), [(reader, key) for reader, keys in READERS.items() for key in keys])
 def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[str, dict[str, Any]]) -> None:
     def read(node: dict[str, Any]) -> str:
         split = {"name": "time", "train": 0.6, "validation": 0.2, "windows": 1}
         data = make_world({"dataset": node, "split": split, "seed": 1}).data
-        return json.dumps({**asdict(data), "hashes": {}}, default=lambda array: array.tolist())
+        return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
 
     node = nodes[reader]
     assert node[key] != READERS[reader][key]

@@ -127,7 +127,6 @@ def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> Non
             STARS,
             "\ufeff" + STARS,
             STARS.replace("\n", "\r\n"),
-            STARS.rstrip("\n"),
             "".join(",".join(reversed(line.split(","))) + "\n" for line in STARS.splitlines()),
         )
     ):
@@ -144,8 +143,13 @@ def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("1500000000999\n", "150000000099", r"line 7, column 'timestamp': '150000000099'; expected Unix milliseconds"),
-        ("1500000000999\n", "", "line 7, column 'timestamp': nothing; expected 4 fields in every line"),
+        ("1500000000999\n", "150000000099", "line 7: no line break at its end: it was cut off"),
+        (
+            "1500000000999\n",
+            "150000000099\n",
+            r"line 7, column 'timestamp': '150000000099'; expected Unix milliseconds",
+        ),
+        ("1500000000999\n", "\n", "line 7, column 'timestamp': nothing; expected 4 fields in every line"),
         ("1588687728923", "1588687728", r"line 2, column 'timestamp': '1588687728'; expected Unix milliseconds"),
         ("1588687728923", "1588687728923.0", r"line 2, column 'timestamp': '1588687728923\.0'"),
         (",3.0,", ",0.0,", r"line 4, column 'label': '0\.0'; expected stars from 1 to 5"),

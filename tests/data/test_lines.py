@@ -23,8 +23,8 @@ def _write(path: Path, content: bytes) -> Path:
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t[1] *.csv"])
 @pytest.mark.parametrize(
     "content",
-    [CSV, CSV.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + CSV, CSV[:-1], b"n,user,item\n1,U1,a\n2,U2,b\n"],
-    ids=["plain", "crlf", "mark", "no end", "swapped"],
+    [CSV, CSV.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + CSV, b"n,user,item\n1,U1,a\n2,U2,b\n"],
+    ids=["plain", "crlf", "mark", "swapped"],
 )
 def test_equal_tables_are_read_alike(tmp_path: Path, name: str, content: bytes) -> None:
     table = read_fields(_write(tmp_path / name, content), ["user", "item", "n"])
@@ -48,8 +48,8 @@ def test_without_a_header_the_first_line_is_a_row(tmp_path: Path, mark: bytes) -
     [
         (b"", "cannot be read as csv"),
         (b"user,item,n\n", "no rows"),
-        (CSV[:-3], "line 3, column 'n': nothing; expected 3 fields in every line"),
-        (CSV[:-4], "line 3, column 'item': nothing; expected 3 fields in every line"),
+        (CSV[:-3] + b"\n", "line 3, column 'n': nothing; expected 3 fields in every line"),
+        (CSV[:-4] + b"\n", "line 3, column 'item': nothing; expected 3 fields in every line"),
         (CSV.replace(b"U2,b", b"U2"), "line 3, column 'n': nothing"),
         (CSV.replace(b"b,2", b"b,2,3"), "line 3: 4 fields, expected 3"),
         (CSV.replace(b",", b";"), "no column 'item'; columns found: 'user;item;n'"),
@@ -60,12 +60,18 @@ def test_without_a_header_the_first_line_is_a_row(tmp_path: Path, mark: bytes) -
         (CSV.replace(b"b", b"b\rb"), "line 3, column 'item': .*expected no quote"),
         (CSV.replace(b"b", b"\xe9"), "line 3: not UTF-8"),
         (CSV.replace(b"\nU2", b"\n\nU2"), "line 3, column 'user': nothing"),
-        (CSV.decode().encode("utf-16"), "no column"),
+        (CSV.decode().encode("utf-16-le") + b"\n", "no column"),
     ],
 )
 def test_damaged_tables_are_refused_with_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=rf"{name.replace('.', '[.]')}.*{message}"):
         read_fields(_write(tmp_path / name, content), ["user", "item", "n"])
+
+
+def test_a_plain_table_without_a_line_break_at_its_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"t\.csv, line 3: no line break at its end: it was cut off; download it again"):
+        read_fields(_write(tmp_path / "t.csv", CSV[:-1]), ["user", "item", "n"])
+    assert len(read_fields(_write(tmp_path / "t.csv.gz", CSV[:-1]), ["user", "item", "n"])) == 2
 
 
 @pytest.mark.parametrize("name", ["t.json", "t.json.gz", "t[1] *.json"])

@@ -177,7 +177,8 @@ def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("17850,United Kingdom\r\n", "178", r"data row 11, column 'Country': None cannot be read"),
+        ("17850,United Kingdom\r\n", "178", "line 12: no line break at its end: it was cut off"),
+        ("17850,United Kingdom\r\n", "178\r\n", r"data row 11, column 'Country': None cannot be read"),
         ("17850,", "17850,x,", "cannot be read as csv"),
         ("17850", "17850.5", r"data row 11, column 'Customer ID': '17850\.5' cannot be read"),
         ("17850", "nobody", r"data row 11, column 'Customer ID': 'nobody' cannot be read"),
@@ -223,6 +224,37 @@ def test_a_truncated_or_damaged_container_is_refused_by_name(tmp_path: Path, mak
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=path.name.replace(".", r"\.")):
             read([path])
+
+
+def test_a_flipped_bit_of_a_sheet_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    path = _new(tmp_path)
+    whole, content = read([path]), path.read_bytes()
+    refused = 0
+    for place in range(0, len(content), 67):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        try:
+            tables = read([path])
+        except DataError as error:
+            assert path.name in str(error)  # noqa: PT017
+            refused += 1
+        else:
+            assert tables.interactions.equals(whole.interactions)
+            assert tables.dated.equals(whole.dated)
+    assert refused > 50
+
+
+def test_a_damaged_page_of_a_parquet_file_is_a_data_error_and_no_panic(tmp_path: Path) -> None:
+    path = _parquet(tmp_path)
+    content = path.read_bytes()
+    refused = 0
+    for place in range(4, len(content), 31):  # parquet has no checksums: some flips only change a value
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        try:
+            read([path])
+        except DataError as error:
+            assert path.name in str(error)  # noqa: PT017
+            refused += 1
+    assert refused > 20
 
 
 def test_a_sheet_and_its_row_are_named(tmp_path: Path) -> None:

@@ -7,15 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
 from coldlm.data.canonical import Tables, assemble
 from coldlm.data.lines import check_rows, json_lines
 from coldlm.errors import DataError
-
-CATEGORY: Final = "All_Beauty"
 
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 

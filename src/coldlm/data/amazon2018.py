@@ -70,7 +70,7 @@ WAYS: Final = (
 def load(
     *,
     root: str | None = None,
-    category: str = amazon.CATEGORY,
+    category: str = "All_Beauty",
     positive_from: Annotated[float, Range(1, 5)] = 4.0,
     text: str = "{title} | {category}",
     half_lives_days: list[float] = [30.0, 90.0, 365.0],  # noqa: B006  never changed
@@ -115,7 +115,7 @@ def load(
 def problems(
     *,
     root: str | None = None,
-    category: str = amazon.CATEGORY,
+    category: str = "All_Beauty",
     text: str = "{title} | {category}",
     half_lives_days: Sequence[float] = (30.0, 90.0, 365.0),
     item_ttl_days: float | None = None,
@@ -128,7 +128,7 @@ def problems(
     return found + amazon.file_problems(root, FOLDER, _names(category), category, WAYS)
 
 
-def find(root: Path, category: str = amazon.CATEGORY) -> list[Path]:
+def find(root: Path, category: str = "All_Beauty") -> list[Path]:
     """The stars and the metadata of a category, in this order, as far as they are there."""
     return [path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)]
 

@@ -27,7 +27,7 @@ from typing import Final
 import polars as pl
 
 from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.lines import AGAIN, check_rows, read_fields
+from coldlm.data.lines import AGAIN, check_end, check_rows, read_fields
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import missing_columns, refuse, time_scale_problems
 from coldlm.data.template import template_problems
@@ -183,6 +183,7 @@ def _customers(path: Path) -> pl.DataFrame:
 
 def _articles(path: Path) -> pl.DataFrame:
     """``item_id`` and ``FIELDS``; a hundred thousand rows, whose descriptions hold commas, quotes and line breaks."""
+    check_end(path)
     rows: dict[str, list[str]] = {}
     number = 0
     try:
@@ -203,8 +204,6 @@ def _articles(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}, after line {number}: cannot be read as csv: {error}; {AGAIN}") from error
     if not rows:
         raise DataError(f"{path}: no rows; at least one is needed")
-    if not path.read_bytes().endswith(b"\n"):
-        raise DataError(f"{path}: no line break at its end: it was cut off; {AGAIN}")
     columns = dict(zip(FIELDS, map(list, zip(*rows.values(), strict=True)), strict=True))
     return pl.DataFrame({"item_id": list(rows), **columns})
 
@@ -222,5 +221,5 @@ def _check_article(path: Path, number: int, row: Sequence[str], item: str, again
     if again:
         raise DataError(f"{path}, line {number}, column 'article_id': {item!r} again; expected every article once")
     # a quote that is never closed swallows the lines behind it
-    if any("\0" in value or re.search(r"\n\d{10},", value) for value in row):
-        raise DataError(f"{path}, line {number}: a NUL byte, or a quote that is not closed; {AGAIN}")
+    if any(re.search(r"\0|\r(?!\n)|\n\d{10},", value) for value in row):
+        raise DataError(f"{path}, line {number}: a NUL byte, a carriage return, or a quote never closed; {AGAIN}")

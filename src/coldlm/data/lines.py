@@ -1,6 +1,7 @@
 """Files of lines, plain or ``.gz``, read strictly: what is damaged is refused with its line, never shortened.
 
-A flipped digit that still makes a number, and a plain file that ends early at the end of a line, cannot be noticed.
+A plain csv must end with a line break: without one its last line may be the beginning of a longer one. What cannot be
+noticed are a flipped digit that still makes a number, and a plain file that ends early at the end of a line.
 """
 
 from __future__ import annotations
@@ -26,6 +27,21 @@ def open_lines(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
 
 
+def check_end(path: Path) -> None:
+    """Refuse a plain file without a line break at its end.
+
+    Raises:
+        DataError: with the line.
+    """
+    if path.suffix != ".gz" and (size := path.stat().st_size):
+        with path.open("rb") as stream:
+            stream.seek(size - 1)
+            if stream.read() != b"\n":
+                stream.seek(0)
+                line = sum(1 for _ in stream)
+                raise DataError(f"{path}, line {line}: no line break at its end: it was cut off; {AGAIN}")
+
+
 def read_fields(
     path: Path, columns: Sequence[str], *, has_header: bool = True, optional: Sequence[str] = ()
 ) -> pl.DataFrame:
@@ -37,9 +53,10 @@ def read_fields(
 
     Raises:
         DataError: a damaged archive, not UTF-8, NUL bytes, quotes, lines with another number of fields, empty fields
-            that are not optional, columns that are missing or named twice, no row.
+            that are not optional, columns that are missing or named twice, no row, no line break at the end.
     """
     _check_archive(path)
+    check_end(path)
     try:
         table = pl.read_csv(
             path,

@@ -16,10 +16,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from zipfile import ZipFile
 
 import polars as pl
 
 from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
+from coldlm.data.lines import check_end
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import read_table, refuse, time_scale_problems
 from coldlm.data.template import template_problems
@@ -147,9 +149,11 @@ def read(files: Sequence[Path]) -> Tables:
 def _parts(file: Path) -> list[pl.DataFrame]:
     if file.suffix == ".xlsx":
         return [_normal(sheet, f"{file}, sheet {name!r}", "row", 2) for name, sheet in _sheets(file).items()]
+    if file.suffix == ".csv":
+        check_end(file)
     table = read_table(file)
     if file.suffix == ".csv":  # a quote that is never closed swallows the lines behind it
-        swallowed = table.select(pl.any_horizontal(pl.all().str.contains("\n", literal=True)).arg_true()).to_series()
+        swallowed = table.select(pl.any_horizontal(pl.all().str.contains_any(["\n", "\r"])).arg_true()).to_series()
         if len(swallowed):
             raise DataError(f"{file}, data row {swallowed[0] + 1}: a field over two lines; a quote is not closed")
     return [_normal(table, str(file), "data row", 1)]
@@ -157,7 +161,12 @@ def _parts(file: Path) -> list[pl.DataFrame]:
 
 def _sheets(file: Path) -> dict[str, pl.DataFrame]:
     try:
+        with ZipFile(file) as archive:  # the package below does not look at checksums
+            if damaged := archive.testzip():
+                raise DataError(f"{file}: cannot be read as xlsx: {damaged} in it is damaged. {WAYS}")
         return pl.read_excel(file, sheet_id=0, infer_schema_length=None)
+    except DataError:
+        raise
     except ModuleNotFoundError as error:
         raise DataError(f"{file}: reading xlsx needs a package: pip install 'coldlm[excel]'") from error
     except Exception as error:  # those of the package, which may not be there to be imported

@@ -44,7 +44,7 @@ def header(path: Path) -> list[str]:
             names = next(csv.reader(stream), [])
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    except (pl.exceptions.PolarsError, csv.Error) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
     if not names:
         raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
@@ -78,7 +78,7 @@ def read_table(path: Path) -> pl.DataFrame:
     header(path)
     try:
         table = pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # damaged pages of a parquet file panic
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
     if not len(table):
