@@ -106,7 +106,7 @@ def load(
 def problems(
     *,
     root: str | None = None,
-    text: str = "{prod_name}",
+    text: str = "{prod_name} | {product_type_name} | {colour_group_name} | {detail_desc}",
     half_lives_days: Sequence[float] = (2.0, 7.0, 30.0),
     item_ttl_days: float | None = None,
     **_: object,

@@ -126,7 +126,7 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with open_lines(path) as stream:
             for number, line in enumerate(stream, 1):
-                found = json.loads(line.decode(), parse_constant=_no_number)
+                found = _DECODER.decode(line.decode())
                 if not isinstance(found, dict):
                     raise DataError(f"{path}, line {number}: no JSON object; {AGAIN}")
                 yield number, found
@@ -146,6 +146,9 @@ _PYTHON: dict[type[pl.DataType], tuple[type, ...]] = {
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _check_archive(path: Path) -> None:
@@ -179,4 +182,4 @@ def _refuse_csv(path: Path, error: Exception) -> NoReturn:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -170,7 +170,8 @@ def _sheets(file: Path) -> dict[str, pl.DataFrame]:
     except ModuleNotFoundError as error:
         raise DataError(f"{file}: reading xlsx needs a package: pip install 'coldlm[excel]'") from error
     except Exception as error:  # those of the package, which may not be there to be imported
-        raise DataError(f"{file}: cannot be read as xlsx: {str(error).splitlines()[0]}. {WAYS}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{file}: cannot be read as xlsx: {reason}. {WAYS}") from error
 
 
 def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFrame:
