@@ -20,7 +20,7 @@ import yaml
 from coldlm import manifest
 from coldlm.columns import MODEL
 from coldlm.config import check
-from coldlm.data import kuairec, movielens
+from coldlm.data import hm, kuairec, movielens
 from coldlm.data.movielens_editions import EDITIONS
 from coldlm.evaluation import Evaluation
 from coldlm.models.backbone import tiny
@@ -156,6 +156,22 @@ READERS: dict[str, dict[str, object]] = {
     "kuairec": {
         "root": "other", "matrix": "small", "positive_from": 0.5, "text": "{caption}", "item_ttl_days": 3.0,
         "half_lives_days": [2.0, 20.0, 200.0], "permute_text": True,
+    },
+    "online_retail": {
+        "root": "other", "text": "{description}!", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
+    },
+    "amazon2023": {
+        "root": "other", "category": "Books", "positive_from": 3.0, "text": "{title}",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "amazon2018": {
+        "root": "other", "category": "Books", "positive_from": 3.0, "text": "{title}",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+    },
+    "hm": {
+        "root": "other", "text": "{prod_name}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "permute_text": True,
     },
 }  # fmt: skip
 """Reader -> key -> its new value; it changes the data set."""
@@ -445,11 +461,14 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         )
         (tmp_path / name / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + ratings)
         write_videos(tmp_path / name, shift)
+        write_music_and_news(tmp_path / name, shift)
+        write_retail(tmp_path / name, shift)
+        write_amazon(tmp_path / name, shift)
+        write_hm(tmp_path / name, shift)
     monkeypatch.setattr(kuairec, "N_VIEWS", {"big_matrix.csv": 20, "small_matrix.csv": 20})
     for edition in ("25m", "20m"):
         known = replace(EDITIONS[edition], ratings=20, users=2, films=10)
         monkeypatch.setitem(EDITIONS, edition, known)
-        write_music_and_news(tmp_path / name, shift)
     given = {
         "simulated": {"users": 40, "items": 60, "events": 600},
         "own": {"items": "items.csv", "interactions": "events.csv"},
@@ -458,6 +477,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         "microlens": {"root": "."},
         "kuairec": {"root": "."},
         **{reader: {"root": "."} for reader in ("lastfm_2k", "lastfm_1k", "caixin", "mind", "ebnerd", "adressa")},
+        **{reader: {"root": "."} for reader in ("online_retail", "amazon2023", "amazon2018", "hm")},
     }
     return {
         reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False}
@@ -465,6 +485,47 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         | keys
         for reader, keys in given.items()
     }
+
+
+def write_retail(root: Path, shift: int) -> None:
+    """Thirty lines of six products whose description never changes; ``shift`` makes others."""
+    (root / "online_retail_ii").mkdir()
+    lines = "".join(
+        f"{e},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} 12:00:00,2.5,{13000 + e % 5},France\n"
+        for e in range(30)
+    )
+    header = "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
+    (root / "online_retail_ii" / "retail.csv").write_text(header + lines)
+
+
+def write_amazon(root: Path, shift: int) -> None:
+    """Both editions, two categories each."""
+    for edition in ("amazon2018", "amazon2023"):
+        (root / edition).mkdir()
+    for more, category in enumerate(("All_Beauty", "Books")):
+        rows = [
+            (f"B00000000{e % 6}", f"A{e % 5}", 1 + (e + shift + more) % 5, 1_500_000_000 + 3600 * e) for e in range(30)
+        ]
+        new = "".join(f"{user},{item},{stars},{time}000\n" for item, user, stars, time in rows)
+        (root / "amazon2023" / f"{category}.csv").write_text("user_id,parent_asin,rating,timestamp\n" + new)
+        old = "".join(f"{item},{user},{stars},{time}\n" for item, user, stars, time in rows)
+        (root / "amazon2018" / f"{category}.csv").write_text(old)
+        for edition, key, several, end in (
+            ("amazon2018", "asin", "category", "json"),
+            ("amazon2023", "parent_asin", "categories", "jsonl"),
+        ):
+            meta = [{key: f"B00000000{i}", "title": f"Soap {i}", several: ["Bath", f"Kind {i}"]} for i in range(6)]
+            (root / edition / f"meta_{category}.{end}").write_text("".join(json.dumps(row) + "\n" for row in meta))
+
+
+def write_hm(root: Path, shift: int) -> None:
+    (root / "hm").mkdir()
+    articles = [f"010000000{i}," + ",".join(f"{name} {i}" for name in hm.FIELDS) + "\n" for i in range(6)]
+    header = "article_id," + ",".join(hm.FIELDS) + "\n"
+    (root / "hm" / "articles.csv").write_text(header + "".join(articles))
+    lines = [f"2019-01-{1 + (e + shift) // 2:02d},c{e % 5},010000000{e % 6},0.05,2\n" for e in range(30)]
+    header = "t_dat,customer_id,article_id,price,sales_channel_id\n"
+    (root / "hm" / "transactions_train.csv").write_text(header + "".join(lines))
 
 
 @pytest.mark.parametrize(("reader", "key"), [(reader, key) for reader, keys in READERS.items() for key in keys])

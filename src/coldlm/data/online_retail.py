@@ -4,8 +4,9 @@
 |---|---|
 | ``online_retail_II.xlsx`` | as published (UCI 502), one sheet per year; needs the extra ``excel`` |
 | ``Online Retail.xlsx`` | the older edition (UCI 352), other column names |
-| ``*.parquet``, ``*.csv`` | the same columns in another container |
+| ``*.parquet``, ``*.csv`` | the same columns in another container; times of a csv are ISO, 2010-12-01 08:26:00 |
 
+The two sheets overlap: the invoices of 1 to 9 December 2010 are in both, and count as repeated lines [unverified].
 Wholesalers buy the same gifts again and again: items repeat. A product's description changes and is sometimes a remark
 of the warehouse ("damaged"): its text is the most frequent description *so far*.
 """
@@ -15,17 +16,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+from zipfile import ZipFile
 
 import polars as pl
 
 from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
+from coldlm.data.lines import check_end
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.raw import read_table, refuse, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.errors import DataError
 from coldlm.tables import Dataset
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 FIELDS: Final = ("description",)
 
@@ -37,13 +40,16 @@ COLUMNS: Final = {
     "time": ("InvoiceDate",),
     "price": ("Price", "UnitPrice"),
     "user_id": ("Customer ID", "CustomerID"),
+    "country": ("Country",),
 }
-"""Our word -> the names it has in the two editions."""
+"""Our word -> the names it has in the two editions. The country is not used; it is the last column and never empty, so
+that a line which was cut off is noticed."""
 
 FILES: Final = ("online_retail_II.xlsx", "Online Retail.xlsx", "*.parquet", "*.csv")
 
 WAYS: Final = (
-    "Download https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip, unpack online_retail_II.xlsx into "
+    "coldlm data fetch online_retail downloads it; or download "
+    "https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip, unpack online_retail_II.xlsx into "
     "online_retail_ii/ of the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
@@ -141,18 +147,38 @@ def read(files: Sequence[Path]) -> Tables:
 
 
 def _parts(file: Path) -> list[pl.DataFrame]:
-    if file.suffix != ".xlsx":
-        frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file, infer_schema=False)
-        return [_normal(frame, str(file))]
+    if file.suffix == ".xlsx":
+        return [_normal(sheet, f"{file}, sheet {name!r}", "row", 2) for name, sheet in _sheets(file).items()]
+    if file.suffix == ".csv":
+        check_end(file)
+    table = read_table(file)
+    if file.suffix == ".csv":  # a quote that is never closed swallows the lines behind it
+        swallowed = table.select(pl.any_horizontal(pl.all().str.contains_any(["\n", "\r"])).arg_true()).to_series()
+        if len(swallowed):
+            raise DataError(f"{file}, data row {swallowed[0] + 1}: a field over two lines; a quote is not closed")
+    return [_normal(table, str(file), "data row", 1)]
+
+
+def _sheets(file: Path) -> dict[str, pl.DataFrame]:
     try:
-        sheets = pl.read_excel(file, sheet_id=0, infer_schema_length=None)
+        with ZipFile(file) as archive:  # the package below does not look at checksums
+            if damaged := archive.testzip():
+                raise DataError(f"{file}: cannot be read as xlsx: {damaged} in it is damaged. {WAYS}")
+        return pl.read_excel(file, sheet_id=0, infer_schema_length=None)
+    except DataError:
+        raise
     except ModuleNotFoundError as error:
         raise DataError(f"{file}: reading xlsx needs a package: pip install 'coldlm[excel]'") from error
-    return [_normal(frame, f"{file}, sheet {name!r}") for name, frame in sheets.items()]
+    except Exception as error:  # those of the package, which may not be there to be imported
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{file}: cannot be read as xlsx: {reason}. {WAYS}") from error
 
 
-def _normal(frame: pl.DataFrame, where: str) -> pl.DataFrame:
+def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFrame:
     """The columns under our words and types.
+
+    Args:
+        where, row, first: file (and sheet), what a row is called there, and the number of the first.
 
     Raises:
         DataError: a column that is missing, or values that are not what they should be, with the first row.
@@ -166,30 +192,45 @@ def _normal(frame: pl.DataFrame, where: str) -> pl.DataFrame:
         ]
     )
     frame = frame.select(pl.col(str(name)).alias(ours) for ours, name in names.items())
-    typed = frame.with_columns(
-        pl.col("invoice", "item_id", "description").cast(pl.String, strict=False),
-        pl.col("quantity").cast(pl.Float64, strict=False).alias("quantity_"),
-        pl.col("price").cast(pl.Float64, strict=False).alias("price_"),
-        # excel has no integers: 13085.0
-        pl.col("user_id").cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).cast(pl.String).alias("user_id_"),
-        (pl.col("time").str.to_datetime(strict=False) if frame["time"].dtype == pl.String else pl.col("time"))
-        .cast(pl.Datetime("us"), strict=False)
-        .dt.epoch("s")
-        .alias("timestamp"),
+    typed = frame.select(
+        *(_code(frame[name]) for name in ("invoice", "item_id", "user_id")),
+        *(pl.col(name).cast(pl.String, strict=False) for name in ("description", "country")),
+        *(pl.col(name).cast(pl.Float64, strict=False) for name in ("quantity", "price")),
+        _moment(frame["time"]).alias("timestamp"),
+        given=pl.lit(frame["user_id"].is_not_null()),
     )
     bad = {
-        "quantity": pl.col("quantity_").is_null(),
-        "price": pl.col("price_").is_null(),
-        "user_id": pl.col("user_id").is_not_null() & pl.col("user_id_").is_null(),
-        "time": pl.col("timestamp").is_null(),
-        "item_id": pl.col("item_id").is_null(),
         "invoice": pl.col("invoice").is_null(),
+        "item_id": pl.col("item_id").str.contains("\0", literal=True).fill_null(True),
+        "description": pl.col("description").str.contains("\0", literal=True),
+        "quantity": ~pl.col("quantity").is_finite().fill_null(False),
+        "time": pl.col("timestamp").is_null(),
+        "price": ~pl.col("price").is_finite().fill_null(False),
+        "user_id": pl.col("given") & ~pl.col("user_id").str.contains(r"^\d+$").fill_null(False),
+        "country": pl.col("country").is_null(),
     }
     for ours, condition in bad.items():
         rows = typed.select(condition.arg_true()).to_series()
         if len(rows):
-            value = typed[ours][rows[0]]
-            raise DataError(f"{where}, column {names[ours]!r}: {value!r} in data row {rows[0] + 1} cannot be read")
-    return typed.select(
-        "invoice", "item_id", "description", "timestamp", quantity="quantity_", price="price_", user_id="user_id_"
-    )
+            value = frame[ours][rows[0]]
+            raise DataError(f"{where}, {row} {rows[0] + first}, column {names[ours]!r}: {value!r} cannot be read")
+    return typed.drop("country", "given")
+
+
+def _code(column: pl.Series) -> pl.Expr:
+    """An invoice, product or customer as a string: 85048 may be a number in a sheet, 13085 be 13085.0 in a csv."""
+    name = pl.col(column.name)
+    if column.dtype.is_float():
+        return pl.when(name == name.round()).then(name.cast(pl.Int64, strict=False)).cast(pl.String)
+    text = name.cast(pl.String, strict=False)
+    return text.str.replace(r"^(\d+)\.0+$", "${1}") if column.name == "user_id" else text
+
+
+def _moment(column: pl.Series) -> pl.Series:
+    """Unix seconds. Strings must be ISO: 12/1/2010 is December in one country and January in another."""
+    if column.dtype == pl.String:
+        iso = column.str.replace("T", " ", literal=True).str.replace(r"^(.{16})$", "${1}:00")
+        column = iso.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False)
+    elif not column.dtype.is_temporal():
+        return pl.repeat(None, len(column), dtype=pl.Int64, eager=True)
+    return column.cast(pl.Datetime("us"), strict=False).dt.epoch("s")

@@ -47,7 +47,7 @@ def header(path: Path) -> list[str]:
             names = next(csv.reader(stream), [])
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: {_where_csv_breaks(path)}") from error
-    except (pl.exceptions.PolarsError, csv.Error) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as {kind[1:]}: {error}") from error
     if not names:
         raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
@@ -82,7 +82,7 @@ def read_table(path: Path) -> pl.DataFrame:
     try:
         is_parquet = path.suffix.lower() == ".parquet"
         table = pl.read_parquet(path) if is_parquet else pl.read_csv(path, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # damaged pages of a parquet file panic
         reason = str(error).strip().splitlines()[0]
         where = "" if is_parquet else _where_csv_breaks(path)
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {where or reason}") from error

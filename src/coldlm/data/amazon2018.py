@@ -1,0 +1,171 @@
+"""Amazon Reviews 2018: stars of one category of products, May 1996 to October 2018; McAuley Lab, UC San Diego.
+
+No licence is stated; for research, not to be passed on [unverified].
+
+| file | what it is |
+|---|---|
+| ``<Category>_5.json`` | reviews of users and products with five or more: reviewerID, asin, overall, unixReviewTime |
+| ``<Category>.json`` | all reviews, the same keys |
+| ``<Category>.csv`` | all stars, no header: **item, user**, stars, seconds; in the edition of 2014 user, item |
+| ``meta_<Category>.json`` | one JSON object per product: asin, title, brand, category[], description[], feature[] |
+
+One of the first three; each plain or .gz. Times are days (midnight UTC) in seconds. Reviews repeat, and so do asins of
+the metadata. Texts hold HTML tags and entities, and some titles are a piece of the page's script. Five or more is
+counted over all time: such a file keeps what *will* have five. Metadata is as of the crawl in 2018, so a title may be
+younger than the event that it is shown for. [unverified: the keys are those of other projects' readers.]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import polars as pl
+
+from coldlm.columns import Range
+from coldlm.data import amazon
+from coldlm.data.canonical import Tables, to_dataset
+from coldlm.data.lines import read_fields, read_objects
+from coldlm.data.prepared import prepare
+from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.template import template_problems
+from coldlm.errors import DataError
+from coldlm.tables import Dataset
+
+VERSION: Final = 1
+
+FOLDER: Final = "amazon2018"
+
+JOINTS: Final = {
+    "title": ", ",
+    "brand": ", ",
+    "category": ", ",
+    "description": " ",
+    "feature": "; ",
+    "main_cat": ", ",
+}
+"""Field -> what stands between the parts of a list."""
+
+FIELDS: Final = tuple(JOINTS)
+
+BANNED: Final = {
+    "rank": "the best sellers rank of the day of the crawl",
+    "also_buy": "what was bought with it until the crawl",
+    "also_view": "what was viewed with it until the crawl",
+    "similar_item": "what was found similar at the crawl",
+    "price": "of the day of the crawl",
+}
+"""Keys of the metadata that know the future."""
+
+BASE: Final = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/"
+
+WAYS: Final = (
+    f"coldlm data fetch amazon2018 downloads All_Beauty; or download {BASE}categoryFilesSmall/<Category>_5.json.gz or "
+    f"<Category>.csv there, and {BASE}metaFiles2/meta_<Category>.json.gz into {FOLDER}/ of the data folder, and name "
+    "that by COLDLM_DATA or dataset.root"
+)
+
+
+def load(
+    *,
+    root: str | None = None,
+    category: str = "All_Beauty",
+    positive_from: Annotated[float, Range(1, 5)] = 4.0,
+    text: str = "{title} | {category}",
+    half_lives_days: list[float] = [30.0, 90.0, 365.0],  # noqa: B006  never changed
+    item_ttl_days: float | None = None,
+    cache: str = "cache",
+) -> Dataset:
+    """The stars that users gave to products of one category.
+
+    Args:
+        root: the data folder: it holds ``amazon2018/``, or the files themselves.
+        category: as in the names of the files, such as Gift_Cards.
+        positive_from: stars from which an event is a positive.
+        text: template over title, brand, category, description, feature, main_cat.
+
+    Products without metadata stay, without text. Left out and counted: lines that repeat user, product, time and stars
+    of an earlier one, metadata of products without stars, and all metadata of a product but the first.
+
+    Raises:
+        DataError: see ``problems``; damaged files, with the line.
+    """
+    refuse(
+        problems(root=root, category=category, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days)
+    )
+    files = find(Path(root or ""), category)
+    name = f"amazon2018_{category}"
+    tables, hashes = prepare(name, files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
+    return to_dataset(
+        tables,
+        name=name,
+        domain="ecommerce",
+        text=text,
+        title="title",
+        positive=tables.interactions["label"].to_numpy() >= positive_from,
+        repeats=False,
+        release="after_first",
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        hashes=hashes,
+    )
+
+
+def problems(
+    *,
+    root: str | None = None,
+    category: str = "All_Beauty",
+    text: str = "{title} | {category}",
+    half_lives_days: Sequence[float] = (30.0, 90.0, 365.0),
+    item_ttl_days: float | None = None,
+    **_: object,
+) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
+    if wrong := amazon.category_problems(category):
+        return found + wrong
+    return found + amazon.file_problems(root, FOLDER, _names(category), category, WAYS)
+
+
+def find(root: Path, category: str = "All_Beauty") -> list[Path]:
+    """The stars and the metadata of a category, in this order, as far as they are there."""
+    return [path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)]
+
+
+def read(files: Sequence[Path]) -> Tables:
+    """The canonical tables from the two files of ``find``."""
+    stars, meta = files
+    table = _read_csv(stars) if ".csv" in stars.suffixes else _read_reviews(stars)
+    ratings = amazon.check_stars(table, stars, first=1, last_year=2019).with_row_index("event_id")
+    about, counts = amazon.read_meta(meta, "asin", JOINTS, set(ratings["item_id"].unique()), html=True)
+    return amazon.put_together(ratings, about, counts)
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    """Stars without header; ids of products have ten characters, those of users hardly ever.
+
+    Raises:
+        DataError: users come first.
+    """
+    table = read_fields(path, ["item_id", "user_id", "label", "timestamp"], has_header=False)
+    tens = table.select((pl.col("item_id", "user_id").str.len_chars() == 10).sum()).row(0)
+    if tens[1] > tens[0]:
+        raise DataError(
+            f"{path}: the second field of each line is the product ({table['user_id'][0]!r}), as in the edition of "
+            f"2014; expected item, user, stars, seconds. {WAYS}"
+        )
+    return table
+
+
+def _read_reviews(path: Path) -> pl.DataFrame:
+    kinds = {"asin": pl.String, "reviewerID": pl.String, "overall": pl.Float64, "unixReviewTime": pl.Int64}
+    names = dict(zip(kinds, ("item_id", "user_id", "label", "timestamp"), strict=True))
+    return read_objects(path, kinds).rename(names)
+
+
+def _names(category: str) -> dict[str, list[str]]:
+    return {
+        "stars": [f"{category}_5.json", f"{category}.json", f"{category}.csv"],
+        "metadata": [f"meta_{category}.json"],
+    }

@@ -1,0 +1,149 @@
+"""Amazon Reviews 2023: stars of one category of products, May 1996 to September 2023; McAuley Lab, UC San Diego.
+
+No licence is stated; for research, not to be passed on [unverified].
+
+| file | what it is |
+|---|---|
+| ``<Category>.csv``, ``.csv.gz`` | header user_id, parent_asin, rating, timestamp; the last in **milliseconds** |
+| ``meta_<Category>.jsonl``, ``.jsonl.gz`` | one JSON object per product: parent_asin, title, store, categories, ... |
+
+The fields of the metadata [unverified: taken from descriptions of the data, not from the file]: title, store and
+main_category are text or null, categories, features and description are lists of texts. Entities (``&amp;``) occur.
+
+The variants of a product share a parent_asin, and a user may rate it more than once. The folders 0core (all stars) and
+5core (users and products with five or more, counted over all time: it keeps what *will* have five) publish files of
+the same name; the hash in every run tells them apart. A rating says when it was written, not when the thing was bought.
+Metadata is as of the crawl in 2023, so a title may be younger than the event that it is shown for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+import polars as pl
+
+from coldlm.columns import Range
+from coldlm.data import amazon
+from coldlm.data.canonical import Tables, to_dataset
+from coldlm.data.lines import read_fields
+from coldlm.data.prepared import prepare
+from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.template import template_problems
+from coldlm.tables import Dataset
+
+VERSION: Final = 1
+
+FOLDER: Final = "amazon2023"
+
+JOINTS: Final = {
+    "title": ", ",
+    "store": ", ",
+    "categories": ", ",
+    "features": "; ",
+    "description": " ",
+    "main_category": ", ",
+}
+"""Field -> what stands between the parts of a list."""
+
+FIELDS: Final = tuple(JOINTS)
+
+BANNED: Final = {
+    "average_rating": "the mean of all stars until the crawl",
+    "rating_number": "how many stars there were at the crawl",
+    "bought_together": "what was bought with it until the crawl",
+    "price": "of the day of the crawl",
+    "details": "they hold the best sellers rank of the day of the crawl",
+}
+"""Keys of the metadata that know the future."""
+
+BASE: Final = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/"
+
+WAYS: Final = (
+    f"coldlm data fetch amazon2023 downloads All_Beauty; or download {BASE}benchmark/0core/rating_only/"
+    f"<Category>.csv.gz (or 5core) and {BASE}raw/meta_categories/meta_<Category>.jsonl.gz into {FOLDER}/ of the data "
+    "folder, and name that by COLDLM_DATA or dataset.root"
+)
+
+
+def load(
+    *,
+    root: str | None = None,
+    category: str = "All_Beauty",
+    positive_from: Annotated[float, Range(1, 5)] = 4.0,
+    text: str = "{title} | {categories}",
+    half_lives_days: list[float] = [30.0, 90.0, 365.0],  # noqa: B006  never changed
+    item_ttl_days: float | None = None,
+    cache: str = "cache",
+) -> Dataset:
+    """The stars that users gave to products of one category.
+
+    Args:
+        root: the data folder: it holds ``amazon2023/``, or the files themselves.
+        category: as in the names of the files, such as Electronics.
+        positive_from: stars from which an event is a positive.
+        text: template over title, store, categories, features, description, main_category.
+
+    Times are cut to seconds. Products without metadata stay, without text. Left out and counted: lines that repeat
+    user, product, time and stars of an earlier one, metadata of products without stars, and all metadata of a product
+    but the first.
+
+    Raises:
+        DataError: see ``problems``; damaged files, with the line.
+    """
+    refuse(
+        problems(root=root, category=category, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days)
+    )
+    files = find(Path(root or ""), category)
+    name = f"amazon2023_{category}"
+    tables, hashes = prepare(name, files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
+    return to_dataset(
+        tables,
+        name=name,
+        domain="ecommerce",
+        text=text,
+        title="title",
+        positive=tables.interactions["label"].to_numpy() >= positive_from,
+        repeats=False,
+        release="after_first",
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        hashes=hashes,
+    )
+
+
+def problems(
+    *,
+    root: str | None = None,
+    category: str = "All_Beauty",
+    text: str = "{title} | {categories}",
+    half_lives_days: Sequence[float] = (30.0, 90.0, 365.0),
+    item_ttl_days: float | None = None,
+    **_: object,
+) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
+    if wrong := amazon.category_problems(category):
+        return found + wrong
+    return found + amazon.file_problems(root, FOLDER, _names(category), category, WAYS)
+
+
+def find(root: Path, category: str = "All_Beauty") -> list[Path]:
+    """The stars and the metadata of a category, in this order, as far as they are there."""
+    return [path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)]
+
+
+def read(files: Sequence[Path]) -> Tables:
+    """The canonical tables from the two files of ``find``."""
+    stars, meta = files
+    columns = {"user_id": "user_id", "parent_asin": "item_id", "rating": "label", "timestamp": "timestamp"}
+    table = read_fields(stars, list(columns)).rename(columns)
+    ratings = amazon.check_stars(table, stars, first=2, last_year=2024, per_second=1000).with_row_index("event_id")
+    cut = table.select((pl.col("timestamp").cast(pl.Int64) % 1000 > 0).sum()).item()
+    about, counts = amazon.read_meta(meta, "parent_asin", JOINTS, set(ratings["item_id"].unique()), html=False)
+    return amazon.put_together(ratings, about, {"timestamps_cut_to_seconds": cut, **counts})
+
+
+def _names(category: str) -> dict[str, list[str]]:
+    return {"stars": [f"{category}.csv"], "metadata": [f"meta_{category}.jsonl"]}
