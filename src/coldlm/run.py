@@ -31,7 +31,7 @@ from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
 from coldlm.split.queries import trainable
 from coldlm.training import Training
-from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot
+from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot, untrained
 
 log = logging.getLogger("coldlm")
 
@@ -131,16 +131,16 @@ class Run:
         self.record.save_model("model", self.ranker)
 
     def evaluate(self) -> None:
-        """Score the stream with frozen weights: histories grow ("history"), or stop at T_test too ("static"); and the
-        baselines, by the same code."""
+        """Score the stream with frozen weights while histories grow ("history"). A control is done then; other runs
+        also score it with histories that stop at T_test ("static"), and the baselines, by the same code."""
         begin = time.perf_counter()
         world, ask, parts = self.world, self.evaluation, []
         scorer = self._trained()
         parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
         self.record.manifest["latency_ms"] = ask.time_requests(scorer)
-        past = scorer.remembering(world.memory_until(world.split.n_past))
-        parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
         if self.config["control"]["name"] == "none":
+            past = scorer.remembering(world.memory_until(world.split.n_past))
+            parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
             judged, half_life = judge_baselines(
                 self.config, world, self.ranker.head.history, ask.measure, ask.judge_stream
             )
@@ -204,7 +204,7 @@ class Run:
         it did, and the seconds it took with those of the head's own epochs."""
         self.ranker.restore(self._untrained)
         if self._vectors is None and self.ranker.head.uses_text:
-            self._vectors = self.ranker.encoder.all_items()
+            self._vectors = untrained(self.config, self.world).all_items()
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
         rows = self.training.rows(0, last)
         warmed = self.training.fit_head(rows, self._vectors)
@@ -222,6 +222,7 @@ class Run:
             torch.use_deterministic_algorithms(True)
             # nothing reads memory before it is written, so filling it would be time lost
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        m.keep_freed_memory()
         m.reset_peak_memory()
         self.record.manifest |= {"status": "RUNNING", "reason": None, "run": self.record.name, "axes": self.record.axes}
         self.record.manifest |= {"recipe": m.recipe(self.config), **m.describe_machine()}

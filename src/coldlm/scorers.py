@@ -12,7 +12,7 @@ import torch
 
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, Scorer
-from coldlm.world import World, make_ranker
+from coldlm.world import World, untrained
 
 _judged: dict[str, tuple[dict[str, Judged], float]] = {}
 """The last baselines judged in this process, by all that they depend on."""
@@ -66,9 +66,8 @@ def make_baselines(
 
 
 def zero_shot(config: Mapping[str, Any], world: World, history: int) -> Scorer:
-    """Cosine of the untouched backbone: built anew, since the run's own has been trained."""
-    frozen = dict(config) | {"strategy": {"_target_": "coldlm.models.strategy.frozen"}}
-    encoder = make_ranker(frozen, world).encoder
+    """Cosine of the untouched backbone: the run's own has been trained."""
+    encoder = untrained(config, world)
     texts = world.data.users.texts
     profiles = torch.zeros(len(texts), encoder.width)
     with_text = [user for user, text in enumerate(texts) if text]

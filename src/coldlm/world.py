@@ -106,6 +106,12 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Ranker:
     return Ranker(encoder, head).eval()
 
 
+def untrained(config: Mapping[str, Any], world: World) -> Any:
+    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs; every
+    strategy starts from these vectors, since each is a no-op before it is trained."""
+    return make_ranker(dict(config) | {"strategy": {"_target_": "coldlm.models.strategy.frozen"}}, world).encoder
+
+
 def standardise(ranker: Ranker, vectors: Tensor | None, known: Bools) -> None:
     """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known`` [N]."""
     if vectors is not None:

@@ -42,7 +42,7 @@ def _missing_rows(comparison: Comparison) -> list[str]:
         missing.append("own_repeats")
     missing += [name for name in MANDATORY_CONTROLS if ("control", name) not in first]
     # context alone must have been updated in the same way as the models that it is compared with
-    schedules = list(dict.fromkeys(row.schedule for row in rows if row.kind == "strategy"))
+    schedules = list(dict.fromkeys(row.schedule for row in rows if row.kind == "strategy" and row.schedule != "static"))
     context = {row.schedule for row in rows if row.label.split(" · ")[0] == "context_only"}
     missing += [f"context_only, {schedule}" for schedule in schedules if context and schedule not in context]
     return missing + [f"permuted_text of {strategy}" for strategy in _without_own_control(comparison)]
