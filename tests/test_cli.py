@@ -41,7 +41,7 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Execute], 
 def test_help_lists_the_commands(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert all(f"  {command} " in out for command in ("run", "report", "recommend"))
+    assert all(f"  {command} " in out for command in ("run", "report", "recommend", "data"))
 
 
 def test_help_is_quick_and_imports_no_hydra() -> None:
@@ -59,7 +59,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
-        "reprot: no such command; did you mean report? there are: run, report, recommend (coldlm --help)\n"
+        "reprot: no such command; did you mean report? there are: run, report, recommend, data (coldlm --help)\n"
     )
 
 

@@ -23,6 +23,7 @@ WIRING = (
     "scorers",
     "training",
     "evaluation",
+    "datasets",
     "record",
     "run",
     "recommend",

@@ -63,12 +63,12 @@ def test_the_commands_of_the_readme_run_in_their_order(small: Path, capsys: pyte
     for command in OTHERS:
         added: tuple[str, ...] = ()
         if command[0] == "run" and not SHOWS & set(command):
-            # controls choose the backbone; a run without overrides would be named by those added here
-            added = SHORT if "sweep=controls" in command else SMALL
+            # a run without overrides would be named by those added here
+            added = SMALL
             added += ("name=default",) if command == ["run"] else ()
         assert main([*command, *added]) == 0, capsys.readouterr()
         assert "".join(capsys.readouterr()).strip(), command
     finished = [run.parent.name for run in (small / "runs").glob("*/manifest.json")]
-    assert len(finished) == 1 + 1 + 6 + 4 + 1  # the default, one, the grid, the controls, own data
+    assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1  # the default, one, the grid, the controls, retrained, own data
     assert "default" in finished
     assert list(small.rglob("figure.png"))

@@ -28,6 +28,7 @@ usage: coldlm COMMAND [...]
   run         train, evaluate and update a recommender, or a sweep of them, from config files
   report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
+  data        fetch, verify and describe public data sets
 
   coldlm run experiment=quickstart         a documented experiment
   coldlm run -m strategy=frozen,lora       a sweep
@@ -67,7 +68,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    commands: dict[str, Callable[[list[str]], int]] = {"run": _run, "report": _report, "recommend": _recommend}
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "run": _run,
+        "report": _report,
+        "recommend": _recommend,
+        "data": _data,
+    }
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(HELP, end="")
         return 0
@@ -94,6 +100,12 @@ def _recommend(arguments: list[str]) -> int:
     from coldlm.recommend import main as recommend
 
     return recommend(arguments)
+
+
+def _data(arguments: list[str]) -> int:
+    from coldlm.datasets import main as data
+
+    return data(arguments)
 
 
 @dataclass

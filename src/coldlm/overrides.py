@@ -70,6 +70,19 @@ def _controlled(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
+def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration that these overrides make.
+
+    Raises:
+        ConfigError: an override that cannot be used.
+    """
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return plain(compose(PRIMARY, list(overrides)))
+    except UNREADABLE as error:
+        raise ConfigError(_message(error)) from error
+
+
 def check_overrides(argv: Sequence[str]) -> list[str]:
     """Everything wrong with a command line, the files it names and the configurations it makes; [] if nothing is."""
     args = get_args(list(argv))

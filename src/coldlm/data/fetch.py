@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from filelock import FileLock
 
@@ -63,19 +63,27 @@ def fetch(remote: Remote, folder: Path, progress: Progress = lambda done, total:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{remote.name}.lock"):
         record = read_record(folder)
-        if remote.name in record and (remote.unpack or (folder / remote.name).is_file()):
+        if remote.name in record and not damaged(folder, record[remote.name]):
             return False
         part = folder / f"{remote.name}.part"
         _download(remote.url, part, progress)
         found = check(part, remote)
         if remote.unpack:
-            unpack(part, folder, kind=remote.name)
+            files = unpack(part, folder, kind=remote.name)
             part.unlink()
         else:
             part.replace(folder / remote.name)
-        entry = {"url": remote.url, "sha256": found, "date": datetime.now(UTC).isoformat(timespec="seconds")}
+            files = {remote.name: found}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = {"url": remote.url, "sha256": found, "date": now, "files": files}
         _write_record(folder, {**record, remote.name: entry})
     return True
+
+
+def damaged(folder: Path, entry: Mapping[str, Any]) -> list[str]:
+    """The files of one entry of the record that are missing or have another content than when they were fetched."""
+    files: dict[str, str] = entry["files"]
+    return [name for name, digest in files.items() if not (folder / name).is_file() or _sha256(folder / name) != digest]
 
 
 def check(file: Path, remote: Remote) -> str:
@@ -94,17 +102,19 @@ def check(file: Path, remote: Remote) -> str:
             f"{remote.url}: {kind} {found}, expected {expected}: another edition, or damaged on its way. It lies in "
             f"{aside}; remove it and fetch again, or get the right file by hand"
         )
-    if kind in ("", "sha256"):
-        return found
+    return found if kind in ("", "sha256") else _sha256(file)
+
+
+def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_record(folder: Path) -> dict[str, dict[str, str]]:
-    """What was downloaded into ``folder``, by file name."""
+def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """What was downloaded into ``folder``, by name: url, sha256, date, and the sha256 of each file that it gave."""
     file = folder / RECORD
     try:
-        record: dict[str, dict[str, str]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        record: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     except ValueError as error:
         raise DataError(f"{file} is damaged ({error}); remove it and fetch again") from error
     return record
@@ -142,8 +152,11 @@ def _download(url: str, part: Path, progress: Progress) -> None:
         raise DataError(f"{url}: broke off after {done:,} of {total:,} bytes; the same command goes on from there")
 
 
-def unpack(archive: Path, folder: Path, *, kind: str, largest: int = LARGEST) -> None:
+def unpack(archive: Path, folder: Path, *, kind: str, largest: int = LARGEST) -> dict[str, str]:
     """The files of a zip or tar archive, below ``folder``; either all of them appear or none.
+
+    Returns:
+        The sha256 of each file by its path below ``folder``.
 
     Args:
         kind: the archive's name, which ends in .zip, .tar.gz, .tgz or .tar.
@@ -182,6 +195,7 @@ def unpack(archive: Path, folder: Path, *, kind: str, largest: int = LARGEST) ->
             target = folder / file.relative_to(scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
+        return {name: _sha256(folder / name) for name in (str(file.relative_to(scratch)) for file in files)}
 
 
 def _members(archive: Path, kind: str) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
@@ -201,6 +215,9 @@ def _members(archive: Path, kind: str) -> Iterator[tuple[str, int, Callable[[], 
                 yield member.name, member.size, lambda member=member: package.extractfile(member)  # type: ignore[misc]
             elif not member.isdir():
                 raise DataError(f"{kind}: {member.name!r} is a link or device; this archive is not unpacked")
+        # the rest holds the checksum
+        while package.fileobj is not None and package.fileobj.read(BLOCK):
+            pass
 
 
 def _copy(source: IO[bytes], stream: IO[bytes], size: int, where: str) -> None:

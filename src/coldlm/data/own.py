@@ -20,7 +20,7 @@ import polars as pl
 
 from coldlm.data.raw import (
     distinct,
-    hash_file,
+    hash_files,
     header,
     missing_columns,
     name_rows,
@@ -122,7 +122,6 @@ def load(
     _count_unread(table, ("user_id", "item_id", "timestamp", label), "interaction", counts)
     log = _read_log(table, log_path, user_ids, people, catalogue, label, positive_from, counts)
     paths = [items_path, log_path, *([Path(users)] if users else [])]
-    names = [path.name for path in paths]
     return Dataset(
         name=name,
         domain="own",
@@ -134,7 +133,7 @@ def load(
         half_lives_days=three(half_lives_days),
         item_ttl_days=item_ttl_days,
         counts={**counts, **release_counts(catalogue, log)},
-        hashes={path.name if names.count(path.name) == 1 else str(path): hash_file(path) for path in paths},
+        hashes=hash_files(paths),
     )
 
 

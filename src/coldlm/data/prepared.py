@@ -18,7 +18,7 @@ import polars as pl
 from filelock import FileLock
 
 from coldlm.data.canonical import Tables
-from coldlm.data.raw import hash_file
+from coldlm.data.raw import hash_files
 from coldlm.errors import DataError
 
 FORMAT = 1
@@ -46,8 +46,7 @@ def prepare(
     Raises:
         DataError: see ``build``; nothing is kept then.
     """
-    names = [file.name for file in files]
-    hashes = {file.name if names.count(file.name) == 1 else str(file): hash_file(file) for file in files}
+    hashes = hash_files(files)
     made_from = {"format": FORMAT, "reader": name, "version": version, "options": options, "files": hashes}
     key = sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache / "prepared" / f"{name}-{key}"

@@ -21,6 +21,15 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def hash_files(files: Sequence[Path]) -> dict[str, str]:
+    """The sha256 of each file by its name, with its folder's name where several have one name."""
+    names = [file.name for file in files]
+    return {
+        file.name if names.count(file.name) == 1 else "/".join(file.absolute().parts[-2:]): hash_file(file)
+        for file in files
+    }
+
+
 def refuse(problems: Sequence[str]) -> None:
     """Raise one ``DataError`` that lists all ``problems``; do nothing if there are none."""
     if problems:
