@@ -13,7 +13,7 @@ from coldlm.data.fetch import Remote
 from coldlm.data.sources import SOURCES, Source
 from coldlm.overrides import list_options
 
-CLICKS = "".join(f"{n % 5}\t{n % 7}\t{1_393_631_935 + n * 1000}\t新闻{n % 7}\t{n}\n" for n in range(60))
+CLICKS = "".join(f"{n % 5}\t{n % 7}\t{1_393_631_935 + n * 1000}\t新闻{n % 7}\t{1 + n % 30}\n" for n in range(60))
 
 
 def test_every_public_data_set_has_a_source_and_every_source_a_config() -> None:
