@@ -13,7 +13,7 @@ from coldlm.data.fetch import Remote
 from coldlm.data.sources import SOURCES, Source
 from coldlm.overrides import list_options
 
-CLICKS = "".join(f"{n % 5}\t{n % 7}\t{1_393_631_935 + n * 1000}\t新闻{n % 7}\t{1 + n % 30}\n" for n in range(60))
+CLICKS = "".join(f"{n % 5}\t{n % 31}\t{1_393_631_935 + n * 1000}\t新闻{n % 31}\t{1 + n % 30}\n" for n in range(60))
 
 
 def test_every_public_data_set_has_a_source_and_every_source_a_config() -> None:
@@ -87,7 +87,7 @@ def test_a_card_tells_terms_counts_languages_cohorts_and_hashes(
     for fact in (
         "# caixin",
         "terms: contest data",
-        "5 users, 7 items, 60 events, 60 of them positive",
+        "5 users, 31 items, 60 events, 60 of them positive",
         "Chinese, Japanese 100%",
         "policies: repeated_lines 1",
         "cohorts: warm_warm",

@@ -221,7 +221,7 @@ def _about_stream(world: Any) -> list[str]:
     }
     return [
         f"split: train < {t_val} <= validation < {t_test} <= stream of {len(stream):,} queries, {n:,} positives",
-        f"cohorts: {', '.join(f'{name} {rows.mean():.1%}' for name, rows in cohorts.items())}",
+        f"cohorts: {', '.join(f'{name} {rows.sum() / n:.1%}' for name, rows in cohorts.items())}",
         f"not asked: {', '.join(f'{why} {k:,}' for why, k in stream.counts.items() if k) or 'none'}",
         f"other evaluators' defaults would drop {others['any']:,} of {others['of']:,} ({others['any'] / n:.0%})",
     ]
