@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Format check, lint, types, tests. Usage: test.sh [pytest arguments]
+# Format check, lint, types, tests on all cores, one thread each. Usage: test.sh [pytest arguments]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh dev
 
-export OMP_WAIT_POLICY=PASSIVE
 .venv/bin/ruff format --check src tests scripts benchmarks
 .venv/bin/ruff check src tests scripts benchmarks
 .venv/bin/mypy
-.venv/bin/pytest "$@"
+export OMP_NUM_THREADS=1
+.venv/bin/pytest --numprocesses auto --dist loadfile "$@"

@@ -196,6 +196,7 @@ EXCEPTIONS = {
         for reader in READERS
         if reader not in ("own", "simulated")
     },
+    **{f"dataset.{reader}.release_slot": "acts on the world: tests/test_grid.py" for reader in READERS},
     **{
         f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
         for key in ("project", "entity", "mode", "group", "job_type", "tags")
@@ -480,7 +481,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         **{reader: {"root": "."} for reader in ("online_retail", "amazon2023", "amazon2018", "hm")},
     }
     return {
-        reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False}
+        reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False, "release_slot": None}
         | {key: field.default for key, field in fields_of(f"coldlm.data.{reader}.load").items()}
         | keys
         for reader, keys in given.items()

@@ -97,7 +97,9 @@ def test_the_manifest_says_what_was_run_on_what(finished: Path) -> None:
     assert (said["status"], said["reason"], said["run"]) == ("FINISHED", None, "whole")
     assert said["done"] == ["train", "evaluate", "online"]
     assert said["seconds"].keys() == {"prepare", "train", "refit", "evaluate", "online"}
-    assert said["leaks"] == dict.fromkeys(("late_training", "early_candidates", "future_history", "future_counts"), 0)
+    assert said["leaks"] == dict.fromkeys(
+        ("late_training", "early_candidates", "future_history", "future_counts", "future_text"), 0
+    )
     assert said["dropped"] == 0
     assert 0 < said["trainable_parameters"] < said["total_parameters"]
     assert said["checkpoint_bytes"] == (finished / "online.safetensors").stat().st_size

@@ -23,6 +23,7 @@ from coldlm.columns import MANDATORY_BASELINES, MODEL
 from coldlm.data import simulated
 from coldlm.evaluate import baselines
 from coldlm.run import execute
+from coldlm.schema import EXTRA
 from coldlm.split.time import cut
 from coldlm.tables import UNKNOWN, Bools, Dataset, Users, sorted_log
 
@@ -75,7 +76,7 @@ def _garble(texts: tuple[str, ...], keep: Bools, draw: np.random.Generator) -> t
 
 def moments(read: Read, config: dict[str, Any]) -> dict[str, int]:
     """An edge between two windows, and the time of an event in the middle of a window."""
-    keys = {key: value for key, value in config["dataset"].items() if key not in ("_target_", "permute_text")}
+    keys = {key: value for key, value in config["dataset"].items() if key not in ("_target_", *EXTRA["dataset"])}
     data = read(**keys)
     split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
     rows = np.searchsorted(data.log.time, split.edges)

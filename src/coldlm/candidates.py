@@ -19,7 +19,12 @@ class Catalogue:
     ```
     released_at known      ----|======================   candidate from the release on, clicked or not
     released_at unknown    --------------x|===========   candidate from just after its first event x
+      the same on a grid   ------[=======x===)========   candidate from the start of the slot in which x lies
     ```
+
+    On a grid (``Dataset.slot``) a candidate without events is known to get its first one before the slot ends. So that
+    nothing tells such an item from the others of its slot, whatever counts events or age is masked until then:
+    ``masked_until``, [N] int64, the end of the slot in which each item entered; ``enters_at`` where nothing is masked.
     """
 
     def __init__(self, data: Dataset) -> None:
@@ -28,6 +33,12 @@ class Catalogue:
         np.minimum.at(first, data.log.item, data.log.time)
         self.first_event: Ints = first
         self.enters_at: Ints = np.minimum(data.items.released_at, first + 1)
+        self.masked_until: Ints = self.enters_at
+        if data.slot is not None:
+            unknown = (data.items.released_at == UNKNOWN) & (first < UNKNOWN - 1)
+            begin = first // data.slot * data.slot
+            self.enters_at = np.where(unknown, begin, self.enters_at)
+            self.masked_until = np.where(unknown, begin + data.slot, self.enters_at)
         self.leaves_at: Ints = np.full(len(first), UNKNOWN, np.int64)
         if data.item_ttl_days is not None:
             ttl = int(data.item_ttl_days * DAY)

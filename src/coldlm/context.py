@@ -65,14 +65,23 @@ class AsOf:
         n_users, n_items: sizes of the code spaces.
         enters_at: [N] when each item became a candidate (``candidates.Catalogue.enters_at``); ages count from there.
         half_lives_days: three half-lives.
+        masked_until: [N] before which counts, decayed counts and ages of an item are those of a new one, see
+            ``candidates.Catalogue``; by default nothing is masked. ``n_user``, ``n_item`` and histories never are.
     """
 
     def __init__(
-        self, log: Log, n_users: int, n_items: int, enters_at: Ints, half_lives_days: tuple[float, float, float]
+        self,
+        log: Log,
+        n_users: int,
+        n_items: int,
+        enters_at: Ints,
+        half_lives_days: tuple[float, float, float],
+        masked_until: Ints | None = None,
     ) -> None:
         positive = log.rows(log.positive)
         self._item = positive.item
         self._enters_at = enters_at
+        self._masked_until = None if masked_until is None or np.array_equal(masked_until, enters_at) else masked_until
         self._half_lives = [days * DAY for days in half_lives_days]
         self.by_user = Grouped(positive.user, positive.time, n_users)
         self.by_item = Grouped(positive.item, positive.time, n_items)
@@ -116,6 +125,8 @@ class AsOf:
             np.add(values, np.float32(1), out=out[f])
         age = (moments[:, None] - self._enters_at[items][None, :]).astype(np.float32)
         np.maximum(age, 0, out=age)
+        if self._masked_until is not None:
+            age[moments[:, None] < self._masked_until[items]] = 0
         np.add(age / np.float32(DAY), np.float32(1), out=out[-2])
         np.log(out[:-1], out=out[:-1])
         out[:-1] /= np.float32(SCALE)
@@ -167,6 +178,10 @@ class AsOf:
             for i, step in enumerate(steps.astype(np.float32)):
                 state[i + 1] += state[i] * step
             result.append(state)
+        if self._masked_until is not None:
+            masked = moments[:, None] < self._masked_until[items]
+            for plane in (count, *result):
+                plane[masked] = 0
         return count, result
 
 

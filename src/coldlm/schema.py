@@ -103,5 +103,5 @@ ALLOWED = {
 }
 """The targets of each group; besides, a target must be a public function or class that its module defines itself."""
 
-EXTRA = {"dataset": {"permute_text": Field(bool)}}
+EXTRA = {"dataset": {"permute_text": Field(bool), "release_slot": Field(Literal["hour", "day", "week", "auto"] | None)}}
 """Keys of a group that are not the target's own: what is done with the thing after it was built."""

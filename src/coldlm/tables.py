@@ -74,7 +74,8 @@ class Log:
 @dataclass(frozen=True)
 class Dataset:
     """What a reader yields. ``repeats``: whether a user may take an item again (music, groceries) or not (films, news).
-    ``release``: "field" or "after_first". ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
+    ``release``: "field", "after_first" or "grid". ``slot``: seconds of a slot of the grid, else None.
+    ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
     ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy that touched a row
     or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name. ``text_source``: [N]
     whose text each item reads where texts were permuted (a control), else None. ``texts_as_of``: where texts
@@ -93,6 +94,7 @@ class Dataset:
     counts: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     text_source: Ints | None = None
+    slot: int | None = None
     texts_as_of: Callable[[Ints], tuple[tuple[str, ...], Ints]] | None = None
     text_known_at: Ints | None = None
 

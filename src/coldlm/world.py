@@ -16,11 +16,13 @@ from coldlm.candidates import Catalogue
 from coldlm.config import build
 from coldlm.context import AsOf
 from coldlm.data.control import permute_texts
+from coldlm.data.grid import on_grid
 from coldlm.errors import ConfigError
 from coldlm.models.backbone import Backbone, RandomVectors
 from coldlm.models.ranker import Ranker
 from coldlm.models.snapshot import Snapshot
 from coldlm.progress import progress
+from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask, cold
 from coldlm.split.time import cut
@@ -61,7 +63,7 @@ def read_data(config: Mapping[str, Any]) -> Dataset:
     Raises:
         DataError: bad files.
     """
-    data: Dataset = build({key: value for key, value in config["dataset"].items() if key != "permute_text"})
+    data: Dataset = build({key: value for key, value in config["dataset"].items() if key not in EXTRA["dataset"]})
     return data
 
 
@@ -72,8 +74,11 @@ def make_world(config: Mapping[str, Any]) -> World:
         DataError: bad files, or too little data for the split.
     """
     data = read_data(config)
-    catalogue = Catalogue(data)
     split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
+    if slot := config["dataset"]["release_slot"]:
+        data = on_grid(data, slot, split.n_train)
+        log.info("items without a release time enter with the slot of their first event: %s seconds", data.slot)
+    catalogue = Catalogue(data)
     # a text that changes is frozen before the first query that may meet it
     data = data.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))
     if config["dataset"]["permute_text"]:
@@ -158,4 +163,5 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
 
 def _remember(data: Dataset, catalogue: Catalogue, rows: int) -> AsOf:
     known = data.log.rows(slice(rows))
-    return AsOf(known, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
+    sizes = len(data.users), len(data.items)
+    return AsOf(known, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)

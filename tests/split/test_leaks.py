@@ -17,7 +17,7 @@ from coldlm.split.time import cut
 from coldlm.tables import UNKNOWN, Dataset, Ints, Log, Split
 
 MakeData = Callable[..., Dataset]
-CLEAN = {"late_training": 0, "early_candidates": 0, "future_history": 0, "future_counts": 0}
+CLEAN = dict.fromkeys(("late_training", "early_candidates", "future_history", "future_counts", "future_text"), 0)
 
 
 @pytest.fixture(scope="module", params=["field", "after_first", "repeats"])
@@ -92,6 +92,22 @@ def test_a_history_that_holds_the_asked_repeat_itself_is_caught(make_data: MakeD
     # at 30 the user had item 0 twice; the third is the event that is asked, and looks like the other two
     assert _meter(data, as_of=ahead, split=split)["future_history"] == 1
     assert _meter(data, split=split) == CLEAN
+
+
+def test_a_text_that_was_written_later_is_caught(data: Dataset) -> None:
+    split, catalogue = cut(data.log), Catalogue(data)
+    written = data.log.time[split.n_past :]
+
+    def texts_as_of(times: Ints) -> tuple[tuple[str, ...], Ints]:
+        """Every item gets a tag at every event of the stream."""
+        at = np.searchsorted(written, times)
+        return tuple(f"{n} tags" for n in at), np.where(at > 0, written[np.maximum(at, 1) - 1], 0)
+
+    tagged = replace(data, texts_as_of=texts_as_of)
+    assert _meter(tagged.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))) == CLEAN
+    found = _meter(tagged.with_texts_as_of(np.full(len(data.items), UNKNOWN)))
+    assert found["future_text"] > 0
+    assert {**found, "future_text": 0} == CLEAN
 
 
 class _LeakyFeatures(AsOf):

@@ -58,7 +58,8 @@ def fewest_events(data: Dataset, catalogue: Catalogue) -> Scorer:
     """Fewest events so far first, of any label: a canary only. It finds what is a candidate just because it is going to
     be taken."""
     log = replace(data.log, positive=np.ones(len(data.log), bool))
-    as_of = AsOf(log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
+    sizes = len(data.users), len(data.items)
+    as_of = AsOf(log, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)
     return lambda users, times: -torch.from_numpy(as_of.counts(times))
 
 

@@ -38,7 +38,8 @@ def meter(
         ``late_training``: training events not earlier than the first stream event. ``early_candidates``: candidates
         neither released nor seen before the query. ``future_history``: entries of the history that differ from the
         user's last earlier positives. ``future_counts``: items whose count, decayed counts or context as of the query
-        differ from the recount.
+        differ from the recount. ``future_text``: candidates whose text holds something that was written at the query's
+        time or later.
     """
     log = data.log
     leaks = {
@@ -46,14 +47,21 @@ def meter(
         "early_candidates": 0,
         "future_history": 0,
         "future_counts": 0,
+        "future_text": 0,
     }
+    written = data.text_known_at
     drawn = generator(seed, "leak meter").permutation(len(queries))[:sample]
     for q in np.sort(drawn):
         user, time = queries.user[q : q + 1], queries.time[q : q + 1]
         earlier = log.time < time[0]
         known = np.where(data.items.released_at == UNKNOWN, False, data.items.released_at <= time[0])
         known[log.item[earlier]] = True
-        leaks["early_candidates"] += int((catalogue.mask(user, time)[0] & ~known).sum())
+        if data.slot is not None:  # the rule lets an item in with the slot of its first event
+            known[log.item[log.time // data.slot <= time[0] // data.slot]] = True
+        candidates = catalogue.mask(user, time)[0]
+        leaks["early_candidates"] += int((candidates & ~known).sum())
+        if written is not None:
+            leaks["future_text"] += int((candidates & (written >= time[0])).sum())
         mine = log.item[earlier & log.positive & (log.user == user[0])][::-1][:history]
         expected = np.pad(mine, (0, history - len(mine)), constant_values=-1)
         leaks["future_history"] += int((as_of.history(user, time, history)[0] != expected).sum())
@@ -66,9 +74,15 @@ def _miscounted(data: Dataset, as_of: AsOf, time: Ints) -> Bools:
     log, n_items = data.log, len(data.items)
     every_item = np.arange(n_items)
     rows = np.flatnonzero((log.time < time[0]) & log.positive)
+    number = np.bincount(log.item[rows], minlength=n_items)
+    if data.slot is not None:
+        first = np.full(n_items, UNKNOWN, np.int64)
+        np.minimum.at(first, log.item, log.time)
+        masked = (first // data.slot == time[0] // data.slot) & (data.items.released_at == UNKNOWN)
+        rows = rows[~masked[log.item[rows]]]
     count = np.bincount(log.item[rows], minlength=n_items)
     context = dict(zip(FEATURES, as_of.features(time, every_item)[:, 0], strict=True))
-    wrong: Bools = (as_of.n_item(every_item, time) != count) | (as_of.counts(time)[0] != count)
+    wrong: Bools = (as_of.n_item(every_item, time) != number) | (as_of.counts(time)[0] != count)
     wrong |= (context["is_new"] == 1) != (count == 0)
     wrong |= _differs(context["count"], count)
     days = (time[0] - log.time[rows]) / DAY

@@ -1,0 +1,47 @@
+"""The grid release rule: an item without a release time enters with the slot of its first event."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from coldlm.errors import DataError
+from coldlm.tables import UNKNOWN, Dataset
+
+SLOTS: Final = {"hour": 3_600, "day": 86_400, "week": 604_800}
+"""Seconds. Slots start at multiples of these since 1970, in UTC."""
+
+FRESH: Final = 10
+"""Items that a slot must bring for "auto", in the median over the slots of the training part: among fewer, to know that
+each is taken before the slot ends says too much."""
+
+
+def on_grid(data: Dataset, slot: str, n_train: int) -> Dataset:
+    """``data`` with the grid rule for its items without a release time; see ``candidates.Catalogue``.
+
+    Args:
+        slot: a key of ``SLOTS``, or "auto": the shortest that brings ``FRESH`` items in the median of those slots of
+            the first ``n_train`` events that bring any; the longest if none does.
+
+    Raises:
+        DataError: every item has a release time.
+    """
+    if not (data.items.released_at == UNKNOWN).any():
+        raise DataError(
+            f"dataset.release_slot={slot}: every item of {data.name} has a release time; set dataset.release_slot=null"
+        )
+    return replace(data, release="grid", slot=SLOTS[choose(data, n_train) if slot == "auto" else slot])
+
+
+def choose(data: Dataset, n_train: int) -> str:
+    """The slot that "auto" stands for, from the first ``n_train`` events alone."""
+    first = np.full(len(data.items), UNKNOWN, np.int64)
+    np.minimum.at(first, data.log.item[:n_train], data.log.time[:n_train])
+    first = first[(first < UNKNOWN) & (data.items.released_at == UNKNOWN)]
+    for name, seconds in SLOTS.items():
+        sizes = np.unique(first // seconds, return_counts=True)[1]
+        if len(sizes) and np.median(sizes) >= FRESH:
+            return name
+    return list(SLOTS)[-1]
