@@ -48,7 +48,7 @@ def scan_fields(
     text, title = pl.col("text"), separator.join(names)
     strays = {"\0": "a NUL byte"} | ({'"': "a quote", "\r": "a carriage return"} if separator == "," else {})
     wrong = text.str.count_matches(separator, literal=True) != len(names) - 1
-    wrong |= text.str.contains_any(list(strays))
+    wrong |= pl.any_horizontal(text.str.contains(character, literal=True) for character in strays)
     if header:
         wrong |= (text == title) != (pl.col("line") == 1)
     try:
