@@ -91,16 +91,25 @@ def test_the_data_set(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda b: b[:-9], "20170102, line 4: no JSON"),
-        (lambda b: b.replace(b"\n", b"\n[1, 2]\n", 1), r"20170102, line 2: got '\[1, 2\]\\n'"),
-        (lambda b: b.replace(b'{"event', b'"event', 1), "20170102, line 1: no JSON"),
-        (lambda b: b"eventId,userId,time\n" + b, "20170102, line 1: no JSON"),
-        (lambda b: b.replace(str(AT + 100_001).encode(), b'"noon"'), "20170102, line 2: got"),
-        (lambda b: b.replace(b'"time"', b'"tid"', 1), "20170102: time None in data row 1; expected Unix seconds"),
-        (lambda b: b.replace(str(AT + 100_001).encode(), b"1483225203000"), "time 1483225203000 in data row 2"),
-        (lambda b: b"\xef\xbb\xbf" + b, "20170102, line 1: no JSON"),
-        (lambda b: b.replace("å".encode(), b"\xe5"), "20170102, line 1: no JSON"),
-        (lambda b: b.replace(b"Uten", b"Ut\0en"), "20170102, line 1: no JSON"),
+        (lambda b: b[:-9], "20170102, line 4: not JSON"),
+        (lambda b: b.replace(b"\n", b"\n[1, 2]\n", 1), "20170102, line 2: no JSON object"),
+        (lambda b: b.replace(b'{"event', b'"event', 1), "20170102, line 1: not JSON"),
+        (lambda b: b"eventId,userId,time\n" + b, "20170102, line 1: not JSON"),
+        (
+            lambda b: b.replace(str(AT + 100_001).encode(), b'"noon"'),
+            "20170102, line 2, 'time': 'noon'; expected Int64",
+        ),
+        (
+            lambda b: b.replace(b'"time"', b'"tid"', 1),
+            "20170102, line 1, column 'time': nothing; expected Unix seconds",
+        ),
+        (
+            lambda b: b.replace(str(AT + 100_001).encode(), b"1483225203000"),
+            "line 2, column 'time': 1483225203000; expected",
+        ),
+        (lambda b: b"\xef\xbb\xbf" + b, "20170102, line 1: not JSON"),
+        (lambda b: b.replace("å".encode(), b"\xe5"), "20170102, line 1: not UTF-8 text"),
+        (lambda b: b.replace(b"Uten", b"Ut\0en"), "20170102, line 1: a NUL byte"),
         (lambda b: b"", "20170102: the file is empty"),
     ],
 )

@@ -144,13 +144,13 @@ def test_texts_thresholds_and_archives(tmp_path: Path) -> None:
         ("Gift_Cards_5.json", _lines(REVIEWS), '"overall": 4', '"overall": 0', "line 2, column 'label': 0.0; expected"),
         ("Gift_Cards_5.json", _lines(REVIEWS), "asin", "asun", "line 1, column 'item_id': nothing; expected an id"),
         ("Gift_Cards_5.json", _lines(REVIEWS), '"0000031887"', '["x"]', "line 4, column 'item_id': .*expected an id"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), '"a1"', '""', "line 4, column 'user_id': ''; expected an id"),
+        ("Gift_Cards_5.json", _lines(REVIEWS), '"a1"', '""', "line 4, column 'user_id': nothing; expected an id"),
         ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0,15180480", "line 5: no line break at its end"),
-        ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0\n", "line 5, column 'timestamp': nothing"),
+        ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0\n", "line 5: 3 fields, expected 4"),
         ("Gift_Cards.csv", CSV, "B000000001,A1,5", "item,user,stars,time\nB000000001,A1,5", "line 1, column 'label'"),
-        ("Gift_Cards.csv", CSV, "B000000002,A2", 'B000000002,"A2', "line 2, column 'user_id'"),
+        ("Gift_Cards.csv", CSV, "B000000002,A2", 'B000000002,"A2', "line 2: a quote"),
         ("Gift_Cards.csv", CSV, "4.0,1500000000", "1500000000,4.0", "line 2, column 'label': '1500000000'"),
-        ("Gift_Cards.csv", CSV, ",", ";", "cannot be read as csv"),
+        ("Gift_Cards.csv", CSV, ",", ";", "line 1: 1 fields, expected 4"),
     ],
 )  # fmt: skip
 def test_damaged_stars_are_refused_with_their_line(

@@ -58,17 +58,17 @@ def test_news_enter_after_their_first_click_and_may_expire(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda b: b[:-20], "line 5: 3 fields"),
-        (lambda b: b[:-1], "line 5: the last line has no line end"),
+        (lambda b: b[:-20] + b"\n", "line 5: 3 fields"),
+        (lambda b: b[:-1], "line 5: no line break at its end"),
         (lambda b: b.replace(b"\t", b","), "line 1: 1 fields"),
-        (lambda b: b"user\tnews\tseconds\theadline\tday\n" + b, "line 1, field 'user': got 'user', expected a number"),
-        (lambda b: b.replace(b"1393637577\t", b"1393637577000\t"), "line 2, field 'seconds'"),
-        (lambda b: b.replace(b"\t26\n", b"\t32\n"), "line 1, field 'day': got '32'"),
-        (lambda b: b.replace("早产儿，还能走多久".encode(), b""), "line 1, field 'headline': got ''"),
+        (lambda b: b"user\tnews\tseconds\theadline\tday\n" + b, "line 1, column 'user': 'user'; expected a number"),
+        (lambda b: b.replace(b"1393637577\t", b"1393637577000\t"), "line 2, column 'seconds'"),
+        (lambda b: b.replace(b"\t26\n", b"\t32\n"), "line 1, column 'day': '32'"),
+        (lambda b: b.replace("早产儿，还能走多久".encode(), b""), "line 1, column 'headline': nothing"),
         (lambda b: b.replace("早产儿".encode(), b"\0"), "line 1: a NUL byte"),
-        (lambda b: b.decode().encode("gb18030"), "line 1, byte 26 is not UTF-8"),
-        (lambda b: swap(b, 1, 2), "line 1, field 'seconds'"),
-        (lambda b: swap(b, 3, 4), "line 1, field 'headline'"),
+        (lambda b: b.decode().encode("gb18030"), "line 1: not UTF-8 text"),
+        (lambda b: swap(b, 1, 2), "line 1, column 'seconds'"),
+        (lambda b: swap(b, 3, 4), "line 1, column 'headline'"),
     ],
 )
 def test_damage_is_refused(root: Path, change: Callable[[bytes], bytes], message: str) -> None:
@@ -106,7 +106,7 @@ def test_problems_name_keys_and_ways(root: Path, tmp_path: Path) -> None:
     assert problems(root=str(root)) == problems(root=str(root / caixin.FOLDER)) == []
     assert "neither COLDLM_DATA nor dataset.root" in problems()[0]
     [problem] = problems(root=str(tmp_path / "nothing"))
-    assert "caixin_news/clicks.tsv" in problem
+    assert "holds no clicks.tsv, nor does caixin_news/ in it" in problem
     assert "put clicks.tsv" in problem
     assert len(problems(root=str(root), text="{title}", half_lives_days=[3.0, 2.0, 1.0], item_ttl_days=0.0)) == 3
 

@@ -108,29 +108,29 @@ Damage = Callable[[bytes], bytes]
     ("place", "damage", "message"),
     [
         (0, lambda c: c[: c.rindex(b"2,99")], "6 views, 7 were published: cut short"),
-        (0, lambda c: c[:-3], "does not end with a line break"),
+        (0, lambda c: c[:-3], "no line break at its end"),
         (0, lambda c: c.replace(b",", b";"), "no column 'timestamp'"),
-        (0, lambda c: c + c, "line 9, column 'user_id': 'user_id' is no whole number"),
+        (0, lambda c: c + c, "line 9: the header once more"),
         (0, lambda c: c.replace(b"2,148,13838", b"2,148"), "line 6: 7 fields, expected 8"),
         (0, lambda c: c.replace(b",573.5", b",573.5,1"), "line 8: 9 fields, expected 8"),
-        (0, lambda c: c.replace(b",573.5", b","), "line 8, column 'watch_ratio': '' is no number"),
-        (0, lambda c: c.replace(b",573.5", b",inf"), "line 8, column 'watch_ratio': 'inf' is no number"),
+        (0, lambda c: c.replace(b",573.5", b","), "line 8, column 'watch_ratio': nothing; expected a number"),
+        (0, lambda c: c.replace(b",573.5", b",inf"), "line 8, column 'watch_ratio': 'inf'; expected a number"),
         (0, lambda c: c.replace(b",573.5", b",-1"), "column 'watch_ratio': -1 in data row 7"),
-        (0, lambda c: c.replace(b",2.0", b",2\0"), "line 3, column 'watch_ratio'"),
+        (0, lambda c: c.replace(b",2.0", b",2\0"), "line 3: a NUL byte"),
         (0, lambda c: c.replace(b"1593898080.057,", b"1593898080057,"), "column 'timestamp': 1.5939e.12 in data row 2"),
         (0, lambda c: c.replace(b"timestamp,watch_ratio", b"watch_ratio,timestamp"), "column 'watch_ratio'"),
         (0, lambda c: c.replace(b",573.5", b",1593898068.4"), "'watch_ratio': 1.5939e.09 in data row 7"),
         (0, _too_many_users, "7,179 users, 7,176 were published; are user_id and video_id swapped"),
         (1, lambda c: c.replace(b"caption,", b"video_id,"), "column 'video_id' appears twice"),
-        (1, lambda c: c[:-3], "does not end with a line break"),
-        (1, lambda c: c[: c.index(b"\xe7\xa8\x8b")], "line 2: not csv|line 2: |does not end"),
+        (1, lambda c: c[:-3], "no line break at its end"),
+        (1, lambda c: c[: c.index(b"\xe7\xa8\x8b")], "line 2: "),
         (1, lambda c: c.replace(b'""",[]', b'"",[]'), "line [0-9]: "),
-        (1, lambda c: c.replace(b"\n148,", b"\n5,"), "video 5 is there more than once"),
-        (1, lambda c: c.replace(b"\n148,", b"\n,"), "line 4, column 'video_id': '' is no whole number"),
+        (1, lambda c: c.replace(b"\n148,", b"\n5,"), "line 5, column 'video_id': 5; expected every video once"),
+        (1, lambda c: c.replace(b"\n148,", b"\n,"), "line 4, column 'video_id': nothing; expected a whole number"),
         (1, lambda c: c.replace(b"27,", b"27"), "line 4: 9 fields, expected 10"),
         (1, lambda c: c.replace(b"-124", b"\0"), "line 3: a NUL byte"),
         (1, lambda c: c.replace(b"caption,", b"title,"), "no column 'caption'"),
-        (1, lambda c: c.decode().encode("utf-16"), "utf-16|NUL|line break"),
+        (1, lambda c: c.decode().encode("utf-16"), "a NUL byte|no line break"),
     ],
 )
 def test_damage_is_refused_by_name(root: Path, place: int, damage: Damage, message: str) -> None:
@@ -157,7 +157,7 @@ def test_problems(root: Path) -> None:
     assert "neither COLDLM_DATA nor dataset.root names a folder. coldlm data fetch kuairec" in problem
     (root / "kuairec_caption_category.csv").unlink()
     [problem] = problems(root=str(root))
-    assert "big_matrix.csv and kuairec_caption_category.csv are not both in it or in KuaiRec 2.0/data" in problem
+    assert "holds no big_matrix.csv and kuairec_caption_category.csv, neither itself nor in KuaiRec 2.0/data" in problem
     [problem] = problems(root=str(root), matrix="small", text="{caption}", half_lives_days=[1.0, 7.0, 30.0])
     assert "small_matrix.csv" in problem
     found = problems(root=str(root), text="{caption} {like_cnt}", item_ttl_days=0)

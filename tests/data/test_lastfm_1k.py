@@ -89,15 +89,15 @@ def test_items_repeat_and_the_default_text_fits_both_levels(root: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda b: b[:-3], "line 9: 4 fields"),
-        (lambda b: b[:-1], "line 9: the last line has no line end"),
+        (lambda b: b[:-3] + b"\n", "line 9: 4 fields"),
+        (lambda b: b[:-1], "line 9: no line break at its end"),
         (lambda b: b.replace(b"\t", b";"), "line 1: 1 fields"),
-        (lambda b: b"user\ttime\tartid\tartname\ttraid\ttraname\n" + b, "line 1, field 'user': got 'user'"),
-        (lambda b: b.replace(b"04T23", b"34T23", 1), "line 1, field 'time': got '2009-05-34"),
+        (lambda b: b"user\ttime\tartid\tartname\ttraid\ttraname\n" + b, "line 1, column 'user': 'user'"),
+        (lambda b: b.replace(b"04T23", b"34T23", 1), "line 1, column 'time': '2009-05-34"),
         (lambda b: b.replace(b"Sigur", b"Sig\0ur"), "line 5: a NUL byte"),
-        (lambda b: b.decode().encode("latin-1"), "line 5, byte 41 is not UTF-8"),
+        (lambda b: b.decode().encode("latin-1"), "line 5: not UTF-8 text"),
         (lambda b: swap(b, 2, 3), "8 of 8 artist ids are none of MusicBrainz's; expected the columns"),
-        (lambda b: swap(b, 0, 1), "line 1, field 'user'"),
+        (lambda b: swap(b, 0, 1), "line 1, column 'user'"),
     ],
 )
 def test_damage_is_refused(root: Path, change: Callable[[bytes], bytes], message: str) -> None:

@@ -79,11 +79,11 @@ Damage = Callable[[str], str]
 @pytest.mark.parametrize(
     ("place", "damage", "message"),
     [
-        (0, lambda text: text[:-3], "does not end with a line break"),
+        (0, lambda text: text[:-3], "no line break at its end"),
         (0, lambda text: text.replace(",", "\t"), "no column 'item'"),
-        (0, lambda text: text + text, "line 6, column 'user': 'user' is no whole number"),
+        (0, lambda text: text + text, "line 6: the header once more"),
         (0, lambda text: text.replace("2,30,", "2,30,7,"), "line 3: 4 fields, expected 3"),
-        (0, lambda text: text.replace("2,30,", "2,3\0,"), "line 3, column 'item'"),
+        (0, lambda text: text.replace("2,30,", "2,3\0,"), "line 3: a NUL byte"),
         (
             0,
             lambda text: text.replace("1583378629000", "1583378629"),
@@ -92,15 +92,15 @@ Damage = Callable[[str], str]
         (0, lambda text: text.replace("1583378629000", "-5"), "-5 in data row 2"),
         (0, lambda text: text.replace("user,item,timestamp", "timestamp,item,user"), "10 in data rows 1, 2, 4"),
         (0, lambda text: text.replace(",2,", ",7,").replace(",30,", ",8,"), "only 0 of 2 videos have a title"),
-        (1, lambda text: text[:-2], "does not end with a line break"),
+        (1, lambda text: text[:-2], "no line break at its end"),
         (1, lambda text: text.replace('comic"', "comic"), "titles.csv, line "),
         (1, lambda text: text.replace("30,", "30;"), "line 2, column 'item'"),
-        (1, lambda text: text.replace("4,看", "2,看"), "video 2 is there more than once"),
-        (1, lambda text: text.replace("\n4,", "\nx,"), "line 4, column 'item': 'x' is no whole number"),
+        (1, lambda text: text.replace("4,看", "2,看"), "column 'item': 2; expected every video once"),
+        (1, lambda text: text.replace("\n4,", "\nx,"), "line 4, column 'item': 'x'; expected a whole number"),
         (1, lambda text: text.replace("comic", "com\0c"), "line 2: a NUL byte"),
         (1, lambda text: text + text, "line 5, column 'item': 'item'"),
         (1, lambda text: text.replace("item,title", "id,name"), "no column 'item'"),
-        (1, lambda text: text.replace("item,title", "title,item"), "is no whole number"),
+        (1, lambda text: text.replace("item,title", "title,item"), "expected a whole number"),
     ],
 )
 def test_damage_is_refused_by_name(root: Path, place: int, damage: Damage, message: str) -> None:
@@ -126,7 +126,7 @@ def test_problems(root: Path, tmp_path: Path) -> None:
     [problem] = problems()
     assert "neither COLDLM_DATA nor dataset.root names a folder. coldlm data fetch microlens_50k" in problem
     [problem] = problems(edition="50k", root=str(tmp_path / "microlens_100k"))
-    assert "holds no MicroLens-50k_pairs.csv beside one of MicroLens-50k_titles.csv" in problem
+    assert "holds no MicroLens-50k_pairs.csv beside MicroLens-50k_titles.csv" in problem
     [problem] = problems(root=str(root), text="{title} {views}")
     assert "{views} is a later aggregate" in problem
     with pytest.raises(DataError, match="exactly 3 numbers of days"):

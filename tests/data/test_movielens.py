@@ -97,7 +97,11 @@ def test_another_edition_is_refused(folder: Path) -> None:
     ("name", "content", "message"),
     [
         ("movies.csv", "id;title\n", r"movies\.csv: no column 'genres'"),
-        ("ratings.csv", RATINGS.replace("5.0", "five"), r"ratings\.csv: a value that is not a number"),
+        (
+            "ratings.csv",
+            RATINGS.replace("5.0", "five"),
+            r"ratings\.csv, line \d, column 'rating': 'five'; expected a number",
+        ),
         ("movies.csv", MOVIES.replace("\n8,", "\n7,"), r"1 rated movies are missing, such as movieId 8"),
     ],
 )

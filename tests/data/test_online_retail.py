@@ -179,7 +179,7 @@ def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) ->
     [
         ("17850,United Kingdom\r\n", "178", "line 12: no line break at its end: it was cut off"),
         ("17850,United Kingdom\r\n", "178\r\n", r"data row 11, column 'Country': None cannot be read"),
-        ("17850,", "17850,x,", "cannot be read as csv"),
+        ("17850,", "17850,x,", "line 12: 9 fields, expected 8"),
         ("17850", "17850.5", r"data row 11, column 'Customer ID': '17850\.5' cannot be read"),
         ("17850", "nobody", r"data row 11, column 'Customer ID': 'nobody' cannot be read"),
         (",7.95,17850", ",nan,17850", r"data row 11, column 'Price': 'nan' cannot be read"),

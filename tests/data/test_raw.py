@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from coldlm.data.raw import hash_file, header, missing_columns, name_rows, read_table, release_counts
+from coldlm.data.raw import (
+    find_files,
+    hash_file,
+    header,
+    missing_columns,
+    name_rows,
+    read_table,
+    release_counts,
+    root_problems,
+)
 from coldlm.errors import DataError
 from coldlm.tables import UNKNOWN, Items, sorted_log
 
@@ -29,7 +39,7 @@ def test_csv_is_read_as_strings_that_are_never_stripped(tmp_path: Path) -> None:
         (b"", "the file is empty"),
         (b"a,b\n", "no rows"),
         (b"a,a\n1,2\n", "column 'a' appears twice"),
-        (b"a,b\n1,2,3\n", "cannot be read as csv"),
+        (b"a,b\n1,2,3\n", "line 2: 3 fields, expected 2"),
         (b"caf\xe9,b\n1,2\n", "not UTF-8"),
         (b"a,b\n1,caf\xe9\n", "not UTF-8"),
     ],
@@ -37,7 +47,7 @@ def test_csv_is_read_as_strings_that_are_never_stripped(tmp_path: Path) -> None:
 def test_malformed_csv_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "bad.csv"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=rf"bad\.csv: .*{message}"):
+    with pytest.raises(DataError, match=rf"bad\.csv[:,] .*{message}"):
         read_table(path)
 
 
@@ -55,14 +65,19 @@ def test_damaged_parquet_and_other_formats_are_refused(tmp_path: Path) -> None:
         header(Path("nowhere.csv"))
     (tmp_path / "LOUD.CSV").write_text("a,b\n1,2\n")
     assert read_table(tmp_path / "LOUD.CSV").rows() == [("1", "2")]
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    assert read_table(tmp_path / "t.csv.gz").rows() == [("1", "2")]
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n" * 999)[:-9])
+    with pytest.raises(DataError, match=r"t\.csv\.gz, after line 1998: damaged archive"):
+        read_table(tmp_path / "t.csv.gz")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,b\n1,2\n1,2,3\n", "line 3 has 3 fields, the header 2; quote fields with commas"),
-        (b"a,b\n1,2\n3,4\ncaf\xe9,b\n", "line 4: the byte 0xe9 is not UTF-8; save the file as UTF-8"),
-        (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: unexpected end of data; is a quote not closed"),
+        (b"a,b\n1,2\n1,2,3\n", "line 3: 3 fields, expected 2; quote fields with commas"),
+        (b"a,b\n1,2\n3,4\ncaf\xe9,b\n", "line 4: not UTF-8 text .*save it anew as UTF-8 text"),
+        (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: cannot be read as csv: unexpected end of data; is a quote not closed"),
     ],
 )
 def test_a_csv_that_breaks_off_names_the_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -80,6 +95,23 @@ def test_missing_columns_name_the_nearest_and_all_that_were_found() -> None:
 def test_a_single_column_hints_at_the_delimiter() -> None:
     [problem] = missing_columns(Path("i.csv"), ["item_id;title"], ["item_id"])
     assert "'item_id;title'; only one column: fields must be separated by commas" in problem
+
+
+def test_files_are_those_of_the_first_folder_that_holds_all_that_is_needed(tmp_path: Path) -> None:
+    for name in ("x/a", "y/a", "y/b", "y/d", "a", "b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_files(tmp_path, ["x", "y"], ["a", "b"], ["c", "d"]) == [tmp_path / "y" / name for name in "abd"]
+    assert find_files(tmp_path, ["x"], ["a", "b"]) == [tmp_path / "a", tmp_path / "b"]
+    assert find_files(tmp_path, ["x"], ["a", "c"]) == []
+
+
+def test_a_data_set_that_is_not_there_is_one_problem_with_its_ways(tmp_path: Path) -> None:
+    assert root_problems("toy", str(tmp_path), lambda folder: [folder], "t.csv", "Make it.") == []
+    [problem] = root_problems("toy", None, lambda folder: [folder], "t.csv", "Make it.")
+    assert problem == "toy: neither COLDLM_DATA nor dataset.root names a folder. Make it."
+    [problem] = root_problems("toy", str(tmp_path), lambda folder: [], "t.csv", "Make it.")
+    assert problem == f"dataset.root={tmp_path}: holds no t.csv. Make it."
 
 
 def test_rows_are_counted_from_one() -> None:

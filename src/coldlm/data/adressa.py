@@ -12,7 +12,6 @@ release; where it is missing, the article is a candidate after its first view.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -20,10 +19,11 @@ from typing import Final
 import polars as pl
 
 from coldlm.data.canonical import Tables, assemble, to_dataset
+from coldlm.data.fields import refuse_lines
+from coldlm.data.lines import read_objects
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.raw import refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
-from coldlm.errors import DataError
 from coldlm.tables import Dataset
 
 VERSION: Final = 1
@@ -93,11 +93,7 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
     found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        found.append(f"adressa: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
-    elif not find(Path(root)):
-        found.append(f"dataset.root={root}: holds no files of days such as {FOLDER}/20170101. {WAYS}")
-    return found
+    return found + root_problems("adressa", root, find, f"files of days such as {FOLDER}/20170101", WAYS)
 
 
 def find(root: Path) -> list[Path]:
@@ -154,30 +150,6 @@ def _articles(views: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
 
 
 def _read_day(path: Path) -> pl.DataFrame:
-    try:
-        views = pl.scan_ndjson(path, schema=SCHEMA).collect(engine="streaming")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        where = _first_damage(path) or f": {str(error).strip().splitlines()[0]}"
-        raise DataError(
-            f"{path}{where}; expected one JSON object a line with userId and time. Get the file anew"
-        ) from error
-    if not len(views):
-        raise DataError(f"{path}: the file is empty; get it anew")
-    wrong = (views["time"].is_null() | ~views["time"].is_between(1_000_000_000, 2_000_000_000)).fill_null(True)
-    if wrong.any():
-        row = wrong.arg_true()[0]
-        raise DataError(f"{path}: time {views['time'][row]} in data row {row + 1}; expected Unix seconds")
-    return views
-
-
-def _first_damage(path: Path) -> str:
-    """Where the file stops being what it should be, for the message: polars does not name the line."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                view = json.loads(line.decode()) if line.strip() else {"time": 0}
-            except ValueError as error:
-                return f", line {number}: no JSON ({error})"
-            if not isinstance(view, dict) or not isinstance(view.get("time", 0), int):
-                return f", line {number}: got {line[:80].decode()!r}"
-    return ""
+    views = read_objects(path, SCHEMA)
+    refuse_lines(path, views, {"time": (pl.col("time").is_between(1_000_000_000, 2_000_000_000), "Unix seconds")})
+    return views.drop("line")

@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from coldlm.data.canonical import Tables, assemble
-from coldlm.data.lines import check_rows, json_lines
+from coldlm.data.fields import refuse_lines
+from coldlm.data.lines import NO_ROWS, json_lines
 from coldlm.errors import DataError
 
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
@@ -57,36 +58,27 @@ def file_problems(
     return problems
 
 
-def check_stars(ratings: pl.DataFrame, path: Path, first: int, last_year: int, per_second: int = 1) -> pl.DataFrame:
+def check_stars(ratings: pl.DataFrame, path: Path, last_year: int, per_second: int = 1) -> pl.DataFrame:
     """The columns ``user_id``, ``item_id``, ``label`` and ``timestamp``, the last two as numbers, in whole seconds.
 
     Args:
-        ratings: the same columns as read; row 0 is line ``first`` of ``path``.
+        ratings: the same columns as read, and ``line``.
         last_year: of the reviews; a number that lost or won a digit lies outside.
         per_second: 1,000 where times are in milliseconds.
 
     Raises:
         DataError: ids that are missing or no words, stars not from 1 to 5, times out of range; names the line.
     """
-    for name in ("user_id", "item_id"):
-        no_word = pl.col(name).str.contains(r'[\s"\[\]{},\x00]|^$').fill_null(True)
-        check_rows(ratings, no_word, name, "an id", path, first)
-    numbers = ratings.with_columns(
-        pl.col("label").cast(pl.Float64, strict=False), pl.col("timestamp").cast(pl.Int64, strict=False)
-    )
     start, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * per_second for year in (1990, last_year + 1))
     unit = "milliseconds" if per_second == 1000 else "seconds"
-    ranges = {
-        "label": (pl.col("label").is_between(1, 5), "stars from 1 to 5"),
-        "timestamp": (
-            pl.col("timestamp").is_between(start, end, closed="left"),
-            f"Unix {unit} from {start} to {end} (1990 to {last_year})",
-        ),
-    }
-    for name, (good, expected) in ranges.items():
-        bad = numbers.select((~good).fill_null(True)).to_series()
-        check_rows(ratings, pl.lit(bad), name, expected, path, first)
-    return numbers.with_columns(pl.col("timestamp") // per_second)
+    stars, time = pl.col("label").cast(pl.Float64, strict=False), pl.col("timestamp").cast(pl.Int64, strict=False)
+    rules = {name: (~pl.col(name).str.contains(r'[\s"\[\]{},\x00]|^$'), "an id") for name in ("user_id", "item_id")}
+    rules["label"] = (stars.is_between(1, 5), "stars from 1 to 5")
+    rules["timestamp"] = (
+        time.is_between(start, end, closed="left"), f"Unix {unit} from {start} to {end} (1990 to {last_year})"
+    )  # fmt: skip
+    refuse_lines(path, ratings, rules)
+    return ratings.select("user_id", "item_id", stars, time // per_second)
 
 
 def read_meta(
@@ -117,7 +109,7 @@ def read_meta(
             rows[item] = [_text(found.get(name), joint, html, path, number, name) for name, joint in joints.items()]
         seen.add(item)
     if not seen:
-        raise DataError(f"{path}: no rows; at least one is needed")
+        raise DataError(f"{path}: {NO_ROWS}")
     columns = zip(*rows.values(), strict=True) if rows else ([] for _ in joints)
     table = pl.DataFrame(
         {"item_id": list(rows), **dict(zip(joints, columns, strict=True))},

@@ -26,7 +26,8 @@ import polars as pl
 from coldlm.columns import Range
 from coldlm.data import amazon
 from coldlm.data.canonical import Tables, to_dataset
-from coldlm.data.lines import read_fields, read_objects
+from coldlm.data.fields import scan_fields
+from coldlm.data.lines import read_objects
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import refuse, time_scale_problems
 from coldlm.data.template import template_problems
@@ -137,7 +138,7 @@ def read(files: Sequence[Path]) -> Tables:
     """The canonical tables from the two files of ``find``."""
     stars, meta = files
     table = _read_csv(stars) if ".csv" in stars.suffixes else _read_reviews(stars)
-    ratings = amazon.check_stars(table, stars, first=1, last_year=2019).with_row_index("event_id")
+    ratings = amazon.check_stars(table, stars, last_year=2019).with_row_index("event_id")
     about, counts = amazon.read_meta(meta, "asin", JOINTS, set(ratings["item_id"].unique()), html=True)
     return amazon.put_together(ratings, about, counts)
 
@@ -148,7 +149,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
     Raises:
         DataError: users come first.
     """
-    table = read_fields(path, ["item_id", "user_id", "label", "timestamp"], has_header=False)
+    table = scan_fields(path, ["item_id", "user_id", "label", "timestamp"], separator=",").collect()
     tens = table.select((pl.col("item_id", "user_id").str.len_chars() == 10).sum()).row(0)
     if tens[1] > tens[0]:
         raise DataError(

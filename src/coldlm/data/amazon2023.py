@@ -27,9 +27,9 @@ import polars as pl
 from coldlm.columns import Range
 from coldlm.data import amazon
 from coldlm.data.canonical import Tables, to_dataset
-from coldlm.data.lines import read_fields
+from coldlm.data.fields import scan_fields
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.raw import header, refuse, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.tables import Dataset
 
@@ -138,8 +138,9 @@ def read(files: Sequence[Path]) -> Tables:
     """The canonical tables from the two files of ``find``."""
     stars, meta = files
     columns = {"user_id": "user_id", "parent_asin": "item_id", "rating": "label", "timestamp": "timestamp"}
-    table = read_fields(stars, list(columns)).rename(columns)
-    ratings = amazon.check_stars(table, stars, first=2, last_year=2024, per_second=1000).with_row_index("event_id")
+    lines = scan_fields(stars, header(stars, list(columns)), header=True, separator=",")
+    table = lines.rename(columns).collect()
+    ratings = amazon.check_stars(table, stars, last_year=2024, per_second=1000).with_row_index("event_id")
     cut = table.select((pl.col("timestamp").cast(pl.Int64) % 1000 > 0).sum()).item()
     about, counts = amazon.read_meta(meta, "parent_asin", JOINTS, set(ratings["item_id"].unique()), html=False)
     return amazon.put_together(ratings, about, {"timestamps_cut_to_seconds": cut, **counts})

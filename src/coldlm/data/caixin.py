@@ -21,7 +21,7 @@ import polars as pl
 from coldlm.data.canonical import Tables, assemble, to_dataset
 from coldlm.data.fields import refuse_lines, scan_fields
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.raw import find_files, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.errors import DataError
 from coldlm.tables import Dataset
@@ -90,16 +90,12 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
     found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        found.append(f"caixin: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
-    elif not find(Path(root)):
-        found.append(f"dataset.root={root}: holds neither {FOLDER}/{FILES[0]} nor {FILES[0]}. {WAYS}")
-    return found
+    return found + root_problems("caixin", root, find, f"{FILES[0]}, nor does {FOLDER}/ in it", WAYS)
 
 
 def find(root: Path) -> list[Path]:
     """The file, in its folder or in ``root`` itself; [] if it is in neither."""
-    return [file for folder in (root / FOLDER, root) if (file := folder / FILES[0]).is_file()][:1]
+    return find_files(root, [FOLDER], FILES)
 
 
 def read(files: Sequence[Path]) -> Tables:

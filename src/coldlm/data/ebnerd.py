@@ -24,7 +24,7 @@ import polars as pl
 from coldlm.data.canonical import Tables, assemble, to_dataset
 from coldlm.data.columnar import read_columns
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import name_rows, refuse, time_scale_problems
+from coldlm.data.raw import name_rows, refuse, root_problems, time_scale_problems
 from coldlm.data.template import fields, template_problems
 from coldlm.errors import DataError
 from coldlm.tables import Dataset
@@ -129,14 +129,11 @@ def problems(
     found = found or template_problems(text, FIELDS)
     found += time_scale_problems(half_lives_days, item_ttl_days)
     ways = WAYS.format(edition=edition)
-    if not root:
-        found.append(f"ebnerd: neither COLDLM_DATA nor dataset.root names a folder. {ways}")
-    elif not find(Path(root), edition).articles:
-        found.append(
-            f"dataset.root={root}: holds no articles.parquet with behaviors.parquet and history.parquet in train/ and "
-            f"validation/, nor does ebnerd_{edition}/ in it. {ways}"
-        )
-    return found
+    wanted = (
+        f"articles.parquet with behaviors.parquet and history.parquet in train/ and validation/, nor does "
+        f"ebnerd_{edition}/ in it"
+    )
+    return found + root_problems("ebnerd", root, lambda folder: find(folder, edition).articles, wanted, ways)
 
 
 def find(root: Path, edition: str = "small") -> Files:

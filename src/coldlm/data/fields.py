@@ -1,77 +1,114 @@
-"""Files whose lines are split at one character and at nothing else: no quoting, no escapes."""
+"""Tables in text files, plain or ``.gz``, read strictly: damage is refused with its line, never read as less.
+
+| function | for | quotes |
+|---|---|---|
+| ``scan_fields`` | any number of lines split at one separator, streamed | characters, or refused |
+| ``read_numbers`` | millions of rows of numbers, fast | refused |
+| ``read_quoted`` | texts, some thousands of rows up to a few millions | as in a csv; fields may hold line breaks |
+
+The first and the last give strings, and with each row its line in the file, so that ``refuse_lines`` and
+``to_numbers`` can say where a value is wrong. Everything must end with a line break, see ``lines.check_whole``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from os import SEEK_END
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
+from coldlm.data.lines import AGAIN, NO_ROWS, check_whole, csv_rows, refuse_file, text_lines
+from coldlm.data.raw import header as read_header
 from coldlm.errors import DataError
 
-ANEW = "the file is damaged or of another edition; get it anew"
+Kinds = Mapping[str, type[pl.DataType]]
 
 
 def scan_fields(
-    path: Path, names: Sequence[str], *, header: bool = False, separator: str = "\t", encoding: str = "utf-8"
+    path: Path, names: Sequence[str], *, header: bool = False, separator: str = "\t", latin_1: bool = False
 ) -> pl.LazyFrame:
-    """The file's lines without quoting: ``line`` (its number in the file, from 1) and the fields ``names``, as strings.
+    """The file's lines: ``line`` (its number in the file, from 1) and the fields ``names``, as strings.
 
-    Quotes are characters like any other; an empty field is ""; lines may end with CR LF; a byte order mark is left out.
+    An empty field is ""; lines may end with CR LF; a byte order mark is left out. Quotes are characters like any other,
+    but between commas, where other programs take them for something else, they and lone carriage returns are refused.
     The whole file is looked through once before anything is returned, at the memory of a few blocks.
 
     Args:
-        header: the first line must hold exactly ``names``, and no other line may.
+        header: the first line must hold exactly ``names``, and no other line may. Where columns may come in any order,
+            ``names`` are those of ``raw.header``.
+        latin_1: a file that is not UTF-8 is in latin-1; it is held in memory.
 
     Raises:
-        DataError: an empty file, another encoding, NUL, a line with another number of fields, another header, or a
-            last line without a line end (the file was cut off).
+        DataError: see ``lines.text_lines`` and ``check_whole``; a line with another number of fields, another header,
+            a quote between commas, no rows.
     """
+    check_whole(path)
+    text, title = pl.col("text"), separator.join(names)
+    strays = {"\0": "a NUL byte"} | ({'"': "a quote", "\r": "a carriage return"} if separator == "," else {})
+    wrong = text.str.count_matches(separator, literal=True) != len(names) - 1
+    wrong |= pl.any_horizontal(text.str.contains(character, literal=True) for character in strays)
+    if header:
+        wrong |= (text == title) != (pl.col("line") == 1)
     try:
-        source = path if encoding == "utf-8" else BytesIO(path.read_bytes().decode(encoding).encode())
         # a separator that no text holds: every line is one field, whatever is in it
         lines = pl.scan_csv(
-            source, has_header=False, separator="\x01", quote_char=None, schema={"text": pl.String}, glob=False,
-            row_index_name="line", row_index_offset=1,
+            _recoded(path) if latin_1 else path, has_header=False, separator="\x01", quote_char=None, glob=False,
+            schema={"text": pl.String}, row_index_name="line", row_index_offset=1,
         ).with_columns(pl.col("text").fill_null(""))  # fmt: skip
-        text, title = pl.col("text"), separator.join(names)
-        wrong = (text.str.count_matches(separator, literal=True) != len(names) - 1) | text.str.contains(
-            "\0", literal=True
-        )
-        if header:
-            wrong = wrong | ((text == title) != (pl.col("line") == 1))
         n, first = lines.select(pl.len(), pl.col("line").filter(wrong).min()).collect(engine="streaming").row(0)
         found = "" if first is None else lines.filter(pl.col("line") == first).collect()["text"][0]
-    except (pl.exceptions.PolarsError, OSError, UnicodeError) as error:
-        reason = _undecodable(path) or str(error).strip().splitlines()[0]
-        raise DataError(f"{path}: cannot be read as lines of {encoding} text: {reason}; {ANEW}") from error
-    if not n:
-        raise DataError(f"{path}: the file is empty; {ANEW}")
+    except (pl.exceptions.PolarsError, OSError) as error:
+        refuse_file(path, "lines of text", error, "latin-1" if latin_1 else "utf-8")
     if first is not None:
-        problem = f"{found.count(separator) + 1} fields separated by {separator!r}, expected {len(names)}"
-        if "\0" in found:
-            problem = "a NUL byte"
+        problem = f"{found.count(separator) + 1} fields, expected {len(names)} separated by {separator!r}"
+        if stray := next((name for character, name in strays.items() if character in found), ""):
+            problem = stray
         elif header and (first == 1 or found == title):
             problem = "the header is missing or differs" if first == 1 else "the header once more"
-        raise DataError(f"{path}, line {first}: {problem} ({', '.join(names)}); got {found[:80]!r}; {ANEW}")
-    if path.suffix != ".gz" and not _ends_with_newline(path):
-        raise DataError(
-            f"{path}, line {n}: the last line has no line end, so the file may be cut off; get it anew or, if the line "
-            f"is whole, end it"
-        )
+        raise DataError(f"{path}, line {first}: {problem} ({', '.join(names)}); got {found[:80]!r}; {AGAIN}")
+    if n <= header:
+        raise DataError(f"{path}: {NO_ROWS}")
     split = text.str.split_exact(separator, len(names) - 1).struct.rename_fields(list(names))
     return lines.filter(pl.col("line") > int(header)).select("line", split.alias("fields")).unnest("fields")
 
 
-def refuse_lines(path: Path, fields: pl.LazyFrame, rules: Mapping[str, tuple[pl.Expr, str]]) -> None:
+def read_quoted(path: Path, needed: Sequence[str], *, errors: str = "strict", names: bool = True) -> pl.DataFrame:
+    """The columns ``needed`` of a csv as strings, "" where empty, and ``line``, where each row ends in the file.
+
+    Args:
+        errors: "replace" reads characters that are not UTF-8 as "�".
+        names: whether the first line names the columns; without names they are those of ``needed``, in this order.
+
+    Raises:
+        DataError: see ``lines.csv_rows`` and ``check_whole``; a column that is missing or there twice, a row with
+            another number of fields, no rows.
+    """
+    check_whole(path)
+    found = read_header(path, needed) if names else list(needed)
+    places = [found.index(name) for name in needed]
+    rows = []
+    for line, row in islice(csv_rows(path, errors=errors), int(names), None):
+        if len(row) != len(found):
+            raise DataError(f"{path}, line {line}: {len(row)} fields, expected {len(found)} separated by ','; {AGAIN}")
+        rows.append((line, *(row[place] for place in places)))
+    if not rows:
+        raise DataError(f"{path}: {NO_ROWS}")
+    return pl.DataFrame(dict(zip(("line", *needed), zip(*rows, strict=True), strict=True)))
+
+
+def refuse_lines(path: Path, fields: pl.LazyFrame | pl.DataFrame, rules: Mapping[str, tuple[pl.Expr, str]]) -> None:
     """Refuse the first line that breaks a rule.
 
     Args:
-        fields: see ``scan_fields``.
+        fields: columns, and ``line``.
         rules: column -> (whether its value is right; null counts as wrong, what it should be).
+
+    Raises:
+        DataError: with file, line, column, the value, and what was expected.
     """
+    fields = fields.lazy()
     first = fields.select(
         pl.col("line").filter(~right.fill_null(False)).min().alias(name) for name, (right, _) in rules.items()
     ).collect(engine="streaming")
@@ -79,23 +116,76 @@ def refuse_lines(path: Path, fields: pl.LazyFrame, rules: Mapping[str, tuple[pl.
     if lines:
         name = min(lines, key=lambda name: lines[name])
         value = fields.filter(pl.col("line") == lines[name]).select(name).collect().item()
-        raise DataError(
-            f"{path}, line {lines[name]}, field {name!r}: got {value[:80]!r}, expected {rules[name][1]}; {ANEW}"
+        got = "nothing" if value in (None, "") else repr(value[:80] if isinstance(value, str) else value)
+        raise DataError(f"{path}, line {lines[name]}, column {name!r}: {got}; expected {rules[name][1]}; {AGAIN}")
+
+
+def to_numbers(
+    path: Path, fields: pl.LazyFrame | pl.DataFrame, kinds: Kinds, optional: Sequence[str] = ()
+) -> pl.LazyFrame:
+    """``fields`` with the columns ``kinds`` in the types given.
+
+    Args:
+        optional: columns that may be empty (null).
+
+    Raises:
+        DataError: a value that is no (finite) number, with its line.
+    """
+    rules = {}
+    for name, kind in kinds.items():
+        number = pl.col(name).cast(kind, strict=False)
+        is_float = kind().is_float()
+        right = number.is_finite() if is_float else number.is_not_null()
+        empty = pl.col(name) == "" if name in optional else pl.lit(False)
+        rules[name] = (right | empty, "a number" if is_float else "a whole number")
+    refuse_lines(path, fields, rules)
+    return fields.lazy().with_columns(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items())
+
+
+def read_numbers(
+    path: Path, kinds: Kinds, *, separator: str = ",", names: bool = True, optional: Sequence[str] = ()
+) -> pl.DataFrame:
+    """The columns in ``kinds`` of a large table of numbers, in the types given.
+
+    Args:
+        separator: one character, or one character twice.
+        names: whether the first line names the columns; without names the columns are those of ``kinds``.
+        optional: columns that may be empty (null); the others may not.
+
+    Raises:
+        DataError: see ``scan_fields`` and ``to_numbers``; a column that is missing or there twice.
+    """
+    check_whole(path)
+    found = read_header(path, list(kinds)) if names else list(kinds)
+    columns = found
+    if len(separator) == 2:  # read as one character with an empty column between any two
+        columns = [part for name in found for part in (name, f"after {name}")][:-1]
+    trouble: Exception = DataError("values are missing")
+    try:
+        # all columns: with fewer, a row that has too many fields would pass
+        table = pl.read_csv(
+            path,
+            has_header=names,
+            separator=separator[0],
+            quote_char=None,
+            schema={name: kinds.get(name, pl.String) for name in columns},
+            glob=False,
         )
+    except (pl.exceptions.PolarsError, OSError) as error:
+        trouble = error
+    else:
+        missing = [name for name in kinds if name not in optional and table[name].null_count()]
+        missing += [name for name in kinds if table[name].dtype.is_float() and not table[name].is_finite().all()]
+        missing += [name for name in columns if name not in found and table[name].null_count() < len(table)]
+        if not missing and len(table):
+            return table.select(list(kinds))
+    # slower, but names the line
+    to_numbers(path, scan_fields(path, found, header=names, separator=separator), kinds, optional)
+    refuse_file(path, "numbers", trouble)
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-1, SEEK_END)
-        return stream.read(1) == b"\n"
-
-
-def _undecodable(path: Path) -> str:
-    """Where a file stops being UTF-8, "" if it does not: only for messages, it reads line by line."""
-    with path.open("rb") as stream:
-        for number, line in enumerate(stream, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return f"line {number}, byte {error.start} is not UTF-8"
-    return ""
+def _recoded(path: Path) -> BytesIO:
+    try:
+        return BytesIO("".join(text_lines(path)).encode())
+    except DataError:
+        return BytesIO("".join(text_lines(path, encoding="latin-1")).encode())

@@ -18,8 +18,6 @@ age is too, within two years.
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -27,11 +25,10 @@ from typing import Final
 import polars as pl
 
 from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.lines import AGAIN, check_end, check_rows, read_fields
+from coldlm.data.fields import read_quoted, refuse_lines, scan_fields
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import missing_columns, refuse, time_scale_problems
+from coldlm.data.raw import find_files, header, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
-from coldlm.errors import DataError
 from coldlm.tables import Dataset
 
 VERSION: Final = 1
@@ -113,20 +110,14 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
     found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        found.append(f"hm: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
-    elif not find(Path(root)):
-        found.append(f"dataset.root={root}: holds no {' and '.join(FILES)}, nor in {'/, '.join(FOLDERS)}/. {WAYS}")
-    return found
+    return found + root_problems(
+        "hm", root, find, f"{' and '.join(FILES)}, nor does {' or '.join(FOLDERS)}/ in it", WAYS
+    )
 
 
 def find(root: Path) -> list[Path]:
     """Articles, transactions and, if it is there, customers; [] unless the first two are in one folder."""
-    for folder in (*(root / name for name in FOLDERS), root):
-        files = [folder / name for name in FILES]
-        if all(file.is_file() for file in files):
-            return [*files, *(file for file in [folder / CUSTOMERS] if file.is_file())]
-    return []
+    return find_files(root, FOLDERS, FILES, [CUSTOMERS])
 
 
 def read(files: Sequence[Path]) -> Tables:
@@ -143,24 +134,26 @@ def read(files: Sequence[Path]) -> Tables:
 
 def _transactions(path: Path) -> pl.DataFrame:
     """``event_id``, ``user_id``, ``item_id``, ``timestamp`` and ``label``, as many rows as lines."""
-    names = {"t_dat": "day", "customer_id": "user_id", "article_id": "item_id"}
-    table = read_fields(path, [*names, "price", "sales_channel_id"])
-    checks = {
-        "t_dat": (_day("t_dat").is_null(), "a day from 2018-01-01 to 2020-12-31"),
+    needed = ("t_dat", "customer_id", "article_id", "price", "sales_channel_id")
+    lines = scan_fields(path, header(path, needed), header=True, separator=",")
+    rules = {
+        "t_dat": (_day("t_dat").is_not_null(), "a day from 2018-01-01 to 2020-12-31"),
+        "customer_id": (pl.col("customer_id") != "", "an id"),
         "article_id": (
-            ~pl.col("article_id").str.contains(ARTICLE),
+            pl.col("article_id").str.contains(ARTICLE),
             "ten digits; the leading 0 is lost where a table was saved anew with numbers as ids",
         ),
-        "price": (pl.col("price").cast(pl.Float64, strict=False).is_null(), "a number"),
+        "price": (pl.col("price").cast(pl.Float64, strict=False).is_not_null(), "a number"),
+        "sales_channel_id": (pl.col("sales_channel_id") != "", "a number"),
     }
-    for name, (bad, expected) in checks.items():
-        check_rows(table, bad, name, expected, path, first=2)
-    return table.select(
+    refuse_lines(path, lines, rules)
+    columns = lines.select(
         pl.col("customer_id").alias("user_id"),
         pl.col("article_id").alias("item_id"),
         _day("t_dat").cast(pl.Datetime("ms")).dt.epoch("s").alias("timestamp"),
         pl.lit(1.0).alias("label"),
-    ).with_row_index("event_id")
+    )
+    return columns.collect(engine="streaming").with_row_index("event_id")
 
 
 def _day(name: str) -> pl.Expr:
@@ -170,56 +163,25 @@ def _day(name: str) -> pl.Expr:
 
 
 def _customers(path: Path) -> pl.DataFrame:
-    """``user_id`` and ``age``, "age 24"; every other field may be empty."""
-    others = ["FN", "Active", "club_member_status", "fashion_news_frequency", "age"]
-    table = read_fields(path, ["customer_id", "age"], optional=others)
-    number = pl.col("age").cast(pl.Float64, strict=False)
-    bad = pl.col("age").is_not_null() & ~number.is_between(0, 150).fill_null(False)
-    check_rows(table, bad, "age", "years or nothing", path, first=2)
-    again = pl.col("customer_id").is_first_distinct().not_()
-    check_rows(table, again, "customer_id", "every customer once", path, first=2)
-    return table.select(pl.col("customer_id").alias("user_id"), pl.format("age {}", number.cast(pl.Int64)).alias("age"))
+    """``user_id`` and ``age``, "age 24"; every other field but the last may be empty."""
+    columns = header(path, ["customer_id", "age"])
+    lines = scan_fields(path, columns, header=True, separator=",").collect()
+    ident, number = pl.col("customer_id"), pl.col("age").cast(pl.Float64, strict=False)
+    rules = {
+        columns[-1]: (pl.col(columns[-1]) != "", "a value: all lines end with one"),
+        "age": ((pl.col("age") == "") | number.is_between(0, 150), "years or nothing"),
+        "customer_id": ((ident != "") & ident.is_first_distinct(), "every customer once"),
+    }
+    refuse_lines(path, lines, rules)
+    return lines.select(ident.alias("user_id"), pl.format("age {}", number.cast(pl.Int64)).alias("age"))
 
 
 def _articles(path: Path) -> pl.DataFrame:
     """``item_id`` and ``FIELDS``; a hundred thousand rows, whose descriptions hold commas, quotes and line breaks."""
-    check_end(path)
-    rows: dict[str, list[str]] = {}
-    number = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
-            _check_header(path, header)
-            places = [header.index(name) for name in FIELDS]
-            for row in reader:
-                number = reader.line_num
-                if len(row) != len(header):
-                    raise DataError(f"{path}, line {number}: {len(row)} fields, expected {len(header)}; {AGAIN}")
-                _check_article(path, number, row, item := row[header.index("article_id")], item in rows)
-                rows[item] = [row[place] for place in places]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}, after line {number}: not UTF-8 text ({error.reason}); {AGAIN}") from error
-    except csv.Error as error:
-        raise DataError(f"{path}, after line {number}: cannot be read as csv: {error}; {AGAIN}") from error
-    if not rows:
-        raise DataError(f"{path}: no rows; at least one is needed")
-    columns = dict(zip(FIELDS, map(list, zip(*rows.values(), strict=True)), strict=True))
-    return pl.DataFrame({"item_id": list(rows), **columns})
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    refuse(missing_columns(path, header, ["article_id", *FIELDS]))
-    for name in header:
-        if header.count(name) > 1:
-            raise DataError(f"{path}: column {name!r} appears twice; {AGAIN}")
-
-
-def _check_article(path: Path, number: int, row: Sequence[str], item: str, again: bool) -> None:
-    if not re.match(ARTICLE, item):
-        raise DataError(f"{path}, line {number}, column 'article_id': {item!r}; expected ten digits, the first a 0")
-    if again:
-        raise DataError(f"{path}, line {number}, column 'article_id': {item!r} again; expected every article once")
+    table = read_quoted(path, ["article_id", *FIELDS])
+    ident = pl.col("article_id")
     # a quote that is never closed swallows the lines behind it
-    if any(re.search(r"\0|\r(?!\n)|\n\d{10},", value) for value in row):
-        raise DataError(f"{path}, line {number}: a NUL byte, a carriage return, or a quote never closed; {AGAIN}")
+    rules = {name: (~pl.col(name).str.contains(r"\n\d{10},"), "one article: a quote is not closed") for name in FIELDS}
+    refuse_lines(path, table, {"article_id": (ident.str.contains(ARTICLE), "ten digits, the first a 0")} | rules)
+    refuse_lines(path, table, {"article_id": (ident.is_first_distinct(), "every article once, it is here again")})
+    return table.select(ident.alias("item_id"), *FIELDS)

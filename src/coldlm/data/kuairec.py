@@ -24,9 +24,9 @@ import polars as pl
 
 from coldlm.columns import Range
 from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.delimited import csv_columns, read_numbers, whole_numbers
+from coldlm.data.fields import read_numbers, read_quoted, refuse_lines, to_numbers
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import name_rows, refuse, time_scale_problems
+from coldlm.data.raw import name_rows, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.data.times import MILLISECONDS_FROM
 from coldlm.errors import DataError
@@ -118,14 +118,8 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
     found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        found.append(f"KuaiRec: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
-    elif not find(Path(root), matrix):
-        found.append(
-            f"dataset.root={root} (from COLDLM_DATA unless set): {matrix}_matrix.csv and {CAPTIONS} are not both in it "
-            f"or in {', '.join(FOLDERS[:-1])} of it. {WAYS}"
-        )
-    return found
+    wanted = f"{matrix}_matrix.csv and {CAPTIONS}, neither itself nor in {' or '.join(FOLDERS[:-1])}"
+    return found + root_problems("KuaiRec", root, lambda folder: find(folder, matrix), wanted, WAYS)
 
 
 def find(root: Path, matrix: Literal["big", "small"]) -> list[Path]:
@@ -173,20 +167,19 @@ def read(files: Sequence[Path]) -> Tables:
 def _captions(path: Path) -> tuple[pl.DataFrame, int]:
     """Texts by video, and how many hold characters that are not UTF-8 (they read as "�")."""
     needed = ("video_id", "manual_cover_text", "caption", "topic_tag", *LEVELS)
-    table = csv_columns(path, needed, errors="replace")
+    table = read_quoted(path, needed, errors="replace")
     broken = table.select(pl.any_horizontal(pl.col(needed[1:]).str.contains("\ufffd"))).to_series().sum()
     if broken > len(table) / 100:
         raise DataError(f"{path}: {broken:,} of {len(table):,} rows are not UTF-8 text; save it as UTF-8")
-    ids = whole_numbers(table, "video_id", path)
-    if (again := ids.is_duplicated()).any():
-        raise DataError(f"{path}: video {ids.filter(again)[0]} is there more than once")
-    known = table.with_columns(pl.col(needed[1:]).str.strip_chars().replace("UNKNOWN", ""))
+    numbered = to_numbers(path, table, {"video_id": pl.Int64})
+    refuse_lines(path, numbered, {"video_id": (pl.col("video_id").is_first_distinct(), "every video once")})
+    known = numbered.with_columns(pl.col(needed[1:]).str.strip_chars().replace("UNKNOWN", ""))
     levels = [pl.when(pl.col(level) != "").then(pl.col(level)) for level in LEVELS]
     topics = pl.col("topic_tag").str.replace_all(r"""[\[\]"']""", "").str.replace_all(r"\s*[,，]\s*", ", ")
     return known.select(
-        ids.alias("item_id"),
+        pl.col("video_id").alias("item_id"),
         "caption",
         topics.str.strip_chars().alias("topics"),
         pl.concat_str(levels, separator=" > ", ignore_nulls=True).alias("category"),
         cover="manual_cover_text",
-    ), int(broken)
+    ).collect(), int(broken)

@@ -24,7 +24,7 @@ import polars as pl
 from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
 from coldlm.data.fields import refuse_lines, scan_fields
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.raw import find_files, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.tables import Dataset
 
@@ -96,20 +96,13 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
     found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        found.append(f"lastfm_2k: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
-    elif not find(Path(root)):
-        found.append(f"dataset.root={root}: holds no {', '.join(FILES[:3])}, nor does {FOLDER}/ in it. {WAYS}")
-    return found
+    return found + root_problems("lastfm_2k", root, find, f"{', '.join(FILES[:3])}, nor does {FOLDER}/ in it", WAYS)
 
 
 def find(root: Path) -> list[Path]:
     """Artists, tags and who tagged what; [] unless all three are there."""
-    for folder in (root / FOLDER, root):
-        there = [folder / name for name in FILES if (folder / name).is_file()]
-        if len(there) >= 3 and [file.name for file in there[:2]] == list(FILES[:2]):
-            return there[:3]
-    return []
+    found = find_files(root, [FOLDER], FILES[:2], FILES[2:])
+    return found[:3] if len(found) > 2 else []
 
 
 def read(files: Sequence[Path]) -> Tables:
@@ -118,9 +111,9 @@ def read(files: Sequence[Path]) -> Tables:
     rows = _read_tagged(tagged)
     valid = rows.filter(pl.col("timestamp") >= FIRST_MONTH)
     first = valid.sort("timestamp", "line").unique(["user_id", "item_id"], keep="first", maintain_order=True)
-    names = _read_names(tags, ("tagID", "tagValue"), "latin-1").rename({"tagID": "tag", "tagValue": "value"})
+    names = _read_names(tags, ("tagID", "tagValue"), latin_1=True).rename({"tagID": "tag", "tagValue": "value"})
     dated = valid.join(names, on="tag", how="left", maintain_order="left")
-    catalogue = _read_names(artists, ("id", "name", "url", "pictureURL"), "utf-8")
+    catalogue = _read_names(artists, ("id", "name", "url", "pictureURL"))
     return assemble(
         first.select("user_id", "item_id", "timestamp", label=pl.lit(1.0), event_id="line"),
         catalogue.select(item_id="id", name="name"),
@@ -133,8 +126,8 @@ def read(files: Sequence[Path]) -> Tables:
     )
 
 
-def _read_names(path: Path, columns: Sequence[str], encoding: str) -> pl.DataFrame:
-    fields = scan_fields(path, columns, header=True, encoding=encoding)
+def _read_names(path: Path, columns: Sequence[str], latin_1: bool = False) -> pl.DataFrame:
+    fields = scan_fields(path, columns, header=True, latin_1=latin_1)
     refuse_lines(
         path, fields, {columns[0]: (_is_id(columns[0]) & pl.col(columns[0]).is_first_distinct(), "a new number")}
     )

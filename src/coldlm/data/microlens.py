@@ -22,9 +22,9 @@ import numpy as np
 import polars as pl
 
 from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.delimited import csv_columns, read_numbers, whole_numbers
+from coldlm.data.fields import read_numbers, read_quoted, refuse_lines, to_numbers
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import header, name_rows, refuse, time_scale_problems
+from coldlm.data.raw import find_files, header, name_rows, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.data.times import MILLISECONDS_FROM
 from coldlm.errors import DataError
@@ -93,14 +93,9 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
     found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        found.append(f"MicroLens: neither COLDLM_DATA nor dataset.root names a folder. {ways(edition)}")
-    elif not find(Path(root), edition):
-        found.append(
-            f"dataset.root={root} (from COLDLM_DATA unless set) holds no {_names(edition)[0]} beside one of "
-            f"{', '.join(_names(edition)[1:])}, neither itself nor in {', '.join(_folders(edition))}. {ways(edition)}"
-        )
-    return found
+    pairs, *titles = _names(edition)
+    wanted = f"{pairs} beside {' or '.join(titles)}, neither itself nor in {' or '.join(_folders(edition))}"
+    return found + root_problems("MicroLens", root, lambda folder: find(folder, edition), wanted, ways(edition))
 
 
 def ways(edition: Name) -> str:
@@ -125,11 +120,7 @@ def _names(edition: Name) -> tuple[str, ...]:
 def find(root: Path, edition: Name) -> list[Path]:
     """The pairs and the titles in ``root``; [] if one is missing."""
     pairs, *titles = _names(edition)
-    for folder in (*(root / name for name in _folders(edition)), root):
-        there = [folder / name for name in titles if (folder / name).is_file()]
-        if (folder / pairs).is_file() and there:
-            return [folder / pairs, there[0]]
-    return []
+    return next((found for name in titles if (found := find_files(root, _folders(edition), [pairs, name]))), [])
 
 
 def read(files: Sequence[Path]) -> Tables:
@@ -166,8 +157,7 @@ def read(files: Sequence[Path]) -> Tables:
 
 def _titles(path: Path) -> pl.DataFrame:
     first = header(path)
-    columns = csv_columns(path, ("item", "title"), names=not (len(first) == 2 and first[0].isdecimal()))
-    ids = whole_numbers(columns, "item", path)
-    if (again := ids.is_duplicated()).any():
-        raise DataError(f"{path}: video {ids.filter(again)[0]} is there more than once")
-    return columns.select(ids.alias("item_id"), "title")
+    table = read_quoted(path, ("item", "title"), names=not (len(first) == 2 and first[0].isdecimal()))
+    titles = to_numbers(path, table, {"item": pl.Int64})
+    refuse_lines(path, titles, {"item": (pl.col("item").is_first_distinct(), "every video once, it is here again")})
+    return titles.select(pl.col("item").alias("item_id"), "title").collect()

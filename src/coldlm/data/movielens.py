@@ -22,17 +22,9 @@ import polars as pl
 
 from coldlm.columns import Range
 from coldlm.data import packaged
+from coldlm.data.fields import read_numbers, read_quoted, to_numbers
 from coldlm.data.films import article_first, list_genres, new_years, split_year
-from coldlm.data.raw import (
-    hash_file,
-    header,
-    missing_columns,
-    read_table,
-    refuse,
-    release_counts,
-    three,
-    time_scale_problems,
-)
+from coldlm.data.raw import find_files, hash_file, refuse, release_counts, three, time_scale_problems
 from coldlm.data.template import clean, fill, template_problems
 from coldlm.errors import DataError
 from coldlm.tables import Dataset, Items, Users, sorted_log
@@ -135,7 +127,7 @@ def problems(
     if source == "folder" and not root:
         found.append(f"dataset.source=folder, but neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
     elif root and source != "package":
-        if _folder(Path(root)) is None:
+        if not _find(Path(root)):
             found.append(
                 f"dataset.root={root} (from COLDLM_DATA unless set) holds neither ml-latest-small/ratings.csv and "
                 f"movies.csv nor these two files themselves. {WAYS}; to use the package with COLDLM_DATA set: "
@@ -148,31 +140,18 @@ def problems(
     return found
 
 
-def _folder(root: Path) -> Path | None:
-    for folder in (root / "ml-latest-small", root):
-        if (folder / "ratings.csv").is_file() and (folder / "movies.csv").is_file():
-            return folder
-    return None
+def _find(root: Path) -> list[Path]:
+    return find_files(root, ["ml-latest-small"], ["ratings.csv", "movies.csv"])
 
 
 def _read_folder(root: Path) -> _Raw:
-    folder = _folder(root)
-    assert folder is not None  # problems() looked
-    tables = {}
-    types = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
-    needed = {"ratings.csv": list(types), "movies.csv": ["movieId", "title", "genres"]}
-    for name, columns in needed.items():
-        path = folder / name
-        refuse(missing_columns(path, header(path), columns))
-        try:
-            numbers = {column: kind for column, kind in types.items() if column in columns}
-            tables[name] = read_table(path).select(columns).cast(numbers)  # type: ignore[arg-type]
-        except pl.exceptions.PolarsError as error:
-            raise DataError(f"{path}: a value that is not a number: {str(error).splitlines()[0]}") from error
-    movies = []
-    for movie, title, genres in tables["movies.csv"].sort("movieId").rows():
-        movies.append((movie, *split_year(title or ""), clean(genres)))
-    return _Raw(movies, tables["ratings.csv"], {name: hash_file(folder / name) for name in needed})
+    files = _find(root)
+    kinds = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
+    ratings = read_numbers(files[0], kinds)
+    table = to_numbers(files[1], read_quoted(files[1], ["movieId", "title", "genres"]), {"movieId": pl.Int64})
+    rows = table.select("movieId", "title", "genres").sort("movieId").collect().rows()
+    movies = [(movie, *split_year(title), clean(genres)) for movie, title, genres in rows]
+    return _Raw(movies, ratings, {file.name: hash_file(file) for file in files})
 
 
 def _read_package(cache: Path) -> _Raw:

@@ -33,7 +33,7 @@ from coldlm.data import movielens_files
 from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
 from coldlm.data.movielens_files import Raw
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, time_scale_problems
+from coldlm.data.raw import find_files, refuse, root_problems, time_scale_problems
 from coldlm.data.template import fields, template_problems
 from coldlm.errors import DataError
 from coldlm.tables import Dataset
@@ -138,13 +138,8 @@ def problems(
     known = EDITIONS[edition]
     found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
     files = find(Path(root), edition) if root else []
-    if not root:
-        found.append(f"MovieLens: neither COLDLM_DATA nor dataset.root names a folder. {ways(edition)}")
-    elif not files:
-        found.append(
-            f"dataset.root={root} (from COLDLM_DATA unless set) holds no {' and '.join(known.files)}, neither "
-            f"itself nor in {' or '.join(known.folders)}. {ways(edition)}"
-        )
+    wanted = f"{' and '.join(known.files)}, neither itself nor in {' or '.join(known.folders)}"
+    found += root_problems("MovieLens", root, lambda _: files, wanted, ways(edition))
     if "tags" in fields(text):
         if not known.tags:
             found.append(f"dataset.text={text!r}: edition {edition} has no tags; remove {{tags}}")
@@ -166,10 +161,7 @@ def ways(edition: Name) -> str:
 def find(root: Path, edition: Name) -> list[Path]:
     """The raw files in ``root``, those that must be there first; [] if one of these is not there."""
     known = EDITIONS[edition]
-    for folder in (*(root / name for name in known.folders), root):
-        if all((folder / name).is_file() for name in known.files):
-            return [folder / name for name in known.files + known.more if (folder / name).is_file()]
-    return []
+    return find_files(root, known.folders, known.files, known.more)
 
 
 def read(files: Sequence[Path], edition: Name) -> Tables:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from coldlm.data.delimited import csv_columns, read_numbers, split_lines, whole_numbers
+from coldlm.data.fields import read_numbers, read_quoted, refuse_lines, scan_fields, to_numbers
 from coldlm.data.films import article_first, list_genres, new_years, split_year
 from coldlm.data.raw import name_rows
 from coldlm.data.times import MILLISECONDS_FROM
@@ -18,9 +19,6 @@ from coldlm.errors import DataError
 from coldlm.tables import UNKNOWN
 
 RATINGS: Final = {"userId": pl.Int32, "movieId": pl.Int32, "rating": pl.Float32, "timestamp": pl.Int64}
-
-LATIN: Final = ("utf-8", "latin-1")
-"""As published in latin-1; a copy that was saved again in UTF-8 reads the same."""
 
 GENRES: Final = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -58,17 +56,12 @@ class Raw:
 def read_csv(files: Sequence[Path]) -> Raw:
     """``ratings.csv``, ``movies.csv`` and, if given, ``tags.csv``."""
     ratings = _ratings(files[0], ",", names=True)
-    table = csv_columns(files[1], ("movieId", "title", "genres"))
-    films = _films(files[1], whole_numbers(table, "movieId", files[1], pl.Int32), table["title"], table["genres"])
+    films = _films(files[1], read_quoted(files[1], ("movieId", "title", "genres")))
     if len(files) == 2:
         return Raw(ratings, films)
-    rows = csv_columns(files[2], ("movieId", "tag", "timestamp"))
-    tags = rows.select(
-        whole_numbers(rows, "movieId", files[2], pl.Int32).alias("item_id"),
-        whole_numbers(rows, "timestamp", files[2]),
-        pl.lit("tags").alias("field"),
-        pl.col("tag").alias("value"),
-    )
+    rows = read_quoted(files[2], ("movieId", "tag", "timestamp"))
+    numbered = to_numbers(files[2], rows, {"movieId": pl.Int32, "timestamp": pl.Int64})
+    tags = numbered.select("timestamp", item_id="movieId", field=pl.lit("tags"), value="tag").collect()
     _check_times(tags["timestamp"], files[2])
     empty = pl.col("value").str.strip_chars() == ""
     return Raw(ratings, films, None, tags.filter(~empty), len(tags), {"empty_tags": len(tags.filter(empty))})
@@ -77,56 +70,65 @@ def read_csv(files: Sequence[Path]) -> Raw:
 def read_100k(files: Sequence[Path]) -> Raw:
     """``u.data``, ``u.item`` and, if given, ``u.user``."""
     ratings = _ratings(files[0], "\t", names=False)
-    rows = split_lines(files[1], "|", 5 + len(GENRES), LATIN)
-    for number, row in enumerate(rows, 1):
-        if not set(row[5:]) <= {"0", "1"}:
-            raise DataError(f"{files[1]}, line {number}: genres {'|'.join(row[5:])}; expected 19 times 0 or 1")
-    genres = ["|".join(g for g, flag in zip(GENRES[1:], row[6:], strict=True) if flag == "1") for row in rows]
-    titles = ["" if row[1] == "unknown" else row[1] for row in rows]
-    films = _films(files[1], _ids(files[1], rows), pl.Series(titles), pl.Series(genres))
-    given = pl.Series([row[2].strip() or None for row in rows], dtype=pl.String)
-    dates = given.str.to_date("%d-%b-%Y", strict=False)
-    if (bad := (dates.is_null() & given.is_not_null()).to_numpy()).any():
-        first = int(np.argmax(bad))
-        raise DataError(f"{files[1]}, line {first + 1}: release date {given[first]!r}; expected such as 01-Jan-1995")
-    films = films.with_columns(dates.cast(pl.Datetime("us")).dt.epoch("s").alias("released_at"))
+    names = ("movieId", "title", "date", "video_date", "url", *GENRES)
+    table = scan_fields(files[1], names, separator="|", latin_1=True).collect()
+    day = pl.col("date").str.strip_chars()
+    date = day.str.to_date("%d-%b-%Y", strict=False)
+    rules = {genre: (pl.col(genre).is_in(["0", "1"]), "a genre: 0 or 1") for genre in GENRES}
+    refuse_lines(files[1], table, rules | {"date": ((day == "") | date.is_not_null(), "such as 01-Jan-1995")})
+    genres = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES[1:]]
+    titles = table.with_columns(
+        pl.col("title").replace("unknown", ""), genres=pl.concat_str(genres, separator="|", ignore_nulls=True)
+    )
+    released = table.select(date.cast(pl.Datetime("us")).dt.epoch("s").alias("released_at")).to_series()
+    films = _films(files[1], titles).with_columns(released)
     if len(files) == 2:
         return Raw(ratings, films)
-    people = split_lines(files[2], "|", 5, LATIN)
-    _check_codes(files[2], [row[2] for row in people], GENDERS)
-    users = pl.DataFrame(
-        {
-            "user_id": _ids(files[2], people),
-            "gender": [GENDERS[row[2]] for row in people],
-            "age": [row[1] for row in people],
-            "occupation": ["" if row[3] in ("none", "other") else row[3] for row in people],
-        }
-    )
-    return Raw(ratings, films, users.sort("user_id"))
+    job = pl.when(~pl.col("job").is_in(["none", "other"])).then("job").otherwise(pl.lit(""))
+    return Raw(ratings, films, _users(files[2], ("userId", "age", "gender", "job", "zip"), "|", "age", job))
 
 
 def read_1m(files: Sequence[Path]) -> Raw:
     """``ratings.dat``, ``movies.dat`` and, if given, ``users.dat``."""
     ratings = _ratings(files[0], "::", names=False)
-    rows = split_lines(files[1], "::", 3, LATIN)
     films = _films(
-        files[1], _ids(files[1], rows), pl.Series([row[1] for row in rows]), pl.Series([row[2] for row in rows])
+        files[1], scan_fields(files[1], ("movieId", "title", "genres"), separator="::", latin_1=True).collect()
     )
     if len(files) == 2:
         return Raw(ratings, films)
-    people = split_lines(files[2], "::", 5, LATIN)
-    ages, jobs = ({str(code): word for code, word in words} for words in (AGES.items(), enumerate(OCCUPATIONS)))
-    for place, codes in ((1, GENDERS), (2, ages), (3, jobs)):
-        _check_codes(files[2], [row[place] for row in people], codes)
-    users = pl.DataFrame(
-        {
-            "user_id": _ids(files[2], people),
-            "gender": [GENDERS[row[1]] for row in people],
-            "age": [ages[row[2]] for row in people],
-            "occupation": [jobs[row[3]] for row in people],
-        }
+    codes = {
+        name: {str(code): word for code, word in words}
+        for name, words in (("age", AGES.items()), ("job", enumerate(OCCUPATIONS)))
+    }
+    age, job = (pl.col(name).replace(words) for name, words in codes.items())
+    columns = ("userId", "gender", "age", "job", "zip")
+    return Raw(ratings, films, _users(files[2], columns, "::", age, job, codes))
+
+
+def _users(
+    path: Path,
+    columns: Sequence[str],
+    separator: str,
+    age: pl.Expr | str,
+    job: pl.Expr,
+    codes: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> pl.DataFrame:
+    """``user_id`` and the profile.
+
+    Args:
+        codes: column -> what each of its codes stands for.
+    """
+    people = scan_fields(path, columns, separator=separator, latin_1=True).collect()
+    known = {"gender": GENDERS, **codes}
+    refuse_lines(
+        path,
+        people,
+        {name: (pl.col(name).is_in(list(words)), f"one of {', '.join(words)}") for name, words in known.items()},
     )
-    return Raw(ratings, films, users.sort("user_id"))
+    profiles = to_numbers(path, people, {"userId": pl.Int32}).select(
+        pl.col("gender").replace(GENDERS), user_id="userId", age=age, occupation=job
+    )
+    return profiles.select("user_id", "gender", "age", "occupation").sort("user_id").collect()
 
 
 def _ratings(path: Path, separator: str, names: bool) -> pl.DataFrame:
@@ -145,30 +147,19 @@ def _check_times(times: pl.Series, path: Path) -> None:
         )
 
 
-def _films(path: Path, ids: pl.Series, titles: pl.Series, genres: pl.Series) -> pl.DataFrame:
-    if (again := ids.is_duplicated()).any():
-        raise DataError(f"{path}: film {ids.filter(again)[0]} is there more than once")
-    parts = [split_year(title) for title in titles]
+def _films(path: Path, table: pl.DataFrame) -> pl.DataFrame:
+    """The films of a table with ``line``, ``movieId``, ``title`` and ``genres``."""
+    numbered = to_numbers(path, table, {"movieId": pl.Int32}).collect()
+    refuse_lines(path, numbered, {"movieId": (pl.col("movieId").is_first_distinct(), "every film once")})
+    parts = [split_year(title) for title in numbered["title"]]
     years = np.array([year for _, year in parts], np.int64)
     released = new_years(years)
     return pl.DataFrame(
         {
-            "item_id": ids,
+            "item_id": numbered["movieId"],
             "title": [article_first(title) for title, _ in parts],
-            "genres": [list_genres(value) for value in genres],
+            "genres": [list_genres(value) for value in numbered["genres"]],
             "year": [str(year) if year else "" for year in years],
             "released_at": pl.Series(released).set(pl.Series(released == UNKNOWN), None),
         }
     )
-
-
-def _ids(path: Path, rows: Sequence[Sequence[str]]) -> pl.Series:
-    """The first field of each line as a number."""
-    table = pl.DataFrame({"id": [row[0] for row in rows], "line": range(1, len(rows) + 1)})
-    return whole_numbers(table, "id", path, pl.Int32)
-
-
-def _check_codes(path: Path, values: Sequence[str], known: dict[str, str]) -> None:
-    for number, value in enumerate(values, 1):
-        if value not in known:
-            raise DataError(f"{path}, line {number}: {value!r}; expected one of {', '.join(known)}")

@@ -21,9 +21,9 @@ from zipfile import ZipFile
 import polars as pl
 
 from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
-from coldlm.data.lines import check_end
+from coldlm.data.lines import check_whole
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import read_table, refuse, time_scale_problems
+from coldlm.data.raw import read_table, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.errors import DataError
 from coldlm.tables import Dataset
@@ -105,11 +105,8 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
     found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        found.append(f"online_retail: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
-    elif not find(Path(root)):
-        found.append(f"dataset.root={root}: holds none of {', '.join(FILES)}, nor in online_retail_ii/. {WAYS}")
-    return found
+    wanted = f"{' or '.join(FILES)}, nor does online_retail_ii/ in it"
+    return found + root_problems("online_retail", root, find, wanted, WAYS)
 
 
 def find(root: Path) -> list[Path]:
@@ -150,7 +147,7 @@ def _parts(file: Path) -> list[pl.DataFrame]:
     if file.suffix == ".xlsx":
         return [_normal(sheet, f"{file}, sheet {name!r}", "row", 2) for name, sheet in _sheets(file).items()]
     if file.suffix == ".csv":
-        check_end(file)
+        check_whole(file)
     table = read_table(file)
     if file.suffix == ".csv":  # a quote that is never closed swallows the lines behind it
         swallowed = table.select(pl.any_horizontal(pl.all().str.contains_any(["\n", "\r"])).arg_true()).to_series()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from coldlm.data.lines import NO_ROWS, csv_rows, refuse_file
 from coldlm.errors import DataError
 from coldlm.tables import UNKNOWN, Bools, Items, Log
 
@@ -36,33 +36,29 @@ def refuse(problems: Sequence[str]) -> None:
         raise DataError("\n".join(problems))
 
 
-def header(path: Path) -> list[str]:
-    """Column names of a csv or parquet file, without reading its rows.
+def header(path: Path, needed: Sequence[str] = ()) -> list[str]:
+    """Column names of a csv (plain or .gz) or parquet file, without reading its rows.
 
     Raises:
-        DataError: not a file, another format, no header, not UTF-8, or one name twice.
+        DataError: not a file, another format, no header, not UTF-8, one name twice, or a column of ``needed`` missing.
     """
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name the file in it")
     if not path.is_file():
         raise DataError(f"{path}: no such file" + ("" if path.is_absolute() else f" (seen from {Path.cwd()})"))
-    kind = path.suffix.lower()
+    kind = Path(path.name.removesuffix(".gz")).suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise DataError(f"{path}: the name must end in .csv or .parquet")
     try:
-        if kind == ".parquet":
-            return list(pl.read_parquet_schema(path))
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            names = next(csv.reader(stream), [])
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: {_where_csv_breaks(path)}") from error
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as {kind[1:]}: {error}") from error
+        names = list(pl.read_parquet_schema(path)) if kind == ".parquet" else next(csv_rows(path), (0, []))[1]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise DataError(f"{path}: cannot be read as parquet: {error}") from error
     if not names:
         raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{path}: column {name!r} appears twice; rename or remove one")
+    refuse(missing_columns(path, names, needed))
     return names
 
 
@@ -72,7 +68,7 @@ def missing_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> 
     for name in sorted(set(needed) - set(found)):
         near = get_close_matches(name, found, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        if len(found) == 1 and path.suffix == ".csv":
+        if len(found) == 1 and ".csv" in path.suffixes:
             hint = "; only one column: fields must be separated by commas"
         problems.append(f"{path}: no column {name!r}; columns found: {', '.join(map(repr, found))}{hint}")
     return problems
@@ -87,38 +83,23 @@ def read_table(path: Path) -> pl.DataFrame:
     Raises:
         DataError: see ``header``; also rows that do not fit it, and a file without rows.
     """
-    header(path)
+    names = header(path)
+    is_parquet = path.suffix.lower() == ".parquet"
     try:
-        is_parquet = path.suffix.lower() == ".parquet"
         table = pl.read_parquet(path) if is_parquet else pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:  # damaged pages of a parquet file panic
-        reason = str(error).strip().splitlines()[0]
-        where = "" if is_parquet else _where_csv_breaks(path)
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {where or reason}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        # damaged pages of a parquet file panic
+        if is_parquet:
+            raise DataError(f"{path}: cannot be read as parquet: {str(error).strip().splitlines()[0]}") from error
+        for line, row in csv_rows(path):
+            if len(row) > len(names):
+                raise DataError(
+                    f"{path}, line {line}: {len(row)} fields, expected {len(names)}; quote fields with commas"
+                ) from error
+        refuse_file(path, "csv", error)
     if not len(table):
-        raise DataError(f"{path}: no rows; at least one is needed")
+        raise DataError(f"{path}: {NO_ROWS}")
     return table
-
-
-def _where_csv_breaks(path: Path) -> str:
-    """The first line that is no row of a csv file in UTF-8, and why; "" if each is."""
-    line = 0
-    content = path.read_bytes()
-    try:
-        content.decode()
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.reader(stream, strict=True)
-            width = len(next(rows))
-            for row in rows:
-                if len(row) > width:
-                    return f"line {rows.line_num} has {len(row)} fields, the header {width}; quote fields with commas"
-                line = rows.line_num
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return f"line {line}: the byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-    except csv.Error as error:
-        return f"line {line + 1}: {error}; is a quote not closed?"
-    return ""
 
 
 def name_rows(bad: Bools) -> str:
@@ -151,6 +132,37 @@ def distinct(ids: list[str], name: str, path: Path) -> tuple[str, ...]:
         first = ids[int(np.argmax(again))]
         raise DataError(f"{path}, column {name!r}: {first!r} again in {name_rows(again)}; ids must be distinct")
     return tuple(ids)
+
+
+def find_files(root: Path, folders: Sequence[str], needed: Sequence[str], more: Sequence[str] = ()) -> list[Path]:
+    """The files ``needed`` and, as far as they are there, ``more``, of the first folder that holds all of the former.
+
+    Args:
+        folders: names in ``root``; the last place looked at is ``root`` itself.
+
+    Returns:
+        [] if no folder does.
+    """
+    for folder in (*(root / name for name in folders), root):
+        if all((folder / name).is_file() for name in needed):
+            return [folder / name for name in (*needed, *more) if (folder / name).is_file()]
+    return []
+
+
+def root_problems(name: str, root: str | None, find: Callable[[Path], object], wanted: str, ways: str) -> list[str]:
+    """What keeps a data set from being found.
+
+    Args:
+        name: of the data set.
+        find: what is there of it in a folder; nothing, if it is false.
+        wanted: the files and where they may lie, behind "holds no ...".
+        ways: how to get them.
+    """
+    if not root:
+        return [f"{name}: neither COLDLM_DATA nor dataset.root names a folder. {ways}"]
+    if not find(Path(root)):
+        return [f"dataset.root={root}: holds no {wanted}. {ways}"]
+    return []
 
 
 def time_scale_problems(half_lives_days: Sequence[float], item_ttl_days: float | None) -> list[str]:
