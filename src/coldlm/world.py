@@ -23,8 +23,7 @@ from coldlm.models.snapshot import Snapshot
 from coldlm.progress import progress
 from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask, cold
-from coldlm.split.time import cut
-from coldlm.tables import Bools, Dataset, Ints, Queries, Split
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
 log = logging.getLogger("coldlm")
@@ -50,9 +49,9 @@ class World:
         """[N] items that were candidates at some time before ``time``."""
         return self.catalogue.enters_at < time
 
-    def memory_until(self, rows: int) -> AsOf:
-        """An ``AsOf`` that remembers the first ``rows`` events of the log only."""
-        return _remember(self.data, self.catalogue, rows)
+    def memory_of_the_past(self) -> AsOf:
+        """An ``AsOf`` that remembers the events of train + validation only."""
+        return _remember(self.data, self.catalogue, self.data.log.rows(self.split.rows(TRAIN, VALIDATION)))
 
 
 def read_data(config: Mapping[str, Any]) -> Dataset:
@@ -65,6 +64,17 @@ def read_data(config: Mapping[str, Any]) -> Dataset:
     return data
 
 
+def cut(config: Mapping[str, Any], data: Dataset) -> Split:
+    """The data set's split.
+
+    Raises:
+        DataError: too little data for it.
+    """
+    node = {key: value for key, value in config["split"].items() if key != "refit"}
+    split: Split = build(node, data.log, data.log_starts_at)
+    return split
+
+
 def make_world(config: Mapping[str, Any]) -> World:
     """Read the data and cut it.
 
@@ -73,9 +83,10 @@ def make_world(config: Mapping[str, Any]) -> World:
     """
     data = read_data(config)
     catalogue = Catalogue(data)
-    split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
+    split = cut(config, data)
     # a text that changes is frozen before the first query that may meet it
-    data = data.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))
+    first_query = data.log.time[split.rows(VALIDATION, STREAM)[0]]
+    data = data.with_texts_as_of(np.maximum(catalogue.enters_at, first_query))
     if config["dataset"]["permute_text"]:
         data = permute_texts(data, config["seed"])
     cold_users, cold_items = cold(data, split)
@@ -83,9 +94,9 @@ def make_world(config: Mapping[str, Any]) -> World:
         data=data,
         split=split,
         catalogue=catalogue,
-        as_of=_remember(data, catalogue, len(data.log)),
-        validation=ask(data.log, catalogue, split.n_train, split.n_past),
-        stream=ask(data.log, catalogue, split.n_past, len(data.log), split.edges),
+        as_of=_remember(data, catalogue, data.log),
+        validation=ask(data.log, catalogue, split.rows(VALIDATION)),
+        stream=ask(data.log, catalogue, split.rows(STREAM), split.edges),
         cold_users=cold_users,
         cold_items=cold_items,
     )
@@ -156,6 +167,5 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
     return encoder
 
 
-def _remember(data: Dataset, catalogue: Catalogue, rows: int) -> AsOf:
-    known = data.log.rows(slice(rows))
+def _remember(data: Dataset, catalogue: Catalogue, known: Log) -> AsOf:
     return AsOf(known, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
