@@ -300,7 +300,7 @@ class Run:
             "checkpoint": {
                 "name": self.record.axes["backbone"],
                 "date": released,
-                "newer_than_t_test": released is not None and released > windows[0][:7],
+                "newer_than_t_test": released is not None and released > dates["t_test"][:7],
             },
             "not_asked": world.stream.counts,
         }
