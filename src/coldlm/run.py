@@ -266,7 +266,7 @@ class Run:
         log.info("policies: %s", policies or "none applied")
         log.info(
             "windows start at %s, %d without an event merged; %d queries, %d positives; not asked: %s",
-            ", ".join(date[:10] for date in windows[:-1]),
+            ", ".join(date[:16] for date in windows[:-1]),
             split.merged,
             len(world.stream),
             len(world.stream.event),
