@@ -14,9 +14,9 @@ import numpy as np
 from coldlm.candidates import Catalogue
 from coldlm.context import FEATURES, SCALE, AsOf
 from coldlm.seeding import generator
+from coldlm.split import cuts
 from coldlm.split.queries import ask, cold
-from coldlm.split.time import cut
-from coldlm.tables import DAY, UNKNOWN, Dataset, Items, Users, sorted_log
+from coldlm.tables import DAY, STREAM, UNKNOWN, Dataset, Items, Users, sorted_log
 
 HISTORY = 20
 CHECKED = 200
@@ -47,14 +47,14 @@ def main() -> None:
 
     begin = time.perf_counter()
     catalogue = Catalogue(data)
-    split = cut(data.log)
+    split = cuts.time(data.log)
     timed("catalogue and split", begin)
     begin = time.perf_counter()
     sizes = len(data.users), len(data.items)
     as_of = AsOf(data.log, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)
     timed("as-of index", begin)
     begin = time.perf_counter()
-    queries = ask(data.log, catalogue, split.n_past, len(data.log), split.edges)
+    queries = ask(data.log, catalogue, split.rows(STREAM), split.edges)
     cold_users, cold_items = cold(data, split)
     timed("queries and cohorts", begin)
     begin = time.perf_counter()
@@ -66,7 +66,7 @@ def main() -> None:
     context = _context_of_own_items(as_of, log.time, log.item)
     timed("context of every event's own item", begin)
     _check(data, as_of, history, n_user, n_item, context)
-    assert (cold_users.sum(), cold_items.sum()) == _recounted_cold(data, split.n_past)
+    assert (cold_users.sum(), cold_items.sum()) == _recounted_cold(data, len(data.log) - len(split.rows(STREAM)))
     for name, value in seconds.items():
         print(f"{name:<40}{value:8.2f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

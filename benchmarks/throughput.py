@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from coldlm.config import build
 from coldlm.learn.fit import Machine
 from coldlm.overrides import CONF, plain
+from coldlm.tables import TRAIN
 from coldlm.training import Training
 from coldlm.world import make_ranker, make_world, standardise
 
@@ -32,7 +33,7 @@ def main(overrides: list[str]) -> None:
     ranker = make_ranker(config, world)
     standardise(ranker, ranker.encoder.all_items(), world.entered_by(world.split.t_val))
     training = Training(config, world, ranker, Machine(), [])
-    batches, loss = training._batches(training.rows(0, world.split.n_train), 0), build(config["loss"])
+    batches, loss = training._batches(training.trainable(world.split.rows(TRAIN)), 0), build(config["loss"])
     optimiser = build(config["optim"], list(ranker.named_parameters()))
     difference = largest_difference(ranker, batches[0].items[:200])
     ranker.train()

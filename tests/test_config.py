@@ -22,8 +22,14 @@ from coldlm.signatures import check_value, fields_of, fields_of_dataclass, neare
 OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
 NODES = [(group, option) for group, option in OPTIONS if group in ALLOWED]
 EXPERIMENTS = list_options()["experiment"]
+NEEDED = {("split", name): ["online=off"] for name in ("loo", "random")}
+"""What an option cannot stand without."""
+
 TINY = ["backbone=tiny_bert", "dataset=simulated"]
 """A run that needs no file at all."""
+
+
+NO_SHARES = ["split.train=null", "split.validation=null"]
 
 
 def compose_plain(*overrides: str) -> dict[str, Any]:
@@ -33,12 +39,12 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 
 def test_the_tree_is_all_there() -> None:
     assert len(OPTIONS) >= 38
-    assert set(list_options()) >= {*ALLOWED, "split", "online", "trainer", "control", "experiment", "sweep"}
+    assert set(list_options()) >= {*ALLOWED, "online", "trainer", "control", "experiment", "sweep"}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
 def test_every_option_composes_and_checks(group: str, option: str) -> None:
-    assert problems(compose_plain(f"{group}={option}")) == []
+    assert problems(compose_plain(f"{group}={option}", *NEEDED.get((group, option), []))) == []
 
 
 @pytest.mark.parametrize("control", list_options()["control"])
@@ -170,6 +176,22 @@ def test_several_values_need_the_flag() -> None:
     ("overrides", "message"),
     [
         (["split.train=0.8", "split.validation=0.2"], "their sum must be below 1"),
+        (
+            ["split.windows=null"],
+            "got nothing for the windows, allowed: split.windows or split.window_days or spl",
+        ),
+        (["split.window_days=7"], "got split.windows=5, split.window_days=7 for the windows, allowed"),
+        (["split.t_val=2016-01-01"], "got split.train=0.7, split.validation=0.1, split.t_val=2016-01-01 for the cuts"),
+        ([*NO_SHARES, "split.t_val=2016-01-01"], "allowed: split.train and split.validation or split.t_val and split"),
+        ([*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=2016-01-02"], "split.t_test=2016-01-02 must be later"),
+        ([*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=soon"], "split.t_test: got 'soon', allowed: an ISO date"),
+        (
+            ["split.windows=null", "split.edges=[2016-01-02,2016-01-01T07:00:00]"],
+            "split.edges[1]=2016-01-01T07:00:00 m",
+        ),
+        (["split=loo"], "online.schedule=per_window; use online=off, or split=time"),
+        (["split=random", "online=retrain"], "online.schedule=retrain; use online=off, or split=time"),
+        (["split=random", "online=off", "split.train=0.9"], "their sum must be below 1"),
         (["strategy=top", "strategy.layers=3"], "the backbone has 2 layers"),
         (["strategy=lora", "strategy.layers=3"], "the backbone has 2 layers"),
         (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),

@@ -89,6 +89,7 @@ def test_a_card_tells_terms_counts_languages_cohorts_and_hashes(
         "terms: contest data",
         "5 users, 31 items, 60 events, 60 of them positive",
         "Chinese, Japanese 100%",
+        "events before the log, whose times are made up: 0",
         "policies: repeated_lines 1",
         "cohorts: warm_warm",
         "clicks.tsv",

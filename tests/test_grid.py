@@ -22,10 +22,10 @@ from coldlm.evaluate.judge import judge
 from coldlm.overrides import compose_plain
 from coldlm.record import canaries
 from coldlm.run import execute
+from coldlm.split import cuts
 from coldlm.split.leaks import meter
 from coldlm.split.queries import ask
-from coldlm.split.time import cut
-from coldlm.tables import DAY, UNKNOWN, Dataset, Ints
+from coldlm.tables import DAY, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints
 from coldlm.world import World, make_world
 
 MakeData = Callable[..., Dataset]
@@ -37,7 +37,7 @@ EVENTS = [(0, 0, 5), (1, 0, D + 10), (0, 1, D + 20), (1, 2, D + 30), (0, 2, D + 
 
 @pytest.fixture
 def toy(make_data: MakeData) -> Dataset:
-    return on_grid(make_data(EVENTS), "day", 2)
+    return on_grid(make_data(EVENTS), "day", np.arange(2))
 
 
 def _as_of(data: Dataset, catalogue: Catalogue) -> AsOf:
@@ -50,7 +50,7 @@ def test_an_item_enters_with_the_slot_of_its_first_event(toy: Dataset) -> None:
     assert catalogue.enters_at.tolist() == [0, D, D]
     assert catalogue.masked_until.tolist() == [D, 2 * D, 2 * D]
     assert catalogue.released(np.array([4, D - 1, D])).tolist() == [[True, False, False]] * 2 + [[True, True, True]]
-    queries = ask(toy.log, catalogue, 0, len(toy.log))
+    queries = ask(toy.log, catalogue, np.arange(len(toy.log)))
     assert len(queries.event) == len(EVENTS)  # the first event of an item is asked too
 
 
@@ -85,10 +85,13 @@ def test_scorers_cannot_tell_the_items_of_a_slot_apart(toy: Dataset) -> None:
 
 def test_the_meter_agrees_with_the_rule_and_catches_a_rule_that_looks_ahead(toy: Dataset) -> None:
     catalogue = Catalogue(toy)
-    split, queries = cut(toy.log, train=0.3, validation=0.2, windows=1), ask(toy.log, catalogue, 0, len(toy.log))
+    split, queries = (
+        cuts.time(toy.log, train=0.3, validation=0.2, windows=1),
+        ask(toy.log, catalogue, np.arange(len(toy.log))),
+    )
 
     def count(catalogue: Catalogue, as_of: AsOf) -> dict[str, int]:
-        return meter(toy, split, queries, np.arange(split.n_past), as_of, catalogue)
+        return meter(toy, split, queries, split.rows(TRAIN, VALIDATION), as_of, catalogue)
 
     assert set(count(catalogue, _as_of(toy, catalogue)).values()) == {0}
     early = Catalogue(toy)
@@ -109,7 +112,7 @@ def stream() -> Dataset:
 def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
     """nDCG@10 where the item had no event yet, of the canaries and of chance."""
     as_of, log = _as_of(data, catalogue), data.log
-    queries = ask(log, catalogue, len(log) // 2, len(log))
+    queries = ask(log, catalogue, np.arange(len(log) // 2, len(log)))
     scorers = {
         "newest": baselines.newest(catalogue),
         "fewest_events": baselines.fewest_events(data, catalogue),
@@ -137,7 +140,7 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
 
 
 def test_without_the_mask_the_canary_finds_the_items_that_are_about_to_be_taken(stream: Dataset) -> None:
-    data = on_grid(stream, "day", 1500)
+    data = on_grid(stream, "day", np.arange(1500))
     masked, naive = Catalogue(data), Catalogue(data)
     naive.masked_until = naive.enters_at
     with_mask, without = _at_zero(data, masked), _at_zero(data, naive)
@@ -155,19 +158,19 @@ def test_auto_takes_the_shortest_slot_with_enough_fresh_items_in_training(stream
         name: np.median(np.unique(np.array(list(first.values())) // s, return_counts=True)[1])
         for name, s in slots.items()
     }
-    chosen = choose(stream, n_train)
+    chosen = choose(stream, np.arange(n_train))
     assert chosen == next(name for name in slots if medians[name] >= FRESH)
     assert chosen != "hour"
     # what comes after the training part has no say
     later = replace(
         stream, log=replace(stream.log, time=np.where(np.arange(len(stream.log)) < n_train, stream.log.time, 4 * 10**9))
     )
-    assert choose(later, n_train) == chosen
+    assert choose(later, np.arange(n_train)) == chosen
 
 
 def test_where_all_release_times_are_known_a_grid_is_refused() -> None:
     with pytest.raises(DataError, match=r"every item of simulated has a release time; set dataset\.release_slot=null"):
-        on_grid(load(users=20, items=30, events=100), "day", 50)
+        on_grid(load(users=20, items=30, events=100), "day", np.arange(50))
 
 
 @pytest.mark.parametrize("slot", ["hour", "day", "week", "auto"])

@@ -35,7 +35,8 @@ from coldlm.world import make_world
 MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
-ONLINE = "stages=[train,evaluate,online]"
+ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
+DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
 SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "seed": (2, ()),
@@ -46,9 +47,16 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "train.accumulate": (2, (BATCHES,)),
     "train.clip": (0.01, (BATCHES, SGD)),
     "train.warmup": (0.9, (BATCHES,)),
-    "split.train": (0.5, ()),
-    "split.validation": (0.2, ()),
-    "split.refit": (True, ()),
+    "split.time.train": (0.5, ()),
+    "split.time.validation": (0.2, ()),
+    "split.time.t_val": ("2024-01-20", DATES),
+    "split.time.t_test": ("2024-02-20", DATES),
+    "split.time.refit": (True, ()),
+    "split.loo.refit": (True, ("split=loo", OFF)),
+    "split.random.train": (0.5, ("split=random", OFF)),
+    "split.random.validation": (0.2, ("split=random", OFF)),
+    "split.random.seed": (1, ("split=random", OFF)),
+    "split.random.refit": (True, ("split=random", OFF)),
     "trainer.precision": ("bf16-mixed", ()),
     "backbone.tiny.family": ("roberta", ()),
     "backbone.tiny.layers": (1, ()),
@@ -96,7 +104,9 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.patience": (0, ("train.epochs=3",), "validation"),
     "evaluate.k": (5, (), "k"),
     "evaluate.latency_requests": (0, (), "latency"),
-    "split.windows": (3, (), "windows"),
+    "split.time.windows": (3, (), "windows"),
+    "split.time.window_days": (9.0, ("split.windows=null", "split.window_days=4"), "windows"),
+    "split.time.edges": (["2024-02-20"], ("split.windows=null", "split.edges=[2024-02-20,2024-02-25]"), "windows"),
     "online.schedule": ("off", (ONLINE,), "online"),
     "online.epochs": (2, (ONLINE,), "online"),
     "online.lr_factor": (0.1, (ONLINE,), "online"),
@@ -180,7 +190,6 @@ EXCEPTIONS = {
     "output": "where run folders lie, not what a run is",
     "name": "what a run folder is called, not what a run is",
     "cache": "holds what can be computed anew",
-    "split.name": "has one value",
     "trainer.accelerator": "another value needs a GPU",
     "trainer.devices": "tests/test_ddp.py: more processes give the same numbers",
     "trainer.threads": "speed only",
@@ -532,7 +541,7 @@ def write_hm(root: Path, shift: int) -> None:
 @pytest.mark.parametrize(("reader", "key"), [(reader, key) for reader, keys in READERS.items() for key in keys])
 def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[str, dict[str, Any]]) -> None:
     def read(node: dict[str, Any]) -> str:
-        split = {"name": "time", "train": 0.6, "validation": 0.2, "windows": 1}
+        split = {"_target_": "coldlm.split.cuts.time", "train": 0.6, "validation": 0.2, "windows": 1}
         data = make_world({"dataset": node, "split": split, "seed": 1}).data
         return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
 

@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
 from coldlm import scorers
+from coldlm.cli import main
 from coldlm.columns import COHORTS, MANDATORY_BASELINES, METRICS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.errors import Diverged, RunFolderError
 from coldlm.learn import loggers
@@ -27,12 +28,14 @@ from coldlm.models.losses import SampledSoftmax
 from coldlm.recommend import recommend
 from coldlm.report.results import read_runs
 from coldlm.run import Run, execute
+from coldlm.tables import STREAM, TRAIN, VALIDATION
 from coldlm.world import make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
 
 K = 10
 WHOLE = {"window": -1, "cohort": "all", "bucket": "all"}
+LEAKS = ("late_training", "early_candidates", "late_texts", "future_history", "future_counts")
 TABLES = ("events.parquet", "results.parquet", "per_user.parquet")
 FILES = (
     *TABLES,
@@ -97,9 +100,7 @@ def test_the_manifest_says_what_was_run_on_what(finished: Path) -> None:
     assert (said["status"], said["reason"], said["run"]) == ("FINISHED", None, "whole")
     assert said["done"] == ["train", "evaluate", "online"]
     assert said["seconds"].keys() == {"prepare", "train", "refit", "evaluate", "online"}
-    assert said["leaks"] == dict.fromkeys(
-        ("late_training", "early_candidates", "future_history", "future_counts", "future_text"), 0
-    )
+    assert said["leaks"] == dict.fromkeys(LEAKS, 0)
     assert said["dropped"] == 0
     assert 0 < said["trainable_parameters"] < said["total_parameters"]
     assert said["checkpoint_bytes"] == (finished / "online.safetensors").stat().st_size
@@ -112,7 +113,7 @@ def test_the_manifest_says_what_was_run_on_what(finished: Path) -> None:
 
 def test_every_positive_of_the_stream_is_asked_or_counted(finished: Path, config: MakeConfig) -> None:
     world = make_world(config())
-    positives = int(world.data.log.positive[world.split.n_past :].sum())
+    positives = int(world.data.log.positive[world.split.rows(STREAM)].sum())
     events = pl.read_parquet(finished / "events.parquet")
     for (_, _), rows in events.group_by("scorer", "schedule"):
         assert rows.height + sum(manifest(finished)["not_asked"].values()) == positives
@@ -236,6 +237,41 @@ def test_each_window_is_scored_by_the_version_that_had_learned_from_the_windows_
     )
     assert not updates["rolled_back"].any()
     assert (updates["bytes"] > 0).all()
+
+
+@pytest.mark.parametrize("split", ["loo", "random"])
+def test_a_leaky_split_counts_what_it_lets_into_training_and_every_row_says_so(
+    split: str, config: MakeConfig, tmp_path: Path
+) -> None:
+    folder = execute(config(f"split={split}", "online=off"), split)
+    said = manifest(folder)
+    assert said["done"] == ["train", "evaluate"]
+    assert said["leaks"].pop("late_training") > 0
+    assert said["leaks"] == dict.fromkeys(LEAKS[1:], 0)  # histories, counts and candidates are as honest as ever
+    assert said["dropped"] == 0
+    results, events = (pl.read_parquet(folder / f"{name}.parquet") for name in ("results", "events"))
+    assert set(results["split"]) == {split}
+    assert set(results["window"]) == {-1, 0}
+    assert events["staleness"].min() == 0
+    assert main(["report", str(folder), "--out", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert f"LEAKY: split `{split}` lets the future into training" in page
+    assert f"Dates: LEAKY split {split}: train + validation < " in page
+    table = (tmp_path / "report" / "table.md").read_text()
+    names = [line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")]
+    rows = [name for name in names if name not in ("scorer", "---")]
+    assert len(rows) == 10 + 2  # quality of all rows, cost of the trained ones
+    assert all(name.endswith(" LEAKY") for name in rows)
+
+
+def test_leave_one_out_asks_every_user_once_and_trains_on_the_rest(config: MakeConfig) -> None:
+    world = make_world(config("split=loo", "online=off"))
+    log, split = world.data.log, world.split
+    last = {int(user): int(time) for user, time in zip(log.user, log.time, strict=True)}
+    assert {int(user): int(time) for user, time in zip(world.stream.user, world.stream.time, strict=True)} == last
+    assert len(world.stream) == len(last)
+    assert len(world.validation) <= len(last)
+    assert len(split.rows(TRAIN)) + len(split.rows(VALIDATION)) + len(split.rows(STREAM)) == len(log)
 
 
 # --- the same numbers -------------------------------------------------------------------------------------------------

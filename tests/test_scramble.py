@@ -24,8 +24,8 @@ from coldlm.data import simulated
 from coldlm.evaluate import baselines
 from coldlm.run import execute
 from coldlm.schema import EXTRA
-from coldlm.split.time import cut
 from coldlm.tables import UNKNOWN, Bools, Dataset, Users, sorted_log
+from coldlm.world import cut
 
 MakeConfig = Callable[..., dict[str, Any]]
 Read = Callable[..., Dataset]
@@ -78,7 +78,7 @@ def moments(read: Read, config: dict[str, Any]) -> dict[str, int]:
     """An edge between two windows, and the time of an event in the middle of a window."""
     keys = {key: value for key, value in config["dataset"].items() if key not in ("_target_", *EXTRA["dataset"])}
     data = read(**keys)
-    split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
+    split = cut(config, data)
     rows = np.searchsorted(data.log.time, split.edges)
     return {"edge": int(split.edges[2]), "middle": int(data.log.time[(rows[2] + rows[3]) // 2])}
 

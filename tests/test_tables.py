@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coldlm.errors import DataError
-from coldlm.tables import Dataset, Ints, Queries, Split, sorted_log
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Ints, Queries, Split, seconds, sorted_log
 
 
 def _ints(*values: int) -> Ints:
@@ -102,8 +102,39 @@ def test_slices_side_by_side_hold_every_query_once(queries: Queries) -> None:
 
 
 def test_a_split_counts_its_windows_and_cannot_be_changed() -> None:
-    split = Split("time", 5, 7, 50, 70, _ints(7, 8, 9, 10))
+    split = Split("time", 5, 7, np.array([0, 0, 1, 2, 1], np.int8), _ints(7, 8, 9, 10))
     assert split.n_windows == 3
     assert not split.leaky
+    assert (split.rows(TRAIN).tolist(), split.rows(VALIDATION, STREAM).tolist()) == ([0, 1], [2, 3, 4])
     with pytest.raises(FrozenInstanceError):
         split.t_val = 6  # type: ignore[misc]
+
+
+def test_a_split_says_how_it_cuts_and_whether_it_leaks() -> None:
+    part, edges = np.array([0, 1, 2], np.int8), _ints(86_400, 90_000)
+    assert str(Split("time", 60, 86_400, part, edges)) == (
+        "train < 1970-01-01T00:01:00 <= validation < 1970-01-02T00:00:00 <= stream"
+    )
+    assert str(Split("loo", 60, 172_800, part, edges, leaky=True)) == (
+        "LEAKY split loo: train + validation < 1970-01-03T00:00:00, but 1970-01-02T00:00:00 <= stream"
+    )
+
+
+@pytest.mark.parametrize(
+    ("date", "at"),
+    [
+        ("1970-01-02", 86_400),
+        ("1970-01-01T00:00:07", 7),
+        ("1970-01-01 00:00:07Z", 7),
+        ("1970-01-01T01:00:00+01:00", 0),
+        ("1969-12-31", -86_400),
+    ],
+)
+def test_dates_without_a_zone_are_utc(date: str, at: int) -> None:
+    assert seconds(date) == at
+
+
+@pytest.mark.parametrize("date", ["", "now", "2016", "31.1.2016", "2016-02-30"])
+def test_what_is_no_date_is_refused(date: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        seconds(date)

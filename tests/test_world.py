@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import torch
 
 from coldlm.errors import ConfigError, DataError
-from coldlm.world import World, make_ranker, make_world, take_snapshot
+from coldlm.tables import STREAM, TRAIN, VALIDATION
+from coldlm.world import World, cut, make_ranker, make_world, take_snapshot
 
 MakeConfig = Callable[..., dict[str, Any]]
 
@@ -23,17 +25,25 @@ def world(config: MakeConfig) -> World:
 
 def test_every_event_is_in_one_part(world: World) -> None:
     log, split = world.data.log, world.split
-    assert 0 < split.n_train < split.n_past < len(log)
-    assert log.time[split.n_train - 1] < split.t_val <= log.time[split.n_train]
-    assert log.time[split.n_past - 1] < split.t_test <= log.time[split.n_past]
+    assert len(split.part) == len(log)
+    assert log.time[split.rows(TRAIN)[-1]] < split.t_val <= log.time[split.rows(VALIDATION)[0]]
+    assert log.time[split.rows(VALIDATION)[-1]] < split.t_test <= log.time[split.rows(STREAM)[0]]
     assert (world.validation.time >= split.t_val).all()
     assert (world.validation.time < split.t_test).all()
     assert (world.stream.time >= split.t_test).all()
     assert sorted(set(world.stream.window)) == list(range(split.n_windows))
 
 
+def test_the_split_is_told_when_the_log_starts(config: MakeConfig, world: World) -> None:
+    data, settled = world.data, config()
+    split = cut(settled, replace(data, log_starts_at=int(data.log.time[300])))
+    assert not split.part[:300].any()
+    assert np.bincount(split.part[300:]).tolist() == pytest.approx([210, 30, 60], abs=2)
+    assert np.array_equal(cut(settled, data).part, world.split.part)
+
+
 def test_cold_means_without_any_positive_before_the_stream(world: World) -> None:
-    past = world.data.log.rows(slice(world.split.n_past))
+    past = world.data.log.rows(world.split.rows(TRAIN, VALIDATION))
     assert set(np.flatnonzero(~world.cold_items)) == set(past.item)
     assert set(np.flatnonzero(~world.cold_users)) == set(past.user)
     assert world.cold_items.any()
@@ -41,10 +51,10 @@ def test_cold_means_without_any_positive_before_the_stream(world: World) -> None
 
 
 def test_a_memory_that_ends_knows_nothing_later(world: World) -> None:
-    past = world.memory_until(world.split.n_past)
+    past = world.memory_of_the_past()
     users, items = np.arange(len(world.data.users)), np.arange(len(world.data.items))
     end = world.data.log.time[-1:] + 1
-    expected = np.bincount(world.data.log.item[: world.split.n_past], minlength=len(items))
+    expected = np.bincount(world.data.log.item[world.split.rows(TRAIN, VALIDATION)], minlength=len(items))
     assert past.n_item(items, end).tolist() == expected.tolist()
     assert world.as_of.n_user(users, end).sum() == len(world.data.log)
 

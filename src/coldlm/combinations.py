@@ -6,11 +6,13 @@ import netrc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
 from coldlm.models import checkpoints
 from coldlm.models.checkpoints import FAMILIES
+from coldlm.tables import seconds
 
 Section = Mapping[str, Any]
 
@@ -20,6 +22,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
     checks: dict[Callable[..., Iterator[str]], tuple[str, ...]] = {
         _stage_problems: ("stages",),
         _split_problems: ("split",),
+        _leaky_problems: ("split", "online"),
         _trainer_problems: ("trainer", "train"),
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
@@ -62,11 +65,48 @@ def _stage_problems(stages: list[str]) -> Iterator[str]:
 
 
 def _split_problems(split: Section) -> Iterator[str]:
-    past = split["train"] + split["validation"]
-    if past >= 1:
+    train, validation = split.get("train"), split.get("validation")
+    if train and validation and train + validation >= 1:
         yield (
-            f"split.train={split['train']} and split.validation={split['validation']} leave nothing for the stream: "
+            f"split.train={train} and split.validation={validation} leave nothing for the stream: "
             "their sum must be below 1"
+        )
+    if _name(split) == "time":
+        yield from _alternative_problems(split, "the cuts", ("train", "validation"), ("t_val", "t_test"))
+        yield from _alternative_problems(split, "the windows", ("windows",), ("window_days",), ("edges",))
+        yield from _date_problems(split)
+
+
+def _alternative_problems(split: Section, what: str, *ways: tuple[str, ...]) -> Iterator[str]:
+    """Keys of which all of one way must be set and those of the other ways null."""
+    given = {key: split[key] for way in ways for key in way if split[key] is not None}
+    if tuple(given) not in ways:
+        got = ", ".join(f"split.{key}={value}" for key, value in given.items()) or "nothing"
+        allowed = " or ".join(" and ".join(f"split.{key}" for key in way) for way in ways)
+        yield f"split: got {got} for {what}, allowed: {allowed}; set the others to null"
+
+
+def _date_problems(split: Section) -> Iterator[str]:
+    """Dates that are none, or not one after the other."""
+    dates = {f"split.{key}": split[key] for key in ("t_val", "t_test")}
+    dates |= {f"split.edges[{i}]": date for i, date in enumerate(split["edges"] or ())}
+    known: list[tuple[str, int]] = []
+    for path, date in dates.items():
+        try:
+            if date is not None:
+                known.append((f"{path}={date}", seconds(date)))
+        except ValueError:
+            yield f"{path}: got {date!r}, allowed: an ISO date or time, such as 2016-01-31 or 2016-01-31T12:00:00"
+    for (earlier, left), (later, right) in pairwise(known):
+        if left >= right:
+            yield f"{later} must be later than {earlier}"
+
+
+def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
+    if _name(split) != "time" and online["schedule"] != "off":
+        yield (
+            f"split={_name(split)} lets the future into training, so that nothing is left to be learned online, but "
+            f"online.schedule={online['schedule']}; use online=off, or split=time"
         )
 
 

@@ -181,6 +181,7 @@ def _about_data(data: Dataset) -> list[str]:
         f"{len(data.users):,} users, {len(data.items):,} items, {len(log):,} events, "
         f"{int(log.positive.sum()):,} of them positive",
         f"times: {first} to {last} UTC, {len(np.unique(log.time)):,} distinct",
+        f"events before the log, whose times are made up: {int((log.time < data.log_starts_at).sum()):,}",
         f"item texts: {characters.mean():.1f} characters on average, {int((characters == 0).sum()):,} empty; "
         f"letters: {_letters(data.items.texts)}",
         f"policies: {', '.join(f'{name} {n:,}' for name, n in data.counts.items() if n) or 'none applied'}",
@@ -206,8 +207,7 @@ def _about_stream(world: Any) -> list[str]:
 
     from coldlm.split.queries import others_would_drop
 
-    split, stream, log = world.split, world.stream, world.data.log
-    t_val, t_test = (str(np.datetime64(int(t), "s")) for t in (split.t_val, split.t_test))
+    stream, log = world.stream, world.data.log
     user = np.repeat(world.cold_users[stream.user], np.diff(stream.start))
     item = world.cold_items[log.item[stream.event]]
     n_user = world.as_of.n_user(stream.user, stream.time)
@@ -220,7 +220,7 @@ def _about_stream(world: Any) -> list[str]:
         "cold_both": user & item,
     }
     return [
-        f"split: train < {t_val} <= validation < {t_test} <= stream of {len(stream):,} queries, {n:,} positives",
+        f"split: {world.split} of {len(stream):,} queries, {n:,} positives",
         f"cohorts: {', '.join(f'{name} {rows.sum() / n:.1%}' for name, rows in cohorts.items())}",
         f"not asked: {', '.join(f'{why} {k:,}' for why, k in stream.counts.items() if k) or 'none'}",
         f"other evaluators' defaults would drop {others['any']:,} of {others['of']:,} ({others['any'] / n:.0%})",

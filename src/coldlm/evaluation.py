@@ -16,7 +16,7 @@ from coldlm.evaluate.summary import tabulate
 from coldlm.progress import progress
 from coldlm.split.leaks import meter
 from coldlm.split.queries import others_would_drop
-from coldlm.tables import Ints, Queries
+from coldlm.tables import STREAM, Ints, Queries
 from coldlm.world import World
 
 log = logging.getLogger("coldlm")
@@ -61,7 +61,7 @@ class Evaluation:
 
         Args:
             version, live_from: [P] of the model that scored each positive, and since when it was live; by default the
-                one trained before T_test.
+                one trained before the stream.
         """
         world, n = self._world, len(self._world.stream.event)
         frame = tabulate(
@@ -73,7 +73,7 @@ class Evaluation:
             world.cold_users,
             world.cold_items,
             version=np.zeros(n, np.int64) if version is None else version,
-            live_from=np.full(n, world.split.t_test) if live_from is None else live_from,
+            live_from=np.full(n, world.split.edges[0]) if live_from is None else live_from,
         )
         labels = {"run": self._run, "scorer": name, "schedule": schedule}
         return frame.select([*(pl.lit(value).alias(key) for key, value in labels.items()), pl.all()])
@@ -91,12 +91,12 @@ class Evaluation:
         """What the manifest says of leaks and of dropped events.
 
         Args:
-            trained: [E] rows of the log that the model learns from before T_test.
+            trained: [E] rows of the log that the model learns from before the stream.
         """
         world, queries = self._world, self._world.stream
         leaks = meter(world.data, world.split, queries, trained, world.as_of, world.catalogue, seed=self._seed)
         n_user = world.as_of.n_user(queries.user, queries.time)
-        dropped = int(world.data.log.positive[world.split.n_past :].sum())
+        dropped = int(world.data.log.positive[world.split.rows(STREAM)].sum())
         dropped -= len(queries.event) + sum(queries.counts.values())
         others = others_would_drop(queries, world.data.log, world.cold_users, world.cold_items, n_user)
         share = 100 * others["any"] / others["of"]

@@ -47,7 +47,7 @@ def axes(config: Mapping[str, Any]) -> dict[str, str]:
     """What a sweep compares, by name: the run columns of ``results.parquet``."""
     return {
         "dataset": _label(config["dataset"]),
-        "split": str(config["split"]["name"]),
+        "split": _label(config["split"]),
         "candidates": "full",
         "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family")])),
         "strategy": _label(config["strategy"], with_values=True),

@@ -30,6 +30,7 @@ from coldlm.online import loop
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
 from coldlm.split.queries import trainable
+from coldlm.tables import TRAIN, VALIDATION, Ints
 from coldlm.training import Training
 from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot, untrained
 
@@ -114,12 +115,13 @@ class Run:
         """Stop on validation, then refit on train + validation with what was chosen; save what trained."""
         split, config = self.world.split, self.config
         self._snapshot = None
-        fitted, seconds = self._fit_anew(split.n_train, split.t_val, "train", validate=self._validate)
+        fitted, seconds = self._fit_anew(split.rows(TRAIN), split.t_val, "train", validate=self._validate)
         self.record.manifest["seconds"]["train"] = seconds
         log.info("validation nDCG@%d by epoch: %s", self.record.k, ", ".join(f"{v:.4f}" for v in fitted.values))
         if config["split"]["refit"]:
             log.info("refit on train + validation, epochs: %d", fitted.epochs)
-            _, seconds = self._fit_anew(split.n_past, split.t_test, "refit", epochs=fitted.epochs)
+            past = split.rows(TRAIN, VALIDATION)
+            _, seconds = self._fit_anew(past, split.t_test, "refit", epochs=fitted.epochs)
             self.record.manifest["seconds"]["refit"] = seconds
         self.record.manifest |= {
             "validation": {f"ndcg@{self.record.k}": fitted.values, "best_epoch": fitted.epochs},
@@ -139,7 +141,7 @@ class Run:
         parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
         self.record.manifest["latency_ms"] = ask.time_requests(scorer)
         if self.config["control"]["name"] == "none":
-            past = scorer.remembering(world.memory_until(world.split.n_past))
+            past = scorer.remembering(world.memory_of_the_past())
             parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
             judged, half_life = judge_baselines(
                 self.config, world, self.ranker.head.history, ask.measure, ask.judge_stream
@@ -155,13 +157,13 @@ class Run:
         world, config = self.world, self.config["online"]
         lr_factor = config["lr_factor"]
         edges = np.searchsorted(world.data.log.time, world.split.edges)
-        rows = [self.training.rows(int(edges[w]), int(edges[w + 1])) for w in range(world.split.n_windows)]
+        rows = [self.training.trainable(np.arange(*edges[w : w + 2])) for w in range(world.split.n_windows)]
 
         def fit(w: int) -> Fitted:
             if config["schedule"] == "per_window":
                 return self.training.fit(rows[w], f"update {w + 1}", epochs=config["epochs"], lr_factor=lr_factor)
             epochs = config["epochs"] or self.record.manifest["validation"]["best_epoch"]
-            known = int(edges[w + 1]), int(world.split.edges[w + 1])
+            known = np.arange(edges[w + 1]), int(world.split.edges[w + 1])
             return self._fit_anew(*known, f"retrain {w + 1}", epochs=epochs, lr_factor=lr_factor)[0]
 
         judged, updates = loop.run(
@@ -199,14 +201,14 @@ class Run:
         )
         self.record.write_events("online", frame)
 
-    def _fit_anew(self, last: int, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
-        """Train from the pre-trained weights on the first ``last`` events of the log, all earlier than ``time``; what
-        it did, and the seconds it took with those of the head's own epochs."""
+    def _fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
+        """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the
+        seconds it took with those of the head's own epochs."""
         self.ranker.restore(self._untrained)
         if self._vectors is None and self.ranker.head.uses_text:
             self._vectors = untrained(self.config, self.world).all_items()
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
-        rows = self.training.rows(0, last)
+        rows = self.training.trainable(rows)
         warmed = self.training.fit_head(rows, self._vectors)
         fitted = self.training.fit(rows, part, **keys)
         return fitted, warmed + fitted.seconds
@@ -238,7 +240,7 @@ class Run:
         world = self.world = make_world(self.config)
         data, split = world.data, world.split
         m.refuse_other_data(self.record.manifest, data.hashes, self.record.folder)
-        trained = data.log.positive[trainable(data.log, world.catalogue, 0, split.n_train)]
+        trained = data.log.positive[trainable(data.log, world.catalogue, split.rows(TRAIN))]
         for part, n in (
             ("training", trained.sum()),
             ("validation", len(world.validation)),
@@ -252,20 +254,20 @@ class Run:
         dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
         windows = [str(np.datetime64(int(t), "s")) for t in split.edges]
         log.info(
-            "%s: %d users, %d items, %d events (%d positive); train < %s <= validation < %s <= stream",
+            "%s: %d users, %d items, %d events (%d positive); %s",
             data.name,
             len(data.users),
             len(data.items),
             len(data.log),
             int(data.log.positive.sum()),
-            dates["t_val"],
-            dates["t_test"],
+            split,
         )
         policies = {name: count for name, count in data.counts.items() if count}
         log.info("policies: %s", policies or "none applied")
         log.info(
-            "windows start at %s; %d queries, %d positives; not asked: %s",
-            ", ".join(date[:10] for date in windows[:-1]),
+            "windows start at %s, %d without an event merged; %d queries, %d positives; not asked: %s",
+            ", ".join(date[:16] for date in windows[:-1]),
+            split.merged,
             len(world.stream),
             len(world.stream.event),
             {reason: count for reason, count in world.stream.counts.items() if count} or "none",
@@ -276,7 +278,7 @@ class Run:
         self._untrained = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
         self.training = Training(self.config, world, self.ranker, self.machine, self.record.loggers)
         self.evaluation = Evaluation(self.config, world, self.record.name)
-        self.record.manifest |= self.evaluation.meter_leaks(self.training.rows(0, split.n_past))
+        self.record.manifest |= self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
         backbone = getattr(self.ranker.encoder, "body", None)
         released = backbone.released if isinstance(backbone, Backbone) else None
         self.record.manifest |= {
@@ -290,6 +292,7 @@ class Run:
                 "hashes": data.hashes,
                 "counts": data.counts,
                 "dates": dates | {"windows": windows},
+                "cut": str(split),
                 "n_users": len(data.users),
                 "n_items": len(data.items),
                 "n_events": len(data.log),

@@ -38,15 +38,6 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
-class Split:
-    name: Literal["time"]
-    train: Annotated[float, Range(0, 1, above=True)]
-    validation: Annotated[float, Range(0, 1, above=True)]
-    windows: Count
-    refit: bool
-
-
-@dataclass(frozen=True)
 class Online:
     schedule: Literal["off", "per_window", "retrain"]
     epochs: Count | None
@@ -79,7 +70,6 @@ class Run:
     cache: str
     train: Train
     evaluate: Evaluate
-    split: Split
     online: Online
     trainer: Trainer
     control: Control
@@ -88,6 +78,7 @@ class Run:
     head: Node
     loss: Node
     dataset: Node
+    split: Node
     optim: Node
     logger: Node
 
@@ -98,10 +89,14 @@ ALLOWED = {
     "head": "coldlm.models.towers.*",
     "loss": "coldlm.models.losses.*",
     "dataset": "coldlm.data.*.load",
+    "split": "coldlm.split.cuts.*",
     "optim": "coldlm.learn.optimisers.*",
     "logger": "coldlm.learn.loggers.*",
 }
 """The targets of each group; besides, a target must be a public function or class that its module defines itself."""
 
-EXTRA = {"dataset": {"permute_text": Field(bool), "release_slot": Field(Literal["hour", "day", "week", "auto"] | None)}}
+EXTRA = {
+    "dataset": {"permute_text": Field(bool), "release_slot": Field(Literal["hour", "day", "week", "auto"] | None)},
+    "split": {"refit": Field(bool)},
+}
 """Keys of a group that are not the target's own: what is done with the thing after it was built."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,19 @@ from coldlm.errors import DataError
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Parts = NDArray[np.int8]
 
 UNKNOWN: int = int(np.iinfo(np.int64).max)
 """``released_at`` of an item without a release time: it enters the candidates after its first event."""
 
+ALWAYS: int = int(np.iinfo(np.int64).min)
+"""``log_starts_at`` of a data set in which every event has a time of its own."""
+
 DAY: int = 86_400
 """Seconds."""
+
+TRAIN, VALIDATION, STREAM = 0, 1, 2
+"""Values of ``Split.part``."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,8 @@ class Dataset:
     or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name. ``text_source``: [N]
     whose text each item reads where texts were permuted (a control), else None. ``texts_as_of``: where texts
     change, [N] times -> ([N] texts as known strictly before each item's time, [N] when the newest part of each was
-    made). ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change."""
+    made). ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change. ``log_starts_at``:
+    earlier events did happen before the log, but nobody knows when, and their times are made up."""
 
     name: str
     domain: str
@@ -97,6 +106,7 @@ class Dataset:
     slot: int | None = None
     texts_as_of: Callable[[Ints], tuple[tuple[str, ...], Ints]] | None = None
     text_known_at: Ints | None = None
+    log_starts_at: int = ALWAYS
 
     def with_texts_as_of(self, times: Ints) -> Dataset:
         """The same data set with each item's text as it was known strictly before its time, [N]."""
@@ -113,25 +123,35 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """Two global cuts of time: train < ``t_val`` <= validation < ``t_test`` <= stream.
+    """What each event of the log is for. ``part``: [E] int8, ``TRAIN``, ``VALIDATION`` or ``STREAM``.
 
-    ``n_train`` and ``n_past``: how many events of the log lie before ``t_val`` and before ``t_test`` (the log is
-    sorted, so ``log.rows(slice(n_train))`` is the training part). ``edges``: [W + 1] int64; window w of the stream
-    holds the events with edges[w] <= time < edges[w + 1]; edges[0] is ``t_test``. ``leaky``: True for splits that
-    let the future into training; every row they make says so.
+    ``t_val``, ``t_test``: all training events are earlier than ``t_val``, those of train + validation than ``t_test``.
+    ``edges``: [W + 1] int64; window w of the stream holds its events with edges[w] <= time < edges[w + 1]. ``merged``:
+    windows that held no event and became part of the next. ``leaky``: True for splits that let the future into
+    training; every row they make says so. Otherwise train < ``t_val`` <= validation < ``t_test`` = edges[0] <= stream.
     """
 
     name: str
     t_val: int
     t_test: int
-    n_train: int
-    n_past: int
+    part: Parts
     edges: Ints
+    merged: int = 0
     leaky: bool = False
 
     @property
     def n_windows(self) -> int:
         return len(self.edges) - 1
+
+    def rows(self, *parts: int) -> Ints:
+        """Row numbers of the log's events in these parts, ascending."""
+        return np.flatnonzero(np.isin(self.part, parts))
+
+    def __str__(self) -> str:
+        t_val, t_test, first = (np.datetime64(int(t), "s") for t in (self.t_val, self.t_test, self.edges[0]))
+        if self.leaky:
+            return f"LEAKY split {self.name}: train + validation < {t_test}, but {first} <= stream"
+        return f"train < {t_val} <= validation < {t_test} <= stream"
 
 
 @dataclass(frozen=True)
@@ -191,3 +211,16 @@ def sorted_log(user: Ints, item: Ints, time: Ints, label: Floats, positive: Bool
         positive[order].astype(np.bool_),
         ids[order],
     )
+
+
+def seconds(date: str) -> int:
+    """Unix seconds of an ISO date or time; UTC where it names no zone.
+
+    Raises:
+        ValueError: it is none.
+
+    >>> seconds("1970-01-02"), seconds("1970-01-01T01:00:00+01:00")
+    (86400, 0)
+    """
+    moment = datetime.fromisoformat(date)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

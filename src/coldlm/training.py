@@ -32,9 +32,9 @@ class Training:
         self._config, self._world, self._ranker = config, world, ranker
         self._machine, self._loggers = machine, loggers
 
-    def rows(self, first: int, last: int) -> Ints:
-        """Row numbers of the log's trainable events from ``first`` to ``last`` (excluded)."""
-        return trainable(self._world.data.log, self._world.catalogue, first, last)
+    def trainable(self, rows: Ints) -> Ints:
+        """Those of the log's ``rows`` that can be trained on."""
+        return trainable(self._world.data.log, self._world.catalogue, rows)
 
     def _batches(self, rows: Ints, epoch: int, share: tuple[int, int] = (0, 1)) -> Batches:
         head, train = self._ranker.head, self._config["train"]

@@ -25,8 +25,7 @@ from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask, cold
-from coldlm.split.time import cut
-from coldlm.tables import Bools, Dataset, Ints, Queries, Split
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
 log = logging.getLogger("coldlm")
@@ -52,9 +51,9 @@ class World:
         """[N] items that were candidates at some time before ``time``."""
         return self.catalogue.enters_at < time
 
-    def memory_until(self, rows: int) -> AsOf:
-        """An ``AsOf`` that remembers the first ``rows`` events of the log only."""
-        return _remember(self.data, self.catalogue, rows)
+    def memory_of_the_past(self) -> AsOf:
+        """An ``AsOf`` that remembers the events of train + validation only."""
+        return _remember(self.data, self.catalogue, self.data.log.rows(self.split.rows(TRAIN, VALIDATION)))
 
 
 def read_data(config: Mapping[str, Any]) -> Dataset:
@@ -67,6 +66,17 @@ def read_data(config: Mapping[str, Any]) -> Dataset:
     return data
 
 
+def cut(config: Mapping[str, Any], data: Dataset) -> Split:
+    """The data set's split.
+
+    Raises:
+        DataError: too little data for it.
+    """
+    node = {key: value for key, value in config["split"].items() if key != "refit"}
+    split: Split = build(node, data.log, data.log_starts_at)
+    return split
+
+
 def make_world(config: Mapping[str, Any]) -> World:
     """Read the data and cut it.
 
@@ -74,13 +84,14 @@ def make_world(config: Mapping[str, Any]) -> World:
         DataError: bad files, or too little data for the split.
     """
     data = read_data(config)
-    split = cut(data.log, **{key: value for key, value in config["split"].items() if key != "refit"})
+    split = cut(config, data)
     if slot := config["dataset"]["release_slot"]:
-        data = on_grid(data, slot, split.n_train)
+        data = on_grid(data, slot, split.rows(TRAIN))
         log.info("items without a release time enter with the slot of their first event: %s seconds", data.slot)
     catalogue = Catalogue(data)
     # a text that changes is frozen before the first query that may meet it
-    data = data.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))
+    first_query = data.log.time[split.rows(VALIDATION, STREAM)[0]]
+    data = data.with_texts_as_of(np.maximum(catalogue.enters_at, first_query))
     if config["dataset"]["permute_text"]:
         data = permute_texts(data, config["seed"])
     cold_users, cold_items = cold(data, split)
@@ -88,9 +99,9 @@ def make_world(config: Mapping[str, Any]) -> World:
         data=data,
         split=split,
         catalogue=catalogue,
-        as_of=_remember(data, catalogue, len(data.log)),
-        validation=ask(data.log, catalogue, split.n_train, split.n_past),
-        stream=ask(data.log, catalogue, split.n_past, len(data.log), split.edges),
+        as_of=_remember(data, catalogue, data.log),
+        validation=ask(data.log, catalogue, split.rows(VALIDATION)),
+        stream=ask(data.log, catalogue, split.rows(STREAM), split.edges),
         cold_users=cold_users,
         cold_items=cold_items,
     )
@@ -161,7 +172,6 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
     return encoder
 
 
-def _remember(data: Dataset, catalogue: Catalogue, rows: int) -> AsOf:
-    known = data.log.rows(slice(rows))
+def _remember(data: Dataset, catalogue: Catalogue, known: Log) -> AsOf:
     sizes = len(data.users), len(data.items)
     return AsOf(known, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)

@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from coldlm.data.mind import find, load, problems, read
 from coldlm.errors import DataError
+from coldlm.split import cuts
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / "mind_sample").is_dir(), reason="mind_sample is not there")
@@ -42,6 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_histories_come_a_second_before_the_log_and_clicks_at_their_impression(root: Path) -> None:
     tables = read(find(root))
+    assert tables.log_starts_at == AT
     assert tables.items["item_id"].to_list() == ["N1", "N2", "N3", "N4", "N5", "N7", "N6"]
     assert tables.items["title"].to_list() == ['"Title" 1', *(f'"Title" {i}' for i in (2, 3, 4, 5, 7)), ""]
     assert tables.users["user_id"].to_list() == ["U10", "U2"]
@@ -83,6 +86,8 @@ def test_the_data_set(root: Path) -> None:
     assert data.items.texts[0] == '"Title" 1 | news | world | About 1'
     assert data.items.titles[-1] == "item N6"
     assert len(data.hashes) == 4
+    kept = load(root=str(root), cache=str(root))
+    assert data.log_starts_at == kept.log_starts_at == AT
 
 
 def test_a_folder_inside_the_folder_and_a_folder_mind_are_found(root: Path, tmp_path: Path) -> None:
@@ -231,3 +236,17 @@ def test_the_counts_of_the_sample(tmp_path: Path) -> None:
     assert data.counts["impressions_of_an_empty_history"] == 32 + 46
     assert len(data.log) == 134_185 + 2_242 + 6_540
     assert data.counts["repeated_clicks"] == data.counts["items_without_metadata"] == 0
+
+
+@pytest.mark.real_data
+@needs_files
+def test_the_default_split_cuts_the_clicks_and_not_the_histories(tmp_path: Path) -> None:
+    data = load(root=str(DATA), edition="sample", cache=str(tmp_path))
+    part = cuts.time(data.log, data.log_starts_at).part
+    clicks = 2_242 + 6_540
+    assert not part[:-clicks].any()
+    # a part ends at the next boundary between two seconds
+    assert np.bincount(part[-clicks:]) / clicks == pytest.approx([0.7, 0.1, 0.2], abs=0.001)
+    assert part[-clicks - 1 : -clicks + 1].tolist() == [0, 0]
+    with pytest.raises(DataError, match="empty part"):
+        cuts.time(data.log)

@@ -224,7 +224,7 @@ def _all(data: Dataset) -> dict[str, Scorer]:
 def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
     """nDCG@10 over the positives whose item had no event yet, by scorer; empty if there is none."""
     as_of, log = _as_of(data), data.log
-    queries = ask(log, catalogue, len(log) // 2, len(log))
+    queries = ask(log, catalogue, np.arange(len(log) // 2, len(log)))
     item: Ints = log.item[queries.event]
     is_new = as_of.n_item(item, log.time[queries.event]) == 0
     if not is_new.any():

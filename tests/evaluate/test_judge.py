@@ -26,7 +26,7 @@ event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 12), st.booleans()
 
 
 def _queries(data: Dataset) -> Queries:
-    return ask(data.log, Catalogue(data), 0, len(data.log))
+    return ask(data.log, Catalogue(data), np.arange(len(data.log)))
 
 
 def _judge(data: Dataset, scorer: Scorer, queries: Queries | None = None) -> Judged:

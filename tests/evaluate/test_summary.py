@@ -17,9 +17,9 @@ from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge, measure
 from coldlm.evaluate.metrics import RankingMetric
 from coldlm.evaluate.summary import count_cohorts, cut_of, in_cohort, per_user, summarise, tabulate, with_metrics
+from coldlm.split import cuts
 from coldlm.split.queries import ask, cold
-from coldlm.split.time import cut
-from coldlm.tables import DAY, Dataset, Split
+from coldlm.tables import DAY, STREAM, Dataset, Split
 
 MakeData = Callable[..., Dataset]
 
@@ -108,8 +108,8 @@ def test_windows_and_buckets_can_be_left_out(events: pl.DataFrame) -> None:
 
 
 def test_mrr_is_stored_without_a_cut_and_the_others_under_theirs(events: pl.DataFrame) -> None:
-    cuts = {metric: set(rows["k"]) for (metric,), rows in summarise(events, K).group_by("metric")}
-    assert cuts == {"ndcg": {K}, "recall": {K}, "mrr": {0}}
+    found = {metric: set(rows["k"]) for (metric,), rows in summarise(events, K).group_by("metric")}
+    assert found == {"ndcg": {K}, "recall": {K}, "mrr": {0}}
     assert (cut_of("mrr", K), cut_of("ndcg", K)) == (0, K)
 
 
@@ -164,7 +164,7 @@ def test_cohorts_are_counted_with_users_events_and_share(events: pl.DataFrame) -
 def _tabulated(data: Dataset, split: Split) -> pl.DataFrame:
     catalogue, log = Catalogue(data), data.log
     as_of = AsOf(log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
-    queries = ask(log, catalogue, split.n_past, len(log), split.edges)
+    queries = ask(log, catalogue, split.rows(STREAM), split.edges)
     judged = judge(baselines.popularity(as_of), queries, data, catalogue, name="popularity")
     version = np.zeros(len(queries.event), np.int64)
     live_from = np.full(len(version), split.t_test)
@@ -181,7 +181,7 @@ def test_one_row_per_positive_says_who_what_when_and_how_warm(make_data: MakeDat
         (2, 0, DAY),  # same block
     ]
     data = make_data(events, released=dict.fromkeys(range(4), 5))
-    rows = _tabulated(data, Split("time", 15, 30, 1, 2, np.array([30, DAY, DAY + 1])))
+    rows = _tabulated(data, Split("time", 15, 30, np.array([0, 1, 2, 2, 2, 2], np.int8), np.array([30, DAY, DAY + 1])))
     # the positives of the stream: u1 takes i1, u2 takes i0 and i2; so far i0 has 2 positives, the others none
     assert rows.select("event_id", "query", "user", "item").rows() == [
         (3, 0, "u1", "i1"),
@@ -226,10 +226,10 @@ def test_every_row_of_the_results_follows_from_the_events_alone(
 ) -> None:
     data = make_data(events, users=4, items=4, released=dict.fromkeys(range(4), 0), repeats=True)
     assume(len(np.unique(data.log.time)) > 15)
-    split = cut(data.log, train=0.4, validation=0.2, windows=2)
+    split = cuts.time(data.log, train=0.4, validation=0.2, windows=2)
     frame = _tabulated(data, split)
     table = summarise(frame, K)
-    assert frame.height == len(data.log) - split.n_past
+    assert frame.height == len(split.rows(STREAM))
     for row in table.filter(pl.col("metric") == "ndcg").iter_rows(named=True):
         keep = [r for r in frame.to_dicts() if _is_in(r, row)]
         assert row["value"] == pytest.approx(_by_hand(keep, row["average"]), rel=1e-12)
@@ -261,10 +261,10 @@ def test_stopping_and_the_table_agree(make_data: MakeData) -> None:
     draw = np.random.default_rng(0)
     events = [(int(u), int(i), t) for t, (u, i) in enumerate(draw.integers(0, (5, 9), (60, 2)))]
     data = make_data(events, released=dict.fromkeys(range(9), 0), repeats=True)
-    split = cut(data.log, train=0.4, validation=0.2, windows=2)
+    split = cuts.time(data.log, train=0.4, validation=0.2, windows=2)
     frame, catalogue = _tabulated(data, split), Catalogue(data)
     as_of = AsOf(data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
-    queries = ask(data.log, catalogue, split.n_past, len(data.log), split.edges)
+    queries = ask(data.log, catalogue, split.rows(STREAM), split.edges)
     metric = RankingMetric("ndcg", K, len(data.users))
     value = measure(baselines.popularity(as_of), queries, data, catalogue, metric, name="popularity")
     assert value == pytest.approx(_value(summarise(frame, K)), rel=1e-12)

@@ -102,7 +102,7 @@ def make_small(make_data: MakeData) -> Callable[..., Small]:
         data = make_data(events, items=12, released=released, texts=texts, profiles=profiles, repeats=repeats, **keys)
         catalogue = Catalogue(data)
         as_of = AsOf(data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
-        return Small(data, catalogue, as_of, trainable(data.log, catalogue, 0, len(data.log)))
+        return Small(data, catalogue, as_of, trainable(data.log, catalogue, np.arange(len(data.log))))
 
     return make
 

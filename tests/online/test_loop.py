@@ -39,7 +39,7 @@ class Stream:
         self.catalogue = Catalogue(self.data)
         enters, half_lives = self.catalogue.enters_at, self.data.half_lives_days
         self.as_of = AsOf(self.data.log, 2, 4, enters, half_lives)
-        self.queries: Queries = ask(self.data.log, self.catalogue, 2, 8, EDGES)
+        self.queries: Queries = ask(self.data.log, self.catalogue, np.arange(2, 8), EDGES)
         with torch_seed(0):
             self.ranker = Ranker(RandomEncoder(4, width=6, seed=0), Towers(6, width=4, history=2))
         self.calls: list[str] = []

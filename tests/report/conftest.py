@@ -131,6 +131,7 @@ def make_manifest(run: str, strategy: str, facts: dict[str, Any]) -> dict[str, A
         "dataset": {
             "name": "toy", "hashes": {"ratings.csv": "ab12cd34ef"}, "counts": {},
             "dates": {"t_val": "2015-08-02", "t_test": "2017-05-03"},
+            "cut": "train < 2015-08-02 <= validation < 2017-05-03 <= stream",
             "n_users": 610, "n_items": 9742, "n_events": 48580, "release": "field", "items_never_taken": 12,
         },
         "question": "abcd", "recipe": {"optim.lr": 0.01}, "axes": axes,

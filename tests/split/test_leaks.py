@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from coldlm.candidates import Catalogue
 from coldlm.context import FEATURES, AsOf
 from coldlm.data.simulated import load
+from coldlm.split import cuts
 from coldlm.split.leaks import meter
 from coldlm.split.queries import ask, trainable
-from coldlm.split.time import cut
-from coldlm.tables import UNKNOWN, Dataset, Ints, Log, Split
+from coldlm.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints, Log, Split
 
 MakeData = Callable[..., Dataset]
-CLEAN = dict.fromkeys(("late_training", "early_candidates", "future_history", "future_counts", "future_text"), 0)
+CLEAN = {"late_training": 0, "early_candidates": 0, "late_texts": 0, "future_history": 0, "future_counts": 0}
 
 
 @pytest.fixture(scope="module", params=["field", "after_first", "repeats"])
@@ -42,11 +42,11 @@ def _meter(
     split: Split | None = None,
 ) -> dict[str, int]:
     """The meter on clean objects, but for those given."""
-    split = split or cut(data.log)
+    split = split or cuts.time(data.log)
     clean = Catalogue(data)
     catalogue = catalogue or clean
-    queries = ask(data.log, catalogue, split.n_past, len(data.log), split.edges)
-    rows = trainable(data.log, clean, 0, split.n_past) if rows is None else rows
+    queries = ask(data.log, catalogue, split.rows(STREAM), split.edges)
+    rows = trainable(data.log, clean, split.rows(TRAIN, VALIDATION)) if rows is None else rows
     return meter(data, split, queries, rows, as_of or _as_of(data), catalogue, sample=40)
 
 
@@ -55,7 +55,7 @@ def test_the_meter_is_zero_on_clean_objects(data: Dataset) -> None:
 
 
 def test_a_training_row_of_the_stream_is_caught(data: Dataset) -> None:
-    n_past = cut(data.log).n_past
+    n_past = int(cuts.time(data.log).rows(STREAM)[0])
     assert _meter(data, rows=np.array([0, n_past - 1])) == CLEAN
     assert _meter(data, rows=np.array([0, n_past - 1, n_past, len(data.log) - 1])) == {**CLEAN, "late_training": 2}
 
@@ -72,10 +72,25 @@ def test_items_released_at_their_own_first_event_are_caught(make_data: MakeData)
     data = make_data([(0, 0, 10), (1, 0, 20), (0, 1, 30), (1, 2, 40), (1, 1, 50)])
     naive = Catalogue(data)
     naive.enters_at = naive.first_event
-    split = Split("time", 15, 25, 1, 2, np.array([25, 60]))
+    split = Split("time", 15, 25, np.array([0, 1, 2, 2, 2], np.int8), np.array([25, 60]))
     # item 1 at 30 and item 2 at 40 are known by nothing but the very event that is asked
     assert _meter(data, catalogue=naive, split=split) == {**CLEAN, "early_candidates": 2}
     assert _meter(data, split=split) == CLEAN
+
+
+def test_texts_newer_than_the_query_are_caught(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (1, 1, 20), (0, 1, 30), (1, 0, 30)], released={0: 0, 1: 0})
+    split = Split("time", 15, 25, np.array([0, 1, 2, 2], np.int8), np.array([25, 31]))
+    # both queries at 30 have one candidate each, of which item 1 has a text that was made at 30
+    assert _meter(replace(data, text_known_at=np.array([29, 29])), split=split) == CLEAN
+    assert _meter(replace(data, text_known_at=np.array([29, 30])), split=split) == {**CLEAN, "late_texts": 1}
+
+
+@pytest.mark.parametrize("leaky", [cuts.loo, cuts.random])
+def test_a_split_that_trains_on_the_future_is_caught(data: Dataset, leaky: Callable[[Log], Split]) -> None:
+    found = _meter(data, split=leaky(data.log))
+    assert found["late_training"] > 100
+    assert {**found, "late_training": 0} == CLEAN
 
 
 def test_a_memory_that_runs_ahead_is_caught_in_histories_and_counts(data: Dataset) -> None:
@@ -88,15 +103,15 @@ def test_a_memory_that_runs_ahead_is_caught_in_histories_and_counts(data: Datase
 def test_a_history_that_holds_the_asked_repeat_itself_is_caught(make_data: MakeData) -> None:
     data = make_data([(0, 0, 10), (1, 1, 15), (0, 0, 20), (0, 0, 30)], repeats=True, released={0: 0, 1: 0})
     ahead = _as_of(data, replace(data.log, time=data.log.time - 1))
-    split = Split("time", 11, 25, 1, 3, np.array([25, 31]))
+    split = Split("time", 11, 25, np.array([0, 1, 1, 2], np.int8), np.array([25, 31]))
     # at 30 the user had item 0 twice; the third is the event that is asked, and looks like the other two
     assert _meter(data, as_of=ahead, split=split)["future_history"] == 1
     assert _meter(data, split=split) == CLEAN
 
 
 def test_a_text_that_was_written_later_is_caught(data: Dataset) -> None:
-    split, catalogue = cut(data.log), Catalogue(data)
-    written = data.log.time[split.n_past :]
+    split, catalogue = cuts.time(data.log), Catalogue(data)
+    written = data.log.time[split.rows(STREAM)]
 
     def texts_as_of(times: Ints) -> tuple[tuple[str, ...], Ints]:
         """Every item gets a tag at every event of the stream."""
@@ -106,8 +121,8 @@ def test_a_text_that_was_written_later_is_caught(data: Dataset) -> None:
     tagged = replace(data, texts_as_of=texts_as_of)
     assert _meter(tagged.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))) == CLEAN
     found = _meter(tagged.with_texts_as_of(np.full(len(data.items), UNKNOWN)))
-    assert found["future_text"] > 0
-    assert {**found, "future_text": 0} == CLEAN
+    assert found["late_texts"] > 0
+    assert {**found, "late_texts": 0} == CLEAN
 
 
 class _LeakyFeatures(AsOf):
@@ -134,7 +149,7 @@ def test_a_first_event_that_is_known_before_it_happens_is_caught(make_data: Make
     data = make_data([(0, 0, 10), (1, 0, 20), (0, 1, 30)], released={0: 0, 1: 0})
     leaky = _LeakyFeatures(data.log, 2, 2, Catalogue(data).enters_at, data.half_lives_days)
     leaky.plane = FEATURES.index("is_new")
-    split = Split("time", 15, 25, 1, 2, np.array([25, 31]))
+    split = Split("time", 15, 25, np.array([0, 1, 2], np.int8), np.array([25, 31]))
     assert _meter(data, as_of=leaky, split=split) == {**CLEAN, "future_counts": 1}
     assert _meter(data, split=split) == CLEAN
 
@@ -162,8 +177,8 @@ def test_popularity_that_has_seen_the_asked_event_is_caught(data: Dataset, kind:
 def test_a_smaller_sample_recounts_fewer_queries_and_the_seed_says_which(data: Dataset) -> None:
     early = Catalogue(data)
     early.enters_at = np.zeros_like(early.enters_at)
-    split = cut(data.log)
-    queries = ask(data.log, early, split.n_past, len(data.log), split.edges)
+    split = cuts.time(data.log)
+    queries = ask(data.log, early, split.rows(STREAM), split.edges)
     rows, as_of = np.arange(3), _as_of(data)
 
     def found(sample: int, seed: int) -> int:

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldlm.candidates import Catalogue
+from coldlm.split import cuts
 from coldlm.split.queries import ask, cold, others_would_drop, trainable
-from coldlm.split.time import cut
-from coldlm.tables import Dataset, Queries, Split
+from coldlm.tables import STREAM, TRAIN, Dataset, Queries, Split
 
 MakeData = Callable[..., Dataset]
 
@@ -25,7 +25,7 @@ FIRST, GONE, REPEAT = (
 
 
 def _ask(data: Dataset, first: int = 0, edges: list[int] | None = None) -> Queries:
-    return ask(data.log, Catalogue(data), first, len(data.log), None if edges is None else np.array(edges))
+    return ask(data.log, Catalogue(data), np.arange(first, len(data.log)), None if edges is None else np.array(edges))
 
 
 def _blocks(queries: Queries, data: Dataset) -> list[tuple[int, int, list[int]]]:
@@ -37,8 +37,8 @@ def _blocks(queries: Queries, data: Dataset) -> list[tuple[int, int, list[int]]]
 
 
 def _split(data: Dataset, t_test: int) -> Split:
-    n_past = int((data.log.time < t_test).sum())
-    return Split("time", t_test - 1, t_test, n_past - 1, n_past, np.array([t_test, 10**6]))
+    part = np.where(data.log.time < t_test, TRAIN, STREAM).astype(np.int8)
+    return Split("time", t_test - 1, t_test, part, np.array([t_test, 10**6]))
 
 
 def test_events_of_one_user_at_one_time_are_one_query(make_data: MakeData) -> None:
@@ -134,9 +134,9 @@ def test_events_of_any_label_train_if_their_item_was_a_candidate(make_data: Make
         (0, 1, 50),  # row 4: beyond the last row
     ]
     data = make_data(events, released={1: 0})
-    assert trainable(data.log, Catalogue(data), 0, 4).tolist() == [1, 3]
-    assert trainable(data.log, Catalogue(data), 2, 5).tolist() == [3, 4]
-    assert trainable(data.log, Catalogue(data), 2, 2).tolist() == []
+    assert trainable(data.log, Catalogue(data), np.arange(4)).tolist() == [1, 3]
+    assert trainable(data.log, Catalogue(data), np.array([2, 4])).tolist() == [4]
+    assert trainable(data.log, Catalogue(data), np.arange(0)).tolist() == []
 
 
 def test_cold_means_without_a_positive_before_the_test_time(make_data: MakeData) -> None:
@@ -161,7 +161,7 @@ def test_cold_items_have_no_training_rows(
     for t_test in range(1, 31, 5):
         split = _split(data, t_test)
         users, items = cold(data, split)
-        rows = trainable(log, catalogue, 0, split.n_past)
+        rows = trainable(log, catalogue, split.rows(TRAIN))
         assert not items[log.item[rows]].any()
         assert not users[log.user[rows]].any()
 
@@ -174,7 +174,7 @@ def test_cold_items_have_no_positive_training_rows_where_labels_differ(
     for t_test in range(1, 31, 5):
         split = _split(data, t_test)
         users, items = cold(data, split)
-        rows = trainable(data.log, Catalogue(data), 0, split.n_past)
+        rows = trainable(data.log, Catalogue(data), split.rows(TRAIN))
         rows = rows[data.log.positive[rows]]
         assert not items[data.log.item[rows]].any()
         assert not users[data.log.user[rows]].any()
@@ -183,7 +183,7 @@ def test_cold_items_have_no_positive_training_rows_where_labels_differ(
 def test_cohorts_are_frozen_whatever_happens_in_the_stream(make_data: MakeData) -> None:
     past, stream = [(0, 0, t) for t in range(7)], [(1, 1, 7), (1, 1, 8), (1, 2, 9)]
     data = make_data([*past, *stream], repeats=True, released={0: 0, 1: 0, 2: 0})
-    split = cut(data.log, train=0.5, validation=0.2, windows=3)
+    split = cuts.time(data.log, train=0.5, validation=0.2, windows=3)
     assert split.t_test == 7
     users, items = cold(data, split)
     assert (users.tolist(), items.tolist()) == ([False, True], [False, True, True])

@@ -18,7 +18,7 @@ import polars as pl
 from coldlm.data.raw import release_counts, three
 from coldlm.data.template import clean, fill
 from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN, Bools, Dataset, Ints, Items, Users, sorted_log
+from coldlm.tables import ALWAYS, UNKNOWN, Bools, Dataset, Ints, Items, Users, sorted_log
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Tables:
     ``timestamp``, ``field``, ``value``; no rows where fields do not change. ``impressions``: candidate lists that were
     shown: ``impression`` (int64), ``user``, ``item`` (codes), ``timestamp``, ``clicked`` (bool), sorted by (timestamp,
     impression), items of one list in their order; no rows where the source has none. ``counts``: policies that touched
-    rows.
+    rows. ``log_starts_at``: Unix seconds; earlier events have no time in the source, and one that is made up here.
     """
 
     items: pl.DataFrame
@@ -41,6 +41,7 @@ class Tables:
     dated: pl.DataFrame
     impressions: pl.DataFrame
     counts: dict[str, int] = field(default_factory=dict)
+    log_starts_at: int = ALWAYS
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def assemble(
     dated: pl.DataFrame | None = None,
     impressions: pl.DataFrame | None = None,
     counts: Mapping[str, int] | None = None,
+    log_starts_at: int = ALWAYS,
 ) -> Tables:
     """Tables from frames whose ids are still those of the source.
 
@@ -71,6 +73,7 @@ def assemble(
         users: ``user_id``, distinct, and text fields; may lack users.
         dated: ``item_id``, ``timestamp``, ``field``, ``value``; values of unknown items are left out and counted.
         impressions: ``impression``, ``user_id``, ``item_id``, ``timestamp``, ``clicked``, the lists in any order.
+        log_starts_at: see ``Tables``.
 
     Ids of a type other than string are written out. Codes follow the order of ``items`` (and ``users``); items and
     users that only occur in ``interactions`` follow in ascending order.
@@ -102,6 +105,7 @@ def assemble(
         dated=_dated(dated, catalogue, counted),
         impressions=_impressions(shown),
         counts=counted,
+        log_starts_at=log_starts_at,
     )
 
 
@@ -176,6 +180,7 @@ def to_dataset(
         },
         hashes=dict(hashes or {}),
         texts_as_of=texts if rules else None,
+        log_starts_at=tables.log_starts_at,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN, Dataset
+from coldlm.tables import UNKNOWN, Dataset, Ints
 
 SLOTS: Final = {"hour": 3_600, "day": 86_400, "week": 604_800}
 """Seconds. Slots start at multiples of these since 1970, in UTC."""
@@ -18,12 +18,13 @@ FRESH: Final = 10
 each is taken before the slot ends says too much."""
 
 
-def on_grid(data: Dataset, slot: str, n_train: int) -> Dataset:
+def on_grid(data: Dataset, slot: str, rows: Ints) -> Dataset:
     """``data`` with the grid rule for its items without a release time; see ``candidates.Catalogue``.
 
     Args:
+        rows: row numbers of the training events.
         slot: a key of ``SLOTS``, or "auto": the shortest that brings ``FRESH`` items in the median of those slots of
-            the first ``n_train`` events that bring any; the longest if none does.
+            the events that bring any; the longest if none does.
 
     Raises:
         DataError: every item has a release time.
@@ -32,13 +33,13 @@ def on_grid(data: Dataset, slot: str, n_train: int) -> Dataset:
         raise DataError(
             f"dataset.release_slot={slot}: every item of {data.name} has a release time; set dataset.release_slot=null"
         )
-    return replace(data, release="grid", slot=SLOTS[choose(data, n_train) if slot == "auto" else slot])
+    return replace(data, release="grid", slot=SLOTS[choose(data, rows) if slot == "auto" else slot])
 
 
-def choose(data: Dataset, n_train: int) -> str:
-    """The slot that "auto" stands for, from the first ``n_train`` events alone."""
+def choose(data: Dataset, rows: Ints) -> str:
+    """The slot that "auto" stands for, from the training events ``rows`` alone."""
     first = np.full(len(data.items), UNKNOWN, np.int64)
-    np.minimum.at(first, data.log.item[:n_train], data.log.time[:n_train])
+    np.minimum.at(first, data.log.item[rows], data.log.time[rows])
     first = first[(first < UNKNOWN) & (data.items.released_at == UNKNOWN)]
     for name, seconds in SLOTS.items():
         sizes = np.unique(first // seconds, return_counts=True)[1]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from filelock import FileLock
@@ -21,10 +22,11 @@ from coldlm.data.canonical import Tables
 from coldlm.data.raw import hash_files
 from coldlm.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """Of the kept tables; a change here makes all of them anew."""
 
-_FRAMES = tuple(f.name for f in fields(Tables) if f.name != "counts")
+_SMALL = ("counts", "log_starts_at")
+_FRAMES = tuple(f.name for f in fields(Tables) if f.name not in _SMALL)
 
 
 def prepare(
@@ -64,7 +66,7 @@ def _keep(tables: Tables, folder: Path, made_from: Mapping[str, object]) -> None
     try:
         for name in _FRAMES:
             getattr(tables, name).write_parquet(part / f"{name}.parquet")
-        about = {**made_from, "counts": tables.counts}
+        about = {**made_from, **{name: getattr(tables, name) for name in _SMALL}}
         (part / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
         part.rename(folder)
     except BaseException:
@@ -75,8 +77,8 @@ def _keep(tables: Tables, folder: Path, made_from: Mapping[str, object]) -> None
 def _read(folder: Path) -> Tables:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}
-        return Tables(**frames, counts=about["counts"])
+        columns: dict[str, Any] = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}
+        return Tables(**columns, **{name: about[name] for name in _SMALL})
     except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{folder}: the prepared tables are damaged ({error}); delete the folder and run again"

@@ -96,9 +96,9 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
 
 def _about_data(manifests: tuple[dict[str, Any], ...]) -> list[str]:
     first = manifests[0]
-    dataset, dates = first["dataset"], first["dataset"]["dates"]
+    dataset = first["dataset"]
     lines = [
-        f"Dates: train < {dates.get('t_val')} <= validation < {dates['t_test']} <= stream. "
+        f"Dates: {dataset['cut']}. "
         f"{dataset['name']}: {_count(dataset.get('n_users'))} users, {_count(dataset.get('n_items'))} items, "
         f"{_count(dataset.get('n_events'))} events."
     ]

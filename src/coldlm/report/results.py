@@ -95,7 +95,8 @@ def _read_run(folder: Path) -> Run:
         status, reason = manifest["status"], manifest.get("reason")
         if status != "FINISHED":
             raise _SkippedError(f"{status}: {reason}" if reason else status)
-        missing = [name for name in NEEDED if name not in manifest] or [*{"name", "dates"} - set(manifest["dataset"])]
+        missing = [name for name in NEEDED if name not in manifest]
+        missing = missing or sorted({"name", "dates", "cut"} - set(manifest["dataset"]))
         if missing:
             raise _SkippedError(f"manifest.json lacks {', '.join(missing)}")
     except (KeyError, TypeError, ValueError) as error:

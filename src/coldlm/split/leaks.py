@@ -35,21 +35,20 @@ def meter(
         sample: how many queries, drawn with ``seed``, are recounted event by event.
 
     Returns:
-        ``late_training``: training events not earlier than the first stream event. ``early_candidates``: candidates
-        neither released nor seen before the query. ``future_history``: entries of the history that differ from the
+        ``late_training``: training events not earlier than the start of the stream. ``early_candidates``: candidates
+        neither released nor seen before the query. ``late_texts``: candidates whose text is not older than the query.
+        ``future_history``: entries of the history that differ from the
         user's last earlier positives. ``future_counts``: items whose count, decayed counts or context as of the query
-        differ from the recount. ``future_text``: candidates whose text holds something that was written at the query's
-        time or later.
+        differ from the recount.
     """
     log = data.log
     leaks = {
         "late_training": int((log.time[trained_rows] >= split.edges[0]).sum()),
         "early_candidates": 0,
+        "late_texts": 0,
         "future_history": 0,
         "future_counts": 0,
-        "future_text": 0,
     }
-    written = data.text_known_at
     drawn = generator(seed, "leak meter").permutation(len(queries))[:sample]
     for q in np.sort(drawn):
         user, time = queries.user[q : q + 1], queries.time[q : q + 1]
@@ -60,8 +59,8 @@ def meter(
             known[log.item[log.time // data.slot <= time[0] // data.slot]] = True
         candidates = catalogue.mask(user, time)[0]
         leaks["early_candidates"] += int((candidates & ~known).sum())
-        if written is not None:
-            leaks["future_text"] += int((candidates & (written >= time[0])).sum())
+        if data.text_known_at is not None:
+            leaks["late_texts"] += int((candidates & (data.text_known_at >= time[0])).sum())
         mine = log.item[earlier & log.positive & (log.user == user[0])][::-1][:history]
         expected = np.pad(mine, (0, history - len(mine)), constant_values=-1)
         leaks["future_history"] += int((as_of.history(user, time, history)[0] != expected).sum())

@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from coldlm.candidates import Catalogue
-from coldlm.tables import Bools, Dataset, Ints, Log, Queries, Split
+from coldlm.tables import TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 
 
-def ask(log: Log, catalogue: Catalogue, first: int, last: int, edges: Ints | None = None) -> Queries:
-    """The queries of the rows ``first`` to ``last`` (excluded): one per (user, time) block of positives.
+def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -> Queries:
+    """The queries of the log's ``rows``: one per (user, time) block of positives.
 
     Two kinds of positives are revealed to histories but not asked, and counted under their own names: items without a
     release time at their very first event (nobody could have ranked what is not yet a candidate), and, where items do
     not repeat, items that the user already had.
     """
-    rows = first + np.flatnonzero(log.positive[first:last])
+    rows = rows[log.positive[rows]]
     unmeasurable, gone, repeated = _unanswerable(log, catalogue, rows)
     counts = {
         "first event of an item without a release time": int(unmeasurable.sum()),
@@ -34,9 +34,8 @@ def ask(log: Log, catalogue: Catalogue, first: int, last: int, edges: Ints | Non
     return Queries(user[begin], time[begin], window.astype(np.int64), start, rows, counts)
 
 
-def trainable(log: Log, catalogue: Catalogue, first: int, last: int) -> Ints:
-    """Row numbers of the events, of any label, whose item was a candidate for their user at their time; ascending."""
-    rows = np.arange(first, last)
+def trainable(log: Log, catalogue: Catalogue, rows: Ints) -> Ints:
+    """Those of the log's ``rows``, of any label, whose item was a candidate for their user at their time."""
     unmeasurable, gone, repeated = _unanswerable(log, catalogue, rows)
     return rows[~(unmeasurable | gone | repeated)]
 
@@ -49,8 +48,8 @@ def _unanswerable(log: Log, catalogue: Catalogue, rows: Ints) -> tuple[Bools, Bo
 
 
 def cold(data: Dataset, split: Split) -> tuple[Bools, Bools]:
-    """([U], [N]) users and items without any positive event before T_test; frozen for the whole stream."""
-    past = data.log.rows(slice(split.n_past))
+    """([U], [N]) users and items without any positive event in train + validation; frozen for the whole stream."""
+    past = data.log.rows(split.rows(TRAIN, VALIDATION))
     users, items = np.ones(len(data.users), bool), np.ones(len(data.items), bool)
     users[past.user[past.positive]] = False
     items[past.item[past.positive]] = False

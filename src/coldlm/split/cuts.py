@@ -1,0 +1,221 @@
+"""Which part of the log each event belongs to: who learns from what, and when.
+
+Under every split, histories and counts hold all events strictly earlier than the query, whichever part they lie in.
+Every event is in one part, a (user, time) block stays whole, and events without a time of their own (those before
+``Dataset.log_starts_at``) train, since nobody can say what came before them.
+
+``time``, the only honest one, cuts everybody at the same two moments. Hyper-parameters and stopping look at validation
+only; then the model is refitted on train + validation.
+
+```
+time ->      t_val        t_test     edge 1     edge 2           end
+   | train    | validation | window 0 | window 1 | ... stream     |
+     weights    stopping     test, then (online) train, window by window
+```
+
+``loo`` and ``random`` are **LEAKY**: the weights have learned from events later than the ones they are asked for. They
+exist to reproduce old papers, allow no updates, and say LEAKY on every row of a table.
+
+```
+loo       user 0   t  t  t  t  v  S            the last positive block of each user is asked for (S), the one before
+          user 1         t  v        S         stops the training (v), everything else trains (t), also user 0's
+          user 2                        S      events that are later than another user's S
+
+random    user 0   t  S  t  t  t  v            whole blocks are drawn, whenever they happened
+          user 1         t  t        S
+```
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+
+from coldlm.columns import Range
+from coldlm.errors import DataError
+from coldlm.seeding import generator
+from coldlm.tables import ALWAYS, DAY, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split, seconds
+
+Share = Annotated[float, Range(0, 1, above=True)]
+
+
+def time(
+    log: Log,
+    starts_at: int = ALWAYS,
+    *,
+    train: Share | None = 0.7,
+    validation: Share | None = 0.1,
+    t_val: str | None = None,
+    t_test: str | None = None,
+    windows: Annotated[int, Range(1)] | None = 5,
+    window_days: Annotated[float, Range(0.01)] | None = None,
+    edges: list[str] | None = None,
+) -> Split:
+    """Two global cuts of time, at shares of the events or at dates; the rest is the stream, cut into windows.
+
+    Args:
+        starts_at: ``Dataset.log_starts_at``; shares count the events from here on.
+        train, validation: shares; the cut moves down to the next boundary between two times, so no block is torn.
+        t_val, t_test: ISO dates or times (UTC) to cut at, instead of the shares.
+        windows: how many, of about equally many events.
+        window_days: length of a window, instead of a number.
+        edges: ISO dates or times between the windows, instead of a number.
+
+    A window by length or date that holds no event is merged into the next, and counted.
+
+    Raises:
+        DataError: a part would be empty, the stream has fewer distinct times than windows, or an edge lies outside it.
+
+    >>> from coldlm.tables import sorted_log
+    >>> one = np.ones(10)
+    >>> log = sorted_log(np.arange(10), np.arange(10), np.arange(10) * DAY, one, one > 0)
+    >>> split = time(log, train=0.5, validation=0.2, windows=3)
+    >>> split.part.tolist(), (split.edges // DAY).tolist()
+    ([0, 0, 0, 0, 0, 1, 1, 2, 2, 2], [7, 8, 9, 9])
+    >>> split = time(log, t_val="1970-01-03", t_test="1970-01-05", window_days=2.5)
+    >>> split.part.tolist(), (split.edges / DAY).round(1).tolist()
+    ([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], [4.0, 6.5, 9.0, 9.0])
+    """
+    if t_val is not None and t_test is not None:
+        cuts, how = (seconds(t_val), seconds(t_test)), f"split.t_val={t_val} and split.t_test={t_test}"
+    else:
+        assert train  # coldlm.combinations asks for shares or dates before any data is read
+        assert validation
+        cuts = _at_shares(log, starts_at, train, train + validation)
+        how = f"split.train={train} and split.train + split.validation={train + validation:g}"
+    part = (log.time >= cuts[0]).astype(np.int8) + (log.time >= cuts[1])
+    _refuse_empty("time", part, f"the log needs distinct times on both sides of {how}")
+    stream = log.time[part == STREAM]
+    if window_days is not None:
+        inner = _by_length(stream, cuts[1], window_days)
+    elif edges is not None:
+        inner = _by_date(stream, cuts[1], edges)
+    else:
+        assert windows
+        inner = _by_number(stream, windows)
+    ends = np.append(inner, stream[-1] + 1).astype(np.int64)
+    filled = np.diff(np.searchsorted(stream, ends), prepend=0) > 0
+    merged = int((~filled).sum())
+    return Split("time", *cuts, part, np.append(cuts[1], ends[filled]), merged)
+
+
+def loo(log: Log, starts_at: int = ALWAYS) -> Split:
+    """LEAKY, leave one out: a user's last positive block is asked for, the one before is validation, all else trains.
+
+    A user with one positive block is asked for it, as a cold user; old papers drop such users.
+
+    Raises:
+        DataError: a part would be empty.
+
+    >>> from coldlm.tables import sorted_log
+    >>> one = np.ones(7)
+    >>> user, day = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([1, 2, 3, 3, 2, 5, 6])
+    >>> log = sorted_log(user, np.arange(7), day * DAY, one, one > 0)
+    >>> split = loo(log)
+    >>> [(int(u), int(t)) for u, t in zip(log.user, log.time // DAY)]
+    [(0, 1), (0, 2), (1, 2), (0, 3), (0, 3), (1, 5), (1, 6)]
+    >>> split.part.tolist()  # user 1's event of day 5 stops the training, and user 0 is asked for day 3
+    [0, 1, 0, 2, 2, 1, 2]
+    """
+    can_be_asked = log.positive & (log.time >= starts_at)
+    part = np.zeros(len(log), np.int8)
+    limit = np.full(log.user.max() + 1, log.time[-1] + 1)
+    for which in (STREAM, VALIDATION):
+        rows = np.flatnonzero(can_be_asked & (log.time < limit[log.user]))
+        limit = np.full(len(limit), ALWAYS)
+        np.maximum.at(limit, log.user[rows], log.time[rows])
+        part[log.time == limit[log.user]] = which
+    return _leaky("loo", log, part)
+
+
+def random(
+    log: Log,
+    starts_at: int = ALWAYS,
+    *,
+    train: Share = 0.7,
+    validation: Share = 0.1,
+    seed: Annotated[int, Range(0)] = 0,
+) -> Split:
+    """LEAKY: blocks are drawn at random until the shares of the events are reached; the rest is asked for.
+
+    Args:
+        starts_at: ``Dataset.log_starts_at``; shares count the events from here on.
+        seed: of the draw; not the run's, so that several seeds of a model answer the same queries.
+
+    Raises:
+        DataError: a part would be empty.
+
+    >>> from coldlm.tables import sorted_log
+    >>> one = np.ones(10)
+    >>> log = sorted_log(np.arange(10) % 2, np.arange(10), np.arange(10) * DAY, one, one > 0)
+    >>> random(log, train=0.5, validation=0.2).part.tolist()
+    [0, 0, 1, 0, 0, 2, 2, 0, 1, 2]
+    """
+    rows = np.flatnonzero(log.time >= starts_at)
+    key = log.user[rows] * (log.time[-1] - log.time[0] + 1) + log.time[rows] - log.time[0]
+    blocks, block = np.unique(key, return_inverse=True)
+    place = generator(seed, "random split").permutation(len(blocks))[block]
+    size = np.bincount(place)
+    drawn_before = (np.cumsum(size) - size)[place]
+    part = np.zeros(len(log), np.int8)
+    for share in (train, train + validation):
+        part[rows] += drawn_before >= round(len(rows) * share, 6)
+    return _leaky("random", log, part)
+
+
+def _leaky(name: str, log: Log, part: Parts) -> Split:
+    """One window over the whole stream; ``t_val`` and ``t_test`` are when training ends, which is later."""
+    _refuse_empty(name, part, "use split=time, or data with more events")
+    t_val, t_test = (int(log.time[part <= last].max()) + 1 for last in (TRAIN, VALIDATION))
+    stream = log.time[part == STREAM]
+    return Split(name, t_val, t_test, part, np.array([stream[0], stream[-1] + 1]), leaky=True)
+
+
+def _at_shares(log: Log, starts_at: int, *shares: float) -> tuple[int, int]:
+    """The times of the events at these shares of the events that have a time of their own."""
+    first = int(np.searchsorted(log.time, starts_at))
+    n = len(log) - first
+    # rounded first, since .7 + .1 is a little less than .8
+    t_val, t_test = (int(log.time[min(first + int(round(n * share, 6)), len(log) - 1)]) for share in shares)
+    return t_val, t_test
+
+
+def _by_number(stream: Ints, windows: int) -> Ints:
+    """[windows - 1] times at which the second and later windows begin."""
+    distinct, window = np.unique(stream), np.arange(windows)
+    if len(distinct) < windows:
+        raise DataError(
+            f"the stream's {len(stream)} events at {len(distinct)} distinct times cannot be cut into "
+            f"split.windows={windows} non-empty windows; use fewer"
+        )
+    wanted = np.searchsorted(distinct, stream[(window * len(stream)) // windows])
+    # a block larger than a window pushes the next start to the time behind it; the last windows keep a time each
+    begin = np.minimum(np.maximum.accumulate(wanted - window) + window, len(distinct) - windows + window)
+    return distinct[begin[1:]]
+
+
+def _by_length(stream: Ints, t_test: int, days: float) -> Ints:
+    length = round(days * DAY)
+    return np.arange(t_test + length, stream[-1] + 1, length)
+
+
+def _by_date(stream: Ints, t_test: int, dates: list[str]) -> Ints:
+    inner = [seconds(date) for date in dates]
+    outside = [date for date, edge in zip(dates, inner, strict=True) if not t_test < edge <= stream[-1]]
+    if outside:
+        first, last = (np.datetime64(int(t), "s") for t in (t_test, stream[-1]))
+        raise DataError(
+            f"split.edges: {', '.join(outside)} does not lie inside the stream; allowed: later than T_test ({first}), "
+            f"not later than the last event ({last})"
+        )
+    return np.array(inner, np.int64)
+
+
+def _refuse_empty(name: str, part: Parts, advice: str) -> None:
+    train, validation, stream = np.bincount(part, minlength=3)
+    if not (train and validation and stream):
+        raise DataError(
+            f"the {name} split leaves an empty part: {train} train, {validation} validation and {stream} stream events "
+            f"of {len(part)}; {advice}"
+        )
