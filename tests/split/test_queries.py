@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from coldlm.candidates import Catalogue
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold, others_would_drop, trainable
-from coldlm.tables import STREAM, TRAIN, Dataset, Queries, Split
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Queries, Split
 
 MakeData = Callable[..., Dataset]
 
@@ -37,7 +37,8 @@ def _blocks(queries: Queries, data: Dataset) -> list[tuple[int, int, list[int]]]
 
 
 def _split(data: Dataset, t_test: int) -> Split:
-    part = np.where(data.log.time < t_test, TRAIN, STREAM).astype(np.int8)
+    part = np.where(data.log.time < t_test, VALIDATION, STREAM).astype(np.int8)
+    part[: (part == VALIDATION).sum() // 2] = TRAIN
     return Split("time", t_test - 1, t_test, part, np.array([t_test, 10**6]))
 
 
@@ -161,7 +162,7 @@ def test_cold_items_have_no_training_rows(
     for t_test in range(1, 31, 5):
         split = _split(data, t_test)
         users, items = cold(data, split)
-        rows = trainable(log, catalogue, split.rows(TRAIN))
+        rows = trainable(log, catalogue, split.rows(TRAIN, VALIDATION))
         assert not items[log.item[rows]].any()
         assert not users[log.user[rows]].any()
 
@@ -174,7 +175,7 @@ def test_cold_items_have_no_positive_training_rows_where_labels_differ(
     for t_test in range(1, 31, 5):
         split = _split(data, t_test)
         users, items = cold(data, split)
-        rows = trainable(data.log, Catalogue(data), split.rows(TRAIN))
+        rows = trainable(data.log, Catalogue(data), split.rows(TRAIN, VALIDATION))
         rows = rows[data.log.positive[rows]]
         assert not items[data.log.item[rows]].any()
         assert not users[data.log.user[rows]].any()
