@@ -33,6 +33,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
+    candidates: Literal["full", "impression"]
     k: Count
     latency_requests: Annotated[int, Range(0)]
 
@@ -102,6 +103,9 @@ ALLOWED = {
     "logger": "coldlm.learn.loggers.*",
 }
 """The targets of each group; besides, a target must be a public function or class that its module defines itself."""
+
+WITH_LISTS = ("coldlm.data.mind.load", "coldlm.data.ebnerd.load")
+"""Data sets whose sources hold candidate lists as they were shown."""
 
 EXTRA = {"dataset": {"permute_text": Field(bool)}}
 """Keys of a group that are not the target's own: what is done with the thing after it was built."""
