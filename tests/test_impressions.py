@@ -36,7 +36,7 @@ from coldlm.report.results import read_runs
 from coldlm.run import execute
 from coldlm.split.queries import ask_lists
 from coldlm.tables import DAY, UNKNOWN, Dataset, Impressions
-from coldlm.world import make_world
+from coldlm.world import make_ranker, make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
 MakeData = Callable[..., Dataset]
@@ -190,6 +190,19 @@ def test_a_run_over_lists(listed: MakeConfig) -> None:
     assert set(said["leaks"].values()) == {0}
     assert said["lists"]["shown"] == said["lists"]["without a click"] + said["lists"]["of clicks alone"] + len(lists)
     assert min(said["lists"].values()) > 0
+
+
+def test_texts_are_encoded_in_the_order_in_which_queries_may_meet_them(listed: MakeConfig) -> None:
+    world, full = make_world(listed()), make_world(listed(candidates="full"))
+    lists = world.data.impressions
+    assert lists is not None
+    expected = full.catalogue.enters_at.tolist()
+    for item, owner in zip(lists.item, lists.owner, strict=True):
+        expected[item] = min(expected[item], lists.time[owner])
+    assert world.meets_at.tolist() == expected
+    assert full.meets_at.tolist() == full.catalogue.enters_at.tolist() != expected
+    for each in (world, full):
+        assert (np.diff(each.meets_at[make_ranker(listed(), each).encoder._order]) >= 0).all()
 
 
 def test_in_lists_a_constant_scorer_is_worth_what_chance_is_worth(listed: MakeConfig) -> None:
