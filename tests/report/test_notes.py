@@ -76,7 +76,7 @@ def test_lists_as_shown_are_not_a_sample_and_say_what_they_are(make_runs) -> Non
         "survivors' bias",
         "the mean of 1/rank over them",
         "Lists of the stream: shown 90, without a click 7, of clicks alone 2. ",
-        "newest .0040",
+        "Canaries: no release rule chose these lists.",
     ):
         assert fact in notes
 
@@ -87,12 +87,11 @@ def test_full_rankings_do_not_speak_of_lists(make_runs) -> None:
     assert "Lists" not in notes
 
 
-def test_in_lists_fresh_items_can_be_asked_for(make_run) -> None:
-    dataset = json.loads((make_run("plain") / "manifest.json").read_text())["dataset"]
-    manifest = {"dataset": dataset | {"release": "after_first"}}
-    for candidates, measurable in (("full", False), ("impression", True)):
-        notes = notes_of(make_run(candidates, candidates=candidates, manifest=manifest))
-        assert ("Canaries at n = 0: not measurable" in notes) != measurable
+def test_in_lists_canaries_above_chance_at_zero_are_no_alarm(make_run) -> None:
+    canaries = {name: {"value": 0.5, "low": 0.1, "high": 0.2} for name in ("newest", "fewest_events", "constant")}
+    for candidates, is_full in (("full", True), ("impression", False)):
+        notes = notes_of(make_run(candidates, candidates=candidates, manifest={"canaries": canaries}))
+        assert ("ABOVE CHANCE at n = 0" in notes) == is_full
 
 
 def test_footnotes_say_dates_leaks_drops_canaries_and_seeds(make_runs) -> None:

@@ -131,9 +131,16 @@ def _about_data(comparison: Comparison) -> list[str]:
 
 def _about_fresh_items(comparison: Comparison) -> list[str]:
     """What the canaries say of the release rule, and whether the catalogue holds survivors only."""
+    if comparison.candidates == "impression":
+        return [
+            "Canaries: no release rule chose these lists. At n = 0 newest and fewest_events are above chance by "
+            "selection (a new item beside older ones comes first, clicked or not), and popularity below it: compare "
+            "the rows of a warm-up curve, not its points. Whether new items are clicked more is told by the AUC of "
+            "newest and fewest_events in the list table."
+        ]
     manifests, dataset = comparison.manifests, comparison.manifests[0]["dataset"]
     canaries: dict[str, Any] = next((m["canaries"] for m in manifests if m["canaries"]), {})
-    if not canaries or (dataset.get("release") == "after_first" and comparison.candidates != "impression"):
+    if not canaries or dataset.get("release") == "after_first":
         return ["Canaries at n = 0: not measurable, since an item enters after its first event."]
     seen = ", ".join(
         f"{name} {metric(c['value'])} ([{metric(c['low'], True)}, {metric(c['high'], True)}] from chance)"
