@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from coldlm.tables import DAY, UNKNOWN, Dataset, Items, Users, sorted_log
+from coldlm.tables import DAY, UNKNOWN, Dataset, Impressions, Items, Users, sorted_log
 
 settings.register_profile("toy", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("toy")
@@ -26,6 +26,7 @@ MICRO = (
 
 MakeConfig = Callable[..., dict[str, Any]]
 MakeData = Callable[..., Dataset]
+Shown = Callable[..., Impressions]
 
 
 def compose_micro(output: Path, cache: Path, *overrides: str) -> dict[str, Any]:
@@ -67,6 +68,47 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
 def make_data() -> MakeData:
     """``make_data([(user, item, seconds), ...])``: a toy data set; see ``toy``."""
     return toy
+
+
+@pytest.fixture(scope="session")
+def shown() -> Shown:
+    """``shown((user, seconds, "3 1* 2"), ...)``: lists in time order, clicked items with a star."""
+    return show
+
+
+def show(*lists: tuple[int, int, str]) -> Impressions:
+    places = [words.split() for _, _, words in lists]
+    words = [word for words in places for word in words]
+    return Impressions(
+        user=np.array([user for user, _, _ in lists], np.int64),
+        time=np.array([time for _, time, _ in lists], np.int64),
+        start=np.cumsum([0, *map(len, places)]).astype(np.int64),
+        item=np.array([int(word.removesuffix("*")) for word in words], np.int64),
+        clicked=np.array([word.endswith("*") for word in words], np.bool_),
+    )
+
+
+@pytest.fixture(scope="session")
+def show_blocks() -> Callable[..., Impressions]:
+    """``show_blocks(data)``: a list for every (user, time) block of positives, in which any item may stand."""
+    return list_blocks
+
+
+def list_blocks(data: Dataset, seed: int = 0) -> Impressions:
+    """Up to five other items beside what the user took, from a catalogue that grows; every fifth list has no click, and
+    every fifth no other item."""
+    draw, log = np.random.default_rng(seed), data.log
+    blocks: dict[tuple[int, int], list[int]] = {}
+    for row in np.flatnonzero(log.positive):
+        blocks.setdefault((int(log.time[row]), int(log.user[row])), []).append(int(log.item[row]))
+    lists = []
+    for number, ((time, user), taken) in enumerate(sorted(blocks.items())):
+        known = max(2, len(data.items) * (number + 1) // len(blocks))
+        others = [i for i in draw.integers(0, known, draw.integers(1, 6)).tolist() if i not in taken]
+        words = [f"{item}*" for item in taken if number % 5 != 3] + [str(item) for item in others if number % 5 != 4]
+        if words:
+            lists.append((user, time, " ".join(draw.permutation(words).tolist())))
+    return show(*lists)
 
 
 def toy(

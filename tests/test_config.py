@@ -84,6 +84,12 @@ def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_pat
     assert problems(config) == []
 
 
+def test_lists_are_not_ranked_under_a_leaky_split() -> None:
+    line = ["backbone=tiny_bert", "dataset=news/mind", "evaluate.candidates=impression", "split=loo", "online=off"]
+    (problem,) = problems(compose_plain(*line))
+    assert "goes with split=time alone, got split=loo" in problem
+
+
 @pytest.mark.parametrize("control", MANDATORY_CONTROLS)
 def test_a_control_wins_over_the_command_line(control: str) -> None:
     line = ["backbone=tiny_bert", "strategy=lora", "strategy.rank=2", f"control={control}"]

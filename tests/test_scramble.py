@@ -24,7 +24,7 @@ from coldlm.data import simulated
 from coldlm.evaluate import baselines
 from coldlm.run import execute
 from coldlm.schema import EXTRA
-from coldlm.tables import UNKNOWN, Bools, Dataset, Users, sorted_log
+from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Users, sorted_log
 from coldlm.world import cut
 
 MakeConfig = Callable[..., dict[str, Any]]
@@ -54,9 +54,13 @@ def scramble(data: Dataset, time: int) -> Dataset:
 
     met = np.zeros(len(users), bool)
     met[log.user[~late]] = True
+    known = Catalogue(data).enters_at < time
+    if data.impressions is not None:
+        early = data.impressions.where(data.impressions.time < time)
+        known[early.item] = True
     return replace(
         data,
-        items=replace(items, texts=_garble(items.texts, Catalogue(data).enters_at < time, draw)),
+        items=replace(items, texts=_garble(items.texts, known, draw)),
         users=Users(users.ids, _garble(users.texts, met, draw)),
         log=sorted_log(
             mixed(log.user, draw.integers(0, len(users), n)),
@@ -117,6 +121,48 @@ def test_garbage_after_a_cut_moves_no_bit_before_it(
     }
     assert set(left["schedule"]) == {"history", "static", "per_window"}
     assert left.filter(schedule="per_window")["version"].max() == (1 if place == "edge" else 2)
+    assert_frame_equal(left, right, check_exact=True)
+    assert (true / "model.safetensors").read_bytes() == (scrambled / "model.safetensors").read_bytes()
+    after = [pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time) for folder in (true, scrambled)]
+    assert not after[0].drop("run").equals(after[1].drop("run"))
+
+
+def joined(first: Impressions, second: Impressions) -> Impressions:
+    columns = {
+        name: np.concatenate([getattr(first, name), getattr(second, name)])
+        for name in ("user", "time", "item", "clicked")
+    }
+    return Impressions(**columns, start=np.append(first.start, first.start[-1] + second.start[1:]))
+
+
+def test_garbage_after_a_cut_moves_no_bit_of_the_lists_before_it(
+    config: MakeConfig, show_blocks: Callable[..., Impressions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(**keys: Any) -> Dataset:
+        """Many items stand in lists before anybody has met them; there are several clicks of a user on one day."""
+        data = without_releases(**keys)
+        data = replace(data, log=replace(data.log, time=data.log.time // DAY * DAY))
+        return replace(data, impressions=show_blocks(data))
+
+    settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", "strategy=top", "dataset.items=200")
+    settled["evaluate"]["candidates"] = "impression"
+    time = moments(read, settled)["middle"]
+
+    def read_garbage(**keys: Any) -> Dataset:
+        data = read(**keys)
+        garbage = scramble(data, time)
+        early, late = data.impressions, show_blocks(garbage, seed=1)
+        assert early is not None
+        lists = joined(early.where(early.time < time), late.where(late.time >= time))
+        return replace(garbage, impressions=lists)
+
+    true = run(read, settled, "true", monkeypatch)
+    scrambled = run(read_garbage, settled, "scrambled", monkeypatch)
+    left, right = before(true, time), before(scrambled, time)
+    asked = left.filter(scorer=MODEL, schedule="history")
+    assert (asked["n_item"] == 0).sum() > 3
+    assert asked["other_clicks"].max() > 0  # type: ignore[operator]
+    assert set(left["schedule"]) == {"history", "static", "per_window"}
     assert_frame_equal(left, right, check_exact=True)
     assert (true / "model.safetensors").read_bytes() == (scrambled / "model.safetensors").read_bytes()
     after = [pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time) for folder in (true, scrambled)]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
 
 from coldlm.errors import DataError
-from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Ints, Queries, Split, seconds, sorted_log
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Impressions, Ints, Queries, Split, seconds, sorted_log
+
+Shown = Callable[..., Impressions]
 
 
 def _ints(*values: int) -> Ints:
@@ -138,3 +140,31 @@ def test_dates_without_a_zone_are_utc(date: str, at: int) -> None:
 def test_what_is_no_date_is_refused(date: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         seconds(date)
+
+
+def test_lists_know_their_clicks_and_owners(shown: Shown) -> None:
+    lists = shown((4, 100, "7 8*"), (5, 200, "7"), (4, 200, "9* 8 7*"))
+    assert len(lists) == 3
+    assert lists.owner.tolist() == [0, 0, 1, 2, 2, 2]
+    assert lists.n_clicked.tolist() == [1, 0, 2]
+
+
+def test_a_part_of_the_lists_keeps_their_items_and_clicks(shown: Shown) -> None:
+    lists = shown((4, 100, "7 8*"), (5, 200, "7"), (4, 200, "9* 8 7*"))
+    for part in (lists.where(np.array([True, False, True])), lists.where(np.array([False, False, True]))):
+        assert part.start[-1] == len(part.item) == len(part.clicked)
+        assert part.item[-3:].tolist() == [9, 8, 7]
+        assert part.clicked[-3:].tolist() == [True, False, True]
+    part = lists.slice(1, 3)
+    assert (part.user.tolist(), part.time.tolist(), part.start.tolist()) == ([5, 4], [200, 200], [0, 1, 4])
+    assert part.item.tolist() == [7, 9, 8, 7]
+    assert len(lists.slice(3, 3)) == len(lists.where(np.zeros(3, bool))) == 0
+
+
+def test_lists_go_with_their_queries(queries: Queries, shown: Shown) -> None:
+    lists = shown((4, 100, "1* 2* 0"), (5, 200, "0 1*"), (6, 300, "1* 2* 3* 0"))
+    queries = replace(queries, lists=lists)
+    for part in (queries.slice(1, 3), queries.where(np.array([False, True, True]))):
+        assert part.lists is not None
+        assert part.lists.time.tolist() == part.time.tolist() == [200, 300]
+        assert part.lists.n_clicked.tolist() == np.diff(part.start).tolist() == [1, 3]

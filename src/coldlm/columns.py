@@ -23,8 +23,19 @@ WARMUP_BUCKETS: Final = ("0", "1", "2", "3-4", "5-9", "10-19", "20-49", "50+")
 """One label per edge of ``WARMUP_EDGES``."""
 
 METRICS: Final = ("ndcg", "recall", "mrr")
+"""Of each positive alone, the other positives of its query left out."""
+
+LIST_METRICS: Final = ("ndcg/impression", "mrr/impression", "auc/impression")
+"""Of a whole list as it was shown, with all its clicks."""
+
 MRR_K: Final = 0
-"""``k`` of a metric without a cut: MRR looks at the whole ranking."""
+"""``k`` of a metric without a cut: MRR and AUC look at the whole ranking."""
+
+LIST_COLUMNS: Final = ("other_clicks_above", "other_clicks_level", "other_clicks")
+"""Of ``events.parquet`` where lists are ranked: the list's other clicks strictly above, level, and in all."""
+
+LIST_K: Final = 5
+"""A cut that is measured beside the others where lists are ranked, for comparison with what others publish."""
 
 HEADLINE_K: Final = 10
 """``k`` of the tables and figures; it is measured beside whatever ``evaluate.k`` asks for."""

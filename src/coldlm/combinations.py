@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from coldlm.models import checkpoints
 from coldlm.models.checkpoints import FAMILIES
+from coldlm.schema import WITH_LISTS
 from coldlm.tables import seconds
 
 Section = Mapping[str, Any]
@@ -27,6 +28,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
         _backbone_problems: ("backbone",),
+        _candidate_problems: ("evaluate", "dataset", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
     }
     for check, parts in checks.items():
@@ -141,6 +143,17 @@ def _backbone_problems(backbone: Section) -> Iterator[str]:
         yield "backbone.pooling=cls: the first token of a causal model has read nothing else; use last or mean"
     if _name(backbone) == "tiny" and backbone["width"] % backbone["heads"]:
         yield f"backbone.width={backbone['width']} must be a multiple of backbone.heads={backbone['heads']}"
+
+
+def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
+    if evaluate["candidates"] == "impression" and _name(split) != "time":
+        yield f"evaluate.candidates=impression goes with split=time alone, got split={_name(split)}"
+    if evaluate["candidates"] == "impression" and dataset["_target_"] not in WITH_LISTS:
+        reader, *others = (target.split(".")[-2] for target in (str(dataset["_target_"]), *WITH_LISTS))
+        yield (
+            f"evaluate.candidates=impression: {reader} holds no lists as shown; use evaluate.candidates=full, "
+            f"or {' or '.join(f'dataset=news/{other}' for other in others)}"
+        )
 
 
 def _control_problems(control: Section, backbone: Section, head: Section, dataset: Section) -> Iterator[str]:

@@ -180,6 +180,7 @@ def _about_data(data: Dataset) -> list[str]:
         f"domain: {data.domain}; items {'repeat' if data.repeats else 'do not repeat'}; release: {data.release}",
         f"{len(data.users):,} users, {len(data.items):,} items, {len(log):,} events, "
         f"{int(log.positive.sum()):,} of them positive",
+        *_about_lists(data),
         f"times: {first} to {last} UTC, {len(np.unique(log.time)):,} distinct",
         f"events before the log, whose times are made up: {int((log.time < data.log_starts_at).sum()):,}",
         f"item texts: {characters.mean():.1f} characters on average, {int((characters == 0).sum()):,} empty; "
@@ -187,6 +188,13 @@ def _about_data(data: Dataset) -> list[str]:
         f"policies: {', '.join(f'{name} {n:,}' for name, n in data.counts.items() if n) or 'none applied'}",
         *(f"sha256 {digest}  {file}" for file, digest in data.hashes.items()),
     ]
+
+
+def _about_lists(data: Dataset) -> list[str]:
+    lists = data.impressions
+    if lists is None:
+        return []
+    return [f"lists as shown: {len(lists):,} with {len(lists.item):,} items, {int(lists.clicked.sum()):,} clicked"]
 
 
 def _letters(texts: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ class Evaluation:
         leaks = meter(world.data, world.split, queries, trained, world.as_of, world.catalogue, seed=self._seed)
         n_user = world.as_of.n_user(queries.user, queries.time)
         dropped = int(world.data.log.positive[world.split.rows(STREAM)].sum())
-        dropped -= len(queries.event) + sum(queries.counts.values())
+        dropped -= len(np.unique(queries.event)) + sum(queries.counts.values())
         others = others_would_drop(queries, world.data.log, world.cold_users, world.cold_items, n_user)
         share = 100 * others["any"] / others["of"]
         log.info("leak meter: %s; dropped positives: %d", leaks, dropped)

@@ -48,7 +48,7 @@ def axes(config: Mapping[str, Any]) -> dict[str, str]:
     return {
         "dataset": _label(config["dataset"]),
         "split": _label(config["split"]),
-        "candidates": "full",
+        "candidates": str(config["evaluate"]["candidates"]),
         "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family")])),
         "strategy": _label(config["strategy"], with_values=True),
         "head": _label(config["head"]),

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from coldlm import manifest as m
-from coldlm.columns import CANARIES, CHANCE, HEADLINE_K, METRICS, MODEL, RESULT_COLUMNS, metric_key
+from coldlm.columns import CANARIES, CHANCE, HEADLINE_K, LIST_K, METRICS, MODEL, RESULT_COLUMNS, metric_key
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.ranker import Ranker
 from coldlm.report.statistics import difference
@@ -38,7 +38,8 @@ class Record:
         self.folder, self.name, self.manifest, self.is_main = folder, name, manifest, is_main
         self.axes = m.axes(config)
         self.k: int = config["evaluate"]["k"]
-        self.ks = sorted({self.k, HEADLINE_K})
+        self.has_lists = self.axes["candidates"] == "impression"
+        self.ks = sorted({self.k, HEADLINE_K} | ({LIST_K} if self.has_lists else set()))
         self.seed: int = config["seed"]
         self.loggers: list[Any] = []
 
@@ -72,7 +73,7 @@ class Record:
         self.manifest["cohorts"] = cohorts
         self.manifest["canaries"] = canaries(frame, HEADLINE_K)
         table = pl.concat(results)
-        if self.manifest["dataset"]["release"] == "after_first":
+        if self.manifest["dataset"]["release"] == "after_first" and not self.has_lists:
             # an item without a positive is a candidate only if somebody disliked it: no fresh item can be asked for
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
@@ -154,7 +155,7 @@ def _digest(rows: pl.DataFrame) -> str:
     """Of what was asked: who, which positive, when, and among how many candidates."""
     digest = hashlib.sha256()
     for name in ("event_id", "query", "user", "item", "time", "n_item", "n_user", "candidates"):
-        digest.update(rows.sort("event_id")[name].cast(pl.String).str.join("\n").item().encode())
+        digest.update(rows.sort("event_id", "query")[name].cast(pl.String).str.join("\n").item().encode())
     return digest.hexdigest()[:16]
 
 

@@ -29,7 +29,7 @@ from coldlm.models.snapshot import Snapshot
 from coldlm.online import loop
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
-from coldlm.split.queries import trainable
+from coldlm.split.queries import count_lists, trainable
 from coldlm.tables import TRAIN, VALIDATION, Ints
 from coldlm.training import Training
 from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot, untrained
@@ -241,14 +241,16 @@ class Run:
         data, split = world.data, world.split
         m.refuse_other_data(self.record.manifest, data.hashes, self.record.folder)
         trained = data.log.positive[trainable(data.log, world.catalogue, split.rows(TRAIN))]
-        for part, n in (
-            ("training", trained.sum()),
-            ("validation", len(world.validation)),
-            ("stream", len(world.stream)),
+        positive = "positive that was a candidate at its time"
+        asked = "list with a click and something else" if self.record.has_lists else positive
+        for part, n, what in (
+            ("training", trained.sum(), positive),
+            ("validation", len(world.validation), asked),
+            ("stream", len(world.stream), asked),
         ):
             if not n:
                 raise DataError(
-                    f"{data.name}: the {part} part holds no positive that was a candidate at its time; "
+                    f"{data.name}: the {part} part holds no {what}; "
                     "move split.train and split.validation, or see dataset.positive_from"
                 )
         dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
@@ -303,6 +305,7 @@ class Run:
                 "newer_than_t_test": released is not None and released > dates["t_test"][:7],
             },
             "not_asked": world.stream.counts,
+            "lists": count_lists(data.impressions, split.t_test) if data.impressions and self.record.has_lists else {},
         }
         self.record.manifest["seconds"]["prepare"] = time.perf_counter() - begin
 

@@ -33,6 +33,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
+    candidates: Literal["full", "impression"]
     k: Count
     latency_requests: Annotated[int, Range(0)]
 
@@ -94,6 +95,9 @@ ALLOWED = {
     "logger": "coldlm.learn.loggers.*",
 }
 """The targets of each group; besides, a target must be a public function or class that its module defines itself."""
+
+WITH_LISTS = ("coldlm.data.mind.load", "coldlm.data.ebnerd.load")
+"""Data sets whose sources hold candidate lists as they were shown."""
 
 EXTRA = {
     "dataset": {"permute_text": Field(bool), "release_slot": Field(Literal["hour", "day", "week", "auto"] | None)},

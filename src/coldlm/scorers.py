@@ -30,7 +30,8 @@ def judge_baselines(
     Args: as in ``make_baselines``; judge: (scorer, name) -> its rows.
     """
     parts = {part: config[part] for part in ("dataset", "split", "backbone", "trainer", "seed")}
-    key = json.dumps([parts, history, config["evaluate"]["k"], _digest(world)], sort_keys=True)
+    asked = {part: config["evaluate"][part] for part in ("k", "candidates")}
+    key = json.dumps([parts, history, asked, _digest(world)], sort_keys=True)
     if key not in _judged:
         scorers, half_life = make_baselines(config, world, history, measure)
         _judged.clear()
@@ -81,7 +82,10 @@ def zero_shot(config: Mapping[str, Any], world: World, history: int) -> Scorer:
 def _digest(world: World) -> str:
     """Of what baselines see of the data itself: two readings of one configuration may differ."""
     data, digest = world.data, hashlib.sha256()
-    for array in (data.log.user, data.log.item, data.log.time, data.log.positive, data.items.released_at):
+    arrays = [data.log.user, data.log.item, data.log.time, data.log.positive, data.items.released_at]
+    if data.impressions is not None:
+        arrays += vars(data.impressions).values()
+    for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(json.dumps([data.items.texts, data.users.texts, data.users.ids]).encode())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """One frozen type per arrow of the pipeline: what a reader yields, how time is cut, what is asked.
 
-Shape letters: N items, U users, E events, Q queries, P positives of queries, W windows.
+Shape letters: N items, U users, E events, Q queries, P positives of queries, W windows, L lists, S items of lists.
 Ids are strings at the edges and integer codes inside; every array is indexed by code.
 """
 
@@ -80,6 +80,45 @@ class Log:
 
 
 @dataclass(frozen=True)
+class Impressions:
+    """Candidate lists as they were shown, in time order. ``user``, ``time``: [L] int64. ``start``: [L + 1] int64,
+    offsets into ``item``: [S] int64 codes in the order shown (an item may stand in a list twice), and ``clicked``:
+    [S] bool."""
+
+    user: Ints
+    time: Ints
+    start: Ints
+    item: Ints
+    clicked: Bools
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def owner(self) -> Ints:
+        """[S] the list of each item."""
+        return np.repeat(np.arange(len(self)), np.diff(self.start))
+
+    @property
+    def n_clicked(self) -> Ints:
+        """[L] clicks of each list."""
+        return np.bincount(self.owner[self.clicked], minlength=len(self))
+
+    def slice(self, first: int, last: int) -> Impressions:
+        """Lists ``first`` to ``last`` (excluded), offsets rebased."""
+        start = self.start[first : last + 1]
+        part = slice(start[0], start[-1])
+        return Impressions(
+            self.user[first:last], self.time[first:last], start - start[0], self.item[part], self.clicked[part]
+        )
+
+    def where(self, keep: Bools) -> Impressions:
+        """The lists marked in ``keep``, [L] bool."""
+        start, inside = _offsets_of(self.start, keep)
+        return Impressions(self.user[keep], self.time[keep], start, self.item[inside], self.clicked[inside])
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What a reader yields. ``repeats``: whether a user may take an item again (music, groceries) or not (films, news).
     ``release``: "field", "after_first" or "grid". ``slot``: seconds of a slot of the grid, else None.
@@ -89,7 +128,8 @@ class Dataset:
     whose text each item reads where texts were permuted (a control), else None. ``texts_as_of``: where texts
     change, [N] times -> ([N] texts as known strictly before each item's time, [N] when the newest part of each was
     made). ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change. ``log_starts_at``:
-    earlier events did happen before the log, but nobody knows when, and their times are made up."""
+    earlier events did happen before the log, but nobody knows when, and their times are made up. ``impressions``: the
+    lists that were shown, None where the source has none."""
 
     name: str
     domain: str
@@ -107,6 +147,7 @@ class Dataset:
     texts_as_of: Callable[[Ints], tuple[tuple[str, ...], Ints]] | None = None
     text_known_at: Ints | None = None
     log_starts_at: int = ALWAYS
+    impressions: Impressions | None = None
 
     def with_texts_as_of(self, times: Ints) -> Dataset:
         """The same data set with each item's text as it was known strictly before its time, [N]."""
@@ -158,7 +199,8 @@ class Split:
 class Queries:
     """(user, time) blocks in time order. ``user``, ``time``, ``window``: [Q] int64 (window -1 outside the stream).
     ``start``: [Q + 1] int64 offsets into ``event``: [P] int64, row numbers of the log: the positives of query q are
-    ``event[start[q]:start[q + 1]]``. ``counts``: positives that are not asked, by reason."""
+    ``event[start[q]:start[q + 1]]``. ``counts``: positives that are not asked, by reason. ``lists``: Q candidate lists,
+    the p-th clicked item of which is the item of ``event[p]``; None where the candidates are the catalogue's."""
 
     user: Ints
     time: Ints
@@ -166,6 +208,7 @@ class Queries:
     start: Ints
     event: Ints
     counts: dict[str, int] = field(default_factory=dict)
+    lists: Impressions | None = None
 
     def __len__(self) -> int:
         return len(self.user)
@@ -179,15 +222,22 @@ class Queries:
             self.window[first:last],
             start - start[0] if len(start) else np.zeros(1, np.int64),
             self.event[start[0] : start[-1]] if len(start) else self.event[:0],
+            lists=self.lists and self.lists.slice(first, last),
         )
 
     def where(self, keep: Bools) -> Queries:
         """The queries marked in ``keep``, [Q] bool."""
-        sizes = np.diff(self.start)
-        start = np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64)
+        start, inside = _offsets_of(self.start, keep)
+        lists = self.lists and self.lists.where(keep)
         return Queries(
-            self.user[keep], self.time[keep], self.window[keep], start, self.event[np.repeat(keep, sizes)], self.counts
+            self.user[keep], self.time[keep], self.window[keep], start, self.event[inside], self.counts, lists
         )
+
+
+def _offsets_of(start: Ints, keep: Bools) -> tuple[Ints, Bools]:
+    """The offsets of the groups marked in ``keep``, and which entries lie in them."""
+    sizes = np.diff(start)
+    return np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64), np.repeat(keep, sizes)
 
 
 def sorted_log(user: Ints, item: Ints, time: Ints, label: Floats, positive: Bools, event_id: Ints | None = None) -> Log:

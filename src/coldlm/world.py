@@ -24,7 +24,7 @@ from coldlm.models.snapshot import Snapshot
 from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
-from coldlm.split.queries import ask, cold
+from coldlm.split.queries import ask, ask_lists, cold
 from coldlm.tables import STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
@@ -36,11 +36,14 @@ UNKNOWN_TOKENS = 0.05
 
 @dataclass(frozen=True)
 class World:
-    """The data, its cuts, and everything that is known as of a time. ``validation``, ``stream``: queries."""
+    """The data, its cuts, and everything that is known as of a time. ``validation``, ``stream``: queries. ``meets_at``:
+    [N] the first second at which a query may meet each item: when it enters the catalogue or, where lists are ranked,
+    is shown if that is earlier."""
 
     data: Dataset
     split: Split
     catalogue: Catalogue
+    meets_at: Ints
     as_of: AsOf
     validation: Queries
     stream: Queries
@@ -81,27 +84,41 @@ def make_world(config: Mapping[str, Any]) -> World:
     """Read the data and cut it.
 
     Raises:
+        ConfigError: lists are to be ranked and the data holds none.
         DataError: bad files, or too little data for the split.
     """
-    data = read_data(config)
+    data, candidates = read_data(config), config["evaluate"]["candidates"]
+    lists = data.impressions if candidates == "impression" else None
+    if candidates == "impression" and lists is None:
+        raise ConfigError(f"evaluate.candidates=impression: {data.name} holds no lists; use evaluate.candidates=full")
     split = cut(config, data)
     if slot := config["dataset"]["release_slot"]:
         data = on_grid(data, slot, split.rows(TRAIN))
         log.info("items without a release time enter with the slot of their first event: %s seconds", data.slot)
     catalogue = Catalogue(data)
+    meets_at = catalogue.enters_at.copy()
+    if lists is not None:
+        np.minimum.at(meets_at, lists.item, lists.time[lists.owner])
     # a text that changes is frozen before the first query that may meet it
     first_query = data.log.time[split.rows(VALIDATION, STREAM)[0]]
-    data = data.with_texts_as_of(np.maximum(catalogue.enters_at, first_query))
+    data = data.with_texts_as_of(np.maximum(meets_at, first_query))
     if config["dataset"]["permute_text"]:
         data = permute_texts(data, config["seed"])
     cold_users, cold_items = cold(data, split)
+
+    def queries(rows: Ints, edges: Ints | None = None) -> Queries:
+        if lists is None:
+            return ask(data.log, catalogue, rows, edges)
+        return ask_lists(data.log, lists, rows, edges)
+
     return World(
         data=data,
         split=split,
         catalogue=catalogue,
+        meets_at=meets_at,
         as_of=_remember(data, catalogue, data.log),
-        validation=ask(data.log, catalogue, split.rows(VALIDATION)),
-        stream=ask(data.log, catalogue, split.rows(STREAM), split.edges),
+        validation=queries(split.rows(VALIDATION)),
+        stream=queries(split.rows(STREAM), split.edges),
         cold_users=cold_users,
         cold_items=cold_items,
     )
@@ -148,7 +165,7 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
         backbone = build(config["strategy"], backbone)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    order: Ints = np.argsort(world.catalogue.enters_at, kind="stable")
+    order: Ints = np.argsort(world.meets_at, kind="stable")
     log.info("encoding %d item texts with %s", len(items), backbone.name)
     texts, source = items.texts, world.data.text_source
     if source is not None:

@@ -90,6 +90,22 @@ def test_the_data_set(root: Path) -> None:
     assert data.log_starts_at == kept.log_starts_at == AT
 
 
+def test_the_data_set_keeps_the_lists_in_time_order(root: Path) -> None:
+    data = load(root=str(root), cache=str(root))
+    lists = data.impressions
+    assert lists is not None
+    shown = [
+        [data.items.ids[item] + "*" * bool(clicked) for item, clicked in zip(items, clicks, strict=True)]
+        for items, clicks in zip(
+            np.split(lists.item, lists.start[1:-1]), np.split(lists.clicked, lists.start[1:-1]), strict=True
+        )
+    ]
+    assert shown == [["N3", "N4*", "N5*"], ["N3*"], ["N4", "N7*"], ["N7*", "N3"], ["N7*"]]
+    assert [data.users.ids[user] for user in lists.user] == ["U10", "U2", "U10", "U2", "U2"]
+    assert lists.time.tolist() == sorted(lists.time)
+    assert lists.time[0] == AT
+
+
 def test_a_folder_inside_the_folder_and_a_folder_mind_are_found(root: Path, tmp_path: Path) -> None:
     before = read(find(root))
     for part in ("train", "dev"):

@@ -95,6 +95,15 @@ def test_newest_ranks_by_entry(make_data: MakeData) -> None:
     assert row[1] > row[0] == row[3] > row[2]  # enter at 61, 30, 30 and 10
 
 
+def test_what_has_not_entered_is_equally_new_whenever_it_will_enter(make_data: MakeData) -> None:
+    # a list may show it all the same; item 1 has its first event at 60, item 3 at 70, item 2 never
+    data = make_data([(0, 0, 50), (0, 1, 60), (0, 3, 70)], items=4)
+    row = _score(baselines.newest(Catalogue(data)), 0, 55)
+    assert row[1] == row[2] == row[3] > row[0]
+    row = _score(baselines.newest(Catalogue(data)), 0, 65)
+    assert row[2] == row[3] > row[1] > row[0]
+
+
 def test_own_repeats_counts_what_this_user_had_before(toy: Dataset) -> None:
     scorer = baselines.own_repeats(_as_of(toy), toy)
     assert _score(scorer, 0, 10) == [0, 0, 0, 0]

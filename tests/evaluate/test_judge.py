@@ -16,10 +16,12 @@ from coldlm.errors import ScoreError
 from coldlm.evaluate import judge as module
 from coldlm.evaluate.judge import CHUNK, Judged, Scorer, concatenate, judge, measure
 from coldlm.evaluate.metrics import FORMULAS, RankingMetric
-from coldlm.split.queries import ask
-from coldlm.tables import DAY, Dataset, Ints, Queries
+from coldlm.split.queries import ask, ask_lists
+from coldlm.tables import DAY, Dataset, Impressions, Ints, Queries
 
 MakeData = Callable[..., Dataset]
+Shown = Callable[..., Impressions]
+ShowBlocks = Callable[..., Impressions]
 
 codes = st.integers(0, 3)
 event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 12), st.booleans()), min_size=1, max_size=30)
@@ -242,3 +244,72 @@ def test_progress_is_told_after_every_chunk(world: Dataset) -> None:
     whole, rest = divmod(len(queries), CHUNK)
     assert rest
     assert told == [CHUNK] * whole + [rest]
+
+
+# --- lists as they were shown -----------------------------------------------------------------------------------------
+
+
+def _judge_lists(data: Dataset, scorer: Scorer, lists: Impressions) -> Judged:
+    return _judge(data, scorer, ask_lists(data.log, lists, np.arange(len(data.log))))
+
+
+def test_places_in_lists_by_eye(make_data: MakeData, shown: Shown) -> None:
+    data = make_data([(0, 1, 10), (0, 2, 20), (0, 1, 30), (0, 3, 30)], items=5)
+    lists = shown(
+        (0, 10, "0 1*"),  # item 1 is new to the catalogue
+        (0, 20, "4 2* 0 0"),  # item 0 is level, and shown twice
+        (0, 30, "1* 0 3* 4"),  # item 1 was had; 3 is left out when 1 is ranked
+    )
+    judged = _judge_lists(data, _fixed(1.0, 5.0, 1.0, 7.0, 8.0), lists)
+    assert judged.g.tolist() == [0, 1, 1, 1]
+    assert judged.e.tolist() == [1, 3, 1, 1]
+    assert judged.candidates.tolist() == [2, 4, 3, 3]
+    assert judged.score.tolist() == [5.0, 1.0, 5.0, 7.0]
+
+
+def test_an_item_that_was_not_shown_may_have_any_score(make_data: MakeData, shown: Shown) -> None:
+    data = make_data([(0, 1, 10), (1, 1, 10)], items=4)
+    # the first list is shorter: what fills it up is item 0
+    lists = shown((0, 10, "1* 2"), (1, 10, "2 1* 2"))
+    assert _judge_lists(data, _fixed(float("nan"), 1.0, 2.0, float("inf")), lists).g.tolist() == [1, 2]
+    with pytest.raises(ScoreError, match=r"'toy' gave item 'i2' the score nan for user 'u0' at time 10"):
+        _judge_lists(data, _fixed(0.0, 1.0, float("nan"), 0.0), lists)
+
+
+@given(draw=st.data())
+def test_places_in_lists_equal_a_recount(make_data: MakeData, shown: Shown, draw: st.DataObject) -> None:
+    word = st.sampled_from([f"{item}{star}" for item in range(4) for star in ("", "*")])
+    words = draw.draw(st.lists(st.lists(word, min_size=2), min_size=1))
+    events = [(q % 3, int(word[0]), q) for q, row in enumerate(words) for word in row if "*" in word]
+    data = make_data([*events, (0, 0, 999)], users=3, items=4)
+    lists = shown(*((q % 3, q, " ".join(row)) for q, row in enumerate(words)))
+    judged, p = _judge_lists(data, _tied, lists), 0
+    for q, row in enumerate(words):
+        clicks, others = ([int(w[0]) for w in row if ("*" in w) == is_click] for is_click in (True, False))
+        score = _tied(np.array([q % 3]), np.array([q]))[0].tolist()
+        for item in clicks if others else []:
+            assert judged.g[p] == sum(score[r] > score[item] for r in others)
+            assert judged.e[p] == 1 + sum(score[r] == score[item] for r in others)
+            assert judged.candidates[p] == 1 + len(others)
+            assert judged.score[p] == score[item]
+            p += 1
+    assert p == len(judged.g)
+
+
+def test_a_list_does_not_depend_on_the_lists_beside_it_and_stopping_agrees(
+    world: Dataset, show_blocks: ShowBlocks
+) -> None:
+    lists, scorer = show_blocks(world), _towers(world)
+    queries = ask_lists(world.log, lists, np.arange(len(world.log)))
+    whole = _judge(world, scorer, queries)
+    assert len(queries) > 2 * CHUNK
+    for first, last in ((0, 1), (17, 150), (CHUNK, 2 * CHUNK)):
+        part = _judge(world, scorer, queries.slice(first, last))
+        rows = slice(queries.start[first], queries.start[last])
+        for field in fields(Judged):
+            assert getattr(part, field.name).tobytes() == getattr(whole, field.name)[rows].tobytes()
+    metric = RankingMetric("ndcg", 10, len(world.users), "micro")
+    measured = measure(scorer, queries, world, Catalogue(world), metric, name="toy")
+    value = FORMULAS["ndcg"](torch.from_numpy(whole.g), torch.from_numpy(whole.e), 10).numpy()
+    by_query = [value[a:b].mean() for a, b in zip(queries.start, queries.start[1:], strict=False)]
+    assert measured == pytest.approx(np.mean(by_query), rel=1e-12)

@@ -7,13 +7,15 @@ from math import log2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from sklearn.metrics import ndcg_score, roc_auc_score
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_sum
 
+from coldlm.columns import LIST_METRICS
 from coldlm.errors import ScoreError
-from coldlm.evaluate.metrics import FORMULAS, RankingMetric, mrr, ndcg, outranking, recall
+from coldlm.evaluate.metrics import FORMULAS, RankingMetric, list_values, mrr, ndcg, outranking, recall
 
 GAINS: dict[str, Callable[[int], float]] = {
     "recall": lambda rank: 1.0,
@@ -106,6 +108,109 @@ def test_a_positive_is_checked_even_where_it_is_not_marked_and_other_items_only_
     assert outranking(scores, candidates, torch.tensor([2]))[1].item() == 2
     with pytest.raises(ScoreError, match="item 1 in row 0"):
         outranking(scores, candidates, torch.tensor([1]))
+
+
+# --- whole lists ------------------------------------------------------------------------------------------------------
+
+
+def _published(order: list[bool], k: int) -> dict[str, float]:
+    """What MIND's evaluation says of one order of the clicks and non-clicks, best first."""
+    gains = [clicked / log2(rank + 1) for rank, clicked in enumerate(order, 1)]
+    ideal = [1 / log2(rank + 1) for rank in range(1, sum(order) + 1)]
+    pairs = [a < b for a, click in enumerate(order) if click for b, other in enumerate(order) if not other]
+    values = (
+        sum(gains[:k]) / sum(ideal[:k]),
+        sum(clicked / rank for rank, clicked in enumerate(order, 1)) / sum(order),
+        float(np.mean(pairs)),
+    )
+    return dict(zip(LIST_METRICS, values, strict=True))
+
+
+def _over_all_orders(scores: list[int], clicked: list[bool], k: int) -> dict[str, float]:
+    orders = [
+        [clicked[place] for place in order]
+        for order in permutations(range(len(scores)))
+        if all(scores[a] >= scores[b] for a, b in pairwise(order))
+    ]
+    values = [_published(order, k) for order in orders]
+    return {name: float(np.mean([value[name] for value in values])) for name in LIST_METRICS}
+
+
+def _shares(scores: list[int], clicked: list[bool], k: int) -> dict[str, Tensor]:
+    """``list_values`` of one list, its arguments counted in plain Python."""
+    clicks = [s for s, click in zip(scores, clicked, strict=True) if click]
+    others = [s for s, click in zip(scores, clicked, strict=True) if not click]
+    columns = [
+        (
+            sum(s > own for s in others),
+            1 + sum(s == own for s in others),
+            1 + len(others),
+            sum(s > own for s in clicks),
+            sum(s == own for s in clicks) - 1,
+            len(clicks) - 1,
+        )
+        for own in clicks
+    ]
+    return list_values(*torch.tensor(columns).T, k=k)
+
+
+lists = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size=6)
+
+
+@given(shown=lists, k=st.integers(1, 7))
+def test_values_of_a_list_are_the_mean_over_all_orders_of_its_ties(shown: list[tuple[int, bool]], k: int) -> None:
+    scores, clicked = [s for s, _ in shown], [c for _, c in shown]
+    assume(0 < sum(clicked) < len(clicked))
+    values = {name: float(share.mean()) for name, share in _shares(scores, clicked, k).items()}
+    assert values == pytest.approx(_over_all_orders(scores, clicked, k), abs=1e-12)
+
+
+@given(clicked=st.lists(st.booleans(), min_size=2, max_size=6), k=st.integers(1, 7))
+def test_a_constant_scorer_is_worth_a_random_one_in_every_list(clicked: list[bool], k: int) -> None:
+    assume(0 < sum(clicked) < len(clicked))
+    constant = {name: float(share.mean()) for name, share in _shares([0] * len(clicked), clicked, k).items()}
+    # all orders of distinct scores
+    random = [
+        {name: float(share.mean()) for name, share in _shares(list(scores), clicked, k).items()}
+        for scores in permutations(range(len(clicked)))
+    ]
+    assert constant == pytest.approx({name: np.mean([r[name] for r in random]) for name in LIST_METRICS}, abs=1e-12)
+    assert constant["auc/impression"] == 0.5
+
+
+def test_a_list_by_hand() -> None:
+    # ranks: other 1, click 2, click 3, other 4
+    shares = _shares([9, 7, 5, 3], [False, True, True, False], 10)
+    assert float(shares["ndcg/impression"].mean()) == pytest.approx((1 / log2(3) + 1 / 2) / (1 + 1 / log2(3)))
+    assert float(shares["mrr/impression"].mean()) == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert shares["auc/impression"].tolist() == [0.5, 0.5]
+    assert float(_shares([9, 7, 5, 3], [False, True, True, False], 2)["ndcg/impression"].mean()) == pytest.approx(
+        (1 / log2(3)) / (1 + 1 / log2(3))
+    )
+
+
+def test_lists_without_ties_agree_with_scikit_learn() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(50):
+        n = int(draw.integers(2, 40))
+        scores, clicked = draw.permutation(n), draw.permutation(np.arange(n) < draw.integers(1, n))
+        shares = _shares(scores.tolist(), clicked.tolist(), 5)
+        assert float(shares["auc/impression"].mean()) == pytest.approx(roc_auc_score(clicked, scores), abs=1e-12)
+        ndcg_5 = ndcg_score(clicked[None].astype(float), scores[None].astype(float), k=5)
+        assert float(shares["ndcg/impression"].mean()) == pytest.approx(ndcg_5, abs=1e-12)
+
+
+def test_lists_with_ties_agree_with_scikit_learn_which_averages_them_too() -> None:
+    draw = np.random.default_rng(1)
+    for _ in range(50):
+        scores, clicked = draw.integers(0, 4, 20), draw.permutation(np.arange(20) < draw.integers(1, 20))
+        shares = _shares(scores.tolist(), clicked.tolist(), 10)
+        assert float(shares["auc/impression"].mean()) == pytest.approx(roc_auc_score(clicked, scores), abs=1e-12)
+        ndcg_10 = ndcg_score(clicked[None].astype(float), scores[None].astype(float), k=10)
+        assert float(shares["ndcg/impression"].mean()) == pytest.approx(ndcg_10, abs=1e-12)
+
+
+# --- averages ---------------------------------------------------------------------------------------------------------
 
 
 def _rows(n: int = 12, n_items: int = 9, n_users: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:

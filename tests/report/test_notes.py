@@ -64,6 +64,36 @@ def test_sampled_candidates_say_so(make_runs) -> None:
     assert "SAMPLED: ranked among `sampled_100`" in flags_of(make_runs(candidates="sampled_100"))
 
 
+def test_lists_as_shown_are_not_a_sample_and_say_what_they_are(make_runs) -> None:
+    folder = make_runs(
+        candidates="impression", manifest={"lists": {"shown": 90, "without a click": 7, "of clicks alone": 2}}
+    )
+    assert flags_of(folder) == ""
+    notes = notes_of(folder)
+    for fact in (
+        "Candidates are the lists as the log's own system showed them: nothing is sampled",
+        "sample counts where it is a sample",
+        "survivors' bias",
+        "the mean of 1/rank over them",
+        "Lists of the stream: shown 90, without a click 7, of clicks alone 2. ",
+        "Canaries: no release rule chose these lists.",
+    ):
+        assert fact in notes
+
+
+def test_full_rankings_do_not_speak_of_lists(make_runs) -> None:
+    notes = notes_of(make_runs())
+    assert "survivors' bias" not in notes
+    assert "Lists" not in notes
+
+
+def test_in_lists_canaries_above_chance_at_zero_are_no_alarm(make_run) -> None:
+    canaries = {name: {"value": 0.5, "low": 0.1, "high": 0.2} for name in ("newest", "fewest_events", "constant")}
+    for candidates, is_full in (("full", True), ("impression", False)):
+        notes = notes_of(make_run(candidates, candidates=candidates, manifest={"canaries": canaries}))
+        assert ("ABOVE CHANCE at n = 0" in notes) == is_full
+
+
 def test_footnotes_say_dates_leaks_drops_canaries_and_seeds(make_runs) -> None:
     notes = notes_of(make_runs(seeds=(1,)))
     for fact in (

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import polars as pl
+import pytest
+
 from coldlm.report.measure import measure
 from coldlm.report.results import read_runs
-from coldlm.report.table import cost_table, metric, probability, quality_table, quantity, warmup_table, window_table
+from coldlm.report.table import (
+    cost_table,
+    list_table,
+    metric,
+    probability,
+    quality_table,
+    quantity,
+    warmup_table,
+    window_table,
+)
+from coldlm.report.write import _headline_tables, _table_lines, make_report
 
 
 def test_numbers_are_written_short() -> None:
@@ -51,3 +64,33 @@ def test_the_window_table_shows_every_window(make_runs) -> None:
     table = window_table(read_runs([make_runs()]).comparisons[0])
     assert table.header == ("window", "0 (710)", "1 (710)", "2 (710)", "3 (710)")
     assert table.body[0][1:] == (".0420", ".0462", ".0504", ".0546")
+
+
+def test_the_list_table_stands_beside_ranked_lists_only(make_run) -> None:
+    plain = make_run("plain")
+    lists = make_run("lists", candidates="impression")
+    results = pl.read_parquet(lists / "results.parquet")
+    whole = results.filter(window=-1, cohort="all", bucket="all", metric="ndcg", k=10)
+    more = [
+        whole.with_columns(metric=pl.lit(metric), k=pl.lit(k, pl.Int64), value=pl.col("value") + plus)
+        for metric, k, plus in (
+            ("ndcg/impression", 5, 0.1),
+            ("ndcg/impression", 10, 0.2),
+            ("mrr/impression", 0, 0.3),
+            ("auc/impression", 0, 0.5),
+        )
+    ]
+    pl.concat([results, *more]).write_parquet(lists / "results.parquet")
+    comparison = read_runs([lists]).comparisons[0]
+    table = list_table(comparison)
+    assert table.header[1:5] == ("nDCG@5", "nDCG@10", "MRR", "AUC")
+    assert table.body[0] == (
+        "lora, history", ".1460", ".2460", ".3460", ".5460", ".1368", ".2368", ".3368", ".5368"
+    )  # fmt: skip
+    report = make_report([lists])
+    assert [t.title for t in _headline_tables(comparison, report.headlines[0])] == ["Quality", "Whole lists", "Cost"]
+    assert _table_lines(comparison, report.headlines[0])[0]["auc/impression"] == pytest.approx(0.546)
+    report = make_report([plain])
+    [comparison] = report.runs.comparisons
+    assert [t.title for t in _headline_tables(comparison, report.headlines[0])] == ["Quality", "Cost"]
+    assert not [key for key in _table_lines(comparison, report.headlines[0])[0] if "/impression" in key]

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldlm.candidates import Catalogue
+from coldlm.errors import DataError
 from coldlm.split import cuts
-from coldlm.split.queries import ask, cold, others_would_drop, trainable
-from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Queries, Split
+from coldlm.split.queries import ask, ask_lists, cold, count_lists, others_would_drop, trainable
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Impressions, Queries, Split
 
 MakeData = Callable[..., Dataset]
+Shown = Callable[..., Impressions]
 
 codes = st.integers(0, 3)
 event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 30), st.booleans()), min_size=1, max_size=40)
@@ -226,3 +228,88 @@ def test_every_positive_of_a_block_counts_as_dropped_on_its_own(make_data: MakeD
     users, items = cold(data, _split(data, t_test=20))
     dropped = others_would_drop(queries, data.log, users, items, np.array([0]))
     assert dropped == {"unseen user": 2, "unseen item": 1, "empty history": 2, "any": 2, "of": 2}
+
+
+# --- lists as they were shown -----------------------------------------------------------------------------------------
+
+ALONE, OUTSIDE = "in a list of clicks alone", "outside the lists"
+
+
+def test_lists_with_a_click_and_something_else_are_asked_as_they_were_shown(make_data: MakeData, shown: Shown) -> None:
+    events = [
+        (0, 1, 10),  # row 0: the past
+        (0, 1, 20),  # row 1: had already
+        (1, 3, 20),  # row 2: new to the catalogue
+        (1, 0, 20),  # row 3: clicked with it
+        (0, 0, 30),  # row 4: in a list of its own
+        (0, 2, 40),  # row 5: shown by no list
+    ]
+    lists = shown(
+        (0, 10, "1* 2"),
+        (0, 20, "2 1*"),
+        (1, 20, "3* 2 0*"),
+        (1, 25, "0 2"),  # no click
+        (0, 30, "0*"),
+        (0, 30, "3 3"),
+    )
+    data = make_data(events, items=4)
+    queries = ask_lists(data.log, lists, np.arange(1, 6), np.array([20, 30, 50]))
+    assert _blocks(queries, data) == [(0, 20, [1]), (1, 20, [3, 0])]
+    assert queries.event.tolist() == [1, 2, 3]
+    assert queries.window.tolist() == [0, 0]
+    assert queries.lists is not None
+    assert queries.lists.item.tolist() == [2, 1, 3, 2, 0]
+    assert queries.counts == {ALONE: 1, OUTSIDE: 1}
+    assert count_lists(lists, 20) == {"shown": 5, "without a click": 2, "of clicks alone": 1}
+
+
+def test_the_lists_of_a_part_are_those_between_its_times(make_data: MakeData, shown: Shown) -> None:
+    data = make_data([(0, 0, t) for t in (10, 20, 30)], items=2, repeats=True)
+    lists = shown(*((0, t, "0* 1") for t in (10, 20, 30)), (0, 35, "0 1"))
+    asked = [
+        ask_lists(data.log, lists, np.arange(first, last)).time.tolist() for first, last in ((0, 1), (1, 2), (1, 3))
+    ]
+    assert asked == [[10], [20], [20, 30]]
+    assert ask_lists(data.log, lists, np.arange(1, 2)).window.tolist() == [-1]
+
+
+def test_one_event_may_be_asked_in_two_lists_of_its_second(make_data: MakeData, shown: Shown) -> None:
+    data = make_data([(0, 0, 10), (0, 1, 10)], items=3)
+    queries = ask_lists(data.log, shown((0, 10, "0* 2"), (0, 10, "0* 1*"), (0, 10, "1 0* 2")), np.arange(2))
+    assert queries.event.tolist() == [0, 0]
+    assert queries.counts == {ALONE: 1, OUTSIDE: 0}
+
+
+@pytest.mark.parametrize("lists", [(0, 11, "0* 1"), (1, 10, "0* 1"), (0, 10, "0 1*"), (0, 20, "1* 0")])
+def test_a_click_that_is_no_positive_event_is_refused(
+    make_data: MakeData, shown: Shown, lists: tuple[int, int, str]
+) -> None:
+    data = make_data([(0, 0, 10), (1, 1, 12), (0, 1, 20, False)], users=2)
+    with pytest.raises(DataError, match=r"1 clicks of lists are no positive event .* of user code \d on item code \d"):
+        ask_lists(data.log, shown(lists), np.arange(3))
+
+
+@given(events=event_lists, draw=st.data(), first=st.integers(0, 10))
+def test_every_positive_is_asked_in_a_list_or_counted(
+    make_data: MakeData, shown: Shown, events: list[tuple[int, int, int, bool]], draw: st.DataObject, first: int
+) -> None:
+    data = make_data(events, users=4, items=4)
+    log = data.log
+    first = min(first, len(log) - 1)
+    first = int(np.searchsorted(log.time, log.time[first]))  # a part begins at the first event of a time
+    lists = []
+    for user, time in sorted({(int(u), int(t)) for u, t in zip(log.user, log.time, strict=True)}, key=lambda b: b[1]):
+        block = set(log.item[(log.user == user) & (log.time == time) & log.positive].tolist())
+        words = draw.draw(st.lists(st.sampled_from(range(4)), max_size=5))
+        if words:
+            lists.append((user, time, " ".join(f"{i}{'*' * (i in block)}" for i in words)))
+    queries = ask_lists(log, shown(*lists), np.arange(first, len(log)))
+    positives = {(log.user[e], log.item[e], log.time[e]) for e in range(first, len(log)) if log.positive[e]}
+    asked = {(log.user[e], log.item[e], log.time[e]) for e in queries.event}
+    assert asked <= positives
+    assert len(set(queries.event.tolist())) + sum(queries.counts.values()) == log.positive[first:].sum()
+    assert queries.lists is not None
+    assert np.array_equal(queries.lists.item[queries.lists.clicked], log.item[queries.event])
+    sizes = np.diff(queries.lists.start)
+    assert ((queries.lists.n_clicked > 0) & (queries.lists.n_clicked < sizes)).all()
+    assert np.array_equal(queries.lists.n_clicked, np.diff(queries.start))

@@ -18,7 +18,7 @@ import polars as pl
 from coldlm.data.raw import release_counts, three
 from coldlm.data.template import clean, fill
 from coldlm.errors import DataError
-from coldlm.tables import ALWAYS, UNKNOWN, Bools, Dataset, Ints, Items, Users, sorted_log
+from coldlm.tables import ALWAYS, UNKNOWN, Bools, Dataset, Impressions, Ints, Items, Users, sorted_log
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,16 @@ def to_dataset(
         hashes=dict(hashes or {}),
         texts_as_of=texts if rules else None,
         log_starts_at=tables.log_starts_at,
+        impressions=_lists(tables.impressions) if len(tables.impressions) else None,
     )
+
+
+def _lists(shown: pl.DataFrame) -> Impressions:
+    """One list per run of equal impression numbers."""
+    number = shown["impression"].to_numpy()
+    begin = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    user, time, item, clicked = (shown[name].to_numpy() for name in ("user", "timestamp", "item", "clicked"))
+    return Impressions(user[begin], time[begin], np.append(begin, len(number)).astype(np.int64), item, clicked)
 
 
 class _Texts:

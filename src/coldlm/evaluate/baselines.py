@@ -48,10 +48,13 @@ def recent_popularity(as_of: AsOf, half_life: int) -> Scorer:
 
 
 def newest(catalogue: Catalogue) -> Scorer:
-    """Latest entry first. A canary too: it must not shine at n = 0."""
-    order = np.unique(catalogue.enters_at, return_inverse=True)[1]
-    row = torch.from_numpy(order.astype(np.float32))
-    return lambda users, times: row.expand(len(users), -1)
+    """Latest entry first. A canary too: it must not shine at n = 0.
+
+    A list may show what has not entered yet: such items are equally new, since when they will enter is not known.
+    """
+    order = np.unique(catalogue.enters_at, return_inverse=True)[1].astype(np.float32)
+    last = np.float32(len(order))
+    return lambda users, times: torch.from_numpy(np.where(catalogue.enters_at <= times[:, None], order, last))
 
 
 def fewest_events(data: Dataset, catalogue: Catalogue) -> Scorer:

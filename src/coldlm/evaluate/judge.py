@@ -1,4 +1,7 @@
-"""Full ranking of every query by any scorer: a popularity count and a language model are judged by the same code."""
+"""Every query ranked by any scorer: a popularity count and a language model are judged by the same code.
+
+The candidates are C(t), or, for queries with lists, the list as it was shown.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from coldlm.ahead import ahead
 from coldlm.candidates import Catalogue
 from coldlm.errors import ScoreError
 from coldlm.evaluate.metrics import RankingMetric, outranking
-from coldlm.tables import Bools, Dataset, Floats, Ints, Queries
+from coldlm.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
 
 Scorer = Callable[[Ints, Ints], Tensor]
 """(users [Q], times [Q]) -> float32 scores [Q, N] of all items; pure, and blind to events not before each time."""
@@ -46,9 +49,10 @@ def judge(
     name: str,
     on_chunk: Callable[[int], None] = lambda n: None,
 ) -> Judged:
-    """Rank each positive alone against C(t), the other positives of its block left out.
+    """Rank each positive alone against C(t), or its list, the other positives of its query left out.
 
     Args:
+        queries: with ``lists``, nothing but their items is looked at.
         name: of the scorer, for error messages.
         on_chunk: called with the number of queries done (progress).
 
@@ -134,8 +138,8 @@ def _one_thread_each() -> Iterator[None]:
 def _chunk(
     scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, part: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The queries from first to last (excluded): scores [Q, N], candidates without block positives [Q, N] bool,
-    positives [P], and the row of each positive [P]."""
+    """The queries from first to last (excluded): scores [Q, C], candidates without the query's positives [Q, C] bool,
+    the column of each positive [P], and its row [P]. Columns are the catalogue's items, or the places of the lists."""
     chunk = queries.slice(*part)
     padded = np.minimum(np.arange(CHUNK), len(chunk) - 1)
     scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
@@ -144,30 +148,52 @@ def _chunk(
             f"scorer {name!r} returned {tuple(scores.shape)} {scores.dtype}, "
             f"expected {(len(chunk), len(catalogue))} torch.float32"
         )
-    candidates = catalogue.mask(chunk.user, chunk.time)
     rows = np.repeat(np.arange(len(chunk)), np.diff(chunk.start))
-    positive = data.log.item[chunk.event]
-    absent = ~candidates[rows, positive]
-    if absent.any():
-        p = int(np.flatnonzero(absent)[0])
-        raise ScoreError(
-            f"item {data.items.ids[positive[p]]!r} is a positive at time {chunk.time[rows[p]]} but not a candidate "
-            "then: queries must come from split.queries.ask over the same catalogue"
-        )
-    _refuse_what_is_not_finite(scores, candidates, chunk, data, name)
+    if chunk.lists is None:
+        items = np.broadcast_to(np.arange(len(catalogue)), scores.shape)
+        candidates, positive = catalogue.mask(chunk.user, chunk.time), data.log.item[chunk.event]
+        _refuse_what_is_no_candidate(candidates[rows, positive], positive, chunk.time[rows], data)
+    else:
+        items, candidates, positive = _places(chunk.lists)
+        scores = scores.gather(1, torch.from_numpy(items))
+    _refuse_what_is_not_finite(scores, candidates, items, chunk, data, name)
     candidates[rows, positive] = False
     return scores, torch.from_numpy(candidates), torch.from_numpy(positive), torch.from_numpy(rows)
 
 
-def _refuse_what_is_not_finite(scores: Tensor, candidates: Bools, chunk: Queries, data: Dataset, name: str) -> None:
+def _places(lists: Impressions) -> tuple[Ints, Bools, Ints]:
+    """[Q, C] the item at each place of each list (0 behind its end), [Q, C] whether there is one, [P] the place of each
+    click."""
+    sizes, owner = np.diff(lists.start), lists.owner
+    place = np.arange(len(lists.item)) - lists.start[owner]
+    is_there = np.arange(sizes.max(initial=0)) < sizes[:, None]
+    items = np.zeros(is_there.shape, np.int64)
+    items[owner, place] = lists.item
+    return items, is_there, place[lists.clicked]
+
+
+def _refuse_what_is_no_candidate(is_candidate: Bools, positive: Ints, time: Ints, data: Dataset) -> None:
+    absent = ~is_candidate
+    if absent.any():
+        p = int(np.flatnonzero(absent)[0])
+        raise ScoreError(
+            f"item {data.items.ids[positive[p]]!r} is a positive at time {time[p]} but not a candidate "
+            "then: queries must come from split.queries.ask over the same catalogue"
+        )
+
+
+def _refuse_what_is_not_finite(
+    scores: Tensor, candidates: Bools, items: Ints, chunk: Queries, data: Dataset, name: str
+) -> None:
     # a finite sum has finite terms, and costs a quarter of a look at each
     if torch.isfinite(scores.sum(dtype=torch.float64)):
         return
     bad = (~torch.isfinite(scores) & torch.from_numpy(candidates)).nonzero()
     if len(bad):
-        row, item = (int(x) for x in bad[0])
+        row, column = (int(x) for x in bad[0])
         raise ScoreError(
-            f"scorer {name!r} gave item {data.items.ids[item]!r} the score {float(scores[row, item])} for user "
+            f"scorer {name!r} gave item {data.items.ids[items[row, column]]!r} the score "
+            f"{float(scores[row, column])} for user "
             f"{data.users.ids[chunk.user[row]]!r} at time {chunk.time[row]}: scores must be finite; a smaller "
             "optim.lr or train.clip may help"
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from coldlm.columns import LIST_METRICS
 from coldlm.errors import ScoreError
 
 
@@ -61,6 +62,39 @@ def mrr(g: Tensor, e: Tensor, k: int = 0) -> Tensor:
     harmonic = torch.zeros((k or top) + 1, dtype=torch.float64)
     harmonic[1:] = torch.cumsum(1 / torch.arange(1, len(harmonic), dtype=torch.float64), 0)
     return _mean_over_ties(harmonic, g, e)
+
+
+def list_values(
+    g: Tensor, e: Tensor, candidates: Tensor, above: Tensor, level: Tensor, others: Tensor, *, k: int
+) -> dict[str, Tensor]:
+    """Each click's share in three metrics of its whole list: their mean over a list's clicks is the metric of the list.
+
+    Let a list hold P clicks and M other items. Under a random order of the ties each click's rank R is uniform on
+    G+1 .. G+E, with G items of the list strictly above it and E level, other clicks among them; expectations add up, so
+    no joint distribution is needed (McSherry and Najork 2008, "Computing information retrieval performance measures
+    efficiently in the presence of tied scores", ECIR):
+
+    - nDCG@k = sum over clicks of E[1/log2(R+1); R <= k] / sum over r = 1..min(P, k) of 1/log2(r+1);
+    - MRR = 1/P * sum over clicks of E[1/R]: the mean over *all* clicks, as MIND's evaluation has it (Wu et al. 2020,
+      "MIND: a large-scale dataset for news recommendation", ACL), not the first click alone;
+    - AUC = 1/P * sum over clicks of 1 - (g + (e - 1)/2) / M: the share of pairs of a click and a non-click that are in
+      order, a tie counting half (the Mann-Whitney statistic).
+
+    The mean over *some* clicks of a list, as in a slice by items, is that of their shares; nDCG's may exceed 1.
+
+    Args:
+        g, e: [P] items strictly above and level (itself included), the list's other clicks left out.
+        candidates: [P] items of the list less the other clicks, at least 2.
+        above, level, others: [P] other clicks of the list strictly above, level, and in all.
+
+    Returns:
+        [P] float64 under each name of ``columns.LIST_METRICS``; nDCG is cut at ``k``.
+    """
+    rank, clicks = (g + above, e + level), others + 1
+    # at best the clicks share the first places: the mean of their gains is the ideal one over P
+    best = ndcg(torch.zeros_like(clicks), clicks, k)
+    auc = 1 - (g + (e - 1).double() / 2) / (candidates - 1)
+    return dict(zip(LIST_METRICS, (ndcg(*rank, k) / best, mrr(*rank), auc), strict=True))
 
 
 def _mean_over_ties(cumulative: Tensor, g: Tensor, e: Tensor) -> Tensor:

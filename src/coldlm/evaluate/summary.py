@@ -7,10 +7,10 @@ import polars as pl
 import torch
 
 from coldlm.candidates import Catalogue
-from coldlm.columns import COHORTS, METRICS, MRR_K, WARMUP_BUCKETS, WARMUP_EDGES
-from coldlm.context import AsOf
+from coldlm.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, METRICS, MRR_K, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.context import AsOf, ranges
 from coldlm.evaluate.judge import Judged
-from coldlm.evaluate.metrics import FORMULAS
+from coldlm.evaluate.metrics import FORMULAS, list_values
 from coldlm.tables import DAY, Bools, Dataset, Ints, Queries
 
 
@@ -26,7 +26,8 @@ def tabulate(
     version: Ints,
     live_from: Ints,
 ) -> pl.DataFrame:
-    """One row per positive: who, what, when, how warm, and its place (g, e) among its candidates.
+    """One row per positive: who, what, when, how warm, and its place (g, e) among its candidates without the query's
+    other positives; for queries with lists also where those others stand (``columns.LIST_COLUMNS``).
 
     Args:
         version, live_from: [P] of the model that scored, and the time from which it was live; ``staleness`` is the
@@ -40,6 +41,7 @@ def tabulate(
         np.where(cold_items[item], "cold_both", "cold_user"),
         np.where(cold_items[item], "cold_item", "warm_warm"),
     )
+    others = {} if queries.lists is None else _place_others(judged, queries)
     return pl.DataFrame(
         {
             "event_id": log.event_id[row],
@@ -60,7 +62,20 @@ def tabulate(
             "score": judged.score,
             "label": log.label[row],
         }
+        | others
     )
+
+
+def _place_others(judged: Judged, queries: Queries) -> dict[str, Ints]:
+    """How many other positives of its query score above each positive, level with it, and are there at all."""
+    sizes = np.repeat(np.diff(queries.start), np.diff(queries.start))
+    first = np.repeat(queries.start[:-1], np.diff(queries.start))
+    other, this = ranges(first, first + sizes)
+    above, level = (
+        np.bincount(this[is_so], minlength=len(sizes))
+        for is_so in (judged.score[other] > judged.score[this], judged.score[other] == judged.score[this])
+    )
+    return dict(zip(LIST_COLUMNS, (above, level - 1, sizes - 1), strict=True))
 
 
 def summarise(events: pl.DataFrame, k: int, *, by_window: bool = True, by_bucket: bool = True) -> pl.DataFrame:
@@ -98,7 +113,7 @@ def per_user(events: pl.DataFrame, k: int) -> pl.DataFrame:
     parts = []
     for cohort in COHORTS:
         users = _users(scored.filter(in_cohort(cohort)))
-        for metric in METRICS:
+        for metric in metrics_of(events):
             parts.append(
                 users.select(
                     "user",
@@ -114,16 +129,25 @@ def per_user(events: pl.DataFrame, k: int) -> pl.DataFrame:
 
 
 def with_metrics(events: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The events with one column per metric, computed from (g, e) alone."""
-    g, e = (torch.from_numpy(events[name].to_numpy().copy()) for name in ("g", "e"))
-    return events.with_columns(
-        [pl.Series(metric, FORMULAS[metric](g, e, cut_of(metric, k)).numpy()) for metric in METRICS]
-    )
+    """The events with one column per metric, computed from each row alone."""
+
+    def column(name: str) -> torch.Tensor:
+        return torch.from_numpy(events[name].to_numpy().copy())
+
+    values = {metric: FORMULAS[metric](column("g"), column("e"), cut_of(metric, k)) for metric in METRICS}
+    if metrics_of(events) != METRICS:
+        values |= list_values(*(column(name) for name in ("g", "e", "candidates", *LIST_COLUMNS)), k=k)
+    return events.with_columns([pl.Series(metric, value.numpy()) for metric, value in values.items()])
+
+
+def metrics_of(events: pl.DataFrame) -> tuple[str, ...]:
+    """What can be computed: of each positive alone, and of whole lists where lists were ranked."""
+    return (*METRICS, *LIST_METRICS) if set(LIST_COLUMNS) <= set(events.columns) else METRICS
 
 
 def cut_of(metric: str, k: int) -> int:
-    """The ``k`` under which a metric is stored: MRR has none."""
-    return MRR_K if metric == "mrr" else k
+    """The ``k`` under which a metric is stored: MRR and AUC have none."""
+    return MRR_K if metric.startswith(("mrr", "auc")) else k
 
 
 def in_cohort(cohort: str) -> pl.Expr:
@@ -152,12 +176,13 @@ def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
 
 
 def _users(scored: pl.DataFrame) -> pl.DataFrame:
+    metrics = metrics_of(scored)
     queries = scored.group_by("query", maintain_order=True).agg(
-        pl.col("user").first(), *[pl.col(metric).mean() for metric in METRICS], pl.len().alias("n_events")
+        pl.col("user").first(), *[pl.col(metric).mean() for metric in metrics], pl.len().alias("n_events")
     )
     return queries.group_by("user", maintain_order=True).agg(
-        *[pl.col(metric).mean() for metric in METRICS],
-        *[pl.col(metric).sum().alias(f"{metric}_sum") for metric in METRICS],
+        *[pl.col(metric).mean() for metric in metrics],
+        *[pl.col(metric).sum().alias(f"{metric}_sum") for metric in metrics],
         pl.len().cast(pl.Int64).alias("n_queries"),
         pl.col("n_events").sum().cast(pl.Int64),
     )
@@ -169,7 +194,7 @@ def _average(scored: pl.DataFrame, k: int) -> pl.DataFrame:
         return pl.DataFrame()
     n_queries, n_events = int(users["n_queries"].sum()), int(users["n_events"].sum())
     rows = []
-    for metric in METRICS:
+    for metric in metrics_of(scored):
         values = {"macro": users[metric].mean(), "micro": users[f"{metric}_sum"].sum() / n_queries}
         rows += [
             {

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from coldlm.columns import MRR_K
-from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
+from coldlm.columns import LIST_K, LIST_METRICS, MRR_K
+from coldlm.report.rows import WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import DRAWS, Difference, difference, holm, interval, smallest_effect, wilcoxon
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
@@ -21,6 +21,17 @@ QUALITY: Final[dict[str, dict[str, Any]]] = {
     "ndcg@10/micro": {"average": "micro"},
 }
 """Key of a quality column -> arguments of ``Comparison.value``."""
+
+LIST_QUALITY: Final[dict[str, dict[str, Any]]] = {
+    f"{metric}{f'@{k}' if k else ''}{'' if average == 'macro' else '/micro'}": {
+        "metric": metric,
+        "k": k,
+        "average": average,
+    }
+    for average in ("macro", "micro")
+    for metric, k in zip((LIST_METRICS[0], *LIST_METRICS), (LIST_K, K, MRR_K, MRR_K), strict=True)
+}
+"""The same for the columns of the list table: first over users, then over lists."""
 
 COST: Final = (
     "trainable_parameters",

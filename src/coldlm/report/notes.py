@@ -16,7 +16,7 @@ def flags(comparison: Comparison) -> list[str]:
     found = []
     if comparison.split != "time":
         found.append(f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not")
-    if comparison.candidates != "full":
+    if comparison.candidates not in ("full", "impression"):
         found.append(f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full catalogue")
     missing = _missing_rows(comparison)
     if missing:
@@ -29,7 +29,8 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
     return [
         *(f"WARNING: {warning}." for warning in comparison.warnings),
         *_about_numbers(comparison, headline),
-        *_about_data(comparison.manifests),
+        *(_about_lists(comparison.manifests[0]) if comparison.candidates == "impression" else []),
+        *_about_data(comparison),
         *_about_checkpoints(comparison.manifests),
     ]
 
@@ -94,8 +95,22 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
     return [*lines, bold]
 
 
-def _about_data(manifests: tuple[dict[str, Any], ...]) -> list[str]:
-    first = manifests[0]
+def _about_lists(manifest: dict[str, Any]) -> list[str]:
+    lines = [
+        "Candidates are the lists as the log's own system showed them: nothing is sampled, and what it did not show is "
+        "not asked. Counts n are those of this log, sample counts where it is a sample, and its catalogue holds "
+        "what these users were shown (survivors' bias): no cold claim rests on this table alone.",
+        "nDCG, Recall and MRR of the quality table rank each click alone, the list's other clicks left out; those of "
+        "the list table count all clicks of a list (MRR: the mean of 1/rank over them, as MIND's evaluation has it). "
+        "AUC is that of one list, a tie counting half.",
+    ]
+    if lists := manifest.get("lists"):
+        lines.append(f"Lists of the stream: {_counts(lists)}. Those without a click or of clicks alone ask nothing.")
+    return lines
+
+
+def _about_data(comparison: Comparison) -> list[str]:
+    manifests, first = comparison.manifests, comparison.manifests[0]
     dataset = first["dataset"]
     lines = [
         f"Dates: {dataset['cut']}. "
@@ -111,12 +126,19 @@ def _about_data(manifests: tuple[dict[str, Any], ...]) -> list[str]:
     lines.append(f"Dropped events: {max(m['dropped'] for m in manifests):,}. {_others(first['others_would_drop'])}")
     if any(first["not_asked"].values()):
         lines.append(f"Not asked, by reason: {_counts(first['not_asked'])}.")
-    return [*lines, *_about_fresh_items(manifests)]
+    return [*lines, *_about_fresh_items(comparison)]
 
 
-def _about_fresh_items(manifests: tuple[dict[str, Any], ...]) -> list[str]:
+def _about_fresh_items(comparison: Comparison) -> list[str]:
     """What the canaries say of the release rule, and whether the catalogue holds survivors only."""
-    dataset = manifests[0]["dataset"]
+    if comparison.candidates == "impression":
+        return [
+            "Canaries: no release rule chose these lists. At n = 0 newest and fewest_events are above chance by "
+            "selection (a new item beside older ones comes first, clicked or not), and popularity below it: compare "
+            "the rows of a warm-up curve, not its points. Whether new items are clicked more is told by the AUC of "
+            "newest and fewest_events in the list table."
+        ]
+    manifests, dataset = comparison.manifests, comparison.manifests[0]["dataset"]
     canaries: dict[str, Any] = next((m["canaries"] for m in manifests if m["canaries"]), {})
     if not canaries or dataset.get("release") == "after_first":
         return ["Canaries at n = 0: not measurable, since an item enters after its first event."]

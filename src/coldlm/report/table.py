@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coldlm.columns import WARMUP_BUCKETS
-from coldlm.report.measure import QUALITY, Headline
+from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline
 from coldlm.report.rows import Comparison, Row
 
 NOT_MEASURABLE: Final = "n/a"
@@ -49,6 +49,17 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
         body.append((name(m.row, comparison), str(m.row.seeds), first, low_high, *others, *vs))
     bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 10)}
     return Table("Quality", header, tuple(body), _kinds(comparison), frozenset(bold))
+
+
+def list_table(comparison: Comparison) -> Table:
+    """Quality over whole lists, with all their clicks: mean over users, then mean over lists, as is usual elsewhere."""
+    names = ("nDCG@5", "nDCG@10", "MRR", "AUC")
+    header = ("scorer", *names, *(f"micro {name}" for name in names))
+    body = tuple(
+        (name(row, comparison), *(metric(comparison.value(i, **where)) for where in LIST_QUALITY.values()))
+        for i, row in enumerate(comparison.rows)
+    )
+    return Table("Whole lists", header, body, _kinds(comparison))
 
 
 def cost_table(comparison: Comparison, headline: Headline) -> Table:

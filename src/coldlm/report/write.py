@@ -15,11 +15,11 @@ import polars as pl
 
 from coldlm.report.figure import draw_cost, draw_warmup, render
 from coldlm.report.formats import latex, markdown, terminal
-from coldlm.report.measure import Headline, measure
+from coldlm.report.measure import LIST_QUALITY, Headline, measure
 from coldlm.report.notes import flags, footnotes
 from coldlm.report.results import Runs, read_runs
 from coldlm.report.rows import Comparison
-from coldlm.report.table import Table, cost_table, quality_table, warmup_table, window_table
+from coldlm.report.table import Table, cost_table, list_table, quality_table, warmup_table, window_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,8 +106,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
-def _headline_tables(comparison: Comparison, headline: Headline) -> tuple[Table, Table]:
-    return quality_table(comparison, headline), cost_table(comparison, headline)
+def _headline_tables(comparison: Comparison, headline: Headline) -> tuple[Table, ...]:
+    lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
+    return quality_table(comparison, headline), *lists, cost_table(comparison, headline)
 
 
 def _curve_tables(comparison: Comparison) -> tuple[Table, ...]:
@@ -144,12 +145,14 @@ def _table_page(pairs: Sequence[tuple[Comparison, Headline]]) -> str:
 def _table_lines(comparison: Comparison, headline: Headline) -> list[dict[str, Any]]:
     """One flat record per row, with every digit; an empty cell is a number that does not exist."""
     lines = []
-    for m in headline.measures:
+    lists = LIST_QUALITY if comparison.candidates == "impression" else {}
+    for i, m in enumerate(headline.measures):
         vs = asdict(m.vs_trivial) if m.vs_trivial else dict.fromkeys(("mean", "low", "high", "p", "users"))
         lines.append(
             {"comparison": comparison.title, "split": comparison.split, "candidates": comparison.candidates}
             | {"kind": m.row.kind, "label": m.row.label, "schedule": m.row.schedule, "seeds": m.row.seeds}
             | m.quality
+            | {key: comparison.value(i, **where) for key, where in lists.items()}
             | {"ndcg@10/low": m.low, "ndcg@10/high": m.high}
             | {f"vs_trivial/{name}": value for name, value in vs.items()}
             | {"vs_trivial/p_holm": m.p_holm, "vs_trivial/p_wilcoxon_holm": m.p_wilcoxon, "bold": m.is_bold}

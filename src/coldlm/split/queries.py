@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 
 from coldlm.candidates import Catalogue
-from coldlm.tables import TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
+from coldlm.errors import DataError
+from coldlm.tables import TRAIN, UNKNOWN, VALIDATION, Bools, Dataset, Impressions, Ints, Log, Queries, Split
 
 
 def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -> Queries:
@@ -32,6 +34,69 @@ def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -
     window = np.full(len(begin), -1) if edges is None else np.searchsorted(edges, time[begin], side="right") - 1
     start = np.append(begin, len(rows)).astype(np.int64)
     return Queries(user[begin], time[begin], window.astype(np.int64), start, rows, counts)
+
+
+def ask_lists(log: Log, lists: Impressions, rows: Ints, edges: Ints | None = None) -> Queries:
+    """The queries of the log's ``rows``, a stretch of time, among the lists as they were shown: one per list that holds
+    a click and something else.
+
+    Nothing is taken from a list and nothing is added: an item may be new to the catalogue, or had already. Positives
+    that no such list holds are not asked and counted. One event is asked twice where two lists of one second show it.
+
+    Raises:
+        DataError: a click that is no positive event of the log.
+    """
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    end = int(log.time[last]) if last < len(log) else UNKNOWN
+    lists = lists.slice(*np.searchsorted(lists.time, (log.time[first], end)).tolist())
+    row = _rows_of_clicks(log, lists)
+    asks = _asks(lists)
+    asked = row[np.repeat(asks, lists.n_clicked)]
+    positive = rows[log.positive[rows]]
+    counts = {
+        "in a list of clicks alone": len(np.setdiff1d(row, asked)),
+        "outside the lists": len(np.setdiff1d(positive, row)),
+    }
+    lists = lists.where(asks)
+    window = np.full(len(lists), -1) if edges is None else np.searchsorted(edges, lists.time, side="right") - 1
+    start = np.append(0, np.cumsum(lists.n_clicked)).astype(np.int64)
+    return Queries(lists.user, lists.time, window.astype(np.int64), start, asked, counts, lists)
+
+
+def count_lists(lists: Impressions, since: int) -> dict[str, int]:
+    """How many lists were shown from the second ``since`` on, and how many of them ask nothing, by reason."""
+    lists = lists.slice(int(np.searchsorted(lists.time, since)), len(lists))
+    without = int((lists.n_clicked == 0).sum())
+    return {
+        "shown": len(lists),
+        "without a click": without,
+        "of clicks alone": len(lists) - without - int(_asks(lists).sum()),
+    }
+
+
+def _asks(lists: Impressions) -> Bools:
+    """[L] whether each list holds a click and something else."""
+    asks: Bools = (lists.n_clicked > 0) & (lists.n_clicked < np.diff(lists.start))
+    return asks
+
+
+def _rows_of_clicks(log: Log, lists: Impressions) -> Ints:
+    """The row of the log of every click, in the order of the lists."""
+    key = ("user", "item", "time")
+    rows = np.flatnonzero(log.positive)
+    events = pl.DataFrame({name: getattr(log, name)[rows] for name in key} | {"row": rows})
+    owner = lists.owner[lists.clicked]
+    clicks = pl.DataFrame(
+        {"user": lists.user[owner], "item": lists.item[lists.clicked], "time": lists.time[owner]},
+        schema=dict.fromkeys(key, pl.Int64),
+    )
+    found = clicks.join(events.unique(key, keep="first"), on=key, how="left", maintain_order="left")
+    if lost := found.filter(pl.col("row").is_null()).rows(named=True):
+        raise DataError(
+            f"{len(lost):,} clicks of lists are no positive event of the log, the first of user code {lost[0]['user']} "
+            f"on item code {lost[0]['item']} at time {lost[0]['time']}: a click must be an event of its list's second"
+        )
+    return found["row"].to_numpy()
 
 
 def trainable(log: Log, catalogue: Catalogue, rows: Ints) -> Ints:
