@@ -21,6 +21,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from coldlm import scorers
 from coldlm.candidates import Catalogue
@@ -29,6 +30,7 @@ from coldlm.config import check
 from coldlm.context import AsOf
 from coldlm.data import simulated
 from coldlm.errors import ConfigError, DataError
+from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge
 from coldlm.evaluate.summary import per_user, summarise, tabulate
 from coldlm.overrides import compose_plain
@@ -298,6 +300,17 @@ def test_a_stream_of_lists_that_ask_nothing_says_so(listed: MakeConfig, monkeypa
 # --- the real thing ---------------------------------------------------------------------------------------------------
 
 
+def published(clicked: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> dict[tuple[str, int], float]:
+    """One list without ties as MIND's own evaluation has it."""
+    y = clicked[np.argsort(score)[::-1]].astype(float)
+    discount = 1 / np.log2(np.arange(len(y)) + 2)
+    ideal = np.sort(y)[::-1]
+    ndcg = {k: float((y * discount)[:k].sum() / (ideal * discount)[:k].sum()) for k in (5, 10)}
+    mrr = float((y / (np.arange(len(y)) + 1)).sum() / y.sum())
+    auc = float(roc_auc_score(clicked, score))
+    return {("ndcg/impression", k): ndcg[k] for k in ndcg} | {("mrr/impression", 0): mrr, ("auc/impression", 0): auc}
+
+
 @pytest.mark.real_data
 @pytest.mark.skipif(not (DATA / "mind_sample").is_dir(), reason="mind_sample is not there")
 def test_the_lists_of_the_mind_sample(tmp_path: Path) -> None:
@@ -322,6 +335,16 @@ def test_the_lists_of_the_mind_sample(tmp_path: Path) -> None:
     chance = results.filter(scorer="constant", metric="auc/impression")
     assert (chance["value"] - 0.5).abs().max() < 1e-12  # type: ignore[operator]
     random = results.filter(scorer="random")
+    world = make_world(settled)
+    lists, scorer = world.stream.lists, baselines.random(settled["seed"], len(world.data.items), world.data.users.ids)
+    assert lists is not None
+    by_list = []
+    for at in range(len(lists)):
+        part = lists.slice(at, at + 1)
+        by_list.append(published(part.clicked, scorer(part.user, part.time)[0].numpy()[part.item]))
+    for cell in by_list[0]:
+        expected = float(np.mean([values[cell] for values in by_list]))
+        assert value(random, cell[0], k=cell[1]) == pytest.approx(expected, abs=1e-9)
     n = random.filter(metric="auc/impression", average="micro", **WHOLE)["n_queries"].item()
     assert n > 1000
     # one list's AUC has a spread of at most 1/2

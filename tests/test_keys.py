@@ -19,7 +19,7 @@ import yaml
 
 from coldlm import manifest
 from coldlm.columns import MODEL
-from coldlm.config import check
+from coldlm.config import build, check
 from coldlm.data import hm, kuairec, movielens
 from coldlm.data.movielens_editions import EDITIONS
 from coldlm.evaluation import Evaluation
@@ -27,7 +27,7 @@ from coldlm.models.backbone import tiny
 from coldlm.overrides import CONF, list_options
 from coldlm.record import Record
 from coldlm.run import execute
-from coldlm.schema import EXTRA, Node
+from coldlm.schema import EXTRA, WITH_LISTS, Node
 from coldlm.schema import Run as Schema
 from coldlm.signatures import fields_of, fields_of_dataclass
 from coldlm.world import make_world
@@ -549,3 +549,9 @@ def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[s
     node = nodes[reader]
     assert node[key] != READERS[reader][key]
     assert read(node) != read({**node, key: READERS[reader][key]})
+
+
+def test_lists_may_be_ranked_where_the_reader_gives_some_and_nowhere_else(nodes: dict[str, dict[str, Any]]) -> None:
+    given = {key: {k: v for k, v in node.items() if k != "permute_text"} for key, node in nodes.items()}
+    with_lists = {node["_target_"] for node in given.values() if build(node).impressions is not None}
+    assert with_lists == set(WITH_LISTS)

@@ -9,6 +9,7 @@ import pytest
 
 from coldlm.data.ebnerd import find, load, problems, read
 from coldlm.errors import DataError
+from coldlm.split.queries import ask_lists
 from coldlm.tables import UNKNOWN
 
 AT = 1_684_404_000  # 2023-05-18 10:00:00
@@ -116,6 +117,19 @@ def test_lists_are_kept_with_their_clicks(root: Path) -> None:
         (2, 0, 0, AT + 100, False),
         (3, 0, 2, AT + 100, True),
     ]
+
+
+def test_lists_of_the_data_set_find_their_clicks_in_its_log(root: Path) -> None:
+    data = load(root=str(root), cache=str(root))
+    assert data.impressions is not None
+    lists = data.impressions
+    assert (lists.start.tolist(), lists.item.tolist()) == ([0, 2, 3, 5, 6], [0, 1, 1, 2, 0, 2])
+    assert lists.n_clicked.tolist() == [1, 0, 1, 1]
+    queries = ask_lists(data.log, lists, 0, len(data.log))
+    assert queries.time.tolist() == [AT, AT + 100]
+    assert data.log.item[queries.event].tolist() == [1, 2]
+    # histories, and the click that was in no list
+    assert queries.counts == {"in a list of clicks alone": 0, "outside the lists": 5}
 
 
 def test_texts_and_release(root: Path) -> None:
