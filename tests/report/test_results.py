@@ -79,5 +79,17 @@ def test_runs_over_other_dates_get_a_table_of_their_own(make_run, tmp_path: Path
     assert titles == [
         "toy (candidates full, t_test 2016-01-01)",
         "toy (candidates full, t_test 2017-05-03)",
-        "toy (candidates sampled_100, t_test 2017-05-03)",
+        "toy (candidates sampled_100)",
     ]
+
+
+def test_many_windows_make_no_long_title(make_run, tmp_path: Path) -> None:
+    dataset = json.loads((make_run("plain") / "manifest.json").read_text())["dataset"]
+    for split, n in (("loo", 2), ("time", 30), ("time", 31)):
+        windows = [f"2017-05-{day:02}T00:00:00" for day in range(1, n + 1)]
+        dates = dataset["dates"] | {"windows": windows}
+        make_run(f"{split}-{n}", split=split, manifest={"dataset": dataset | {"name": "long", "dates": dates}})
+    titles = [comparison.title for comparison in read_runs([tmp_path]).comparisons][:-1]
+    assert titles[0] == "long (split loo)"
+    assert [title.rpartition(" ")[0] for title in titles[1:]] == [f"long (split time, windows {n}" for n in (29, 30)]
+    assert len(set(titles)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ NEEDED = (
     "canaries",
 )
 """Of the manifest; what a run did not measure, such as a cost, may be missing and is shown as such."""
+
+MOST_LETTERS = 40
+"""Of a list that is shown as it is."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +140,22 @@ def _compare_alike(runs: list[Run]) -> list[Comparison]:
 
 
 def _title(question: dict[str, Any], all_questions: list[dict[str, Any]]) -> str:
-    """The data set's name, and in brackets what tells it from other comparisons over a data set of that name."""
-    rivals = [other for other in all_questions if other["dataset"] == question["dataset"]]
-    differing = [name for name in question if any(other[name] != question[name] for other in rivals)]
-    facts = [
-        f"{name} {question[name] if not isinstance(question[name], dict) else _short(question[name])}"
-        for name in differing
-    ]
+    """The data set's name, and in brackets as little as tells it from other comparisons over a data set of that name:
+    figures are named by it, and file names must not be long."""
+    rivals = [other for other in all_questions if other["dataset"] == question["dataset"] and other != question]
+    facts = []
+    for name in sorted(question, key=lambda name: name in ("queries", "windows")):  # what no reader can read comes last
+        alike = [other for other in rivals if other[name] == question[name]]
+        if len(alike) < len(rivals):
+            facts.append(f"{name} {_short(question[name])}")
+        rivals = alike
     return f"{question['dataset']} ({', '.join(facts)})" if facts else str(question["dataset"])
 
 
-def _short(hashes: dict[str, str]) -> str:
-    return "/".join(str(value)[:8] for value in hashes.values()) or "none"
+def _short(fact: Any) -> str:
+    """A fact in a few letters: of hashes the first eight each, of windows their number and a hash of their starts."""
+    if isinstance(fact, dict):
+        return "/".join(str(value)[:8] for value in fact.values()) or "none"
+    if isinstance(fact, list) and len(str(fact)) > MOST_LETTERS:
+        return f"{len(fact) - 1} {hashlib.sha256(str(fact).encode()).hexdigest()[:8]}"
+    return str(fact)
