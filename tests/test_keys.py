@@ -552,6 +552,6 @@ def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[s
 
 
 def test_lists_may_be_ranked_where_the_reader_gives_some_and_nowhere_else(nodes: dict[str, dict[str, Any]]) -> None:
-    given = {key: {k: v for k, v in node.items() if k != "permute_text"} for key, node in nodes.items()}
+    given = {key: {k: v for k, v in node.items() if k not in EXTRA["dataset"]} for key, node in nodes.items()}
     with_lists = {node["_target_"] for node in given.values() if build(node).impressions is not None}
     assert with_lists == set(WITH_LISTS)

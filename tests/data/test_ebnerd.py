@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -125,7 +126,7 @@ def test_lists_of_the_data_set_find_their_clicks_in_its_log(root: Path) -> None:
     lists = data.impressions
     assert (lists.start.tolist(), lists.item.tolist()) == ([0, 2, 3, 5, 6], [0, 1, 1, 2, 0, 2])
     assert lists.n_clicked.tolist() == [1, 0, 1, 1]
-    queries = ask_lists(data.log, lists, 0, len(data.log))
+    queries = ask_lists(data.log, lists, np.arange(len(data.log)))
     assert queries.time.tolist() == [AT, AT + 100]
     assert data.log.item[queries.event].tolist() == [1, 2]
     # histories, and the click that was in no list
