@@ -40,7 +40,7 @@ def compose_micro(output: Path, cache: Path, *overrides: str) -> dict[str, Any]:
     backbone = ["backbone=tiny_bert", "backbone.width=16"] if is_tiny else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = plain(compose("run", [*MICRO, *backbone, f"output={output}", f"cache={cache}", *overrides]))
-    check({**config, "stages": ["train", *(stage for stage in config["stages"] if stage != "train")]})
+    check({**config, "stages": list(dict.fromkeys(["pretrain", "train", *config["stages"]]))})
     return config
 
 

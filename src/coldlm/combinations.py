@@ -5,13 +5,14 @@ from __future__ import annotations
 import netrc
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
 from coldlm.models import checkpoints
-from coldlm.models.checkpoints import FAMILIES
+from coldlm.models.checkpoints import Shape
 from coldlm.schema import WITH_LISTS
 from coldlm.tables import seconds
 
@@ -28,6 +29,8 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
         _backbone_problems: ("backbone",),
+        _pretrain_problems: ("pretrain", "backbone", "stages"),
+        _pretrain_machine_problems: ("pretrain", "trainer"),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
     }
@@ -126,8 +129,15 @@ def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
     name, shape, layers = _name(strategy), _shape(backbone), strategy.get("layers")
     if name != "frozen" and _name(backbone) == "random_vectors":
         yield f"strategy={name} has nothing to train in backbone=random_vectors; use strategy=frozen"
-    if shape and layers and layers > shape[1]:
-        yield f"strategy.layers={layers}: the backbone has {shape[1]} layers; choose 1 to {shape[1]}"
+    if not shape or not layers or shape.layers is None:
+        return
+    if not shape.layers:
+        yield (
+            f"strategy.layers={layers}: the backbone's layers share their weights, so none can train alone; use "
+            "strategy=full, strategy=frozen or strategy=lora with layers=null"
+        )
+    elif layers > shape.layers:
+        yield f"strategy.layers={layers}: the backbone has {shape.layers} layers; choose 1 to {shape.layers}"
 
 
 def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
@@ -136,13 +146,53 @@ def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
 
 
 def _backbone_problems(backbone: Section) -> Iterator[str]:
-    shape = _shape(backbone)
-    if shape and shape[0] not in FAMILIES:
-        yield f"backbone: its config.json says {shape[0]}, allowed: {', '.join(FAMILIES)}"
-    elif shape and FAMILIES[shape[0]] == "gpt2" and backbone.get("pooling") == "cls":
+    shape, keep = _whole_shape(backbone), backbone.get("keep_layers")
+    if shape and shape.refusal:
+        yield f"backbone: {shape.refusal}"
+    if shape and shape.layers is not None and isinstance(keep, int | list):
+        numbers = list(range(keep)) if isinstance(keep, int) else keep
+        if not numbers or numbers != sorted(set(numbers)) or numbers[-1] >= shape.layers:
+            yield (
+                f"backbone.keep_layers={keep}: the backbone has {shape.layers} layers that can be told apart; choose "
+                "how many to keep, or their numbers from 0, ascending"
+            )
+    if shape and shape.causal and backbone.get("pooling") == "cls":
         yield "backbone.pooling=cls: the first token of a causal model has read nothing else; use last or mean"
-    if _name(backbone) == "tiny" and backbone["width"] % backbone["heads"]:
+    if _name(backbone) in ("tiny", "scratch") and backbone["width"] % backbone["heads"]:
         yield f"backbone.width={backbone['width']} must be a multiple of backbone.heads={backbone['heads']}"
+
+
+def _pretrain_problems(pretrain: Section, backbone: Section, stages: list[str]) -> Iterator[str]:
+    objective, name, shape = pretrain["objective"], _name(backbone), _shape(backbone)
+    if "pretrain" in stages[1:]:
+        yield f"stages: got {', '.join(stages)}; pretrain comes first"
+    if objective == "off":
+        if name == "scratch":
+            yield "backbone=scratch has no weights before stage pretrain; set pretrain=masked_lm or pretrain=causal_lm"
+        return
+    if name not in ("load", "scratch"):
+        yield (
+            f"pretrain={objective} has nothing to learn with in backbone={name}; use a checkpoint, "
+            "backbone=scratch_bert or backbone=scratch_gpt2"
+        )
+    elif (
+        shape and shape.causal is not None and objective != "contrastive" and shape.causal != (objective == "causal_lm")
+    ):
+        fits = "causal_lm" if shape.causal else "masked_lm"
+        yield f"pretrain={objective}: the backbone learns by pretrain={fits} or pretrain=contrastive"
+    for key, owner in (("mask_share", "masked_lm"), ("temperature", "contrastive")):
+        if (pretrain[key] is None) == (objective == owner):
+            yield f"pretrain.{key}: got {pretrain[key]}; set it with pretrain={owner}, and to null with any other"
+    if objective == "contrastive" and backbone.get("pooling") == "attention":
+        yield (
+            "backbone.pooling=attention: its query is no part of the backbone's folder, so pretrain=contrastive would "
+            "lose it; use mean, cls or last"
+        )
+
+
+def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[str]:
+    if pretrain["objective"] != "off" and trainer["devices"] > 1:
+        yield f"pretrain={pretrain['objective']} runs in one process, but trainer.devices={trainer['devices']}; use 1"
 
 
 def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
@@ -172,10 +222,17 @@ def _name(node: Section) -> str:
     return str(node["_target_"]).rpartition(".")[2]
 
 
-def _shape(backbone: Section) -> tuple[str, int] | None:
-    """Model type and number of layers, where they can be known without loading anything."""
-    if _name(backbone) == "tiny":
-        return backbone["family"], backbone["layers"]
+def _shape(backbone: Section) -> Shape | None:
+    """What can be known, without loading anything, of the backbone with the layers that are kept."""
+    shape, keep = _whole_shape(backbone), backbone.get("keep_layers")
+    if shape is None or not shape.layers or not keep:
+        return shape
+    return replace(shape, layers=keep if isinstance(keep, int) else len(keep))
+
+
+def _whole_shape(backbone: Section) -> Shape | None:
+    if _name(backbone) in ("tiny", "scratch"):
+        return Shape(backbone["family"], backbone["layers"], backbone["family"] == "gpt2")
     if _name(backbone) != "load":
         return None
     places = {key: backbone.get(key) for key in ("hub", "revision", "package", "path")}

@@ -35,7 +35,8 @@ def check(config: Mapping[str, object], folder: Path | None = None) -> None:
     """
     found = problems(config) + file_problems(config)
     stages = config.get("stages")
-    if folder is not None and isinstance(stages, list) and "train" not in stages and not folder.exists():
+    trains = isinstance(stages, list) and {"pretrain", "train"} & {*map(str, stages[:1])}
+    if folder is not None and isinstance(stages, list) and not trains and not folder.exists():
         found.append(
             f"stages: got {', '.join(map(str, stages)) or 'none'}, but there is no trained run in {folder}; "
             "add train, or name a run folder that has been trained"

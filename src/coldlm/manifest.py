@@ -45,11 +45,12 @@ def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def axes(config: Mapping[str, Any]) -> dict[str, str]:
     """What a sweep compares, by name: the run columns of ``results.parquet``."""
+    objective = config["pretrain"]["objective"].replace("off", "")
     return {
         "dataset": _label(config["dataset"]),
         "split": _label(config["split"]),
         "candidates": str(config["evaluate"]["candidates"]),
-        "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family")])),
+        "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family"), objective])),
         "strategy": _label(config["strategy"], with_values=True),
         "head": _label(config["head"]),
         "context": str(config["head"].get("context", "on")),

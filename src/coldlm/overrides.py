@@ -64,7 +64,7 @@ def _controlled(config: dict[str, Any]) -> dict[str, Any]:
     replaced = control.get("replaces") if isinstance(control, dict) else None
     for group, option in replaced.items() if isinstance(replaced, dict) else ():
         file = CONF / str(group) / f"{option}.yaml"
-        if group not in ALLOWED or not file.is_file():
+        if group not in {*ALLOWED, "pretrain"} or not file.is_file():
             raise ConfigError(f"control.replaces: got {group}={option}, which is no option; leave it to the control")
         config[group] = OmegaConf.to_container(OmegaConf.load(file))
     return config

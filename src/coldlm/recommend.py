@@ -85,11 +85,12 @@ def recommend(
     from safetensors.torch import load_file
 
     from coldlm.manifest import refuse_other_data
+    from coldlm.pretraining import with_own_backbone
     from coldlm.record import read_config
     from coldlm.world import make_ranker, make_world, take_snapshot
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
-    config = read_config(run)
+    config = with_own_backbone(read_config(run), run)
     world = make_world(config)
     refuse_other_data(json.loads((run / "manifest.json").read_text(encoding="utf-8")), world.data.hashes, run)
     items, users = world.data.items, world.data.users

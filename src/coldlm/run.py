@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from coldlm import manifest as m
+from coldlm import pretraining
 from coldlm.columns import MODEL
 from coldlm.config import build
 from coldlm.errors import ConfigError, DataError, Diverged, RunFolderError
@@ -56,8 +57,8 @@ def execute(config: dict[str, Any], name: str) -> Path:
     is_main = int(os.environ.get("LOCAL_RANK", "0")) == 0
     manifest = m.open_run(folder, config)
     stages = [stage for stage in config["stages"] if stage not in manifest["done"]]
-    if config["online"]["schedule"] == "off":
-        stages = [stage for stage in stages if stage != "online"]
+    left_out = {"online": config["online"]["schedule"], "pretrain": config["pretrain"]["objective"]}
+    stages = [stage for stage in stages if left_out.get(stage) != "off"]
     if manifest["status"] == "FINISHED" and not stages:
         m.refuse_other_data(manifest, read_data(config).hashes, folder)
         print(f"{folder} is finished already: nothing to do")
@@ -78,6 +79,7 @@ class Run:
         self.config, self.record = config, record
         self.seed: int = config["seed"]
         self._snapshot: Snapshot | None = None
+        self._untrained: dict[str, Tensor] | None = None
         self._vectors: Tensor | None = None
         trainer = config["trainer"]
         self.machine = Machine(trainer["accelerator"], trainer["precision"], trainer["devices"])
@@ -92,8 +94,10 @@ class Run:
                 self.record.loggers = build(self.config["logger"], *about)
             self._prepare()
             for stage in stages:
+                if stage != "pretrain" and self._untrained is None:
+                    self._make_model()
                 log.info("stage %s", stage)
-                {"train": self.train, "evaluate": self.evaluate, "online": self.online}[stage]()
+                getattr(self, stage)()
                 self.record.manifest["done"].append(stage)
                 self.record.save()
             self.record.end("FINISHED")
@@ -110,6 +114,13 @@ class Run:
             raise
         finally:
             learn_loggers.close(self.record.loggers, failed=failed)
+
+    def pretrain(self) -> None:
+        """Show the backbone the item texts known before validation; later stages use what comes of it."""
+        folder, loggers = self.record.folder, self.record.loggers
+        about = pretraining.make_backbone(self.config, self.world, folder, self.machine, loggers)
+        self.record.manifest["pretrain"] = about
+        self.record.manifest["seconds"]["pretrain"] = about["seconds"]
 
     def train(self) -> None:
         """Stop on validation, then refit on train + validation with what was chosen; save what trained."""
@@ -204,6 +215,7 @@ class Run:
     def _fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
         """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the
         seconds it took with those of the head's own epochs."""
+        assert self._untrained is not None
         self.ranker.restore(self._untrained)
         if self._vectors is None and self.ranker.head.uses_text:
             self._vectors = untrained(self.config, self.world).all_items()
@@ -235,7 +247,7 @@ class Run:
         self.record.save()
 
     def _prepare(self) -> None:
-        """Read, cut, print what a reader must know before any number, and make the model."""
+        """Read, cut, and print what a reader must know before any number."""
         begin = time.perf_counter()
         world = self.world = make_world(self.config)
         data, split = world.data, world.split
@@ -274,15 +286,6 @@ class Run:
             len(world.stream.event),
             {reason: count for reason, count in world.stream.counts.items() if count} or "none",
         )
-        self.ranker = make_ranker(self.config, world)
-        if self.machine.accelerator == "gpu":
-            self.ranker.to("cuda")
-        self._untrained = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
-        self.training = Training(self.config, world, self.ranker, self.machine, self.record.loggers)
-        self.evaluation = Evaluation(self.config, world, self.record.name)
-        self.record.manifest |= self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
-        backbone = getattr(self.ranker.encoder, "body", None)
-        released = backbone.released if isinstance(backbone, Backbone) else None
         self.record.manifest |= {
             "dataset": {
                 "name": data.name,
@@ -299,15 +302,34 @@ class Run:
                 "n_items": len(data.items),
                 "n_events": len(data.log),
             },
-            "checkpoint": {
-                "name": self.record.axes["backbone"],
-                "date": released,
-                "newer_than_t_test": released is not None and released > dates["t_test"][:7],
-            },
             "not_asked": world.stream.counts,
             "lists": count_lists(data.impressions, split.t_test) if data.impressions and self.record.has_lists else {},
         }
         self.record.manifest["seconds"]["prepare"] = time.perf_counter() - begin
+
+    def _make_model(self) -> None:
+        """The untrained model, its training and its evaluation, and the leaks."""
+        begin = time.perf_counter()
+        world, split, folder = self.world, self.world.split, self.record.folder
+        self.config = pretraining.with_own_backbone(self.config, folder)
+        if self.config["pretrain"]["objective"] != "off" and "pretrain" not in self.record.manifest["done"]:
+            raise ConfigError(f"there is no pre-trained backbone in {folder}: add pretrain to stages")
+        self.ranker = make_ranker(self.config, world)
+        if self.machine.accelerator == "gpu":
+            self.ranker.to("cuda")
+        self._untrained = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
+        self.training = Training(self.config, world, self.ranker, self.machine, self.record.loggers)
+        self.evaluation = Evaluation(self.config, world, self.record.name)
+        self.record.manifest |= self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
+        backbone = getattr(self.ranker.encoder, "body", None)
+        released = backbone.released if isinstance(backbone, Backbone) else None
+        t_test = str(np.datetime64(int(split.t_test), "s"))
+        self.record.manifest["checkpoint"] = {
+            "name": self.record.axes["backbone"],
+            "date": released,
+            "newer_than_t_test": released is not None and released > t_test[:7],
+        }
+        self.record.manifest["seconds"]["prepare"] += time.perf_counter() - begin
 
     def _validate(self) -> float:
         return self.evaluation.measure(take_snapshot(self.ranker, self.world), MODEL)

@@ -32,6 +32,21 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Pretrain:
+    """See conf/pretrain/masked_lm.yaml for what the values mean."""
+
+    objective: Literal["off", "masked_lm", "causal_lm", "contrastive"]
+    epochs: Count
+    max_steps: Count | None
+    max_seconds: Above0 | None
+    lr: Above0
+    batch_size: Annotated[int, Range(2)]
+    held_out: Annotated[float, Range(0, 0.5, above=True)]
+    mask_share: Annotated[float, Range(0, 1, above=True)] | None
+    temperature: Above0 | None
+
+
+@dataclass(frozen=True)
 class Evaluate:
     candidates: Literal["full", "impression"]
     k: Count
@@ -64,11 +79,12 @@ class Control:
 class Run:
     """A whole configuration. Dataclasses are values, ``Node`` is a thing of the group that the field is named after."""
 
-    stages: list[Literal["train", "evaluate", "online"]]
+    stages: list[Literal["pretrain", "train", "evaluate", "online"]]
     seed: Annotated[int, Range(0)]
     output: str
     name: str | None
     cache: str
+    pretrain: Pretrain
     train: Train
     evaluate: Evaluate
     online: Online

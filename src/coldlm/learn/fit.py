@@ -7,9 +7,10 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
@@ -38,7 +39,8 @@ warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 class Budget:
     """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None for none;
     ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches per step; ``clip``:
-    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less)."""
+    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less);
+    ``max_seconds``: a cap on the clock, which no two runs reach at the same step, None for none."""
 
     epochs: int
     max_steps: int | None = None
@@ -46,6 +48,11 @@ class Budget:
     accumulate: int = 1
     clip: float | None = 1.0
     warmup: float = 0.0
+    max_seconds: float | None = None
+
+    def warm_up_steps(self, batches: int) -> int:
+        """Steps of the warm-up, for an epoch of so many batches."""
+        return int(self.warmup * min(-(-batches // self.accumulate), self.max_steps or sys.maxsize))
 
 
 @dataclass(frozen=True)
@@ -101,9 +108,37 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    steps = min(-(-len(epochs[0]) // budget.accumulate), budget.max_steps or sys.maxsize)
-    learner = Learner(ranker, loss, optimiser, warm_up_steps=int(budget.warmup * steps), world=machine.world)
-    watch = _Watch(ranker, validate, budget.patience)
+    warm_up_steps = budget.warm_up_steps(len(epochs[0]))
+    learner = Learner(ranker, loss, optimiser, warm_up_steps=warm_up_steps, world=machine.world)
+    watch = Watch(ranker, validate, budget.patience)
+    seconds = train(learner, epochs, budget, machine, seed=seed, name=name, loggers=loggers, watch=watch)
+    if bad := [key for key, tensor in ranker.trainable().items() if not tensor.isfinite().all()]:
+        raise Diverged(
+            f"{bad[0]} and {len(bad) - 1} more weights are not finite after {name}: "
+            "lower optim.lr or optim.body_lr, or set train.clip"
+        )
+    return Fitted(
+        epochs=watch.best_epoch if validate else watch.epochs,
+        values=watch.values,
+        losses=learner.losses,
+        examples=learner.examples,
+        seconds=seconds,
+    )
+
+
+def train(
+    learner: pl.LightningModule,
+    epochs: Sequence[Any],
+    budget: Budget,
+    machine: Machine,
+    *,
+    seed: int,
+    name: str,
+    loggers: list[Any] | None,
+    watch: Watch,
+) -> float:
+    """Let a Trainer train ``learner`` in place on the batches of each of the ``epochs``; the seconds that took, less
+    those of validation. Arguments and exceptions as in ``fit``."""
     show = sys.stderr.isatty()
     trainer = pl.Trainer(
         accelerator=machine.accelerator,
@@ -112,6 +147,7 @@ def fit(
         precision=machine.precision,  # type: ignore[arg-type]
         max_epochs=budget.epochs,
         max_steps=budget.max_steps or -1,
+        max_time=None if budget.max_seconds is None else timedelta(seconds=budget.max_seconds),
         accumulate_grad_batches=budget.accumulate,
         gradient_clip_val=budget.clip,
         reload_dataloaders_every_n_epochs=1,
@@ -126,7 +162,7 @@ def fit(
     )
     if show:
         print(f"{name}: {len(epochs[0])} batches an epoch, up to {budget.epochs} epochs", file=sys.stderr)
-    ranker.train()
+    learner.train()
     begin = time.perf_counter()
     try:
         with torch_seed(seed, "fit"):
@@ -140,20 +176,9 @@ def fit(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         raise KeyboardInterrupt from None
     finally:
-        ranker.eval()
-    seconds = time.perf_counter() - begin - watch.seconds
-    if bad := [key for key, tensor in ranker.trainable().items() if not tensor.isfinite().all()]:
-        raise Diverged(
-            f"{bad[0]} and {len(bad) - 1} more weights are not finite after {name}: "
-            "lower optim.lr or optim.body_lr, or set train.clip"
-        )
-    return Fitted(
-        epochs=watch.best_epoch if validate else trainer.current_epoch,
-        values=watch.values,
-        losses=learner.losses,
-        examples=learner.examples,
-        seconds=seconds,
-    )
+        learner.eval()
+    watch.epochs = trainer.current_epoch
+    return time.perf_counter() - begin - watch.seconds
 
 
 def _strategy(machine: Machine) -> Any:
@@ -164,29 +189,40 @@ def _strategy(machine: Machine) -> Any:
     return DDPStrategy(process_group_backend="gloo" if machine.accelerator == "cpu" else None)
 
 
-class _Watch(Callback):
+class Watched(Protocol):
+    """A model whose best weights can be put back."""
+
+    def trainable(self) -> dict[str, Tensor]: ...
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+    def train(self, mode: bool = True) -> Any: ...
+    def eval(self) -> Any: ...
+
+
+class Watch(Callback):
     """Validates after each epoch, keeps the best weights, stops when they get no better."""
 
-    def __init__(self, ranker: Ranker, validate: Callable[[], float] | None, patience: int) -> None:
-        self._ranker, self._validate, self._patience = ranker, validate, patience
+    def __init__(
+        self, model: Watched, validate: Callable[[], float] | None, patience: int, key: str = "validation/all/ndcg"
+    ) -> None:
+        self._model, self._validate, self._patience, self._key = model, validate, patience, key
         self._best: dict[str, Tensor] = {}
-        self.best_epoch, self.values, self.seconds = 0, list[float](), 0.0
+        self.epochs, self.best_epoch, self.values, self.seconds = 0, 0, list[float](), 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._validate is None:
             return
         begin = time.perf_counter()
-        self._ranker.eval()
+        self._model.eval()
         value = self._validate()
-        self._ranker.train()
+        self._model.train()
         if not self.values or value > max(self.values):
             self.best_epoch = len(self.values) + 1
-            self._best = {name: tensor.clone() for name, tensor in self._ranker.trainable().items()}
+            self._best = {name: tensor.clone() for name, tensor in self._model.trainable().items()}
         self.values.append(value)
-        pl_module.log("validation/all/ndcg", value, sync_dist=True)  # the same on all ranks
+        pl_module.log(self._key, value, sync_dist=True)  # the same on all ranks
         trainer.should_stop = len(self.values) - self.best_epoch >= self._patience
         self.seconds += time.perf_counter() - begin
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._best:
-            self._ranker.restore(self._best)
+            self._model.restore(self._best)

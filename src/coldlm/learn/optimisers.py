@@ -1,4 +1,5 @@
-"""Optimisers: functions of named parameters. The backbone ("encoder.") has its own, smaller learning rate."""
+"""Optimisers: functions of named parameters. The backbone ("encoder.") has its own, smaller learning rate; the query of
+attention pooling is as new as the head, and learns at the head's."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from coldlm.columns import Range
+
+POOLING = "encoder.body.query"
 
 Named = list[tuple[str, nn.Parameter]]
 
@@ -47,7 +50,9 @@ def groups(named: Named, lr: float, body_lr: float, weight_decay: float) -> list
             params = [
                 p
                 for name, p in named
-                if p.requires_grad and name.startswith("encoder.") == in_body and (p.dim() > 1) == is_matrix
+                if p.requires_grad
+                and (name.startswith("encoder.") and name != POOLING) == in_body
+                and (p.dim() > 1) == is_matrix
             ]
             if params:
                 out.append({"params": params, "lr": rate, "weight_decay": decay})

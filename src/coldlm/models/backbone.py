@@ -1,43 +1,32 @@
 """Pre-trained bodies, cut into stages so that what is frozen can be computed once.
 
-Stage 0 is the embeddings, stage i (1..L) the i-th transformer layer. ``depth`` says how many leading stages are
-constant: 0 when everything trains, L + 1 when nothing does. Shapes: B texts, T tokens, D width.
+In BERT, RoBERTa and GPT-2, stage 0 is the embeddings and stage i (1..L) the i-th transformer layer; any other model of
+texts is one stage. ``depth`` says how many leading stages are constant: 0 when everything trains, all of them when
+nothing does. Shapes: B texts, T tokens, D width.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoTokenizer,
-    BertConfig,
-    BertModel,
-    GPT2Config,
-    GPT2Model,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
-)
-from transformers.utils import logging as transformers_logging
 
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
-from coldlm.models.checkpoints import FAMILIES, find
+from coldlm.models.checkpoints import OTHER, find, seen_until, shape_of
+from coldlm.models.families import cut_layers, find_layers, open_model, open_tokenizer, positions, probe, run_whole
+from coldlm.models.scratch import byte_tokenizer, random_model
 from coldlm.seeding import torch_seed
+
+Pooling = Literal["mean", "cls", "last", "attention"]
 
 
 class Backbone(nn.Module):
-    """One text encoder: BERT, RoBERTa or GPT-2, without pooler or language-model head, in float32.
+    """One text encoder, without pooler or language-model head, in float32.
 
     ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``fingerprint`` identifies the
     weights as loaded, for caches.
@@ -61,26 +50,39 @@ class Backbone(nn.Module):
         self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
         self.item_prefix, self.query_prefix = item_prefix, query_prefix
         self.released, self.fingerprint = released, fingerprint
-        self.family = FAMILIES[model.config.model_type]
-        self.causal = self.family == "gpt2"
-        self.layers: nn.ModuleList = model.h if self.causal else model.encoder.layer
+        self.family = shape_of(model.config.to_dict()).family
+        self.layers = find_layers(model)
+        self.causal: bool = self.family == "gpt2"
         self.width: int = model.config.hidden_size
-        self.depth = len(self.layers) + 1
+        if self.family == OTHER:
+            self.causal, self.width = probe(model)
+        self.depth = self.stages
         self.base_trained = False
-        self.requires_grad_(False)
+        # what attention pooling asks of every token: zero at first, which is the mean
+        self.query = nn.Parameter(torch.zeros(self.width)) if pooling == "attention" else None
+        self.model.requires_grad_(False)
         self.eval()
 
     @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return 1 if self.family == OTHER else len(self.layers) + 1
+
+    @property
     def is_frozen(self) -> bool:
-        return self.depth == len(self.layers) + 1
+        """Whether vectors are constant; under attention pooling the tokens' hidden states are at most."""
+        return self.depth == self.stages and self.query is None
+
+    def train_from(self, layer: int) -> None:
+        """Say that something trains in the layers from number ``layer`` on, and that what is below them is constant."""
+        self.depth = 0 if self.family == OTHER else layer + 1
 
     def train(self, mode: bool = True) -> Backbone:
         """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on constants."""
         super().train(False)
         if self.base_trained:
-            final = [self.model.ln_f] if self.causal else []
-            for stage in [self._embeddings(), *self.layers, *final][self.depth :]:
-                stage.train(mode)
+            for part in self._trained():
+                part.train(mode)
         for part_name, part in self.model.named_modules():
             if "lora_dropout" in part_name:
                 part.train(mode)
@@ -97,11 +99,22 @@ class Backbone(nn.Module):
 
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """[B, D] pooled vectors from the output of ``lower``."""
-        return self._pool(self._run(hidden, mask, self.depth, len(self.layers) + 1), mask)
+        return self._pool(self._run(hidden, mask, self.depth, self.stages), mask)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, D] vectors of right-padded texts, [B, T] int64; ``mask``: [B, T] bool, True on tokens."""
+        """[B, D] vectors of texts, [B, T] int64, padded on either side; ``mask``: [B, T] bool, True on tokens."""
+        tokens_first = (~mask).byte().argsort(dim=1, stable=True)
+        ids, mask = ids.gather(1, tokens_first), mask.gather(1, tokens_first)
         return self.upper(self.lower(ids, mask) if self.depth else ids, mask)
+
+    def _trained(self) -> list[nn.Module]:
+        """The parts whose own weights train."""
+        if self.family == OTHER:
+            if all(p.requires_grad for p in self.model.parameters()):
+                return [self.model]
+            return [layer for layer in self.layers if any(p.requires_grad for p in layer.parameters())]
+        final = [self.model.ln_f] if self.causal else []
+        return [self._embeddings(), *self.layers, *final][self.depth :]
 
     def _embeddings(self) -> nn.Module:
         # GPT-2 has no embeddings module of its own: word and position tables and a dropout stand side by side
@@ -122,6 +135,8 @@ class Backbone(nn.Module):
 
     def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
+        if self.family == OTHER:
+            return run_whole(self.model, x, mask) if first < last else x
         # texts of one length need no mask, and attention without one is faster
         attend = None if not self.causal and bool(mask.all()) else mask[:, None, None, :]
         if attend is not None and self.causal:
@@ -131,11 +146,15 @@ class Backbone(nn.Module):
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        hidden = self.model.ln_f(hidden) if self.causal else hidden
+        hidden = self.model.ln_f(hidden) if self.family == "gpt2" else hidden
         if self.pooling == "cls":
             return hidden[:, 0]
         if self.pooling == "last":
             return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
+        if self.query is not None:
+            asked = (hidden @ self.query / self.width**0.5).masked_fill(~mask, -torch.inf)
+            hidden = hidden * asked.softmax(1)[:, :, None]
+            return hidden.sum(1)
         weight = mask[:, :, None].to(hidden.dtype)
         return (hidden * weight).sum(1) / weight.sum(1)
 
@@ -148,7 +167,8 @@ def load(
     package: str | None = None,
     path: str | None = None,
     sha256: str | None = None,
-    pooling: Literal["mean", "cls", "last"] = "mean",
+    keep_layers: list[Annotated[int, Range(0)]] | Annotated[int, Range(1)] | None = None,
+    pooling: Pooling = "mean",
     max_tokens: Annotated[int, Range(4, 512)] = 64,
     item_prefix: str = "",
     query_prefix: str = "",
@@ -159,58 +179,35 @@ def load(
 
     Args:
         sha256: of the weight file; refused if it differs.
+        keep_layers: the first n layers, or those with these numbers (from 0); the others are left out.
         dropout: replaces the checkpoint's own dropout rates (they act in trained layers only).
-        released: 'YYYY-MM' of the checkpoint's first publication; tables flag what is newer than T_test.
+        released: 'YYYY-MM' of the checkpoint's first publication; tables flag what is newer than T_test. A folder that
+            stage pretrain made is at least as new as the texts that it has seen.
 
     Raises:
-        CheckpointError: files missing, a wrong hash, a family other than BERT, RoBERTa and GPT-2, or too few positions.
+        CheckpointError: files missing, a wrong hash, no model of texts, or too few positions or layers.
     """
     folder = find(name=name, hub=hub, revision=revision, package=package, path=path, sha256=sha256)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    if config.model_type not in FAMILIES:
-        raise CheckpointError(
-            f"backbone {name!r} in {folder} is a {config.model_type!r} model; allowed are {', '.join(FAMILIES)}"
+    try:
+        model = open_model(folder, dropout=dropout)
+        if keep_layers is not None:
+            cut_layers(model, keep_layers)
+        tokenizer = open_tokenizer(folder, model)
+        backbone = Backbone(
+            model,
+            tokenizer,
+            name=name,
+            pooling=pooling,
+            max_tokens=max_tokens,
+            item_prefix=item_prefix,
+            query_prefix=query_prefix,
+            released=max(filter(None, [released, seen_until(folder)]), default=None),
+            fingerprint=_fingerprint(sorted(folder.glob("*.safetensors")), pooling, keep_layers),
         )
-    # RoBERTa's first position stands behind its padding id
-    behind = config.pad_token_id + 1 if FAMILIES[config.model_type] == "roberta" else 0
-    if max_tokens > (positions := config.max_position_embeddings - behind):
-        raise CheckpointError(
-            f"backbone.max_tokens={max_tokens}: {name!r} has {positions} positions; choose up to that"
-        )
-    if dropout is not None:
-        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
-            if hasattr(config, key):
-                setattr(config, key, dropout)
-    extra = {} if FAMILIES[config.model_type] == "gpt2" else {"add_pooling_layer": False}
-    with _quiet():
-        model, loaded = AutoModel.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-            **extra,
-        )
-    # the library would fill them with random numbers and only warn
-    if absent := sorted(loaded["missing_keys"]):
-        raise CheckpointError(
-            f"backbone {name!r}: {len(absent)} weights are not in {folder}, the first is {absent[0]!r}; is the "
-            "download complete, and of the family that its config.json says?"
-        )
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    return Backbone(
-        model,
-        tokenizer,
-        name=name,
-        pooling=pooling,
-        max_tokens=max_tokens,
-        item_prefix=item_prefix,
-        query_prefix=query_prefix,
-        released=released,
-        fingerprint=_fingerprint(sorted(Path(folder).glob("*.safetensors")), pooling),
-    )
+        _check_reading(backbone)
+    except CheckpointError as error:
+        raise CheckpointError(f"backbone {name!r} in {folder}: {error}") from error
+    return backbone
 
 
 @dataclass(frozen=True)
@@ -232,43 +229,14 @@ def tiny(
     layers: Annotated[int, Range(1)] = 2,
     width: Annotated[int, Range(4)] = 32,
     heads: Annotated[int, Range(1)] = 2,
-    pooling: Literal["mean", "cls", "last"] = "mean",
+    pooling: Pooling = "mean",
     max_tokens: Annotated[int, Range(4, 512)] = 64,
     seed: int = 0,
 ) -> Backbone:
     """A small random model over bytes: it exercises every code path in seconds and knows no language."""
-    tokenizer = _byte_tokenizer(causal=family == "gpt2")
-    vocabulary, positions = len(tokenizer), max_tokens + 2
+    tokenizer = byte_tokenizer(causal=family == "gpt2")
     with torch_seed(seed, "tiny", family):
-        model: Any
-        if family == "gpt2":
-            model = GPT2Model(
-                GPT2Config(
-                    vocab_size=vocabulary,
-                    n_positions=positions,
-                    n_embd=width,
-                    n_layer=layers,
-                    n_head=heads,
-                    bos_token_id=tokenizer.eos_token_id,
-                    eos_token_id=tokenizer.eos_token_id,
-                )
-            )
-        else:
-            config_class: Any = BertConfig if family == "bert" else RobertaConfig
-            model_class: Any = BertModel if family == "bert" else RobertaModel
-            model = model_class(
-                config_class(
-                    vocab_size=vocabulary,
-                    max_position_embeddings=positions,
-                    hidden_size=width,
-                    num_hidden_layers=layers,
-                    num_attention_heads=heads,
-                    intermediate_size=4 * width,
-                    pad_token_id=tokenizer.pad_token_id,
-                    type_vocab_size=1,
-                ),
-                add_pooling_layer=False,
-            )
+        model = random_model(family, tokenizer, layers=layers, width=width, heads=heads, positions=max_tokens + 2)
     return Backbone(
         model,
         tokenizer,
@@ -279,40 +247,51 @@ def tiny(
     )
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the bar and the report of every load: weights that are there and not needed are no news."""
-    logging: Any = transformers_logging
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
+@dataclass(frozen=True)
+class Scratch:
+    """No backbone yet: stage pretrain trains its tokenizer and its weights (see ``models/scratch.py``)."""
+
+    family: str
+    layers: int
+    width: int
+    heads: int
+    vocabulary: int
+    pooling: Pooling
+    max_tokens: int
 
 
-def _byte_tokenizer(*, causal: bool) -> Any:
-    """One token per byte, no merges: works for every language, needs no file."""
-    special = ["<|endoftext|>"] if causal else ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
-    symbols = special + sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    wrap: Any = PreTrainedTokenizerFast
-    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=None if causal else "[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    if causal:
-        return wrap(tokenizer_object=tokenizer, eos_token=special[0])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
-    )
-    return wrap(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]")
+def scratch(
+    *,
+    family: Literal["bert", "roberta", "gpt2"],
+    layers: Annotated[int, Range(1)] = 3,
+    width: Annotated[int, Range(4)] = 128,
+    heads: Annotated[int, Range(1)] = 4,
+    vocabulary: Annotated[int, Range(512)] = 4096,
+    pooling: Pooling = "mean",
+    max_tokens: Annotated[int, Range(4, 512)] = 64,
+) -> Scratch:
+    """A model of this shape with ``vocabulary`` byte-pair tokens, to be trained from nothing on the item texts."""
+    return Scratch(family, layers, width, heads, vocabulary, pooling, max_tokens)
 
 
-def _fingerprint(files: list[Path], pooling: str) -> str:
+def _check_reading(backbone: Backbone) -> None:
+    longest = positions(backbone.model)
+    if longest is not None and backbone.max_tokens > longest:
+        raise CheckpointError(
+            f"backbone.max_tokens={backbone.max_tokens}: it has {longest} positions; choose up to that"
+        )
+    if backbone.causal and backbone.pooling == "cls":
+        raise CheckpointError(
+            "backbone.pooling=cls: the first token of a causal model has read nothing else; use last or mean"
+        )
+    if backbone.causal and backbone.tokenizer.eos_token_id is None:
+        raise CheckpointError("its tokenizer has no end-of-text token (eos_token), which a causal model reads last")
+
+
+def _fingerprint(files: list[Path], pooling: str, keep_layers: object) -> str:
     digest = hashlib.sha256(pooling.encode())
+    if keep_layers is not None:
+        digest.update(str(keep_layers).encode())
     for file in files:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())

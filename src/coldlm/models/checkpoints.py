@@ -5,16 +5,51 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from coldlm.errors import CheckpointError
 
 FAMILIES = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta", "gpt2": "gpt2"}
-"""The model types that can be loaded, and the family whose code path each takes."""
+"""The model types that are run layer by layer, and the family whose code path each takes."""
 
-TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model")
+OTHER = "other"
+"""The family of every other model of texts: it is run by its own forward, as one stage."""
+
+TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.model",
+)
 """Any one of these makes a tokenizer."""
+
+PRETRAINED = "pretrained.json"
+"""What stage pretrain says of a model that it made, in the model's folder."""
+
+DEPTH = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+"""What the number of layers is called in config.json."""
+
+PARTS = ("vision_config", "audio_config", "text_config", "encoder", "decoder")
+"""Keys of config.json that hold models inside a model."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What config.json says of a model. ``layers``: None where it does not say, 0 where layers share their weights and
+    so cannot be taken one by one. ``causal``: None where only the loaded model can tell. ``refusal``: why it cannot be
+    a backbone, None if it can."""
+
+    family: str
+    layers: int | None = None
+    causal: bool | None = None
+    refusal: str | None = None
 
 
 def locate(
@@ -100,13 +135,46 @@ def find(
     return folder
 
 
-def read_shape(folder: Path) -> tuple[str, int] | None:
-    """Model type ("bert", "gpt2", ...) and number of layers as config.json has them; None if it cannot be read."""
+def read_shape(folder: Path) -> Shape | None:
+    """What the folder's config.json says; None if it cannot be read."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return str(config["model_type"]), int(config.get("num_hidden_layers", config.get("n_layer")))
+        return shape_of(config)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def shape_of(config: Mapping[str, Any]) -> Shape:
+    """The shape of a model with this ``config.json``.
+
+    Raises:
+        KeyError: it names no model type.
+    """
+    # a BERT that is a decoder hides later tokens, which the code path of its family does not
+    family = OTHER if config.get("is_decoder") else FAMILIES.get(config["model_type"], OTHER)
+    layers = next((config[key] for key in DEPTH if config.get(key)), None)
+    if config.get("num_hidden_groups", layers) != layers:
+        layers = 0
+    causal = None if family == OTHER else family == "gpt2"
+    return Shape(family, layers, causal, _refusal(config))
+
+
+def _refusal(config: Mapping[str, Any]) -> str | None:
+    """Why a model with this config.json is no body that reads a text token by token."""
+    kind = f"a {config['model_type']!r} model"
+    if config.get("is_encoder_decoder"):
+        return f"{kind} is an encoder-decoder; allowed are encoders (BERT and the like) and decoders (GPT and the like)"
+    if parts := [part for part in PARTS if isinstance(config.get(part), dict)]:
+        return f"{kind} is made of several models ({', '.join(parts)}); save its text model alone and name that folder"
+    if "vocab_size" not in config:
+        return f"{kind} reads no text (no vocab_size in its config.json); allowed are encoders and decoders of texts"
+    return None
+
+
+def seen_until(folder: Path) -> str | None:
+    """'YYYY-MM' of the last item texts that stage pretrain showed to the model in ``folder``; None for other models."""
+    file = folder / PRETRAINED
+    return str(json.loads(file.read_text(encoding="utf-8"))["texts_until"])[:7] if file.is_file() else None
 
 
 def may_download() -> bool:

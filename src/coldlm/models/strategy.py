@@ -11,40 +11,38 @@ from typing import Annotated, Any
 
 from coldlm.columns import Range
 from coldlm.models.backbone import Backbone
-
-ATTENTION_INPUTS = {"bert": ["query", "value"], "roberta": ["query", "value"], "gpt2": ["c_attn"]}
-"""Where LoRA goes: the query and value projections (GPT-2 keeps query, key and value in one matrix)."""
-
-LAYERS_PATTERN = {"bert": "layer", "roberta": "layer", "gpt2": "h"}
+from coldlm.models.families import attention_inputs, final_norm
 
 
 def frozen(backbone: Backbone) -> Backbone:
     """Nothing of the backbone trains; every text is encoded once."""
-    backbone.requires_grad_(False)
-    backbone.depth, backbone.base_trained = len(backbone.layers) + 1, False
+    backbone.model.requires_grad_(False)
+    backbone.depth, backbone.base_trained = backbone.stages, False
     return backbone
 
 
 def full(backbone: Backbone) -> Backbone:
     """Every parameter trains; nothing can be cached."""
-    backbone.requires_grad_(True)
+    backbone.model.requires_grad_(True)
     backbone.depth, backbone.base_trained = 0, True
     return backbone
 
 
 def top(backbone: Backbone, *, layers: Annotated[int, Range(1)] = 1) -> Backbone:
-    """The top ``layers`` transformer layers train (and GPT-2's final norm); the output below them is cached.
+    """The top ``layers`` transformer layers train, and the final norm where there is one; the output below them is
+    cached, but not in models that are run as one stage.
 
     Raises:
         ValueError: more layers than the backbone has.
     """
     _require(backbone, layers)
-    backbone.requires_grad_(False)
+    backbone.model.requires_grad_(False)
     for layer in backbone.layers[-layers:]:
         layer.requires_grad_(True)
-    if backbone.causal:
-        backbone.model.ln_f.requires_grad_(True)
-    backbone.depth, backbone.base_trained = len(backbone.layers) + 1 - layers, True
+    if norm := final_norm(backbone.model):
+        norm.requires_grad_(True)
+    backbone.train_from(len(backbone.layers) - layers)
+    backbone.base_trained = True
     return backbone
 
 
@@ -65,30 +63,35 @@ def lora(
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    count = layers or len(backbone.layers)
-    _require(backbone, count)
-    backbone.requires_grad_(False)
-    first = len(backbone.layers) - count
+    if layers:
+        _require(backbone, layers)
+    backbone.model.requires_grad_(False)
+    first = len(backbone.layers) - (layers or len(backbone.layers))
+    names = attention_inputs(backbone.model, first)
     scaling: Any = alpha  # peft annotates an int, and divides it
     config = LoraConfig(
         r=rank,
         lora_alpha=scaling,
         lora_dropout=dropout,
-        target_modules=ATTENTION_INPUTS[backbone.family],
-        layers_to_transform=list(range(first, len(backbone.layers))),
-        layers_pattern=LAYERS_PATTERN[backbone.family],
-        fan_in_fan_out=backbone.causal,
+        target_modules=names,
+        fan_in_fan_out=type(backbone.model.get_submodule(names[0])).__name__ == "Conv1D",
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         inject_adapter_in_model(config, backbone.model)
-    backbone.depth, backbone.base_trained = first + 1, False
+    backbone.train_from(first)
+    backbone.base_trained = False
     return backbone
 
 
 def _require(backbone: Backbone, layers: int) -> None:
-    if layers > len(backbone.layers):
+    there = len(backbone.layers)
+    if not there:
         raise ValueError(
-            f"strategy.layers={layers}, but backbone {backbone.name!r} has {len(backbone.layers)} layers; "
-            f"allowed are 1 to {len(backbone.layers)}"
+            f"strategy.layers={layers}: the layers of backbone {backbone.name!r} share their weights or cannot be told "
+            "apart; use strategy=full, strategy=frozen or strategy=lora with layers=null"
+        )
+    if layers > there:
+        raise ValueError(
+            f"strategy.layers={layers}, but backbone {backbone.name!r} has {there} layers; allowed are 1 to {there}"
         )

@@ -1,0 +1,157 @@
+"""Training a language model on texts alone, before any event is learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from coldlm.errors import DataError, Diverged
+from coldlm.learn.fit import Budget, Machine, Watch, train
+from coldlm.learn.optimisers import groups, warm_up
+from coldlm.models.objectives import Objective, TextBatch
+from coldlm.seeding import generator, torch_seed
+from coldlm.tables import Ints
+from coldlm.text.tokens import Tokens, tokenize
+
+POOL = 32
+"""Batches whose texts are sorted by length among themselves, so that little is padded."""
+
+WEIGHT_DECAY = 0.01
+
+
+@dataclass
+class Pretrained:
+    """What a pre-training did. ``n_texts``, ``n_tokens``: trained on, special tokens included; ``n_held_out``: texts
+    that it was judged by; ``before``, ``after``: mean loss on these, in nats, the latter of the best epoch, whose
+    weights are kept; ``losses``: after each epoch; ``epochs``: of the best one; ``seconds``: training only."""
+
+    n_texts: int
+    n_tokens: int
+    n_held_out: int
+    before: float
+    after: float = float("nan")
+    losses: list[float] = field(default_factory=list)
+    epochs: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+
+class TextBatches:
+    """Batches of ``size`` of the texts ``rows``, of about one length each; shuffled by ``rng``, in order without."""
+
+    def __init__(self, tokens: Tokens, rows: Ints, size: int, rng: np.random.Generator | None = None) -> None:
+        self._tokens = tokens
+        order = rows if rng is None else rng.permutation(rows)
+        pools = [order[i : i + POOL * size] for i in range(0, len(order), POOL * size)]
+        sorted_pools = [pool[np.argsort(tokens.lengths[pool], kind="stable")] for pool in pools]
+        self._batches = [pool[i : i + size] for pool in sorted_pools for i in range(0, len(pool), size)]
+        if rng is not None:
+            self._batches = [self._batches[i] for i in rng.permutation(len(self._batches))]
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[TextBatch]:
+        for rows in self._batches:
+            start, lengths = self._tokens.start[rows], self._tokens.lengths[rows]
+            column = np.arange(lengths.max())
+            mask = column < lengths[:, None]
+            ids = self._tokens.ids[np.where(mask, start[:, None] + column, 0)] * mask
+            yield TextBatch(torch.from_numpy(ids), torch.from_numpy(mask))
+
+
+class Reader(pl.LightningModule):
+    """One step: the mean of an objective's losses, under AdamW with a warm-up."""
+
+    def __init__(self, objective: Objective, lr: float, warm_up_steps: int) -> None:
+        super().__init__()
+        self.objective = objective
+        self._lr, self._warm_up_steps = lr, warm_up_steps
+
+    def training_step(self, batch: TextBatch, number: int) -> Tensor:
+        """Mean loss of the batch.
+
+        Raises:
+            Diverged: it is not finite.
+        """
+        loss = _mean(self.objective(batch))
+        if not torch.isfinite(loss):
+            raise Diverged(
+                f"pre-training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {number}: "
+                "lower pretrain.lr"
+            )
+        self.log("pretrain/loss", loss.detach(), prog_bar=True, batch_size=len(batch.ids))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW; no decay on vectors."""
+        named = [(name, p) for name, p in self.objective.named_parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(groups(named, self._lr, self._lr, WEIGHT_DECAY))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": warm_up(optimizer, self._warm_up_steps), "interval": "step"},
+        }
+
+
+def pretrain(
+    objective: Objective,
+    texts: list[str],
+    budget: Budget,
+    machine: Machine,
+    *,
+    lr: float,
+    batch_size: int,
+    held_out: float,
+    seed: int,
+    loggers: list[Any] | None = None,
+) -> Pretrained:
+    """Train ``objective`` in place on distinct ``texts``, less a share ``held_out`` by which it is judged before, and
+    after each epoch; the weights of the best epoch stay.
+
+    Raises:
+        DataError: fewer than two texts to learn from or none to be judged by.
+        Diverged: the loss stopped being finite.
+    """
+    tokens = tokenize(texts, objective.tokenizer, objective.max_tokens, causal=objective.causal)
+    order = generator(seed, "pretrain", "held out").permutation(len(texts))
+    n_held_out = max(1, round(held_out * len(texts)))
+    if len(texts) - n_held_out < 2:
+        raise DataError(f"stage pretrain: {len(texts)} texts are known before t_val; it needs at least 3")
+    rows, judged = np.sort(order[n_held_out:]), TextBatches(tokens, np.sort(order[:n_held_out]), batch_size)
+    epochs = [
+        TextBatches(tokens, rows, batch_size, generator(seed, "pretrain", epoch)) for epoch in range(budget.epochs)
+    ]
+
+    def validate() -> float:
+        return -judge(objective, judged, seed)
+
+    done = Pretrained(len(rows), int(tokens.lengths[rows].sum()), n_held_out, judge(objective, judged, seed))
+    watch = Watch(objective, validate, budget.epochs, "validation/pretrain/minus_loss")
+    reader = Reader(objective, lr, budget.warm_up_steps(len(epochs[0])))
+    done.seconds = train(reader, epochs, budget, machine, seed=seed, name="pretrain", loggers=loggers, watch=watch)
+    done.losses = [-value for value in watch.values]
+    done.epochs, done.steps = watch.best_epoch, reader.global_step
+    done.after = min(done.losses)
+    return done
+
+
+@torch.no_grad()
+def judge(objective: Objective, batches: TextBatches, seed: int) -> float:
+    """Mean loss over all predictions in ``batches``, in nats, under the same draws every time; in eval mode, unless the
+    objective needs dropout."""
+    device = next(objective.parameters()).device
+    objective.train(objective.noisy)
+    with torch_seed(seed, "pretrain", "validation"):
+        losses = torch.cat([objective(batch.to(device)) for batch in batches])
+    objective.eval()
+    return float(_mean(losses))
+
+
+def _mean(losses: Tensor) -> Tensor:
+    return losses.sum() / max(1, len(losses))
