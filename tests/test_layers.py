@@ -22,6 +22,7 @@ WIRING = (
     "world",
     "scorers",
     "training",
+    "pretraining",
     "evaluation",
     "datasets",
     "record",
