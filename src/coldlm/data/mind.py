@@ -50,9 +50,9 @@ Language = Literal[
 """ISO 639-3; Mandarin Chinese is cmn or zho, whichever the folder is called."""
 
 WAYS: Final = (
-    "coldlm data fetch mind downloads MINDsmall_train.zip and MINDsmall_dev.zip (also MINDdemo_*, MINDlarge_*) from "
-    "https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in the "
-    "data folder, and name that by COLDLM_DATA or dataset.root"
+    "coldlm data fetch mind dataset.edition=small (or demo, large) downloads MINDsmall_train.zip and MINDsmall_dev.zip"
+    " from https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in "
+    "the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
 
