@@ -14,7 +14,17 @@ import torch
 from safetensors.torch import save_file
 
 from coldlm import manifest as m
-from coldlm.columns import CANARIES, CHANCE, HEADLINE_K, LIST_K, METRICS, MODEL, RESULT_COLUMNS, metric_key
+from coldlm.columns import (
+    CANARIES,
+    CHANCE,
+    HEADLINE_K,
+    K_SHOT_COLUMNS,
+    LIST_K,
+    METRICS,
+    MODEL,
+    RESULT_COLUMNS,
+    metric_key,
+)
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.ranker import Ranker
 from coldlm.report.statistics import difference
@@ -79,11 +89,22 @@ class Record:
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
 
+    def write_k_shot(self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]) -> None:
+        """The k-shot stage's tables and what the manifest says of it; without anything to ask there are no tables."""
+        self.manifest["k_shot"] = dict(about)
+        if values.height:
+            labelled = values.with_columns(pl.lit(value).alias(key) for key, value in self._labels().items())
+            self.write_frame("k_shot.parquet", labelled.select(K_SHOT_COLUMNS))
+            self.write_frame("k_shot_updates.parquet", updates)
+
     def _label(self, values: pl.DataFrame, stage: str, scorer: str, schedule: str) -> pl.DataFrame:
-        labels: dict[str, Any] = {key: value for key, value in self.axes.items() if key in RESULT_COLUMNS}
-        labels |= {"run": self.name, "seed": self.seed, "scorer": scorer, "stage": stage, "schedule": schedule}
-        labels["config_hash"] = self.manifest["config_hash"]
+        labels = self._labels() | {"scorer": scorer, "stage": stage, "schedule": schedule}
         return values.with_columns(pl.lit(value).alias(key) for key, value in labels.items()).select(RESULT_COLUMNS)
+
+    def _labels(self) -> dict[str, Any]:
+        """What is the same on all rows of this run's tables."""
+        labels: dict[str, Any] = {key: value for key, value in self.axes.items() if key in RESULT_COLUMNS}
+        return labels | {"run": self.name, "seed": self.seed, "config_hash": self.manifest["config_hash"]}
 
     def _log_metrics(self, stage: str, values: pl.DataFrame) -> None:
         """Cohort values under ``{stage}/{cohort}/{metric}@{k}``, warm-up buckets under ``{stage}/{bucket}/...``."""
@@ -136,11 +157,15 @@ def canaries(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
     Args:
         events: rows of ``events.parquet``.
     """
-    at_zero = events.filter(pl.col("n_item") == 0)
+    return from_chance(events.filter(pl.col("n_item") == 0), k)
+
+
+def from_chance(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
+    """The canaries' nDCG@k and its distance to chance, as in ``canaries``, over all of ``events``."""
     users = {
         name: per_user(rows, k).filter(cohort="all", metric=METRICS[0]).sort("user")["value"].to_numpy()
         for name in (*CANARIES, CHANCE)
-        if len(rows := at_zero.filter(scorer=name))
+        if len(rows := events.filter(scorer=name))
     }
     if CHANCE not in users:
         return {}

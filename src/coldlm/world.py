@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,21 @@ class World:
     def entered_by(self, time: int) -> Bools:
         """[N] items that were candidates at some time before ``time``."""
         return self.catalogue.enters_at < time
+
+    def knowing(self, known: Bools) -> World:
+        """This world to somebody who knows of the events ``known`` alone, [E] bool: the log, what is counted and
+        remembered, and what users had. Items enter when they do. It asks nothing: rows of queries are the whole log's.
+        """
+        log = self.data.log.rows(known)
+        return replace(
+            self,
+            data=replace(self.data, log=log),
+            split=replace(self.split, part=self.split.part[known]),
+            catalogue=self.catalogue.knowing(log),
+            as_of=_remember(self.data, self.catalogue, log),
+            validation=self.validation.slice(0, 0),
+            stream=self.stream.slice(0, 0),
+        )
 
     def memory_of_the_past(self) -> AsOf:
         """An ``AsOf`` that remembers the events of train + validation only."""
