@@ -113,9 +113,10 @@ K_SHOT_COLUMNS: Final = (
     "question",
     "config_hash",
 )
-"""Columns of ``k_shot.parquet``, long form (see ``split/k_shot.py``). ``shots``: events revealed of each eligible entity
-of the ``side`` ("item" or "user"); ``k``: cut of the metric, as everywhere. ``updated``: whether the weights were fitted
-on what was revealed. ``n_entities``: that were asked for. ``question``: hash of the queries, the same at all shots."""
+"""Columns of ``k_shot.parquet``, long form (see ``split/k_shot.py``). ``shots``: events revealed of each eligible
+entity of the ``side`` ("item" or "user"); ``k``: cut of the metric, as everywhere. ``updated``: whether the weights
+were fitted on what was revealed. ``n_entities``: that were asked for. ``question``: hash of the queries, the same at
+all shots."""
 
 
 @dataclass(frozen=True)

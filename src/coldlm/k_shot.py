@@ -126,13 +126,16 @@ class Stage:
     def _summarise(self, events: pl.DataFrame, plan: Plan, shots: int, question: str) -> pl.DataFrame:
         parts = []
         for (name, updated), rows in events.group_by("scorer", "updated", maintain_order=True):
+            n = rows[plan.side].n_unique()
             values = pl.concat(summarise(rows, k, by_window=False, by_bucket=False) for k in self.cuts)
             parts.append(
                 values.filter(cohort="all")
                 .unique(maintain_order=True)
-                .with_columns(scorer=pl.lit(name), updated=pl.lit(updated), n_entities=pl.lit(rows[plan.side].n_unique()))
+                .with_columns(scorer=pl.lit(name), updated=pl.lit(updated), n_entities=pl.lit(n, pl.Int64))
             )
-        return pl.concat(parts).with_columns(side=pl.lit(plan.side), shots=pl.lit(shots), question=pl.lit(question))
+        return pl.concat(parts).with_columns(
+            side=pl.lit(plan.side), shots=pl.lit(shots, pl.Int64), question=pl.lit(question)
+        )
 
 
 def make_stage(

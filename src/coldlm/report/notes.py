@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coldlm.columns import CHANCE, MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.report.k_shot import shots_of, what_was_asked
 from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
 from coldlm.report.rows import Comparison
 from coldlm.report.statistics import DRAWS
@@ -33,6 +34,36 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
         *_about_data(comparison),
         *_about_checkpoints(comparison.manifests),
     ]
+
+
+def about_shots(shots: Comparison) -> list[str]:
+    """What was revealed and asked for one side, and what the canaries say of it."""
+    asked, side = what_was_asked(shots), shots.title
+    most = shots_of(shots)[-1]
+    lines = [f"WARNING: {warning}." for warning in shots.warnings]
+    lines.append(
+        f"k-shot by {side}: {asked['eligible']:,} of {asked['cold']:,} cold {side}s have at least {most} positive "
+        f"events in the first half of the stream (before {asked['midpoint']}), {asked['counted out']:,} are counted "
+        f"out: it speaks of busy newcomers. The same {asked['queries']:,} queries of the second half, among the same "
+        "candidates, at every k; what came after the first k events is hidden, and nothing of the second half is "
+        "revealed. history = weights as before the stream; updated = one update on what is known."
+    )
+    if canaries := next((m["k_shot"][side]["canaries"] for m in shots.manifests if _has_canaries(m, side)), None):
+        seen = ", ".join(f"{metric(c['fewest_events']['value'])} at {k}" for k, c in canaries.items())
+        chance = metric(next(iter(canaries.values()))[CHANCE]["value"])
+        above = [k for k, c in canaries.items() if c["fewest_events"]["low"] > 0]
+        verdict = (
+            f"ABOVE CHANCE at k = {', '.join(above)}: how few events are known of a candidate tells that it is asked "
+            "for, so no claim rests on a scorer that sees counts there; compare it with the rows that see none."
+            if above
+            else "not above chance at any k."
+        )
+        lines.append(f"Canary by {side}: fewest_events {seen}; chance {chance}. {verdict}")
+    return lines
+
+
+def _has_canaries(manifest: dict[str, Any], side: str) -> bool:
+    return any(manifest["k_shot"][side]["canaries"].values())
 
 
 def _missing_rows(comparison: Comparison) -> list[str]:

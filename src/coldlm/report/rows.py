@@ -26,13 +26,15 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 @dataclass(frozen=True)
 class Run:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online schedule. ``results``: rows
-    of ``results.parquet`` of stages test and online. ``users``: nDCG@10 over cohort ``all``, one row per user."""
+    of ``results.parquet`` of stages test and online. ``users``: nDCG@10 over cohort ``all``, one row per user.
+    ``shots``: rows of ``k_shot.parquet``, None without that stage."""
 
     folder: Path
     manifest: dict[str, Any]
     facts: dict[str, Any]
     results: pl.DataFrame
     users: pl.DataFrame
+    shots: pl.DataFrame | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -79,7 +81,8 @@ class Row:
 class Comparison:
     """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns of ``CELL``,
     ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``: ``row, user, value``: nDCG@10 over
-    cohort ``all``. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number."""
+    cohort ``all``. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number.
+    ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``."""
 
     title: str
     split: str
@@ -89,6 +92,7 @@ class Comparison:
     values: pl.DataFrame
     users: pl.DataFrame
     warnings: tuple[str, ...]
+    shots: tuple[Comparison, ...] = ()
 
     def value(
         self, row: int, cohort: str = "all", average: str = "macro", metric: str = METRIC, k: int = K

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coldlm.columns import WARMUP_BUCKETS
+from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline
 from coldlm.report.rows import Comparison, Row
 
@@ -91,6 +92,17 @@ def window_table(comparison: Comparison) -> Table:
     header = ["window"] + [f"{window} ({max(events[window]):,})" for window in windows]
     cells = {(row, window): value for row, window, value, _ in found.iter_rows()}
     return _grid("By window: nDCG@10 (in brackets: events that were ranked)", comparison, header, windows, cells)
+
+
+def k_shot_table(shots: Comparison) -> Table:
+    """nDCG@10 of the same queries after k events of each newcomer were revealed."""
+    asked, columns = what_was_asked(shots), shots_of(shots)
+    cells = {(row, bucket): value for row, bucket, value, _ in shots_curve(shots).iter_rows()}
+    title = (
+        f"k-shot by {shots.title}: nDCG@10 after k revealed events ({asked['eligible']:,} {shots.title}s, "
+        f"{asked['queries']:,} queries of {asked['users']:,} users)"
+    )
+    return _grid(title, shots, [f"k events of the {shots.title}", *columns], columns, cells)
 
 
 def name(row: Row, comparison: Comparison) -> str:

@@ -58,7 +58,7 @@ class Plan:
         of_eligible = np.flatnonzero(self.eligible[self.code] & (log.time >= self.t_test) & (log.time < self.midpoint))
         rows = of_eligible[np.argsort(self.code[of_eligible], kind="stable")]
         code, positive = self.code[rows], log.positive[rows]
-        before = np.cumsum(positive) - positive
+        before: Ints = np.cumsum(positive) - positive
         # less what other entities had: the running count at each entity's first row
         before -= before[np.searchsorted(code, code)]
         known: Bools = log.time < self.midpoint
