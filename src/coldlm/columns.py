@@ -60,6 +60,9 @@ MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", "permuted_text")
 CANARIES: Final = ("newest", "fewest_events")
 """Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates leak."""
 
+SIMULATED_COLD: Final = "simulated_cold"
+"""``split`` of the rows whose past some items were held out of begins with it and ends with their share."""
+
 CHANCE: Final = "constant"
 """The scorer that is worth what a random one is worth, exactly."""
 

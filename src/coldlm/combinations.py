@@ -149,6 +149,11 @@ def _backbone_problems(backbone: Section) -> Iterator[str]:
 def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
     if evaluate["candidates"] == "impression" and _name(split) != "time":
         yield f"evaluate.candidates=impression goes with split=time alone, got split={_name(split)}"
+    if evaluate["candidates"] == "impression" and split.get("simulated_cold"):
+        yield (
+            f"evaluate.candidates=impression: the lists show what split.simulated_cold={split['simulated_cold']} would "
+            "hide; use evaluate.candidates=full, or split.simulated_cold=0"
+        )
     if evaluate["candidates"] == "impression" and dataset["_target_"] not in WITH_LISTS:
         reader, *others = (target.split(".")[-2] for target in (str(dataset["_target_"]), *WITH_LISTS))
         yield (

@@ -23,6 +23,7 @@ from coldlm.columns import (
     METRICS,
     MODEL,
     RESULT_COLUMNS,
+    SIMULATED_COLD,
     metric_key,
 )
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
@@ -49,6 +50,7 @@ class Record:
         self.axes = m.axes(config)
         self.k: int = config["evaluate"]["k"]
         self.has_lists = self.axes["candidates"] == "impression"
+        self.is_simulated = self.axes["split"].startswith(SIMULATED_COLD)
         self.ks = sorted({self.k, HEADLINE_K} | ({LIST_K} if self.has_lists else set()))
         self.seed: int = config["seed"]
         self.loggers: list[Any] = []
@@ -83,7 +85,7 @@ class Record:
         self.manifest["cohorts"] = cohorts
         self.manifest["canaries"] = canaries(frame, HEADLINE_K)
         table = pl.concat(results)
-        if self.manifest["dataset"]["release"] == "after_first" and not self.has_lists:
+        if self.manifest["dataset"]["release"] == "after_first" and not (self.has_lists or self.is_simulated):
             # an item without a positive is a candidate only if somebody disliked it: no fresh item can be asked for
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)

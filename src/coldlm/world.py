@@ -25,7 +25,8 @@ from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask, ask_lists, cold
-from coldlm.tables import STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
+from coldlm.split.simulated_cold import hold_out
+from coldlm.tables import HELD_OUT, STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
 log = logging.getLogger("coldlm")
@@ -110,6 +111,9 @@ def make_world(config: Mapping[str, Any]) -> World:
     if slot := config["dataset"]["release_slot"]:
         data = on_grid(data, slot, split.rows(TRAIN))
         log.info("items without a release time enter with the slot of their first event: %s seconds", data.slot)
+    if (split.part == HELD_OUT).any():
+        data, split = hold_out(data, split)
+        log.info("SIMULATED: some items that were taken before T_test are held out of the past, as if they were new")
     catalogue = Catalogue(data)
     meets_at = catalogue.enters_at.copy()
     if lists is not None:

@@ -202,7 +202,7 @@ def _style(row: Row, position: int) -> Style:
 
 
 def _title(figure: Figure, comparison: Comparison, data: str) -> None:
-    """The data set, and LEAKY, SAMPLED or INCOMPLETE where they apply: a figure travels without its table."""
+    """The data set, and the flags' first words where they apply (LEAKY, say): a figure travels without its table."""
     words = [data, *(flag.split(":")[0] for flag in flags(comparison))]
     figure.suptitle(", ".join(words), x=0.01, ha="left", fontsize=11, fontweight="bold")
 

@@ -13,9 +13,14 @@ from coldlm.report.table import DAGGER, metric
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SAMPLED and INCOMPLETE, each with its reason, where they apply."""
+    """LEAKY, SIMULATED, SAMPLED and INCOMPLETE, each with its reason, where they apply."""
     found = []
-    if comparison.split != "time":
+    if comparison.mark == "SIMULATED":
+        found.append(
+            f"SIMULATED: split `{comparison.split}` holds that share of the items taken before T_test out of the past; "
+            "they are old items without their events, not new ones"
+        )
+    if comparison.mark == "LEAKY":
         found.append(f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not")
     if comparison.candidates not in ("full", "impression"):
         found.append(f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full catalogue")
@@ -171,7 +176,7 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
         ]
     manifests, dataset = comparison.manifests, comparison.manifests[0]["dataset"]
     canaries: dict[str, Any] = next((m["canaries"] for m in manifests if m["canaries"]), {})
-    if not canaries or dataset.get("release") == "after_first":
+    if not canaries or (dataset.get("release") == "after_first" and comparison.mark != "SIMULATED"):
         return ["Canaries at n = 0: not measurable, since an item enters after its first event."]
     seen = ", ".join(
         f"{name} {metric(c['value'])} ([{metric(c['low'], True)}, {metric(c['high'], True)}] from chance)"
@@ -185,6 +190,8 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
             f"ABOVE CHANCE at n = 0: {', '.join(above)}. Either people like fresh items, or being a candidate says "
             "that an item is about to be taken: no claim about n = 0 rests on this table alone."
         )
+    if comparison.mark == "SIMULATED" and dataset.get("release") != "field":
+        lines.append("Held-out items are the only candidates without an event: fewest_events is above chance by that.")
     if dataset.get("items_never_taken") == 0:
         lines.append(
             "Survivors: every item of this catalogue is taken at some time, so one without events is known to get some."

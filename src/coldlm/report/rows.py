@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.columns import HEADLINE_K, WARMUP_BUCKETS
+from coldlm.columns import HEADLINE_K, SIMULATED_COLD, WARMUP_BUCKETS
 from coldlm.tables import Floats
 
 METRIC: Final = "ndcg"
@@ -93,6 +93,13 @@ class Comparison:
     users: pl.DataFrame
     warnings: tuple[str, ...]
     shots: tuple[Comparison, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """The word that every row of these runs must carry: LEAKY, SIMULATED, or none."""
+        if self.split.startswith(SIMULATED_COLD):
+            return "SIMULATED"
+        return "" if self.split == "time" else "LEAKY"
 
     def value(
         self, row: int, cohort: str = "all", average: str = "macro", metric: str = METRIC, k: int = K

@@ -107,8 +107,7 @@ def k_shot_table(shots: Comparison) -> Table:
 
 def name(row: Row, comparison: Comparison) -> str:
     """A row's name with the marks that follow it everywhere."""
-    leaky = " LEAKY" if comparison.split != "time" else ""
-    return f"{row.name}{DAGGER if row.newer else ''}{leaky}"
+    return f"{row.name}{DAGGER if row.newer else ''} {comparison.mark}".rstrip()
 
 
 def metric(value: float | None, sign: bool = False) -> str:
