@@ -34,7 +34,7 @@ def draw(log: Log, t_test: int, share: float, seed: int) -> Bools:
     >>> from coldlm.tables import sorted_log
     >>> item, positive = np.array([0, 1, 0, 2, 0, 1]), np.array([1, 1, 0, 0, 1, 1]) > 0
     >>> log = sorted_log(np.arange(6), item, np.arange(6), np.ones(6), positive)
-    >>> draw(log, 4, 0.5, seed=0).astype(int).tolist(), draw(log, 4, 1.0, seed=0).astype(int).tolist()
+    >>> draw(log, 4, 0.5, seed=1).astype(int).tolist(), draw(log, 4, 1.0, seed=1).astype(int).tolist()
     ([1, 0, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0])
     """
     past = log.time < t_test
