@@ -44,7 +44,7 @@ event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 12), st.booleans()
 
 @pytest.fixture(scope="module")
 def data(make_data: MakeData) -> Dataset:
-    return make_data(EVENTS, repeats=True, released={item: 0 for item in range(4)})
+    return make_data(EVENTS, repeats=True, released=dict.fromkeys(range(4), 0))
 
 
 def _split(data: Dataset, t_val: int, t_test: int) -> Split:
@@ -134,7 +134,7 @@ def test_a_first_half_without_an_event_reveals_nothing(make_data: MakeData) -> N
 def test_what_is_known_is_what_a_walk_through_the_log_says(
     make_data: MakeData, side: Side, events: list[tuple[int, int, int, bool]], most: int, shots: int
 ) -> None:
-    data = make_data(events, users=4, items=4, repeats=True, released={item: -1 for item in range(4)})
+    data = make_data(events, users=4, items=4, repeats=True, released=dict.fromkeys(range(4), -1))
     log = data.log
     split = _split(data, 2, 4)
     if not (split.part == STREAM).any():
