@@ -64,6 +64,11 @@ def about_shots(shots: Comparison) -> list[str]:
             else "not above chance at any k."
         )
         lines.append(f"Canary by {side}: fewest_events {seen}; chance {chance}. {verdict}")
+    if side == "item":
+        lines.append(
+            f"At k = {most} every item that is asked for has {most} known events, and a new item that was counted out "
+            "has fewer: counts alone tell them apart, in baselines as in models."
+        )
     return lines
 
 
