@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -58,9 +58,7 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
     pairs = list(zip(report.runs.comparisons, report.headlines, strict=True))
     files: dict[str, str | bytes] = {"report.md": _report_page(report), "table.md": _table_page(pairs)}
     files["table.tex"] = "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(
-        latex(table, f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip())
-        for comparison, headline in pairs
-        for table in (*_headline_tables(comparison, headline), *map(k_shot_table, comparison.shots))
+        part for pair in pairs for part in _latex_parts(*pair)
     )
     files["table.csv"] = pl.DataFrame([line for pair in pairs for line in _table_lines(*pair)]).write_csv()
     files["warmup.csv"] = pl.concat([_warmup_lines(comparison) for comparison, _ in pairs]).write_csv()
@@ -165,6 +163,14 @@ def _table_page(pairs: Sequence[tuple[Comparison, Headline]]) -> str:
         parts.append("\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
         parts += [_k_shot_part(shots) for shots in comparison.shots]
     return "\n".join(parts)
+
+
+def _latex_parts(comparison: Comparison, headline: Headline) -> Iterator[str]:
+    for table in _headline_tables(comparison, headline):
+        yield latex(table, f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip())
+    for shots in comparison.shots:
+        table = k_shot_table(shots)
+        yield latex(table, f"{comparison.title}: {table.title}. {' '.join(flags(shots))}".strip())
 
 
 def _k_shot_part(shots: Comparison) -> str:

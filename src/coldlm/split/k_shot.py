@@ -20,7 +20,7 @@ had already are those of the whole log, the same for every k.
 Eligible entities had many events within half a stream: the curve speaks of newcomers that were going to be busy. And
 what is hidden makes them stand out of the candidates by their counts: at k = 0 few others have no known event, and at
 the largest k no cold item that was counted out has as many as they. The canary ``fewest_events`` tells the first, and
-``recent_popularity`` may profit from the second. Under a grid, a candidate of the current slot shows no counts at any k.
+``recent_popularity`` may profit from the second. On a grid, a candidate of the current slot shows no counts at any k.
 """
 
 from __future__ import annotations
