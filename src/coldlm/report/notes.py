@@ -58,8 +58,9 @@ def about_shots(shots: Comparison) -> list[str]:
         chance = metric(next(iter(canaries.values()))[CHANCE]["value"])
         above = [k for k, c in canaries.items() if c["fewest_events"]["low"] > 0]
         verdict = (
-            f"ABOVE CHANCE at k = {', '.join(above)}: how few events are known of a candidate tells that it is asked "
-            "for, so no claim rests on a scorer that sees counts there; compare it with the rows that see none."
+            f"ABOVE CHANCE at k = {', '.join(above)}: candidates without a known event, be it hidden or later than the "
+            "midpoint, are asked for more than others, so no claim rests there on a scorer that sees counts; compare "
+            "it with the rows that see none."
             if above
             else "not above chance at any k."
         )
