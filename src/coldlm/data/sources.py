@@ -37,7 +37,8 @@ def _movielens(name: str, digest: str = "", seen: str = "") -> Source:
 
 def _mind(edition: str, train: str = "", dev: str = "") -> Source:
     parts = (("train", train), ("dev", dev))
-    files = tuple(Remote(f"{MIND}/MIND{edition}_{part}.zip", digest, unpack=True) for part, digest in parts)
+    names = ((f"MIND{edition}_{part}", digest) for part, digest in parts)
+    files = tuple(Remote(f"{MIND}/{name}.zip", digest, unpack=True, into=name) for name, digest in names)
     terms = "Microsoft Research License: research only, no redistribution"
     seen = "a sample of 6,134 lists in its layout, texts machine-translated"
     return Source(terms, ask=True, files=files, folder="mind", seen=seen)
