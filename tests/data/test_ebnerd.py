@@ -69,9 +69,8 @@ def history(rows: list[tuple[int, list[int], list[int]]]) -> pl.DataFrame:
     )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "ebnerd_small"
+def write(root: Path) -> Path:
+    folder = root / "ebnerd_small"
     for part in ("train", "validation"):
         (folder / part).mkdir(parents=True)
     ARTICLES.write_parquet(folder / "articles.parquet")
@@ -83,7 +82,12 @@ def root(tmp_path: Path) -> Path:
     )
     # the first is in train's history too, the second is the click of 0, a moment later; 12 was read before its click
     history([(7, [10, 11, 12], [-500, 3, 50])]).write_parquet(folder / "validation" / "history.parquet")
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write(tmp_path)
 
 
 def test_clicks_of_lists_and_histories_become_events_once(root: Path) -> None:

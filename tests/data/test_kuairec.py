@@ -27,17 +27,21 @@ CAPTIONS = (
 )
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As in the archive, with the captions beside its folder."""
     for name in N_VIEWS:
         monkeypatch.setitem(N_VIEWS, name, 7)
-    folder = tmp_path / "KuaiRec 2.0" / "data"
+    folder = root / "KuaiRec 2.0" / "data"
     folder.mkdir(parents=True)
     (folder / "big_matrix.csv").write_text(VIEWS)
     (folder / "small_matrix.csv").write_text(VIEWS.replace("14,148", "7,148"))
-    (tmp_path / "kuairec_caption_category.csv").write_bytes(CAPTIONS.encode())
-    return tmp_path
+    (root / "kuairec_caption_category.csv").write_bytes(CAPTIONS.encode())
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write(tmp_path, monkeypatch)
 
 
 def test_the_tables(root: Path) -> None:

@@ -12,14 +12,18 @@ PAIRS = "user,item,timestamp\n10,2,1583378629552\n2,30,1583378629000\n10,2,15833
 TITLES = 'item,title\n30,"Gu long song, gaga # comic"\n2,"he said ""no"""\n4,看到最后 # 搞笑\n'
 
 
+def write(root: Path) -> Path:
+    for folder, titles in (("MicroLens-50k-Dataset", "MicroLens-50k_titles.csv"), ("microlens_100k", "titles.csv")):
+        (root / folder).mkdir()
+        (root / folder / titles).write_text(TITLES, encoding="utf-8")
+        name = f"MicroLens-{'100k' if '100k' in folder else '50k'}_pairs.csv"
+        (root / folder / name).write_text(PAIRS)
+    return root
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for folder, titles in (("MicroLens-50k-Dataset", "MicroLens-50k_titles.csv"), ("microlens_100k", "titles.csv")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / titles).write_text(TITLES, encoding="utf-8")
-        name = f"MicroLens-{'100k' if '100k' in folder else '50k'}_pairs.csv"
-        (tmp_path / folder / name).write_text(PAIRS)
-    return tmp_path
+    return write(tmp_path)
 
 
 def test_the_tables(root: Path) -> None:

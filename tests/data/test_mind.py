@@ -32,14 +32,18 @@ def news(*ids: int, title: str = "Title") -> str:
     return "".join(f'N{i}\tnews\tworld\t"{title}" {i}\tAbout {i}\thttps://x\t[]\t[{{"Label": "x"}}]\n' for i in ids)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+def write(root: Path) -> Path:
     for name, behaviors, ids in (("train", TRAIN, (1, 2, 3, 4, 5)), ("dev", DEV, (4, 7, 3))):
-        folder = tmp_path / f"MINDsmall_{name}"
+        folder = root / f"MINDsmall_{name}"
         folder.mkdir()
         (folder / "behaviors.tsv").write_bytes(behaviors.encode())
         (folder / "news.tsv").write_bytes(news(*ids).encode())
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write(tmp_path)
 
 
 def test_histories_come_a_second_before_the_log_and_clicks_at_their_impression(root: Path) -> None:

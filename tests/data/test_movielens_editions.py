@@ -42,20 +42,24 @@ FILES = {
 }
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with made-up editions, and a reader that takes their sizes for the published ones."""
     small = {"20m": (4, 2, 4, 10), "100k": (3, 2, 3, 0), "1m": (3, 2, 2, 0)}
     small |= dict.fromkeys(CSV, small["20m"])
     for name, (ratings, users, films, tags) in small.items():
         known = replace(EDITIONS[name], ratings=ratings, users=users, films=films, tags=tags)
         monkeypatch.setitem(EDITIONS, name, known)
-        folder = tmp_path / known.folders[-1]
+        folder = root / known.folders[-1]
         folder.mkdir()
         for file in known.files + known.more:
             encoding = "utf-8" if file.endswith(".csv") else "latin-1"
             (folder / file).write_bytes(FILES[file].encode(encoding))
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("edition", CSV)
