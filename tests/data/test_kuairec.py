@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from coldlm.data import kuairec
 from coldlm.data.kuairec import N_VIEWS, find, load, problems, read
 from coldlm.errors import DataError
 
@@ -31,6 +32,7 @@ def write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As in the archive, with the captions beside its folder."""
     for name in N_VIEWS:
         monkeypatch.setitem(N_VIEWS, name, 7)
+    monkeypatch.setattr(kuairec, "N_USERS", 2)
     folder = root / "KuaiRec 2.0" / "data"
     folder.mkdir(parents=True)
     (folder / "big_matrix.csv").write_text(VIEWS)
@@ -124,7 +126,7 @@ Damage = Callable[[bytes], bytes]
         (0, lambda c: c.replace(b"1593898080.057,", b"1593898080057,"), "column 'timestamp': 1.5939e.12 in data row 2"),
         (0, lambda c: c.replace(b"timestamp,watch_ratio", b"watch_ratio,timestamp"), "column 'watch_ratio'"),
         (0, lambda c: c.replace(b",573.5", b",1593898068.4"), "'watch_ratio': 1.5939e.09 in data row 7"),
-        (0, _too_many_users, "7,179 users, 7,176 were published; are user_id and video_id swapped"),
+        (0, _too_many_users, "7,179 users, 2 were published; are user_id and video_id swapped"),
         (1, lambda c: c.replace(b"caption,", b"video_id,"), "column 'video_id' appears twice"),
         (1, lambda c: c[:-3], "no line break at its end"),
         (1, lambda c: c[: c.index(b"\xe7\xa8\x8b")], "line 2: "),

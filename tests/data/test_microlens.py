@@ -8,7 +8,7 @@ import pytest
 from coldlm.data.microlens import find, load, problems, read
 from coldlm.errors import DataError
 
-PAIRS = "user,item,timestamp\n10,2,1583378629552\n2,30,1583378629000\n10,2,1583378629552\n2,2,1583378629999\n"
+PAIRS = "user,item,timestamp\n10,2,1583378629552\n7,30,1583378629000\n10,2,1583378629552\n7,2,1583378629999\n"
 TITLES = 'item,title\n30,"Gu long song, gaga # comic"\n2,"he said ""no"""\n4,看到最后 # 搞笑\n'
 
 
@@ -33,7 +33,7 @@ def test_the_tables(root: Path) -> None:
         ("4", "看到最后 # 搞笑"),
         ("30", "Gu long song, gaga # comic"),
     ]
-    assert tables.users.rows() == [("2",), ("10",)]
+    assert tables.users.rows() == [("7",), ("10",)]
     second = 1_583_378_629
     assert tables.interactions.rows() == [(1, 0, second, 1.0, 0), (0, 2, second, 1.0, 1), (0, 0, second, 1.0, 3)]
     assert tables.counts == {"repeated_lines": 1, "timestamps_cut_to_seconds": 2, "items_without_metadata": 0}

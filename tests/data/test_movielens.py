@@ -100,7 +100,7 @@ def test_another_edition_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("movies.csv", "id;title\n", r"movies\.csv: no column 'genres'"),
+        ("movies.csv", "id;title\n", r"movies\.csv, line 1: no column 'genres'"),
         (
             "ratings.csv",
             RATINGS.replace("5.0", "five"),

@@ -31,7 +31,7 @@ FILES = {
     '9,"11\'09""01 (2002) ",(no genres listed)\n8,Babylon 5,Sci-Fi\n7,Nobody\'s (1950),Drama\n',
     "tags.csv": "userId,movieId,tag,timestamp\n2,10,frog,100\n3,10,Disney,200\n4,10,Disney,300\n4,10,,300\n"
     '2,99,lost,5\n5,8,"a, ""b""",50\n6,10,c,400\n6,10,d,401\n6,10,e,402\n6,10,f,403\n',
-    "u.data": "2\t1\t4\t881250949\n2\t3\t1\t881250948\n1\t1\t5\t881250948\n",
+    "u.data": "2\t1\t4\t881250949\n2\t3\t1\t881250948\n1\t2\t5\t881250948\n",
     "u.item": _item("1|Misérables, Les (1995)|01-Jan-1995||http://x", 1)
     + _item("2|unknown|||", 0)
     + _item('3|Chasing "Amy" (1997)|4-Feb-1998||http://x', 16, 18),
@@ -94,7 +94,7 @@ def test_the_tables_of_100k(root: Path) -> None:
     assert tables.users.rows() == [("1", "man", "24", "technician"), ("2", "woman", "53", "")]
     assert tables.interactions.rows() == [
         (1, 2, 881_250_948, 1.0, 1),
-        (0, 0, 881_250_948, 5.0, 2),
+        (0, 1, 881_250_948, 5.0, 2),
         (1, 0, 881_250_949, 4.0, 0),
     ]
     assert tables.counts == {"users_without_profile": 0, "items_without_metadata": 0}

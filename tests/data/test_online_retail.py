@@ -264,7 +264,7 @@ def test_a_sheet_and_its_row_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"II\.xlsx, sheet 'Year 2010', row 4, column 'Quantity': 'some' cannot be"):
         read([path])
     _xlsx(path, NEW[1:], Year_2010=[])
-    with pytest.raises(DataError, match=r"II\.xlsx, sheet 'Year 2010': no column 'Invoice' or 'InvoiceNo'"):
+    with pytest.raises(DataError, match=r"II\.xlsx, sheet 'Year 2010', row 1: no column 'Invoice' or 'InvoiceNo'"):
         read([path])
 
 

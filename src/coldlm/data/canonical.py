@@ -93,7 +93,7 @@ def assemble(
     given = pl.DataFrame(schema={"user_id": seen_users.dtype}) if users is None else users
     people = _with_unknown(given, seen_users, "user_id")
     events, shown = (
-        _coded(_coded(frame, people, "user_id", "user"), catalogue, "item_id", "item") if len(frame) else frame
+        _coded(_coded(frame, people, "user_id", "user"), catalogue, "item_id", "item") if "user" not in frame else frame
         for frame in (events, shown)
     )
     columns = {"user": pl.Int64, "item": pl.Int64, "timestamp": pl.Int64, "label": pl.Float64, "event_id": pl.Int64}

@@ -145,7 +145,7 @@ def read(files: Sequence[Path]) -> Tables:
     videos = once["item"].unique()
     if (known := int(videos.is_in(titles["item_id"].implode()).sum())) < len(videos) / 2:
         raise DataError(
-            f"{files[0]}: only {known:,} of {len(videos):,} videos have a title in {files[1].name}; are these files of "
+            f"{files[0]}, line 1: only {known:,} of {len(videos):,} videos have a title in {files[1].name}; are these files of "
             f"one edition, and users and items in their columns?"
         )
     return assemble(
