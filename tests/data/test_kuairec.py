@@ -94,7 +94,7 @@ def test_broken_characters_are_counted_and_many_refused(root: Path) -> None:
     files = find(root, "big")
     broken = CAPTIONS.encode().replace("回车".encode(), "回车".encode()[:-1])
     files[1].write_bytes(broken)
-    with pytest.raises(DataError, match="1 of 3 rows are not UTF-8 text"):
+    with pytest.raises(DataError, match="line 4: not UTF-8 text, like 1 of 3 rows"):
         read(files)
     more = "".join(f"{i},UNKNOWN,视频,[],1,a,1,b,1,c\n" for i in range(4_000, 4_100))
     files[1].write_bytes(broken + more.encode())

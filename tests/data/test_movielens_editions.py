@@ -167,7 +167,9 @@ def test_both_editions_of_latest_small_may_lie_side_by_side(root: Path) -> None:
 
 def test_another_edition_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EDITIONS, "32m", replace(EDITIONS["32m"], ratings=5))
-    with pytest.raises(DataError, match=r"4 ratings, expected 5: these are the counts of edition 20m.*ml-32m\.zip"):
+    with pytest.raises(
+        DataError, match=r"4 ratings in ratings\.csv, expected 5: these are the counts of edition 20m.*ml-32m\.zip"
+    ):
         read(find(root, "32m"), "32m")
 
 
@@ -198,13 +200,18 @@ def test_the_same_content_in_another_dress_reads_alike(root: Path, file: str, ch
 
 CASES = [
     ("25m", "ratings.csv", lambda c: c[:-3], "no line break at its end"),
-    ("25m", "ratings.csv", lambda c: c[: c.rindex(b"10,8")], "3 ratings, expected 4"),
+    ("25m", "ratings.csv", lambda c: c[: c.rindex(b"10,8")], "3 ratings in ratings.csv, expected 4"),
     ("25m", "ratings.csv", lambda c: c.replace(b",", b"\t"), "no column 'userId'"),
     ("25m", "ratings.csv", lambda c: c.replace(b"10,8,5.0", b"10,8,5,0"), "line 5: 5 fields, expected 4"),
     ("25m", "ratings.csv", lambda c: c + c, "line 6: the header once more"),
     ("25m", "ratings.csv", lambda c: c.replace(b"10,8", b"10,\0"), "line 5: a NUL byte"),
     ("25m", "ratings.csv", lambda c: c.replace(b"rating,timestamp", b"timestamp,rating"), "expected a whole number"),
-    ("25m", "ratings.csv", lambda c: c.replace(b"userId,movieId", b"movieId,userId"), "3 users, expected 2"),
+    (
+        "25m",
+        "ratings.csv",
+        lambda c: c.replace(b"userId,movieId", b"movieId,userId"),
+        "3 users in ratings.csv, expected 2",
+    ),
     (
         "25m",
         "ratings.csv",
@@ -212,9 +219,9 @@ CASES = [
         "ratings outside 0.5 to 5 in data row 4, such as 50",
     ),
     ("25m", "ratings.csv", lambda c: c.replace(b"1262304001", b"1262304001000"), "1262304001000 in data row 3"),
-    ("25m", "ratings.csv", lambda c: c.replace(b"10,8,", b"10,6,"), "1 rated films are missing, such as 6"),
+    ("25m", "ratings.csv", lambda c: c.replace(b"10,8,", b"10,6,"), "line 5: film 6 is not in .*movies.csv"),
     ("25m", "movies.csv", lambda c: c.replace(b'"Princess', b"Princess"), "line 2: "),
-    ("25m", "movies.csv", lambda c: c[: c.rindex(b"7,")], "3 films, expected 4"),
+    ("25m", "movies.csv", lambda c: c[: c.rindex(b"7,")], "3 films in movies.csv, expected 4"),
     (
         "25m",
         "movies.csv",
@@ -223,7 +230,7 @@ CASES = [
     ),
     ("25m", "movies.csv", lambda c: c.replace(b"Babylon", b"Baby\0on"), "line 4: a NUL byte"),
     ("25m", "movies.csv", lambda c: c.replace(b"Babylon", b"Babyl\xf6n"), "line 4: not UTF-8"),
-    ("25m", "tags.csv", lambda c: c[: c.rindex(b"6,")], "9 tags, expected 10"),
+    ("25m", "tags.csv", lambda c: c[: c.rindex(b"6,")], "9 tags in tags.csv, expected 10"),
     ("25m", "tags.csv", lambda c: c.replace(b",403", b",403000000000000"), "expected whole Unix seconds"),
     ("25m", "tags.csv", lambda c: c.replace(b',"a, ', b",a, "), "line 7: 5 fields, expected 4"),
     ("100k", "u.data", lambda c: b"user\titem\trating\ttime\n" + c, "line 1, column 'userId'"),

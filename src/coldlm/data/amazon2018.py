@@ -31,7 +31,6 @@ from coldlm.data.lines import read_objects
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import refuse, time_scale_problems
 from coldlm.data.template import template_problems
-from coldlm.errors import DataError
 from coldlm.tables import Dataset
 
 VERSION: Final = 1

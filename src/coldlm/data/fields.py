@@ -95,7 +95,9 @@ def read_quoted(path: Path, needed: Sequence[str], *, errors: str = "strict", na
     places = [found.index(name) for name in needed]
     schema = {"line": pl.Int64, **dict.fromkeys(needed, pl.String)}
     rows, parts = islice(csv_rows(path, errors=errors), int(names), None), []
-    while block := list(islice(rows, BLOCK)):  # in blocks: as Python's strings all of them would take ten times the room
+    while block := list(
+        islice(rows, BLOCK)
+    ):  # in blocks: as Python's strings all of them would take ten times the room
         for line, row in block:
             if len(row) != len(found):
                 raise DataError(f"{path}, line {line}: {_wrong_count(len(row), found, ',')}; {AGAIN}")

@@ -143,7 +143,9 @@ def read(files: Sequence[Path]) -> Tables:
             value = views[name][int(np.argmax(rows))]
             raise DataError(f"{files[0]}, column {name!r}: {value:g} in {name_rows(rows)}; is this another column?")
     if (n_users := views["user_id"].n_unique()) > N_USERS:
-        raise DataError(f"{files[0]}, line 1: {n_users:,} users, {N_USERS:,} were published; are user_id and video_id swapped?")
+        raise DataError(
+            f"{files[0]}, line 1: {n_users:,} users, {N_USERS:,} were published; are user_id and video_id swapped?"
+        )
     if len(views) != (n_views := N_VIEWS[files[0].name]):
         raise DataError(f"{files[0]}: {len(views):,} views, {n_views:,} were published: cut short, or another version")
     timed = views.drop_nulls("timestamp")

@@ -173,7 +173,9 @@ def read(files: Sequence[Path], edition: Name) -> Tables:
     if not is_film.all():
         row = int(is_film.arg_min() or 0)
         film, line = raw.ratings["item_id"][row], row + 1 + files[0].name.endswith(".csv")
-        raise DataError(f"{files[0]}, line {line}: film {film} is not in {files[1]}; are both whole, and of one edition?")
+        raise DataError(
+            f"{files[0]}, line {line}: film {film} is not in {files[1]}; are both whole, and of one edition?"
+        )
     counts = dict(raw.counts)
     if raw.users is not None:
         counts["users_without_profile"] = _unknown(raw.ratings["user_id"], raw.users["user_id"], files[2], "users")

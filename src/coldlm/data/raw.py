@@ -15,7 +15,6 @@ from coldlm.data.lines import AGAIN, NO_ROWS, csv_rows
 from coldlm.errors import DataError
 from coldlm.tables import UNKNOWN, Bools, Items, Log
 
-
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 """What polars raises at damaged parquet files; damaged pages panic."""
 
