@@ -67,7 +67,8 @@ def check_stars(ratings: pl.DataFrame, path: Path, last_year: int, per_second: i
         per_second: 1,000 where times are in milliseconds.
 
     Raises:
-        DataError: ids that are missing or no words, products in the place of users, stars not from 1 to 5, times out of range; names the line.
+        DataError: ids that are missing or no words, products in the place of users, stars not from 1 to 5, times out
+            of range; names the line.
     """
     start, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * per_second for year in (1990, last_year + 1))
     unit = "milliseconds" if per_second == 1000 else "seconds"

@@ -186,7 +186,8 @@ def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFra
     names = {ours: next((n for n in theirs if n in frame.columns), None) for ours, theirs in COLUMNS.items()}
     refuse(
         [
-            f"{where}{names_at}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: {', '.join(map(repr, frame.columns))}"
+            f"{where}{names_at}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: "
+            + ", ".join(map(repr, frame.columns))
             for ours, name in names.items()
             if name is None
         ]
