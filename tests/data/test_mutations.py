@@ -240,7 +240,7 @@ PLACE = re.compile(r"line \d+|data rows? \d+|row \d+|" + "|".join(WHOLE))
 
 def same(left: Tables | Dataset, right: Tables | Dataset) -> bool:
     if isinstance(left, Tables):
-        frames = ("items", "users", "interactions", "dated", "impressions")
+        frames = ("items", "users", "interactions", "dated", "impressions", "shown")
         return isinstance(right, Tables) and all(getattr(left, n).equals(getattr(right, n)) for n in frames)
     assert isinstance(right, Dataset)
     columns = ("user", "item", "time", "label", "positive", "event_id")
