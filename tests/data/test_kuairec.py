@@ -160,7 +160,7 @@ def test_a_byte_order_mark_and_other_line_ends_change_nothing(root: Path) -> Non
 
 def test_problems(root: Path) -> None:
     [problem] = problems()
-    assert "neither COLDLM_DATA nor dataset.root names a folder. coldlm data fetch kuairec" in problem
+    assert "neither COLDLM_DATA nor dataset.root names a folder. By hand: unpack KuaiRec.zip" in problem
     (root / "kuairec_caption_category.csv").unlink()
     [problem] = problems(root=str(root))
     assert "holds no big_matrix.csv and kuairec_caption_category.csv, neither itself nor in KuaiRec 2.0/data" in problem

@@ -109,8 +109,9 @@ def write_run(
         values = 0.8 * users_of(mean, 0) + 0.2 * users_of(mean, own)
         users += [
             {"run": folder.name, "control": control, "strategy": strategy, "scorer": scorer, "schedule": schedule,
-             "user": f"u{u:03}", "cohort": "all", "metric": "ndcg", "k": 10, "value": v,
+             "user": f"u{u:03}", "cohort": cohort, "metric": "ndcg", "k": 10, "value": v * (1 - 0.05 * i),
              "n_queries": 71, "n_events": 71}
+            for i, cohort in enumerate(COHORTS)
             for u, v in enumerate(values)
         ]  # fmt: skip
     folder.mkdir(parents=True)

@@ -58,8 +58,8 @@ CAPTIONS: Final = "kuairec_caption_category.csv"
 FOLDERS: Final = ("KuaiRec 2.0/data", "KuaiRec 2.0", "KuaiRec/data", "KuaiRec", "kuairec", ".")
 
 WAYS: Final = (
-    "coldlm data fetch kuairec downloads it; or unpack KuaiRec.zip of https://zenodo.org/records/18164998 into the "
-    "data folder, put kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', and "
+    "By hand: unpack KuaiRec.zip of https://zenodo.org/records/18164998 into the data folder, put "
+    " kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', and "
     "name the data folder by COLDLM_DATA or dataset.root"
 )
 

@@ -100,8 +100,9 @@ def problems(
 
 def ways(edition: Name) -> str:
     """Where to get an edition and where to put it."""
+    fetched = "coldlm data fetch microlens_50k downloads it; or save " if edition == "50k" else "Save "
     return (
-        f"coldlm data fetch microlens_{edition} downloads it; or save {_names(edition)[0]} and the titles from "
+        f"{fetched}{_names(edition)[0]} and the titles from "
         f"https://recsys.westlake.edu.cn/MicroLens-{edition}-Dataset/ in microlens_{edition}/ of the data folder, and "
         f"name that by COLDLM_DATA or dataset.root"
     )

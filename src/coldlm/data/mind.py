@@ -53,9 +53,9 @@ BLOCK: Final = 50_000
 """Lists that are taken apart at once."""
 
 WAYS: Final = (
-    "coldlm data fetch mind downloads MINDsmall_train.zip and MINDsmall_dev.zip (also MINDdemo_*, MINDlarge_*) from "
-    "https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in the "
-    "data folder, and name that by COLDLM_DATA or dataset.root"
+    "coldlm data fetch mind dataset.edition=small (or demo, large) downloads MINDsmall_train.zip and MINDsmall_dev.zip"
+    " from https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in "
+    "the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
 

@@ -106,14 +106,14 @@ def _read_run(folder: Path) -> Run:
     except (KeyError, TypeError, ValueError) as error:
         raise _SkippedError(f"manifest.json cannot be read ({type(error).__name__}: {error})") from error
     results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(pl.col("stage").is_in(["test", "online"]))
-    users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(cohort="all", metric=METRIC, k=K)
+    users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(metric=METRIC, k=K)
     broken = results.filter(~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)).height
     broken += users.filter(~pl.col("value").is_finite().fill_null(False)).height
     if broken:
         raise _SkippedError(f"{broken} values are not finite although they have events: run it again")
     if results.is_empty():
         raise _SkippedError("no test or online results: run it with the stage `evaluate` or `online`")
-    if users.is_empty():
+    if users.filter(cohort="all").is_empty():
         raise _SkippedError(f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}")
     facts = results.select(*RUN_COLUMNS, "seed", "config_hash").unique()
     if facts.height != 1:

@@ -26,7 +26,7 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 @dataclass(frozen=True)
 class Run:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online schedule. ``results``: rows
-    of ``results.parquet`` of stages test and online. ``users``: nDCG@10 over cohort ``all``, one row per user."""
+    of ``results.parquet`` of stages test and online. ``users``: nDCG@10, one row per user and cohort."""
 
     folder: Path
     manifest: dict[str, Any]
@@ -78,8 +78,8 @@ class Row:
 @dataclass(frozen=True)
 class Comparison:
     """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns of ``CELL``,
-    ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``: ``row, user, value``: nDCG@10 over
-    cohort ``all``. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number."""
+    ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``: ``row, cohort, user, value``:
+    nDCG@10. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number."""
 
     title: str
     split: str
@@ -112,13 +112,14 @@ class Comparison:
         chosen = self._cells(pl.col("window") >= 0, pl.col("bucket") == "all")
         return chosen.sort("row", "window").select("row", "window", "value", "n_events")
 
-    def per_user(self, row: int) -> pl.DataFrame:
-        """``user, value`` of one row, sorted by user."""
-        return self.users.filter(row=row).select("user", "value").sort("user")
+    def per_user(self, row: int, cohort: str = "all") -> pl.DataFrame:
+        """``user, value`` of one row in a cohort, sorted by user."""
+        return self.users.filter(row=row, cohort=cohort).select("user", "value").sort("user")
 
-    def paired(self, left: int, right: int) -> tuple[Floats, Floats]:
+    def paired(self, left: int, right: int, cohort: str = "all") -> tuple[Floats, Floats]:
         """The values, [U] each, of the users that both rows share."""
-        both = self.per_user(left).join(self.per_user(right), on="user", how="inner", maintain_order="left")
+        left_users, right_users = self.per_user(left, cohort), self.per_user(right, cohort)
+        both = left_users.join(right_users, on="user", how="inner", maintain_order="left")
         return both["value"].to_numpy(), both["value_right"].to_numpy()
 
     def _cells(self, *conditions: pl.Expr) -> pl.DataFrame:

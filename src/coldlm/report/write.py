@@ -7,12 +7,13 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from coldlm.report.cohorts import CohortMeasure, cohort_table, measure_cohorts
 from coldlm.report.figure import draw_cost, draw_warmup, render
 from coldlm.report.formats import latex, markdown, terminal
 from coldlm.report.measure import LIST_QUALITY, Headline, measure
@@ -30,22 +31,25 @@ UNCUT: Final = 200
 
 @dataclass(frozen=True)
 class Report:
-    """What was read and what was written. ``headlines``: one per comparison of ``runs``."""
+    """What was read and what was written. ``headlines``: one per comparison of ``runs``. ``cohorts``: of all."""
 
     runs: Runs
     headlines: tuple[Headline, ...]
+    cohorts: tuple[CohortMeasure, ...]
     files: tuple[Path, ...] = ()
 
 
 def make_report(paths: Sequence[Path]) -> Report:
     """Read and measure the runs under ``paths``, write nothing; raises what ``read_runs`` raises."""
     runs = read_runs(paths)
-    return Report(runs, tuple(measure(comparison) for comparison in runs.comparisons))
+    headlines = tuple(measure(comparison) for comparison in runs.comparisons)
+    return Report(runs, headlines, measure_cohorts(runs.comparisons))
 
 
 def write_report(paths: Sequence[Path], out: Path) -> Report:
-    """Read the runs under ``paths`` and write ``report.md, table.md, table.tex, table.csv, warmup.csv`` and the figures
-    (PNG and SVG; one pair per comparison) into the folder ``out``. Files of an earlier report are replaced.
+    """Read the runs under ``paths`` and write ``report.md, table.md, table.tex, table.csv, cohorts.csv, warmup.csv``
+    and the figures (PNG and SVG; one pair per comparison) into the folder ``out``. Files of an earlier report are
+    replaced.
 
     Raises:
         RunFolderError: no finished run under ``paths``.
@@ -60,6 +64,7 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
     )
     files["table.csv"] = pl.DataFrame([line for pair in pairs for line in _table_lines(*pair)]).write_csv()
     files["warmup.csv"] = pl.concat([_warmup_lines(comparison) for comparison, _ in pairs]).write_csv()
+    files["cohorts.csv"] = pl.DataFrame([m.line() for m in report.cohorts], infer_schema_length=None).write_csv()
     for comparison, headline in pairs:
         for name, figure in (("figure", draw_warmup(comparison)), ("cost", draw_cost(comparison, headline))):
             for kind in ("png", "svg"):
@@ -67,7 +72,7 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_atomically(out / name, content)
-    return Report(report.runs, report.headlines, tuple(out / name for name in files))
+    return replace(report, files=tuple(out / name for name in files))
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
@@ -88,6 +93,10 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print()
         for note in footnotes(comparison, headline):
             console.print(Text(note, style="bold red" if note.startswith("WARNING") else "dim"))
+    if len(report.runs.comparisons) > 1:
+        for panel in terminal(cohort_table(report.cohorts), console.width):
+            console.print()
+            console.print(panel)
     for folder, why in report.runs.skipped:
         console.print(Text(f"skipped {folder}: {why}", style="yellow"))
 
@@ -117,7 +126,8 @@ def _curve_tables(comparison: Comparison) -> tuple[Table, ...]:
 
 
 def _report_page(report: Report) -> str:
-    parts = ["# Report\n"]
+    cohorts = cohort_table(report.cohorts)
+    parts = ["# Report\n", f"## {cohorts.title}\n\n{markdown(cohorts)}"]
     for comparison, headline in zip(report.runs.comparisons, report.headlines, strict=True):
         parts.append(f"## {comparison.title}\n")
         parts += [f"**{flag}**\n" for flag in flags(comparison)]
