@@ -32,7 +32,7 @@ class Tables:
     ``timestamp``, ``field``, ``value``; no rows where fields do not change. ``impressions``: candidate lists that were
     shown, in time order: ``user`` (code), ``timestamp``, ``size`` (places); no rows where the source has none.
     ``shown``: their places, list by list: ``item`` (code, uint32), ``clicked`` (bool). ``counts``: policies that
-    touched rows. ``log_starts_at``: Unix seconds; earlier events have no time in the source, and one that is made up here.
+    touched rows. ``log_starts_at``: Unix seconds; earlier events have no time in the source, and one that is made up.
     """
 
     items: pl.DataFrame
