@@ -205,6 +205,14 @@ def test_many_at_once_download_once(server: Server, tmp_path: Path) -> None:
     assert len(server.asked) == 1
 
 
+def test_files_fetched_at_once_are_all_recorded(server: Server, tmp_path: Path) -> None:
+    names = [f"{n}.csv" for n in range(8)]
+    server.files |= {f"/{name}": CONTENT for name in names}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: fetch(Remote(server.url(name)), tmp_path), names))
+    assert sorted(read_record(tmp_path)) == names
+
+
 Archive = Callable[[], bytes]
 
 

@@ -83,7 +83,8 @@ def fetch(remote: Remote, folder: Path, progress: Progress = lambda done, total:
             files = {remote.name: found}
         now = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"url": remote.url, "sha256": found, "date": now, "files": files}
-        _write_record(folder, {**record, remote.name: entry})
+        with FileLock(folder / f".{RECORD}.lock"):  # others may have fetched other files since
+            _write_record(folder, {**read_record(folder), remote.name: entry})
     return True
 
 

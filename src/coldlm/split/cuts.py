@@ -71,7 +71,8 @@ def time(
     A window by length or date that holds no event is merged into the next, and counted.
 
     Raises:
-        DataError: a part would be empty, the stream has fewer distinct times than windows, or an edge lies outside it.
+        DataError: a part would be empty, the stream has fewer distinct times than windows, an edge lies outside it, or
+            a cut lies before ``starts_at``.
 
     >>> from coldlm.tables import sorted_log
     >>> one = np.ones(10)
@@ -85,6 +86,13 @@ def time(
     """
     if t_val is not None and t_test is not None:
         cuts, how = (seconds(t_val), seconds(t_test)), f"split.t_val={t_val} and split.t_test={t_test}"
+        for key, text, cut in (("t_val", t_val, cuts[0]), ("t_test", t_test, cuts[1])):
+            if cut < starts_at:
+                start = np.datetime64(starts_at, "s")
+                raise DataError(
+                    f"split.{key}={text}: events before {start} have no time of their own in this data, so nothing can "
+                    f"be cut there; set {start} or later"
+                )
     else:
         assert train  # coldlm.combinations asks for shares or dates before any data is read
         assert validation
