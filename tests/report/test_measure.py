@@ -38,7 +38,7 @@ def test_intervals_are_over_users_of_seed_averages(make_runs) -> None:
     folder = make_runs(seeds=(1, 2))
     comparison = read_runs([folder]).comparisons[0]
     found = measure(comparison, draws=500, seed=3).measures[0]
-    users = comparison.users.filter(row=0).sort("user")["value"].to_numpy()
+    users = comparison.users.filter(row=0, cohort="all").sort("user")["value"].to_numpy()
     assert len(users) == 40
     assert (found.low, found.high) == interval(users, draws=500, seed=3)
 

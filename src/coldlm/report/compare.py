@@ -34,7 +34,7 @@ def compare(title: str, runs: list[Run]) -> Comparison:
     all_results = [_named(run, label, run.results, several) for run, label in ordered]
     all_users = [_named(run, label, run.users, several) for run, label in ordered]
     results, differing = _without_repeats(pl.concat(all_results, how="vertical_relaxed"), (*CELL, "stage"))
-    users, _ = _without_repeats(pl.concat(all_users, how="vertical_relaxed"), ("user",))
+    users, _ = _without_repeats(pl.concat(all_users, how="vertical_relaxed"), ("cohort", "user"))
     rows = _order_rows(results, runs, labels)
     index = pl.DataFrame(
         [(i, row.kind, row.label, row.schedule) for i, row in enumerate(rows)],
@@ -44,12 +44,12 @@ def compare(title: str, runs: list[Run]) -> Comparison:
     counts = ("n_users", "n_queries", "n_events")
     mean = pl.col("value").mean()
     values = _join(results, index).group_by("row", *CELL).agg(mean, *(pl.col(name).max() for name in counts))
-    per_user = _join(users, index).group_by("row", "user").agg(pl.col("value").mean())
+    per_user = _join(users, index).group_by("row", "cohort", "user").agg(pl.col("value").mean())
     first = runs[0].facts
     manifests = tuple(run.manifest for run in runs)
     comparison = Comparison(
         title, first["split"], first["candidates"], manifests, rows, values.sort("row", *CELL),
-        per_user.sort("row", "user"), (),
+        per_user.sort("row", "cohort", "user"), (),
     )  # fmt: skip
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from coldlm.columns import RESULT_COLUMNS, RUN_COLUMNS
+from coldlm.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
 from coldlm.errors import RunFolderError
 from coldlm.report.compare import compare
+from coldlm.report.k_shot import compare_shots
 from coldlm.report.rows import METRIC, Comparison, K, Run
 
 USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
@@ -106,20 +107,28 @@ def _read_run(folder: Path) -> Run:
     except (KeyError, TypeError, ValueError) as error:
         raise _SkippedError(f"manifest.json cannot be read ({type(error).__name__}: {error})") from error
     results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(pl.col("stage").is_in(["test", "online"]))
-    users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(cohort="all", metric=METRIC, k=K)
+    users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(metric=METRIC, k=K)
     broken = results.filter(~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)).height
     broken += users.filter(~pl.col("value").is_finite().fill_null(False)).height
     if broken:
         raise _SkippedError(f"{broken} values are not finite although they have events: run it again")
     if results.is_empty():
         raise _SkippedError("no test or online results: run it with the stage `evaluate` or `online`")
-    if users.is_empty():
+    if users.filter(cohort="all").is_empty():
         raise _SkippedError(f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}")
     facts = results.select(*RUN_COLUMNS, "seed", "config_hash").unique()
     if facts.height != 1:
         raise _SkippedError(f"results.parquet holds {facts.height} runs or seeds, a run folder holds one")
     online = {"online": manifest.get("axes", {}).get("online", "")}
-    return Run(folder, manifest, facts.row(0, named=True) | online, results, users)
+    shots = folder / "k_shot.parquet"
+    return Run(
+        folder,
+        manifest,
+        facts.row(0, named=True) | online,
+        results,
+        users,
+        _read_table(shots, K_SHOT_COLUMNS) if shots.is_file() else None,
+    )
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -135,7 +144,10 @@ def _compare_alike(runs: list[Run]) -> list[Comparison]:
     for run in runs:
         groups.setdefault(json.dumps(run.question, sort_keys=True), []).append(run)
     questions = {key: group[0].question for key, group in groups.items()}
-    comparisons = [compare(_title(questions[key], list(questions.values())), group) for key, group in groups.items()]
+    comparisons = [
+        replace(compare(_title(questions[key], list(questions.values())), group), shots=compare_shots(group))
+        for key, group in groups.items()
+    ]
     return sorted(comparisons, key=lambda comparison: comparison.title)
 
 
