@@ -17,7 +17,7 @@ from torch import nn
 
 from coldlm.columns import Range
 from coldlm.models.backbone import Backbone
-from coldlm.models.bottleneck import Activation, Adapted
+from coldlm.models.bottleneck import Adapted
 from coldlm.models.places import adapt, fit_size, modules_of, outputs
 from coldlm.models.prefixes import Prefixed, Table
 from coldlm.models.ranks import Ranks
@@ -201,7 +201,7 @@ def adapter(
     *,
     variant: Literal["houlsby", "pfeiffer"] = "pfeiffer",
     bottleneck: Size = 16,
-    activation: Activation = "gelu",
+    activation: Literal["gelu", "relu", "tanh"] = "gelu",
     layers: Size | None = None,
     match_params: Size | None = None,
 ) -> Backbone:
