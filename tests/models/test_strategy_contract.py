@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from coldlm.context import FEATURES
 from coldlm.learn.batches import Batch
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
+from coldlm.learn.module import Learner
 from coldlm.learn.optimisers import Named, adamw, sgd
 from coldlm.models import strategy
 from coldlm.models.backbone import Backbone, tiny
@@ -494,6 +495,16 @@ def test_adaloras_budget_is_met_by_however_short_a_training(batches: int, accumu
     batch = make_batch(range(8), 8)
     train(ranker, Fixed(batch, times=batches), fast, accumulate=accumulate, epochs=epochs)
     assert int(ranker.ranks[0].kept.sum()) == 2 * matrices("bert")
+
+
+def test_the_penalty_is_trained_on_and_not_reported_as_loss() -> None:
+    ranker, batch = make_ranker("adalora", "bert").train(), make_batch(range(8), 8)
+    learner = Learner(ranker, FullSoftmax(), plain)
+    learner.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to log to
+    loss = learner.training_step(batch, 0)
+    penalty = float(ranker.ranks[0].penalty().detach())
+    assert penalty > 0.5
+    assert float(loss.detach()) - learner.losses[0] == pytest.approx(penalty, abs=1e-5)
 
 
 def test_training_anew_allocates_anew() -> None:
