@@ -35,6 +35,7 @@ from coldlm.world import make_world
 MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
+ADALORA = "strategy=adalora"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
@@ -51,6 +52,8 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "split.time.validation": (0.2, ()),
     "split.time.t_val": ("2024-01-20", DATES),
     "split.time.t_test": ("2024-02-20", DATES),
+    "split.time.simulated_cold": (0.3, ()),
+    "split.time.simulated_seed": (1, ("split.simulated_cold=0.3",)),
     "split.time.refit": (True, ()),
     "split.loo.refit": (True, ("split=loo", OFF)),
     "split.random.train": (0.5, ("split=random", OFF)),
@@ -78,6 +81,31 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "strategy.lora.alpha": (64, ("strategy=lora",)),
     "strategy.lora.dropout": (0.5, ("strategy=lora",)),
     "strategy.lora.layers": (1, ("strategy=lora",)),
+    "strategy.lora.targets": ("ffn", ("strategy=lora",)),
+    "strategy.lora.use_rslora": (True, ("strategy=lora",)),
+    "strategy.lora.use_dora": (True, ("strategy=lora",)),
+    "strategy.lora.match_params": (500, ("strategy=lora",)),
+    "strategy.adalora.rank": (4, (ADALORA, BATCHES)),
+    "strategy.adalora.start": (3.0, (ADALORA, BATCHES)),
+    "strategy.adalora.alpha": (64, (ADALORA, BATCHES)),
+    "strategy.adalora.layers": (1, (ADALORA, BATCHES)),
+    "strategy.adalora.targets": ("ffn", (ADALORA, BATCHES)),
+    "strategy.adalora.tinit": (0.6, (ADALORA, BATCHES)),
+    "strategy.adalora.tfinal": (0.8, (ADALORA, BATCHES)),
+    "strategy.adalora.orthogonality": (5.0, (ADALORA, BATCHES)),
+    "strategy.adalora.match_params": (500, (ADALORA, BATCHES)),
+    "strategy.ia3.layers": (1, ("strategy=ia3",)),
+    "strategy.adapter.variant": ("houlsby", ("strategy=adapter",)),
+    "strategy.adapter.bottleneck": (4, ("strategy=adapter",)),
+    "strategy.adapter.activation": ("relu", ("strategy=adapter",)),
+    "strategy.adapter.layers": (1, ("strategy=adapter",)),
+    "strategy.adapter.match_params": (500, ("strategy=adapter",)),
+    "strategy.prefix.length": (4, ("strategy=prefix",)),
+    "strategy.prefix.projection": (8, ("strategy=prefix",)),
+    "strategy.prefix.layers": (1, ("strategy=prefix",)),
+    "strategy.prefix.match_params": (500, ("strategy=prefix",)),
+    "strategy.prompt.length": (4, ("strategy=prompt",)),
+    "strategy.prompt.match_params": (500, ("strategy=prompt",)),
     "head.towers.width": (32, ()),
     "head.towers.history": (2, ()),
     "head.towers.user": ("mean", ()),
@@ -103,6 +131,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.epochs": (2, (), "validation"),
     "train.patience": (0, ("train.epochs=3",), "validation"),
     "evaluate.k": (5, (), "k"),
+    "evaluate.k_shot": ([0, 1], ("stages=[train,evaluate,k_shot]", "evaluate.k_shot=[0,1,2]"), "shots"),
     "evaluate.latency_requests": (0, (), "latency"),
     "split.time.windows": (3, (), "windows"),
     "split.time.window_days": (9.0, ("split.windows=null", "split.window_days=4"), "windows"),
@@ -267,11 +296,13 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
         folder = execute({**config, "output": str(next(folders))}, "run")
         events = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
         said = json.loads((folder / "manifest.json").read_text())
+        shots = folder / "k_shot.parquet"
         return {
             "scores": events.filter(schedule="history")["score"].to_list(),
             "online": events.filter(schedule="per_window")["score"].to_list(),
             "windows": events["window"].n_unique(),
             "k": sorted(set(pl.read_parquet(folder / "results.parquet")["k"])),
+            "shots": sorted(set(pl.read_parquet(shots)["shots"])) if shots.exists() else [],
             "validation": len(next(iter(said["validation"].values()))),
             "latency": sorted(said["latency_ms"]),
             "axes": said["axes"],
@@ -351,7 +382,7 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
 @pytest.mark.parametrize(
     ("group", "options"),
     [
-        ("strategy", ("frozen", "full", "top", "lora")),
+        ("strategy", tuple(list_options()["strategy"])),
         ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy")),
         ("optim", ("adamw", "sgd")),
         ("backbone", ("tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors")),

@@ -26,6 +26,7 @@ WIRING = (
     "evaluation",
     "datasets",
     "record",
+    "k_shot",
     "run",
     "recommend",
     "cli",

@@ -23,6 +23,7 @@ from coldlm.config import build
 from coldlm.errors import ConfigError, DataError, Diverged, RunFolderError
 from coldlm.evaluate.judge import concatenate
 from coldlm.evaluation import Evaluation
+from coldlm.k_shot import make_stage
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
 from coldlm.models.backbone import Backbone
@@ -33,7 +34,7 @@ from coldlm.scorers import judge_baselines
 from coldlm.split.queries import count_lists, trainable
 from coldlm.tables import TRAIN, VALIDATION, Ints
 from coldlm.training import Training
-from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot, untrained
+from coldlm.world import first_vectors, make_ranker, make_world, read_data, standardise, take_snapshot
 
 log = logging.getLogger("coldlm")
 
@@ -212,13 +213,30 @@ class Run:
         )
         self.record.write_events("online", frame)
 
+    def k_shot(self) -> None:
+        """Reveal the first k events of each newcomer, update once, and ask the same queries for every k."""
+        begin = time.perf_counter()
+        stage = make_stage(
+            self.config,
+            self.world,
+            self.ranker,
+            self.machine,
+            self.evaluation,
+            trained=self._trained(),
+            epochs=self.config["online"]["epochs"] or self.record.manifest["validation"]["best_epoch"],
+            cuts=self.record.ks,
+        )
+        outcome = stage.run()
+        self.record.manifest["seconds"]["k_shot"] = time.perf_counter() - begin
+        self.record.write_k_shot(*outcome)
+
     def _fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
         """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the
         seconds it took with those of the head's own epochs."""
         assert self._untrained is not None
         self.ranker.restore(self._untrained)
         if self._vectors is None and self.ranker.head.uses_text:
-            self._vectors = untrained(self.config, self.world).all_items()
+            self._vectors = first_vectors(self.config, self.world, self.ranker)
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
         rows = self.training.trainable(rows)
         warmed = self.training.fit_head(rows, self._vectors)
@@ -323,6 +341,8 @@ class Run:
         self.record.manifest |= self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
         backbone = getattr(self.ranker.encoder, "body", None)
         released = backbone.released if isinstance(backbone, Backbone) else None
+        if isinstance(backbone, Backbone):
+            self.record.manifest["matched"] = backbone.matched
         t_test = str(np.datetime64(int(split.t_test), "s"))
         self.record.manifest["checkpoint"] = {
             "name": self.record.axes["backbone"],

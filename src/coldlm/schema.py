@@ -50,6 +50,7 @@ class Pretrain:
 class Evaluate:
     candidates: Literal["full", "impression"]
     k: Count
+    k_shot: list[Annotated[int, Range(0)]]
     latency_requests: Annotated[int, Range(0)]
 
 
@@ -79,7 +80,7 @@ class Control:
 class Run:
     """A whole configuration. Dataclasses are values, ``Node`` is a thing of the group that the field is named after."""
 
-    stages: list[Literal["pretrain", "train", "evaluate", "online"]]
+    stages: list[Literal["pretrain", "train", "evaluate", "online", "k_shot"]]
     seed: Annotated[int, Range(0)]
     output: str
     name: str | None

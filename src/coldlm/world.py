@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask, ask_lists, cold
-from coldlm.tables import STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
+from coldlm.split.simulated_cold import hold_out
+from coldlm.tables import HELD_OUT, STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
 log = logging.getLogger("coldlm")
@@ -53,6 +54,21 @@ class World:
     def entered_by(self, time: int) -> Bools:
         """[N] items that were candidates at some time before ``time``."""
         return self.catalogue.enters_at < time
+
+    def knowing(self, known: Bools) -> World:
+        """This world to somebody who knows of the events ``known`` alone, [E] bool: the log, what is counted and
+        remembered, and what users had. Items enter when they do. It asks nothing: rows of queries are the whole log's.
+        """
+        log = self.data.log.rows(known)
+        return replace(
+            self,
+            data=replace(self.data, log=log),
+            split=replace(self.split, part=self.split.part[known]),
+            catalogue=self.catalogue.knowing(log),
+            as_of=_remember(self.data, self.catalogue, log),
+            validation=self.validation.slice(0, 0),
+            stream=self.stream.slice(0, 0),
+        )
 
     def memory_of_the_past(self) -> AsOf:
         """An ``AsOf`` that remembers the events of train + validation only."""
@@ -95,6 +111,9 @@ def make_world(config: Mapping[str, Any]) -> World:
     if slot := config["dataset"]["release_slot"]:
         data = on_grid(data, slot, split.rows(TRAIN))
         log.info("items without a release time enter with the slot of their first event: %s seconds", data.slot)
+    if (split.part == HELD_OUT).any():
+        data, split = hold_out(data, split)
+        log.info("SIMULATED: some items that were taken before T_test are held out of the past, as if they were new")
     catalogue = Catalogue(data)
     meets_at = catalogue.enters_at.copy()
     if lists is not None:
@@ -140,9 +159,20 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Ranker:
 
 
 def untrained(config: Mapping[str, Any], world: World) -> Any:
-    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs; every
-    strategy starts from these vectors, since each is a no-op before it is trained."""
+    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs."""
     return make_ranker(dict(config) | {"strategy": {"_target_": "coldlm.models.strategy.frozen"}}, world).encoder
+
+
+def first_vectors(config: Mapping[str, Any], world: World, ranker: Ranker) -> Tensor:
+    """[N, D] item vectors that training starts from; ``ranker`` has its first weights.
+
+    Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's, which are kept for all
+    runs. A prefix and a prompt are none: what they read at first is encoded here, as the head meets it.
+    """
+    body = getattr(ranker.encoder, "body", None)
+    starts_untouched = not isinstance(body, Backbone) or body.starts_untouched
+    vectors: Tensor = (untrained(config, world) if starts_untouched else ranker.encoder).all_items()
+    return vectors
 
 
 def standardise(ranker: Ranker, vectors: Tensor | None, known: Bools) -> None:
@@ -165,6 +195,8 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
         backbone = build(config["strategy"], backbone)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if backbone.matched:
+        log.info("strategy.match_params chose %s", backbone.matched)
     order: Ints = np.argsort(world.meets_at, kind="stable")
     log.info("encoding %d item texts with %s", len(items), backbone.name)
     texts, source = items.texts, world.data.text_source

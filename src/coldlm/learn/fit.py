@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
 from coldlm.learn.optimisers import Named
 from coldlm.models.ranker import Ranker
+from coldlm.models.ranks import Ranks
 from coldlm.seeding import torch_seed
 
 # Lightning prints hardware lines and tips for every one of the many small trainings of an online run
@@ -108,8 +110,10 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    warm_up_steps = budget.warm_up_steps(len(epochs[0]))
-    learner = Learner(ranker, loss, optimiser, warm_up_steps=warm_up_steps, world=machine.world)
+    learner = Learner(ranker, loss, optimiser, warm_up_steps=budget.warm_up_steps(len(epochs[0])), world=machine.world)
+    for ranks in ranker.ranks:
+        steps = sum(-(-len(epoch) // budget.accumulate) for epoch in epochs)
+        ranks.begin(min(steps, budget.max_steps or sys.maxsize))
     watch = Watch(ranker, validate, budget.patience)
     seconds = train(learner, epochs, budget, machine, seed=seed, name=name, loggers=loggers, watch=watch)
     if bad := [key for key, tensor in ranker.trainable().items() if not tensor.isfinite().all()]:
@@ -192,6 +196,8 @@ def _strategy(machine: Machine) -> Any:
 class Watched(Protocol):
     """A model whose best weights can be put back."""
 
+    @property
+    def ranks(self) -> list[Ranks]: ...
     def trainable(self) -> dict[str, Tensor]: ...
     def restore(self, state: dict[str, Tensor]) -> None: ...
     def train(self, mode: bool = True) -> Any: ...
@@ -199,13 +205,15 @@ class Watched(Protocol):
 
 
 class Watch(Callback):
-    """Validates after each epoch, keeps the best weights, stops when they get no better."""
+    """Validates after each epoch, keeps the best weights, stops when they get no better. Epochs in which a budget of
+    ranks is not met yet cannot be the best: what they had will not be there in the end."""
 
     def __init__(
         self, model: Watched, validate: Callable[[], float] | None, patience: int, key: str = "validation/all/ndcg"
     ) -> None:
         self._model, self._validate, self._patience, self._key = model, validate, patience, key
         self._best: dict[str, Tensor] = {}
+        self._best_value = -math.inf
         self.epochs, self.best_epoch, self.values, self.seconds = 0, 0, list[float](), 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -215,12 +223,13 @@ class Watch(Callback):
         self._model.eval()
         value = self._validate()
         self._model.train()
-        if not self.values or value > max(self.values):
-            self.best_epoch = len(self.values) + 1
-            self._best = {name: tensor.clone() for name, tensor in self._model.trainable().items()}
         self.values.append(value)
+        is_settled = all(ranks.is_settled for ranks in self._model.ranks)
+        if is_settled and (not self._best or value > self._best_value):
+            self.best_epoch, self._best_value = len(self.values), value
+            self._best = {name: tensor.clone() for name, tensor in self._model.trainable().items()}
         pl_module.log(self._key, value, sync_dist=True)  # the same on all ranks
-        trainer.should_stop = len(self.values) - self.best_epoch >= self._patience
+        trainer.should_stop = is_settled and len(self.values) - self.best_epoch >= self._patience
         self.seconds += time.perf_counter() - begin
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

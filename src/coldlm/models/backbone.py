@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
 from coldlm.models.checkpoints import OTHER, find, seen_until, shape_of
 from coldlm.models.families import cut_layers, find_layers, open_model, open_tokenizer, positions, probe, run_whole
+from coldlm.models.ranks import Ranks
 from coldlm.models.scratch import byte_tokenizer, random_model
 from coldlm.seeding import torch_seed
 
@@ -28,8 +30,10 @@ Pooling = Literal["mean", "cls", "last", "attention"]
 class Backbone(nn.Module):
     """One text encoder, without pooler or language-model head, in float32.
 
-    ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``fingerprint`` identifies the
-    weights as loaded, for caches.
+    A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
+    train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
+    vectors that enter the first layer before the text; ``ranks``: a budget that moves while training; ``matched``: the
+    size that it chose by itself. ``fingerprint`` identifies the weights as loaded, for caches.
     """
 
     def __init__(
@@ -57,9 +61,13 @@ class Backbone(nn.Module):
         if self.family == OTHER:
             self.causal, self.width = probe(model)
         self.depth = self.stages
-        self.base_trained = False
+        self.base_trained, self.starts_untouched = False, True
         # what attention pooling asks of every token: zero at first, which is the mean
         self.query = nn.Parameter(torch.zeros(self.width)) if pooling == "attention" else None
+        self.prompt: nn.Parameter | None
+        self.register_parameter("prompt", None)
+        self.ranks: Ranks | None = None
+        self.matched: dict[str, int] = {}
         self.model.requires_grad_(False)
         self.eval()
 
@@ -137,12 +145,24 @@ class Backbone(nn.Module):
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
         if self.family == OTHER:
             return run_whole(self.model, x, mask) if first < last else x
+        if first == 0 < last:
+            x = self._embed(x)
+        layers = self.layers[max(first - 1, 0) : max(last - 1, 0)]
+        if self.prompt is None or not len(layers):
+            return self._attend(x, mask, layers)
+        # behind the embeddings, so the text's positions are its own; dropped again before pooling
+        before = self.prompt.expand(len(x), -1, -1).to(x.dtype)
+        mask = F.pad(mask, (before.shape[1], 0), value=True)
+        return self._attend(torch.cat([before, x], 1), mask, layers)[:, before.shape[1] :]
+
+    def _attend(self, x: Tensor, mask: Tensor, layers: nn.ModuleList) -> Tensor:
+        """[B, T, D] hidden states behind ``layers``."""
         # texts of one length need no mask, and attention without one is faster
         attend = None if not self.causal and bool(mask.all()) else mask[:, None, None, :]
         if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
-        for stage in range(first, last):
-            x = self._embed(x) if stage == 0 else self.layers[stage - 1](x, attention_mask=attend)
+        for layer in layers:
+            x = layer(x, attention_mask=attend)
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from coldlm.errors import CheckpointError
@@ -159,16 +160,25 @@ def final_norm(model: Any) -> nn.Module | None:
     return None
 
 
-def attention_inputs(model: Any, first: int = 0) -> list[str]:
-    """Full names of the dense layers that make queries and values, in the layers from number ``first`` on (in the whole
-    model where layers cannot be told apart); of all dense layers there if none is called as such layers are."""
+def dense(model: Any, place: str = "attention", first: int = 0) -> dict[str, nn.Module]:
+    """Dense layers by full name, in the layers from number ``first`` on (everywhere where layers cannot be told apart).
+
+    Args:
+        place: "attention", those that make queries and values (all, if none is called as such layers are);
+            "attention_all", those inside something called attention; "ffn", the others; "all".
+    """
     layers = find_layers(model)
-    inside = {module for layer in layers[first:] for module in layer.modules()} if len(layers) else set(model.modules())
-    found = [name for name, module in model.named_modules() if module in inside and _is_dense(module)]
-    for names in ATTENTION_INPUTS:
-        chosen = [name for name in found if name.rpartition(".")[2] in names]
-        if {name.rpartition(".")[2] for name in chosen} == set(names):
-            return chosen
+    inside = {module for layer in layers[first:] for module in layer.modules()} if len(layers) else {*model.modules()}
+    found: dict[str, nn.Module] = {
+        name: m for name, m in model.named_modules() if m in inside and isinstance(m, nn.Linear | Conv1D)
+    }
+    if place == "attention":
+        for names in ATTENTION_INPUTS:
+            chosen = {name: m for name, m in found.items() if name.rpartition(".")[2] in names}
+            if {name.rpartition(".")[2] for name in chosen} == set(names):
+                return chosen
+    if place in ("attention_all", "ffn"):
+        return {name: m for name, m in found.items() if ("att" in name) == (place == "attention_all")}
     return found
 
 
@@ -188,10 +198,6 @@ def probe(model: Any) -> tuple[bool, int]:
     ids = torch.tensor([[last, last - 1], [last, last - 2]])
     one, two = run_whole(model, ids, torch.ones_like(ids, dtype=torch.bool))
     return torch.allclose(one[0], two[0], atol=1e-6), one.shape[1]
-
-
-def _is_dense(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 @contextmanager

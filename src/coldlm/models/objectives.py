@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from coldlm.errors import CheckpointError
 from coldlm.models.backbone import Backbone
 from coldlm.models.families import cut_layers, open_model, open_tokenizer
+from coldlm.models.ranks import Ranks
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Objective(nn.Module):
     def forward(self, batch: TextBatch) -> Tensor:
         """[n] losses."""
         raise NotImplementedError
+
+    @property
+    def ranks(self) -> list[Ranks]:
+        """None: all weights train, and go on doing so."""
+        return []
 
     def trainable(self) -> dict[str, Tensor]:
         """All weights."""
