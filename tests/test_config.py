@@ -22,7 +22,12 @@ from coldlm.signatures import check_value, fields_of, fields_of_dataclass, neare
 OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
 NODES = [(group, option) for group, option in OPTIONS if group in ALLOWED]
 EXPERIMENTS = list_options()["experiment"]
-NEEDED = {("split", name): ["online=off"] for name in ("loo", "random")}
+NEEDED = {("split", name): ["online=off"] for name in ("loo", "random")} | {
+    ("backbone", "scratch_bert"): ["pretrain=masked_lm"],
+    ("backbone", "scratch_roberta"): ["pretrain=masked_lm"],
+    ("backbone", "scratch_gpt2"): ["pretrain=causal_lm"],
+    ("pretrain", "causal_lm"): ["backbone=scratch_gpt2"],
+}
 """What an option cannot stand without."""
 
 TINY = ["backbone=tiny_bert", "dataset=simulated"]
@@ -38,7 +43,7 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 
 
 def test_the_tree_is_all_there() -> None:
-    assert len(OPTIONS) >= 38
+    assert len(OPTIONS) >= 45
     assert set(list_options()) >= {*ALLOWED, "online", "trainer", "control", "experiment", "sweep"}
 
 
@@ -131,6 +136,8 @@ def test_a_control_wins_over_the_command_line(control: str) -> None:
     assert check_overrides(line) == []
     config = compose_plain(*line)
     replaced = config["control"]["replaces"]
+    if "pretrain" in replaced:
+        assert config["pretrain"]["objective"] == replaced.pop("pretrain")
     expected = {"strategy": "lora", "backbone": "tiny"} | replaced
     assert {group: config[group]["_target_"].rpartition(".")[2] for group in expected} == expected
     assert ("rank" in config["strategy"]) == ("strategy" not in replaced)
@@ -245,6 +252,22 @@ def test_several_values_need_the_flag() -> None:
         (["trainer.devices=3"], "cannot be shared evenly"),
         (["backbone=tiny_gpt2", "backbone.pooling=cls"], "use last or mean"),
         (["backbone.width=33"], "must be a multiple of backbone.heads=2"),
+        (["stages=[train,pretrain]"], "pretrain comes first"),
+        (["pretrain=contrastive"], "nothing to learn with in backbone=tiny; use a checkpoint"),
+        (["backbone=scratch_bert"], "has no weights before stage pretrain"),
+        (
+            ["backbone=scratch_bert", "backbone.width=33", "pretrain=masked_lm"],
+            "must be a multiple of backbone.heads=4",
+        ),
+        (["backbone=scratch_bert", "pretrain=causal_lm"], "learns by pretrain=masked_lm or pretrain=contrastive"),
+        (["backbone=scratch_gpt2", "pretrain=masked_lm"], "learns by pretrain=causal_lm or pretrain=contrastive"),
+        (["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.mask_share=null"], "set it with pretrain=masked_lm"),
+        (["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.temperature=1"], "set it with pretrain=contrastive"),
+        (["backbone=scratch_bert", "pretrain=contrastive", "backbone.pooling=attention"], "would lose it"),
+        (
+            ["backbone=scratch_bert", "pretrain=masked_lm", "trainer.devices=2"],
+            "runs in one process, but trainer.devices=2",
+        ),
         (["control=context_only", "head.context=off"], "leave it to the control"),
         (["control=permuted_text", "dataset.permute_text=false"], "leave it to the control"),
     ],
@@ -279,6 +302,35 @@ def test_a_checkpoint_is_found_in_the_hubs_cache(tmp_path: Path, monkeypatch: py
     snapshot.mkdir(parents=True)
     assert checkpoints.locate(hub="org/toy", revision="abc") == snapshot
     assert checkpoints.locate(hub="org/toy", revision="other") is None
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "message"),
+    [
+        ({"model_type": "t5", "is_encoder_decoder": True}, [], "backbone: a 't5' model is an encoder-decoder"),
+        ({"model_type": "vit"}, [], "backbone: a 'vit' model reads no text"),
+        ({"model_type": "gpt2", "vocab_size": 9, "n_layer": 2}, ["backbone.pooling=cls"], "use last or mean"),
+        ({"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2}, ["backbone.keep_layers=3"], "has 2 layers"),
+        ({"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2}, ["backbone.keep_layers=[2]"], "has 2 layers"),
+        (
+            {"model_type": "distilbert", "vocab_size": 9, "n_layers": 6},
+            ["backbone.keep_layers=[0,5]", "strategy=top", "strategy.layers=3"],
+            "the backbone has 2 layers; choose 1 to 2",
+        ),
+        (
+            {"model_type": "albert", "vocab_size": 9, "num_hidden_layers": 12, "num_hidden_groups": 1},
+            ["strategy=top"],
+            "layers share their weights, so none can train alone",
+        ),
+    ],
+)
+def test_what_config_json_says_is_enough_to_refuse(
+    config: dict[str, object], overrides: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    line = ["dataset=simulated", "backbone=local", f"backbone.path={tmp_path}", *overrides]
+    (problem,) = problems(compose_plain(*line))
+    assert message in problem
 
 
 def test_a_run_without_training_needs_a_trained_run(tmp_path: Path) -> None:

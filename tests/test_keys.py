@@ -39,6 +39,12 @@ ADALORA = "strategy=adalora"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
+SCRATCH = (
+    "stages=[pretrain,train,evaluate]", "backbone.width=16", "backbone.layers=1", "backbone.heads=2",
+    "backbone.vocabulary=520", "backbone.max_tokens=32", "pretrain.batch_size=16", "pretrain.lr=1e-2",
+)  # fmt: skip
+GPT2, CAUSAL, MASKED = ("backbone=scratch_gpt2", *SCRATCH), "pretrain=causal_lm", "pretrain=masked_lm"
+
 SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "seed": (2, ()),
     "train.head_epochs": (1, ()),
@@ -68,10 +74,27 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "backbone.tiny.pooling": ("cls", ()),
     "backbone.tiny.max_tokens": (16, ()),
     "backbone.tiny.seed": (1, ()),
+    "backbone.scratch.family": ("roberta", ("backbone=scratch_bert", *SCRATCH, MASKED)),
+    "backbone.scratch.layers": (2, (*GPT2, CAUSAL)),
+    "backbone.scratch.width": (8, (*GPT2, CAUSAL)),
+    "backbone.scratch.heads": (4, (*GPT2, CAUSAL)),
+    "backbone.scratch.vocabulary": (540, (*GPT2, CAUSAL)),
+    "backbone.scratch.pooling": ("mean", (*GPT2, CAUSAL)),
+    "backbone.scratch.max_tokens": (16, (*GPT2, CAUSAL)),
+    "pretrain.objective": ("off", (LOCAL, SCRATCH[0], "pretrain=contrastive")),
+    "pretrain.epochs": (2, (*GPT2, CAUSAL)),
+    "pretrain.max_steps": (1, (*GPT2, CAUSAL)),
+    "pretrain.max_seconds": (1e-6, (*GPT2, CAUSAL)),
+    "pretrain.lr": (1e-1, (*GPT2, CAUSAL)),
+    "pretrain.batch_size": (8, (*GPT2, CAUSAL)),
+    "pretrain.held_out": (0.4, (*GPT2, CAUSAL)),
+    "pretrain.mask_share": (0.5, ("backbone=scratch_bert", *SCRATCH, MASKED)),
+    "pretrain.temperature": (1.0, (*GPT2, "pretrain=contrastive")),
     "backbone.random_vectors.width": (8, ("backbone=random_vectors",)),
     "backbone.random_vectors.seed": (1, ("backbone=random_vectors",)),
     "backbone.load.path": ("another", (LOCAL,)),
-    "backbone.load.pooling": ("cls", (LOCAL,)),
+    "backbone.load.pooling": ("attention", (LOCAL,)),
+    "backbone.load.keep_layers": ([0], (LOCAL,)),
     "backbone.load.max_tokens": (8, (LOCAL,)),
     "backbone.load.item_prefix": ("passage: ", (LOCAL,)),
     "backbone.load.query_prefix": ("query: ", (LOCAL,)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from coldlm.errors import CheckpointError
-from coldlm.models.checkpoints import find, locate, may_download, problems, read_shape
+from coldlm.models.checkpoints import Shape, find, locate, may_download, problems, read_shape
 
 
 @pytest.fixture
@@ -123,10 +123,16 @@ def test_neither_path_nor_hub_says_what_to_set() -> None:
 
 
 def test_the_shape_is_read_from_the_config(folder: Path) -> None:
-    assert read_shape(folder) == ("bert", 6)
-    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 12}))
-    assert read_shape(folder) == ("gpt2", 12)
-    for broken in ("{}", "no json", '{"model_type": "bert"}'):
+    shape = read_shape(folder)
+    assert shape is not None
+    assert (shape.family, shape.layers, shape.causal) == ("bert", 6, False)
+    assert "reads no text (no vocab_size" in str(shape.refusal)
+    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 12, "vocab_size": 9}))
+    assert read_shape(folder) == Shape("gpt2", 12, True, None)
+    unlike = {"model_type": "bert", "is_decoder": True, "vocab_size": 9}
+    (folder / "config.json").write_text(json.dumps(unlike))
+    assert read_shape(folder) == Shape("other", None, None, None)
+    for broken in ("{}", "no json"):
         (folder / "config.json").write_text(broken)
         assert read_shape(folder) is None
     assert read_shape(folder / "nowhere") is None
