@@ -19,6 +19,7 @@ from coldlm.learn.fit import Budget, Machine
 from coldlm.learn.pretrain import pretrain
 from coldlm.models.backbone import Backbone, Scratch, load
 from coldlm.models.checkpoints import PRETRAINED, find
+from coldlm.models.families import quiet
 from coldlm.models.objectives import open_objective
 from coldlm.models.scratch import random_model, train_tokenizer
 from coldlm.seeding import torch_seed
@@ -125,6 +126,7 @@ def _begin(node: Mapping[str, Any], texts: list[str], folder: Path, seed: int) -
     assert isinstance(spec, Scratch)
     tokenizer = train_tokenizer(texts, spec.vocabulary, causal=spec.family == "gpt2")
     shape = {"layers": spec.layers, "width": spec.width, "heads": spec.heads, "positions": spec.max_tokens + 2}
-    random_model(spec.family, tokenizer, **shape).save_pretrained(folder)
+    with quiet():
+        random_model(spec.family, tokenizer, **shape).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder, load(name="scratch", path=str(folder), pooling=spec.pooling, max_tokens=spec.max_tokens)

@@ -66,7 +66,7 @@ def open_model(folder: Path, auto: Any = AutoModel, *, dropout: float | None = N
         extra: dict[str, Any] = {} if shape.family == OTHER else {"attn_implementation": "sdpa"}
         if auto is AutoModel and "add_pooling_layer" in inspect.signature(body).parameters:
             extra["add_pooling_layer"] = False
-        with _quiet():
+        with quiet():
             model, loaded = auto.from_pretrained(
                 folder,
                 config=config,
@@ -201,8 +201,8 @@ def probe(model: Any) -> tuple[bool, int]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the bar and the report of every load: weights that are there and not needed are no news."""
+def quiet() -> Iterator[None]:
+    """Without the bar and the report of every load and save: weights that are there and not needed are no news."""
     logging: Any = transformers_logging
     shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()

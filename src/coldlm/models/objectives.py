@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from coldlm.errors import CheckpointError
 from coldlm.models.backbone import Backbone
-from coldlm.models.families import cut_layers, open_model, open_tokenizer
+from coldlm.models.families import cut_layers, open_model, open_tokenizer, quiet
 from coldlm.models.ranks import Ranks
 
 
@@ -65,7 +65,8 @@ class Objective(nn.Module):
 
     def save(self, folder: Path) -> None:
         """A folder that ``backbone.load`` reads."""
-        self.model.cpu().save_pretrained(folder)
+        with quiet():
+            self.model.cpu().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 
