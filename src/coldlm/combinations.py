@@ -27,6 +27,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _trainer_problems: ("trainer", "train"),
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
+        _head_problems: ("head",),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
@@ -133,6 +134,13 @@ def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
 def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
     if _name(strategy) != "frozen" and head.get("context") == "only":
         yield f"strategy={_name(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
+
+
+def _head_problems(head: Section) -> Iterator[str]:
+    if head.get("user") == "transformer" and head["width"] % head["user_heads"]:
+        yield f"head.width={head['width']} must be a multiple of head.user_heads={head['user_heads']}"
+    if head.get("fusion") == "gate" and head["context"] == "off":
+        yield "head.fusion=gate weighs text against context, but head.context=off; use head.context=on, or fusion=add"
 
 
 def _backbone_problems(backbone: Section) -> Iterator[str]:
