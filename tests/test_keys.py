@@ -35,6 +35,7 @@ from coldlm.world import make_world
 MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
+BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
@@ -88,8 +89,22 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "head.towers.context_width": (4, ()),
     "head.towers.pseudo_query": (0.9, ()),
     "head.towers.dropout": (0.5, ()),
-    "loss.sampledsoftmax.uniform": (8, ()),
-    "loss.binarycrossentropy.negatives": (8, ("loss=binary_cross_entropy",)),
+    "loss.sampledsoftmax.negatives": ("in_batch", ()),
+    "loss.sampledsoftmax.draws": (8, ()),
+    "loss.sampledsoftmax.label_smoothing": (0.2, ()),
+    "loss.sampledsoftmax.ips": (0.1, ()),
+    "loss.fullsoftmax.label_smoothing": (0.2, ("loss=full_softmax",)),
+    "loss.fullsoftmax.ips": (0.1, ("loss=full_softmax",)),
+    "loss.binarycrossentropy.negatives": ("popularity", (BINARY,)),
+    "loss.binarycrossentropy.draws": (8, (BINARY,)),
+    "loss.binarycrossentropy.label_smoothing": (0.2, (BINARY,)),
+    "loss.binarycrossentropy.ips": (0.1, (BINARY,)),
+    "loss.bpr.negatives": ("in_batch", (BPR,)),
+    "loss.bpr.draws": (8, (BPR,)),
+    "loss.bpr.ips": (0.1, (BPR,)),
+    "loss.infonce.temperature": (0.5, (INFONCE,)),
+    "loss.infonce.label_smoothing": (0.2, (INFONCE,)),
+    "loss.infonce.ips": (0.1, (INFONCE,)),
     "dataset.simulated.half_lives_days": ([2.0, 20.0, 200.0], ()),
     "optim.adamw.lr": (1e-2, ()),
     "optim.adamw.body_lr": (1e-2, (FULL,)),
@@ -355,7 +370,7 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
     ("group", "options"),
     [
         ("strategy", ("frozen", "full", "top", "lora")),
-        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy")),
+        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce")),
         ("optim", ("adamw", "sgd")),
         ("backbone", ("tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors")),
     ],

@@ -30,6 +30,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _head_problems: ("head",),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
+        _loss_problems: ("loss", "evaluate"),
         _control_problems: ("control", "backbone", "head", "dataset"),
     }
     for check, parts in checks.items():
@@ -161,6 +162,14 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
         yield (
             f"evaluate.candidates=impression: {reader} holds no lists as shown; use evaluate.candidates=full, "
             f"or {' or '.join(f'dataset=news/{other}' for other in others)}"
+        )
+
+
+def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:
+    if loss.get("negatives") == "given" and evaluate["candidates"] != "impression":
+        yield (
+            f"loss.negatives=given learns from lists as shown, but evaluate.candidates={evaluate['candidates']}; use "
+            "evaluate.candidates=impression, or loss.negatives=uniform"
         )
 
 

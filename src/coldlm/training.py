@@ -11,6 +11,7 @@ import torch
 from coldlm.config import build
 from coldlm.learn.batches import Batches, Recipe
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
+from coldlm.learn.module import event_losses
 from coldlm.models.ranker import Ranker
 from coldlm.models.snapshot import Snapshot
 from coldlm.split.queries import trainable
@@ -120,4 +121,4 @@ class Training:
         if not len(batches):
             return float("nan")
         batch = batches[0].to(next(self._ranker.parameters()).device)
-        return float(self._loss()(scorer.batch(batch), batch.log_weight, batch.positive, batch.label).mean())
+        return float(event_losses(self._loss(), scorer.batch(batch), batch).mean())

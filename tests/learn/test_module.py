@@ -27,7 +27,7 @@ from coldlm.seeding import torch_seed
 from coldlm.text.encode import TextEncoder
 
 Make = Callable[..., Any]
-LOSSES = {"sampled": SampledSoftmax(uniform=6), "full": FullSoftmax(), "binary": BinaryCrossEntropy(negatives=6)}
+LOSSES = {"sampled": SampledSoftmax(draws=6), "full": FullSoftmax(), "binary": BinaryCrossEntropy(draws=6)}
 
 
 @pytest.fixture(scope="module")

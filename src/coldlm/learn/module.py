@@ -18,6 +18,11 @@ from coldlm.models.ranker import Ranker
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
+def event_losses(loss: Loss, logits: Tensor, batch: Batch) -> Tensor:
+    """[B] weighted losses of a batch's events, in float32 whatever the model computed in."""
+    return loss(logits.float(), batch.log_weight, batch.positive, batch.label) * batch.weight
+
+
 class Learner(pl.LightningModule):
     """Trains a ``Ranker`` under a loss of ``models.losses``.
 
@@ -49,7 +54,7 @@ class Learner(pl.LightningModule):
         Raises:
             Diverged: the loss is not finite, on this rank or another.
         """
-        losses = self._loss(self.ranker(batch), batch.log_weight, batch.positive, batch.label)
+        losses = event_losses(self._loss, self.ranker(batch), batch)
         # DDP averages gradients over ranks; times world, that is the sum over the batch's rows / its size
         loss = losses.sum() * (self._world / batch.size)
         if not self._finite_everywhere(loss):
