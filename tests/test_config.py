@@ -210,6 +210,8 @@ def test_several_values_need_the_flag() -> None:
         (["backbone.width=33"], "must be a multiple of backbone.heads=2"),
         (["head.user=transformer", "head.width=15"], "head.width=15 must be a multiple of head.user_heads=2"),
         (["head.fusion=gate", "head.context=off"], "use head.context=on, or fusion=add"),
+        (["trainer.gradient_checkpointing=true"], "acts on layers that train, but strategy=frozen trains none"),
+        (["trainer.compile=true"], "trainer.compile=true acts on layers that train"),
         (["loss.negatives=given"], "learns from lists as shown, but evaluate.candidates=full; use evaluate.cand"),
         (["control=context_only", "head.context=off"], "leave it to the control"),
         (["control=permuted_text", "dataset.permute_text=false"], "leave it to the control"),

@@ -25,6 +25,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _split_problems: ("split",),
         _leaky_problems: ("split", "online"),
         _trainer_problems: ("trainer", "train"),
+        _layer_problems: ("trainer", "strategy", "control"),
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
         _head_problems: ("head",),
@@ -122,6 +123,13 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
             f"train.batch_size={train['batch_size']} cannot be shared evenly by trainer.devices={trainer['devices']}; "
             "choose a multiple"
         )
+
+
+def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
+    """Keys that act on layers that train, where none does; a control that took them away is the run's own otherwise."""
+    for key in ("gradient_checkpointing", "compile"):
+        if trainer[key] and _name(strategy) == "frozen" and control["name"] == "none":
+            yield f"trainer.{key}=true acts on layers that train, but strategy=frozen trains none; set it to false"
 
 
 def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:

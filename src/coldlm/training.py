@@ -14,6 +14,7 @@ from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.module import event_losses
 from coldlm.models.ranker import Ranker
 from coldlm.models.snapshot import Snapshot
+from coldlm.schema import EXTRA
 from coldlm.split.queries import trainable
 from coldlm.tables import Ints
 from coldlm.text.encode import FixedEncoder
@@ -81,7 +82,8 @@ class Training:
             validate: see ``learn.fit.fit``.
             ranker: another model around the same head.
         """
-        train, node = self._config["train"], dict(self._config["optim"])
+        train = self._config["train"]
+        node = {key: value for key, value in self._config["optim"].items() if key not in EXTRA["optim"]}
         share = int(os.environ.get("LOCAL_RANK", "0")), self._machine.world
         for key in ("lr", "body_lr"):
             node[key] *= lr_factor
@@ -98,6 +100,7 @@ class Training:
             accumulate=train["accumulate"],
             clip=train["clip"],
             warmup=train["warmup"],
+            schedule=self._config["optim"]["schedule"],
         )
         return fit(
             ranker,

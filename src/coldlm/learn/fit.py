@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from coldlm.errors import Diverged
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
-from coldlm.learn.optimisers import Named
+from coldlm.learn.optimisers import Named, rate
 from coldlm.models.ranker import Ranker
 from coldlm.seeding import torch_seed
 
@@ -38,7 +38,8 @@ warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 class Budget:
     """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None for none;
     ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches per step; ``clip``:
-    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less)."""
+    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less) in which the
+    learning rates rise; ``schedule``: of the rates behind them, see ``optimisers.rate``."""
 
     epochs: int
     max_steps: int | None = None
@@ -46,6 +47,7 @@ class Budget:
     accumulate: int = 1
     clip: float | None = 1.0
     warmup: float = 0.0
+    schedule: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,10 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    steps = min(-(-len(epochs[0]) // budget.accumulate), budget.max_steps or sys.maxsize)
-    learner = Learner(ranker, loss, optimiser, warm_up_steps=int(budget.warmup * steps), world=machine.world)
+    steps = [-(-len(epoch) // budget.accumulate) for epoch in epochs]
+    most = budget.max_steps or sys.maxsize
+    rates = rate(budget.schedule, int(budget.warmup * min(steps[0], most)), min(sum(steps), most))
+    learner = Learner(ranker, loss, optimiser, rate=rates, world=machine.world)
     watch = _Watch(ranker, validate, budget.patience)
     show = sys.stderr.isatty()
     trainer = pl.Trainer(

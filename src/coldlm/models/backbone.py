@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -39,8 +40,9 @@ from coldlm.seeding import torch_seed
 class Backbone(nn.Module):
     """One text encoder: BERT, RoBERTa or GPT-2, without pooler or language-model head, in float32.
 
-    ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``fingerprint`` identifies the
-    weights as loaded, for caches.
+    ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``checkpointing``: layers keep
+    their input only and are computed again going back (Chen et al. 2016). ``fingerprint`` identifies the weights as
+    loaded, for caches.
     """
 
     def __init__(
@@ -67,12 +69,18 @@ class Backbone(nn.Module):
         self.width: int = model.config.hidden_size
         self.depth = len(self.layers) + 1
         self.base_trained = False
+        self.checkpointing = False
         self.requires_grad_(False)
         self.eval()
 
     @property
     def is_frozen(self) -> bool:
         return self.depth == len(self.layers) + 1
+
+    def compile_layers(self) -> None:
+        """Compile the layers that are not constant, for blocks of any shape; values change by rounding only."""
+        for layer in self.layers[max(self.depth - 1, 0) :]:
+            layer.compile(dynamic=True)
 
     def train(self, mode: bool = True) -> Backbone:
         """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on constants."""
@@ -127,7 +135,12 @@ class Backbone(nn.Module):
         if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
         for stage in range(first, last):
-            x = self._embed(x) if stage == 0 else self.layers[stage - 1](x, attention_mask=attend)
+            if stage == 0:
+                x = self._embed(x)
+            elif self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(self.layers[stage - 1], x, attention_mask=attend, use_reentrant=False)
+            else:
+                x = self.layers[stage - 1](x, attention_mask=attend)
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
