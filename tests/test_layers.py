@@ -26,6 +26,7 @@ WIRING = (
     "datasets",
     "record",
     "run",
+    "tune",
     "recommend",
     "cli",
     "__main__",

@@ -57,6 +57,14 @@ class Trainer:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How values were chosen: ``coldlm tune`` writes it. A label, which changes no training."""
+
+    trials: Annotated[int, Range(0)]
+    keys: list[str]
+
+
+@dataclass(frozen=True)
 class Control:
     name: Literal["none", "context_only", "random_vectors", "permuted_text"]
     replaces: dict[str, str]
@@ -76,6 +84,7 @@ class Run:
     online: Online
     trainer: Trainer
     control: Control
+    tuning: Tuning
     backbone: Node
     strategy: Node
     head: Node

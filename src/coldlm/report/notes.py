@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from coldlm.columns import CHANCE, MANDATORY_BASELINES, MANDATORY_CONTROLS
@@ -12,7 +13,7 @@ from coldlm.report.table import DAGGER, metric
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SAMPLED and INCOMPLETE, each with its reason, where they apply."""
+    """LEAKY, SAMPLED, INCOMPLETE and UNEQUAL TUNING, each with its reason, where they apply."""
     found = []
     if comparison.split != "time":
         found.append(f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not")
@@ -21,6 +22,10 @@ def flags(comparison: Comparison) -> list[str]:
     missing = _missing_rows(comparison)
     if missing:
         found.append(f"INCOMPLETE: without {', '.join(missing)} nobody can tell what language is worth")
+    trials = {strategy: int(recipe.get("tuning.trials") or 0) for strategy, recipe in _strategies(comparison)}
+    if len(set(trials.values())) > 1:
+        budgets = ", ".join(f"{strategy} {n}" for strategy, n in sorted(trials.items()))
+        found.append(f"UNEQUAL TUNING: trials on validation were {budgets}; tune all strategies alike (coldlm tune)")
     return found
 
 
@@ -30,6 +35,7 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
         *(f"WARNING: {warning}." for warning in comparison.warnings),
         *_about_numbers(comparison, headline),
         *(_about_lists(comparison.manifests[0]) if comparison.candidates == "impression" else []),
+        *_about_tuning(comparison),
         *_about_data(comparison),
         *_about_checkpoints(comparison.manifests),
     ]
@@ -107,6 +113,26 @@ def _about_lists(manifest: dict[str, Any]) -> list[str]:
     if lists := manifest.get("lists"):
         lines.append(f"Lists of the stream: {_counts(lists)}. Those without a click or of clicks alone ask nothing.")
     return lines
+
+
+def _about_tuning(comparison: Comparison) -> list[str]:
+    """How many trials chose the values of each strategy, and which they are."""
+    lines = []
+    for strategy, recipe in _strategies(comparison):
+        if recipe.get("tuning.trials"):
+            values = ", ".join(f"{key}={recipe.get(key)}" for key in recipe.get("tuning.keys") or ())
+            lines.append(f"{strategy}: {recipe['tuning.trials']} trials, {values or 'the values as configured'}")
+    return [f"Tuned on validation, never on the stream: {'; '.join(lines)}."] if lines else []
+
+
+def _strategies(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
+    """Strategy and recipe of every run that is no control, each pair once."""
+    found = {
+        json.dumps([m["axes"]["strategy"], m["recipe"]], sort_keys=True, default=str): m
+        for m in comparison.manifests
+        if m["axes"]["control"] == "none"
+    }
+    return [(m["axes"]["strategy"], m["recipe"]) for _, m in sorted(found.items())]
 
 
 def _about_data(comparison: Comparison) -> list[str]:
