@@ -25,6 +25,7 @@ WIRING = (
     "evaluation",
     "datasets",
     "record",
+    "k_shot",
     "run",
     "tune",
     "recommend",

@@ -69,7 +69,7 @@ def recommend(
     catalogue order.
 
     Raises:
-        RunFolderError: no trained model there.
+        RunFolderError: no trained model there, or one of another version, with other keys in its configuration.
         ConfigError: an id that the data does not have.
     """
     weights = next(
@@ -84,12 +84,19 @@ def recommend(
     import torch
     from safetensors.torch import load_file
 
+    from coldlm.config import missing_keys, problems
     from coldlm.manifest import refuse_other_data
     from coldlm.record import read_config
     from coldlm.world import make_ranker, make_world, take_snapshot
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
     config = read_config(run)
+    if unknown := [*missing_keys(config), *problems(config)]:
+        raise RunFolderError(
+            f"{run} was made by another version of coldlm, whose configuration differs: {'; '.join(unknown[:3])}"
+            + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+            + ". Run it again with this version into a new output=..., and recommend with that run"
+        )
     world = make_world(config)
     refuse_other_data(json.loads((run / "manifest.json").read_text(encoding="utf-8")), world.data.hashes, run)
     items, users = world.data.items, world.data.users

@@ -35,6 +35,7 @@ class Train:
 class Evaluate:
     candidates: Literal["full", "impression"]
     k: Count
+    k_shot: list[Annotated[int, Range(0)]]
     latency_requests: Annotated[int, Range(0)]
 
 
@@ -74,7 +75,7 @@ class Control:
 class Run:
     """A whole configuration. Dataclasses are values, ``Node`` is a thing of the group that the field is named after."""
 
-    stages: list[Literal["train", "evaluate", "online"]]
+    stages: list[Literal["train", "evaluate", "online", "k_shot"]]
     seed: Annotated[int, Range(0)]
     output: str
     name: str | None
