@@ -362,7 +362,7 @@ problems({{"dataset": {{"_target_": "trap.load"}}}})
 
 
 def test_build_calls_the_target_with_plain_values() -> None:
-    node = {"_target_": "coldlm.models.losses.BinaryCrossEntropy", "negatives": 3}
+    node = {"_target_": "coldlm.models.losses.BinaryCrossEntropy", "draws": 3}
     assert build(node).draws == 3
     with pytest.raises(ConfigError, match="_partial_"):
         build({**node, "_partial_": True})
