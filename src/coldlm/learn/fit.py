@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from coldlm.errors import Diverged
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
-from coldlm.learn.optimisers import Named
+from coldlm.learn.optimisers import Named, rate
 from coldlm.models.ranker import Ranker
 from coldlm.models.ranks import Ranks
 from coldlm.seeding import torch_seed
@@ -41,8 +41,9 @@ warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 class Budget:
     """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None for none;
     ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches per step; ``clip``:
-    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less);
-    ``max_seconds``: a cap on the clock, which no two runs reach at the same step, None for none."""
+    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less) in which the
+    learning rates rise; ``schedule``: of the rates behind them, see ``optimisers.rate``; ``max_seconds``: a cap on the
+    clock, which no two runs reach at the same step, None for none."""
 
     epochs: int
     max_steps: int | None = None
@@ -50,11 +51,16 @@ class Budget:
     accumulate: int = 1
     clip: float | None = 1.0
     warmup: float = 0.0
+    schedule: str = "constant"
     max_seconds: float | None = None
 
-    def warm_up_steps(self, batches: int) -> int:
-        """Steps of the warm-up, for an epoch of so many batches."""
-        return int(self.warmup * min(-(-batches // self.accumulate), self.max_steps or sys.maxsize))
+    def steps(self, epochs: Sequence[Sized]) -> int:
+        """Optimiser steps of so many ``epochs`` of batches."""
+        return min(sum(-(-len(epoch) // self.accumulate) for epoch in epochs), self.max_steps or sys.maxsize)
+
+    def rates(self, epochs: Sequence[Sized]) -> Callable[[int], float]:
+        """Step (from 0) -> factor of the learning rates."""
+        return rate(self.schedule, int(self.warmup * self.steps(epochs[:1])), self.steps(epochs))
 
 
 @dataclass(frozen=True)
@@ -110,10 +116,9 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    learner = Learner(ranker, loss, optimiser, warm_up_steps=budget.warm_up_steps(len(epochs[0])), world=machine.world)
+    learner = Learner(ranker, loss, optimiser, rate=budget.rates(epochs), world=machine.world)
     for ranks in ranker.ranks:
-        steps = sum(-(-len(epoch) // budget.accumulate) for epoch in epochs)
-        ranks.begin(min(steps, budget.max_steps or sys.maxsize))
+        ranks.begin(budget.steps(epochs))
     watch = Watch(ranker, validate, budget.patience)
     seconds = train(learner, epochs, budget, machine, seed=seed, name=name, loggers=loggers, watch=watch)
     if bad := [key for key, tensor in ranker.trainable().items() if not tensor.isfinite().all()]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from coldlm.errors import DataError, Diverged
 from coldlm.learn.fit import Budget, Machine, Watch, train
-from coldlm.learn.optimisers import groups, warm_up
+from coldlm.learn.optimisers import groups
 from coldlm.models.objectives import Objective, TextBatch
 from coldlm.seeding import generator, torch_seed
 from coldlm.tables import Ints
@@ -69,10 +70,10 @@ class TextBatches:
 class Reader(pl.LightningModule):
     """One step: the mean of an objective's losses, under AdamW with a warm-up."""
 
-    def __init__(self, objective: Objective, lr: float, warm_up_steps: int) -> None:
+    def __init__(self, objective: Objective, lr: float, rate: Callable[[int], float]) -> None:
         super().__init__()
         self.objective = objective
-        self._lr, self._warm_up_steps = lr, warm_up_steps
+        self._lr, self._rate = lr, rate
 
     def training_step(self, batch: TextBatch, number: int) -> Tensor:
         """Mean loss of the batch.
@@ -95,7 +96,7 @@ class Reader(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups(named, self._lr, self._lr, WEIGHT_DECAY))
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": warm_up(optimizer, self._warm_up_steps), "interval": "step"},
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, self._rate), "interval": "step"},
         }
 
 
@@ -133,7 +134,7 @@ def pretrain(
 
     done = Pretrained(len(rows), int(tokens.lengths[rows].sum()), n_held_out, judge(objective, judged, seed))
     watch = Watch(objective, validate, budget.epochs, "validation/pretrain/minus_loss")
-    reader = Reader(objective, lr, budget.warm_up_steps(len(epochs[0])))
+    reader = Reader(objective, lr, budget.rates(epochs))
     done.seconds = train(reader, epochs, budget, machine, seed=seed, name="pretrain", loggers=loggers, watch=watch)
     done.losses = [-value for value in watch.values]
     done.epochs, done.steps = watch.best_epoch, reader.global_step

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
@@ -33,7 +34,8 @@ class Backbone(nn.Module):
     A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
     train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
     vectors that enter the first layer before the text; ``ranks``: a budget that moves while training; ``matched``: the
-    size that it chose by itself. ``fingerprint`` identifies the weights as loaded, for caches.
+    size that it chose by itself. ``checkpointing``: layers keep their input only and are computed again going back
+    (Chen et al. 2016). ``fingerprint`` identifies the weights as loaded, for caches.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Backbone(nn.Module):
         self.register_parameter("prompt", None)
         self.ranks: Ranks | None = None
         self.matched: dict[str, int] = {}
+        self.checkpointing = False
         self.model.requires_grad_(False)
         self.eval()
 
@@ -84,6 +87,11 @@ class Backbone(nn.Module):
     def train_from(self, layer: int) -> None:
         """Say that something trains in the layers from number ``layer`` on, and that what is below them is constant."""
         self.depth = 0 if self.family == OTHER else layer + 1
+
+    def compile_layers(self) -> None:
+        """Compile the layers that are not constant, for blocks of any shape; values change by rounding only."""
+        for layer in self.layers[max(self.depth - 1, 0) :]:
+            layer.compile(dynamic=True)
 
     def train(self, mode: bool = True) -> Backbone:
         """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on constants."""
@@ -162,7 +170,10 @@ class Backbone(nn.Module):
         if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
         for layer in layers:
-            x = layer(x, attention_mask=attend)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, attention_mask=attend, use_reentrant=False)
+            else:
+                x = layer(x, attention_mask=attend)
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
