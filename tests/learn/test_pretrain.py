@@ -113,7 +113,7 @@ def test_an_early_best_epoch_is_put_back(start: Path) -> None:
 def test_caps_on_steps_and_seconds_stop_the_training(start: Path) -> None:
     assert _pretrain(_open("causal_lm", "gpt2", start), Budget(epochs=9, max_steps=3)).steps == 3
     done = _pretrain(_open("causal_lm", "gpt2", start), Budget(epochs=200, max_seconds=0.2))
-    assert done.losses
+    assert 0 < len(done.losses) < 200
     assert 0 < done.steps < 200 * 8
 
 

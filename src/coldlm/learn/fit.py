@@ -234,7 +234,8 @@ class Watch(Callback):
             self.best_epoch, self._best_value = len(self.values), value
             self._best = {name: tensor.clone() for name, tensor in self._model.trainable().items()}
         pl_module.log(self._key, value, sync_dist=True)  # the same on all ranks
-        trainer.should_stop = is_settled and len(self.values) - self.best_epoch >= self._patience
+        if is_settled and len(self.values) - self.best_epoch >= self._patience:
+            trainer.should_stop = True  # and never back: the clock may have stopped it
         self.seconds += time.perf_counter() - begin
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
