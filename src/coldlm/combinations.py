@@ -25,10 +25,13 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _split_problems: ("split",),
         _leaky_problems: ("split", "online"),
         _trainer_problems: ("trainer", "train"),
+        _layer_problems: ("trainer", "strategy", "control"),
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
+        _head_problems: ("head",),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
+        _loss_problems: ("loss", "evaluate"),
         _k_shot_problems: ("stages", "evaluate", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
     }
@@ -123,6 +126,13 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
         )
 
 
+def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
+    """Keys that act on layers that train, where none does; a control that took them away is the run's own otherwise."""
+    for key in ("gradient_checkpointing", "compile"):
+        if trainer[key] and _name(strategy) == "frozen" and control["name"] == "none":
+            yield f"trainer.{key}=true acts on layers that train, but strategy=frozen trains none; set it to false"
+
+
 def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
     name, shape, layers = _name(strategy), _shape(backbone), strategy.get("layers")
     if name != "frozen" and _name(backbone) == "random_vectors":
@@ -139,6 +149,13 @@ def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
 def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
     if _name(strategy) != "frozen" and head.get("context") == "only":
         yield f"strategy={_name(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
+
+
+def _head_problems(head: Section) -> Iterator[str]:
+    if head.get("user") == "transformer" and head["width"] % head["user_heads"]:
+        yield f"head.width={head['width']} must be a multiple of head.user_heads={head['user_heads']}"
+    if head.get("fusion") == "gate" and head["context"] == "off":
+        yield "head.fusion=gate weighs text against context, but head.context=off; use head.context=on, or fusion=add"
 
 
 def _backbone_problems(backbone: Section) -> Iterator[str]:
@@ -164,6 +181,14 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
         yield (
             f"evaluate.candidates=impression: {reader} holds no lists as shown; use evaluate.candidates=full, "
             f"or {' or '.join(f'dataset=news/{other}' for other in others)}"
+        )
+
+
+def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:
+    if loss.get("negatives") == "given" and evaluate["candidates"] != "impression":
+        yield (
+            f"loss.negatives=given learns from lists as shown, but evaluate.candidates={evaluate['candidates']}; use "
+            "evaluate.candidates=impression, or loss.negatives=uniform"
         )
 
 
