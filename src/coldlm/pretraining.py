@@ -54,7 +54,8 @@ def known_texts(world: World) -> list[str]:
     data, t_val = world.data, world.split.t_val
     texts = data.items.texts
     if data.texts_as_of is not None:
-        texts = data.texts_as_of(np.full(len(texts), t_val, np.int64))[0]
+        # under the grid rule too: what is written in a slot is not known at its start here
+        texts = data.texts_as_of(np.full(len(texts), t_val, np.int64), np.zeros(len(texts), np.int64))[0]
     elif data.text_source is not None:
         texts = tuple(texts[i] for i in np.argsort(data.text_source))
     return [text for text in dict.fromkeys(texts[i] for i in np.flatnonzero(world.meets_at < t_val)) if text]
