@@ -95,7 +95,6 @@ class Run:
     output: str
     name: str | None
     cache: str
-    pretrain: Pretrain
     train: Train
     evaluate: Evaluate
     online: Online
@@ -110,6 +109,7 @@ class Run:
     split: Node
     optim: Node
     logger: Node
+    pretrain: Pretrain
 
 
 ALLOWED = {
