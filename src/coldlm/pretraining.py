@@ -94,7 +94,6 @@ def make_backbone(
             max_seconds=asked["max_seconds"],
             warmup=config["train"]["warmup"],
             clip=config["train"]["clip"],
-            schedule=config["train"]["schedule"],
         ),
         machine,
         lr=asked["lr"],
