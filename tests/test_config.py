@@ -202,6 +202,7 @@ def test_several_values_need_the_flag() -> None:
         (["strategy=lora", "strategy.layers=3"], "the backbone has 2 layers"),
         (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),
         (["strategy=full", "head.context=only"], "head.context=only never reads"),
+        (["strategy=top", "head=zero_shot"], "head=zero_shot trains nothing"),
         (["stages=[]"], "at least one of train, evaluate, online"),
         (["stages=[train,train]"], "each stage runs once"),
         (["trainer.precision=16-mixed"], "needs trainer.accelerator=gpu"),

@@ -85,6 +85,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "head.towers.context_width": (4, ()),
     "head.towers.pseudo_query": (0.9, ()),
     "head.towers.dropout": (0.5, ()),
+    "head.zeroshot.history": (2, ("head=zero_shot",)),
     "loss.sampledsoftmax.uniform": (8, ()),
     "loss.binarycrossentropy.negatives": (8, ("loss=binary_cross_entropy",)),
     "dataset.simulated.half_lives_days": ([2.0, 20.0, 200.0], ()),

@@ -20,6 +20,7 @@ WIRING = (
     "progress",
     "manifest",
     "world",
+    "model",
     "scorers",
     "training",
     "evaluation",

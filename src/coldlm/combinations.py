@@ -27,6 +27,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _trainer_problems: ("trainer", "train"),
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
+        _head_problems: ("head", "strategy"),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
@@ -133,6 +134,12 @@ def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
 def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
     if _name(strategy) != "frozen" and head.get("context") == "only":
         yield f"strategy={_name(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
+
+
+def _head_problems(head: Section, strategy: Section) -> Iterator[str]:
+    """What a head cannot train, or cannot train with."""
+    if _name(head) == "ZeroShot" and _name(strategy) != "frozen":
+        yield f"head=zero_shot trains nothing, but strategy={_name(strategy)}; use strategy=frozen, or head=towers"
 
 
 def _backbone_problems(backbone: Section) -> Iterator[str]:

@@ -85,8 +85,9 @@ def recommend(
     from safetensors.torch import load_file
 
     from coldlm.manifest import refuse_other_data
+    from coldlm.model import make_ranker, take_snapshot
     from coldlm.record import read_config
-    from coldlm.world import make_ranker, make_world, take_snapshot
+    from coldlm.world import make_world
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
     config = read_config(run)

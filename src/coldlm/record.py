@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from coldlm import manifest as m
 from coldlm.columns import CANARIES, CHANCE, HEADLINE_K, LIST_K, METRICS, MODEL, RESULT_COLUMNS, metric_key
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 from coldlm.report.statistics import difference
 
 log = logging.getLogger("coldlm")
@@ -103,7 +103,7 @@ class Record:
         if self.is_main:
             m.write_file(self.folder / name, frame.write_parquet)
 
-    def save_model(self, name: str, ranker: Ranker) -> None:
+    def save_model(self, name: str, ranker: Model) -> None:
         """Trainable weights only, as safetensors, and what they belong to as JSON."""
         if self.is_main:
             state = {key: tensor.cpu().contiguous() for key, tensor in ranker.trainable().items()}

@@ -24,15 +24,16 @@ from coldlm.evaluate.judge import concatenate
 from coldlm.evaluation import Evaluation
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
+from coldlm.model import make_ranker, standardise, take_snapshot
 from coldlm.models.backbone import Backbone
-from coldlm.models.snapshot import Snapshot
+from coldlm.models.ranker import Live
 from coldlm.online import loop
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
 from coldlm.split.queries import count_lists, trainable
 from coldlm.tables import TRAIN, VALIDATION, Ints
 from coldlm.training import Training
-from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot, untrained
+from coldlm.world import make_world, read_data, untrained
 
 log = logging.getLogger("coldlm")
 
@@ -77,7 +78,7 @@ class Run:
     def __init__(self, config: dict[str, Any], record: Record) -> None:
         self.config, self.record = config, record
         self.seed: int = config["seed"]
-        self._snapshot: Snapshot | None = None
+        self._snapshot: Live | None = None
         self._vectors: Tensor | None = None
         trainer = config["trainer"]
         self.machine = Machine(trainer["accelerator"], trainer["precision"], trainer["devices"])
@@ -205,7 +206,7 @@ class Run:
         """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the
         seconds it took with those of the head's own epochs."""
         self.ranker.restore(self._untrained)
-        if self._vectors is None and self.ranker.head.uses_text:
+        if self._vectors is None and self.ranker.starts_from_vectors:
             self._vectors = untrained(self.config, self.world).all_items()
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
         rows = self.training.trainable(rows)
@@ -312,7 +313,7 @@ class Run:
     def _validate(self) -> float:
         return self.evaluation.measure(take_snapshot(self.ranker, self.world), MODEL)
 
-    def _trained(self) -> Snapshot:
+    def _trained(self) -> Live:
         """The weights that the train stage saved, as a scorer, and in ``ranker``; encoded once for all stages."""
         file = self.record.folder / "model.safetensors"
         if not file.is_file():

@@ -84,15 +84,18 @@ class Run:
     logger: Node
 
 
+HEADS = ("towers", "zero_shot")
+"""Modules of ``coldlm.models`` that hold a head."""
+
 ALLOWED = {
-    "backbone": "coldlm.models.backbone.*",
-    "strategy": "coldlm.models.strategy.*",
-    "head": "coldlm.models.towers.*",
-    "loss": "coldlm.models.losses.*",
-    "dataset": "coldlm.data.*.load",
-    "split": "coldlm.split.cuts.*",
-    "optim": "coldlm.learn.optimisers.*",
-    "logger": "coldlm.learn.loggers.*",
+    "backbone": ("coldlm.models.backbone.*",),
+    "strategy": ("coldlm.models.strategy.*",),
+    "head": tuple(f"coldlm.models.{head}.*" for head in HEADS),
+    "loss": ("coldlm.models.losses.*",),
+    "dataset": ("coldlm.data.*.load",),
+    "split": ("coldlm.split.cuts.*",),
+    "optim": ("coldlm.learn.optimisers.*",),
+    "logger": ("coldlm.learn.loggers.*",),
 }
 """The targets of each group; besides, a target must be a public function or class that its module defines itself."""
 

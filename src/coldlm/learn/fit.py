@@ -21,7 +21,7 @@ from coldlm.errors import Diverged
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
 from coldlm.learn.optimisers import Named
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 from coldlm.seeding import torch_seed
 
 # Lightning prints hardware lines and tips for every one of the many small trainings of an online run
@@ -70,7 +70,7 @@ class Fitted:
 
 
 def fit(
-    ranker: Ranker,
+    ranker: Model,
     loss: Loss,
     batches: Callable[[int], Batches],
     optimiser: Callable[[Named], Optimizer],
@@ -167,7 +167,7 @@ def _strategy(machine: Machine) -> Any:
 class _Watch(Callback):
     """Validates after each epoch, keeps the best weights, stops when they get no better."""
 
-    def __init__(self, ranker: Ranker, validate: Callable[[], float] | None, patience: int) -> None:
+    def __init__(self, ranker: Model, validate: Callable[[], float] | None, patience: int) -> None:
         self._ranker, self._validate, self._patience = ranker, validate, patience
         self._best: dict[str, Tensor] = {}
         self.best_epoch, self.values, self.seconds = 0, list[float](), 0.0

@@ -13,13 +13,13 @@ from torch.optim import Optimizer
 from coldlm.errors import Diverged
 from coldlm.learn.batches import Batch
 from coldlm.learn.optimisers import Named, warm_up
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 class Learner(pl.LightningModule):
-    """Trains a ``Ranker`` under a loss of ``models.losses``.
+    """Trains a ``Model`` under a loss of ``models.losses``.
 
     Args:
         optimiser: named parameters -> optimiser.
@@ -29,7 +29,7 @@ class Learner(pl.LightningModule):
 
     def __init__(
         self,
-        ranker: Ranker,
+        ranker: Model,
         loss: Loss,
         optimiser: Callable[[Named], Optimizer],
         *,

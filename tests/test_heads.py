@@ -1,0 +1,70 @@
+"""Every head goes through the same training, evaluation, online, record and recommend code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from coldlm.columns import MODEL
+from coldlm.recommend import recommend
+from coldlm.run import execute
+
+MakeConfig = Callable[..., dict[str, Any]]
+
+HEADS: dict[str, tuple[str, ...]] = {
+    "zero_shot": ("head=zero_shot",),
+}
+"""Head -> the overrides of a micro run with it."""
+
+
+@pytest.fixture(scope="module")
+def folders() -> dict[str, Path]:
+    """Head -> the folder of its run, made when first asked for."""
+    return {}
+
+
+@pytest.fixture(params=HEADS)
+def run(request: pytest.FixtureRequest, config: MakeConfig, folders: dict[str, Path]) -> Path:
+    if request.param not in folders:
+        folders[request.param] = execute(config(*HEADS[request.param]), request.param)
+    return folders[request.param]
+
+
+def test_a_run_ends_with_scores_of_every_schedule_and_its_trained_weights(run: Path) -> None:
+    said = json.loads((run / "manifest.json").read_text())
+    assert said["status"] == "FINISHED"
+    assert (said["trainable_parameters"] == 0) == (run.name == "zero_shot")
+    events = pl.read_parquet(run / "events.parquet").filter(scorer=MODEL)
+    assert set(events["schedule"]) == {"history", "static", "per_window"}
+    assert events["score"].is_finite().all()
+    assert events["score"].n_unique() > events.height / 2
+    assert (run / "model.safetensors").is_file()
+
+
+def test_a_text_a_user_and_a_history_are_answered(run: Path) -> None:
+    lists = [
+        recommend(run, **asked, k=5)
+        for asked in ({"query": "spaceship galaxy"}, {"query": "kitchen"}, {"user": "u3"}, {"history": ["i3", "i5"]})
+    ]
+    assert [len(rows) for rows in lists] == [5] * 4
+    assert all(rows == sorted(rows, key=lambda row: -row[0]) for rows in lists)
+    assert len({tuple(rows) for rows in lists}) == 4
+
+
+def test_the_same_run_again_gives_the_same_bits(run: Path, config: MakeConfig) -> None:
+    again = execute(config(*HEADS[run.name]), "again")
+    for stage in ("events", "results"):
+        one, two = (pl.read_parquet(folder / f"{stage}.parquet").drop("run") for folder in (run, again))
+        assert_frame_equal(one, two, check_exact=True)
+
+
+def test_zero_shot_is_its_baseline(config: MakeConfig, folders: dict[str, Path]) -> None:
+    run = folders.get("zero_shot") or execute(config("head=zero_shot"), "zero_shot")
+    events = pl.read_parquet(run / "events.parquet").filter(schedule="history")
+    assert_frame_equal(*(events.filter(scorer=name).select("event_id", "g", "e") for name in (MODEL, "zero_shot")))
