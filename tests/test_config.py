@@ -22,11 +22,16 @@ from coldlm.signatures import check_value, fields_of, fields_of_dataclass, neare
 OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
 NODES = [(group, option) for group, option in OPTIONS if group in ALLOWED]
 EXPERIMENTS = list_options()["experiment"]
-NEEDED = {("split", name): ["online=off"] for name in ("loo", "random")}
+NEEDED = {
+    **{("split", name): ["online=off"] for name in ("loo", "random")},
+    ("head", "pair"): ["loss=binary_cross_entropy"],
+}
 """What an option cannot stand without."""
 
 TINY = ["backbone=tiny_bert", "dataset=simulated"]
 """A run that needs no file at all."""
+
+PAIR = ["head=pair", "loss=binary_cross_entropy"]
 
 
 NO_SHARES = ["split.train=null", "split.validation=null"]
@@ -203,6 +208,9 @@ def test_several_values_need_the_flag() -> None:
         (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),
         (["strategy=full", "head.context=only"], "head.context=only never reads"),
         (["strategy=top", "head=zero_shot"], "head=zero_shot trains nothing"),
+        (["head=pair"], "head=pair is a classifier, but loss=SampledSoftmax"),
+        ([*PAIR, "backbone=random_vectors"], "backbone=random_vectors has none to read"),
+        ([*PAIR, "train.head_epochs=1"], "head=pair keeps no vectors"),
         (["stages=[]"], "at least one of train, evaluate, online"),
         (["stages=[train,train]"], "each stage runs once"),
         (["trainer.precision=16-mixed"], "needs trainer.accelerator=gpu"),

@@ -19,6 +19,7 @@ MakeConfig = Callable[..., dict[str, Any]]
 
 HEADS: dict[str, tuple[str, ...]] = {
     "zero_shot": ("head=zero_shot",),
+    "pair": ("head=pair", "loss=binary_cross_entropy", "loss.negatives=2", "head.rerank=20", "strategy=top"),
 }
 """Head -> the overrides of a micro run with it."""
 

@@ -36,6 +36,7 @@ MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
+PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.negatives=2", "head.rerank=10", "train.max_steps=2")
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
 SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
@@ -85,6 +86,18 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "head.towers.context_width": (4, ()),
     "head.towers.pseudo_query": (0.9, ()),
     "head.towers.dropout": (0.5, ()),
+    **{
+        f"head.pair.{key}": (value, PAIR)
+        for key, value in {
+            "history": 1,
+            "context": "off",
+            "context_width": 4,
+            "pseudo_query": 0.9,
+            "dropout": 0.5,
+            "first_stage": "popularity",
+            "rerank": 5,
+        }.items()
+    },
     "head.zeroshot.history": (2, ("head=zero_shot",)),
     "loss.sampledsoftmax.uniform": (8, ()),
     "loss.binarycrossentropy.negatives": (8, ("loss=binary_cross_entropy",)),
@@ -104,6 +117,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.epochs": (2, (), "validation"),
     "train.patience": (0, ("train.epochs=3",), "validation"),
     "evaluate.k": (5, (), "k"),
+    "evaluate.queries": (300, ("dataset.users=90", "dataset.items=300", "dataset.events=2500"), "scores"),
     "evaluate.latency_requests": (0, (), "latency"),
     "split.time.windows": (3, (), "windows"),
     "split.time.window_days": (9.0, ("split.windows=null", "split.window_days=4"), "windows"),
@@ -544,7 +558,9 @@ def write_hm(root: Path, shift: int) -> None:
 def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[str, dict[str, Any]]) -> None:
     def read(node: dict[str, Any]) -> str:
         split = {"_target_": "coldlm.split.cuts.time", "train": 0.6, "validation": 0.2, "windows": 1}
-        data = make_world({"dataset": node, "split": split, "evaluate": {"candidates": "full"}, "seed": 1}).data
+        data = make_world(
+            {"dataset": node, "split": split, "evaluate": {"candidates": "full", "queries": None}, "seed": 1}
+        ).data
         return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
 
     node = nodes[reader]

@@ -21,6 +21,7 @@ WIRING = (
     "manifest",
     "world",
     "model",
+    "first_stage",
     "scorers",
     "training",
     "evaluation",

@@ -28,6 +28,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
         _head_problems: ("head", "strategy"),
+        _reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
@@ -140,6 +141,32 @@ def _head_problems(head: Section, strategy: Section) -> Iterator[str]:
     """What a head cannot train, or cannot train with."""
     if _name(head) == "ZeroShot" and _name(strategy) != "frozen":
         yield f"head=zero_shot trains nothing, but strategy={_name(strategy)}; use strategy=frozen, or head=towers"
+
+
+def _reading_problems(
+    head: Section, loss: Section, backbone: Section, train: Section, evaluate: Section
+) -> Iterator[str]:
+    """Heads that read user and item together: what they are trained by, and what they cannot do."""
+    name = {"Pair": "pair"}.get(_name(head))
+    if name is None:
+        return
+    if _name(loss) != "BinaryCrossEntropy":
+        yield (
+            f"head={name} is a classifier, but loss={_name(loss)}; use loss=binary_cross_entropy with few draws, such "
+            "as loss.negatives=4, and small batches"
+        )
+    if _name(backbone) == "random_vectors":
+        yield f"head={name} reads texts, but backbone=random_vectors has none to read; use head=towers"
+    if train["head_epochs"]:
+        yield (
+            f"train.head_epochs={train['head_epochs']}: head={name} keeps no vectors of the untouched backbone that it "
+            "could train on alone; use 0"
+        )
+    if evaluate["candidates"] == "impression":
+        yield (
+            f"evaluate.candidates=impression: head={name} re-ranks the best of the catalogue, not lists as shown; "
+            "use evaluate.candidates=full, or head=towers"
+        )
 
 
 def _backbone_problems(backbone: Section) -> Iterator[str]:

@@ -12,7 +12,7 @@ import polars as pl
 
 from coldlm.evaluate.judge import Judged, Scorer, judge, measure
 from coldlm.evaluate.metrics import RankingMetric
-from coldlm.evaluate.summary import tabulate
+from coldlm.evaluate.summary import summarise, tabulate
 from coldlm.progress import progress
 from coldlm.split.leaks import meter
 from coldlm.split.queries import others_would_drop
@@ -77,6 +77,12 @@ class Evaluation:
         )
         labels = {"run": self._run, "scorer": name, "schedule": schedule}
         return frame.select([*(pl.lit(value).alias(key) for key, value in labels.items()), pl.all()])
+
+    def recall(self, scorer: Scorer, name: str, k: int) -> float:
+        """Macro recall@k of a scorer on the stream: what a re-ranking of its best k cannot exceed."""
+        events = self.tabulate(self.judge_stream(scorer, name), name, "history")
+        values = summarise(events, k, by_window=False, by_bucket=False)
+        return float(values.filter(cohort="all", average="macro", metric="recall")["value"].item())
 
     def time_requests(self, scorer: Scorer) -> dict[str, float]:
         """Median and 95th percentile of one request against the whole catalogue, in ms."""

@@ -2,29 +2,79 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from coldlm.config import build
+from coldlm.errors import RunFolderError
+from coldlm.first_stage import make_first_stage
+from coldlm.models.pair import Pair
+from coldlm.models.pairwise import PairRanker, PairSnapshot
 from coldlm.models.ranker import Live, Model, Ranker
 from coldlm.models.snapshot import Snapshot
+from coldlm.record import read_config
+from coldlm.schema import FIRST_STAGES
 from coldlm.seeding import torch_seed
 from coldlm.tables import Bools
+from coldlm.text.pairs import PairReader
 from coldlm.world import World, make_backbone, make_encoder
+
+log = logging.getLogger("coldlm")
 
 
 def make_ranker(config: Mapping[str, Any], world: World) -> Model:
-    """The untrained model: backbone under its strategy, encoder with the frozen part computed, head.
+    """The untrained model: backbone under its strategy, head, and between them what reads the texts for that head.
 
-    Raises: what ``world.make_backbone`` raises.
+    Raises: what ``world.make_backbone`` raises; RunFolderError: see ``_trained_towers``.
     """
-    encoder = make_encoder(config, world, make_backbone(config))
+    backbone = make_backbone(config)
     with torch_seed(config["seed"], "head"):
-        head = build(config["head"], encoder.width)
-    return Ranker(encoder, head).eval()
+        head = build(config["head"], backbone.width)
+    if not isinstance(head, Pair):
+        return Ranker(make_encoder(config, world, backbone), head).eval()
+    stage = make_first_stage(config, world, partial(_trained_towers, config))
+    reader = PairReader(backbone, world.data.items.texts)
+    _warn_of_long_texts(reader, world, head.history)
+    return PairRanker(reader, head, stage).eval()
+
+
+def _trained_towers(config: Mapping[str, Any], folder: Path, world: World) -> Snapshot:
+    """The two towers that the finished run in ``folder`` trained before T_test; what it learned online is not used, for
+    it comes from the stream.
+
+    Raises:
+        RunFolderError: no such run there, or one over other data, another split or with another head.
+    """
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise RunFolderError(
+            f"head.first_stage={folder}: no trained model there; allowed are {', '.join(FIRST_STAGES)} and the folder "
+            "of a finished run with head=towers"
+        )
+    other = read_config(folder)
+    for part in ("dataset", "split"):
+        if other[part] != config[part]:
+            raise RunFolderError(f"head.first_stage={folder}: its {part} is {other[part]}, this run's {config[part]}")
+    ranker = make_ranker(other, world)
+    if not isinstance(ranker, Ranker):
+        raise RunFolderError(f"head.first_stage={folder}: its head is {other['head']['_target_']}; use head=towers")
+    ranker.restore(load_file(file))
+    return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))
+
+
+def _warn_of_long_texts(reader: PairReader, world: World, history: int) -> None:
+    """Say how much of the stream's users is lost to truncation."""
+    asked, users = world.stream, world.data.users.texts
+    texts = [users[user] for user in asked.user]
+    lost, total = reader.lost(texts, world.as_of.history(asked.user, asked.time, history))
+    log.info("%.0f %% of the tokens of users' texts are cut off (backbone.max_tokens)", 100 * lost / max(total, 1))
 
 
 def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:
@@ -35,5 +85,7 @@ def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:
 
 def take_snapshot(ranker: Model, world: World) -> Live:
     """The current weights as a scorer."""
+    if isinstance(ranker, PairRanker):
+        return PairSnapshot(ranker, world.as_of, world.data.users, world.catalogue)
     assert isinstance(ranker, Ranker)
     return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))

@@ -26,6 +26,7 @@ from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
 from coldlm.model import make_ranker, standardise, take_snapshot
 from coldlm.models.backbone import Backbone
+from coldlm.models.pairwise import PairRanker
 from coldlm.models.ranker import Live
 from coldlm.online import loop
 from coldlm.record import Record, logging_to
@@ -141,6 +142,13 @@ class Run:
         scorer = self._trained()
         parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
         self.record.manifest["latency_ms"] = ask.time_requests(scorer)
+        if isinstance(self.ranker, PairRanker):
+            name, top = self.ranker.head.first_stage, self.ranker.head.rerank
+            ceiling = ask.recall(self.ranker.first_stage(world.as_of), f"first stage {name}", top)
+            self.record.manifest["first_stage"] = {"name": name, "rerank": top, "recall": ceiling}
+            log.info(
+                "re-ranking the best %d of %s, whose recall@%d is %.4f: no more can be found", top, name, top, ceiling
+            )
         if self.config["control"]["name"] == "none":
             past = scorer.remembering(world.memory_of_the_past())
             parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
@@ -306,6 +314,7 @@ class Run:
                 "newer_than_t_test": released is not None and released > dates["t_test"][:7],
             },
             "not_asked": world.stream.counts,
+            "drawn_queries": self.config["evaluate"]["queries"],
             "lists": count_lists(data.impressions, split.t_test) if data.impressions and self.record.has_lists else {},
         }
         self.record.manifest["seconds"]["prepare"] = time.perf_counter() - begin

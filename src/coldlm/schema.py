@@ -35,6 +35,7 @@ class Train:
 class Evaluate:
     candidates: Literal["full", "impression"]
     k: Count
+    queries: Annotated[int, Range(300)] | None
     latency_requests: Annotated[int, Range(0)]
 
 
@@ -84,8 +85,11 @@ class Run:
     logger: Node
 
 
-HEADS = ("towers", "zero_shot")
+HEADS = ("towers", "pair", "zero_shot")
 """Modules of ``coldlm.models`` that hold a head."""
+
+FIRST_STAGES = ("recent_popularity", "popularity", "tfidf", "zero_shot")
+"""Names of ``head.first_stage``; anything else is the folder of a run."""
 
 ALLOWED = {
     "backbone": ("coldlm.models.backbone.*",),

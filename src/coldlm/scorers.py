@@ -30,7 +30,7 @@ def judge_baselines(
     Args: as in ``make_baselines``; judge: (scorer, name) -> its rows.
     """
     parts = {part: config[part] for part in ("dataset", "split", "backbone", "trainer", "seed")}
-    asked = {part: config["evaluate"][part] for part in ("k", "candidates")}
+    asked = {part: config["evaluate"][part] for part in ("k", "candidates", "queries")}
     key = json.dumps([parts, history, asked, _digest(world)], sort_keys=True)
     if key not in _judged:
         scorers, half_life = make_baselines(config, world, history, measure)
@@ -51,14 +51,14 @@ def make_baselines(
     data, as_of, catalogue = world.data, world.as_of, world.catalogue
     recent = [baselines.recent_popularity(as_of, h) for h in range(3)]
     best = int(np.argmax([measure(scorer, f"recent_popularity {h}") for h, scorer in enumerate(recent)]))
-    scorers = {
+    scorers: dict[str, Scorer] = {
         "random": baselines.random(config["seed"], len(data.items), data.users.ids),
         "constant": baselines.constant(len(data.items)),
         "popularity": baselines.popularity(as_of),
         "recent_popularity": recent[best],
         "newest": baselines.newest(catalogue),
         "fewest_events": baselines.fewest_events(data, catalogue),
-        "tfidf": baselines.tfidf(data, catalogue, as_of, history, world.split.t_test),
+        "tfidf": baselines.TfIdf(data, catalogue, as_of, history, world.split.t_test),
         "zero_shot": zero_shot(config, world, history),
     }
     if data.repeats:

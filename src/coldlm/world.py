@@ -20,7 +20,7 @@ from coldlm.models.backbone import Backbone, RandomVectors
 from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
-from coldlm.split.queries import ask, ask_lists, cold
+from coldlm.split.queries import ask, ask_lists, cold, draw
 from coldlm.tables import STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
@@ -113,8 +113,8 @@ def make_world(config: Mapping[str, Any]) -> World:
         catalogue=catalogue,
         meets_at=meets_at,
         as_of=_remember(data, catalogue, data.log),
-        validation=queries(split.rows(VALIDATION)),
-        stream=queries(split.rows(STREAM), split.edges),
+        validation=draw(queries(split.rows(VALIDATION)), config["evaluate"]["queries"]),
+        stream=draw(queries(split.rows(STREAM), split.edges), config["evaluate"]["queries"]),
         cold_users=cold_users,
         cold_items=cold_items,
     )

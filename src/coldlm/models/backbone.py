@@ -99,9 +99,14 @@ class Backbone(nn.Module):
         """[B, D] pooled vectors from the output of ``lower``."""
         return self._pool(self._run(hidden, mask, self.depth, len(self.layers) + 1), mask)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, D] vectors of right-padded texts, [B, T] int64; ``mask``: [B, T] bool, True on tokens."""
-        return self.upper(self.lower(ids, mask) if self.depth else ids, mask)
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        """[B, D] vectors of right-padded texts, [B, T] int64; ``mask``: [B, T] bool, True on tokens.
+
+        ``types``: [B, T] int64, 0 in the first text and 1 in the second; backbones that know no types do not look.
+        """
+        with torch.no_grad():
+            x = self._run(ids, mask, 0, self.depth, types)
+        return self._pool(self._run(x, mask, self.depth, len(self.layers) + 1, types), mask)
 
     def _embeddings(self) -> nn.Module:
         # GPT-2 has no embeddings module of its own: word and position tables and a dropout stand side by side
@@ -109,7 +114,7 @@ class Backbone(nn.Module):
             nn.ModuleList([self.model.wte, self.model.wpe, self.model.drop]) if self.causal else self.model.embeddings
         )
 
-    def _embed(self, ids: Tensor) -> Tensor:
+    def _embed(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
         embedded: Tensor
         if self.causal:
@@ -117,17 +122,18 @@ class Backbone(nn.Module):
         else:
             # RoBERTa numbers its positions from behind the padding's
             first = self.model.embeddings.padding_idx + 1 if self.family == "roberta" else 0
-            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first)
+            types = types if self.model.config.type_vocab_size > 1 else None
+            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first, token_type_ids=types)
         return embedded
 
-    def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
+    def _run(self, x: Tensor, mask: Tensor, first: int, last: int, types: Tensor | None = None) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
         # texts of one length need no mask, and attention without one is faster
         attend = None if not self.causal and bool(mask.all()) else mask[:, None, None, :]
         if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
         for stage in range(first, last):
-            x = self._embed(x) if stage == 0 else self.layers[stage - 1](x, attention_mask=attend)
+            x = self._embed(x, types) if stage == 0 else self.layers[stage - 1](x, attention_mask=attend)
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class Towers(nn.Module):
             nn.init.zeros_(self.to_user.bias)
             self.attention = _Attention(width, history) if user == "attention" else None
         if self.uses_context:
-            self.context = _Context(context_width)
+            self.context = ContextNetwork(context_width)
 
     def standardise(self, vectors: Tensor) -> None:
         """Take centre and spread from the text vectors of items known before training, [M, D]."""
@@ -125,7 +125,7 @@ class Towers(nn.Module):
         return score
 
 
-class _Context(nn.Module):
+class ContextNetwork(nn.Module):
     """A network of one hidden layer over the context features of each (event, item)."""
 
     def __init__(self, width: int) -> None:
