@@ -12,14 +12,17 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from coldlm.columns import MODEL
+from coldlm.errors import RunFolderError
 from coldlm.recommend import recommend
 from coldlm.run import execute
 
 MakeConfig = Callable[..., dict[str, Any]]
 
+GPT2 = ("backbone=tiny_gpt2", "backbone.width=16", "backbone.max_tokens=64")
 HEADS: dict[str, tuple[str, ...]] = {
     "zero_shot": ("head=zero_shot",),
     "pair": ("head=pair", "loss=binary_cross_entropy", "loss.negatives=2", "head.rerank=20", "strategy=top"),
+    "causal_lm": (*GPT2, "head=causal_lm", "loss=nll", "head.rerank=20", "strategy=lora", "optim.body_lr=1e-2"),
 }
 """Head -> the overrides of a micro run with it."""
 
@@ -69,3 +72,36 @@ def test_zero_shot_is_its_baseline(config: MakeConfig, folders: dict[str, Path])
     run = folders.get("zero_shot") or execute(config("head=zero_shot"), "zero_shot")
     events = pl.read_parquet(run / "events.parquet").filter(schedule="history")
     assert_frame_equal(*(events.filter(scorer=name).select("event_id", "g", "e") for name in (MODEL, "zero_shot")))
+
+
+def test_the_ceiling_is_the_recall_of_the_first_stage(config: MakeConfig, folders: dict[str, Path]) -> None:
+    run = folders.get("pair") or execute(config(*HEADS["pair"]), "pair")
+    stage = json.loads((run / "manifest.json").read_text())["first_stage"]
+    events = pl.read_parquet(run / "events.parquet").filter(scorer="recent_popularity")
+    hit = ((20 - pl.col("g")) / pl.col("e")).clip(0, 1).alias("hit")
+    by_user = events.group_by("user", "query").agg(hit.mean()).group_by("user").agg(pl.col("hit").mean())
+    assert stage == {"name": "recent_popularity", "rerank": 20, "recall": pytest.approx(by_user["hit"].mean())}
+
+
+@pytest.mark.parametrize("stage", ["popularity", "tfidf", "zero_shot"])
+def test_a_first_stage_that_reads_every_candidate_does_not_matter(
+    stage: str, config: MakeConfig, tmp_path: Path
+) -> None:
+    whole = (*HEADS["pair"], "head.rerank=60", "stages=[train]", "train.max_steps=1", "dataset.events=300")
+    one, other = (execute(config(*whole, f"head.first_stage={name}"), name) for name in ("recent_popularity", stage))
+    assert [row[:2] for row in recommend(one, query="star", k=5)] == [
+        (pytest.approx(score, abs=1e-5), item) for score, item, _ in recommend(other, query="star", k=5)
+    ]
+
+
+def test_a_run_of_two_towers_is_a_first_stage_and_nothing_else_is(config: MakeConfig, tmp_path: Path) -> None:
+    towers = execute(config("stages=[train]"), "towers")
+    pair = (*HEADS["pair"], "head.rerank=1", "head.context=only", "strategy=frozen", "stages=[train]")
+    run = execute(config(*pair, f"head.first_stage={towers}"), "pair")
+    first, ranked = ([item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run))
+    assert ranked == first  # the best one is read, and stays above the others
+    for stage, message in ((tmp_path, "no trained model there"), (run, "use head=towers")):
+        with pytest.raises(RunFolderError, match=message):
+            execute(config(*pair, f"head.first_stage={stage}"), f"on {stage.name}")
+    with pytest.raises(RunFolderError, match="its split is"):
+        execute(config(*pair, "split.train=0.6", f"head.first_stage={towers}"), "other")

@@ -36,6 +36,10 @@ MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
+SPEAKS = (
+    "head=causal_lm", "loss=nll", "backbone=tiny_gpt2", "backbone.max_tokens=64", "strategy=lora", "optim.body_lr=1e-2",
+    "head.rerank=10", "train.max_steps=2",
+)  # fmt: skip
 PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.negatives=2", "head.rerank=10", "train.max_steps=2")
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
@@ -94,6 +98,16 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
             "context_width": 4,
             "pseudo_query": 0.9,
             "dropout": 0.5,
+            "first_stage": "popularity",
+            "rerank": 5,
+        }.items()
+    },
+    **{
+        f"head.causallm.{key}": (value, SPEAKS)
+        for key, value in {
+            "history": 1,
+            "prompt": "{query} {history}",
+            "pseudo_query": 0.9,
             "first_stage": "popularity",
             "rerank": 5,
         }.items()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import pairwise
+from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -147,16 +148,24 @@ def _reading_problems(
     head: Section, loss: Section, backbone: Section, train: Section, evaluate: Section
 ) -> Iterator[str]:
     """Heads that read user and item together: what they are trained by, and what they cannot do."""
-    name = {"Pair": "pair"}.get(_name(head))
+    name, shape = {"Pair": "pair", "CausalLM": "causal_lm"}.get(_name(head)), _shape(backbone)
+    if _name(loss) == "NegativeLogLikelihood" and name != "causal_lm":
+        yield "loss=nll needs scores that are log-probabilities: head=causal_lm, or another loss"
     if name is None:
         return
-    if _name(loss) != "BinaryCrossEntropy":
+    if name == "pair" and _name(loss) != "BinaryCrossEntropy":
         yield (
-            f"head={name} is a classifier, but loss={_name(loss)}; use loss=binary_cross_entropy with few draws, such "
-            "as loss.negatives=4, and small batches"
+            f"head=pair is a classifier, but loss={_name(loss)}; use loss=binary_cross_entropy with few draws, such as "
+            "loss.negatives=4, and small batches"
         )
+    if name == "causal_lm" and _name(loss) != "NegativeLogLikelihood":
+        yield f"head=causal_lm learns to say the chosen text, but loss={_name(loss)}; use loss=nll"
+    if name == "causal_lm" and (problem := _prompt_problem(head["prompt"])):
+        yield problem
     if _name(backbone) == "random_vectors":
         yield f"head={name} reads texts, but backbone=random_vectors has none to read; use head=towers"
+    elif name == "causal_lm" and shape and FAMILIES.get(shape[0]) != "gpt2":
+        yield f"head=causal_lm needs a causal backbone, got {shape[0]}; use a GPT-2, such as backbone=gpt2"
     if train["head_epochs"]:
         yield (
             f"train.head_epochs={train['head_epochs']}: head={name} keeps no vectors of the untouched backbone that it "
@@ -167,6 +176,18 @@ def _reading_problems(
             f"evaluate.candidates=impression: head={name} re-ranks the best of the catalogue, not lists as shown; "
             "use evaluate.candidates=full, or head=towers"
         )
+
+
+def _prompt_problem(prompt: str) -> str | None:
+    """A prompt that cannot be filled, or in which a history or a typed text would be lost."""
+    try:
+        fields = sorted(field for _, field, *_ in Formatter().parse(prompt) if field is not None)
+    except ValueError as error:
+        return f"head.prompt: {error} in {prompt!r}; write {{{{ and }}}} for braces that are text"
+    if fields == ["history", "query"]:
+        return None
+    got = ", ".join(f"{{{field}}}" for field in fields) or "no field"
+    return f"head.prompt: got {got}, allowed: {{history}} and {{query}}, each once"
 
 
 def _backbone_problems(backbone: Section) -> Iterator[str]:

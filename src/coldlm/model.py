@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from coldlm.config import build
-from coldlm.errors import RunFolderError
+from coldlm.errors import CheckpointError, RunFolderError
 from coldlm.first_stage import make_first_stage
+from coldlm.models.causal_lm import CausalLM
 from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot
 from coldlm.models.ranker import Live, Model, Ranker
@@ -24,6 +25,7 @@ from coldlm.schema import FIRST_STAGES
 from coldlm.seeding import torch_seed
 from coldlm.tables import Bools
 from coldlm.text.pairs import PairReader
+from coldlm.text.prompts import PromptReader
 from coldlm.world import World, make_backbone, make_encoder
 
 log = logging.getLogger("coldlm")
@@ -32,15 +34,24 @@ log = logging.getLogger("coldlm")
 def make_ranker(config: Mapping[str, Any], world: World) -> Model:
     """The untrained model: backbone under its strategy, head, and between them what reads the texts for that head.
 
-    Raises: what ``world.make_backbone`` raises; RunFolderError: see ``_trained_towers``.
+    Raises:
+        CheckpointError: no usable backbone, or one without a language-model head under ``head=causal_lm``.
+        ConfigError: a strategy that does not fit the backbone.
+        RunFolderError: see ``_trained_towers``.
     """
     backbone = make_backbone(config)
     with torch_seed(config["seed"], "head"):
         head = build(config["head"], backbone.width)
-    if not isinstance(head, Pair):
+    if not isinstance(head, Pair | CausalLM):
         return Ranker(make_encoder(config, world, backbone), head).eval()
+    if isinstance(head, CausalLM) and not backbone.speaks:
+        raise CheckpointError(
+            f"backbone {backbone.name!r} has no language-model head (lm_head.weight), and its word embeddings are none "
+            "(tie_word_embeddings=false); use a checkpoint saved with its head"
+        )
     stage = make_first_stage(config, world, partial(_trained_towers, config))
-    reader = PairReader(backbone, world.data.items.texts)
+    texts = world.data.items.texts
+    reader = PairReader(backbone, texts) if isinstance(head, Pair) else PromptReader(backbone, texts, head.prompt)
     _warn_of_long_texts(reader, world, head.history)
     return PairRanker(reader, head, stage).eval()
 
@@ -69,7 +80,7 @@ def _trained_towers(config: Mapping[str, Any], folder: Path, world: World) -> Sn
     return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))
 
 
-def _warn_of_long_texts(reader: PairReader, world: World, history: int) -> None:
+def _warn_of_long_texts(reader: PairReader | PromptReader, world: World, history: int) -> None:
     """Say how much of the stream's users is lost to truncation."""
     asked, users = world.stream, world.data.users.texts
     texts = [users[user] for user in asked.user]

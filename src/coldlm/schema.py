@@ -85,7 +85,7 @@ class Run:
     logger: Node
 
 
-HEADS = ("towers", "pair", "zero_shot")
+HEADS = ("towers", "pair", "causal_lm", "zero_shot")
 """Modules of ``coldlm.models`` that hold a head."""
 
 FIRST_STAGES = ("recent_popularity", "popularity", "tfidf", "zero_shot")

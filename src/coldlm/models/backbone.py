@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -36,8 +38,39 @@ from coldlm.models.checkpoints import FAMILIES, find
 from coldlm.seeding import torch_seed
 
 
+class Past:
+    """Keys and values of what a causal model has read, by layer, each [B, heads, T, D / heads]."""
+
+    def __init__(self, known: dict[int, tuple[Tensor, Tensor]] | None = None) -> None:
+        self._known = known or {}
+
+    @property
+    def length(self) -> int:
+        """Tokens read."""
+        return self._known[0][0].shape[2] if self._known else 0
+
+    def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Add those of further tokens; what all of them follow may be there once. All keys and values of the layer."""
+        if layer in self._known:
+            key, value = (
+                torch.cat([old.expand(len(new), -1, -1, -1), new], 2)
+                for old, new in zip(self._known[layer], (key, value), strict=True)
+            )
+        self._known[layer] = key, value
+        return key, value
+
+    def fork(self, rows: Tensor | None = None) -> Past:
+        """Another continuation of the same text, or of the texts ``rows``."""
+        if rows is None:
+            return Past(dict(self._known))
+        return Past({layer: (key[rows], value[rows]) for layer, (key, value) in self._known.items()})
+
+
 class Backbone(nn.Module):
-    """One text encoder: BERT, RoBERTa or GPT-2, without pooler or language-model head, in float32.
+    """One text encoder: BERT, RoBERTa or GPT-2, without pooler, in float32.
+
+    ``output``: [V, D], a language-model head of its own; None where it is the word embeddings', or not there. It stays
+    as it was loaded.
 
     ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``fingerprint`` identifies the
     weights as loaded, for caches.
@@ -55,8 +88,11 @@ class Backbone(nn.Module):
         query_prefix: str = "",
         released: str | None = None,
         fingerprint: str = "",
+        output: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.output: Tensor | None
+        self.register_buffer("output", output, persistent=False)
         self.model, self.tokenizer = model, tokenizer
         self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
         self.item_prefix, self.query_prefix = item_prefix, query_prefix
@@ -107,6 +143,40 @@ class Backbone(nn.Module):
         with torch.no_grad():
             x = self._run(ids, mask, 0, self.depth, types)
         return self._pool(self._run(x, mask, self.depth, len(self.layers) + 1, types), mask)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it can say how probable the next token is."""
+        return self.causal and (self.model.config.tie_word_embeddings or self.output is not None)
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, D] output of a causal model for right-padded texts, what ``vocabulary`` reads."""
+        with torch.no_grad():
+            x = self._run(ids, mask, 0, self.depth)
+        out: Tensor = self.model.ln_f(self._run(x, mask, self.depth, len(self.layers) + 1))
+        return out
+
+    @torch.no_grad()
+    def proceed(self, ids: Tensor, mask: Tensor, past: Past) -> Tensor:
+        """[B, T, D] the same for texts that go on behind ``past``, which then holds them too."""
+        first, length = past.length, ids.shape[1]
+        attend = mask[:, None, None, :] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        attend = F.pad(attend, (first, 0), value=True)
+        positions = torch.arange(first, first + length, device=ids.device)[None]
+        x = self.model.drop(self.model.wte(ids) + self.model.wpe(positions))
+        for layer in self.layers:
+            x = layer(x, past_key_values=past, attention_mask=attend)
+        out: Tensor = self.model.ln_f(x)
+        return out
+
+    @staticmethod
+    def nothing_read() -> Past:
+        """What ``proceed`` begins with."""
+        return Past()
+
+    def vocabulary(self, hidden: Tensor) -> Tensor:
+        """[..., V] logits of the next token."""
+        return F.linear(hidden, self.model.wte.weight if self.output is None else self.output)
 
     def _embeddings(self) -> nn.Module:
         # GPT-2 has no embeddings module of its own: word and position tables and a dropout stand side by side
@@ -206,6 +276,7 @@ def load(
             "download complete, and of the family that its config.json says?"
         )
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    files = sorted(Path(folder).glob("*.safetensors"))
     return Backbone(
         model,
         tokenizer,
@@ -215,7 +286,8 @@ def load(
         item_prefix=item_prefix,
         query_prefix=query_prefix,
         released=released,
-        fingerprint=_fingerprint(sorted(Path(folder).glob("*.safetensors")), pooling),
+        fingerprint=_fingerprint(files, pooling),
+        output=None if config.tie_word_embeddings else _read_output(files),
     )
 
 
@@ -315,6 +387,16 @@ def _byte_tokenizer(*, causal: bool) -> Any:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
     )
     return wrap(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]")
+
+
+def _read_output(files: list[Path]) -> Tensor | None:
+    """[V, D] the language-model head of a checkpoint whose head is not its word embeddings, None if it has none."""
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            if "lm_head.weight" in stored.keys():  # noqa: SIM118
+                head: Tensor = stored.get_tensor("lm_head.weight").float()
+                return head
+    return None
 
 
 def _fingerprint(files: list[Path], pooling: str) -> str:

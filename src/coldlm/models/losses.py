@@ -69,6 +69,20 @@ class BinaryCrossEntropy:
         return (F.binary_cross_entropy_with_logits(own, label, reduction="none") + drawn) / (1 + weight.sum(1))
 
 
+class NegativeLogLikelihood:
+    """Minus the logit of the chosen item, which is a log-probability (``head=causal_lm``): no negatives are needed, as
+    every other text lost what this one has."""
+
+    in_batch = False
+    corrected = False
+    explicit_negatives = False
+    draws: int | None = 0
+
+    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+        """[B] losses. Arguments as above."""
+        return -logits.gather(1, positive[:, None])[:, 0]
+
+
 def _with_positive(logits: Tensor, log_weight: Tensor, positive: Tensor) -> Tensor:
     """Weighted logits, the positive's own unweighted."""
     return logits + log_weight.scatter(1, positive[:, None], 0.0)
