@@ -12,9 +12,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from coldlm.columns import MODEL
-from coldlm.errors import RunFolderError
+from coldlm.errors import ConfigError, RunFolderError
 from coldlm.recommend import recommend
 from coldlm.run import execute
+from coldlm.world import make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
 
@@ -105,3 +106,27 @@ def test_a_run_of_two_towers_is_a_first_stage_and_nothing_else_is(config: MakeCo
             execute(config(*pair, f"head.first_stage={stage}"), f"on {stage.name}")
     with pytest.raises(RunFolderError, match="its split is"):
         execute(config(*pair, "split.train=0.6", f"head.first_stage={towers}"), "other")
+
+
+def test_a_generated_list_is_that_of_scoring_every_candidate_and_holds_nothing_else(
+    config: MakeConfig, folders: dict[str, Path]
+) -> None:
+    run = folders.get("causal_lm") or execute(config(*HEADS["causal_lm"]), "causal_lm")
+    world = make_world(config(*HEADS["causal_lm"]))
+    had = world.data.log.item[world.data.log.user == world.data.users.ids.index("u3")]
+    for asked in ({"user": "u3"}, {"query": "guitar"}, {"query": "guitar", "history": ["i3"]}):
+        written = recommend(run, **asked, k=60, beams=60)
+        assert (
+            len({item for _, item, _ in written})
+            == len(written)
+            == {"u3": 60 - len(set(had))}.get(asked.get("user"), 60 - len(asked.get("history", [])))
+        )
+        # the first stage gives scoring its 20 items; what both know has one score
+        scored = {item: score for score, item, _ in recommend(run, **asked, k=20)}
+        shared = {item: score for score, item, _ in written if item in scored}
+        assert shared == {item: pytest.approx(score, abs=1e-4) for item, score in scored.items()}
+    some = recommend(run, query="guitar", k=3, beams=3)
+    assert 0 < len(some) <= 3
+    towers = folders.get("zero_shot") or execute(config(*HEADS["zero_shot"]), "zero_shot")
+    with pytest.raises(ConfigError, match="writes no texts"):
+        recommend(towers, query="guitar", beams=3)

@@ -101,14 +101,31 @@ class PairSnapshot:
                 known[asked] = self._rerank(asked[1], text, history[q], first[q], candidates[q])
         return torch.stack([known[asked] for asked in zip(users.tolist(), times.tolist(), strict=True)])
 
+    def generate(self, text: str, history: Sequence[int], candidates: Bools, beams: int) -> Tensor:
+        """[N] float32 scores of the candidates [N] whose texts the model writes itself, -inf where it does not come to
+        them; of a head with a causal model alone.
+
+        Args:
+            text: typed, "" for none. history: item codes, newest first. beams: how many beginnings are followed.
+        """
+        found = self._model.encoder.generate(text, self._past(history), np.flatnonzero(candidates), beams)
+        scores = torch.full((len(candidates),), -torch.inf)
+        scores[list(found)] = torch.tensor(list(found.values()))
+        return scores
+
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
         """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``."""
         candidates = self._catalogue.released(np.array([time]))[0]
         if not self._catalogue.repeats:
             candidates[list(history)] = False
+        past = self._past(history)
+        return self._rerank(time, text, past, self._first.answer(time, text=text, history=history), candidates)
+
+    def _past(self, history: Sequence[int]) -> Ints:
+        """[H] the newest items, -1 where there is none."""
         past = np.full(self._model.head.history, -1, np.int64)
         past[: len(history)] = history[: len(past)]
-        return self._rerank(time, text, past, self._first.answer(time, text=text, history=history), candidates)
+        return past
 
     @torch.no_grad()
     def batch(self, batch: Asked) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from coldlm.tables import Ints
+from coldlm.text.beams import Trie, search
 from coldlm.text.pairs import BETWEEN, STEP, TOKENS
 from coldlm.text.tokens import blocks
 
@@ -64,6 +65,15 @@ class PromptReader(nn.Module):
             before = torch.cat([last.expand(len(place), 1, -1), hidden[:, :-1]], 1)
             out[torch.from_numpy(place)] = self._mean(before, ids, mask)
         return out
+
+    def generate(self, text: str, history: Ints, items: Ints, beams: int) -> dict[int, float]:
+        """Item code -> score of those among ``items`` [n] whose texts the model finds itself, ``beams`` wide.
+
+        Args:
+            text: typed, "" for none. history: [H] item codes, newest first, -1 for none.
+        """
+        trie = Trie.of({item: self.items[item] for item in items.tolist()})
+        return search(self.body, *self.start(self.prompts([text], history[None])[0]), trie, beams)
 
     def start(self, prompt: list[int]) -> tuple[Any, Tensor]:
         """Keys and values of a prompt, and the last hidden state, [1, 1, D]."""
