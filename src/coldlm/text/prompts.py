@@ -48,7 +48,7 @@ class PromptReader(nn.Module):
         """[n] scores of pairs; arguments as in ``PairReader.forward``."""
         prompts = self.prompts(texts, history)
         if torch.is_grad_enabled():
-            return self._whole([prompts[r] for r in row.tolist()], [self.items[i] for i in item.tolist()])
+            return self.whole([prompts[r] for r in row.tolist()], [self.items[i] for i in item.tolist()])
         scores = torch.zeros(len(row), device=self._anchor.device)
         for r in np.unique(row):
             here = np.flatnonzero(row == r)
@@ -106,7 +106,7 @@ class PromptReader(nn.Module):
         # a causal model must read something before it can say anything
         return self._tokenize([filled])[0] or [self.end]
 
-    def _whole(self, prompts: list[list[int]], items: list[list[int]]) -> Tensor:
+    def whole(self, prompts: list[list[int]], items: list[list[int]]) -> Tensor:
         """[n] scores, each prompt read anew with its item: for training."""
         sizes = np.array([len(p) + len(i) for p, i in zip(prompts, items, strict=True)], np.int64)
         parts, places = [], []
