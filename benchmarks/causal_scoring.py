@@ -41,9 +41,8 @@ def main() -> None:
         slow, naive = timed(lambda: reader.whole([prompt] * len(texts), reader.items))
         fast, shared = timed(lambda: reader.score(prompt, reader.items))
     tokens = sum(map(len, reader.items)) / len(texts)
-    print(
-        f"{len(texts)} candidates of {tokens:.1f} tokens behind a prompt of {len(prompt)}, {torch.get_num_threads()} threads"
-    )
+    threads = torch.get_num_threads()
+    print(f"{len(texts)} candidates of {tokens:.1f} tokens, a prompt of {len(prompt)}, {threads} threads")
     print(f"each with the prompt: {1000 * slow:8.1f} ms")
     print(f"prompt read once:     {1000 * fast:8.1f} ms, {slow / fast:.1f} times as fast")
     print(f"largest difference:   {float((naive - shared).abs().max()):.1e}")

@@ -1,21 +1,24 @@
 #!/usr/bin/env bash
-# One real data set per domain under one protocol: frozen beside its three controls. COLDLM_DATA names the data folder,
-# the first argument a folder with a Chinese encoder. Usage: domain_tour.sh ENCODER [output]
+# One real data set per domain under one protocol: frozen beside its three controls, three seeds, one table. COLDLM_DATA
+# names the data folder, the first argument a folder with a multilingual encoder that reads "passage: " and "query: "
+# (multilingual-e5-small). Usage: domain_tour.sh ENCODER [output]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash scripts/setup.sh quickstart
 
 : "${COLDLM_DATA:?name the data folder by COLDLM_DATA}"
-chinese="${1:?name a folder with a Chinese encoder (config.json, tokenizer, safetensors)}"
+encoder="${1:?name a folder with a multilingual encoder (config.json, tokenizer, safetensors)}"
 runs="${2:-runs/domain_tour}"
 export OMP_WAIT_POLICY=PASSIVE
-tour() { .venv/bin/coldlm run experiment=domain_tour sweep=controls output="$runs" "$@"; }
+tour() { .venv/bin/coldlm run -m experiment=domain_tour control=none,context_only,random_vectors,permuted_text \
+  seed=1,2,3 output="$runs" "$@"; }
+news() { tour backbone=local backbone.path="$encoder" backbone.name="$(basename "$encoder")" \
+  backbone.item_prefix="'passage: '" backbone.query_prefix="'query: '" "$@"; }
 
 tour dataset=ecommerce/online_retail
 tour dataset=video/movielens_latest_small
 tour dataset=music/lastfm_2k
-for slot in null day; do # a click log knows no release times: both rules
-  tour dataset=news/caixin dataset.release_slot="$slot" backbone=local backbone.path="$chinese" backbone.name=chinese \
-    backbone.item_prefix="'passage: '" backbone.query_prefix="'query: '"
-done
+# a click log knows no release times: both rules
+news dataset=news/caixin dataset.release_slot=null,day
+news dataset=news/mind dataset.edition=sample evaluate.candidates=impression
 .venv/bin/coldlm report "$runs" --out "$runs/report"

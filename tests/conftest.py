@@ -57,6 +57,12 @@ def config(tmp_path: Path, cache: Path) -> MakeConfig:
 
 
 @pytest.fixture(scope="session")
+def compose() -> MakeConfig:
+    """``compose(output, cache, "seed=2")``, for fixtures that outlive a test."""
+    return compose_micro
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """The folder of a micro run with all stages; for reading only."""
     from coldlm.run import execute

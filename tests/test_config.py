@@ -98,6 +98,41 @@ def test_lists_are_not_ranked_under_a_leaky_split() -> None:
     assert "goes with split=time alone, got split=loo" in problem
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["evaluate.k_shot=[1,2]"], "evaluate.k_shot: got [1, 2], allowed: ascending numbers that begin with 0"),
+        (["evaluate.k_shot=[0,2,1]"], "evaluate.k_shot: got [0, 2, 1], allowed: ascending"),
+        (["evaluate.k_shot=[0,1,1]"], "evaluate.k_shot: got [0, 1, 1], allowed: ascending"),
+        (["evaluate.k_shot=[]"], "evaluate.k_shot: got [], allowed: ascending"),
+        (["stages=[train,k_shot]", "split=loo", "online=off"], "k_shot asks who is new after T_test, which split=loo"),
+        (
+            ["stages=[train,k_shot]", "dataset=news/mind", "evaluate.candidates=impression"],
+            "k_shot ranks the catalogue, but evaluate.candidates=impression",
+        ),
+        (
+            ["dataset=news/mind", "evaluate.candidates=impression", "split.simulated_cold=0.1"],
+            "the lists show what split.simulated_cold=0.1 would hide",
+        ),
+    ],
+)
+def test_newcomers_are_revealed_and_held_out_where_there_can_be_any(line: list[str], said: str) -> None:
+    (problem,) = problems(compose_plain("backbone=tiny_bert", *line))
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["evaluate.k_shot=[0,-1]"], "evaluate.k_shot[1]: got -1, allowed: an integer from 0"),
+        (["split.simulated_cold=1.0"], "split.simulated_cold: got 1.0, allowed: a number from 0 up to 0.99"),
+        (["split=loo", "split.simulated_cold=0.1"], "split.simulated_cold: unknown key"),
+    ],
+)
+def test_shares_and_numbers_of_newcomers_have_bounds(line: list[str], said: str) -> None:
+    assert any(problem.startswith(said) for problem in check_overrides(["backbone=tiny_bert", "online=off", *line]))
+
+
 @pytest.mark.parametrize("control", MANDATORY_CONTROLS)
 def test_a_control_wins_over_the_command_line(control: str) -> None:
     line = ["backbone=tiny_bert", "strategy=lora", "strategy.rank=2", f"control={control}"]

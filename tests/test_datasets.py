@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,50 @@ def test_terms_that_must_be_accepted_are_asked_for_once(
     assert "strict terms" in capsys.readouterr().out
     assert main(line) == 0
     assert f"COLDLM_DATA={tmp_path} coldlm run dataset=news/mind" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "names"),
+    [
+        ("mind", "edition", "large", ["MINDlarge_train.zip", "MINDlarge_dev.zip"]),
+        ("mind", None, None, ["MINDsmall_train.zip", "MINDsmall_dev.zip"]),
+        ("amazon2023", "category", "Books", ["Books.csv.gz", "meta_Books.jsonl.gz"]),
+        ("amazon2018", "category", "Gift_Cards", ["Gift_Cards_5.json.gz", "meta_Gift_Cards.json.gz"]),
+    ],
+)  # fmt: skip
+def test_an_edition_is_chosen_by_the_key_of_the_data_set(
+    name: str, key: str | None, value: str | None, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Remote] = []
+    monkeypatch.setattr(datasets, "fetch", lambda remote, *_: asked.append(remote))
+    chosen = [f"dataset.{key}={value}"] if key else []
+    assert main(["data", "fetch", name, *chosen, "accept_licence=true", "--root", str(tmp_path)]) == 0
+    assert [remote.name for remote in asked] == names
+    assert [bool(remote.digest) for remote in asked] == {"mind": [value is None] * 2}.get(
+        name, [value == "Books", False]
+    )
+
+
+def test_fetch_refuses_what_it_would_ignore(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for line, said in (
+        (["mind", "dataset.edition=huge"], "huge"),
+        (["mind", "bogus=1"], "bogus=1: fetch and verify of mind take accept_licence=true and dataset.edition=..."),
+        (["lastfm_2k", "dataset.text=a"], "fetch and verify of lastfm_2k take accept_licence=true and no key"),
+    ):
+        assert main(["data", "fetch", *line, "--root", str(tmp_path)]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_what_is_got_by_hand_lies_where_its_reader_looks(tmp_path: Path) -> None:
+    """The list and the reader's own message name one folder."""
+    from coldlm.config import file_problems
+    from coldlm.overrides import compose_plain
+
+    for name, source in SOURCES.items():
+        if folder := re.search(r"into (\w+)(?:_<edition>)?/", source.by_hand):
+            config = compose_plain([f"dataset={datasets._option(name)}", f"dataset.root={tmp_path}"])
+            assert folder[1] in file_problems(config)[0], name
+            assert ("coldlm data fetch" in file_problems(config)[0].replace("fetch cannot", "")) == bool(source.files)
 
 
 def test_what_cannot_be_fetched_says_what_to_put_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

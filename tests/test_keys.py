@@ -57,6 +57,8 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "split.time.validation": (0.2, ()),
     "split.time.t_val": ("2024-01-20", DATES),
     "split.time.t_test": ("2024-02-20", DATES),
+    "split.time.simulated_cold": (0.3, ()),
+    "split.time.simulated_seed": (1, ("split.simulated_cold=0.3",)),
     "split.time.refit": (True, ()),
     "split.loo.refit": (True, ("split=loo", OFF)),
     "split.random.train": (0.5, ("split=random", OFF)),
@@ -133,6 +135,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.patience": (0, ("train.epochs=3",), "validation"),
     "evaluate.k": (5, (), "k"),
     "evaluate.queries": (300, ("dataset.users=90", "dataset.items=300", "dataset.events=2500"), "scores"),
+    "evaluate.k_shot": ([0, 1], ("stages=[train,evaluate,k_shot]", "evaluate.k_shot=[0,1,2]"), "shots"),
     "evaluate.latency_requests": (0, (), "latency"),
     "split.time.windows": (3, (), "windows"),
     "split.time.window_days": (9.0, ("split.windows=null", "split.window_days=4"), "windows"),
@@ -297,11 +300,13 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
         folder = execute({**config, "output": str(next(folders))}, "run")
         events = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
         said = json.loads((folder / "manifest.json").read_text())
+        shots = folder / "k_shot.parquet"
         return {
             "scores": events.filter(schedule="history")["score"].to_list(),
             "online": events.filter(schedule="per_window")["score"].to_list(),
             "windows": events["window"].n_unique(),
             "k": sorted(set(pl.read_parquet(folder / "results.parquet")["k"])),
+            "shots": sorted(set(pl.read_parquet(shots)["shots"])) if shots.exists() else [],
             "validation": len(next(iter(said["validation"].values()))),
             "latency": sorted(said["latency_ms"]),
             "axes": said["axes"],

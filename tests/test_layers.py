@@ -27,6 +27,7 @@ WIRING = (
     "evaluation",
     "datasets",
     "record",
+    "k_shot",
     "run",
     "recommend",
     "cli",

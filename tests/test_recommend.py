@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from coldlm.cli import main
 from coldlm.errors import ConfigError, RunFolderError
@@ -102,6 +104,24 @@ def test_an_unknown_id_is_named_with_the_nearest(finished: Path, asked: dict[str
 def test_a_folder_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match=r"no trained model .*coldlm run output=.* name=nothing"):
         recommend(tmp_path / "nothing", query="x")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("evaluate.candidates", "evaluate.candidates"), ("dataset.users", r"dataset\.users"), ("loss", "loss")],
+)
+def test_a_run_of_another_version_is_refused_in_plain_words(
+    finished: Path, tmp_path: Path, path: str, message: str
+) -> None:
+    """As a run folder looks that was written before the key existed."""
+    old = tmp_path / "old"
+    shutil.copytree(finished, old)
+    config = OmegaConf.load(old / "config.resolved.yaml")
+    group, _, key = path.rpartition(".")
+    del (config[group] if group else config)[key]
+    OmegaConf.save(config, old / "config.resolved.yaml")
+    with pytest.raises(RunFolderError, match=rf"made by another version of coldlm.*{message}.*into a new output="):
+        recommend(old, query="x")
 
 
 def test_a_head_without_text_reads_no_query(config: MakeConfig) -> None:

@@ -22,13 +22,14 @@ from safetensors.torch import load_file
 from coldlm import scorers
 from coldlm.cli import main
 from coldlm.columns import COHORTS, MANDATORY_BASELINES, METRICS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.data import simulated
 from coldlm.errors import Diverged, RunFolderError
 from coldlm.learn import loggers
 from coldlm.models.losses import SampledSoftmax
 from coldlm.recommend import recommend
 from coldlm.report.results import read_runs
 from coldlm.run import Run, execute
-from coldlm.tables import STREAM, TRAIN, VALIDATION
+from coldlm.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset
 from coldlm.world import make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
@@ -262,6 +263,42 @@ def test_a_leaky_split_counts_what_it_lets_into_training_and_every_row_says_so(
     rows = [name for name in names if name not in ("scorer", "---")]
     assert len(rows) == 10 + 2  # quality of all rows, cost of the trained ones
     assert all(name.endswith(" LEAKY") for name in rows)
+
+
+def test_held_out_items_come_back_without_a_past_and_every_row_says_so(
+    config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = simulated.load
+
+    def after_first(**keys: Any) -> Dataset:
+        data = load(**keys)
+        return replace(
+            data, release="after_first", items=replace(data.items, released_at=np.full(len(data.items), UNKNOWN))
+        )
+
+    monkeypatch.setattr(simulated, "load", after_first)
+    whole, world = make_world(config()), make_world(config("split.simulated_cold=0.3"))
+    held_out = world.cold_items & ~whole.cold_items
+    assert held_out.sum() == math.ceil(0.3 * (~whole.cold_items).sum())
+    assert (world.split.t_val, world.split.edges.tolist()) == (whole.split.t_val, whole.split.edges.tolist())
+    assert world.data.counts["held out: simulated cold"] == len(whole.data.log) - len(world.data.log) > 0
+    folder = execute(config("split.simulated_cold=0.3", "stages=[train,evaluate]"), "cold")
+    said, results = manifest(folder), pl.read_parquet(folder / "results.parquet")
+    assert said["leaks"] == dict.fromkeys(LEAKS, 0)
+    assert said["dropped"] == 0
+    assert said["dataset"]["counts"]["items held out"] == held_out.sum()
+    assert set(results["split"]) == {"simulated_cold_0.3"}
+    # what is asked at n = 0 is what was held out, since nothing else is a candidate before its first event
+    asked = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL, schedule="history", n_item=0)
+    assert asked.height == results.filter(bucket="item:0", scorer=MODEL, schedule="history")["n_events"].max() > 0  # type: ignore[operator]
+    assert set(asked["item"]) <= {world.data.items.ids[i] for i in np.flatnonzero(held_out)}
+    assert main(["report", str(folder), "--out", str(tmp_path / "report")]) == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "SIMULATED: split `simulated_cold_0.3` holds that share" in page
+    assert "Held-out items are the only candidates without an event" in page
+    table = (tmp_path / "report" / "table.md").read_text()
+    names = [line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")]
+    assert all(name.endswith(" SIMULATED") for name in names if name not in ("scorer", "---"))
 
 
 def test_leave_one_out_asks_every_user_once_and_trains_on_the_rest(config: MakeConfig) -> None:

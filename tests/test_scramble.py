@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from polars.testing import assert_frame_equal
 
 from coldlm.candidates import Catalogue
 from coldlm.columns import MANDATORY_BASELINES, MODEL
 from coldlm.data import simulated
-from coldlm.evaluate import baselines
+from coldlm.evaluate import baselines, judge
 from coldlm.run import execute
 from coldlm.schema import EXTRA
-from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Users, sorted_log
+from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Queries, Users, sorted_log
 from coldlm.world import cut
 
 MakeConfig = Callable[..., dict[str, Any]]
@@ -135,38 +136,87 @@ def joined(first: Impressions, second: Impressions) -> Impressions:
     return Impressions(**columns, start=np.append(first.start, first.start[-1] + second.start[1:]))
 
 
-def test_garbage_after_a_cut_moves_no_bit_of_the_lists_before_it(
+Scores = list[tuple[str, int, int, bytes, bytes]]
+"""(scorer, user, time, items of a list, their scores), sorted."""
+
+
+@pytest.fixture
+def lists(
     config: MakeConfig, show_blocks: Callable[..., Impressions], monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> Callable[..., tuple[tuple[Path, Scores], tuple[Path, Scores], int]]:
+    """``lists(overrides...)``: a run over lists, one with garbage from a time on, and that time. With each folder what
+    every scorer gave to every item of the lists before: an item that has not entered yet stands above the positive
+    whatever its score knows of the future, so ranks do not tell."""
+
     def read(**keys: Any) -> Dataset:
         """Many items stand in lists before anybody has met them; there are several clicks of a user on one day."""
         data = without_releases(**keys)
         data = replace(data, log=replace(data.log, time=data.log.time // DAY * DAY))
         return replace(data, impressions=show_blocks(data))
 
-    settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", "strategy=top", "dataset.items=200")
-    settled["evaluate"]["candidates"] = "impression"
-    time = moments(read, settled)["middle"]
+    def both(*overrides: str) -> tuple[tuple[Path, Scores], tuple[Path, Scores], int]:
+        settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", "dataset.items=200", *overrides)
+        settled["evaluate"]["candidates"] = "impression"
+        time = moments(read, settled)["middle"]
 
-    def read_garbage(**keys: Any) -> Dataset:
-        data = read(**keys)
-        garbage = scramble(data, time)
-        early, late = data.impressions, show_blocks(garbage, seed=1)
-        assert early is not None
-        lists = joined(early.where(early.time < time), late.where(late.time >= time))
-        return replace(garbage, impressions=lists)
+        def read_garbage(**keys: Any) -> Dataset:
+            data = read(**keys)
+            garbage = scramble(data, time)
+            early, late = data.impressions, show_blocks(garbage, seed=1)
+            assert early is not None
+            shown = joined(early.where(early.time < time), late.where(late.time >= time))
+            return replace(garbage, impressions=shown)
 
-    true = run(read, settled, "true", monkeypatch)
-    scrambled = run(read_garbage, settled, "scrambled", monkeypatch)
+        return noted(read, settled, "true", time), noted(read_garbage, settled, "scrambled", time), time
+
+    def noted(read: Read, settled: dict[str, Any], name: str, time: int) -> tuple[Path, Scores]:
+        scores: Scores = []
+
+        def note(scorer: Any, queries: Queries, data: Dataset, catalogue: Catalogue, of: str, part: Any) -> Any:
+            found = score(scorer, queries, data, catalogue, of, part)
+            asked = queries.slice(*part)
+            assert asked.lists is not None
+            for row, (user, at) in enumerate(zip(asked.user.tolist(), asked.time.tolist(), strict=True)):
+                items = asked.lists.item[asked.lists.start[row] : asked.lists.start[row + 1]]
+                if at < time:
+                    scores.append((of, user, at, items.tobytes(), found[0][row, : len(items)].numpy().tobytes()))
+            return found
+
+        score = judge._chunk
+        with monkeypatch.context() as patch:
+            patch.setattr(judge, "_chunk", note)
+            return run(read, settled, name, patch), sorted(scores)
+
+    return both
+
+
+def test_garbage_after_a_cut_moves_no_bit_of_the_lists_before_it(lists: Callable[..., Any]) -> None:
+    (true, scores), (scrambled, scrambled_scores), time = lists("strategy=top")
     left, right = before(true, time), before(scrambled, time)
     asked = left.filter(scorer=MODEL, schedule="history")
     assert (asked["n_item"] == 0).sum() > 3
     assert asked["other_clicks"].max() > 0  # type: ignore[operator]
     assert set(left["schedule"]) == {"history", "static", "per_window"}
     assert_frame_equal(left, right, check_exact=True)
+    assert {of for of, *_ in scores} >= {MODEL, *MANDATORY_BASELINES}
+    assert scores == scrambled_scores
     assert (true / "model.safetensors").read_bytes() == (scrambled / "model.safetensors").read_bytes()
     after = [pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time) for folder in (true, scrambled)]
     assert not after[0].drop("run").equals(after[1].drop("run"))
+
+
+def test_a_newest_first_that_looks_ahead_in_lists_is_caught(
+    lists: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def foresee(catalogue: Catalogue) -> Any:
+        order = np.unique(catalogue.enters_at, return_inverse=True)[1].astype(np.float32)
+        return lambda users, times: torch.from_numpy(order).expand(len(users), -1)
+
+    monkeypatch.setattr(baselines, "newest", foresee)
+    (true, scores), (scrambled, scrambled_scores), time = lists("stages=[train,evaluate]")
+    assert_frame_equal(before(true, time), before(scrambled, time), check_exact=True)  # ranks do not tell
+    caught = {left[0] for left, right in zip(scores, scrambled_scores, strict=True) if left != right}
+    assert caught == {"newest"}
 
 
 def test_a_scorer_that_looks_ahead_is_caught(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:

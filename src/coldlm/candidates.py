@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from coldlm.context import Grouped, ranges
-from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Ints
+from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Ints, Log
 
 
 class Catalogue:
@@ -43,12 +45,21 @@ class Catalogue:
         if data.item_ttl_days is not None:
             ttl = int(data.item_ttl_days * DAY)
             self.leaves_at = np.where(self.enters_at < UNKNOWN - ttl, self.enters_at + ttl, UNKNOWN)
-        self._item = data.log.item
-        self._by_user = Grouped(data.log.user, data.log.time, len(data.users))
-        pair = data.log.user * len(data.items) + data.log.item
+        self._remember(data.log, len(data.users))
+
+    def _remember(self, log: Log, n_users: int) -> None:
+        self._item = log.item
+        self._by_user = Grouped(log.user, log.time, n_users)
         # the log is in time order, so the first row of a pair is the first time the user met the item
-        self._pair, first_row = np.unique(pair, return_index=True)
-        self._pair_time: Ints = data.log.time[first_row]
+        self._pair, first_row = np.unique(log.user * len(self) + log.item, return_index=True)
+        self._pair_time: Ints = log.time[first_row]
+
+    def knowing(self, log: Log) -> Catalogue:
+        """The same items at the same times, to somebody who knows of the events ``log`` alone: users had what they had
+        in them."""
+        other = copy.copy(self)
+        other._remember(log, len(self._by_user.start) - 1)
+        return other
 
     def __len__(self) -> int:
         return len(self.enters_at)

@@ -60,6 +60,9 @@ MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", "permuted_text")
 CANARIES: Final = ("newest", "fewest_events")
 """Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates leak."""
 
+SIMULATED_COLD: Final = "simulated_cold"
+"""``split`` of the rows whose past some items were held out of begins with it and ends with their share."""
+
 CHANCE: Final = "constant"
 """The scorer that is worth what a random one is worth, exactly."""
 
@@ -94,6 +97,29 @@ RESULT_COLUMNS: Final = (
 
 RUN_COLUMNS: Final = RESULT_COLUMNS[: RESULT_COLUMNS.index("schedule")]
 """The part of ``RESULT_COLUMNS`` that is the same on all rows of one run."""
+
+K_SHOT_COLUMNS: Final = (
+    *RUN_COLUMNS,
+    "seed",
+    "side",
+    "shots",
+    "scorer",
+    "updated",
+    "average",
+    "metric",
+    "k",
+    "value",
+    "n_users",
+    "n_queries",
+    "n_events",
+    "n_entities",
+    "question",
+    "config_hash",
+)
+"""Columns of ``k_shot.parquet``, long form (see ``split/k_shot.py``). ``shots``: events revealed of each eligible
+entity of the ``side`` ("item" or "user"); ``k``: cut of the metric, as everywhere. ``updated``: whether the weights
+were fitted on what was revealed. ``n_entities``: that were asked for. ``question``: hash of the queries, the same at
+all shots."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
+        _k_shot_problems: ("stages", "evaluate", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
     }
     for check, parts in checks.items():
@@ -64,7 +65,7 @@ def device_problems(trainer: object) -> list[str]:
 
 def _stage_problems(stages: list[str]) -> Iterator[str]:
     if not stages:
-        yield "stages: got none, allowed: at least one of train, evaluate, online"
+        yield "stages: got none, allowed: at least one of train, evaluate, online, k_shot"
     if len(set(stages)) < len(stages):
         yield f"stages: got {', '.join(stages)}; each stage runs once"
 
@@ -203,11 +204,29 @@ def _backbone_problems(backbone: Section) -> Iterator[str]:
 def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
     if evaluate["candidates"] == "impression" and _name(split) != "time":
         yield f"evaluate.candidates=impression goes with split=time alone, got split={_name(split)}"
+    if evaluate["candidates"] == "impression" and split.get("simulated_cold"):
+        yield (
+            f"evaluate.candidates=impression: the lists show what split.simulated_cold={split['simulated_cold']} would "
+            "hide; use evaluate.candidates=full, or split.simulated_cold=0"
+        )
     if evaluate["candidates"] == "impression" and dataset["_target_"] not in WITH_LISTS:
         reader, *others = (target.split(".")[-2] for target in (str(dataset["_target_"]), *WITH_LISTS))
         yield (
             f"evaluate.candidates=impression: {reader} holds no lists as shown; use evaluate.candidates=full, "
             f"or {' or '.join(f'dataset=news/{other}' for other in others)}"
+        )
+
+
+def _k_shot_problems(stages: list[str], evaluate: Section, split: Section) -> Iterator[str]:
+    shots = evaluate["k_shot"]
+    if shots != sorted(set(shots) | {0}):
+        yield f"evaluate.k_shot: got {shots}, allowed: ascending numbers that begin with 0, such as [0, 1, 2, 5, 10]"
+    if "k_shot" in stages and _name(split) != "time":
+        yield f"stages: k_shot asks who is new after T_test, which split={_name(split)} has not; use split=time"
+    if "k_shot" in stages and evaluate["candidates"] != "full":
+        yield (
+            f"stages: k_shot ranks the catalogue, but evaluate.candidates={evaluate['candidates']}; use "
+            "evaluate.candidates=full, or leave k_shot out"
         )
 
 

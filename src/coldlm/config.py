@@ -123,6 +123,18 @@ def known_paths(config: Mapping[str, object]) -> list[str]:
     return paths
 
 
+def missing_keys(config: Mapping[str, object]) -> list[str]:
+    """Full paths of the keys that the present schema and targets know and ``config`` lacks, also those with a default:
+    in the configuration of a run they are choices that nobody made."""
+
+    def is_there(path: str) -> bool:
+        name, _, key = path.partition(".")
+        value = config.get(name, ABSENT)
+        return (isinstance(value, dict) and key in value) if key else value is not ABSENT
+
+    return [path for path in known_paths(config) if not is_there(path)]
+
+
 def _complete(value: object) -> object:
     """A thing with its target's defaults for the keys that it leaves out; values as they are."""
     if not isinstance(value, dict) or "_target_" not in value:

@@ -33,13 +33,16 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         "coldlm data",
         description="Fetch, verify and describe public data sets.",
-        epilog="examples:\n  coldlm data fetch movielens_1m\n  coldlm data verify movielens_1m\n"
+        epilog="examples:\n  coldlm data fetch movielens_1m\n  coldlm data fetch mind dataset.edition=large\n"
+        "  coldlm data verify movielens_1m\n"
         "  coldlm data card caixin\n  coldlm data card amazon2023 dataset.category=All_Beauty",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", choices=("list", "fetch", "verify", "card"), help="list: all names")
     parser.add_argument("name", nargs="?", help="as in conf/dataset, such as movielens_1m")
-    parser.add_argument("overrides", nargs="*", help=f"{ACCEPTED}, or keys of the data set (card)")
+    parser.add_argument(
+        "overrides", nargs="*", help=f"{ACCEPTED}, or keys of the data set, such as dataset.edition=large"
+    )
     parser.add_argument("--root", type=Path, help="the data folder (default: COLDLM_DATA, or data)")
     arguments = parser.parse_intermixed_args(argv)
     root = arguments.root or Path(os.environ.get("COLDLM_DATA") or "data")
@@ -47,12 +50,14 @@ def main(argv: Sequence[str]) -> int:
         _print_list()
         return 0
     name = _known(arguments.name)
+    if arguments.task == "card":
+        print("\n".join(card(name, [f"dataset.root='{root}'", *arguments.overrides])))
+        return 0
+    overrides = [override for override in arguments.overrides if override != ACCEPTED]
+    remotes = SOURCES[name].remotes(_edition(name, overrides))
     if arguments.task == "fetch":
-        return _fetch(name, root, accepts=ACCEPTED in arguments.overrides)
-    if arguments.task == "verify":
-        return _verify(name, root)
-    print("\n".join(card(name, [f"dataset.root='{root}'", *arguments.overrides])))
-    return 0
+        return _fetch(name, root, remotes, accepts=ACCEPTED in arguments.overrides)
+    return _verify(name, root, remotes)
 
 
 def _known(name: str | None) -> str:
@@ -63,6 +68,30 @@ def _known(name: str | None) -> str:
     near = nearest(name, SOURCES) if name else None
     hint = f"did you mean {near}? " if near else ""
     raise ConfigError(f"{name or 'no name'}: no public data set; {hint}there are: {', '.join(SOURCES)}")
+
+
+def _edition(name: str, overrides: Sequence[str]) -> str:
+    """The value of the key that chooses between the files of a data set, such as MIND's edition."""
+    option = SOURCES[name].option
+    key = f"dataset.{option}"
+    if other := [override for override in overrides if not option or override.partition("=")[0] != key]:
+        takes = f"{ACCEPTED} and {key}=..." if option else f"{ACCEPTED} and no key of the data set"
+        raise ConfigError(f"{other[0]}: fetch and verify of {name} take {takes}")
+    return str(_checked(name, overrides)["dataset"][option]) if option else ""
+
+
+def _checked(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """The configuration of a data set.
+
+    Raises:
+        ConfigError: a key or value that does not exist.
+    """
+    from coldlm.config import problems, refuse
+    from coldlm.overrides import compose_plain
+
+    config = compose_plain([f"dataset={_option(name)}", "backbone=random_vectors", *overrides])
+    refuse(problems(config))
+    return config
 
 
 def _print_list() -> None:
@@ -76,15 +105,15 @@ def _print_list() -> None:
     Console().print(table)
 
 
-def _fetch(name: str, root: Path, *, accepts: bool) -> int:
+def _fetch(name: str, root: Path, remotes: Sequence[Remote], *, accepts: bool) -> int:
     source = SOURCES[name]
     print(f"{name}: {source.terms}")
     if source.ask and not _accepted(name, root, accepts):
         raise ConfigError(f"{name}: its terms must be accepted first: coldlm data fetch {name} {ACCEPTED}")
-    if not source.files:
+    if not remotes:
         raise DataError(f"{name} cannot be fetched, get it by hand: {source.by_hand}. The data folder is {root}")
     folder = root / source.folder
-    for remote in source.files:
+    for remote in remotes:
         print(f"  {'fetched' if _with_bar(remote, folder) else 'there already'}: {remote.url}")
     if source.by_hand:
         print(f"  by hand: {source.by_hand}")
@@ -112,10 +141,10 @@ def _accepted(name: str, root: Path, accepts: bool) -> bool:
     return accepts or name in known
 
 
-def _verify(name: str, root: Path) -> int:
+def _verify(name: str, root: Path, remotes: Sequence[Remote]) -> int:
     source, bad = SOURCES[name], 0
     record = read_record(root / source.folder)
-    for remote in source.files:
+    for remote in remotes:
         if remote.name not in record:
             bad += 1
             print(f"  not fetched: {remote.url}")
@@ -123,7 +152,7 @@ def _verify(name: str, root: Path) -> int:
         wrong = damaged(root / source.folder, record[remote.name])
         bad += bool(wrong)
         print(f"  {remote.name}: {f'changed or missing: {chr(32).join(wrong)}' if wrong else 'unchanged'}")
-    if not source.files:
+    if not remotes:
         print(f"{name} is got by hand: {source.by_hand}. There is nothing to compare with; see coldlm data card {name}")
     elif bad:
         print(f"get it anew: coldlm data fetch {name}")
@@ -145,12 +174,11 @@ def card(name: str, overrides: Sequence[str]) -> list[str]:
     Raises:
         ConfigError, DataError: a key that does not exist, or no usable files.
     """
-    from coldlm.config import file_problems, problems, refuse
-    from coldlm.overrides import compose_plain
+    from coldlm.config import file_problems, refuse
     from coldlm.world import make_world
 
-    config = compose_plain([f"dataset={_option(name)}", "backbone=random_vectors", *overrides])
-    refuse(problems(config) + file_problems(config))
+    config = _checked(name, overrides)
+    refuse(file_problems(config))
     world = make_world(config)
     module = importlib.import_module(str(config["dataset"]["_target_"]).rpartition(".")[0])
     return [

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from coldlm.columns import SIMULATED_COLD
 from coldlm.errors import RunFolderError
 
 NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
@@ -45,9 +46,10 @@ def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def axes(config: Mapping[str, Any]) -> dict[str, str]:
     """What a sweep compares, by name: the run columns of ``results.parquet``."""
+    held_out = config["split"].get("simulated_cold")
     return {
         "dataset": _label(config["dataset"]),
-        "split": _label(config["split"]),
+        "split": f"{SIMULATED_COLD}_{held_out:g}" if held_out else _label(config["split"]),
         "candidates": str(config["evaluate"]["candidates"]),
         "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family")])),
         "strategy": _label(config["strategy"], with_values=True),

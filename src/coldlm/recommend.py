@@ -92,7 +92,7 @@ def recommend(
     catalogue order. With ``beams`` a causal model writes the list itself: fewer than ``k`` where it finds no more.
 
     Raises:
-        RunFolderError: no trained model there.
+        RunFolderError: no trained model there, or one of another version, with other keys in its configuration.
         ConfigError: an id that the data does not have, or beams of a head that writes nothing.
     """
     weights = next(
@@ -106,6 +106,7 @@ def recommend(
     import torch
     from safetensors.torch import load_file
 
+    from coldlm.config import missing_keys, problems
     from coldlm.manifest import refuse_other_data
     from coldlm.model import make_ranker, take_snapshot
     from coldlm.models.causal_lm import CausalLM
@@ -114,6 +115,12 @@ def recommend(
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
     config = read_config(run)
+    if unknown := [*missing_keys(config), *problems(config)]:
+        raise RunFolderError(
+            f"{run} was made by another version of coldlm, whose configuration differs: {'; '.join(unknown[:3])}"
+            + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+            + ". Run it again with this version into a new output=..., and recommend with that run"
+        )
     world = make_world(config)
     refuse_other_data(json.loads((run / "manifest.json").read_text(encoding="utf-8")), world.data.hashes, run)
     items = world.data.items

@@ -14,7 +14,18 @@ import torch
 from safetensors.torch import save_file
 
 from coldlm import manifest as m
-from coldlm.columns import CANARIES, CHANCE, HEADLINE_K, LIST_K, METRICS, MODEL, RESULT_COLUMNS, metric_key
+from coldlm.columns import (
+    CANARIES,
+    CHANCE,
+    HEADLINE_K,
+    K_SHOT_COLUMNS,
+    LIST_K,
+    METRICS,
+    MODEL,
+    RESULT_COLUMNS,
+    SIMULATED_COLD,
+    metric_key,
+)
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.ranker import Model
 from coldlm.report.statistics import difference
@@ -39,6 +50,7 @@ class Record:
         self.axes = m.axes(config)
         self.k: int = config["evaluate"]["k"]
         self.has_lists = self.axes["candidates"] == "impression"
+        self.is_simulated = self.axes["split"].startswith(SIMULATED_COLD)
         self.ks = sorted({self.k, HEADLINE_K} | ({LIST_K} if self.has_lists else set()))
         self.seed: int = config["seed"]
         self.loggers: list[Any] = []
@@ -73,17 +85,28 @@ class Record:
         self.manifest["cohorts"] = cohorts
         self.manifest["canaries"] = canaries(frame, HEADLINE_K)
         table = pl.concat(results)
-        if self.manifest["dataset"]["release"] == "after_first" and not self.has_lists:
+        if self.manifest["dataset"]["release"] == "after_first" and not (self.has_lists or self.is_simulated):
             # an item without a positive is a candidate only if somebody disliked it: no fresh item can be asked for
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
 
+    def write_k_shot(self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]) -> None:
+        """The k-shot stage's tables and what the manifest says of it; without anything to ask there are no tables."""
+        self.manifest["k_shot"] = dict(about)
+        if values.height:
+            labelled = values.with_columns(pl.lit(value).alias(key) for key, value in self._labels().items())
+            self.write_frame("k_shot.parquet", labelled.select(K_SHOT_COLUMNS))
+            self.write_frame("k_shot_updates.parquet", updates)
+
     def _label(self, values: pl.DataFrame, stage: str, scorer: str, schedule: str) -> pl.DataFrame:
-        labels: dict[str, Any] = {key: value for key, value in self.axes.items() if key in RESULT_COLUMNS}
-        labels |= {"run": self.name, "seed": self.seed, "scorer": scorer, "stage": stage, "schedule": schedule}
-        labels["config_hash"] = self.manifest["config_hash"]
+        labels = self._labels() | {"scorer": scorer, "stage": stage, "schedule": schedule}
         return values.with_columns(pl.lit(value).alias(key) for key, value in labels.items()).select(RESULT_COLUMNS)
+
+    def _labels(self) -> dict[str, Any]:
+        """What is the same on all rows of this run's tables."""
+        labels: dict[str, Any] = {key: value for key, value in self.axes.items() if key in RESULT_COLUMNS}
+        return labels | {"run": self.name, "seed": self.seed, "config_hash": self.manifest["config_hash"]}
 
     def _log_metrics(self, stage: str, values: pl.DataFrame) -> None:
         """Cohort values under ``{stage}/{cohort}/{metric}@{k}``, warm-up buckets under ``{stage}/{bucket}/...``."""
@@ -136,11 +159,15 @@ def canaries(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
     Args:
         events: rows of ``events.parquet``.
     """
-    at_zero = events.filter(pl.col("n_item") == 0)
+    return from_chance(events.filter(pl.col("n_item") == 0), k)
+
+
+def from_chance(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
+    """The canaries' nDCG@k and its distance to chance, as in ``canaries``, over all of ``events``."""
     users = {
         name: per_user(rows, k).filter(cohort="all", metric=METRICS[0]).sort("user")["value"].to_numpy()
         for name in (*CANARIES, CHANCE)
-        if len(rows := at_zero.filter(scorer=name))
+        if len(rows := events.filter(scorer=name))
     }
     if CHANCE not in users:
         return {}

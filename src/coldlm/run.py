@@ -22,6 +22,7 @@ from coldlm.config import build
 from coldlm.errors import ConfigError, DataError, Diverged, RunFolderError
 from coldlm.evaluate.judge import concatenate
 from coldlm.evaluation import Evaluation
+from coldlm.k_shot import make_stage
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
 from coldlm.model import make_ranker, standardise, take_snapshot
@@ -95,7 +96,7 @@ class Run:
             self._prepare()
             for stage in stages:
                 log.info("stage %s", stage)
-                {"train": self.train, "evaluate": self.evaluate, "online": self.online}[stage]()
+                {"train": self.train, "evaluate": self.evaluate, "online": self.online, "k_shot": self.k_shot}[stage]()
                 self.record.manifest["done"].append(stage)
                 self.record.save()
             self.record.end("FINISHED")
@@ -209,6 +210,23 @@ class Run:
             concatenate(judged), MODEL, config["schedule"], versions[window], live_from[window]
         )
         self.record.write_events("online", frame)
+
+    def k_shot(self) -> None:
+        """Reveal the first k events of each newcomer, update once, and ask the same queries for every k."""
+        begin = time.perf_counter()
+        stage = make_stage(
+            self.config,
+            self.world,
+            self.ranker,
+            self.machine,
+            self.evaluation,
+            trained=self._trained(),
+            epochs=self.config["online"]["epochs"] or self.record.manifest["validation"]["best_epoch"],
+            cuts=self.record.ks,
+        )
+        outcome = stage.run()
+        self.record.manifest["seconds"]["k_shot"] = time.perf_counter() - begin
+        self.record.write_k_shot(*outcome)
 
     def _fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
         """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the

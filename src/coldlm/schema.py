@@ -36,6 +36,7 @@ class Evaluate:
     candidates: Literal["full", "impression"]
     k: Count
     queries: Annotated[int, Range(300)] | None
+    k_shot: list[Annotated[int, Range(0)]]
     latency_requests: Annotated[int, Range(0)]
 
 
@@ -65,7 +66,7 @@ class Control:
 class Run:
     """A whole configuration. Dataclasses are values, ``Node`` is a thing of the group that the field is named after."""
 
-    stages: list[Literal["train", "evaluate", "online"]]
+    stages: list[Literal["train", "evaluate", "online", "k_shot"]]
     seed: Annotated[int, Range(0)]
     output: str
     name: str | None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, Scorer
@@ -27,47 +29,42 @@ def judge_baselines(
 ) -> tuple[dict[str, Judged], float]:
     """Name -> the stream as judged, and the half-life; once for all cells of a sweep that agree in what baselines see.
 
-    Args: as in ``make_baselines``; judge: (scorer, name) -> its rows.
+    Args:
+        history: how many of a user's last items the text baselines look at.
+        measure: (scorer, name) -> value on validation.
+        judge: (scorer, name) -> its rows.
     """
     parts = {part: config[part] for part in ("dataset", "split", "backbone", "trainer", "seed")}
     asked = {part: config["evaluate"][part] for part in ("k", "candidates", "queries")}
     key = json.dumps([parts, history, asked, _digest(world)], sort_keys=True)
     if key not in _judged:
-        scorers, half_life = make_baselines(config, world, history, measure)
+        ready = prepare(config, world, measure)
         _judged.clear()
-        _judged[key] = {name: judge(scorer, name) for name, scorer in scorers.items()}, half_life
+        judged = {name: judge(scorer, name) for name, scorer in make_baselines(ready, world, history).items()}
+        _judged[key] = judged, world.data.half_lives_days[ready.half_life]
     return _judged[key]
 
 
-def make_baselines(
-    config: Mapping[str, Any], world: World, history: int, measure: Callable[[Scorer, str], float]
-) -> tuple[dict[str, Scorer], float]:
-    """Name -> scorer, and the half-life of recent popularity in days, chosen on validation.
+@dataclass(frozen=True)
+class Ready:
+    """What baselines need whatever is known of the stream. ``seed``: of the random one. ``half_life``: 0, 1 or 2, of
+    recent popularity, chosen on validation. ``items``: [N, D] and ``profiles``: [U, D], vectors of the untouched
+    backbone (the run's own has been trained), all 0 for users without a profile text."""
+
+    seed: int
+    half_life: int
+    items: Tensor
+    profiles: Tensor
+
+
+def prepare(config: Mapping[str, Any], world: World, measure: Callable[[Scorer, str], float]) -> Ready:
+    """What all of a run's baselines share.
 
     Args:
-    history: how many of a user's last items the text baselines look at.
-    measure: (scorer, name) -> value on validation.
+        measure: (scorer, name) -> value on validation.
     """
-    data, as_of, catalogue = world.data, world.as_of, world.catalogue
-    recent = [baselines.recent_popularity(as_of, h) for h in range(3)]
+    recent = [baselines.recent_popularity(world.as_of, h) for h in range(3)]
     best = int(np.argmax([measure(scorer, f"recent_popularity {h}") for h, scorer in enumerate(recent)]))
-    scorers: dict[str, Scorer] = {
-        "random": baselines.random(config["seed"], len(data.items), data.users.ids),
-        "constant": baselines.constant(len(data.items)),
-        "popularity": baselines.popularity(as_of),
-        "recent_popularity": recent[best],
-        "newest": baselines.newest(catalogue),
-        "fewest_events": baselines.fewest_events(data, catalogue),
-        "tfidf": baselines.TfIdf(data, catalogue, as_of, history, world.split.t_test),
-        "zero_shot": zero_shot(config, world, history),
-    }
-    if data.repeats:
-        scorers["own_repeats"] = baselines.own_repeats(as_of, data)
-    return scorers, data.half_lives_days[best]
-
-
-def zero_shot(config: Mapping[str, Any], world: World, history: int) -> Scorer:
-    """Cosine of the untouched backbone: the run's own has been trained."""
     encoder = untrained(config, world)
     texts = world.data.users.texts
     profiles = torch.zeros(len(texts), encoder.width)
@@ -75,8 +72,30 @@ def zero_shot(config: Mapping[str, Any], world: World, history: int) -> Scorer:
     if with_text:
         with torch.no_grad():
             profiles[with_text] = encoder.texts([texts[user] for user in with_text])
+    return Ready(config["seed"], best, encoder.all_items(), profiles)
+
+
+def make_baselines(ready: Ready, world: World, history: int) -> dict[str, Scorer]:
+    """Name -> scorer, which remembers what ``world`` knows.
+
+    Args:
+        history: how many of a user's last items the text baselines look at.
+    """
+    data, as_of, catalogue = world.data, world.as_of, world.catalogue
     known = world.entered_by(world.split.t_test)
-    return baselines.zero_shot(encoder.all_items(), profiles, known, world.as_of, history)
+    scorers: dict[str, Scorer] = {
+        "random": baselines.random(ready.seed, len(data.items), data.users.ids),
+        "constant": baselines.constant(len(data.items)),
+        "popularity": baselines.popularity(as_of),
+        "recent_popularity": baselines.recent_popularity(as_of, ready.half_life),
+        "newest": baselines.newest(catalogue),
+        "fewest_events": baselines.fewest_events(data, catalogue),
+        "tfidf": baselines.TfIdf(data, catalogue, as_of, history, world.split.t_test),
+        "zero_shot": baselines.zero_shot(ready.items, ready.profiles, known, as_of, history),
+    }
+    if data.repeats:
+        scorers["own_repeats"] = baselines.own_repeats(as_of, data)
+    return scorers
 
 
 def _digest(world: World) -> str:

@@ -32,6 +32,9 @@ DAY: int = 86_400
 TRAIN, VALIDATION, STREAM = 0, 1, 2
 """Values of ``Split.part``."""
 
+HELD_OUT = 3
+"""Value of ``Split.part`` for events that are to be removed (see ``split/simulated_cold.py``)."""
+
 
 @dataclass(frozen=True)
 class Items:
@@ -164,7 +167,8 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """What each event of the log is for. ``part``: [E] int8, ``TRAIN``, ``VALIDATION`` or ``STREAM``.
+    """What each event of the log is for. ``part``: [E] int8, ``TRAIN``, ``VALIDATION`` or ``STREAM``; ``HELD_OUT``
+    where the event is to be removed.
 
     ``t_val``, ``t_test``: all training events are earlier than ``t_val``, those of train + validation than ``t_test``.
     ``edges``: [W + 1] int64; window w of the stream holds its events with edges[w] <= time < edges[w + 1]. ``merged``:

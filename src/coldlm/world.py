@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask, ask_lists, cold, draw
-from coldlm.tables import STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
+from coldlm.split.simulated_cold import hold_out
+from coldlm.tables import HELD_OUT, STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
 log = logging.getLogger("coldlm")
@@ -49,6 +50,21 @@ class World:
     def entered_by(self, time: int) -> Bools:
         """[N] items that were candidates at some time before ``time``."""
         return self.catalogue.enters_at < time
+
+    def knowing(self, known: Bools) -> World:
+        """This world to somebody who knows of the events ``known`` alone, [E] bool: the log, what is counted and
+        remembered, and what users had. Items enter when they do. It asks nothing: rows of queries are the whole log's.
+        """
+        log = self.data.log.rows(known)
+        return replace(
+            self,
+            data=replace(self.data, log=log),
+            split=replace(self.split, part=self.split.part[known]),
+            catalogue=self.catalogue.knowing(log),
+            as_of=_remember(self.data, self.catalogue, log),
+            validation=self.validation.slice(0, 0),
+            stream=self.stream.slice(0, 0),
+        )
 
     def memory_of_the_past(self) -> AsOf:
         """An ``AsOf`` that remembers the events of train + validation only."""
@@ -91,6 +107,9 @@ def make_world(config: Mapping[str, Any]) -> World:
     if slot := config["dataset"]["release_slot"]:
         data = on_grid(data, slot, split.rows(TRAIN))
         log.info("items without a release time enter with the slot of their first event: %s seconds", data.slot)
+    if (split.part == HELD_OUT).any():
+        data, split = hold_out(data, split)
+        log.info("SIMULATED: some items that were taken before T_test are held out of the past, as if they were new")
     catalogue = Catalogue(data)
     meets_at = catalogue.enters_at.copy()
     if lists is not None:

@@ -44,13 +44,17 @@ def lines(views: list[dict[str, object]]) -> bytes:
     return "".join(json.dumps(view, ensure_ascii=False) + "\n" for view in views).encode()
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "one_week"
+def write(root: Path) -> Path:
+    folder = root / "one_week"
     folder.mkdir()
     (folder / "20170101").write_bytes(lines(FIRST))
     (folder / "20170102").write_bytes(lines(SECOND))
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write(tmp_path)
 
 
 def test_views_of_articles_are_events(root: Path) -> None:

@@ -25,11 +25,15 @@ CLICKS = (
 )
 
 
+def write(root: Path) -> Path:
+    (root / caixin.FOLDER).mkdir()
+    (root / caixin.FOLDER / "clicks.tsv").write_bytes(CLICKS.encode())
+    return root
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / caixin.FOLDER).mkdir()
-    (tmp_path / caixin.FOLDER / "clicks.tsv").write_bytes(CLICKS.encode())
-    return tmp_path
+    return write(tmp_path)
 
 
 def test_every_line_once(root: Path) -> None:

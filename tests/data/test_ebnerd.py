@@ -69,9 +69,8 @@ def history(rows: list[tuple[int, list[int], list[int]]]) -> pl.DataFrame:
     )
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "ebnerd_small"
+def write(root: Path) -> Path:
+    folder = root / "ebnerd_small"
     for part in ("train", "validation"):
         (folder / part).mkdir(parents=True)
     ARTICLES.write_parquet(folder / "articles.parquet")
@@ -83,7 +82,12 @@ def root(tmp_path: Path) -> Path:
     )
     # the first is in train's history too, the second is the click of 0, a moment later; 12 was read before its click
     history([(7, [10, 11, 12], [-500, 3, 50])]).write_parquet(folder / "validation" / "history.parquet")
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write(tmp_path)
 
 
 def test_clicks_of_lists_and_histories_become_events_once(root: Path) -> None:
@@ -110,14 +114,9 @@ def test_clicks_of_lists_and_histories_become_events_once(root: Path) -> None:
 
 
 def test_lists_are_kept_with_their_clicks(root: Path) -> None:
-    assert read(find(root)).impressions.rows() == [
-        (0, 0, 0, AT, False),
-        (0, 0, 1, AT, True),
-        (1, 1, 1, AT + 5, False),
-        (2, 0, 2, AT + 100, True),
-        (2, 0, 0, AT + 100, False),
-        (3, 0, 2, AT + 100, True),
-    ]
+    tables = read(find(root))
+    assert tables.impressions.rows() == [(0, AT, 2), (1, AT + 5, 1), (0, AT + 100, 2), (0, AT + 100, 1)]
+    assert tables.shown.rows() == [(0, False), (1, True), (1, False), (2, True), (0, False), (2, True)]
 
 
 def test_lists_of_the_data_set_find_their_clicks_in_its_log(root: Path) -> None:

@@ -22,12 +22,13 @@ CONTENT = bytes(range(256)) * 20
 
 
 class Server:
-    """Serves ``files``; ``breaks``: bytes after which an answer ends; ``asked``: (path, range) of each request."""
+    """Serves ``files``; ``breaks``: bytes after which an answer ends; ``asked``: (path, range) of each request;
+    ``shift``: of what it says that a part begins with."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.breaks: dict[str, int] = {}
-        self.ranges = True
+        self.ranges, self.shift = True, 0
         self.asked: list[tuple[str, str | None]] = []
         server = self
 
@@ -41,10 +42,14 @@ class Server:
                     return
                 first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.ranges else 0
                 if first >= len(content):
-                    self.send_error(416)
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{len(content)}")
+                    self.end_headers()
                     return
                 self.send_response(206 if first else 200)
                 self.send_header("Content-Length", str(len(content) - first))
+                if first:
+                    self.send_header("Content-Range", f"bytes {first - server.shift}-{len(content) - 1}/{len(content)}")
                 self.end_headers()
                 self.wfile.write(content[first : server.breaks.pop(self.path, len(content))])
 
@@ -132,6 +137,40 @@ def test_a_download_that_lacked_nothing_but_the_check_goes_on(server: Server, tm
     assert (tmp_path / "a.csv").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("kept", [CONTENT[:2000], CONTENT + b"tail", b"z" * len(CONTENT)])
+def test_what_does_not_fit_is_downloaded_anew(server: Server, tmp_path: Path, kept: bytes) -> None:
+    """A server that gives another part than it was asked for; a file longer than the server's."""
+    server.files["/a.csv"], server.shift = CONTENT, 7
+    (tmp_path / "a.csv.part").write_bytes(kept)
+    remote = Remote(server.url("a.csv"), _sha(CONTENT))
+    if kept.startswith(b"zz"):  # as long as it should be: nothing but the digest can tell
+        with pytest.raises(DataError, match="another edition, or damaged"):
+            fetch(remote, tmp_path)
+    assert fetch(remote, tmp_path)
+    assert (tmp_path / "a.csv").read_bytes() == CONTENT
+
+
+def test_an_archive_that_cannot_be_unpacked_is_put_aside(server: Server, tmp_path: Path) -> None:
+    server.files["/set.zip"] = b"<html>log in</html>"
+    remote = Remote(server.url("set.zip"), unpack=True)
+    with pytest.raises(DataError, match=r"damaged .* It lies in .*set\.zip\.wrong"):
+        fetch(remote, tmp_path)
+    server.files["/set.zip"] = _zip({"a.csv": b"1"})
+    assert fetch(remote, tmp_path)
+    assert (tmp_path / "a.csv").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("own", ["", "MINDsmall_dev/"])
+def test_two_archives_of_equal_names_go_to_folders_of_their_own(server: Server, tmp_path: Path, own: str) -> None:
+    """MIND's archives hold news.tsv and behaviors.tsv, some copies below a folder, others not."""
+    for part in ("train", "dev"):
+        server.files[f"/MINDsmall_{part}.zip"] = _zip({f"{own.replace('dev', part)}news.tsv": part.encode()})
+        fetch(Remote(server.url(f"MINDsmall_{part}.zip"), unpack=True, into=f"MINDsmall_{part}"), tmp_path)
+    assert (tmp_path / "MINDsmall_train" / "news.tsv").read_bytes() == b"train"
+    assert (tmp_path / "MINDsmall_dev" / "news.tsv").read_bytes() == b"dev"
+    assert set(read_record(tmp_path)["MINDsmall_dev.zip"]["files"]) == {"MINDsmall_dev/news.tsv"}
+
+
 def test_another_file_than_expected_is_put_aside(server: Server, tmp_path: Path) -> None:
     server.files["/a.csv"] = b"another edition"
     with pytest.raises(DataError, match=r"sha256 .*, expected .*: another edition, or damaged"):
@@ -166,6 +205,14 @@ def test_many_at_once_download_once(server: Server, tmp_path: Path) -> None:
     assert len(server.asked) == 1
 
 
+def test_files_fetched_at_once_are_all_recorded(server: Server, tmp_path: Path) -> None:
+    names = [f"{n}.csv" for n in range(8)]
+    server.files |= {f"/{name}": CONTENT for name in names}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: fetch(Remote(server.url(name)), tmp_path), names))
+    assert sorted(read_record(tmp_path)) == names
+
+
 Archive = Callable[[], bytes]
 
 
@@ -178,13 +225,31 @@ def _lying() -> bytes:
     )
 
 
-def _zip_link() -> bytes:
+def _zip_entry(mode: int) -> bytes:
     entry = zipfile.ZipInfo("a.csv")
-    entry.external_attr = 0o120777 << 16
+    entry.external_attr = mode << 16
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as package:
         package.writestr(entry, "/etc/passwd")
     return buffer.getvalue()
+
+
+def _encrypted() -> bytes:
+    """A zip that says of its file that it is encrypted."""
+    good = bytearray(_zip({"a.csv": b"1"}))
+    good[6] |= 1
+    good[good.rindex(b"PK\x01\x02") + 8] |= 1
+    return bytes(good)
+
+
+def _cut_inside_a_block() -> bytes:
+    """A zip whose compressed bytes are no such thing."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:
+        package.writestr("a.csv", b"b" * 1000)
+    good = bytearray(buffer.getvalue())
+    good[36:38] = b"\xff\xff"
+    return bytes(good)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +261,18 @@ def _zip_link() -> bytes:
         ("zip", lambda: _zip({"C:b.csv": b"2"}), "would lie outside"),
         ("zip", lambda: _zip({"a.csv": b"1", "A.csv": b"2"}), "is there twice"),
         ("zip", lambda: _zip({"a.csv": bytes(3000)}), "more than 2,000 bytes unpacked"),
-        ("zip", _zip_link, "is a link"),
+        ("zip", lambda: _zip_entry(0o120777), "is a link"),
+        ("zip", lambda: _zip_entry(0o010644), "is a link or device"),
+        ("zip", lambda: _zip({"./a.csv": b"1", "a.csv": b"2"}), "is there twice"),
+        ("zip", lambda: _zip({"caf\u00e9": b"1", "cafe\u0301": b"2"}), "is there twice"),
+        ("zip", lambda: _zip({"fetched.json": b"{}"}), "is no name for a file of data"),
+        ("zip", lambda: _zip({".accepted-terms.json": b"[]"}), "is no name for a file of data"),
+        ("zip", lambda: _zip({"a\nb.csv": b"1"}), "is no name for a file of data"),
+        ("zip", lambda: _zip({"a.csv": b"1"}).replace(b"a.csv", b"\0.csv"), "damaged"),
+        ("zip", lambda: _zip({"d/" * 2000 + "a.csv": b"1"}), "damaged"),
+        ("zip", lambda: _zip({"a.csv": b"1", "a.csv/b": b"2"}), "damaged"),
+        ("zip", _encrypted, "damaged .RuntimeError"),
+        ("zip", _cut_inside_a_block, "damaged"),
         ("zip", _lying, "damaged|larger than the archive says"),
         ("zip", lambda: _zip({"a.csv": CONTENT})[:-40], "damaged"),
         ("zip", lambda: b"<html>not found</html>", "damaged"),

@@ -161,7 +161,7 @@ def test_damaged_transactions_are_refused_with_their_line(tmp_path: Path, old: s
             "0108775015,",
             "line 3, column 'article_id': '0108775015'; expected every article once, it is here again",
         ),
-        ("0110065001,", f"{HEADER}\n0110065001,", "line 4, column 'article_id': 'article_id'"),
+        ("0110065001,", f"{HEADER}\n0110065001,", "line 4: the header once more"),
         ("White,1676", '"White,1676', "is a quote not closed"),
         ("Black,", "B\0lack,", "line 2: a NUL byte"),
         ("detail_desc", "detail", "no column 'detail_desc'"),

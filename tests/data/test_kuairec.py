@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from coldlm.data import kuairec
 from coldlm.data.kuairec import N_VIEWS, find, load, problems, read
 from coldlm.errors import DataError
 
@@ -27,17 +28,22 @@ CAPTIONS = (
 )
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """As in the archive, with the captions beside its folder."""
     for name in N_VIEWS:
         monkeypatch.setitem(N_VIEWS, name, 7)
-    folder = tmp_path / "KuaiRec 2.0" / "data"
+    monkeypatch.setattr(kuairec, "N_USERS", 2)
+    folder = root / "KuaiRec 2.0" / "data"
     folder.mkdir(parents=True)
     (folder / "big_matrix.csv").write_text(VIEWS)
     (folder / "small_matrix.csv").write_text(VIEWS.replace("14,148", "7,148"))
-    (tmp_path / "kuairec_caption_category.csv").write_bytes(CAPTIONS.encode())
-    return tmp_path
+    (root / "kuairec_caption_category.csv").write_bytes(CAPTIONS.encode())
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write(tmp_path, monkeypatch)
 
 
 def test_the_tables(root: Path) -> None:
@@ -88,7 +94,7 @@ def test_broken_characters_are_counted_and_many_refused(root: Path) -> None:
     files = find(root, "big")
     broken = CAPTIONS.encode().replace("回车".encode(), "回车".encode()[:-1])
     files[1].write_bytes(broken)
-    with pytest.raises(DataError, match="1 of 3 rows are not UTF-8 text"):
+    with pytest.raises(DataError, match="line 4: not UTF-8 text, like 1 of 3 rows"):
         read(files)
     more = "".join(f"{i},UNKNOWN,视频,[],1,a,1,b,1,c\n" for i in range(4_000, 4_100))
     files[1].write_bytes(broken + more.encode())
@@ -120,7 +126,7 @@ Damage = Callable[[bytes], bytes]
         (0, lambda c: c.replace(b"1593898080.057,", b"1593898080057,"), "column 'timestamp': 1.5939e.12 in data row 2"),
         (0, lambda c: c.replace(b"timestamp,watch_ratio", b"watch_ratio,timestamp"), "column 'watch_ratio'"),
         (0, lambda c: c.replace(b",573.5", b",1593898068.4"), "'watch_ratio': 1.5939e.09 in data row 7"),
-        (0, _too_many_users, "7,179 users, 7,176 were published; are user_id and video_id swapped"),
+        (0, _too_many_users, "7,179 users, 2 were published; are user_id and video_id swapped"),
         (1, lambda c: c.replace(b"caption,", b"video_id,"), "column 'video_id' appears twice"),
         (1, lambda c: c[:-3], "no line break at its end"),
         (1, lambda c: c[: c.index(b"\xe7\xa8\x8b")], "line 2: "),
@@ -154,7 +160,7 @@ def test_a_byte_order_mark_and_other_line_ends_change_nothing(root: Path) -> Non
 
 def test_problems(root: Path) -> None:
     [problem] = problems()
-    assert "neither COLDLM_DATA nor dataset.root names a folder. coldlm data fetch kuairec" in problem
+    assert "neither COLDLM_DATA nor dataset.root names a folder. By hand: unpack KuaiRec.zip" in problem
     (root / "kuairec_caption_category.csv").unlink()
     [problem] = problems(root=str(root))
     assert "holds no big_matrix.csv and kuairec_caption_category.csv, neither itself nor in KuaiRec 2.0/data" in problem

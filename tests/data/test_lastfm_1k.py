@@ -25,11 +25,15 @@ PLAYS = (
 )
 
 
+def write(root: Path) -> Path:
+    (root / lastfm_1k.FOLDER).mkdir()
+    (root / lastfm_1k.FOLDER / lastfm_1k.FILES[0]).write_bytes(PLAYS.encode())
+    return root
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    (tmp_path / lastfm_1k.FOLDER).mkdir()
-    (tmp_path / lastfm_1k.FOLDER / lastfm_1k.FILES[0]).write_bytes(PLAYS.encode())
-    return tmp_path
+    return write(tmp_path)
 
 
 def test_artists(root: Path) -> None:

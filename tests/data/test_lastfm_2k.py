@@ -29,14 +29,18 @@ TAGGED = (
 )
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    inside = tmp_path / lastfm_2k.FOLDER
+def write(root: Path) -> Path:
+    inside = root / lastfm_2k.FOLDER
     inside.mkdir()
     (inside / "artists.dat").write_bytes(ARTISTS.encode())
     (inside / "tags.dat").write_bytes(TAGS.encode("latin-1"))
     (inside / "user_taggedartists.dat").write_bytes(TAGGED.encode())
     return inside
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write(tmp_path)
 
 
 def test_the_first_tag_is_the_event(folder: Path) -> None:

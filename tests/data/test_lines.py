@@ -25,7 +25,10 @@ def test_what_was_cut_off_or_is_no_archive_is_refused(tmp_path: Path) -> None:
         check_whole(path)
     with pytest.raises(DataError, match=r"t\.csv: the file is empty; download it again, or save it anew"):
         check_whole(write(path, b""))
-    with pytest.raises(DataError, match=r"t\.csv, line 2: no line break at its end: it was cut off; download it again"):
+    with pytest.raises(
+        DataError,
+        match=r"t\.csv, line 2: no line break at its end: it was cut off \(if not, add one\); download it again",
+    ):
         check_whole(write(path, b"a\nb"))
     check_whole(path, line_break=False)
     check_whole(write(path, b"a\n"))

@@ -8,18 +8,22 @@ import pytest
 from coldlm.data.microlens import find, load, problems, read
 from coldlm.errors import DataError
 
-PAIRS = "user,item,timestamp\n10,2,1583378629552\n2,30,1583378629000\n10,2,1583378629552\n2,2,1583378629999\n"
+PAIRS = "user,item,timestamp\n10,2,1583378629552\n7,30,1583378629000\n10,2,1583378629552\n7,2,1583378629999\n"
 TITLES = 'item,title\n30,"Gu long song, gaga # comic"\n2,"he said ""no"""\n4,看到最后 # 搞笑\n'
+
+
+def write(root: Path) -> Path:
+    for folder, titles in (("MicroLens-50k-Dataset", "MicroLens-50k_titles.csv"), ("microlens_100k", "titles.csv")):
+        (root / folder).mkdir()
+        (root / folder / titles).write_text(TITLES, encoding="utf-8")
+        name = f"MicroLens-{'100k' if '100k' in folder else '50k'}_pairs.csv"
+        (root / folder / name).write_text(PAIRS)
+    return root
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for folder, titles in (("MicroLens-50k-Dataset", "MicroLens-50k_titles.csv"), ("microlens_100k", "titles.csv")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / titles).write_text(TITLES, encoding="utf-8")
-        name = f"MicroLens-{'100k' if '100k' in folder else '50k'}_pairs.csv"
-        (tmp_path / folder / name).write_text(PAIRS)
-    return tmp_path
+    return write(tmp_path)
 
 
 def test_the_tables(root: Path) -> None:
@@ -29,7 +33,7 @@ def test_the_tables(root: Path) -> None:
         ("4", "看到最后 # 搞笑"),
         ("30", "Gu long song, gaga # comic"),
     ]
-    assert tables.users.rows() == [("2",), ("10",)]
+    assert tables.users.rows() == [("7",), ("10",)]
     second = 1_583_378_629
     assert tables.interactions.rows() == [(1, 0, second, 1.0, 0), (0, 2, second, 1.0, 1), (0, 0, second, 1.0, 3)]
     assert tables.counts == {"repeated_lines": 1, "timestamps_cut_to_seconds": 2, "items_without_metadata": 0}
@@ -82,8 +86,8 @@ Damage = Callable[[str], str]
         (0, lambda text: text[:-3], "no line break at its end"),
         (0, lambda text: text.replace(",", "\t"), "no column 'item'"),
         (0, lambda text: text + text, "line 6: the header once more"),
-        (0, lambda text: text.replace("2,30,", "2,30,7,"), "line 3: 4 fields, expected 3"),
-        (0, lambda text: text.replace("2,30,", "2,3\0,"), "line 3: a NUL byte"),
+        (0, lambda text: text.replace("7,30,", "7,30,7,"), "line 3: 4 fields, expected 3"),
+        (0, lambda text: text.replace("7,30,", "7,3\0,"), "line 3: a NUL byte"),
         (
             0,
             lambda text: text.replace("1583378629000", "1583378629"),
@@ -98,7 +102,7 @@ Damage = Callable[[str], str]
         (1, lambda text: text.replace("4,看", "2,看"), "column 'item': 2; expected every video once"),
         (1, lambda text: text.replace("\n4,", "\nx,"), "line 4, column 'item': 'x'; expected a whole number"),
         (1, lambda text: text.replace("comic", "com\0c"), "line 2: a NUL byte"),
-        (1, lambda text: text + text, "line 5, column 'item': 'item'"),
+        (1, lambda text: text + text, "line 5: the header once more"),
         (1, lambda text: text.replace("item,title", "id,name"), "no column 'item'"),
         (1, lambda text: text.replace("item,title", "title,item"), "expected a whole number"),
     ],

@@ -33,15 +33,19 @@ RATINGS = """userId,movieId,rating,timestamp
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with four ratings, and a reader that takes four ratings of two users for the whole edition."""
     monkeypatch.setattr(movielens, "N_RATINGS", 4)
     monkeypatch.setattr(movielens, "N_USERS", 2)
-    (tmp_path / "ml-latest-small").mkdir()
-    (tmp_path / "ml-latest-small" / "movies.csv").write_text(MOVIES, encoding="utf-8")
-    (tmp_path / "ml-latest-small" / "ratings.csv").write_text(RATINGS, encoding="utf-8")
-    return tmp_path
+    (root / "ml-latest-small").mkdir()
+    (root / "ml-latest-small" / "movies.csv").write_text(MOVIES, encoding="utf-8")
+    (root / "ml-latest-small" / "ratings.csv").write_text(RATINGS, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write(tmp_path, monkeypatch)
 
 
 def test_titles_years_and_genres_are_taken_apart(folder: Path) -> None:
@@ -96,7 +100,7 @@ def test_another_edition_is_refused(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("movies.csv", "id;title\n", r"movies\.csv: no column 'genres'"),
+        ("movies.csv", "id;title\n", r"movies\.csv, line 1: no column 'genres'"),
         (
             "ratings.csv",
             RATINGS.replace("5.0", "five"),

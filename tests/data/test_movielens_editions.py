@@ -31,7 +31,7 @@ FILES = {
     '9,"11\'09""01 (2002) ",(no genres listed)\n8,Babylon 5,Sci-Fi\n7,Nobody\'s (1950),Drama\n',
     "tags.csv": "userId,movieId,tag,timestamp\n2,10,frog,100\n3,10,Disney,200\n4,10,Disney,300\n4,10,,300\n"
     '2,99,lost,5\n5,8,"a, ""b""",50\n6,10,c,400\n6,10,d,401\n6,10,e,402\n6,10,f,403\n',
-    "u.data": "2\t1\t4\t881250949\n2\t3\t1\t881250948\n1\t1\t5\t881250948\n",
+    "u.data": "2\t1\t4\t881250949\n2\t3\t1\t881250948\n1\t2\t5\t881250948\n",
     "u.item": _item("1|Misérables, Les (1995)|01-Jan-1995||http://x", 1)
     + _item("2|unknown|||", 0)
     + _item('3|Chasing "Amy" (1997)|4-Feb-1998||http://x', 16, 18),
@@ -42,20 +42,24 @@ FILES = {
 }
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with made-up editions, and a reader that takes their sizes for the published ones."""
     small = {"20m": (4, 2, 4, 10), "100k": (3, 2, 3, 0), "1m": (3, 2, 2, 0)}
     small |= dict.fromkeys(CSV, small["20m"])
     for name, (ratings, users, films, tags) in small.items():
         known = replace(EDITIONS[name], ratings=ratings, users=users, films=films, tags=tags)
         monkeypatch.setitem(EDITIONS, name, known)
-        folder = tmp_path / known.folders[-1]
+        folder = root / known.folders[-1]
         folder.mkdir()
         for file in known.files + known.more:
             encoding = "utf-8" if file.endswith(".csv") else "latin-1"
             (folder / file).write_bytes(FILES[file].encode(encoding))
-    return tmp_path
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return write(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("edition", CSV)
@@ -90,7 +94,7 @@ def test_the_tables_of_100k(root: Path) -> None:
     assert tables.users.rows() == [("1", "man", "24", "technician"), ("2", "woman", "53", "")]
     assert tables.interactions.rows() == [
         (1, 2, 881_250_948, 1.0, 1),
-        (0, 0, 881_250_948, 5.0, 2),
+        (0, 1, 881_250_948, 5.0, 2),
         (1, 0, 881_250_949, 4.0, 0),
     ]
     assert tables.counts == {"users_without_profile": 0, "items_without_metadata": 0}
@@ -163,7 +167,9 @@ def test_both_editions_of_latest_small_may_lie_side_by_side(root: Path) -> None:
 
 def test_another_edition_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EDITIONS, "32m", replace(EDITIONS["32m"], ratings=5))
-    with pytest.raises(DataError, match=r"4 ratings, expected 5: these are the counts of edition 20m.*ml-32m\.zip"):
+    with pytest.raises(
+        DataError, match=r"4 ratings in ratings\.csv, expected 5: these are the counts of edition 20m.*ml-32m\.zip"
+    ):
         read(find(root, "32m"), "32m")
 
 
@@ -194,13 +200,18 @@ def test_the_same_content_in_another_dress_reads_alike(root: Path, file: str, ch
 
 CASES = [
     ("25m", "ratings.csv", lambda c: c[:-3], "no line break at its end"),
-    ("25m", "ratings.csv", lambda c: c[: c.rindex(b"10,8")], "3 ratings, expected 4"),
+    ("25m", "ratings.csv", lambda c: c[: c.rindex(b"10,8")], "3 ratings in ratings.csv, expected 4"),
     ("25m", "ratings.csv", lambda c: c.replace(b",", b"\t"), "no column 'userId'"),
     ("25m", "ratings.csv", lambda c: c.replace(b"10,8,5.0", b"10,8,5,0"), "line 5: 5 fields, expected 4"),
     ("25m", "ratings.csv", lambda c: c + c, "line 6: the header once more"),
     ("25m", "ratings.csv", lambda c: c.replace(b"10,8", b"10,\0"), "line 5: a NUL byte"),
     ("25m", "ratings.csv", lambda c: c.replace(b"rating,timestamp", b"timestamp,rating"), "expected a whole number"),
-    ("25m", "ratings.csv", lambda c: c.replace(b"userId,movieId", b"movieId,userId"), "3 users, expected 2"),
+    (
+        "25m",
+        "ratings.csv",
+        lambda c: c.replace(b"userId,movieId", b"movieId,userId"),
+        "3 users in ratings.csv, expected 2",
+    ),
     (
         "25m",
         "ratings.csv",
@@ -208,9 +219,9 @@ CASES = [
         "ratings outside 0.5 to 5 in data row 4, such as 50",
     ),
     ("25m", "ratings.csv", lambda c: c.replace(b"1262304001", b"1262304001000"), "1262304001000 in data row 3"),
-    ("25m", "ratings.csv", lambda c: c.replace(b"10,8,", b"10,6,"), "1 rated films are missing, such as 6"),
+    ("25m", "ratings.csv", lambda c: c.replace(b"10,8,", b"10,6,"), "line 5: film 6 is not in .*movies.csv"),
     ("25m", "movies.csv", lambda c: c.replace(b'"Princess', b"Princess"), "line 2: "),
-    ("25m", "movies.csv", lambda c: c[: c.rindex(b"7,")], "3 films, expected 4"),
+    ("25m", "movies.csv", lambda c: c[: c.rindex(b"7,")], "3 films in movies.csv, expected 4"),
     (
         "25m",
         "movies.csv",
@@ -219,7 +230,7 @@ CASES = [
     ),
     ("25m", "movies.csv", lambda c: c.replace(b"Babylon", b"Baby\0on"), "line 4: a NUL byte"),
     ("25m", "movies.csv", lambda c: c.replace(b"Babylon", b"Babyl\xf6n"), "line 4: not UTF-8"),
-    ("25m", "tags.csv", lambda c: c[: c.rindex(b"6,")], "9 tags, expected 10"),
+    ("25m", "tags.csv", lambda c: c[: c.rindex(b"6,")], "9 tags in tags.csv, expected 10"),
     ("25m", "tags.csv", lambda c: c.replace(b",403", b",403000000000000"), "expected whole Unix seconds"),
     ("25m", "tags.csv", lambda c: c.replace(b',"a, ', b",a, "), "line 7: 5 fields, expected 4"),
     ("100k", "u.data", lambda c: b"user\titem\trating\ttime\n" + c, "line 1, column 'userId'"),

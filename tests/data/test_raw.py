@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coldlm.data.fields import read_table
 from coldlm.data.raw import (
     find_files,
     hash_file,
     header,
     missing_columns,
     name_rows,
-    read_table,
     release_counts,
     root_problems,
 )
@@ -42,6 +42,10 @@ def test_csv_is_read_as_strings_that_are_never_stripped(tmp_path: Path) -> None:
         (b"a,b\n1,2,3\n", "line 2: 3 fields, expected 2"),
         (b"caf\xe9,b\n1,2\n", "not UTF-8"),
         (b"a,b\n1,caf\xe9\n", "not UTF-8"),
+        (b"a,b\n1,2\n3\n", "line 3: 1 fields, expected 2"),
+        (b"a,b\n1,2\n3,4", "line 3: no line break at its end"),
+        (b"a,b\n1,\0\n", "line 2: a NUL byte"),
+        (b'a,b\n1,"x"\na,b\n', "line 3: the header once more"),
     ],
 )
 def test_malformed_csv_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
@@ -75,7 +79,7 @@ def test_damaged_parquet_and_other_formats_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,b\n1,2\n1,2,3\n", "line 3: 3 fields, expected 2; quote fields with commas"),
+        (b"a,b\n1,2\n1,2,3\n", "line 3: 3 fields, expected 2 separated by ','; quote fields that hold commas"),
         (b"a,b\n1,2\n3,4\ncaf\xe9,b\n", "line 4: not UTF-8 text .*save it anew as UTF-8 text"),
         (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: cannot be read as csv: unexpected end of data; is a quote not closed"),
     ],
@@ -89,7 +93,7 @@ def test_a_csv_that_breaks_off_names_the_line(tmp_path: Path, content: bytes, me
 
 def test_missing_columns_name_the_nearest_and_all_that_were_found() -> None:
     [problem] = missing_columns(Path("i.csv"), ["itemid", "title"], ["item_id", "title"])
-    assert problem == "i.csv: no column 'item_id'; columns found: 'itemid', 'title'; did you mean 'itemid'?"
+    assert problem == "i.csv, line 1: no column 'item_id'; columns found: 'itemid', 'title'; did you mean 'itemid'?"
 
 
 def test_a_single_column_hints_at_the_delimiter() -> None:

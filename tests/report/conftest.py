@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coldlm.columns import COHORTS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS
+from coldlm.columns import COHORTS, K_SHOT_COLUMNS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS
 
 N_USERS = 40
 BASELINES = {
@@ -77,6 +77,46 @@ def make_runs(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "runs"
 
     return make
+
+
+def write_shots(
+    folder: Path, value: float = 0.02, most: int = 2, question: str = "q", sides: str = "item user"
+) -> None:
+    """``k_shot.parquet`` of a run, the model's value rising by a tenth at each k, and what its manifest says of it."""
+    facts = pl.read_parquet(folder / "results.parquet").row(0, named=True)
+    same = {name: facts[name] for name in K_SHOT_COLUMNS if name in facts}
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["k_shot"] = {"midpoint": "2018-01-01T00:00:00"}
+    rows = []
+    for side in sides.split():
+        for shots in range(most + 1):
+            scorers = [(MODEL, False, value * (1 + shots / 10)), (MODEL, True, value * (1.5 + shots / 10))]
+            scorers += [(name, False, v) for name, v in BASELINES.items()] if facts["control"] == "none" else []
+            rows += [
+                same | {"side": side, "shots": shots, "scorer": scorer, "updated": updated, "average": average,
+                        "metric": "ndcg", "k": 10, "value": v if average == "macro" else v / 2, "n_users": 30,
+                        "n_queries": 50, "n_events": 55, "n_entities": 4, "question": f"{question}-{side}"}
+                for scorer, updated, v in scorers
+                for average in ("macro", "micro")
+            ]  # fmt: skip
+        manifest["k_shot"][side] = {
+            "cold": 9, "eligible": 5, "counted out": 4, "queries": 50, "positives": 55, "question": question,
+            "canaries": {
+                str(shots): {
+                    "fewest_events": {"value": 0.2 if shots < 1 else 0.001, "low": 0.1 - shots, "high": 0.3},
+                    "newest": {"value": 0.1, "low": -0.1, "high": 0.3},
+                    "constant": {"value": 0.002, "low": 0.0, "high": 0.0},
+                }
+                for shots in range(most + 1)
+            } if facts["control"] == "none" else {},
+        }  # fmt: skip
+    pl.DataFrame(rows).select(K_SHOT_COLUMNS).write_parquet(folder / "k_shot.parquet")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.fixture
+def add_shots() -> Callable[..., None]:
+    return write_shots
 
 
 def write_run(

@@ -50,7 +50,7 @@ def test_holm_counts_the_cohorts_of_all_data_sets(make_run, tmp_path) -> None:
     make_run("b", value=0.03, dataset="other", manifest={"question": "other"})
     found = measure_cohorts(read_runs([tmp_path]).comparisons, draws=200)
     raw = [m.vs.p for m in found if m.vs]
-    assert len(raw) == 2 * 3 * len(COHORTS)
+    assert len(raw) == 2 * 2 * len(COHORTS)  # histories and updates; static is a control
     assert [m.p_holm for m in found] == holm(raw)
 
 
@@ -67,3 +67,15 @@ def test_without_a_control_its_cells_say_so(make_run, tmp_path) -> None:
     make_run("a", schedules=("history",), baselines={})
     table = cohort_table(measure_cohorts(read_runs([tmp_path]).comparisons, draws=200))
     assert table.body[0] == ("toy", "lora, history", "all", "2,840", "40", ".0460") + ("–",) * 7
+
+
+def test_a_handful_of_users_gets_no_interval(make_run, tmp_path) -> None:
+    make_run("a")
+    users = tmp_path / "runs" / "a" / "per_user.parquet"
+    frame = pl.read_parquet(users)
+    few = frame.filter((pl.col("cohort") != "cold_both") | (pl.col("user") < "u019"))
+    few.write_parquet(users)
+    found = {m.cohort: m for m in measure_cohorts(read_runs([tmp_path]).comparisons, draws=200)}
+    assert found["cold_both"].vs is None
+    assert found["cold_user"].vs is not None
+    assert cohort_table([found["cold_both"]]).body[0][-3:] == ("–", "–", "–")

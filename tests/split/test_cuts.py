@@ -162,6 +162,26 @@ def test_dates_that_leave_a_part_empty_are_refused() -> None:
         cuts.time(_log([0, DAY, 2 * DAY]), t_val="1970-01-02", t_test="1980-01-01")
 
 
+@pytest.mark.parametrize(
+    ("t_val", "t_test", "named"),
+    [("1970-01-02", "1970-01-04", "t_val=1970-01-02"), ("1970-01-05", "1970-01-02T12:00:00", "t_test=1970-01-02T12")],
+)
+def test_dates_before_the_log_starts_are_refused(t_val: str, t_test: str, named: str) -> None:
+    log = _log([day * DAY for day in range(6)])
+    assert cuts.time(log, 2 * DAY, t_val="1970-01-03", t_test="1970-01-04", windows=1).part.tolist() == [
+        0,
+        0,
+        1,
+        2,
+        2,
+        2,
+    ]
+    with pytest.raises(
+        DataError, match=rf"split\.{named}.*before 1970-01-03T00:00:00 have no time .*; set 1970-01-03T"
+    ):
+        cuts.time(log, 2 * DAY, t_val=t_val, t_test=t_test)
+
+
 def test_shares_leave_out_events_without_a_time_of_their_own() -> None:
     times = [9] * 90 + list(range(10, 20))
     with pytest.raises(DataError, match="0 train, 0 validation and 100 stream"):

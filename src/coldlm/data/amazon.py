@@ -67,7 +67,8 @@ def check_stars(ratings: pl.DataFrame, path: Path, last_year: int, per_second: i
         per_second: 1,000 where times are in milliseconds.
 
     Raises:
-        DataError: ids that are missing or no words, stars not from 1 to 5, times out of range; names the line.
+        DataError: ids that are missing or no words, products in the place of users, stars not from 1 to 5, times out
+            of range; names the line.
     """
     start, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * per_second for year in (1990, last_year + 1))
     unit = "milliseconds" if per_second == 1000 else "seconds"
@@ -78,6 +79,12 @@ def check_stars(ratings: pl.DataFrame, path: Path, last_year: int, per_second: i
         time.is_between(start, end, closed="left"), f"Unix {unit} from {start} to {end} (1990 to {last_year})"
     )  # fmt: skip
     refuse_lines(path, ratings, rules)
+    tens = ratings.select((pl.col("item_id", "user_id").str.len_chars() == 10).sum()).row(0)
+    if tens[1] > tens[0]:  # ids of products have ten characters, those of users hardly ever
+        raise DataError(
+            f"{path}, line {ratings['line'][0]}: {ratings['user_id'][0]!r} is a product, not a user; in the edition of "
+            f"2014 both have changed places"
+        )
     return ratings.select("user_id", "item_id", stars, time // per_second)
 
 

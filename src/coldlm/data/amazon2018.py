@@ -31,7 +31,6 @@ from coldlm.data.lines import read_objects
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import refuse, time_scale_problems
 from coldlm.data.template import template_problems
-from coldlm.errors import DataError
 from coldlm.tables import Dataset
 
 VERSION: Final = 1
@@ -62,7 +61,8 @@ BANNED: Final = {
 BASE: Final = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/"
 
 WAYS: Final = (
-    f"coldlm data fetch amazon2018 downloads All_Beauty; or download {BASE}categoryFilesSmall/<Category>_5.json.gz or "
+    f"coldlm data fetch amazon2018 dataset.category=<Category> downloads it; or download "
+    f"{BASE}categoryFilesSmall/<Category>_5.json.gz or "
     f"<Category>.csv there, and {BASE}metaFiles2/meta_<Category>.json.gz into {FOLDER}/ of the data folder, and name "
     "that by COLDLM_DATA or dataset.root"
 )
@@ -137,26 +137,12 @@ def find(root: Path, category: str = "All_Beauty") -> list[Path]:
 def read(files: Sequence[Path]) -> Tables:
     """The canonical tables from the two files of ``find``."""
     stars, meta = files
-    table = _read_csv(stars) if ".csv" in stars.suffixes else _read_reviews(stars)
+    columns = ("item_id", "user_id", "label", "timestamp")
+    is_csv = ".csv" in stars.suffixes
+    table = scan_fields(stars, columns, separator=",").collect() if is_csv else _read_reviews(stars)
     ratings = amazon.check_stars(table, stars, last_year=2019).with_row_index("event_id")
     about, counts = amazon.read_meta(meta, "asin", JOINTS, set(ratings["item_id"].unique()), html=True)
     return amazon.put_together(ratings, about, counts)
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    """Stars without header; ids of products have ten characters, those of users hardly ever.
-
-    Raises:
-        DataError: users come first.
-    """
-    table = scan_fields(path, ["item_id", "user_id", "label", "timestamp"], separator=",").collect()
-    tens = table.select((pl.col("item_id", "user_id").str.len_chars() == 10).sum()).row(0)
-    if tens[1] > tens[0]:
-        raise DataError(
-            f"{path}: the second field of each line is the product ({table['user_id'][0]!r}), as in the edition of "
-            f"2014; expected item, user, stars, seconds. {WAYS}"
-        )
-    return table
 
 
 def _read_reviews(path: Path) -> pl.DataFrame:

@@ -61,7 +61,8 @@ BANNED: Final = {
 BASE: Final = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/"
 
 WAYS: Final = (
-    f"coldlm data fetch amazon2023 downloads All_Beauty; or download {BASE}benchmark/0core/rating_only/"
+    f"coldlm data fetch amazon2023 dataset.category=<Category> downloads it; or download "
+    f"{BASE}benchmark/0core/rating_only/"
     f"<Category>.csv.gz (or 5core) and {BASE}raw/meta_categories/meta_<Category>.jsonl.gz into {FOLDER}/ of the data "
     "folder, and name that by COLDLM_DATA or dataset.root"
 )

@@ -30,9 +30,9 @@ class Tables:
     ``interactions``: ``user``, ``item`` (codes), ``timestamp`` (int64 Unix seconds), ``label`` (float64), ``event_id``
     (int64), sorted by (timestamp, event_id). ``dated``: values that a text field took at a time: ``item`` (code),
     ``timestamp``, ``field``, ``value``; no rows where fields do not change. ``impressions``: candidate lists that were
-    shown: ``impression`` (int64), ``user``, ``item`` (codes), ``timestamp``, ``clicked`` (bool), sorted by (timestamp,
-    impression), items of one list in their order; no rows where the source has none. ``counts``: policies that touched
-    rows. ``log_starts_at``: Unix seconds; earlier events have no time in the source, and one that is made up here.
+    shown, in time order: ``user`` (code), ``timestamp``, ``size`` (places); no rows where the source has none.
+    ``shown``: their places, list by list: ``item`` (code, uint32), ``clicked`` (bool). ``counts``: policies that
+    touched rows. ``log_starts_at``: Unix seconds; earlier events have no time in the source, and one that is made up.
     """
 
     items: pl.DataFrame
@@ -40,6 +40,7 @@ class Tables:
     interactions: pl.DataFrame
     dated: pl.DataFrame
     impressions: pl.DataFrame
+    shown: pl.DataFrame
     counts: dict[str, int] = field(default_factory=dict)
     log_starts_at: int = ALWAYS
 
@@ -61,6 +62,7 @@ def assemble(
     users: pl.DataFrame | None = None,
     dated: pl.DataFrame | None = None,
     impressions: pl.DataFrame | None = None,
+    shown: pl.DataFrame | None = None,
     counts: Mapping[str, int] | None = None,
     log_starts_at: int = ALWAYS,
 ) -> Tables:
@@ -72,11 +74,12 @@ def assemble(
         items: ``item_id``, distinct, and text fields; may lack items, which then have no text and are counted.
         users: ``user_id``, distinct, and text fields; may lack users.
         dated: ``item_id``, ``timestamp``, ``field``, ``value``; values of unknown items are left out and counted.
-        impressions: ``impression``, ``user_id``, ``item_id``, ``timestamp``, ``clicked``, the lists in any order.
+        impressions: ``user_id``, ``timestamp``, ``size``, one row per list, in time order.
+        shown: ``item_id``, ``clicked``, one row per place, in the order of the lists.
         log_starts_at: see ``Tables``.
 
-    Ids of a type other than string are written out. Codes follow the order of ``items`` (and ``users``); items and
-    users that only occur in ``interactions`` follow in ascending order.
+    Ids are strings, integers, which are written out, or categories, which take four bytes a row. Codes follow the order
+    of ``items`` (and ``users``); items and users that only occur elsewhere follow in ascending order.
 
     Raises:
         DataError: an id that is missing or, in ``items`` or ``users``, occurs twice; a missing time or label.
@@ -86,24 +89,30 @@ def assemble(
     for name in ("user_id", "item_id", "timestamp", "label"):
         if missing := events[name].null_count():
             raise DataError(f"interactions, column {name!r}: missing in {missing:,} rows")
-    shown = pl.DataFrame(schema=_SHOWN) if impressions is None else impressions
-    seen_items, seen_users = (_both(events[name], shown[name]) for name in ("item_id", "user_id"))
+    lists = pl.DataFrame(schema={"user_id": pl.String, **_LISTS}) if impressions is None else impressions
+    places = pl.DataFrame(schema={"item_id": pl.String, **_SHOWN}) if shown is None else shown
+    seen_items = _distinct(events["item_id"], places["item_id"])
+    seen_users = _distinct(events["user_id"], lists["user_id"])
     catalogue = _with_unknown(items, seen_items, "item_id")
     counted["items_without_metadata"] = len(catalogue) - len(items)
     given = pl.DataFrame(schema={"user_id": seen_users.dtype}) if users is None else users
     people = _with_unknown(given, seen_users, "user_id")
-    events, shown = (
-        _coded(_coded(frame, people, "user_id", "user"), catalogue, "item_id", "item") if len(frame) else frame
-        for frame in (events, shown)
+    events = events.select(
+        _codes(events["user_id"], people["user_id"]).alias("user").cast(pl.Int64),
+        _codes(events["item_id"], catalogue["item_id"]).alias("item").cast(pl.Int64),
+        pl.col("timestamp").cast(pl.Int64),
+        pl.col("label").cast(pl.Float64),
+        pl.col("event_id").cast(pl.Int64),
     )
-    columns = {"user": pl.Int64, "item": pl.Int64, "timestamp": pl.Int64, "label": pl.Float64, "event_id": pl.Int64}
-    events = events.select(pl.col(name).cast(kind) for name, kind in columns.items())
     return Tables(
         items=_texts_filled(catalogue, "item_id"),
         users=_texts_filled(people, "user_id"),
         interactions=_in_time_order(events),
         dated=_dated(dated, catalogue, counted),
-        impressions=_impressions(shown),
+        impressions=lists.select(
+            _codes(lists["user_id"], people["user_id"]).alias("user").cast(pl.Int64), *map(pl.col, _LISTS)
+        ).cast(_LISTS),  # type: ignore[arg-type]
+        shown=places.select(_codes(places["item_id"], catalogue["item_id"]).alias("item"), "clicked"),
         counts=counted,
         log_starts_at=log_starts_at,
     )
@@ -181,16 +190,15 @@ def to_dataset(
         hashes=dict(hashes or {}),
         texts_as_of=texts if rules else None,
         log_starts_at=tables.log_starts_at,
-        impressions=_lists(tables.impressions) if len(tables.impressions) else None,
+        impressions=_lists(tables) if len(tables.impressions) else None,
     )
 
 
-def _lists(shown: pl.DataFrame) -> Impressions:
-    """One list per run of equal impression numbers."""
-    number = shown["impression"].to_numpy()
-    begin = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
-    user, time, item, clicked = (shown[name].to_numpy() for name in ("user", "timestamp", "item", "clicked"))
-    return Impressions(user[begin], time[begin], np.append(begin, len(number)).astype(np.int64), item, clicked)
+def _lists(tables: Tables) -> Impressions:
+    lists, shown = tables.impressions, tables.shown
+    start = np.append(0, np.cumsum(lists["size"].to_numpy())).astype(np.int64)
+    item, clicked = shown["item"].to_numpy().astype(np.int64), shown["clicked"].to_numpy()
+    return Impressions(lists["user"].to_numpy(), lists["timestamp"].to_numpy(), start, item, clicked)
 
 
 class _Texts:
@@ -235,14 +243,17 @@ class _Texts:
         return found, newest
 
 
-_SHOWN = {
-    "impression": pl.Int64, "user": pl.Int64, "item": pl.Int64, "timestamp": pl.Int64, "clicked": pl.Boolean,
-    "user_id": pl.Null, "item_id": pl.Null,
-}  # fmt: skip
+_LISTS = {"timestamp": pl.Int64, "size": pl.Int64}
+_SHOWN = {"clicked": pl.Boolean}
+
+BLOCK = 1_000_000
+"""Rows that are joined at once."""
 
 
-def _both(events: pl.Series, shown: pl.Series) -> pl.Series:
-    return pl.concat([events, shown.cast(events.dtype)]) if len(shown) else events
+def _distinct(*columns: pl.Series) -> pl.Series:
+    """The distinct ids of all columns that hold some, categories as strings."""
+    parts = [column.unique() for column in columns if len(column)] or [columns[0]]
+    return pl.concat([p.cast(pl.String) if p.dtype == pl.Categorical else p for p in parts]).unique()
 
 
 def _in_time_order(events: pl.DataFrame) -> pl.DataFrame:
@@ -251,13 +262,6 @@ def _in_time_order(events: pl.DataFrame) -> pl.DataFrame:
     if events["event_id"].is_sorted():
         return events.sort("timestamp", maintain_order=True)
     return events.sort("timestamp", "event_id")
-
-
-def _impressions(shown: pl.DataFrame) -> pl.DataFrame:
-    columns = [name for name in _SHOWN if not name.endswith("_id")]
-    return shown.select(pl.col(name).cast(_SHOWN[name]) for name in columns).sort(
-        "timestamp", "impression", maintain_order=True
-    )
 
 
 def _with_unknown(table: pl.DataFrame, seen: pl.Series, key: str) -> pl.DataFrame:
@@ -276,10 +280,18 @@ def _with_unknown(table: pl.DataFrame, seen: pl.Series, key: str) -> pl.DataFram
     return pl.concat([table, pl.DataFrame({key: more})], how="diagonal_relaxed")
 
 
-def _coded(events: pl.DataFrame, table: pl.DataFrame, key: str, code: str) -> pl.DataFrame:
-    """``events`` with the row of each id in ``table``."""
-    index = table.select(key).with_row_index(code)
-    return events.join(index, on=key, how="left", maintain_order="left")
+def _codes(ids: pl.Series, known: pl.Series) -> pl.Series:
+    """[rows] uint32, the place of each id among the distinct ``known`` ones, null where it is not there."""
+    if ids.dtype == pl.Categorical:
+        distinct = ids.unique()
+        number = ids.to_physical().to_numpy()
+        of = np.zeros(int(number.max(initial=0)) + 1, np.uint32)
+        of[distinct.to_physical().to_numpy()] = _codes(distinct.cast(pl.String), known).to_numpy()
+        return pl.Series(of[number])
+    index = pl.DataFrame({"id": known}).with_row_index("code")
+    parts = ids.to_frame("id").iter_slices(BLOCK)
+    found = [part.join(index, on="id", how="left", maintain_order="left")["code"] for part in parts]
+    return pl.concat(found) if found else pl.Series(dtype=pl.UInt32)
 
 
 def _texts_filled(table: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -294,7 +306,7 @@ def _dated(dated: pl.DataFrame | None, catalogue: pl.DataFrame, counts: dict[str
     kinds = {"item": pl.Int64, "timestamp": pl.Int64, "field": pl.String, "value": pl.String}
     if dated is None:
         return pl.DataFrame(schema=kinds)
-    coded = _coded(dated, catalogue, "item_id", "item")
+    coded = dated.with_columns(_codes(dated["item_id"], catalogue["item_id"]).alias("item"))
     counts["dated_values_of_unknown_items"] = coded["item"].null_count()
     coded = coded.drop_nulls("item").with_columns(
         pl.Series("value", [clean(v) for v in coded.drop_nulls("item")["value"]], dtype=pl.String)

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from coldlm.data.raw import missing_columns, name_rows, refuse
+from coldlm.data.raw import missing_columns, name_rows, parquet_schema, read_parquet, refuse
 from coldlm.errors import DataError
 
 Kind = pl.DataType | type[pl.DataType]
@@ -36,24 +36,16 @@ def read_columns(path: Path, kinds: Mapping[str, str], optional: frozenset[str] 
     Raises:
         DataError: no parquet file, no row, a column that is missing, of another type, or null; with row and column.
     """
-    try:
-        schema = pl.read_parquet_schema(path)
-        refuse(missing_columns(path, list(schema), list(kinds)))
-        refuse(
-            [
-                f"{path}, column {name!r}: values of type {schema[name]}, expected {KINDS[kind][1]}; get it anew"
-                for name, kind in kinds.items()
-                if not KINDS[kind][0](schema[name])
-            ]
-        )
-        table = pl.read_parquet(path, columns=list(kinds)).select(
-            pl.col(name).cast(KINDS[kind][1]) for name, kind in kinds.items()
-        )
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path}: cannot be read as parquet: {reason}; get it anew") from error
-    if not len(table):
-        raise DataError(f"{path}: no rows; get it anew")
+    schema = parquet_schema(path)
+    refuse(missing_columns(path, list(schema), list(kinds)))
+    refuse(
+        [
+            f"{path}, column {name!r}: values of type {schema[name]}, expected {KINDS[kind][1]}; get it anew"
+            for name, kind in kinds.items()
+            if not KINDS[kind][0](schema[name])
+        ]
+    )
+    table = read_parquet(path, list(kinds)).select(pl.col(name).cast(KINDS[kind][1]) for name, kind in kinds.items())
     for name in sorted(set(kinds) - optional):
         missing = table[name].is_null()
         if missing.any():

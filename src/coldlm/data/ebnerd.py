@@ -51,6 +51,9 @@ BEHAVIORS: Final = {
 
 HISTORY: Final = {"user_id": "id", "article_id_fixed": "ids", "impression_time_fixed": "times"}
 
+BLOCK: Final = 50_000
+"""Lists that are taken apart at once."""
+
 WAYS: Final = (
     "Accept the terms at https://recsys.eb.dk, download ebnerd_{edition}.zip, unpack it into ebnerd_{edition}/ of the "
     "data folder, and name that by COLDLM_DATA or dataset.root; other editions: dataset.edition=demo, small or large"
@@ -171,16 +174,26 @@ def read(files: Files) -> Tables:
         "lists_without_a_click": int((lists["clicked"].list.len() == 0).sum()),
         "repeated_clicks": len(events) - len(once),
     }
-    impressions = (
-        lists.with_row_index("impression")
-        .explode("shown")
-        .drop_nulls("shown")
-        .select(
-            "impression", "user_id", "timestamp", item_id="shown", clicked=pl.col("shown").is_in(pl.col("clicked"))
-        )
-    )  # fmt: skip
     items = _read_articles(files.articles[0])
-    return assemble(once.with_columns(label=pl.lit(1.0)), items, impressions=impressions, counts=counts)
+    seen = lists.with_columns(pl.col("shown").list.drop_nulls()).filter(pl.col("shown").list.len() > 0)
+    seen = seen.sort("timestamp", maintain_order=True)
+    return assemble(
+        once.with_columns(label=pl.lit(1.0)),
+        items,
+        impressions=seen.select("user_id", "timestamp", size=pl.col("shown").list.len()),
+        shown=_places(seen),
+        counts=counts,
+    )
+
+
+def _places(lists: pl.DataFrame) -> pl.DataFrame:
+    """``item_id`` and ``clicked`` of every place, in parts, since a copy of its clicks stands beside every place."""
+    is_clicked = pl.col("shown").is_in(pl.col("clicked"))
+    parts = [
+        part.select("shown", "clicked").explode("shown").select(item_id="shown", clicked=is_clicked)
+        for part in lists.iter_slices(BLOCK)
+    ]
+    return pl.concat(parts or [pl.DataFrame(schema={"item_id": pl.Int64, "clicked": pl.Boolean})])
 
 
 def _not_in_lists(past: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import unicodedata
 import urllib.error
 import urllib.request
 import zipfile
@@ -39,11 +40,13 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True)
 class Remote:
     """One file to download. ``digest``: "sha256:..." or "md5:...", "" where none is known. ``unpack``: a zip or tar.gz
-    whose content is wanted, not itself."""
+    whose content is wanted, not itself. ``into``: the folder that its content goes to, whether the archive brings it
+    along or not; "" for an archive that is taken as it is."""
 
     url: str
     digest: str = ""
     unpack: bool = False
+    into: str = ""
 
     @property
     def name(self) -> str:
@@ -69,14 +72,19 @@ def fetch(remote: Remote, folder: Path, progress: Progress = lambda done, total:
         _download(remote.url, part, progress)
         found = check(part, remote)
         if remote.unpack:
-            files = unpack(part, folder, kind=remote.name)
+            try:
+                files = unpack(part, folder, kind=remote.name, into=remote.into)
+            except DataError as error:
+                # kept, it would be resumed for ever
+                raise DataError(f"{error}. It lies in {_put_aside(part)}") from error
             part.unlink()
         else:
             part.replace(folder / remote.name)
             files = {remote.name: found}
         now = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"url": remote.url, "sha256": found, "date": now, "files": files}
-        _write_record(folder, {**record, remote.name: entry})
+        with FileLock(folder / f".{RECORD}.lock"):  # others may have fetched other files since
+            _write_record(folder, {**read_record(folder), remote.name: entry})
     return True
 
 
@@ -96,13 +104,17 @@ def check(file: Path, remote: Remote) -> str:
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, kind or "sha256").hexdigest()
     if expected and found != expected:
-        aside = file.with_suffix(".wrong")
-        file.replace(aside)
         raise DataError(
             f"{remote.url}: {kind} {found}, expected {expected}: another edition, or damaged on its way. It lies in "
-            f"{aside}; remove it and fetch again, or get the right file by hand"
+            f"{_put_aside(file)}; remove it and fetch again, or get the right file by hand"
         )
     return found if kind in ("", "sha256") else _sha256(file)
+
+
+def _put_aside(part: Path) -> Path:
+    aside = part.with_suffix(".wrong")
+    part.replace(aside)
+    return aside
 
 
 def _sha256(file: Path) -> str:
@@ -127,13 +139,24 @@ def _write_record(folder: Path, record: Mapping[str, object]) -> None:
 
 
 def _download(url: str, part: Path, progress: Progress) -> None:
-    """Append what is missing to ``part``."""
+    """Have the whole file in ``part``: what is missing is appended, if the server can say that it fits."""
     done = part.stat().st_size if part.is_file() else 0
+    if done and not _append(url, part, done, progress):
+        part.unlink()
+        done = 0
+    if not done:
+        _append(url, part, 0, progress)
+
+
+def _append(url: str, part: Path, done: int, progress: Progress) -> bool:
+    """Append what is missing behind ``done`` bytes; False if the server has another idea of what lies there."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             if done and answer.status != 206:
                 done = 0  # the server gives all of it or nothing
+            elif done and not (answer.headers.get("Content-Range") or "").startswith(f"bytes {done}-"):
+                return False
             total = done + int(answer.headers.get("Content-Length") or 0)
             with part.open("ab" if done else "wb") as stream:
                 while block := answer.read(BLOCK):
@@ -141,8 +164,9 @@ def _download(url: str, part: Path, progress: Progress) -> None:
                     done += len(block)
                     progress(done, total)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is missing
-            return
+        if error.code == 416 and done:
+            # nothing is missing, if the file is as long as what is here
+            return (error.headers.get("Content-Range") or "").endswith(f"/{done}")
         raise DataError(f"{url}: the server says {error.code} {error.reason}; get the file by hand") from error
     except (OSError, ValueError) as error:
         raise DataError(
@@ -150,9 +174,10 @@ def _download(url: str, part: Path, progress: Progress) -> None:
         ) from error
     if total > done:
         raise DataError(f"{url}: broke off after {done:,} of {total:,} bytes; the same command goes on from there")
+    return True
 
 
-def unpack(archive: Path, folder: Path, *, kind: str, largest: int = LARGEST) -> dict[str, str]:
+def unpack(archive: Path, folder: Path, *, kind: str, into: str = "", largest: int = LARGEST) -> dict[str, str]:
     """The files of a zip or tar archive, below ``folder``; either all of them appear or none.
 
     Returns:
@@ -160,6 +185,7 @@ def unpack(archive: Path, folder: Path, *, kind: str, largest: int = LARGEST) ->
 
     Args:
         kind: the archive's name, which ends in .zip, .tar.gz, .tgz or .tar.
+        into: see ``Remote``.
         largest: bytes that its files may have together.
 
     Raises:
@@ -174,18 +200,23 @@ def unpack(archive: Path, folder: Path, *, kind: str, largest: int = LARGEST) ->
                 pure = PurePosixPath(path)
                 if pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path:
                     raise DataError(f"{where} would lie outside of its folder; this archive is not unpacked")
-                if path.casefold() in seen:
+                if not path.isprintable() or _is_ours(pure):
+                    raise DataError(f"{where} is no name for a file of data; this archive is not unpacked")
+                key = unicodedata.normalize("NFC", str(pure)).casefold()
+                if key in seen:
                     raise DataError(f"{where} is there twice; this archive is not unpacked")
-                seen.add(path.casefold())
+                seen.add(key)
                 total += size
                 if total > largest:
                     raise DataError(f"{kind}: more than {largest:,} bytes unpacked; this archive is not unpacked")
-                target = scratch / pure
+                target = scratch / (pure if not into or pure.parts[0] == into else into / pure)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with opened() as source, target.open("xb") as stream:
                     _copy(source, stream, size, where)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-            raise DataError(f"{kind}: damaged ({error}); remove it and fetch again") from error
+        except DataError:
+            raise
+        except Exception as error:  # a hostile archive makes its reader fail in any way it likes
+            raise DataError(f"{kind}: damaged ({type(error).__name__}: {error}); remove it and fetch again") from error
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
         for file in files:
             there = folder / file.relative_to(scratch)
@@ -198,14 +229,19 @@ def unpack(archive: Path, folder: Path, *, kind: str, largest: int = LARGEST) ->
         return {name: _sha256(folder / name) for name in (str(file.relative_to(scratch)) for file in files)}
 
 
+def _is_ours(path: PurePosixPath) -> bool:
+    """Whether a file would pass for one of the record, locks and accepted terms that lie beside the data."""
+    return path.parts[0] == RECORD or (path.parts[0].startswith(".") and path.name != ".DS_Store")
+
+
 def _members(archive: Path, kind: str) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]]:
     """(path, size, open) of every regular file; folders are passed over, everything else is refused."""
     if kind.endswith(".zip"):
         with zipfile.ZipFile(archive) as package:
             for entry in package.infolist():
                 mode = entry.external_attr >> 16
-                if stat.S_ISLNK(mode):
-                    raise DataError(f"{kind}: {entry.filename!r} is a link; this archive is not unpacked")
+                if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+                    raise DataError(f"{kind}: {entry.filename!r} is a link or device; this archive is not unpacked")
                 if not entry.is_dir():
                     yield entry.filename, entry.file_size, lambda entry=entry: package.open(entry)  # type: ignore[misc]
         return

@@ -5,8 +5,9 @@
 | ``scan_fields`` | any number of lines split at one separator, streamed | characters, or refused |
 | ``read_numbers`` | millions of rows of numbers, fast | refused |
 | ``read_quoted`` | texts, some thousands of rows up to a few millions | as in a csv; fields may hold line breaks |
+| ``read_table`` | all columns of a csv or parquet file that is not known beforehand | as in a csv |
 
-The first and the last give strings, and with each row its line in the file, so that ``refuse_lines`` and
+``scan_fields`` and ``read_quoted`` give strings, and with each row its line in the file, so that ``refuse_lines`` and
 ``to_numbers`` can say where a value is wrong. Everything must end with a line break, see ``lines.check_whole``.
 """
 
@@ -21,9 +22,13 @@ import polars as pl
 
 from coldlm.data.lines import AGAIN, NO_ROWS, check_whole, csv_rows, refuse_file, text_lines
 from coldlm.data.raw import header as read_header
+from coldlm.data.raw import read_parquet
 from coldlm.errors import DataError
 
 Kinds = Mapping[str, type[pl.DataType]]
+
+BLOCK = 100_000
+"""Rows."""
 
 
 def scan_fields(
@@ -62,7 +67,7 @@ def scan_fields(
     except (pl.exceptions.PolarsError, OSError) as error:
         refuse_file(path, "lines of text", error, "latin-1" if latin_1 else "utf-8")
     if first is not None:
-        problem = f"{found.count(separator) + 1} fields, expected {len(names)} separated by {separator!r}"
+        problem = _wrong_count(found.count(separator) + 1, names, separator)
         if stray := next((name for character, name in strays.items() if character in found), ""):
             problem = stray
         elif header and (first == 1 or found == title):
@@ -88,14 +93,37 @@ def read_quoted(path: Path, needed: Sequence[str], *, errors: str = "strict", na
     check_whole(path)
     found = read_header(path, needed) if names else list(needed)
     places = [found.index(name) for name in needed]
-    rows = []
-    for line, row in islice(csv_rows(path, errors=errors), int(names), None):
-        if len(row) != len(found):
-            raise DataError(f"{path}, line {line}: {len(row)} fields, expected {len(found)} separated by ','; {AGAIN}")
-        rows.append((line, *(row[place] for place in places)))
-    if not rows:
+    schema = {"line": pl.Int64, **dict.fromkeys(needed, pl.String)}
+    rows, parts = islice(csv_rows(path, errors=errors), int(names), None), []
+    while block := list(
+        islice(rows, BLOCK)
+    ):  # in blocks: as Python's strings all of them would take ten times the room
+        for line, row in block:
+            if len(row) != len(found):
+                raise DataError(f"{path}, line {line}: {_wrong_count(len(row), found, ',')}; {AGAIN}")
+            if names and row == found:
+                raise DataError(f"{path}, line {line}: the header once more; {AGAIN}")
+        picked = [(line, *(row[place] for place in places)) for line, row in block]
+        parts.append(pl.DataFrame(picked, schema=schema, orient="row"))
+    if not parts:
         raise DataError(f"{path}: {NO_ROWS}")
-    return pl.DataFrame(dict(zip(("line", *needed), zip(*rows, strict=True), strict=True)))
+    return pl.concat(parts)
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """All columns of a csv or parquet file. Those of a csv are strings, never stripped; empty fields are null.
+
+    Raises:
+        DataError: see ``raw.header``, ``raw.read_parquet``, ``scan_fields`` and ``read_quoted``.
+    """
+    names = read_header(path)
+    if path.suffix.lower() == ".parquet":
+        return read_parquet(path, names)
+    if any('"' in line for line in text_lines(path)):
+        table = read_quoted(path, names)
+    else:
+        table = scan_fields(path, names, header=True, separator=",").collect()
+    return table.select(pl.col(names).replace("", None))
 
 
 def refuse_lines(path: Path, fields: pl.LazyFrame | pl.DataFrame, rules: Mapping[str, tuple[pl.Expr, str]]) -> None:
@@ -182,6 +210,11 @@ def read_numbers(
     # slower, but names the line
     to_numbers(path, scan_fields(path, found, header=names, separator=separator), kinds, optional)
     refuse_file(path, "numbers", trouble)
+
+
+def _wrong_count(found: int, names: Sequence[str], separator: str) -> str:
+    hint = "; quote fields that hold commas" if separator == "," and found > len(names) else ""
+    return f"{found} fields, expected {len(names)} separated by {separator!r}{hint}"
 
 
 def _recoded(path: Path) -> BytesIO:

@@ -28,7 +28,6 @@ from coldlm.data.fields import read_numbers, read_quoted, refuse_lines, to_numbe
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import name_rows, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
-from coldlm.data.times import MILLISECONDS_FROM
 from coldlm.errors import DataError
 from coldlm.tables import Dataset
 
@@ -48,6 +47,9 @@ LEVELS: Final = tuple(f"{level}_level_category_name" for level in ("first", "sec
 
 N_USERS: Final = 7_176
 
+YEARS: Final = (1_420_070_400, 1_735_689_600)
+"""2015 to 2024 in Unix seconds: wide, but no other column lies in it."""
+
 N_VIEWS: Final = {"big_matrix.csv": 12_530_806, "small_matrix.csv": 4_676_570}
 """As published; another number is a file that was cut short, or another version."""
 
@@ -56,8 +58,8 @@ CAPTIONS: Final = "kuairec_caption_category.csv"
 FOLDERS: Final = ("KuaiRec 2.0/data", "KuaiRec 2.0", "KuaiRec/data", "KuaiRec", "kuairec", ".")
 
 WAYS: Final = (
-    "coldlm data fetch kuairec downloads it; or unpack KuaiRec.zip of https://zenodo.org/records/18164998 into the "
-    "data folder, put kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', and "
+    "By hand: unpack KuaiRec.zip of https://zenodo.org/records/18164998 into the data folder, put "
+    " kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', and "
     "name the data folder by COLDLM_DATA or dataset.root"
 )
 
@@ -134,17 +136,21 @@ def find(root: Path, matrix: Literal["big", "small"]) -> list[Path]:
 def read(files: Sequence[Path]) -> Tables:
     """Views and captions. Videos and users in the order of their numbers."""
     views = read_numbers(files[0], COLUMNS, optional=("timestamp",)).with_row_index("event_id")
-    for name, low, high in (("watch_ratio", 0.0, 1e6), ("timestamp", float("-inf"), float(MILLISECONDS_FROM))):
-        if (rows := ~views[name].is_between(low, high).fill_null(True).to_numpy()).any():
+    ratio, time = views["watch_ratio"], views["timestamp"]
+    possible = {"watch_ratio": ratio.is_between(0, 1e6), "timestamp": (time < 0) | time.is_between(*YEARS)}
+    for name, right in possible.items():
+        if (rows := ~right.fill_null(True).to_numpy()).any():
             value = views[name][int(np.argmax(rows))]
             raise DataError(f"{files[0]}, column {name!r}: {value:g} in {name_rows(rows)}; is this another column?")
     if (n_users := views["user_id"].n_unique()) > N_USERS:
-        raise DataError(f"{files[0]}: {n_users:,} users, {N_USERS:,} were published; are user_id and video_id swapped?")
+        raise DataError(
+            f"{files[0]}, line 1: {n_users:,} users, {N_USERS:,} were published; are user_id and video_id swapped?"
+        )
     if len(views) != (n_views := N_VIEWS[files[0].name]):
         raise DataError(f"{files[0]}: {len(views):,} views, {n_views:,} were published: cut short, or another version")
     timed = views.drop_nulls("timestamp")
-    possible = timed.filter(pl.col("timestamp") >= 0)
-    once = possible.unique(list(COLUMNS), keep="first", maintain_order=True)
+    later = timed.filter(pl.col("timestamp") >= 0)
+    once = later.unique(list(COLUMNS), keep="first", maintain_order=True)
     captions, broken = _captions(files[1])
     return assemble(
         once.select(
@@ -157,8 +163,8 @@ def read(files: Sequence[Path]) -> Tables:
         captions.sort("item_id"),
         counts={
             "views_without_time": len(views) - len(timed),
-            "views_before_1970": len(timed) - len(possible),
-            "repeated_views": len(possible) - len(once),
+            "views_before_1970": len(timed) - len(later),
+            "repeated_views": len(later) - len(once),
             "captions_with_broken_characters": broken,
         },
     )
@@ -168,9 +174,11 @@ def _captions(path: Path) -> tuple[pl.DataFrame, int]:
     """Texts by video, and how many hold characters that are not UTF-8 (they read as "�")."""
     needed = ("video_id", "manual_cover_text", "caption", "topic_tag", *LEVELS)
     table = read_quoted(path, needed, errors="replace")
-    broken = table.select(pl.any_horizontal(pl.col(needed[1:]).str.contains("\ufffd"))).to_series().sum()
-    if broken > len(table) / 100:
-        raise DataError(f"{path}: {broken:,} of {len(table):,} rows are not UTF-8 text; save it as UTF-8")
+    broken = table.filter(pl.any_horizontal(pl.col(needed[1:]).str.contains("\ufffd")))["line"]
+    if len(broken) > len(table) / 100:
+        raise DataError(
+            f"{path}, line {broken[0]}: not UTF-8 text, like {len(broken):,} of {len(table):,} rows; save it as UTF-8"
+        )
     numbered = to_numbers(path, table, {"video_id": pl.Int64})
     refuse_lines(path, numbered, {"video_id": (pl.col("video_id").is_first_distinct(), "every video once")})
     known = numbered.with_columns(pl.col(needed[1:]).str.strip_chars().replace("UNKNOWN", ""))
@@ -182,4 +190,4 @@ def _captions(path: Path) -> tuple[pl.DataFrame, int]:
         topics.str.strip_chars().alias("topics"),
         pl.concat_str(levels, separator=" > ", ignore_nulls=True).alias("category"),
         cover="manual_cover_text",
-    ).collect(), int(broken)
+    ).collect(), len(broken)

@@ -171,7 +171,7 @@ def _count(path: Path, plays: pl.LazyFrame) -> dict[str, int]:
     given_ids, good = counts.pop("given"), counts.pop("good")
     if good * 2 < given_ids:
         raise DataError(
-            f"{path}: {given_ids - good:,} of {given_ids:,} artist ids are none of MusicBrainz's; expected the columns "
-            f"{', '.join(COLUMNS)}, in this order"
+            f"{path}, line 1: {given_ids - good:,} of {given_ids:,} artist ids are none of MusicBrainz's; expected the "
+            f"columns {', '.join(COLUMNS)}, in this order"
         )
     return counts

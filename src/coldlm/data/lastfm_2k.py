@@ -26,6 +26,7 @@ from coldlm.data.fields import refuse_lines, scan_fields
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import find_files, refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
+from coldlm.errors import DataError
 from coldlm.tables import Dataset
 
 VERSION: Final = 1
@@ -39,6 +40,8 @@ FILES: Final = ("artists.dat", "tags.dat", "user_taggedartists.dat", "user_tagge
 
 FIRST_MONTH: Final = 1_104_537_600 - 86_400
 """2005, in Unix seconds; a day less, because the milliseconds are those of midnight in some zone east of Greenwich."""
+
+N_USERS: Final = 1_892
 
 TAGS: Final = DatedField(limit=5, at_entry=False)
 
@@ -109,6 +112,8 @@ def read(files: Sequence[Path]) -> Tables:
     """First tags as events, all tags as dated values."""
     artists, tags, tagged = files
     rows = _read_tagged(tagged)
+    if (n_users := rows["user_id"].n_unique()) > N_USERS:
+        raise DataError(f"{tagged}, line 1: {n_users:,} users, {N_USERS:,} were published; are columns exchanged?")
     valid = rows.filter(pl.col("timestamp") >= FIRST_MONTH)
     first = valid.sort("timestamp", "line").unique(["user_id", "item_id"], keep="first", maintain_order=True)
     names = _read_names(tags, ("tagID", "tagValue"), latin_1=True).rename({"tagID": "tag", "tagValue": "value"})

@@ -55,7 +55,7 @@ def check_whole(path: Path, *, line_break: bool = True) -> None:
         if line_break and stream.read() != b"\n":
             stream.seek(0)
             line = sum(1 for _ in stream)
-            raise DataError(f"{path}, line {line}: no line break at its end: it was cut off; {AGAIN}")
+            raise DataError(f"{path}, line {line}: no line break at its end: it was cut off (if not, add one); {AGAIN}")
 
 
 def text_lines(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[str]:

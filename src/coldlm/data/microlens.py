@@ -100,8 +100,9 @@ def problems(
 
 def ways(edition: Name) -> str:
     """Where to get an edition and where to put it."""
+    fetched = "coldlm data fetch microlens_50k downloads it; or save " if edition == "50k" else "Save "
     return (
-        f"coldlm data fetch microlens_{edition} downloads it; or save {_names(edition)[0]} and the titles from "
+        f"{fetched}{_names(edition)[0]} and the titles from "
         f"https://recsys.westlake.edu.cn/MicroLens-{edition}-Dataset/ in microlens_{edition}/ of the data folder, and "
         f"name that by COLDLM_DATA or dataset.root"
     )
@@ -145,8 +146,8 @@ def read(files: Sequence[Path]) -> Tables:
     videos = once["item"].unique()
     if (known := int(videos.is_in(titles["item_id"].implode()).sum())) < len(videos) / 2:
         raise DataError(
-            f"{files[0]}: only {known:,} of {len(videos):,} videos have a title in {files[1].name}; are these files of "
-            f"one edition, and users and items in their columns?"
+            f"{files[0]}, line 1: only {known:,} of {len(videos):,} videos have a title in {files[1].name}; are these "
+            f"files of one edition, and users and items in their columns?"
         )
     return assemble(
         once.select("event_id", times, pl.lit(1.0).alias("label"), user_id="user", item_id="item"),

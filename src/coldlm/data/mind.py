@@ -49,10 +49,13 @@ Language = Literal[
 ]
 """ISO 639-3; Mandarin Chinese is cmn or zho, whichever the folder is called."""
 
+BLOCK: Final = 50_000
+"""Lists that are taken apart at once."""
+
 WAYS: Final = (
-    "coldlm data fetch mind downloads MINDsmall_train.zip and MINDsmall_dev.zip (also MINDdemo_*, MINDlarge_*) from "
-    "https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in the "
-    "data folder, and name that by COLDLM_DATA or dataset.root"
+    "coldlm data fetch mind dataset.edition=small (or demo, large) downloads MINDsmall_train.zip and MINDsmall_dev.zip"
+    " from https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in "
+    "the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
 
@@ -169,40 +172,56 @@ def read(files: Files) -> Tables:
     counts: dict[str, int] = {}
     items = _read_news(files, counts)
     lists = pl.concat([_read_behaviors(path) for path in files.behaviors]).with_row_index("impression")
-    shown = (
-        lists.select("impression", "user_id", "timestamp", shown=pl.col("shown").str.split(" "))
-        .explode("shown")
-        .select(
-            "impression",
-            "user_id",
-            "timestamp",
-            item_id=pl.col("shown").str.head(-2),
-            clicked=pl.col("shown").str.ends_with("1"),
-        )
-    )
-    clicks = shown.filter("clicked").select("user_id", "item_id", "timestamp")
-    once = clicks.unique(maintain_order=True)
     past = _histories(lists)
+    empty = lists.filter(history="").height
+    lists = lists.drop("history").sort("timestamp", maintain_order=True)
+    shown, clicks = _places(lists)
+    once = clicks.unique(maintain_order=True)
     counts |= {
         "history_events_without_time": len(past),
-        "impressions_of_an_empty_history": lists.filter(history="").height,
+        "impressions_of_an_empty_history": empty,
         "repeated_clicks": len(clicks) - len(once),
     }
     events = pl.concat([past, once]).with_columns(label=pl.lit(1.0))
-    start: int = lists["timestamp"].min()  # type: ignore[assignment]  # of integers
-    return assemble(events, items, impressions=shown, counts=counts, log_starts_at=start)
+    size = pl.col("shown").str.count_matches(" ", literal=True) + 1
+    lists = lists.select("user_id", "timestamp", size=size)
+    start: int = lists["timestamp"][0]
+    return assemble(events, items, impressions=lists, shown=shown, counts=counts, log_starts_at=start)
+
+
+def _places(lists: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """``item_id`` and ``clicked`` of every place, in the order of the lists, and the clicks in that of the files.
+
+    In parts: ids as strings would take several times the room of the file, as categories they take four bytes.
+    """
+    places, clicks = [], []
+    for part in lists.iter_slices(BLOCK):
+        names = part.with_columns(pl.col("shown").str.split(" ")).explode("shown")
+        part = names.select(
+            "impression",
+            "user_id",
+            "timestamp",
+            item_id=pl.col("shown").str.head(-2).cast(pl.Categorical),
+            clicked=pl.col("shown").str.ends_with("1"),
+        )
+        places.append(part.select("item_id", "clicked"))
+        clicks.append(part.filter("clicked").select("impression", "user_id", "item_id", "timestamp"))
+    in_files = pl.concat(clicks).sort("impression", maintain_order=True)
+    return pl.concat(places), in_files.drop("impression")
 
 
 def _histories(lists: pl.DataFrame) -> pl.DataFrame:
     """Each user's and item's first mention, a second before the first impression of all."""
     mentioned = lists.filter(pl.col("history") != "").select("user_id", "history").unique(maintain_order=True)
-    return (
-        mentioned.with_columns(item_id=pl.col("history").str.split(" "))
+    parts = [
+        part.with_columns(item_id=pl.col("history").str.split(" "))
         .explode("item_id")
-        .select("user_id", "item_id")
-        .unique(maintain_order=True)
-        .with_columns(timestamp=pl.lit(lists["timestamp"].min(), pl.Int64) - 1)
-    )
+        .select("user_id", pl.col("item_id").cast(pl.Categorical))
+        for part in mentioned.iter_slices(BLOCK)
+    ]
+    ids = {"user_id": pl.Categorical(), "item_id": pl.Categorical()}
+    once = pl.concat(parts or [pl.DataFrame(schema=ids)]).unique(maintain_order=True)
+    return once.with_columns(timestamp=pl.lit(lists["timestamp"].min(), pl.Int64) - 1)
 
 
 def _read_behaviors(path: Path) -> pl.DataFrame:
@@ -216,7 +235,8 @@ def _read_behaviors(path: Path) -> pl.DataFrame:
         "shown": (pl.col("shown").str.contains(r"^N\d+-[01]( N\d+-[01])*$"), "ids with -0 or -1, such as N123-1 N45-0"),
     }
     refuse_lines(path, fields, rules)
-    return fields.select(user_id="user", timestamp=seconds, history="history", shown="shown").collect()
+    user = pl.col("user").cast(pl.Categorical)
+    return fields.select(user_id=user, timestamp=seconds, history="history", shown="shown").collect()
 
 
 def _read_news(files: Files, counts: dict[str, int]) -> pl.DataFrame:

@@ -168,35 +168,52 @@ def read(files: Sequence[Path], edition: Name) -> Tables:
     """The files of ``find``. Films and users in the order of their numbers."""
     known = EDITIONS[edition]
     raw = known.parse(files)
-    folder = files[0].parent
-    _check_counts(folder, edition, raw)
-    if len(missing := _without(raw.ratings["item_id"], raw.films["item_id"])):
-        raise DataError(f"{folder / known.files[1]}: {len(missing):,} rated films are missing, such as {missing[0]}")
+    _check_counts(files, edition, raw)
+    is_film = raw.ratings["item_id"].is_in(raw.films["item_id"].implode())
+    if not is_film.all():
+        row = int(is_film.arg_min() or 0)
+        film, line = raw.ratings["item_id"][row], row + 1 + files[0].name.endswith(".csv")
+        raise DataError(
+            f"{files[0]}, line {line}: film {film} is not in {files[1]}; are both whole, and of one edition?"
+        )
     counts = dict(raw.counts)
     if raw.users is not None:
-        counts["users_without_profile"] = len(_without(raw.ratings["user_id"], raw.users["user_id"]))
+        counts["users_without_profile"] = _unknown(raw.ratings["user_id"], raw.users["user_id"], files[2], "users")
+    if raw.tags is not None:
+        _unknown(raw.tags["item_id"], raw.films["item_id"], files[2], "films")
     return assemble(raw.ratings, raw.films.sort("item_id"), users=raw.users, dated=raw.tags, counts=counts)
 
 
-def _without(ids: pl.Series, known: pl.Series) -> pl.Series:
-    """The distinct ``ids`` that are not among the known ones."""
+def _unknown(ids: pl.Series, known: pl.Series, path: Path, what: str) -> int:
+    """How many of the distinct ``ids`` are not among the known ones.
+
+    Raises:
+        DataError: more than half of them, so the columns of ``path`` changed places.
+    """
     distinct = ids.unique()
-    return distinct.filter(~distinct.is_in(known.implode())).sort()
+    unknown = len(distinct.filter(~distinct.is_in(known.implode())))
+    if unknown > len(distinct) / 2:
+        raise DataError(f"{path}, line 1: {unknown:,} of {len(distinct):,} {what} are unknown; are columns exchanged?")
+    return unknown
 
 
-def _check_counts(folder: Path, edition: Name, raw: Raw) -> None:
+def _check_counts(files: Sequence[Path], edition: Name, raw: Raw) -> None:
     known = EDITIONS[edition]
     got = {
-        "ratings": (len(raw.ratings), known.ratings),
-        "users": (raw.ratings["user_id"].n_unique(), known.users),
-        "films": (len(raw.films), known.films),
+        "ratings": (len(raw.ratings), known.ratings, files[0]),
+        "users": (raw.ratings["user_id"].n_unique(), known.users, files[0]),
+        "films": (len(raw.films), known.films, files[1]),
     }
     if raw.tags is not None:
-        got["tags"] = (raw.n_tags, known.tags)
-    wrong = [f"{found:,} {what}, expected {expected:,}" for what, (found, expected) in got.items() if found != expected]
+        got["tags"] = (raw.n_tags, known.tags, files[2])
+    wrong = [
+        f"{found:,} {what} in {file.name}, expected {expected:,}"
+        for what, (found, expected, file) in got.items()
+        if found != expected
+    ]
     if wrong:
         other = [name for name, e in EDITIONS.items() if (e.ratings, e.users) == (got["ratings"][0], got["users"][0])]
         hint = f"these are the counts of edition {other[0]}" if other else "cut short, or another edition"
         if (got["ratings"][0], got["users"][0]) == (100_004, 671):
             hint = "this is the edition of 2016: dataset=video/movielens_latest_small"
-        raise DataError(f"{folder}, MovieLens {edition}: {'; '.join(wrong)}: {hint}. {ways(edition)}")
+        raise DataError(f"{files[0].parent}, MovieLens {edition}: {'; '.join(wrong)}: {hint}. {ways(edition)}")

@@ -120,10 +120,12 @@ def _users(
     """
     people = scan_fields(path, columns, separator=separator, latin_1=True).collect()
     known = {"gender": GENDERS, **codes}
+    distinct = (pl.col("userId").is_first_distinct(), "every user once")
     refuse_lines(
         path,
         people,
-        {name: (pl.col(name).is_in(list(words)), f"one of {', '.join(words)}") for name, words in known.items()},
+        {name: (pl.col(name).is_in(list(words)), f"one of {', '.join(words)}") for name, words in known.items()}
+        | {"userId": distinct},
     )
     profiles = to_numbers(path, people, {"userId": pl.Int32}).select(
         pl.col("gender").replace(GENDERS), user_id="userId", age=age, occupation=job

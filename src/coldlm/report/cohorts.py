@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from coldlm.columns import COHORTS
 from coldlm.report.rows import KINDS, METRIC, Comparison
 from coldlm.report.statistics import DRAWS, Difference, difference, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
 
+MIN_USERS: Final = 20
+"""Fewer users than that allow no interval: resampling one user gives one value."""
+
 
 @dataclass(frozen=True)
 class CohortMeasure:
     """One strategy in one cohort of one comparison. ``events``, ``users``: that were asked. ``value``: macro nDCG@10.
     ``baseline``, ``control``: name and value of the best of each in this cohort, None where there is none. ``vs``: the
-    strategy minus the better of the two, paired over users; ``p_holm``: its p after Holm over all cohorts and
-    comparisons measured together."""
+    strategy minus the better of the two, paired over users, None below ``MIN_USERS``; ``p_holm``: its p after Holm over
+    all cohorts and comparisons measured together."""
 
     comparison: str
     row: str
@@ -53,14 +56,14 @@ class CohortMeasure:
 
 
 def measure_cohorts(comparisons: Sequence[Comparison], draws: int = DRAWS, seed: int = 0) -> tuple[CohortMeasure, ...]:
-    """Every strategy under every schedule in every cohort that was asked; the best trivial row is chosen anew in each
-    cohort, so the distance flatters nobody."""
+    """Every strategy in every cohort that was asked, under every schedule but ``static``, which is a control itself.
+    The best trivial row is chosen anew in each cohort, so the distance flatters nobody."""
     found = [
         _measure(comparison, i, cohort, draws, seed)
         for comparison in comparisons
         for cohort in COHORTS
         for i, row in enumerate(comparison.rows)
-        if row.kind == "strategy" and comparison.value(i, cohort) is not None
+        if row.kind == "strategy" and row.schedule != "static" and comparison.value(i, cohort) is not None
     ]
     adjusted = iter(holm([m.vs.p for m in found if m.vs]))
     return tuple(replace(m, p_holm=next(adjusted)) if m.vs else m for m in found)
@@ -81,7 +84,7 @@ def cohort_table(found: Sequence[CohortMeasure]) -> Table:
             vs = (metric(m.vs.mean, True), interval, probability(m.p_holm))
         counts = f"{m.events:,}", f"{m.users:,}"
         body.append((m.comparison, m.row, m.cohort.replace("_", " "), *counts, metric(m.value), *bests, *vs))
-    title = "Strategies by cohort (p: bootstrap over users, after Holm over this table)"
+    title = f"Strategies by cohort (p after Holm over this table; no interval below {MIN_USERS} users)"
     return Table(title, header, tuple(body), ("strategy",) * len(body))
 
 
@@ -93,7 +96,7 @@ def _measure(comparison: Comparison, row: int, cohort: str, draws: int, seed: in
     vs = None
     if rivals:
         pair = comparison.paired(row, max(rivals.values(), key=lambda rival: rival[1])[0], cohort)
-        vs = difference(*pair, draws, seed) if len(pair[0]) else None
+        vs = difference(*pair, draws, seed) if len(pair[0]) >= MIN_USERS else None
     value = comparison.value(row, cohort)
     assert value is not None  # measure_cohorts leaves out what was not asked
     return CohortMeasure(

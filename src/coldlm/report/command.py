@@ -23,6 +23,7 @@ files written:
   table.csv, warmup.csv  the same numbers with all digits
   figure.png, .svg       nDCG@10 against the number of events an item (a user) has had
   cost.png, .svg         nDCG@10 against seconds of training and of one update
+  k_shot.csv, .png, .svg nDCG@10 against the events revealed of each newcomer, where runs have the stage k_shot
 
 examples:
   coldlm report runs                       every run below runs/

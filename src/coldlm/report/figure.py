@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import polars as pl
 
 from coldlm.columns import WARMUP_BUCKETS
+from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import Headline
 from coldlm.report.notes import flags
 from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
@@ -51,15 +54,37 @@ def draw_warmup(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row", height_ratios=(6, 1))
     for column, by in enumerate(("item", "user")):
-        _draw_curves(axes[0, column], comparison, by, shown)
+        _draw_curves(axes[0, column], comparison, comparison.curve(by), WARMUP_BUCKETS, shown)
         _draw_counts(axes[1, column], comparison, by)
         axes[0, column].set_title(f"by what the {by} has had", loc="left", fontsize=10)
         axes[1, column].set_xlabel(f"earlier events of the {by} (n)")
     axes[0, 0].set_ylabel("nDCG@10, mean over users (square-root scale)")
     axes[1, 0].set_ylabel("events")
-    _title(figure, comparison)
+    _title(figure, comparison, comparison.title)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2)
+    return figure
+
+
+def draw_k_shot(comparison: Comparison) -> Figure:
+    """nDCG@10 of the same queries against the number of events revealed of each newcomer, one panel per side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.5 + 4.25 * len(comparison.shots), 4.8), layout="constrained")
+    axes = figure.subplots(1, len(comparison.shots), sharey=True, squeeze=False)[0]
+    for axis, shots in zip(axes, comparison.shots, strict=True):
+        buckets, asked = shots_of(shots), what_was_asked(shots)
+        _draw_curves(axis, shots, shots_curve(shots), buckets, _choose_rows(shots))
+        axis.set_xticks(range(len(buckets)), buckets)
+        axis.set_title(
+            f"{asked['eligible']:,} new {shots.title}s, {asked['queries']:,} queries", loc="left", fontsize=10
+        )
+        axis.set_xlabel(f"events revealed of each {shots.title} (k)")
+    axes[0].set_ylabel("nDCG@10, mean over users (square-root scale)")
+    _title(figure, comparison.shots[0], comparison.title)
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False, fontsize=8.5,
+                  handlelength=3.2)  # fmt: skip
     return figure
 
 
@@ -92,7 +117,7 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
     axes[0].set_title("weights frozen after training", loc="left", fontsize=10)
     axes[1].set_title("weights updated", loc="left", fontsize=10)
     axes[0].set_ylabel("nDCG@10, mean over users")
-    _title(figure, comparison)
+    _title(figure, comparison, comparison.title)
     found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(found.values(), found.keys(), loc="outside right upper", frameon=False, fontsize=8.5)
     return figure
@@ -124,11 +149,14 @@ def _choose_rows(comparison: Comparison) -> list[int]:
     ]
 
 
-def _draw_curves(axis: Axes, comparison: Comparison, by: str, shown: list[int]) -> None:
-    curve, styles = comparison.curve(by), _styles(comparison)
+def _draw_curves(
+    axis: Axes, comparison: Comparison, curve: pl.DataFrame, buckets: Sequence[str], shown: list[int]
+) -> None:
+    """One line per shown row; ``curve``: ``row, bucket, value``."""
+    styles = _styles(comparison)
     for i in shown:
         values = dict(curve.filter(row=i).select("bucket", "value").rows())
-        y = np.array([values.get(bucket) for bucket in WARMUP_BUCKETS], np.float64)
+        y = np.array([values.get(bucket) for bucket in buckets], np.float64)
         s = styles[i]
         axis.plot(
             range(len(y)), y, label=comparison.rows[i].name, color=s.colour, linestyle=s.line, marker=s.marker,
@@ -173,9 +201,9 @@ def _style(row: Row, position: int) -> Style:
     return Style(GREYS["baseline"], GREY_LINES[position % len(GREY_LINES)], marker, 0.9, 3.5, 2)
 
 
-def _title(figure: Figure, comparison: Comparison) -> None:
-    """The data set, and LEAKY, SAMPLED or INCOMPLETE where they apply: a figure travels without its table."""
-    words = [comparison.title, *(flag.split(":")[0] for flag in flags(comparison))]
+def _title(figure: Figure, comparison: Comparison, data: str) -> None:
+    """The data set, and the flags' first words where they apply (LEAKY, say): a figure travels without its table."""
+    words = [data, *(flag.split(":")[0] for flag in flags(comparison))]
     figure.suptitle(", ".join(words), x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 

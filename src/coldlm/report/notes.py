@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coldlm.columns import CHANCE, MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.report.k_shot import shots_of, what_was_asked
 from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
 from coldlm.report.rows import Comparison
 from coldlm.report.statistics import DRAWS
@@ -12,9 +13,14 @@ from coldlm.report.table import DAGGER, metric
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SAMPLED and INCOMPLETE, each with its reason, where they apply."""
+    """LEAKY, SIMULATED, SAMPLED and INCOMPLETE, each with its reason, where they apply."""
     found = []
-    if comparison.split != "time":
+    if comparison.mark == "SIMULATED":
+        found.append(
+            f"SIMULATED: split `{comparison.split}` holds that share of the items taken before T_test out of the past; "
+            "they are old items without their events, not new ones"
+        )
+    if comparison.mark == "LEAKY":
         found.append(f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not")
     if comparison.candidates not in ("full", "impression"):
         found.append(f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full catalogue")
@@ -33,6 +39,42 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
         *_about_data(comparison),
         *_about_checkpoints(comparison.manifests),
     ]
+
+
+def about_shots(shots: Comparison) -> list[str]:
+    """What was revealed and asked for one side, and what the canaries say of it."""
+    asked, side = what_was_asked(shots), shots.title
+    most = shots_of(shots)[-1]
+    lines = [f"WARNING: {warning}." for warning in shots.warnings]
+    lines.append(
+        f"k-shot by {side}: {asked['eligible']:,} of {asked['cold']:,} cold {side}s have at least {most} positive "
+        f"events in the first half of the stream (before {asked['midpoint']}), {asked['counted out']:,} are counted "
+        f"out: it speaks of busy newcomers. The same {asked['queries']:,} queries of the second half, among the same "
+        "candidates, at every k; what came after the first k events is hidden, and nothing of the second half is "
+        "revealed. history = weights as before the stream; updated = one update on what is known."
+    )
+    if canaries := next((m["k_shot"][side]["canaries"] for m in shots.manifests if _has_canaries(m, side)), None):
+        seen = ", ".join(f"{metric(c['fewest_events']['value'])} at {k}" for k, c in canaries.items())
+        chance = metric(next(iter(canaries.values()))[CHANCE]["value"])
+        above = [k for k, c in canaries.items() if c["fewest_events"]["low"] > 0]
+        verdict = (
+            f"ABOVE CHANCE at k = {', '.join(above)}: candidates without a known event, be it hidden or later than the "
+            "midpoint, are asked for more than others, so no claim rests there on a scorer that sees counts; compare "
+            "it with the rows that see none."
+            if above
+            else "not above chance at any k."
+        )
+        lines.append(f"Canary by {side}: fewest_events {seen}; chance {chance}. {verdict}")
+    if side == "item":
+        lines.append(
+            f"At k = {most} every item that is asked for has {most} known events, and a new item that was counted out "
+            "has fewer: counts alone tell them apart, in baselines as in models."
+        )
+    return lines
+
+
+def _has_canaries(manifest: dict[str, Any], side: str) -> bool:
+    return any(manifest["k_shot"][side]["canaries"].values())
 
 
 def _missing_rows(comparison: Comparison) -> list[str]:
@@ -152,7 +194,7 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
         ]
     manifests, dataset = comparison.manifests, comparison.manifests[0]["dataset"]
     canaries: dict[str, Any] = next((m["canaries"] for m in manifests if m["canaries"]), {})
-    if not canaries or dataset.get("release") == "after_first":
+    if not canaries or (dataset.get("release") == "after_first" and comparison.mark != "SIMULATED"):
         return ["Canaries at n = 0: not measurable, since an item enters after its first event."]
     seen = ", ".join(
         f"{name} {metric(c['value'])} ([{metric(c['low'], True)}, {metric(c['high'], True)}] from chance)"
@@ -166,6 +208,8 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
             f"ABOVE CHANCE at n = 0: {', '.join(above)}. Either people like fresh items, or being a candidate says "
             "that an item is about to be taken: no claim about n = 0 rests on this table alone."
         )
+    if comparison.mark == "SIMULATED" and dataset.get("release") != "field":
+        lines.append("Held-out items are the only candidates without an event: fewest_events is above chance by that.")
     if dataset.get("items_never_taken") == 0:
         lines.append(
             "Survivors: every item of this catalogue is taken at some time, so one without events is known to get some."

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from coldlm.columns import RESULT_COLUMNS, RUN_COLUMNS
+from coldlm.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
 from coldlm.errors import RunFolderError
 from coldlm.report.compare import compare
+from coldlm.report.k_shot import compare_shots
 from coldlm.report.rows import METRIC, Comparison, K, Run
 
 USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
@@ -119,7 +120,15 @@ def _read_run(folder: Path) -> Run:
     if facts.height != 1:
         raise _SkippedError(f"results.parquet holds {facts.height} runs or seeds, a run folder holds one")
     online = {"online": manifest.get("axes", {}).get("online", "")}
-    return Run(folder, manifest, facts.row(0, named=True) | online, results, users)
+    shots = folder / "k_shot.parquet"
+    return Run(
+        folder,
+        manifest,
+        facts.row(0, named=True) | online,
+        results,
+        users,
+        _read_table(shots, K_SHOT_COLUMNS) if shots.is_file() else None,
+    )
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -135,7 +144,10 @@ def _compare_alike(runs: list[Run]) -> list[Comparison]:
     for run in runs:
         groups.setdefault(json.dumps(run.question, sort_keys=True), []).append(run)
     questions = {key: group[0].question for key, group in groups.items()}
-    comparisons = [compare(_title(questions[key], list(questions.values())), group) for key, group in groups.items()]
+    comparisons = [
+        replace(compare(_title(questions[key], list(questions.values())), group), shots=compare_shots(group))
+        for key, group in groups.items()
+    ]
     return sorted(comparisons, key=lambda comparison: comparison.title)
 
 

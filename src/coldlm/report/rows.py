@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.columns import HEADLINE_K, WARMUP_BUCKETS
+from coldlm.columns import HEADLINE_K, SIMULATED_COLD, WARMUP_BUCKETS
 from coldlm.tables import Floats
 
 METRIC: Final = "ndcg"
@@ -26,13 +26,15 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 @dataclass(frozen=True)
 class Run:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online schedule. ``results``: rows
-    of ``results.parquet`` of stages test and online. ``users``: nDCG@10, one row per user and cohort."""
+    of ``results.parquet`` of stages test and online. ``users``: nDCG@10, one row per user and cohort. ``shots``: rows
+    of ``k_shot.parquet``, None without that stage."""
 
     folder: Path
     manifest: dict[str, Any]
     facts: dict[str, Any]
     results: pl.DataFrame
     users: pl.DataFrame
+    shots: pl.DataFrame | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -79,7 +81,8 @@ class Row:
 class Comparison:
     """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns of ``CELL``,
     ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``: ``row, cohort, user, value``:
-    nDCG@10. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number."""
+    nDCG@10. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number.
+    ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``."""
 
     title: str
     split: str
@@ -89,6 +92,14 @@ class Comparison:
     values: pl.DataFrame
     users: pl.DataFrame
     warnings: tuple[str, ...]
+    shots: tuple[Comparison, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """The word that every row of these runs must carry: LEAKY, SIMULATED, or none."""
+        if self.split.startswith(SIMULATED_COLD):
+            return "SIMULATED"
+        return "" if self.split == "time" else "LEAKY"
 
     def value(
         self, row: int, cohort: str = "all", average: str = "macro", metric: str = METRIC, k: int = K

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coldlm.columns import WARMUP_BUCKETS
+from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline
 from coldlm.report.rows import Comparison, Row
 
@@ -93,10 +94,20 @@ def window_table(comparison: Comparison) -> Table:
     return _grid("By window: nDCG@10 (in brackets: events that were ranked)", comparison, header, windows, cells)
 
 
+def k_shot_table(shots: Comparison) -> Table:
+    """nDCG@10 of the same queries after k events of each newcomer were revealed."""
+    asked, columns = what_was_asked(shots), shots_of(shots)
+    cells = {(row, bucket): value for row, bucket, value, _ in shots_curve(shots).iter_rows()}
+    title = (
+        f"k-shot by {shots.title}: nDCG@10 after k revealed events ({asked['eligible']:,} {shots.title}s, "
+        f"{asked['queries']:,} queries of {asked['users']:,} users)"
+    )
+    return _grid(title, shots, [f"k events of the {shots.title}", *columns], columns, cells)
+
+
 def name(row: Row, comparison: Comparison) -> str:
     """A row's name with the marks that follow it everywhere."""
-    leaky = " LEAKY" if comparison.split != "time" else ""
-    return f"{row.name}{DAGGER if row.newer else ''}{leaky}"
+    return f"{row.name}{DAGGER if row.newer else ''} {comparison.mark}".rstrip()
 
 
 def metric(value: float | None, sign: bool = False) -> str:

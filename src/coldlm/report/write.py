@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from coldlm.report.cohorts import CohortMeasure, cohort_table, measure_cohorts
-from coldlm.report.figure import draw_cost, draw_warmup, render
+from coldlm.report.figure import draw_cost, draw_k_shot, draw_warmup, render
 from coldlm.report.formats import latex, markdown, terminal
 from coldlm.report.measure import LIST_QUALITY, Headline, measure
-from coldlm.report.notes import flags, footnotes
+from coldlm.report.notes import about_shots, flags, footnotes
 from coldlm.report.results import Runs, read_runs
 from coldlm.report.rows import Comparison
-from coldlm.report.table import Table, cost_table, list_table, quality_table, warmup_table, window_table
+from coldlm.report.table import Table, cost_table, k_shot_table, list_table, quality_table, warmup_table, window_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,15 +58,18 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
     pairs = list(zip(report.runs.comparisons, report.headlines, strict=True))
     files: dict[str, str | bytes] = {"report.md": _report_page(report), "table.md": _table_page(pairs)}
     files["table.tex"] = "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(
-        latex(table, f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip())
-        for comparison, headline in pairs
-        for table in _headline_tables(comparison, headline)
+        part for pair in pairs for part in _latex_parts(*pair)
     )
     files["table.csv"] = pl.DataFrame([line for pair in pairs for line in _table_lines(*pair)]).write_csv()
     files["warmup.csv"] = pl.concat([_warmup_lines(comparison) for comparison, _ in pairs]).write_csv()
+    if shown := [_k_shot_lines(comparison.title, shots) for comparison, _ in pairs for shots in comparison.shots]:
+        files["k_shot.csv"] = pl.concat(shown).write_csv()
     files["cohorts.csv"] = pl.DataFrame([m.line() for m in report.cohorts], infer_schema_length=None).write_csv()
     for comparison, headline in pairs:
-        for name, figure in (("figure", draw_warmup(comparison)), ("cost", draw_cost(comparison, headline))):
+        figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
+        if comparison.shots:
+            figures["k_shot"] = draw_k_shot(comparison)
+        for name, figure in figures.items():
             for kind in ("png", "svg"):
                 files[f"{_stem(name, comparison, report)}.{kind}"] = render(figure, kind)
     out.mkdir(parents=True, exist_ok=True)
@@ -93,6 +96,12 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print()
         for note in footnotes(comparison, headline):
             console.print(Text(note, style="bold red" if note.startswith("WARNING") else "dim"))
+        for shots in comparison.shots:
+            for panel in terminal(k_shot_table(shots), console.width):
+                console.print()
+                console.print(panel)
+            for note in (*flags(shots), *about_shots(shots)):
+                console.print(Text(note, style="bold red" if note.startswith("WARNING") else "dim"))
     if len(report.runs.comparisons) > 1:
         for panel in terminal(cohort_table(report.cohorts), console.width):
             console.print()
@@ -137,6 +146,9 @@ def _report_page(report: Report) -> str:
             if table.title == "Cost":
                 parts.append(f"![nDCG@10 against cost]({_stem('cost', comparison, report)}.png)\n")
         parts.append("### Notes\n\n" + "\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
+        if comparison.shots:
+            parts.append(f"![nDCG@10 against revealed events]({_stem('k_shot', comparison, report)}.png)\n")
+        parts += [_k_shot_part(shots) for shots in comparison.shots]
     if report.runs.skipped:
         lines = "\n".join(f"- `{folder}`: {why}" for folder, why in report.runs.skipped)
         parts.append(f"## Skipped runs\n\n{lines}\n")
@@ -149,7 +161,23 @@ def _table_page(pairs: Sequence[tuple[Comparison, Headline]]) -> str:
         parts += [f"**{comparison.title}**\n", *(f"**{flag}**\n" for flag in flags(comparison))]
         parts += [markdown(table) for table in _headline_tables(comparison, headline)]
         parts.append("\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
+        parts += [_k_shot_part(shots) for shots in comparison.shots]
     return "\n".join(parts)
+
+
+def _latex_parts(comparison: Comparison, headline: Headline) -> Iterator[str]:
+    for table in _headline_tables(comparison, headline):
+        yield latex(table, f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip())
+    for shots in comparison.shots:
+        table = k_shot_table(shots)
+        yield latex(table, f"{comparison.title}: {table.title}. {' '.join(flags(shots))}".strip())
+
+
+def _k_shot_part(shots: Comparison) -> str:
+    """One side's table with its own flags and notes: not every run beside it need have revealed anything."""
+    table = k_shot_table(shots)
+    above = "".join(f"**{flag}**\n\n" for flag in flags(shots))
+    return f"### {table.title}\n\n{above}{markdown(table)}\n" + "".join(f"- {note}\n" for note in about_shots(shots))
 
 
 def _table_lines(comparison: Comparison, headline: Headline) -> list[dict[str, Any]]:
@@ -171,18 +199,29 @@ def _table_lines(comparison: Comparison, headline: Headline) -> list[dict[str, A
     return lines
 
 
-def _warmup_lines(comparison: Comparison) -> pl.DataFrame:
-    names = pl.DataFrame(
-        {
-            "row": range(len(comparison.rows)),
-            "kind": [row.kind for row in comparison.rows],
-            "label": [row.label for row in comparison.rows],
-            "schedule": [row.schedule for row in comparison.rows],
-        }
+def _names(comparison: Comparison) -> pl.DataFrame:
+    """``row`` and what the row is called in CSV files."""
+    columns = {name: [getattr(row, name) for row in comparison.rows] for name in ("kind", "label", "schedule", "seeds")}
+    return pl.DataFrame({"row": range(len(comparison.rows)), **columns})
+
+
+def _k_shot_lines(title: str, shots: Comparison) -> pl.DataFrame:
+    lines = shots.values.join(_names(shots), on="row", maintain_order="left").with_columns(
+        comparison=pl.lit(title),
+        split=pl.lit(shots.split),
+        side=pl.lit(shots.title),
+        shots=pl.col("bucket").cast(pl.Int64),
     )
+    return lines.sort("average", "metric", "k", "row", "shots").select(
+        "comparison", "split", "side", "kind", "label", "schedule", "seeds", "average", "metric", "k", "shots", "value",
+        "n_users", "n_queries", "n_events",
+    )  # fmt: skip
+
+
+def _warmup_lines(comparison: Comparison) -> pl.DataFrame:
     curves = pl.concat([comparison.curve(by).with_columns(by=pl.lit(by)) for by in ("item", "user")])
     joined = curves.with_columns(pl.lit(comparison.title).alias("comparison")).join(
-        names, on="row", maintain_order="left"
+        _names(comparison), on="row", maintain_order="left"
     )
     return joined.select("comparison", "kind", "label", "schedule", "by", "bucket", "value", "n_events")
 

@@ -35,7 +35,8 @@ import numpy as np
 from coldlm.columns import Range
 from coldlm.errors import DataError
 from coldlm.seeding import generator
-from coldlm.tables import ALWAYS, DAY, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split, seconds
+from coldlm.split.simulated_cold import draw
+from coldlm.tables import ALWAYS, DAY, HELD_OUT, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split, seconds
 
 Share = Annotated[float, Range(0, 1, above=True)]
 
@@ -51,6 +52,8 @@ def time(
     windows: Annotated[int, Range(1)] | None = 5,
     window_days: Annotated[float, Range(0.01)] | None = None,
     edges: list[str] | None = None,
+    simulated_cold: Annotated[float, Range(0, 0.99)] = 0.0,
+    simulated_seed: Annotated[int, Range(0)] = 0,
 ) -> Split:
     """Two global cuts of time, at shares of the events or at dates; the rest is the stream, cut into windows.
 
@@ -61,11 +64,15 @@ def time(
         windows: how many, of about equally many events.
         window_days: length of a window, instead of a number.
         edges: ISO dates or times between the windows, instead of a number.
+        simulated_cold: SIMULATED, share of the items taken before T_test whose earlier events are held out; see
+            ``split/simulated_cold.py``.
+        simulated_seed: of the draw; not the run's, so that several seeds of a model answer the same queries.
 
     A window by length or date that holds no event is merged into the next, and counted.
 
     Raises:
-        DataError: a part would be empty, the stream has fewer distinct times than windows, or an edge lies outside it.
+        DataError: a part would be empty, the stream has fewer distinct times than windows, an edge lies outside it, or
+            a cut lies before ``starts_at``.
 
     >>> from coldlm.tables import sorted_log
     >>> one = np.ones(10)
@@ -79,6 +86,13 @@ def time(
     """
     if t_val is not None and t_test is not None:
         cuts, how = (seconds(t_val), seconds(t_test)), f"split.t_val={t_val} and split.t_test={t_test}"
+        for key, text, cut in (("t_val", t_val, cuts[0]), ("t_test", t_test, cuts[1])):
+            if cut < starts_at:
+                start = np.datetime64(starts_at, "s")
+                raise DataError(
+                    f"split.{key}={text}: events before {start} have no time of their own in this data, so nothing can "
+                    f"be cut there; set {start} or later"
+                )
     else:
         assert train  # coldlm.combinations asks for shares or dates before any data is read
         assert validation
@@ -95,6 +109,8 @@ def time(
         assert windows
         inner = _by_number(stream, windows)
     ends = np.append(inner, stream[-1] + 1).astype(np.int64)
+    part[draw(log, cuts[1], simulated_cold, simulated_seed)] = HELD_OUT
+    _refuse_empty("time", part, f"hold out fewer items than split.simulated_cold={simulated_cold}")
     filled = np.diff(np.searchsorted(stream, ends), prepend=0) > 0
     merged = int((~filled).sum())
     return Split("time", *cuts, part, np.append(cuts[1], ends[filled]), merged)
@@ -213,7 +229,7 @@ def _by_date(stream: Ints, t_test: int, dates: list[str]) -> Ints:
 
 
 def _refuse_empty(name: str, part: Parts, advice: str) -> None:
-    train, validation, stream = np.bincount(part, minlength=3)
+    train, validation, stream = np.bincount(part, minlength=3)[:3]
     if not (train and validation and stream):
         raise DataError(
             f"the {name} split leaves an empty part: {train} train, {validation} validation and {stream} stream events "

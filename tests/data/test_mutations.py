@@ -1,0 +1,325 @@
+"""Damaged raw files of every reader: refused with file and place, or read as if nothing had happened, never otherwise.
+
+Every file of the readers' own tests is damaged in every way below that its format knows. One kind of damage cannot be
+noticed without a checksum, and is shown at the end: a digit that became another digit.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import io
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+import pytest
+
+from coldlm.data import (
+    adressa,
+    amazon2018,
+    amazon2023,
+    caixin,
+    ebnerd,
+    hm,
+    kuairec,
+    lastfm_1k,
+    lastfm_2k,
+    microlens,
+    mind,
+    movielens,
+    movielens_editions,
+    online_retail,
+    own,
+)  # fmt: skip
+from coldlm.data.canonical import Tables
+from coldlm.data.fetch import Remote, check, damaged
+from coldlm.data.raw import hash_file
+from coldlm.errors import DataError
+from coldlm.tables import Dataset
+
+Read = Callable[[], Tables | Dataset]
+Made = tuple[list[Path], Read]
+"""The files that are damaged one by one, and how they are read."""
+
+
+def load(name: str) -> ModuleType:
+    """The module beside this one: pytest leaves the folder of tests out of the path of imports."""
+    spec = importlib.util.spec_from_file_location(f"mutations_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+damage = load("damage")
+
+OF = {
+    name: load(f"test_{name}")
+    for name in (
+        "adressa", "amazon2018", "amazon2023", "caixin", "ebnerd", "hm", "kuairec", "lastfm_1k", "lastfm_2k",
+        "microlens", "mind", "movielens", "movielens_editions", "online_retail", "own",
+    )
+}  # fmt: skip
+"""The tests of every reader, for the files that they write."""
+
+
+# --- the files of every reader ----------------------------------------------------------------------------------------
+
+
+def _own(folder: Path, patch: pytest.MonkeyPatch, kind: str) -> Made:
+    keys = OF["own"]._write(folder, users="user_id,name\nv,Võ\nu,Uma\n")
+    if kind == "parquet":
+        for key, name in keys.items():
+            table = pl.read_csv(name)
+            keys[key] = str(Path(name).with_suffix(".parquet"))
+            table.write_parquet(keys[key])
+    return [Path(name) for name in keys.values()], lambda: own.load(**keys)
+
+
+def _zipped(files: list[Path]) -> list[Path]:
+    zipped = [file.with_name(f"{file.name}.gz") for file in files]
+    for file, path in zip(files, zipped, strict=True):
+        path.write_bytes(gzip.compress(file.read_bytes()))
+        file.unlink()
+    return zipped
+
+
+def _amazon2023(folder: Path, patch: pytest.MonkeyPatch, is_zipped: bool) -> Made:
+    files = OF["amazon2023"]._write(folder)
+    files = _zipped(files) if is_zipped else files
+    return files, lambda: amazon2023.read(files)
+
+
+def _amazon2018(folder: Path, patch: pytest.MonkeyPatch, kind: str) -> Made:
+    of = OF["amazon2018"]
+    files = of._write(folder, of.CSV if kind == "csv" else of._lines(of.REVIEWS), f"Gift_Cards.{kind}")
+    return files, lambda: amazon2018.read(files)
+
+
+def _online_retail(folder: Path, patch: pytest.MonkeyPatch, writer: str) -> Made:
+    file = getattr(OF["online_retail"], writer)(folder)
+    return [file], lambda: online_retail.read([file])
+
+
+def _hm(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    files = OF["hm"]._write(folder, customers=OF["hm"].CUSTOMERS)
+    return files, lambda: hm.read(files)
+
+
+def _movielens(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    root = OF["movielens"].write(folder, patch)
+    return sorted((root / "ml-latest-small").iterdir()), lambda: movielens.load(root=str(root))
+
+
+def _edition(folder: Path, patch: pytest.MonkeyPatch, edition: Any) -> Made:
+    files = movielens_editions.find(OF["movielens_editions"].write(folder, patch), edition)
+    return files, lambda: movielens_editions.read(files, edition)
+
+
+def _kuairec(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    files = kuairec.find(OF["kuairec"].write(folder, patch), "big")
+    return files, lambda: kuairec.read(files)
+
+
+def _mind(folder: Path, patch: pytest.MonkeyPatch, translations: str) -> Made:
+    root = OF["mind"].write(folder)
+    files = mind.find(root)
+    if not translations:
+        return files.behaviors + files.news, lambda: mind.read(files)
+    there = root / "xMINDsmall" / "cmn" / translations
+    there.parent.mkdir(parents=True)
+    if there.suffix == ".tsv":
+        there.write_text(OF["mind"].CHINESE)
+    else:
+        pl.DataFrame({"nid": ["N1", "N2"], "title": ["题一", "题二"], "abstract": [None, "x"]}).write_parquet(there)
+    files = mind.find(root, language="cmn")
+    return [there], lambda: mind.read(files)
+
+
+def _lastfm_2k(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    patch.setattr(lastfm_2k, "N_USERS", 2)
+    files = lastfm_2k.find(OF["lastfm_2k"].write(folder))
+    return files, lambda: lastfm_2k.read(files)
+
+
+def _ebnerd(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    files = ebnerd.find(OF["ebnerd"].write(folder))
+    return [*files.behaviors, *files.histories, *files.articles], lambda: ebnerd.read(files)
+
+
+def _caixin(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    files = caixin.find(OF["caixin"].write(folder))
+    # readers read more than one news: else they could be the news
+    files[0].write_text(OF["caixin"].CLICKS + '1626\t100645303\t1393637579\t"百忧解"\t1\n')
+    return files, lambda: caixin.read(files)
+
+
+def _plain(folder: Path, patch: pytest.MonkeyPatch, name: str, find: Callable[[Path], list[Path]], read: Any) -> Made:
+    OF[name].write(folder)
+    files = find(folder)
+    return files, lambda: read(files)
+
+
+READERS: dict[str, Callable[[Path, pytest.MonkeyPatch], Made]] = {
+    "own csv": partial(_own, kind="csv"),
+    "own parquet": partial(_own, kind="parquet"),
+    "amazon2023": partial(_amazon2023, is_zipped=False),
+    "amazon2023 gz": partial(_amazon2023, is_zipped=True),
+    "amazon2018 json": partial(_amazon2018, kind="json"),
+    "amazon2018 csv": partial(_amazon2018, kind="csv"),
+    "online_retail xlsx": partial(_online_retail, writer="_new"),
+    "online_retail csv": partial(_online_retail, writer="_csv"),
+    "online_retail parquet": partial(_online_retail, writer="_parquet"),
+    "hm": _hm,
+    "movielens 2016": _movielens,
+    **{f"movielens {name}": partial(_edition, edition=name) for name in movielens_editions.EDITIONS},
+    "microlens": partial(_plain, name="microlens", find=lambda root: microlens.find(root, "50k"), read=microlens.read),
+    "kuairec": _kuairec,
+    "lastfm_2k": _lastfm_2k,
+    "lastfm_1k": partial(
+        _plain, name="lastfm_1k", find=lastfm_1k.find, read=lambda files: lastfm_1k.read(files, "artist")
+    ),
+    "mind": partial(_mind, translations=""),
+    "xmind tsv": partial(_mind, translations="train.tsv"),
+    "xmind parquet": partial(_mind, translations="train.parquet.gzip"),
+    "ebnerd": _ebnerd,
+    "adressa": partial(_plain, name="adressa", find=adressa.find, read=adressa.read),
+    "caixin": _caixin,
+}
+
+# --- ways to damage sheets -------------------------------------------------------------------------------------------
+
+
+def sheet(change: Callable[[list[list[Any]]], list[list[Any]]]) -> Callable[[bytes], bytes]:
+    """The workbook of Online Retail with other rows; the first one holds the names."""
+
+    def mutate(_: bytes) -> bytes:
+        of, stream = OF["online_retail"], io.BytesIO()
+        names, *rows = change([list(of.NEW), *map(list, of.FIRST)])
+        of._xlsx(stream, tuple(names), Year_2009=rows, Year_2010=of.SECOND if len(rows) else [])
+        return stream.getvalue()
+
+    return mutate
+
+
+SHEET: dict[str, Callable[[bytes], bytes | None]] = damage.ANY | {
+    "damaged inside": lambda b: b[: len(b) // 2] + b"damage" + b[len(b) // 2 + 6 :],
+    "its end cut": lambda b: b[:-9],
+    "columns exchanged": sheet(lambda rows: [row[::-1] for row in rows]),
+    "a value moved": sheet(lambda rows: [*rows[:-1], [*rows[-1][1:], rows[-1][0]]]),
+    "the names once more": sheet(lambda rows: [*rows[:-1], rows[0], rows[-1]]),
+    "no names": sheet(lambda rows: rows[1:]),
+    "only names": sheet(lambda rows: rows[:1]),
+    "a column renamed": sheet(lambda rows: [["Bill", *rows[0][1:]], *rows[1:]]),
+    "columns exchanged under their names": sheet(lambda rows: damage.exchanged(rows, 1)),
+    "one name twice": sheet(lambda rows: [[rows[0][1], *rows[0][1:]], *rows[1:]]),
+    "a time of text": sheet(lambda rows: [*rows[:-1], [*rows[-1][:4], "1/2/10 8:26", *rows[-1][5:]]]),
+    "a value missing": sheet(lambda rows: [*rows[:-1], [*rows[-1][:3], None, *rows[-1][4:]]]),
+}
+
+
+# --- what becomes of it -----------------------------------------------------------------------------------------------
+
+WHOLE = (
+    "the file is empty", "no rows", "cannot be read as (parquet|xlsx)", "no gzip archive",
+    r"parquet(\.gzip)?: no column", r"parquet(\.gzip)?, column '\w+': (values|ids) of type",
+    r"(ratings|users|films|tags) (of \d users )?in .*, expected [\d,]+",
+)  # fmt: skip
+"""Damage without a line: of all of a file, of the types of a column, or known by the published number of rows."""
+
+PLACE = re.compile(r"line \d+|data rows? \d+|row \d+|" + "|".join(WHOLE))
+
+
+def same(left: Tables | Dataset, right: Tables | Dataset) -> bool:
+    if isinstance(left, Tables):
+        frames = ("items", "users", "interactions", "dated", "impressions", "shown")
+        return isinstance(right, Tables) and all(getattr(left, n).equals(getattr(right, n)) for n in frames)
+    assert isinstance(right, Dataset)
+    columns = ("user", "item", "time", "label", "positive", "event_id")
+    logs = all((getattr(left.log, name) == getattr(right.log, name)).all() for name in columns)
+    items = left.items.released_at.tolist() == right.items.released_at.tolist()
+    items &= (left.items.ids, left.items.titles, left.items.texts) == (
+        right.items.ids, right.items.titles, right.items.texts
+    )  # fmt: skip
+    return logs and items and left.users == right.users
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``seen``: "refused", "same", or what else came of it. ``has_other_hash``: what a checksum says."""
+
+    reader: str
+    file: str
+    mutation: str
+    seen: str
+    has_other_hash: bool
+
+
+def attempt(read: Read, whole: Tables | Dataset, name: str) -> str:
+    try:
+        return "same" if same(read(), whole) else "other tables"
+    except DataError as error:
+        is_clear = name in str(error) and PLACE.search(str(error))
+        return "refused" if is_clear else f"refused without a place: {error}"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def outcomes_of(reader: str, folder: Path) -> Iterator[Outcome]:
+    with pytest.MonkeyPatch.context() as patch:
+        files, read = READERS[reader](folder, patch)
+        whole = read()
+        for file in files:
+            content, name = file.read_bytes(), str(file.relative_to(folder))
+            entry = {"files": {name: hash_file(file)}}
+            for mutation, change in (SHEET if file.suffix == ".xlsx" else damage.mutations(file, content)).items():
+                if (changed := change(content)) is None or changed == content:
+                    continue
+                file.write_bytes(changed)
+                yield Outcome(reader, name, mutation, attempt(read, whole, file.name), damaged(folder, entry) == [name])
+            file.write_bytes(content)
+            assert same(read(), whole)
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
+    return [found for reader in READERS for found in outcomes_of(reader, tmp_path_factory.mktemp("damaged"))]
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_damage_is_refused_with_its_place_or_changes_nothing(reader: str, outcomes: list[Outcome]) -> None:
+    of = [found for found in outcomes if found.reader == reader]
+    assert len(of) >= 15
+    assert [found for found in of if found.seen not in ("refused", "same")] == []
+
+
+def test_far_more_than_two_hundred_were_tried_and_both_outcomes_occur(outcomes: list[Outcome]) -> None:
+    seen = Counter(found.seen for found in outcomes)
+    assert len({(found.reader, found.file, found.mutation) for found in outcomes}) == len(outcomes) >= 1_000
+    assert seen["refused"] > 800
+    assert seen["same"] > 80
+
+
+def test_a_checksum_refuses_all_of_them(outcomes: list[Outcome]) -> None:
+    assert [found for found in outcomes if not found.has_other_hash] == []
+
+
+def test_a_digit_that_became_another_is_noticed_by_a_checksum_alone(tmp_path: Path) -> None:
+    files = caixin.find(OF["caixin"].write(tmp_path))
+    published = Remote("https://x/clicks.tsv", f"sha256:{hash_file(files[0])}")
+    before = caixin.read(files)
+    assert check(files[0], published)
+    files[0].write_text(OF["caixin"].CLICKS.replace("1393637578", "1393637579"))
+    after = caixin.read(files)
+    assert len(after.interactions) == len(before.interactions)
+    assert not after.interactions.equals(before.interactions)
+    with pytest.raises(DataError, match="another edition, or damaged on its way"):
+        check(files[0], published)
