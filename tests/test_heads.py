@@ -13,7 +13,9 @@ from polars.testing import assert_frame_equal
 
 from coldlm.columns import MODEL
 from coldlm.errors import ConfigError, RunFolderError
+from coldlm.evaluate.classify import DRAWN
 from coldlm.recommend import recommend
+from coldlm.report.write import write_report
 from coldlm.run import execute
 from coldlm.world import make_world
 
@@ -82,6 +84,18 @@ def test_the_ceiling_is_the_recall_of_the_first_stage(config: MakeConfig, folder
     hit = ((20 - pl.col("g")) / pl.col("e")).clip(0, 1).alias("hit")
     by_user = events.group_by("user", "query").agg(hit.mean()).group_by("user").agg(pl.col("hit").mean())
     assert stage == {"name": "recent_popularity", "rerank": 20, "recall": pytest.approx(by_user["hit"].mean())}
+
+
+def test_the_classifier_reports_each_class_of_its_pairs(config: MakeConfig, folders: dict[str, Path]) -> None:
+    run = folders.get("pair") or execute(config(*HEADS["pair"]), "pair")
+    said = json.loads((run / "manifest.json").read_text())["classification"]
+    rows = pl.read_parquet(run / "classification.parquet")
+    assert rows.select("class", "precision", "recall", "f1", "support").to_dicts() == said["classes"]
+    assert said["negatives"] == DRAWN
+    assert rows["support"].to_list() == [120, 120]
+    report = write_report([run], run.parent / "report")
+    assert any("### Classification" in file.read_text() for file in report.files if file.name == "report.md")
+    assert not (run.parent / "zero_shot" / "classification.parquet").exists()
 
 
 @pytest.mark.parametrize("stage", ["popularity", "tfidf", "zero_shot"])

@@ -99,6 +99,13 @@ class Record:
             self.write_frame("k_shot.parquet", labelled.select(K_SHOT_COLUMNS))
             self.write_frame("k_shot_updates.parquet", updates)
 
+    def write_classification(self, rows: pl.DataFrame, about: Mapping[str, Any]) -> None:
+        """``classification.parquet``, a row per class, and what the manifest says."""
+        self.manifest["classification"] = dict(about)
+        labels = self._labels() | {"negatives": about["negatives"], "threshold": about["threshold"]}
+        frame = rows.with_columns(pl.lit(value).alias(key) for key, value in labels.items())
+        self.write_frame("classification.parquet", frame)
+
     def _label(self, values: pl.DataFrame, stage: str, scorer: str, schedule: str) -> pl.DataFrame:
         labels = self._labels() | {"scorer": scorer, "stage": stage, "schedule": schedule}
         return values.with_columns(pl.lit(value).alias(key) for key, value in labels.items()).select(RESULT_COLUMNS)

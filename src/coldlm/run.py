@@ -27,13 +27,14 @@ from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
 from coldlm.model import make_ranker, standardise, take_snapshot
 from coldlm.models.backbone import Backbone
-from coldlm.models.pairwise import PairRanker
+from coldlm.models.pair import Pair
+from coldlm.models.pairwise import PairRanker, PairSnapshot
 from coldlm.models.ranker import Live
 from coldlm.online import loop
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
 from coldlm.split.queries import count_lists, trainable
-from coldlm.tables import TRAIN, VALIDATION, Ints
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Ints
 from coldlm.training import Training
 from coldlm.world import make_world, read_data, untrained
 
@@ -144,12 +145,7 @@ class Run:
         parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
         self.record.manifest["latency_ms"] = ask.time_requests(scorer)
         if isinstance(self.ranker, PairRanker):
-            name, top = self.ranker.head.first_stage, self.ranker.head.rerank
-            ceiling = ask.recall(self.ranker.first_stage(world.as_of), f"first stage {name}", top)
-            self.record.manifest["first_stage"] = {"name": name, "rerank": top, "recall": ceiling}
-            log.info(
-                "re-ranking the best %d of %s, whose recall@%d is %.4f: no more can be found", top, name, top, ceiling
-            )
+            self._about_reading(scorer)
         if self.config["control"]["name"] == "none":
             past = scorer.remembering(world.memory_of_the_past())
             parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
@@ -160,6 +156,21 @@ class Run:
             parts += [ask.tabulate(rows, name, "history") for name, rows in judged.items()]
         self.record.manifest["seconds"]["evaluate"] = time.perf_counter() - begin
         self.record.write_events("evaluate", pl.concat(parts))
+
+    def _about_reading(self, scorer: Live) -> None:
+        """What a head that reads pairs could find at most, and how good a classifier it is."""
+        assert isinstance(self.ranker, PairRanker)
+        assert isinstance(scorer, PairSnapshot)
+        ask, head = self.evaluation, self.ranker.head
+        ceiling = ask.recall(self.ranker.first_stage(self.world.as_of), f"first stage {head.first_stage}", head.rerank)
+        stage = {"name": head.first_stage, "rerank": head.rerank, "recall": ceiling}
+        self.record.manifest["first_stage"] = stage
+        log.info(
+            "re-ranking the best %(rerank)d of %(name)s, whose recall is %(recall).4f: no more can be found", stage
+        )
+        if isinstance(head, Pair):
+            rows = self.training.trainable(self.world.split.rows(STREAM))
+            self.record.write_classification(*ask.classify(scorer, rows))
 
     def online(self) -> None:
         """Score each window, then fine-tune on it ("per_window"), or train anew on all events so far ("retrain")."""

@@ -151,6 +151,17 @@ class PairSnapshot:
         out: Tensor = scores.float().cpu()
         return out
 
+    def classify(self, users: Ints, items: Ints, times: Ints) -> Tensor:
+        """[E] float32 logits of pairs."""
+        out = torch.zeros(len(users))
+        history = self._as_of.history(users, times, self._model.head.history)
+        asked, group = np.unique(np.stack([users, times]), axis=1, return_inverse=True)
+        for g, (user, time) in enumerate(asked.T.tolist()):
+            here = np.flatnonzero(group == g)
+            logits = self.logits(time, self._users.texts[user], history[here[0]], items[here])
+            out[torch.from_numpy(here)] = logits
+        return out
+
     def _rerank(self, time: int, text: str, history: Ints, first: Tensor, candidates: Bools) -> Tensor:
         top = self.best(first, candidates)
         return above(first, torch.from_numpy(top), self.logits(time, text, history, top))

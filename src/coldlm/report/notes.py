@@ -180,7 +180,14 @@ def _about_first_stages(manifests: tuple[dict[str, Any], ...]) -> list[str]:
         f"Re-ranked: the best {top:,} candidates of {name}, whose recall@{top} (macro) is {metric(recall)}: the "
         "ceiling of any re-ranking of them. The other candidates stay below in its order."
         for name, top, recall in sorted(found)
-    ]
+    ] + sorted(
+        {
+            f"Classification: a pair counts as taken from a probability of {c['threshold']} on; the stream's positives "
+            f"against {c['negatives']}, weights frozen."
+            for m in manifests
+            if (c := m.get("classification"))
+        }
+    )
 
 
 def _about_fresh_items(comparison: Comparison) -> list[str]:
