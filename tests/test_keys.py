@@ -41,6 +41,7 @@ SPEAKS = (
     "head.rerank=10", "train.max_steps=2",
 )  # fmt: skip
 PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.negatives=2", "head.rerank=10", "train.max_steps=2")
+LONG = ("backbone.max_tokens=256", "head.rerank=3")
 NEEDED = {"pair": PAIR, "causal_lm": SPEAKS, "nll": SPEAKS}
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
@@ -96,7 +97,6 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     **{
         f"head.pair.{key}": (value, PAIR)
         for key, value in {
-            "history": 1,
             "context": "off",
             "context_width": 4,
             "pseudo_query": 0.9,
@@ -108,13 +108,14 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     **{
         f"head.causallm.{key}": (value, SPEAKS)
         for key, value in {
-            "history": 1,
             "prompt": "{query} {history}",
             "pseudo_query": 0.9,
             "first_stage": "popularity",
             "rerank": 5,
         }.items()
     },
+    "head.pair.history": (1, (*PAIR, *LONG)),
+    "head.causallm.history": (1, (*SPEAKS, *LONG)),
     "head.zeroshot.history": (2, ("head=zero_shot",)),
     "loss.sampledsoftmax.uniform": (8, ()),
     "loss.binarycrossentropy.negatives": (8, ("loss=binary_cross_entropy",)),

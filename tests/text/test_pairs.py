@@ -21,6 +21,7 @@ USERS = ("", "", "tea")
 def two_types() -> Backbone:
     """A BERT that tells the first text from the second."""
     small = tiny(family="bert", width=16, max_tokens=128)
+    small.tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     with torch_seed(3):
         config = BertConfig(**{**small.model.config.to_dict(), "type_vocab_size": 2})
         model = BertModel(config, add_pooling_layer=False)

@@ -35,35 +35,8 @@ from transformers.utils import logging as transformers_logging
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
 from coldlm.models.checkpoints import FAMILIES, find
+from coldlm.models.past import Past
 from coldlm.seeding import torch_seed
-
-
-class Past:
-    """Keys and values of what a causal model has read, by layer, each [B, heads, T, D / heads]."""
-
-    def __init__(self, known: dict[int, tuple[Tensor, Tensor]] | None = None) -> None:
-        self._known = known or {}
-
-    @property
-    def length(self) -> int:
-        """Tokens read."""
-        return self._known[0][0].shape[2] if self._known else 0
-
-    def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Add those of further tokens; what all of them follow may be there once. All keys and values of the layer."""
-        if layer in self._known:
-            key, value = (
-                torch.cat([old.expand(len(new), -1, -1, -1), new], 2)
-                for old, new in zip(self._known[layer], (key, value), strict=True)
-            )
-        self._known[layer] = key, value
-        return key, value
-
-    def fork(self, rows: Tensor | None = None) -> Past:
-        """Another continuation of the same text, or of the texts ``rows``."""
-        if rows is None:
-            return Past(dict(self._known))
-        return Past({layer: (key[rows], value[rows]) for layer, (key, value) in self._known.items()})
 
 
 class Backbone(nn.Module):
@@ -315,7 +288,7 @@ def tiny(
     seed: int = 0,
 ) -> Backbone:
     """A small random model over bytes: it exercises every code path in seconds and knows no language."""
-    tokenizer = _byte_tokenizer(causal=family == "gpt2")
+    tokenizer = _byte_tokenizer(family)
     vocabulary, positions = len(tokenizer), max_tokens + 2
     with torch_seed(seed, "tiny", family):
         model: Any
@@ -372,8 +345,9 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _byte_tokenizer(*, causal: bool) -> Any:
+def _byte_tokenizer(family: str) -> Any:
     """One token per byte, no merges: works for every language, needs no file."""
+    causal = family == "gpt2"
     special = ["<|endoftext|>"] if causal else ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     symbols = special + sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
@@ -384,7 +358,9 @@ def _byte_tokenizer(*, causal: bool) -> Any:
     if causal:
         return wrap(tokenizer_object=tokenizer, eos_token=special[0])
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+        single="[CLS] $A [SEP]",
+        pair=f"[CLS] $A [SEP]{' [SEP]' if family == 'roberta' else ''} $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     return wrap(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]")
 

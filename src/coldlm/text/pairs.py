@@ -29,7 +29,6 @@ class Body(Protocol):
     """What this module needs of a backbone (``models.backbone.Backbone`` is one)."""
 
     width: int
-    family: str
     causal: bool
     max_tokens: int
     item_prefix: str
@@ -64,8 +63,10 @@ class PairReader(nn.Module):
         tokenizer = body.tokenizer
         close = [tokenizer.eos_token_id if body.causal else tokenizer.sep_token_id]
         self.before: list[int] = [] if body.causal else [tokenizer.cls_token_id]
-        self.between = close * 2 if body.family == "roberta" else close
-        self.behind = close
+        # the tokenizer says how two texts are joined: some BERTs have that of a RoBERTa
+        several = 1 if body.causal else tokenizer.num_special_tokens_to_add(pair=True) - 2
+        self.between, self.behind = close * several, close
+        self.second = int("token_type_ids" in tokenizer.model_input_names)
         self.room: int = body.max_tokens - len(self.before) - len(self.between) - len(self.behind)
         self.items = self._tokenize([body.item_prefix + text for text in texts])
         self._anchor: Tensor
@@ -86,7 +87,7 @@ class PairReader(nn.Module):
             ids, types, mask = (np.zeros((len(place), length), np.int64) for _ in range(3))
             for r, p in enumerate(place.tolist()):
                 tokens, second = pairs[p]
-                ids[r, : len(tokens)], types[r, second : len(tokens)], mask[r, : len(tokens)] = tokens, 1, 1
+                ids[r, : len(tokens)], types[r, second : len(tokens)], mask[r, : len(tokens)] = tokens, self.second, 1
             block = (torch.from_numpy(array).to(self._anchor.device) for array in (ids, mask > 0, types))
             parts.append(self.body(*block))
             places.append(place)
