@@ -15,6 +15,7 @@ from torch import Tensor
 from coldlm.config import build
 from coldlm.errors import CheckpointError, RunFolderError
 from coldlm.first_stage import make_first_stage
+from coldlm.models.backbone import Backbone
 from coldlm.models.causal_lm import CausalLM
 from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot
@@ -26,7 +27,7 @@ from coldlm.seeding import torch_seed
 from coldlm.tables import Bools
 from coldlm.text.pairs import PairReader
 from coldlm.text.prompts import PromptReader
-from coldlm.world import World, make_backbone, make_encoder
+from coldlm.world import World, make_backbone, make_encoder, untrained
 
 log = logging.getLogger("coldlm")
 
@@ -86,6 +87,18 @@ def _warn_of_long_texts(reader: PairReader | PromptReader, world: World, history
     texts = [users[user] for user in asked.user]
     lost, total = reader.lost(texts, world.as_of.history(asked.user, asked.time, history))
     log.info("%.0f %% of the tokens of users' texts are cut off (backbone.max_tokens)", 100 * lost / max(total, 1))
+
+
+def first_vectors(config: Mapping[str, Any], world: World, ranker: Model) -> Tensor:
+    """[N, D] item vectors that training starts from; ``ranker`` has its first weights.
+
+    Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's, which are kept for all
+    runs. A prefix and a prompt are none: what they read at first is encoded here, as the head meets it.
+    """
+    body = getattr(ranker.encoder, "body", None)
+    starts_untouched = not isinstance(body, Backbone) or body.starts_untouched
+    vectors: Tensor = (untrained(config, world) if starts_untouched else ranker.encoder).all_items()
+    return vectors
 
 
 def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:

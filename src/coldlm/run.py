@@ -25,7 +25,7 @@ from coldlm.evaluation import Evaluation
 from coldlm.k_shot import make_stage
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
-from coldlm.model import make_ranker, standardise, take_snapshot
+from coldlm.model import first_vectors, make_ranker, standardise, take_snapshot
 from coldlm.models.backbone import Backbone
 from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot
@@ -36,7 +36,7 @@ from coldlm.scorers import judge_baselines
 from coldlm.split.queries import count_lists, trainable
 from coldlm.tables import STREAM, TRAIN, VALIDATION, Ints
 from coldlm.training import Training
-from coldlm.world import make_world, read_data, untrained
+from coldlm.world import make_world, read_data
 
 log = logging.getLogger("coldlm")
 
@@ -244,7 +244,7 @@ class Run:
         seconds it took with those of the head's own epochs."""
         self.ranker.restore(self._untrained)
         if self._vectors is None and self.ranker.starts_from_vectors:
-            self._vectors = untrained(self.config, self.world).all_items()
+            self._vectors = first_vectors(self.config, self.world, self.ranker)
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
         rows = self.training.trainable(rows)
         warmed = self.training.fit_head(rows, self._vectors)
@@ -321,6 +321,8 @@ class Run:
         self.record.manifest |= self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
         backbone = getattr(self.ranker.encoder, "body", None)
         released = backbone.released if isinstance(backbone, Backbone) else None
+        if isinstance(backbone, Backbone):
+            self.record.manifest["matched"] = backbone.matched
         self.record.manifest |= {
             "dataset": {
                 "name": data.name,

@@ -152,14 +152,16 @@ def make_backbone(config: Mapping[str, Any]) -> Any:
     assert isinstance(backbone, Backbone)
     try:
         with torch_seed(config["seed"], "strategy"):
-            return build(config["strategy"], backbone)
+            backbone = build(config["strategy"], backbone)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if backbone.matched:
+        log.info("strategy.match_params chose %s", backbone.matched)
+    return backbone
 
 
 def untrained(config: Mapping[str, Any], world: World) -> Any:
-    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs; every
-    strategy starts from these vectors, since each is a no-op before it is trained."""
+    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs."""
     frozen = {"_target_": "coldlm.models.strategy.frozen"}
     return make_encoder(config, world, make_backbone({**config, "strategy": frozen}))
 

@@ -36,6 +36,7 @@ from coldlm.columns import Range
 from coldlm.errors import CheckpointError
 from coldlm.models.checkpoints import FAMILIES, find
 from coldlm.models.past import Past
+from coldlm.models.ranks import Ranks
 from coldlm.seeding import torch_seed
 
 
@@ -45,8 +46,10 @@ class Backbone(nn.Module):
     ``output``: [V, D], a language-model head of its own; None where it is the word embeddings', or not there. It stays
     as it was loaded.
 
-    ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``fingerprint`` identifies the
-    weights as loaded, for caches.
+    A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
+    train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
+    vectors that enter the first layer before the text; ``ranks``: a budget that moves while training; ``matched``: the
+    size that it chose by itself. ``fingerprint`` identifies the weights as loaded, for caches.
     """
 
     def __init__(
@@ -75,7 +78,11 @@ class Backbone(nn.Module):
         self.layers: nn.ModuleList = model.h if self.causal else model.encoder.layer
         self.width: int = model.config.hidden_size
         self.depth = len(self.layers) + 1
-        self.base_trained = False
+        self.base_trained, self.starts_untouched = False, True
+        self.prompt: nn.Parameter | None
+        self.register_parameter("prompt", None)
+        self.ranks: Ranks | None = None
+        self.matched: dict[str, int] = {}
         self.requires_grad_(False)
         self.eval()
 
@@ -132,14 +139,19 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def proceed(self, ids: Tensor, mask: Tensor, past: Past) -> Tensor:
         """[B, T, D] the same for texts that go on behind ``past``, which then holds them too."""
-        first, length = past.length, ids.shape[1]
-        attend = mask[:, None, None, :] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-        attend = F.pad(attend, (first, 0), value=True)
-        positions = torch.arange(first, first + length, device=ids.device)[None]
+        before = 0 if self.prompt is None else len(self.prompt)
+        first = max(past.length - before, 0)  # a prompt takes no position
+        positions = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
         x = self.model.drop(self.model.wte(ids) + self.model.wpe(positions))
+        if self.prompt is not None and not past.length:
+            x = torch.cat([self.prompt.expand(len(x), -1, -1).to(x.dtype), x], 1)
+            mask = F.pad(mask, (before, 0), value=True)
+        length = mask.shape[1]
+        attend = mask[:, None, None, :] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        attend = F.pad(attend, (past.length, 0), value=True)
         for layer in self.layers:
             x = layer(x, past_key_values=past, attention_mask=attend)
-        out: Tensor = self.model.ln_f(x)
+        out: Tensor = self.model.ln_f(x[:, -ids.shape[1] :])
         return out
 
     @staticmethod
@@ -171,12 +183,24 @@ class Backbone(nn.Module):
 
     def _run(self, x: Tensor, mask: Tensor, first: int, last: int, types: Tensor | None = None) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
+        if first == 0 < last:
+            x = self._embed(x, types)
+        layers = self.layers[max(first - 1, 0) : max(last - 1, 0)]
+        if self.prompt is None or not len(layers):
+            return self._attend(x, mask, layers)
+        # behind the embeddings, so the text's positions are its own; dropped again before pooling
+        before = self.prompt.expand(len(x), -1, -1).to(x.dtype)
+        mask = F.pad(mask, (before.shape[1], 0), value=True)
+        return self._attend(torch.cat([before, x], 1), mask, layers)[:, before.shape[1] :]
+
+    def _attend(self, x: Tensor, mask: Tensor, layers: nn.ModuleList) -> Tensor:
+        """[B, T, D] hidden states behind ``layers``."""
         # texts of one length need no mask, and attention without one is faster
         attend = None if not self.causal and bool(mask.all()) else mask[:, None, None, :]
         if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
-        for stage in range(first, last):
-            x = self._embed(x, types) if stage == 0 else self.layers[stage - 1](x, attention_mask=attend)
+        for layer in layers:
+            x = layer(x, attention_mask=attend)
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
