@@ -263,6 +263,11 @@ def test_several_values_need_the_flag() -> None:
         (["trainer.devices=3"], "cannot be shared evenly"),
         (["backbone=tiny_gpt2", "backbone.pooling=cls"], "use last or mean"),
         (["backbone.width=33"], "must be a multiple of backbone.heads=2"),
+        (["head.user=transformer", "head.width=15"], "head.width=15 must be a multiple of head.user_heads=2"),
+        (["head.fusion=gate", "head.context=off"], "use head.context=on, or fusion=add"),
+        (["trainer.gradient_checkpointing=true"], "acts on layers that train, but strategy=frozen trains none"),
+        (["trainer.compile=true"], "trainer.compile=true acts on layers that train"),
+        (["loss.negatives=given"], "learns from lists as shown, but evaluate.candidates=full; use evaluate.cand"),
         (["control=context_only", "head.context=off"], "leave it to the control"),
         (["control=permuted_text", "dataset.permute_text=false"], "leave it to the control"),
     ],
@@ -377,7 +382,7 @@ problems({{"dataset": {{"_target_": "trap.load"}}}})
 
 
 def test_build_calls_the_target_with_plain_values() -> None:
-    node = {"_target_": "coldlm.models.losses.BinaryCrossEntropy", "negatives": 3}
+    node = {"_target_": "coldlm.models.losses.BinaryCrossEntropy", "draws": 3}
     assert build(node).draws == 3
     with pytest.raises(ConfigError, match="_partial_"):
         build({**node, "_partial_": True})

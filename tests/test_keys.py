@@ -36,12 +36,13 @@ MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
 ADALORA = "strategy=adalora"
+BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 SPEAKS = (
     "head=causal_lm", "loss=nll", "backbone=tiny_gpt2", "backbone.max_tokens=64", "strategy=lora", "optim.body_lr=1e-2",
     "head.rerank=10", "train.max_steps=2",
 )  # fmt: skip
-PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.negatives=2", "head.rerank=10", "train.max_steps=2")
+PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=10", "train.max_steps=2")
 LONG = ("backbone.max_tokens=256", "head.rerank=3")
 NEEDED = {"pair": PAIR, "causal_lm": SPEAKS, "nll": SPEAKS}
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
@@ -116,7 +117,10 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "head.towers.width": (32, ()),
     "head.towers.history": (2, ()),
     "head.towers.user": ("mean", ()),
+    "head.towers.user_layers": (2, ("head.user=transformer",)),
+    "head.towers.user_heads": (1, ("head.user=transformer",)),
     "head.towers.context": ("off", ()),
+    "head.towers.fusion": ("gate", ()),
     "head.towers.context_width": (4, ()),
     "head.towers.pseudo_query": (0.9, ()),
     "head.towers.dropout": (0.5, ()),
@@ -143,13 +147,29 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "head.pair.history": (1, (*PAIR, *LONG)),
     "head.causallm.history": (1, (*SPEAKS, *LONG)),
     "head.zeroshot.history": (2, ("head=zero_shot",)),
-    "loss.sampledsoftmax.uniform": (8, ()),
-    "loss.binarycrossentropy.negatives": (8, ("loss=binary_cross_entropy",)),
+    "loss.sampledsoftmax.negatives": ("in_batch", ()),
+    "loss.sampledsoftmax.draws": (8, ()),
+    "loss.sampledsoftmax.label_smoothing": (0.2, ()),
+    "loss.sampledsoftmax.ips": (0.1, ()),
+    "loss.fullsoftmax.label_smoothing": (0.2, ("loss=full_softmax",)),
+    "loss.fullsoftmax.ips": (0.1, ("loss=full_softmax",)),
+    "loss.binarycrossentropy.negatives": ("popularity", (BINARY,)),
+    "loss.binarycrossentropy.draws": (8, (BINARY,)),
+    "loss.binarycrossentropy.label_smoothing": (0.2, (BINARY,)),
+    "loss.binarycrossentropy.ips": (0.1, (BINARY,)),
+    "loss.bpr.negatives": ("in_batch", (BPR,)),
+    "loss.bpr.draws": (8, (BPR,)),
+    "loss.bpr.ips": (0.1, (BPR,)),
+    "loss.infonce.temperature": (0.5, (INFONCE,)),
+    "loss.infonce.label_smoothing": (0.2, (INFONCE,)),
+    "loss.infonce.ips": (0.1, (INFONCE,)),
     "dataset.simulated.half_lives_days": ([2.0, 20.0, 200.0], ()),
     "optim.adamw.lr": (1e-2, ()),
     "optim.adamw.body_lr": (1e-2, (FULL,)),
     "optim.adamw.weight_decay": (0.5, ()),
     "optim.adamw.betas": ([0.5, 0.9], (BATCHES,)),
+    "optim.adamw.schedule": ("cosine", (BATCHES,)),
+    "optim.sgd.schedule": ("linear", (SGD, BATCHES)),
     "optim.sgd.lr": (0.2, (SGD,)),
     "optim.sgd.body_lr": (0.2, (SGD, FULL)),
     "optim.sgd.weight_decay": (0.5, (SGD,)),
@@ -253,8 +273,12 @@ EXCEPTIONS = {
     "trainer.accelerator": "another value needs a GPU",
     "trainer.devices": "tests/test_ddp.py: more processes give the same numbers",
     "trainer.threads": "speed only",
+    "trainer.compile": "speed only: tests/models/test_backbone.py",
+    "trainer.gradient_checkpointing": "memory only: tests/models/test_backbone.py",
     "trainer.port": "where processes meet",
     "evaluate.candidates": "needs lists as they were shown: tests/test_impressions.py",
+    "tuning.keys": "a label of the report: tests/report/test_notes.py",
+    "tuning.trials": "a label of the report: tests/report/test_notes.py",
     "control.replaces": "acts while composing: tests/test_config.py",
     "backbone.load.hub": "a place where the same files may be: tests/test_config.py",
     "backbone.load.revision": "goes with hub",
@@ -414,7 +438,7 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
     ("group", "options"),
     [
         ("strategy", tuple(list_options()["strategy"])),
-        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy", "nll")),
+        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce", "nll")),
         ("head", ("towers", "pair", "causal_lm", "zero_shot")),
         ("optim", ("adamw", "sgd")),
         ("backbone", ("tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors")),

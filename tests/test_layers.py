@@ -29,6 +29,7 @@ WIRING = (
     "record",
     "k_shot",
     "run",
+    "tune",
     "recommend",
     "cli",
     "__main__",

@@ -62,13 +62,15 @@ def test_the_readme_names_the_scripts_that_continuous_integration_runs() -> None
 def test_the_commands_of_the_readme_run_in_their_order(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in OTHERS:
         added: tuple[str, ...] = ()
-        if command[0] == "run" and not SHOWS & set(command):
+        if command[0] in ("run", "tune") and not SHOWS & set(command):
             # a run without overrides would be named by those added here
             added = SMALL
+            added += ("trials=2",) if command[0] == "tune" else ()
             added += ("name=default",) if command == ["run"] else ()
         assert main([*command, *added]) == 0, capsys.readouterr()
         assert "".join(capsys.readouterr()).strip(), command
     finished = [run.parent.name for run in (small / "runs").glob("*/manifest.json")]
-    assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1 + 1 + 1  # ..., retrained, leaky, pair, own data
+    # the default, one, grid, controls, retrained, leaky, pair, tuned, own data
+    assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1 + 1 + 1 + 1
     assert "default" in finished
     assert len(list(small.rglob("figure*.png"))) == 2  # the leaky run has a table and a figure of its own

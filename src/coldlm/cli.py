@@ -26,6 +26,7 @@ coldlm: after how many feedback events, and at what cost, does a language model 
 usage: coldlm COMMAND [...]
 
   run         train, evaluate and update a recommender, or a sweep of them, from config files
+  tune        choose learning rates and sizes on validation, with as many trials for every strategy
   report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
   data        fetch, verify and describe public data sets
@@ -70,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     commands: dict[str, Callable[[list[str]], int]] = {
         "run": _run,
+        "tune": _tune,
         "report": _report,
         "recommend": _recommend,
         "data": _data,
@@ -88,6 +90,12 @@ def _dispatch(arguments: list[str]) -> int:
         hint = f"did you mean {near}? " if near else ""
         raise ConfigError(f"{command}: no such command; {hint}there are: {', '.join(commands)} (coldlm --help)")
     return commands[command](rest)
+
+
+def _tune(arguments: list[str]) -> int:
+    from coldlm.tune import main as tune
+
+    return tune(arguments)
 
 
 def _report(arguments: list[str]) -> int:

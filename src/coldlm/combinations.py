@@ -26,12 +26,14 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _split_problems: ("split",),
         _leaky_problems: ("split", "online"),
         _trainer_problems: ("trainer", "train"),
+        _layer_problems: ("trainer", "strategy", "control"),
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
         _head_problems: ("head", "strategy"),
         _reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
+        _loss_problems: ("loss", "evaluate"),
         _k_shot_problems: ("stages", "evaluate", "split"),
         _control_problems: ("control", "backbone", "head", "dataset"),
     }
@@ -126,6 +128,13 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
         )
 
 
+def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
+    """Keys that act on layers that train, where none does; a control that took them away is the run's own otherwise."""
+    for key in ("gradient_checkpointing", "compile"):
+        if trainer[key] and _name(strategy) == "frozen" and control["name"] == "none":
+            yield f"trainer.{key}=true acts on layers that train, but strategy=frozen trains none; set it to false"
+
+
 def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
     name, shape, layers = _name(strategy), _shape(backbone), strategy.get("layers")
     if name != "frozen" and _name(backbone) == "random_vectors":
@@ -148,6 +157,10 @@ def _head_problems(head: Section, strategy: Section) -> Iterator[str]:
     """What a head cannot train, or cannot train with."""
     if _name(head) == "ZeroShot" and _name(strategy) != "frozen":
         yield f"head=zero_shot trains nothing, but strategy={_name(strategy)}; use strategy=frozen, or head=towers"
+    if head.get("user") == "transformer" and head["width"] % head["user_heads"]:
+        yield f"head.width={head['width']} must be a multiple of head.user_heads={head['user_heads']}"
+    if head.get("fusion") == "gate" and head["context"] == "off":
+        yield "head.fusion=gate weighs text against context, but head.context=off; use head.context=on, or fusion=add"
 
 
 def _reading_problems(
@@ -162,7 +175,7 @@ def _reading_problems(
     if name == "pair" and _name(loss) != "BinaryCrossEntropy":
         yield (
             f"head=pair is a classifier, but loss={_name(loss)}; use loss=binary_cross_entropy with few draws, such as "
-            "loss.negatives=4, and small batches"
+            "loss.draws=4, and small batches"
         )
     if name == "causal_lm" and _name(loss) != "NegativeLogLikelihood":
         yield f"head=causal_lm learns to say the chosen text, but loss={_name(loss)}; use loss=nll"
@@ -219,6 +232,14 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
         yield (
             f"evaluate.candidates=impression: {reader} holds no lists as shown; use evaluate.candidates=full, "
             f"or {' or '.join(f'dataset=news/{other}' for other in others)}"
+        )
+
+
+def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:
+    if loss.get("negatives") == "given" and evaluate["candidates"] != "impression":
+        yield (
+            f"loss.negatives=given learns from lists as shown, but evaluate.candidates={evaluate['candidates']}; use "
+            "evaluate.candidates=impression, or loss.negatives=uniform"
         )
 
 

@@ -79,12 +79,15 @@ class AsOf:
         masked_until: Ints | None = None,
     ) -> None:
         positive = log.rows(log.positive)
-        self._item = positive.item
+        self._item, self._time = positive.item, positive.time
         self._enters_at = enters_at
         self._masked_until = None if masked_until is None or np.array_equal(masked_until, enters_at) else masked_until
         self._half_lives = [days * DAY for days in half_lives_days]
         self.by_user = Grouped(positive.user, positive.time, n_users)
         self.by_item = Grouped(positive.item, positive.time, n_items)
+        number = np.empty(len(positive), np.int64)
+        number[self.by_item.row] = np.arange(len(positive)) - self.by_item.start[positive.item[self.by_item.row]] + 1
+        self._most: Ints = np.maximum.accumulate(np.append(0, number))
         self._decayed = [_decayed_at_events(self.by_item, half_life) for half_life in self._half_lives]
 
     def n_user(self, users: Ints, times: Ints) -> Ints:
@@ -94,6 +97,14 @@ class AsOf:
     def n_item(self, items: Ints, times: Ints) -> Ints:
         """Positive events of each item strictly before each time; the arguments broadcast."""
         return self.by_item.before(items, times) - self.by_item.start[items]
+
+    def n_events(self, times: Ints) -> Ints:
+        """[Q] positive events of all items strictly before each time."""
+        return np.searchsorted(self._time, times)
+
+    def n_most(self, times: Ints) -> Ints:
+        """[Q] positive events of the item that has most of them, strictly before each time; 0 where there is none."""
+        return self._most[self.n_events(times)]
 
     def history(self, users: Ints, times: Ints, length: int) -> Ints:
         """[Q, H] the last ``length`` items of each user strictly before each time, newest first, -1 where none is left.

@@ -52,8 +52,18 @@ class Trainer:
     accelerator: Literal["cpu", "gpu"]
     devices: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    gradient_checkpointing: bool
+    compile: bool
     threads: Count | None
     port: Annotated[int, Range(1024, 65535)] | None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How values were chosen: ``coldlm tune`` writes it. A label, which changes no training."""
+
+    trials: Annotated[int, Range(0)]
+    keys: list[str]
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ class Run:
     online: Online
     trainer: Trainer
     control: Control
+    tuning: Tuning
     backbone: Node
     strategy: Node
     head: Node
@@ -110,5 +121,6 @@ WITH_LISTS = ("coldlm.data.mind.load", "coldlm.data.ebnerd.load")
 EXTRA = {
     "dataset": {"permute_text": Field(bool), "release_slot": Field(Literal["hour", "day", "week", "auto"] | None)},
     "split": {"refit": Field(bool)},
+    "optim": {"schedule": Field(Literal["constant", "linear", "cosine"])},
 }
 """Keys of a group that are not the target's own: what is done with the thing after it was built."""

@@ -11,7 +11,9 @@ import torch
 from coldlm.config import build
 from coldlm.learn.batches import Batches, Recipe
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
+from coldlm.learn.module import event_losses
 from coldlm.models.ranker import Live, Model, Ranker
+from coldlm.schema import EXTRA
 from coldlm.split.queries import trainable
 from coldlm.tables import Ints
 from coldlm.text.encode import FixedEncoder
@@ -79,7 +81,8 @@ class Training:
             validate: see ``learn.fit.fit``.
             ranker: another model around the same head.
         """
-        train, node = self._config["train"], dict(self._config["optim"])
+        train = self._config["train"]
+        node = {key: value for key, value in self._config["optim"].items() if key not in EXTRA["optim"]}
         share = int(os.environ.get("LOCAL_RANK", "0")), self._machine.world
         for key in ("lr", "body_lr"):
             node[key] *= lr_factor
@@ -97,6 +100,7 @@ class Training:
             accumulate=train["accumulate"],
             clip=train["clip"],
             warmup=train["warmup"],
+            schedule=self._config["optim"]["schedule"],
         )
         return fit(
             ranker,
@@ -120,4 +124,4 @@ class Training:
         if not len(batches):
             return float("nan")
         batch = batches[0].to(self._ranker.device)
-        return float(self._loss()(scorer.batch(batch), batch.log_weight, batch.positive, batch.label).mean())
+        return float(event_losses(self._loss(), scorer.batch(batch), batch).mean())

@@ -157,6 +157,10 @@ def make_backbone(config: Mapping[str, Any]) -> Any:
         raise ConfigError(str(error)) from error
     if backbone.matched:
         log.info("strategy.match_params chose %s", backbone.matched)
+    if not backbone.is_frozen:
+        backbone.checkpointing = config["trainer"]["gradient_checkpointing"]
+        if config["trainer"]["compile"]:
+            backbone.compile_layers()
     return backbone
 
 

@@ -18,9 +18,9 @@ from coldlm.models.losses import BinaryCrossEntropy, FullSoftmax, SampledSoftmax
 from coldlm.seeding import generator
 
 LOSSES = {
-    "sampled": SampledSoftmax(uniform=5),
+    "sampled": SampledSoftmax(draws=5),
     "full": FullSoftmax(),
-    "binary": BinaryCrossEntropy(negatives=6),
+    "binary": BinaryCrossEntropy(draws=6),
 }
 losses = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 
@@ -35,6 +35,8 @@ class Wants:
     in_batch: bool = True
     corrected: bool = False
     explicit_negatives: bool = False
+    negatives: str = "in_batch"
+    ips: float | None = None
 
 
 def _events(batches: Batches) -> list[tuple[int, Batch, int]]:
@@ -210,14 +212,27 @@ def test_uniform_draws_are_counted_and_the_same_for_all_events(small: Any) -> No
 @pytest.mark.parametrize(
     ("wants", "session", "batch_size", "repeats"),
     [
-        (SampledSoftmax(uniform=2), 3, 8, False),
-        (SampledSoftmax(uniform=2), 3, 8, True),
-        (SampledSoftmax(uniform=2), 6, 12, False),
-        (SampledSoftmax(uniform=1), 1, 9, True),
-        (SampledSoftmax(uniform=40), 4, 100, False),
-        (Wants(draws=4, in_batch=False, corrected=True), 3, 18, False),
+        (SampledSoftmax(draws=2), 3, 8, False),
+        (SampledSoftmax(draws=2), 3, 8, True),
+        (SampledSoftmax(draws=2), 6, 12, False),
+        (SampledSoftmax(draws=1), 1, 9, True),
+        (SampledSoftmax(draws=40), 4, 100, False),
+        (SampledSoftmax(negatives="popularity", draws=3), 3, 8, False),
+        (SampledSoftmax(negatives="popularity", draws=3), 6, 12, True),
+        (Wants(draws=12, in_batch=False, corrected=True, negatives="popularity"), 3, 18, False),
+        (Wants(draws=4, in_batch=False, corrected=True, negatives="uniform"), 3, 18, False),
     ],
-    ids=["mixture", "items repeat", "long sessions", "single events", "one batch", "uniform alone"],
+    ids=[
+        "mixture",
+        "items repeat",
+        "long sessions",
+        "single events",
+        "one batch",
+        "popularity",
+        "popularity, items repeat",
+        "popularity alone",
+        "uniform alone",
+    ],
 )
 def test_the_weighted_sum_over_draws_is_the_sum_over_all_candidates_on_average(
     make_small: Make, wants: Any, session: int, batch_size: int, repeats: bool

@@ -137,6 +137,15 @@ def test_clipping_bounds_the_gradient_norm(small: Any) -> None:
     assert max(free.moves) > 0.1
 
 
+@pytest.mark.parametrize(("accumulate", "max_steps"), [(1, None), (2, None), (1, 5)])
+def test_a_schedule_ends_with_the_last_step_of_all_epochs(small: Any, accumulate: int, max_steps: int | None) -> None:
+    steps, n = Steps(lr=1.0), -(-_n_batches(small) // accumulate)
+    total = min(3 * n, max_steps or 3 * n)
+    budget = Budget(epochs=3, max_steps=max_steps, accumulate=accumulate, schedule="linear")
+    _fit(small, _ranker(), budget, optimiser=steps)
+    assert steps.rates == pytest.approx([1 - step / total for step in range(total)])
+
+
 def test_warm_up_is_a_share_of_one_epochs_steps(small: Any) -> None:
     n, steps = _n_batches(small), Steps(0.1)
     _fit(small, _ranker(), Budget(epochs=2, warmup=0.5), optimiser=steps)

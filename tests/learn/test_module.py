@@ -20,14 +20,21 @@ from coldlm.learn.module import Learner
 from coldlm.learn.optimisers import sgd
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
-from coldlm.models.losses import BinaryCrossEntropy, FullSoftmax, SampledSoftmax
+from coldlm.models.losses import BPR, BinaryCrossEntropy, FullSoftmax, InfoNCE, SampledSoftmax
 from coldlm.models.ranker import Ranker
 from coldlm.models.towers import Towers
 from coldlm.seeding import torch_seed
 from coldlm.text.encode import TextEncoder
 
 Make = Callable[..., Any]
-LOSSES = {"sampled": SampledSoftmax(uniform=6), "full": FullSoftmax(), "binary": BinaryCrossEntropy(negatives=6)}
+LOSSES = {
+    "sampled": SampledSoftmax(draws=6),
+    "full": FullSoftmax(),
+    "binary": BinaryCrossEntropy(draws=6),
+    "bpr": BPR(draws=6),
+    "infonce": InfoNCE(temperature=0.5),
+    "weighted": SampledSoftmax(draws=6, negatives="popularity", ips=0.3),
+}
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +95,20 @@ def _loss(ranker: Ranker, small: Any, batch: Batch, rows: Any, loss: Any) -> Ten
         ]
         if loss is LOSSES["full"]:
             weighted = [(1.0, _score(ranker, small, row, item, typed)) for item in sorted(small.negatives(row))]
-        if loss is not LOSSES["binary"]:
+        weight, before = float(batch.weight[b]), total
+        if loss is LOSSES["bpr"]:
+            apart = sum(w * (1 + (s - own).exp()).log() for w, s in weighted)
+            total = total + (apart / sum(w for w, _ in weighted) if weighted else 0.0)
+        elif loss is LOSSES["infonce"]:
+            total = total - own / 0.5 + ((own / 0.5).exp() + sum(w * (s / 0.5).exp() for w, s in weighted)).log()
+        elif loss is not LOSSES["binary"]:
             total = total - own + (own.exp() + sum(w * s.exp() for w, s in weighted)).log()
         elif small.data.log.positive[row]:
             drawn = sum(w * (1 + s.exp()).log() for w, s in weighted)
             total = total + ((1 + (-own).exp()).log() + drawn) / (1 + sum(w for w, _ in weighted))
         else:
             total = total + (1 + own.exp()).log()
+        total = before + weight * (total - before)
     return total / len(rows)
 
 
@@ -114,6 +128,9 @@ def _learner(ranker: Ranker, loss: Any, **keys: Any) -> Learner:
     ("name", "family", "loss", "pseudo_query"),
     [
         ("top", "bert", "sampled", 0.0),
+        ("top", "bert", "bpr", 0.0),
+        ("top", "bert", "infonce", 0.0),
+        ("top", "bert", "weighted", 0.4),
         ("top", "bert", "full", 0.4),
         ("top", "bert", "binary", 0.0),
         ("top", "gpt2", "sampled", 0.4),
@@ -200,11 +217,24 @@ class Ranks:
 
 
 @pytest.mark.parametrize("world", [2, 3])
-@pytest.mark.parametrize("name", ["top", "frozen"])
+@pytest.mark.parametrize(
+    ("name", "head", "which"),
+    [
+        ("top", {}, "sampled"),
+        ("frozen", {}, "sampled"),
+        ("top", {"user": "transformer", "fusion": "gate"}, "weighted"),
+    ],
+)
 def test_gradients_averaged_over_ranks_are_those_of_the_whole_batch(
-    small: Any, make_ranker: Make, monkeypatch: pytest.MonkeyPatch, world: int, name: str
+    small: Any,
+    make_ranker: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    world: int,
+    name: str,
+    head: dict[str, str],
+    which: str,
 ) -> None:
-    loss, ranker = LOSSES["sampled"], make_ranker(name)
+    loss, ranker = LOSSES[which], make_ranker(name, **head)
     value = _learner(ranker, loss).training_step(small.batches(loss)[0], 0)
     expected = _gradients(value, ranker)
     copies = [copy.deepcopy(ranker) for _ in range(world)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from coldlm.learn.optimisers import adamw, groups, sgd, warm_up
+from coldlm.learn.optimisers import adamw, groups, rate, sgd
 
 
 def _named() -> list[tuple[str, nn.Parameter]]:
@@ -82,13 +84,15 @@ def test_decay_shrinks_matrices_and_leaves_vectors() -> None:
     assert named[1][1].tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (4, [0.25, 0.5, 0.75, 1, 1])])
-def test_warm_up_rises_linearly_and_stays(steps: int, expected: list[float]) -> None:
-    optimiser = sgd(_named(), lr=1.0, body_lr=0.5)
-    schedule, rates = warm_up(optimiser, steps), []
-    for _ in expected:
-        rates.append(optimiser.param_groups[0]["lr"])
-        assert optimiser.param_groups[-1]["lr"] == rates[-1] / 2
-        optimiser.step()
-        schedule.step()
-    assert rates == expected
+@pytest.mark.parametrize(("warm_up", "expected"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (4, [0.25, 0.5, 0.75, 1, 1])])
+def test_the_rate_rises_linearly_and_stays(warm_up: int, expected: list[float]) -> None:
+    factor = rate("constant", warm_up, 100)
+    assert [factor(step) for step in range(len(expected))] == expected
+
+
+def test_the_rate_falls_to_nothing_over_what_is_left_of_the_steps() -> None:
+    linear, cosine = rate("linear", 2, 6), rate("cosine", 2, 6)
+    assert [linear(step) for step in range(7)] == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
+    half = math.sqrt(0.5)
+    assert [cosine(step) for step in range(7)] == pytest.approx([0.5, 1, 1, (1 + half) / 2, 0.5, (1 - half) / 2, 0])
+    assert rate("linear", 0, 1)(0) == rate("cosine", 3, 3)(3) == 1  # the only step, and none left behind the warm-up

@@ -17,6 +17,7 @@ from transformers import AutoModel
 from coldlm.errors import CheckpointError
 from coldlm.models import strategy
 from coldlm.models.backbone import Backbone, RandomVectors, load, random_vectors, tiny
+from coldlm.seeding import torch_seed
 
 TEXTS = ("space adventure", "a", "", "大海的故事", "🚀🌙 moon", "the sea, the sea, the sea")
 
@@ -144,6 +145,59 @@ def test_train_under_lora_wakes_its_dropout_and_no_other(family: str) -> None:
     assert not torch.equal(backbone(ids, mask), backbone(ids, mask))
     backbone.eval()
     assert torch.equal(backbone(ids, mask), backbone(ids, mask))
+
+
+def _step(backbone: Backbone) -> tuple[Tensor, list[Tensor], int]:
+    """Vectors and gradients of a training step with dropout, and the bytes that wait for the way back."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch_seed(0), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        vectors = backbone.train()(*_batch(backbone))
+        waiting = sum(kept.values())
+        trained = [p for p in backbone.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(vectors.pow(2).sum(), trained, allow_unused=True, materialize_grads=True)
+    return vectors.detach(), list(gradients), waiting
+
+
+@families
+@pytest.mark.parametrize("name", ["full", "top", "lora"])
+def test_checkpointing_keeps_less_and_changes_no_number(family: str, name: str) -> None:
+    backbone = getattr(strategy, name)(tiny(family=family, layers=3))
+    vectors, gradients, waiting = _step(backbone)
+    assert any(gradient.any() for gradient in gradients)
+    backbone.checkpointing = True
+    again, others, less = _step(backbone)
+    assert torch.equal(again, vectors)
+    assert all(torch.equal(one, two) for one, two in zip(gradients, others, strict=True))
+    assert less < 0.7 * waiting
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none")
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about its own insides
+@pytest.mark.parametrize(("family", "name"), [("bert", "top"), ("gpt2", "full")])
+def test_compiled_layers_give_the_same_vectors_and_gradients(family: str, name: str) -> None:
+    backbone = getattr(strategy, name)(tiny(family=family)).eval()
+    names = list(backbone.state_dict())
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+
+    def step(texts: slice) -> tuple[Tensor, ...]:
+        ids, mask = (part[texts] for part in _batch(backbone))
+        vectors = backbone(ids, mask)
+        return vectors, *torch.autograd.grad(vectors.pow(2).sum(), trained, allow_unused=True, materialize_grads=True)
+
+    expected = [step(texts) for texts in (slice(0, 6), slice(1, 4), slice(5, 6))]
+    backbone.compile_layers()
+    compiled = [layer._compiled_call_impl is not None for layer in backbone.layers]
+    assert compiled == [name != "top", True]  # what is constant stays as it is
+    assert list(backbone.state_dict()) == names
+    for texts, values in zip((slice(0, 6), slice(1, 4), slice(5, 6)), expected, strict=True):
+        for got, value in zip(step(texts), values, strict=True):
+            torch.testing.assert_close(got, value, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -8,26 +8,72 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coldlm.models.losses import BinaryCrossEntropy, FullSoftmax, SampledSoftmax
+from coldlm.models.losses import BPR, BinaryCrossEntropy, FullSoftmax, InfoNCE, SampledSoftmax
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0, 0.0], [1.5, 0.2, -0.3, 0.7], [0.1, 0.2, 0.3, 0.4]])
 POSITIVE = torch.tensor([2, 0, 1])
 WEIGHT = torch.tensor([[1.0, 3.0, 0.0, 0.5], [0.0, 2.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
 """w_ij; the positive's own is 0, and the third event has no negative at all."""
 ONES = torch.ones(3)
+Loss = SampledSoftmax | FullSoftmax | BinaryCrossEntropy | BPR | InfoNCE
+SMOOTH = 0.3
+LOSSES: list[Loss] = [
+    SampledSoftmax(),
+    SampledSoftmax(label_smoothing=SMOOTH),
+    FullSoftmax(),
+    BinaryCrossEntropy(),
+    BinaryCrossEntropy(label_smoothing=SMOOTH),
+    BPR(),
+    InfoNCE(temperature=0.5),
+]
 
 
-def _softmax(i: int) -> float:
-    s = LOGITS[i].tolist()
-    p = int(POSITIVE[i])
-    rest = sum(w * math.exp(x) for j, (w, x) in enumerate(zip(WEIGHT[i].tolist(), s, strict=True)) if j != p)
-    return -s[p] + math.log(math.exp(s[p]) + rest)
+def _negatives(i: int, temperature: float = 1.0) -> list[tuple[float, float]]:
+    """(w_ij, s_ij) of what is not the positive."""
+    pairs = zip(WEIGHT[i].tolist(), LOGITS[i].tolist(), strict=True)
+    return [(w, x / temperature) for j, (w, x) in enumerate(pairs) if j != int(POSITIVE[i])]
+
+
+def _softmax(i: int, smoothing: float = 0.0, temperature: float = 1.0) -> float:
+    """Cross-entropy between a target of 1 - e on the positive, e spread over all by weight, and the softmax."""
+    own = float(LOGITS[i, POSITIVE[i]]) / temperature
+    weighted = [(1.0, own), *_negatives(i, temperature)]
+    z = math.log(sum(w * math.exp(x) for w, x in weighted))
+    total = sum(w for w, _ in weighted)
+    return -(1 - smoothing) * (own - z) - smoothing * sum(w / total * (x - z) for w, x in weighted)
 
 
 def test_softmax_is_its_formula() -> None:
     expected = torch.tensor([_softmax(i) for i in range(3)])
     torch.testing.assert_close(SampledSoftmax()(LOGITS, WEIGHT.log(), POSITIVE, ONES), expected)
     torch.testing.assert_close(FullSoftmax()(LOGITS, WEIGHT.log(), POSITIVE, ONES), expected)
+
+
+def test_smoothing_and_temperature_are_in_the_formula() -> None:
+    for loss, keys in (
+        (SampledSoftmax(label_smoothing=SMOOTH), (SMOOTH,)),
+        (FullSoftmax(label_smoothing=SMOOTH), (SMOOTH,)),
+        (InfoNCE(temperature=0.5), (0.0, 0.5)),
+        (InfoNCE(temperature=2.0, label_smoothing=SMOOTH), (SMOOTH, 2.0)),
+    ):
+        expected = torch.tensor([_softmax(i, *keys) for i in range(3)])
+        torch.testing.assert_close(loss(LOGITS, WEIGHT.log(), POSITIVE, ONES), expected)
+
+
+def test_smoothing_over_all_columns_is_torchs() -> None:
+    got = FullSoftmax(label_smoothing=SMOOTH)(LOGITS, torch.zeros(3, 4), POSITIVE, ONES)
+    torch.testing.assert_close(got, F.cross_entropy(LOGITS, POSITIVE, reduction="none", label_smoothing=SMOOTH))
+
+
+def test_bpr_is_its_formula() -> None:
+    def expected(i: int) -> float:
+        own = float(LOGITS[i, POSITIVE[i]])
+        lost = [w * -math.log(1 / (1 + math.exp(x - own))) for w, x in _negatives(i)]
+        return sum(lost) / float(WEIGHT[i].sum()) if lost and WEIGHT[i].sum() else 0.0
+
+    got = BPR()(LOGITS, WEIGHT.log(), POSITIVE, ONES)
+    torch.testing.assert_close(got, torch.tensor([expected(i) for i in range(3)]))
+    assert float(got[2]) == 0  # no negative, no pair
 
 
 def test_softmax_of_all_columns_is_plain_cross_entropy() -> None:
@@ -39,15 +85,15 @@ def test_softmax_without_any_negative_is_zero() -> None:
     assert float(SampledSoftmax()(LOGITS, WEIGHT.log(), POSITIVE, ONES)[2]) == 0
 
 
-@pytest.mark.parametrize("loss", [SampledSoftmax(), FullSoftmax(), BinaryCrossEntropy()])
+@pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("own", [-math.inf, 0.0, 5.0])
-def test_the_positives_own_weight_is_never_looked_at(loss: SampledSoftmax | BinaryCrossEntropy, own: float) -> None:
+def test_the_positives_own_weight_is_never_looked_at(loss: Loss, own: float) -> None:
     log_weight = WEIGHT.log().scatter(1, POSITIVE[:, None], own)
     assert torch.equal(loss(LOGITS, log_weight, POSITIVE, ONES), loss(LOGITS, WEIGHT.log(), POSITIVE, ONES))
 
 
-@pytest.mark.parametrize("loss", [SampledSoftmax(), FullSoftmax(), BinaryCrossEntropy()])
-def test_masked_columns_get_no_gradient_and_the_others_a_finite_one(loss: SampledSoftmax | BinaryCrossEntropy) -> None:
+@pytest.mark.parametrize("loss", LOSSES)
+def test_masked_columns_get_no_gradient_and_the_others_a_finite_one(loss: Loss) -> None:
     logits = LOGITS.clone().requires_grad_()
     loss(logits, WEIGHT.log(), POSITIVE, ONES).sum().backward()
     masked = (WEIGHT == 0).scatter(1, POSITIVE[:, None], False)
@@ -57,28 +103,38 @@ def test_masked_columns_get_no_gradient_and_the_others_a_finite_one(loss: Sample
     assert (logits.grad[~masked & (WEIGHT.sum(1) > 0)[:, None]] != 0).all()
 
 
-def _binary(i: int, label: float) -> float:
-    s = LOGITS[i].tolist()
-    p = int(POSITIVE[i])
-    own = -label * math.log(1 / (1 + math.exp(-s[p]))) - (1 - label) * math.log(1 / (1 + math.exp(s[p])))
+def _binary(i: int, label: float, smoothing: float = 0.0) -> float:
+    def one(x: float, target: float) -> float:
+        target = target * (1 - smoothing) + smoothing / 2
+        return -target * math.log(1 / (1 + math.exp(-x))) - (1 - target) * math.log(1 / (1 + math.exp(x)))
+
+    own = one(float(LOGITS[i, POSITIVE[i]]), label)
     if not label:
         return own
-    drawn = [
-        w * math.log(1 + math.exp(x)) for j, (w, x) in enumerate(zip(WEIGHT[i].tolist(), s, strict=True)) if j != p
-    ]
-    return (own + sum(drawn)) / (1 + float(WEIGHT[i].sum()))
+    return (own + sum(w * one(x, 0.0) for w, x in _negatives(i))) / (1 + float(WEIGHT[i].sum()))
 
 
-def test_binary_cross_entropy_is_its_formula_with_draws_for_positives_only() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, SMOOTH])
+def test_binary_cross_entropy_is_its_formula_with_draws_for_positives_only(smoothing: float) -> None:
     label = torch.tensor([1.0, 0.0, 1.0])
-    expected = torch.tensor([_binary(i, float(label[i])) for i in range(3)])
-    torch.testing.assert_close(BinaryCrossEntropy()(LOGITS, WEIGHT.log(), POSITIVE, label), expected)
+    expected = torch.tensor([_binary(i, float(label[i]), smoothing) for i in range(3)])
+    got = BinaryCrossEntropy(label_smoothing=smoothing)(LOGITS, WEIGHT.log(), POSITIVE, label)
+    torch.testing.assert_close(got, expected)
 
 
 def test_each_loss_says_what_it_wants_of_the_sampler() -> None:
-    def wants(loss: SampledSoftmax | BinaryCrossEntropy) -> tuple[int | None, bool, bool, bool]:
-        return loss.draws, loss.in_batch, loss.corrected, loss.explicit_negatives
+    def wants(loss: Loss) -> tuple[str, int | None, bool, bool, bool]:
+        return loss.negatives, loss.draws, loss.in_batch, loss.corrected, loss.explicit_negatives
 
-    assert wants(SampledSoftmax(uniform=7)) == (7, True, True, False)
-    assert wants(FullSoftmax()) == (None, False, True, False)
-    assert wants(BinaryCrossEntropy(negatives=9)) == (9, False, False, True)
+    assert wants(SampledSoftmax(draws=7)) == ("uniform", 7, True, True, False)
+    assert wants(SampledSoftmax(negatives="popularity")) == ("popularity", 256, True, True, False)
+    assert wants(SampledSoftmax(negatives="in_batch")) == ("in_batch", 0, True, True, False)
+    assert wants(SampledSoftmax(negatives="given")) == ("given", 0, False, False, False)
+    assert wants(FullSoftmax()) == ("uniform", None, False, True, False)
+    assert wants(InfoNCE()) == ("in_batch", 0, True, False, False)
+    assert wants(BPR(draws=9)) == ("uniform", 9, False, False, False)
+    assert wants(BPR(negatives="in_batch")) == ("in_batch", 0, True, False, False)
+    assert wants(BinaryCrossEntropy(draws=9)) == ("uniform", 9, False, False, True)
+    assert wants(BinaryCrossEntropy(negatives="in_batch")) == ("in_batch", 0, True, False, True)
+    assert {loss.ips for loss in (SampledSoftmax(ips=0.1), FullSoftmax(ips=0.1), BPR(ips=0.1))} == {0.1}
+    assert InfoNCE(ips=0.1).ips == BinaryCrossEntropy(ips=0.1).ips == 0.1

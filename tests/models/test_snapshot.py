@@ -55,8 +55,9 @@ def _take(ranker: Ranker, data: Dataset, rows: int = 4) -> Snapshot:
     return Snapshot(ranker, _as_of(data, rows), data.users, len(data.items))
 
 
-def test_scores_come_from_history_profile_and_context_before_each_time(data: Dataset) -> None:
-    ranker = _ranker(data)
+@pytest.mark.parametrize("keys", [{}, {"user": "transformer", "fusion": "gate"}])
+def test_scores_come_from_history_profile_and_context_before_each_time(data: Dataset, keys: dict[str, str]) -> None:
+    ranker = _ranker(data, **keys)
     snapshot = _take(ranker, data)
     scores = snapshot(USERS, TIMES)
     assert scores.shape == (4, 5)

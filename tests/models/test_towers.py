@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from coldlm.context import FEATURES
+from coldlm.context import FEATURES, SCALE
 from coldlm.models.towers import Towers
+from coldlm.models.users import Attention, Mean, Transformer
 from coldlm.seeding import torch_seed
 
 D, W, H = 5, 4, 3
 KNOWN = torch.tensor([[True, True, True], [True, False, False], [False, False, False], [False, False, False]])
 HAS_TEXT = torch.tensor([False, True, True, False])
+USERS = ("attention", "mean", "transformer")
 
 
 def _head(**keys: object) -> Towers:
@@ -51,13 +54,53 @@ def _linear(layer: torch.nn.Linear, x: list[float] | Tensor) -> list[float]:
     return [_dot(row, x) + float(b) for row, b in zip(layer.weight, bias, strict=True)]
 
 
-def _attend(head: Towers, elements: list[tuple[int, list[float]]]) -> list[float]:
-    """exp(outer . tanh(inner x_h + place_h)) of each (place, element), not yet normalised."""
-    if head.attention is None:
-        return [1.0] * len(elements)
-    inner, outer, place = head.attention.inner, head.attention.outer, head.attention.place.tolist()
+Elements = list[tuple[int, list[float]]]
+
+
+def _average(weights: list[float], elements: Elements) -> list[float]:
+    return [sum(w * x[d] for w, (_, x) in zip(weights, elements, strict=True)) / sum(weights) for d in range(W)]
+
+
+def _normed(norm: torch.nn.LayerNorm, x: list[float]) -> list[float]:
+    mean = sum(x) / W
+    spread = math.sqrt(sum((a - mean) ** 2 for a in x) / W + norm.eps)
+    return [(a - mean) / spread * float(g) + float(b) for a, g, b in zip(x, norm.weight, norm.bias, strict=True)]
+
+
+def _transform(join: Transformer, elements: Elements) -> list[float]:
+    """The last state of the known (place, element), which are oldest first, in plain Python."""
+    states = [[a + p for a, p in zip(x, join.place[h].tolist(), strict=True)] for h, x in elements]
+    for layer in join.layers:
+        parts = [_linear(layer.attend, _normed(layer.before_attention, x)) for x in states]
+        moved = []
+        for s, x in enumerate(states):
+            read: list[float] = []
+            for begin in range(0, W, W // layer.heads):
+                mine = range(begin, begin + W // layer.heads)
+                match = [sum(parts[s][d] * parts[r][W + d] for d in mine) / math.sqrt(len(mine)) for r in range(s + 1)]
+                weights = [math.exp(m) for m in match]
+                read += [sum(w * parts[r][2 * W + d] for r, w in enumerate(weights)) / sum(weights) for d in mine]
+            x = [a + b for a, b in zip(x, _linear(layer.joined, read), strict=True)]
+            hidden = [max(0.0, a) for a in _linear(layer.inner, _normed(layer.before_network, x))]
+            moved.append([a + b for a, b in zip(x, _linear(layer.outer, hidden), strict=True)])
+        states = moved
+    return states[-1]
+
+
+def _join(head: Towers, elements: Elements) -> list[float]:
+    """What the known (place, element) say together; history comes newest first, the text last."""
+    if isinstance(head.join, Transformer):
+        return _transform(head.join, elements[::-1])
+    if isinstance(head.join, Mean):
+        return _average([1.0] * len(elements), elements)
+    assert isinstance(head.join, Attention)
+    inner, outer, place = head.join.inner, head.join.outer, head.join.place.tolist()
     sums = [[a + p for a, p in zip(_linear(inner, x), place[h], strict=True)] for h, x in elements]
-    return [math.exp(_linear(outer, [math.tanh(a) for a in row])[0]) for row in sums]
+    return _average([math.exp(_linear(outer, [math.tanh(a) for a in row])[0]) for row in sums], elements)
+
+
+def _hidden_layer(network: torch.nn.Module, x: list[float]) -> float:
+    return _linear(network.outer, [max(0.0, a) for a in _linear(network.inner, x)])[0]  # type: ignore[arg-type]
 
 
 @torch.no_grad()
@@ -69,34 +112,37 @@ def _by_hand(head: Towers, user: int, item: int) -> float:
         project = [_linear(head.project, (x - head.centre) / head.spread) for x in vectors]
         elements = [(h, project[i]) for h, i in enumerate(history[user].tolist()) if KNOWN[user, h]]
         elements += [(H, text[user].tolist())] if HAS_TEXT[user] else []
-        weights = _attend(head, elements)
-        pooled = head.unknown.tolist()
-        if elements:
-            sums = [sum(w * x[d] for w, (_, x) in zip(weights, elements, strict=True)) for d in range(W)]
-            pooled = [x / sum(weights) for x in sums]
+        joined = _join(head, elements) if elements else head.unknown.tolist()
         prior = _linear(head.prior, project[item])[0]
-        score += float(head.scale) / math.sqrt(W) * _dot(_linear(head.to_user, pooled), project[item]) + prior
+        score += float(head.scale) / math.sqrt(W) * _dot(_linear(head.to_user, joined), project[item]) + prior
     if head.uses_context:
-        hidden = [max(0.0, x) for x in _linear(head.context.inner, features[:, user, item])]
-        score += _linear(head.context.outer, hidden)[0]
+        planes = features[:, user, item].tolist()
+        context = _hidden_layer(head.context, planes)
+        if head.gate is None:
+            return score + context
+        count = math.log(1 + int(KNOWN[user].sum())) / SCALE
+        gate = 1 / (1 + math.exp(-_hidden_layer(head.gate, [*planes, count])))
+        return 2 * gate * score + 2 * (1 - gate) * context
     return score
 
 
-@pytest.mark.parametrize("user", ["attention", "mean"])
-@pytest.mark.parametrize("context", ["on", "off", "only"])
-def test_the_score_is_the_formula(user: str, context: str) -> None:
-    head = _head(user=user, context=context)
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize(("context", "fusion"), [("on", "add"), ("on", "gate"), ("off", "add"), ("only", "gate")])
+def test_the_score_is_the_formula(user: str, context: str, fusion: str) -> None:
+    head = _head(user=user, user_layers=2, context=context, fusion=fusion)
     if head.uses_text:
         head.standardise(_inputs()[0])
     expected = [[_by_hand(head, u, i) for i in range(7)] for u in range(4)]
     torch.testing.assert_close(_score(head), torch.tensor(expected), atol=1e-4, rtol=1e-4)
 
 
-def test_a_user_of_whom_nothing_is_known_is_the_learned_vector() -> None:
-    head = _head()
+@pytest.mark.parametrize("user", USERS)
+def test_a_user_of_whom_nothing_is_known_is_the_learned_vector(user: str) -> None:
+    head = _head(user=user)
     nothing = torch.zeros(2, H, dtype=torch.bool)
     users = head.users(torch.ones(2, H, W), nothing, torch.ones(2, W), torch.tensor([False, False]))
-    torch.testing.assert_close(users, head.to_user(head.unknown).expand(2, W))
+    torch.testing.assert_close(users.vector, head.to_user(head.unknown).expand(2, W))
+    assert users.count.tolist() == [0, 0]
 
 
 def test_a_user_with_one_known_element_is_that_element() -> None:
@@ -104,44 +150,47 @@ def test_a_user_with_one_known_element_is_that_element() -> None:
         head = _head(user=user)
         text = _inputs()[2]
         users = head.users(torch.full((4, H, W), 9.0), torch.zeros(4, H, dtype=torch.bool), text, HAS_TEXT)
-        torch.testing.assert_close(users[1:3], head.to_user(text[1:3]))
+        torch.testing.assert_close(users.vector[1:3], head.to_user(text[1:3]))
 
 
-def test_what_is_not_known_cannot_be_seen() -> None:
-    head = _head()
+@pytest.mark.parametrize("user", USERS)
+def test_what_is_not_known_cannot_be_seen(user: str) -> None:
+    head = _head(user=user)
     vectors, history, text, _ = _inputs()
     seen = head.items(vectors).vector[history]
     garbled = torch.where(KNOWN[:, :, None], seen, torch.tensor(1e3))
     garbled_text = torch.where(HAS_TEXT[:, None], text, torch.tensor(-1e3))
     one, two = head.users(seen, KNOWN, text, HAS_TEXT), head.users(garbled, KNOWN, garbled_text, HAS_TEXT)
-    assert torch.equal(one, two)
+    assert torch.equal(one.vector, two.vector)
 
 
 def test_attention_weights_sum_to_one_where_something_is_known() -> None:
     head = _head()
-    assert head.attention is not None
+    assert isinstance(head.join, Attention)
     vectors, history, text, _ = _inputs()
     elements = torch.cat([head.items(vectors).vector[history], text[:, None]], 1)
     known = torch.cat([KNOWN, HAS_TEXT[:, None]], 1)
-    weights = head.attention(elements, known)
+    weights = head.join.weights(elements, known)
     torch.testing.assert_close(weights.sum(1), torch.tensor([1.0, 1.0, 1.0, 0.0]))
     assert (weights[~known] == 0).all()
     assert (weights[known] > 0).all()
 
 
-def test_the_order_of_a_history_matters_to_attention_and_not_to_the_mean() -> None:
+def test_the_order_of_a_history_matters_to_all_but_the_mean() -> None:
     vectors, history, text, _ = _inputs()
-    for user, matters in (("attention", True), ("mean", False)):
+    for user, matters in (("attention", True), ("mean", False), ("transformer", True)):
         head = _head(user=user)
         past = head.items(vectors).vector[history[:1]]
         args = (KNOWN[:1], text[:1], HAS_TEXT[:1])
-        assert torch.allclose(head.users(past, *args), head.users(past.flip(1), *args), atol=1e-6) != matters
+        assert (
+            torch.allclose(head.users(past, *args).vector, head.users(past.flip(1), *args).vector, atol=1e-6) != matters
+        )
 
 
-@pytest.mark.parametrize("user", ["attention", "mean"])
+@pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("context", ["on", "off", "only"])
 def test_every_parameter_has_a_gradient(user: str, context: str) -> None:
-    head = _head(user=user, context=context).train()
+    head = _head(user=user, context=context, fusion="gate").train()
     _score(head).pow(2).sum().backward()
     assert [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
 
@@ -159,6 +208,50 @@ def test_context_is_added_to_the_text_score() -> None:
     text.load_state_dict({n: p for n, p in both.state_dict().items() if not n.startswith("context")})
     only.load_state_dict({n: p for n, p in both.state_dict().items() if n.startswith("context")})
     torch.testing.assert_close(_score(both), _score(text) + _score(only))
+
+
+def test_an_untrained_gate_is_the_sum() -> None:
+    with torch_seed(0):
+        gated = Towers(D, width=W, history=H, fusion="gate")
+    added = Towers(D, width=W, history=H)
+    added.load_state_dict({n: p for n, p in gated.state_dict().items() if not n.startswith("gate")})
+    assert torch.equal(_score(gated), _score(added))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("bias", "left"), [(-50.0, "context"), (50.0, "text")])
+def test_a_gate_that_is_open_or_shut_leaves_twice_one_score(bias: float, left: str) -> None:
+    gated, one = _head(fusion="gate"), _head(context="off" if left == "text" else "only")
+    gated.gate.outer.weight.zero_()  # type: ignore[union-attr]
+    gated.gate.outer.bias.fill_(bias)  # type: ignore[union-attr]
+    one.load_state_dict({n: p for n, p in gated.state_dict().items() if n in one.state_dict()})
+    torch.testing.assert_close(_score(gated), 2 * _score(one))
+
+
+@torch.no_grad()
+def test_the_gate_tells_users_and_items_apart_by_their_counts() -> None:
+    head = _head(fusion="gate")
+    side, features = head.items(torch.zeros(2, D)), torch.zeros(len(FEATURES), 2, 2)
+    features[FEATURES.index("count"), :, 1] = 1.0
+    users = head.users(torch.ones(2, H, W), KNOWN[:2], torch.ones(2, W), torch.tensor([False, False]))
+    assert users.count.tolist() == [3, 1]
+    same = replace(users, vector=users.vector[:1].expand(2, W))
+    assert len(set(head.score(same, side, features).flatten().tolist())) == 4
+
+
+def test_an_untrained_transformer_is_the_newest_element() -> None:
+    vectors, history, text, _ = _inputs()
+    head = Towers(D, width=W, history=H, user="transformer", user_layers=2)
+    past = head.items(vectors).vector[history]
+    expected = torch.stack([past[0, 0], past[1, 0], text[2], head.unknown])
+    torch.testing.assert_close(head.users(past, KNOWN, text, HAS_TEXT).vector, expected)
+
+
+def test_a_batch_without_a_user_is_no_error() -> None:
+    for user in USERS:
+        head = _head(user=user)
+        nobody = torch.zeros(0, H, dtype=torch.bool), torch.zeros(0, W), torch.zeros(0, dtype=torch.bool)
+        assert head.users(torch.zeros(0, H, W), *nobody).vector.shape == (0, W)
 
 
 def test_an_untrained_head_has_no_prior_and_maps_users_to_themselves() -> None:
@@ -206,7 +299,18 @@ def test_centre_and_spread_travel_with_the_state() -> None:
     assert torch.equal(two.spread, one.spread)
 
 
-@pytest.mark.parametrize("key", [{"width": 8}, {"user": "mean"}, {"context": "off"}, {"context_width": 3}])
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"width": 8},
+        {"user": "mean"},
+        {"user": "transformer"},
+        {"user": "transformer", "user_layers": 2},
+        {"context": "off"},
+        {"fusion": "gate"},
+        {"context_width": 3},
+    ],
+)
 def test_each_key_changes_the_parameters(key: dict[str, object]) -> None:
     one, two = Towers(D, history=H, width=W), Towers(D, **{"history": H, "width": W, **key})
     assert {n: p.shape for n, p in one.named_parameters()} != {n: p.shape for n, p in two.named_parameters()}
@@ -215,8 +319,8 @@ def test_each_key_changes_the_parameters(key: dict[str, object]) -> None:
 def test_history_and_pseudo_query_are_carried_for_the_batches() -> None:
     head = Towers(D, history=7, pseudo_query=0.3)
     assert (head.history, head.pseudo_query) == (7, 0.3)
-    assert head.attention is not None
-    assert head.attention.place.shape[0] == 8
+    assert isinstance(head.join, Attention)
+    assert head.join.place.shape[0] == 8
 
 
 def test_dropout_acts_on_item_vectors_in_training_only() -> None:

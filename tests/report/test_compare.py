@@ -83,7 +83,7 @@ def test_zero_shot_is_named_by_backbone_when_there_are_several(make_run, tmp_pat
 
 
 def test_runs_that_differ_out_of_sight_do_not_pass_for_two_seeds(make_run, tmp_path: Path) -> None:
-    recipes = [{"optim.lr": lr, "loss.uniform": 8} for lr in (0.1, 0.5)]
+    recipes = [{"optim.lr": lr, "loss.draws": 8} for lr in (0.1, 0.5)]
     for seed, recipe in ((1, recipes[0]), (2, recipes[1]), (3, recipes[1])):
         make_run(f"run-{seed}", seed=seed, value=0.03, schedules=("history",), manifest={"recipe": recipe})
     rows = read_runs([tmp_path]).comparisons[0].rows[:2]

@@ -162,3 +162,29 @@ def test_a_trained_backbone_needs_its_own_permuted_texts(make_run, tmp_path: Pat
 def test_checkpoints_that_may_know_the_future_are_noted(make_run, tmp_path, checkpoint, note) -> None:
     make_run("a", manifest={"checkpoint": checkpoint})
     assert note in notes_of(tmp_path)
+
+
+def _recipe(trials: int, *keys: str, **more: object) -> dict[str, object]:
+    return {"recipe": {"optim.lr": 0.01, "tuning.trials": trials, "tuning.keys": list(keys), **more}}
+
+
+def test_tuned_values_and_their_budget_are_told(make_run, tmp_path: Path) -> None:
+    make_run("a", strategy="frozen", manifest=_recipe(8, "optim.lr"))
+    make_run("b", strategy="lora", manifest=_recipe(8, "optim.lr", "strategy.rank", **{"strategy.rank": 4}))
+    make_run("c", control="permuted_text")  # a control has its strategy's values, or none
+    assert (
+        "Tuned on validation, never on the stream: frozen: 8 trials, optim.lr=0.01; "
+        "lora: 8 trials, optim.lr=0.01, strategy.rank=4." in notes_of(tmp_path)
+    )
+    assert "UNEQUAL" not in flags_of(tmp_path)
+
+
+def test_another_budget_for_one_strategy_is_flagged(make_run, tmp_path: Path) -> None:
+    make_run("a", strategy="frozen")
+    make_run("b", strategy="lora", manifest=_recipe(8))
+    assert "UNEQUAL TUNING: trials on validation were frozen 0, lora 8; tune all" in flags_of(tmp_path)
+    assert "lora: 8 trials, the values as configured." in notes_of(tmp_path)
+
+
+def test_nothing_is_said_of_tuning_where_there_was_none(make_runs) -> None:
+    assert "uned" not in notes_of(make_runs())

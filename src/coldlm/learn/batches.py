@@ -8,19 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from coldlm.ahead import ahead
 from coldlm.candidates import Catalogue
-from coldlm.context import AsOf, Grouped, ranges
+from coldlm.context import AsOf, ranges
+from coldlm.learn.negatives import Negatives, Wants
 from coldlm.seeding import generator
-from coldlm.tables import Dataset, Floats, Ints
+from coldlm.tables import Dataset, Ints
 
 WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]{1,2}|[^\W_]+")
 """A search word of a pseudo-query: up to two CJK characters, or a run of letters and digits."""
@@ -37,8 +36,8 @@ class Batch:
     ``items``: [I] int64 distinct item codes to encode. ``columns``: [M] int64 index into ``items``. ``positive``: [B]
     int64 column of each event's own item. ``history``: [B, H] int64 index into ``items``, -1 where there is none.
     ``texts``: distinct texts (pseudo-queries and profiles); ``text``: [B] int64 index into them, -1 for none.
-    ``log_weight``: [B, M] float32 (see ``models/losses.py``). ``features``: [F, B, M] float32. ``label``: [B] float32.
-    ``size``: events of the whole batch, over all ranks.
+    ``log_weight``: [B, M] float32, of columns, and ``weight``: [B] float32, of events (see ``models/losses.py``).
+    ``features``: [F, B, M] float32. ``label``: [B] float32. ``size``: events of the whole batch, over all ranks.
     """
 
     items: Tensor
@@ -50,21 +49,13 @@ class Batch:
     log_weight: Tensor
     features: Tensor
     label: Tensor
+    weight: Tensor
     size: int
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on ``device``."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
         return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
-
-
-class Wants(Protocol):
-    """What the sampler needs to know of a loss (``models.losses`` has three)."""
-
-    draws: int | None
-    in_batch: bool
-    corrected: bool
-    explicit_negatives: bool
 
 
 @dataclass(frozen=True)
@@ -105,19 +96,15 @@ class Batches:
         share: tuple[int, int] = (0, 1),
     ) -> None:
         self._data, self._catalogue, self._as_of = data, catalogue, as_of
-        self._wants, self._recipe, self._epoch, self._share = wants, recipe, epoch, share
-        positives = rows[data.log.positive[rows]]
-        rows = rows if wants.explicit_negatives else positives
+        self._recipe, self._epoch, self._share = recipe, epoch, share
+        self._negatives = Negatives(data, catalogue, as_of, rows, wants)
+        rows = self._negatives.rows
         rng = generator(recipe.seed, "order", epoch)
         self._order, self._session = session_order(rows, data.log.user, recipe.session, rng)
         n_sessions = len(self._session) - 1
         n_batches = min(-(-len(rows) // recipe.batch_size), n_sessions)
         # [n_batches + 1] the first session of each batch
         self._first: Ints = n_sessions * np.arange(n_batches + 1) // max(n_batches, 1)
-        self._pool = _enter_within(catalogue, data.log.time[rows])
-        self._item_count: Floats = np.bincount(data.log.item[positives], minlength=len(data.items)).astype(np.float64)
-        self._positives = positives
-        self._by_user = Grouped(data.log.user[positives], data.log.time[positives], len(data.users))
 
     def __len__(self) -> int:
         return len(self._first) - 1
@@ -138,12 +125,12 @@ class Batches:
     def _make(self, rows: Ints, number: int) -> Batch:
         log, recipe = self._data.log, self._recipe
         rng = generator(recipe.seed, "batch", self._epoch, number)
-        draws = self._pool if self._wants.draws is None else rng.choice(self._pool, self._wants.draws)
+        draws = self._negatives.draw(rows, rng)
         texts = self._texts(rows, number)
         columns = np.unique(np.concatenate([log.item[rows], draws]))
         rank, world = self._share
         mine = np.array_split(np.arange(len(rows)), world)[rank]
-        log_weight = self._log_weight(rows, mine, columns, draws, self._share_of_others(number))
+        log_weight = self._negatives.log_weight(rows, mine, columns, draws, self._share_of_others(number))
         features = np.zeros((0, 0, 0), np.float32)
         if recipe.uses_context:
             features = self._as_of.features(log.time[rows[mine]], columns)
@@ -166,6 +153,7 @@ class Batches:
             log_weight=torch.from_numpy(log_weight),
             features=torch.from_numpy(features).clone(),  # aligned memory: see models/snapshot.py
             label=torch.from_numpy(log.positive[rows[mine]].astype(np.float32)),
+            weight=torch.from_numpy(self._negatives.event_weight(rows)[mine]),
             size=len(rows),
         )
 
@@ -193,41 +181,6 @@ class Batches:
                 self._data.log.item[rows], self._data.log.user[rows], replaced, variants, strict=True
             )
         ]
-
-    def _log_weight(self, rows: Ints, mine: Ints, columns: Ints, draws: Ints, rate: float) -> NDArray[np.float32]:
-        """[mine, M] float32 log w_ij; -inf where column j may not be a negative of event i or was not drawn for it.
-
-        An event of the batch is a draw for the events of *other* users only: a user's events travel together, so their
-        presence says nothing about how often they are drawn in general.
-
-        Args:
-            rate: probability of any event of another user to be in the batch.
-        """
-        log, wants = self._data.log, self._wants
-        users, times = log.user[rows[mine]], log.time[rows[mine]]
-        place = np.full(len(self._data.items), -1)
-        place[columns] = np.arange(len(columns))
-        allowed = self._catalogue.released(times, columns)
-        row, item = self._catalogue.had(users, times, block=True)
-        inside = place[item] >= 0
-        allowed[row[inside], place[item[inside]]] = False
-        if wants.draws is None:
-            return np.where(allowed, np.float32(0), np.float32(-np.inf))
-        drawn = np.broadcast_to(np.bincount(place[draws], minlength=len(columns)), allowed.shape).astype(np.float32)
-        expected = np.full(allowed.shape, len(draws) / len(self._pool), np.float32)
-        if wants.in_batch:
-            drawn += np.bincount(place[log.item[rows]], minlength=len(columns)).astype(np.float32)
-            expected += (rate * self._item_count[columns]).astype(np.float32)
-            own_row, other = np.nonzero(users[:, None] == log.user[rows][None, :])
-            np.subtract.at(drawn, (own_row, place[log.item[rows[other]]]), 1)
-            first, last = self._by_user.start[users], self._by_user.start[users + 1]
-            position, own_row = ranges(first, last)
-            own = place[log.item[self._positives[self._by_user.row[position]]]]
-            np.subtract.at(expected, (own_row[own >= 0], own[own >= 0]), np.float32(rate))
-        possible = allowed & (drawn > 0.5)
-        weight = drawn / np.maximum(expected, 1e-12) if wants.corrected else drawn
-        with np.errstate(divide="ignore"):
-            return np.where(possible, np.log(weight), np.float32(-np.inf)).astype(np.float32)
 
 
 class EventData(pl.LightningDataModule):
@@ -266,13 +219,6 @@ def session_order(rows: Ints, user: Ints, session: int, rng: np.random.Generator
     order = rng.permutation(len(begin))
     start = np.concatenate([[0], np.cumsum(end[order] - begin[order])]).astype(np.int64)
     return by_user[ranges(begin[order], end[order])[0]], start
-
-
-def _enter_within(catalogue: Catalogue, times: Ints) -> Ints:
-    """Items that are candidates at some time from the first to the last of ``times`` [E], which may be empty."""
-    if not len(times):
-        return np.zeros(0, np.int64)
-    return np.flatnonzero((catalogue.enters_at <= times.max()) & (catalogue.leaves_at > times.min()))
 
 
 def pseudo_query(text: str, rng: np.random.Generator) -> str:

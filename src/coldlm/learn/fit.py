@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from coldlm.errors import Diverged
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
-from coldlm.learn.optimisers import Named
+from coldlm.learn.optimisers import Named, rate
 from coldlm.models.ranker import Model
 from coldlm.seeding import torch_seed
 
@@ -39,7 +39,8 @@ warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 class Budget:
     """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None for none;
     ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches per step; ``clip``:
-    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less)."""
+    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less) in which the
+    learning rates rise; ``schedule``: of the rates behind them, see ``optimisers.rate``."""
 
     epochs: int
     max_steps: int | None = None
@@ -47,6 +48,7 @@ class Budget:
     accumulate: int = 1
     clip: float | None = 1.0
     warmup: float = 0.0
+    schedule: str = "constant"
 
 
 @dataclass(frozen=True)
@@ -102,13 +104,13 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    cap = budget.max_steps or sys.maxsize
     each = [-(-len(epoch) // budget.accumulate) for epoch in epochs]
-    learner = Learner(
-        ranker, loss, optimiser, warm_up_steps=int(budget.warmup * min(each[0], cap)), world=machine.world
-    )
+    cap = budget.max_steps or sys.maxsize
+    steps = min(sum(each), cap)
+    rates = rate(budget.schedule, int(budget.warmup * min(each[0], cap)), steps)
+    learner = Learner(ranker, loss, optimiser, rate=rates, world=machine.world)
     for ranks in ranker.ranks:
-        ranks.begin(min(sum(each), cap))
+        ranks.begin(steps)
     watch = _Watch(ranker, validate, budget.patience)
     show = sys.stderr.isatty()
     trainer = pl.Trainer(

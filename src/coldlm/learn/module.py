@@ -9,13 +9,19 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, distributed
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from coldlm.errors import Diverged
 from coldlm.learn.batches import Batch
-from coldlm.learn.optimisers import Named, warm_up
+from coldlm.learn.optimisers import Named
 from coldlm.models.ranker import Model
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def event_losses(loss: Loss, logits: Tensor, batch: Batch) -> Tensor:
+    """[B] weighted losses of a batch's events, in float32 whatever the model computed in."""
+    return loss(logits.float(), batch.log_weight, batch.positive, batch.label) * batch.weight
 
 
 class Learner(pl.LightningModule):
@@ -23,7 +29,7 @@ class Learner(pl.LightningModule):
 
     Args:
         optimiser: named parameters -> optimiser.
-        warm_up_steps: over which the learning rates rise.
+        rate: step -> factor of the learning rates.
         world: number of ranks; each adds its rows' share of the batch's mean loss.
     """
 
@@ -33,13 +39,13 @@ class Learner(pl.LightningModule):
         loss: Loss,
         optimiser: Callable[[Named], Optimizer],
         *,
-        warm_up_steps: int = 0,
+        rate: Callable[[int], float] = lambda step: 1.0,
         world: int = 1,
     ) -> None:
         super().__init__()
         self.ranker = ranker
         self._loss, self._optimiser = loss, optimiser
-        self._warm_up_steps, self._world = warm_up_steps, world
+        self._rate, self._world = rate, world
         self.losses: list[float] = []
         self.examples = 0
 
@@ -50,7 +56,7 @@ class Learner(pl.LightningModule):
         Raises:
             Diverged: the loss is not finite, on this rank or another.
         """
-        losses = self._loss(self.ranker(batch), batch.log_weight, batch.positive, batch.label)
+        losses = event_losses(self._loss, self.ranker(batch), batch)
         # DDP averages gradients over ranks; times world, that is the sum over the batch's rows / its size
         loss = losses.sum() * (self._world / batch.size)
         if not self._finite_everywhere(loss):
@@ -79,8 +85,8 @@ class Learner(pl.LightningModule):
         return not bad
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over what trains, with a warm-up per step."""
+        """The optimiser over what trains, and its rates step by step."""
         named = [(name, p) for name, p in self.ranker.named_parameters() if p.requires_grad]
         optimizer = self._optimiser(named)
-        scheduler = warm_up(optimizer, self._warm_up_steps)
+        scheduler = LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Any
 
-import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -54,6 +55,15 @@ def groups(named: Named, lr: float, body_lr: float, weight_decay: float) -> list
     return out
 
 
-def warm_up(optimizer: Optimizer, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Learning rates rise linearly over the first ``steps`` steps and stay there."""
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / max(steps, 1)))
+def rate(schedule: str, warm_up: int, total: int) -> Callable[[int], float]:
+    """Step (from 0) -> factor of the learning rates. It rises linearly over the first ``warm_up`` steps; from the step
+    behind them it is 1 ("constant"), or falls from 1 towards 0 after ``total`` steps, along a line ("linear") or half a
+    cosine wave ("cosine"; Loshchilov and Hutter 2017, eq. 5, without restarts)."""
+
+    def factor(step: int) -> float:
+        if step < warm_up:
+            return (step + 1) / warm_up
+        done = min(1.0, (step - warm_up) / max(total - warm_up, 1))
+        return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[schedule]
+
+    return factor

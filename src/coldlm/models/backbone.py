@@ -18,6 +18,7 @@ from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -49,7 +50,8 @@ class Backbone(nn.Module):
     A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
     train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
     vectors that enter the first layer before the text; ``ranks``: a budget that moves while training; ``matched``: the
-    size that it chose by itself. ``fingerprint`` identifies the weights as loaded, for caches.
+    size that it chose by itself. ``checkpointing``: layers keep their input only and are computed again going back
+    (Chen et al. 2016). ``fingerprint`` identifies the weights as loaded, for caches.
     """
 
     def __init__(
@@ -83,12 +85,18 @@ class Backbone(nn.Module):
         self.register_parameter("prompt", None)
         self.ranks: Ranks | None = None
         self.matched: dict[str, int] = {}
+        self.checkpointing = False
         self.requires_grad_(False)
         self.eval()
 
     @property
     def is_frozen(self) -> bool:
         return self.depth == len(self.layers) + 1
+
+    def compile_layers(self) -> None:
+        """Compile the layers that are not constant, for blocks of any shape; values change by rounding only."""
+        for layer in self.layers[max(self.depth - 1, 0) :]:
+            layer.compile(dynamic=True)
 
     def train(self, mode: bool = True) -> Backbone:
         """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on constants."""
@@ -200,7 +208,10 @@ class Backbone(nn.Module):
         if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
         for layer in layers:
-            x = layer(x, attention_mask=attend)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, attention_mask=attend, use_reentrant=False)
+            else:
+                x = layer(x, attention_mask=attend)
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:

@@ -1,14 +1,26 @@
 """Losses over a batch of events and a set of columns (items). Shapes: B events, M columns.
 
-A loss says which columns it wants (``in_batch``, ``draws``) and turns logits into one value per event. The sampler in
-``learn/batches.py`` gives, for every event and column, log w_ij: how much column j stands for in the loss of event i
-(the number of draws, divided by its expectation where the loss is ``corrected``), and -inf where j may not be a
-negative of i (not yet released, already had, or never drawn for i).
+A loss says which columns it wants (``negatives``, ``draws``, ``in_batch``) and turns logits into one value per event.
+The sampler in ``learn/negatives.py`` gives, for every event and column, log w_ij: how much column j stands for in the
+loss of event i (the number of draws, divided by its expectation where the loss is ``corrected``), and -inf where j may
+not be a negative of i (not yet released, already had, or never drawn for i).
+
+``negatives`` is one of
+
+    uniform      uniform draws from C(t), the items released by the event's time t
+    popularity   draws from C(t) in proportion to 1 + the item's events before t
+    in_batch     the items of the batch's events of other users: nothing is drawn, never-taken items are no negatives
+    given        the other items of the list that was shown to the user, for data that holds such lists
+
+and ``ips``, where it is a number, weighs events by 1 / max(propensity, ips) with the propensity of an item with n
+events before t, the most popular one having m, taken as ((n + 1) / (m + 1)) ^ 1/2 (Saito et al. 2020, section 4, with
+one added so that new items have one; Schnabel et al. 2016, eq. 5). The weights of a batch are divided by their mean, so
+that rates keep their meaning. A larger ``ips`` clips harder: less variance, more bias towards popular items; 1 is none.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -16,73 +28,175 @@ from torch.nn import functional as F
 
 from coldlm.columns import Range
 
+Negatives = Literal["uniform", "popularity", "in_batch", "given"]
+Draws = Annotated[int, Range(1)]
+Smoothing = Annotated[float, Range(0, 1)]
+Propensity = Annotated[float, Range(0, 1, above=True)] | None
+
 
 class SampledSoftmax:
-    """Softmax over the batch's items plus ``uniform`` draws from C(t): the default.
+    """Softmax over the batch's items plus ``draws`` items from C(t): the default.
 
     loss_i = -s_i+ + log( exp(s_i+) + sum over j != + of w_ij exp(s_ij) ),  w_ij = c_ij / E[c_ij]
 
     c_ij is how often j was drawn for i and E[c_ij] its expectation under the sampling mixture of batch events and
-    uniform draws: the log-Q correction (Bengio and Senecal 2008; Yi et al. 2019, eq. 3) in the form that leaves the
-    positive alone, so that the sum is an unbiased estimate of the full softmax's denominator.
+    draws: the log-Q correction (Bengio and Senecal 2008; Yi et al. 2019, eq. 3) in the form that leaves the positive
+    alone, so that the sum is an unbiased estimate of the full softmax's denominator (of its part over items that
+    other users of the training took, where negatives are ``in_batch``). Over a ``given`` list w_ij is 1.
+
+    Args:
+        label_smoothing: e, the share of the target that is spread over all candidates (Szegedy et al. 2016, section 7):
+            e * (s_i+ - mean of s over + and the w_ij) is added.
     """
 
-    in_batch = True
-    corrected = True
     explicit_negatives = False
 
-    def __init__(self, *, uniform: Annotated[int, Range(1)] = 256) -> None:
-        self.draws: int | None = uniform
+    def __init__(
+        self,
+        *,
+        negatives: Negatives = "uniform",
+        draws: Draws = 256,
+        label_smoothing: Smoothing = 0.0,
+        ips: Propensity = None,
+    ) -> None:
+        self.negatives, self.ips, self.label_smoothing = negatives, ips, label_smoothing
+        self.draws: int | None = _drawn(negatives, draws)
+        self.in_batch = self.corrected = negatives != "given"
 
     def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
         """[B] losses. logits, log_weight: [B, M]; positive: [B] int64 columns; label: [B], all 1."""
-        return F.cross_entropy(_with_positive(logits, log_weight, positive), positive, reduction="none")
+        return _softmax(logits, log_weight, positive, self.label_smoothing)
 
 
-class FullSoftmax(SampledSoftmax):
+class FullSoftmax:
     """Softmax over every item released at the event's time: exact, and as slow as the catalogue is large."""
 
+    negatives: Negatives = "uniform"
+    draws: int | None = None
     in_batch = False
+    corrected = True
+    explicit_negatives = False
 
-    def __init__(self) -> None:
-        self.draws = None
+    def __init__(self, *, label_smoothing: Smoothing = 0.0, ips: Propensity = None) -> None:
+        self.ips, self.label_smoothing = ips, label_smoothing
+
+    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+        """As in ``SampledSoftmax``."""
+        return _softmax(logits, log_weight, positive, self.label_smoothing)
+
+
+class InfoNCE:
+    """Softmax with a temperature over the items of the batch's events of other users (van den Oord et al. 2018, eq. 4).
+
+    loss_i = -s_i+ / temperature + log( sum over + and the events e of other users of exp(s_ie / temperature) )
+
+    No correction, and so a bias: negatives come as often as they are taken, and the best score is not log p(j | i) but
+    log p(j | i) - log p(j) + constant (section 2.3). Items lose what popularity alone explains, which is no ranking by
+    probability, and items that were never taken are no negatives.
+    """
+
+    negatives: Negatives = "in_batch"
+    draws: int | None = 0
+    in_batch = True
+    corrected = False
+    explicit_negatives = False
+
+    def __init__(
+        self,
+        *,
+        temperature: Annotated[float, Range(0, above=True)] = 1.0,
+        label_smoothing: Smoothing = 0.0,
+        ips: Propensity = None,
+    ) -> None:
+        self.ips, self.temperature, self.label_smoothing = ips, temperature, label_smoothing
+
+    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+        """As in ``SampledSoftmax``."""
+        return _softmax(logits / self.temperature, log_weight, positive, self.label_smoothing)
+
+
+class BPR:
+    """Bayesian personalised ranking: -log sigmoid(s_i+ - s_ij), averaged over the draws j (Rendle et al. 2009, section
+    4.1; its regulariser is the optimiser's weight decay). An event without any negative counts 0."""
+
+    corrected = False
+    explicit_negatives = False
+
+    def __init__(self, *, negatives: Negatives = "uniform", draws: Draws = 64, ips: Propensity = None) -> None:
+        self.negatives, self.ips = negatives, ips
+        self.draws: int | None = _drawn(negatives, draws)
+        self.in_batch = negatives == "in_batch"
+
+    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+        """As in ``SampledSoftmax``."""
+        weight = _of_negatives(log_weight, positive)
+        apart = F.softplus(logits - logits.gather(1, positive[:, None]))
+        return (weight * apart).sum(1) / weight.sum(1).clamp(min=1e-9)
 
 
 class BinaryCrossEntropy:
-    """Binary cross-entropy of the event's own label and of ``negatives`` uniform draws from C(t), averaged over both.
+    """Binary cross-entropy of the event's own label and of its negatives, averaged over both.
 
     Events that are not positives (a low rating) are trained on as given negatives, without draws.
+
+    Args:
+        label_smoothing: e, which makes targets e/2 and 1 - e/2 of 0 and 1.
     """
 
-    in_batch = False
     corrected = False
     explicit_negatives = True
 
-    def __init__(self, *, negatives: Annotated[int, Range(1)] = 64) -> None:
-        self.draws: int | None = negatives
+    def __init__(
+        self,
+        *,
+        negatives: Negatives = "uniform",
+        draws: Draws = 64,
+        label_smoothing: Smoothing = 0.0,
+        ips: Propensity = None,
+    ) -> None:
+        self.negatives, self.ips, self.label_smoothing = negatives, ips, label_smoothing
+        self.draws: int | None = _drawn(negatives, draws)
+        self.in_batch = negatives == "in_batch"
 
     def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
         """[B] losses; ``label`` [B] is 1 for positives, 0 for given negatives. Other arguments as above."""
         own = logits.gather(1, positive[:, None])[:, 0]
-        weight = torch.exp(log_weight).scatter(1, positive[:, None], 0.0) * label[:, None]
-        drawn = (weight * F.softplus(logits)).sum(1)
-        return (F.binary_cross_entropy_with_logits(own, label, reduction="none") + drawn) / (1 + weight.sum(1))
+        weight = _of_negatives(log_weight, positive) * label[:, None]
+        low = self.label_smoothing / 2
+        drawn = (weight * (F.softplus(logits) - low * logits)).sum(1)
+        target = label * (1 - 2 * low) + low
+        return (F.binary_cross_entropy_with_logits(own, target, reduction="none") + drawn) / (1 + weight.sum(1))
 
 
 class NegativeLogLikelihood:
     """Minus the logit of the chosen item, which is a log-probability (``head=causal_lm``): no negatives are needed, as
     every other text lost what this one has."""
 
+    negatives: Negatives = "uniform"
+    draws: int | None = 0
     in_batch = False
     corrected = False
     explicit_negatives = False
-    draws: int | None = 0
+    ips: float | None = None
 
     def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
         """[B] losses. Arguments as above."""
         return -logits.gather(1, positive[:, None])[:, 0]
 
 
-def _with_positive(logits: Tensor, log_weight: Tensor, positive: Tensor) -> Tensor:
-    """Weighted logits, the positive's own unweighted."""
-    return logits + log_weight.scatter(1, positive[:, None], 0.0)
+def _drawn(negatives: Negatives, draws: int) -> int:
+    return draws if negatives in ("uniform", "popularity") else 0
+
+
+def _softmax(logits: Tensor, log_weight: Tensor, positive: Tensor, smoothing: float) -> Tensor:
+    """[B] cross-entropy with weighted negatives, the positive's own weight 1."""
+    loss = F.cross_entropy(logits + log_weight.scatter(1, positive[:, None], 0.0), positive, reduction="none")
+    if smoothing:
+        weight = torch.exp(log_weight).scatter(1, positive[:, None], 1.0)
+        loss = loss + smoothing * (logits.gather(1, positive[:, None])[:, 0] - (weight * logits).sum(1) / weight.sum(1))
+    return loss
+
+
+def _of_negatives(log_weight: Tensor, positive: Tensor) -> Tensor:
+    """[B, M] w_ij, 0 at the positive."""
+    return torch.exp(log_weight).scatter(1, positive[:, None], 0.0)

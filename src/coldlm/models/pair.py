@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from coldlm.columns import Range
+from coldlm.context import FEATURES
 from coldlm.models.towers import ContextNetwork
 
 
@@ -48,7 +49,7 @@ class Pair(nn.Module):
             self.dropout = nn.Dropout(dropout)
             self.logit = nn.Linear(input_width, 1)
         if self.uses_context:
-            self.context = ContextNetwork(context_width)
+            self.context = ContextNetwork(len(FEATURES), context_width)
 
     def read(self, vectors: Tensor) -> Tensor:
         """[n] logits of the pooled vectors of n pairs, [n, D]."""

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from coldlm.columns import Range
-from coldlm.context import FEATURES
+from coldlm.context import FEATURES, SCALE
+from coldlm.models.users import Attention, Mean, Transformer
 
 TILE = 1 << 14
-"""Columns of the context network's input that are computed at once."""
+"""Columns of a context network's input that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,39 @@ class ItemSide:
         return ItemSide(self.vector[index], self.prior[index])
 
 
+@dataclass(frozen=True)
+class UserSide:
+    """What the head knows of users: ``vector`` [B, W] and ``count`` [B], known items of the history (0 to H)."""
+
+    vector: Tensor
+    count: Tensor
+
+
 class Towers(nn.Module):
     """Bi-encoder over text vectors, with context fusion.
 
-    Item tower: standardised text vector, linear projection to W, and a linear prior from it. User tower: additive
-    attention (NRMS, Wu et al. 2019, eq. 5-6; or a plain mean) over the vectors of the last H items and of the user's
-    text, a learned vector where neither is known, and a linear map. Context: a one-hidden-layer network over
-    ``coldlm.context.FEATURES``.
+    Item tower: standardised text vector, linear projection to W, and a linear prior from it. User tower: the vectors of
+    the last H items and of the user's text joined by ``user`` (``models/users.py``), a learned vector where neither is
+    known, and a linear map. Context: a network of one hidden layer over ``coldlm.context.FEATURES``.
+
+    Fusion of the text score (product and prior) with the context score, where there are both:
+
+        add    text + context
+        gate   2 g text + 2 (1 - g) context,  g = sigmoid(network(FEATURES of the item, log(1 + count of the user)))
+
+    The gate is a gated multimodal unit (Arevalo et al. 2017, section 3.1) over two scores instead of two vectors. Its
+    input says how far counts can be trusted, so that text may weigh more where they are low, which is what DropoutNet
+    (Volkovs et al. 2017) trains a network to do. It starts at g = 1/2, which is the sum. At n = 0 the counts are 0 and
+    ``is_new`` is 1, so that g is learned from the items that nobody has had. The user's count ends at H, and is 0 under
+    a pseudo-query.
 
     Args:
         input_width: D (given at run time).
-        context: "on" adds the network's output to the text score, "off" leaves it out, "only" is the control that has
-            nothing else.
+        user_layers, user_heads: of the transformer, where ``user`` is that; heads divide W.
+        context: "on" joins the network's output with the text score, "off" leaves it out, "only" is the control that
+            has nothing else.
+        fusion: how, where context is "on".
+        context_width: hidden width of the context network, and of the gate's.
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         dropout: on item vectors, in training.
     """
@@ -53,8 +75,11 @@ class Towers(nn.Module):
         *,
         width: Annotated[int, Range(1)] = 64,
         history: Annotated[int, Range(1)] = 20,
-        user: Literal["attention", "mean"] = "attention",
+        user: Literal["attention", "mean", "transformer"] = "attention",
+        user_layers: Annotated[int, Range(1)] = 1,
+        user_heads: Annotated[int, Range(1)] = 2,
         context: Literal["on", "off", "only"] = "on",
+        fusion: Literal["add", "gate"] = "add",
         context_width: Annotated[int, Range(1)] = 8,
         pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
         dropout: Annotated[float, Range(0, 1)] = 0.0,
@@ -78,9 +103,18 @@ class Towers(nn.Module):
             nn.init.zeros_(self.prior.bias)
             nn.init.eye_(self.to_user.weight)
             nn.init.zeros_(self.to_user.bias)
-            self.attention = _Attention(width, history) if user == "attention" else None
+            self.join: nn.Module = Mean()
+            if user == "attention":
+                self.join = Attention(width, history)
+            elif user == "transformer":
+                self.join = Transformer(width, history, user_layers, user_heads)
         if self.uses_context:
-            self.context = ContextNetwork(context_width)
+            self.context = ContextNetwork(len(FEATURES), context_width)
+        self.gate: ContextNetwork | None = None
+        if self.uses_text and self.uses_context and fusion == "gate":
+            self.gate = ContextNetwork(len(FEATURES) + 1, context_width)
+            nn.init.zeros_(self.gate.outer.weight)
+            nn.init.zeros_(self.gate.outer.bias)
 
     def standardise(self, vectors: Tensor) -> None:
         """Take centre and spread from the text vectors of items known before training, [M, D]."""
@@ -95,66 +129,53 @@ class Towers(nn.Module):
         projected = self.dropout(self.project((vectors - self.centre) / self.spread))
         return ItemSide(projected, self.prior(projected)[:, 0])
 
-    def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> Tensor:
-        """[B, W] user vectors.
+    def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> UserSide:
+        """User side of what is known of each.
 
         Args:
             history: [B, H, W] vectors of the last items, newest first; known: [B, H] bool.
             text: [B, W] vector of the typed query or profile, on the item side's scale; has_text: [B] bool.
         """
         elements = torch.cat([history, text[:, None]], 1)
-        known = torch.cat([known, has_text[:, None]], 1)
-        weight = known.to(elements.dtype) if self.attention is None else self.attention(elements, known)
-        total = weight.sum(1, keepdim=True)
-        pooled = (weight[:, :, None] * elements).sum(1) / total.clamp(min=1e-9)
-        nothing = (total == 0).to(pooled.dtype)
-        mapped: Tensor = self.to_user(pooled * (1 - nothing) + self.unknown * nothing)
-        return mapped
+        has = torch.cat([known, has_text[:, None]], 1)
+        joined = self.join(elements, has)
+        nothing = (~has.any(1, keepdim=True)).to(joined.dtype)
+        return UserSide(self.to_user(joined * (1 - nothing) + self.unknown * nothing), known.sum(1))
 
-    def score(self, users: Tensor | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
-        """[B, M] scores from user vectors [B, W], the item side [M] and context features [F, B, M]."""
-        score: Tensor | float = 0.0
-        if self.uses_text:
-            assert users is not None
-            assert items is not None
-            score = self.scale / self.width**0.5 * (users @ items.vector.T) + items.prior
-        if self.uses_context:
+    def score(self, users: UserSide | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
+        """[B, M] scores from the user side [B], the item side [M] and context features [F, B, M]."""
+        if not self.uses_text:
             assert features is not None
-            score = score + self.context(features)
-        assert isinstance(score, Tensor)
-        return score
+            alone: Tensor = self.context(features)
+            return alone
+        assert users is not None
+        assert items is not None
+        text: Tensor = self.scale / self.width**0.5 * (users.vector @ items.vector.T) + items.prior
+        if not self.uses_context:
+            return text
+        assert features is not None
+        context: Tensor = self.context(features)
+        if self.gate is None:
+            return text + context
+        count = (torch.log1p(users.count.to(features.dtype)) / SCALE)[:, None].expand(features.shape[1:])
+        gate = torch.sigmoid(self.gate(torch.cat([features, count[None]])))
+        return 2 * (gate * text + (1 - gate) * context)
 
 
 class ContextNetwork(nn.Module):
-    """A network of one hidden layer over the context features of each (event, item)."""
+    """A network of one hidden layer over planes of numbers about each (event, item)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(len(FEATURES), width)
+        self.inner = nn.Linear(inputs, width)
         self.outer = nn.Linear(width, 1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """[B, M]; features lie as planes [F, B, M], so both layers are products of a small matrix with long rows."""
-        inner, outer, flat = self.inner, self.outer, features.flatten(1)
+    def forward(self, planes: Tensor) -> Tensor:
+        """[B, M] from planes [F, B, M]: both layers are products of a small matrix with long rows."""
+        inner, outer, flat = self.inner, self.outer, planes.flatten(1)
         # without gradient, tiles that fit the processor's cache: three times as fast as one large product
         tiles = (flat,) if torch.is_grad_enabled() else torch.split(flat, TILE, 1)
         scores = [
             outer.weight @ torch.addmm(inner.bias[:, None], inner.weight, tile).relu_() + outer.bias for tile in tiles
         ]
-        return torch.cat(scores, 1).view(features.shape[1:])
-
-
-class _Attention(nn.Module):
-    """Weights exp(w . tanh(V x_h + p_h)), normalised over what is known; p_h is learned per place (newest first)."""
-
-    def __init__(self, width: int, history: int) -> None:
-        super().__init__()
-        self.inner = nn.Linear(width, width)
-        self.place = nn.Parameter(torch.zeros(history + 1, width))
-        self.outer = nn.Linear(width, 1, bias=False)
-
-    def forward(self, elements: Tensor, known: Tensor) -> Tensor:
-        """[B, H + 1] weights that sum to 1, all 0 in rows where nothing is known."""
-        logits = self.outer(torch.tanh(self.inner(elements) + self.place))[:, :, 0]
-        logits = logits.masked_fill(~known, -1e9)
-        return torch.softmax(logits, 1) * known
+        return torch.cat(scores, 1).view(planes.shape[1:])

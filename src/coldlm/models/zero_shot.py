@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldlm.columns import Range
-from coldlm.models.towers import ItemSide
+from coldlm.models.towers import ItemSide, UserSide
 
 
 class ZeroShot(nn.Module):
@@ -38,12 +38,12 @@ class ZeroShot(nn.Module):
         """Item side of text vectors, [M, D]: unit vectors, no prior."""
         return ItemSide(F.normalize(vectors - self.centre, dim=1), vectors.new_zeros(len(vectors)))
 
-    def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> Tensor:
-        """[B, D] sums of what is known of each user; all 0, so that every item ties, where nothing is."""
-        return (history * known[:, :, None]).sum(1) + text * has_text[:, None]
+    def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> UserSide:
+        """[B] sums of what is known of each user; all 0, so that every item ties, where nothing is."""
+        return UserSide((history * known[:, :, None]).sum(1) + text * has_text[:, None], known.sum(1))
 
-    def score(self, users: Tensor | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
+    def score(self, users: UserSide | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
         """[B, M] scores."""
         assert users is not None
         assert items is not None
-        return users @ items.vector.T
+        return users.vector @ items.vector.T

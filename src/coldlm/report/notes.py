@@ -10,10 +10,11 @@ from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
 from coldlm.report.rows import Comparison
 from coldlm.report.statistics import DRAWS
 from coldlm.report.table import DAGGER, metric
+from coldlm.report.tuning import tuned_values, unequal_budgets
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED and INCOMPLETE, each with its reason, where they apply."""
+    """LEAKY, SIMULATED, SAMPLED, INCOMPLETE and UNEQUAL TUNING, each with its reason, where they apply."""
     found = []
     if comparison.mark == "SIMULATED":
         found.append(
@@ -27,6 +28,7 @@ def flags(comparison: Comparison) -> list[str]:
     missing = _missing_rows(comparison)
     if missing:
         found.append(f"INCOMPLETE: without {', '.join(missing)} nobody can tell what language is worth")
+    found += unequal_budgets(comparison)
     return found
 
 
@@ -36,6 +38,7 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
         *(f"WARNING: {warning}." for warning in comparison.warnings),
         *_about_numbers(comparison, headline),
         *(_about_lists(comparison.manifests[0]) if comparison.candidates == "impression" else []),
+        *tuned_values(comparison),
         *_about_data(comparison),
         *_about_checkpoints(comparison.manifests),
     ]

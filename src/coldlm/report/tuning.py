@@ -1,0 +1,37 @@
+"""What a report says of tuning: how many trials chose the values of each strategy, and which values they are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from coldlm.report.rows import Comparison
+
+
+def unequal_budgets(comparison: Comparison) -> list[str]:
+    """One flag if strategies were tuned with different numbers of trials; [] otherwise."""
+    trials = {strategy: int(recipe.get("tuning.trials") or 0) for strategy, recipe in _strategies(comparison)}
+    if len(set(trials.values())) < 2:
+        return []
+    budgets = ", ".join(f"{strategy} {n}" for strategy, n in sorted(trials.items()))
+    return [f"UNEQUAL TUNING: trials on validation were {budgets}; tune all strategies alike (coldlm tune)"]
+
+
+def tuned_values(comparison: Comparison) -> list[str]:
+    """One footnote with budget and chosen values of every tuned strategy; [] if there is none."""
+    parts = []
+    for strategy, recipe in _strategies(comparison):
+        if recipe.get("tuning.trials"):
+            values = ", ".join(f"{key}={recipe.get(key)}" for key in recipe.get("tuning.keys") or ())
+            parts.append(f"{strategy}: {recipe['tuning.trials']} trials, {values or 'the values as configured'}")
+    return [f"Tuned on validation, never on the stream: {'; '.join(parts)}."] if parts else []
+
+
+def _strategies(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
+    """Strategy and recipe of every run that is no control, each pair once."""
+    found = {
+        json.dumps([m["axes"]["strategy"], m["recipe"]], sort_keys=True, default=str): m
+        for m in comparison.manifests
+        if m["axes"]["control"] == "none"
+    }
+    return [(m["axes"]["strategy"], m["recipe"]) for _, m in sorted(found.items())]

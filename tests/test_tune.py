@@ -1,0 +1,132 @@
+"""Every strategy gets the same trials, chosen from on validation alone; what is written can be run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from coldlm import run, tune
+from coldlm.errors import ConfigError, Diverged
+from coldlm.evaluation import Evaluation
+from coldlm.overrides import check_overrides, compose_plain
+from coldlm.tune import Trial, choose, draw, own_key, parse
+
+MakeConfig = Callable[..., dict[str, Any]]
+STRATEGIES = ("frozen", "full", "top", "lora")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(strategy: str, config: MakeConfig) -> None:
+    base = config(f"strategy={strategy}")
+    assert draw(base, 0) == {}
+    trials = [draw(base, number) for number in range(1, 30)]
+    assert trials == [draw(base, number) for number in range(1, 30)]
+    key = own_key(base["strategy"])
+    names = ["optim.lr", *(["optim.body_lr"] if strategy != "frozen" else []), *([f"strategy.{key}"] if key else [])]
+    assert all(list(values) == names for values in trials)
+    for name in ("lr", "body_lr"):
+        ratios = [values[f"optim.{name}"] / base["optim"][name] for values in trials if f"optim.{name}" in values]
+        assert all(0.09 < ratio < 11 for ratio in ratios)
+        assert not ratios or min(ratios) < 0.3 < 3 < max(ratios)
+
+
+def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
+    def sizes(strategy: str, key: str) -> set[float | int]:
+        return {draw(config(f"strategy={strategy}"), number)[f"strategy.{key}"] for number in range(1, 60)}
+
+    assert sizes("top", "layers") == {1, 2}  # of the tiny backbone's two layers
+    assert sizes("lora", "rank") == {2, 4, 8, 16, 32}
+    assert own_key(config("strategy=full")["strategy"]) is own_key(config("strategy=frozen")["strategy"]) is None
+
+
+def test_all_strategies_get_the_same_learning_rates(config: MakeConfig) -> None:
+    bases = [config(f"strategy={name}") for name in STRATEGIES]
+    for number in range(1, 9):
+        assert len({draw(base, number)["optim.lr"] for base in bases}) == 1
+        assert len({draw(base, number).get("optim.body_lr") for base in bases}) == 2  # frozen has none
+    assert draw(bases[0], 1) != draw({**bases[0], "seed": 2}, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("strategy=top", "got strategy=top trials="),
+        ("trials=3", "needed: names of strategies and a number of trials"),
+        ("strategy=top trials=0", "a number of trials from 1"),
+        ("strategy=top trials=2 -m", "-m is not taken"),
+        ("strategy=top trials=2 stages=[evaluate]", "runs the stage train"),
+    ],
+)
+def test_a_line_that_says_too_little_or_too_much_is_refused(line: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        parse(line.split())
+
+
+def test_trials_run_in_one_process(config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.devices=2: trials run in one process"):
+        tune.tune(config("trainer.devices=2"), "frozen", 1)
+
+
+def test_the_best_is_chosen_the_earliest_of_equals_and_never_one_that_diverged() -> None:
+    scores = {"top": [0.1, 0.3, 0.3, -math.inf], "frozen": [0.9]}
+    trials = [Trial(name, number, {}, score) for name, row in scores.items() for number, score in enumerate(row)]
+    assert (choose(trials, "top").number, choose(trials, "frozen").number) == (1, 0)
+
+
+@pytest.fixture
+def tuned(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str], list[str]]:
+    """A tuning of two strategies, its command line, and the trainings that were carried out."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the stream was scored")
+
+    monkeypatch.setattr(Evaluation, "judge_stream", refuse)
+    trained: list[str] = []
+    original = run.Run.train
+
+    def train(self: run.Run) -> None:
+        trained.append(self.record.name)
+        if self.record.name == "top,trial=2":
+            raise Diverged("too fast")
+        original(self)
+
+    monkeypatch.setattr(run.Run, "train", train)
+    line = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600", "backbone=tiny_bert"]
+    line += ["backbone.width=16", "train.epochs=1", "strategy=frozen,top", "trials=3"]
+    line += [f"output={tmp_path / 'tuned'}", f"cache={cache}"]
+    assert tune.main(line) == 0
+    return tmp_path / "tuned", line, trained
+
+
+def test_every_strategy_has_as_many_trials_and_the_stream_is_not_scored(
+    tuned: tuple[Path, list[str], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, line, trained = tuned
+    frame = pl.read_csv(folder / "trials.csv")
+    assert frame["strategy"].value_counts().sort("strategy").rows() == [("frozen", 3), ("top", 3)]
+    assert sorted(trained) == [f"{name},trial={n}" for name in ("frozen", "top") for n in range(3)]
+    assert not list(folder.rglob("events.parquet"))
+    assert frame.filter(strategy="top", trial=2)["validation"].to_list() == [-math.inf]
+
+    # the same command reads what is finished, and tries again what was not
+    trained.clear()
+    before = (folder / "trials.csv").read_text()
+    assert tune.main(line) == 0
+    assert trained == ["top,trial=2"]
+    assert (folder / "trials.csv").read_text() == before
+
+    # what is written is an experiment that says its budget
+    for name in ("frozen", "top"):
+        best = frame.filter(strategy=name).sort("validation", "trial", descending=[True, False]).row(0, named=True)
+        assert check_overrides(["--config-dir", str(folder), f"experiment=tuned_{name}", *line[:6]]) == []
+        config = compose_plain([f"hydra.searchpath=[file://{folder}]", f"experiment=tuned_{name}", *line[:6]])
+        assert config["strategy"]["_target_"] == f"coldlm.models.strategy.{name}"
+        assert config["tuning"]["trials"] == 3
+        if best["trial"]:
+            assert config["optim"]["lr"] == best["optim.lr"]
+            assert set(config["tuning"]["keys"]) == {key for key, value in best.items() if "." in key and value}
