@@ -9,6 +9,7 @@ from transformers import BertConfig, BertModel
 
 from coldlm.models import strategy
 from coldlm.models.backbone import Backbone, tiny
+from coldlm.overrides import list_options
 from coldlm.seeding import torch_seed
 from coldlm.text.pairs import PairReader
 
@@ -83,8 +84,12 @@ def test_what_is_too_long_loses_the_users_end_first_and_an_item_keeps_half() -> 
     assert reader.lost(["abcdefghijklmnop", "", "x" * 25], np.full((3, 1), -1)) == (11 + 20, 41)
 
 
-def test_gradients_reach_what_trains_and_nothing_else() -> None:
-    body = strategy.top(tiny(family="bert", width=16))
+@pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
+@pytest.mark.parametrize("name", [name for name in list_options()["strategy"] if name != "frozen"])
+def test_gradients_reach_what_trains_under_every_strategy(name: str, family: str) -> None:
+    body = getattr(strategy, name)(tiny(family=family, width=16))
     reader = PairReader(body, TEXTS).train()
-    reader(USERS, HISTORY, np.array([0, 2]), np.array([1, 0])).sum().backward()
-    assert all((p.grad is not None) == p.requires_grad for p in reader.parameters())
+    reader(USERS, HISTORY, np.array([0, 2, 2]), np.array([1, 0, 3])).square().sum().backward()
+    assert any(p.requires_grad for p in reader.parameters())
+    assert all((p.grad is not None) <= p.requires_grad for p in reader.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in reader.parameters())
