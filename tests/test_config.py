@@ -235,6 +235,8 @@ def test_several_values_need_the_flag() -> None:
         (["split=random", "online=off", "split.train=0.9"], "their sum must be below 1"),
         (["strategy=top", "strategy.layers=3"], "the backbone has 2 layers"),
         (["strategy=lora", "strategy.layers=3"], "the backbone has 2 layers"),
+        (["strategy=prefix", "strategy.layers=3"], "the backbone has 2 layers"),
+        (["strategy=adalora", "strategy.tinit=0.5", "strategy.tfinal=0.5"], "their sum must be below 1"),
         (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),
         (["strategy=full", "head.context=only"], "head.context=only never reads"),
         (["stages=[]"], "at least one of train, evaluate, online"),

@@ -36,6 +36,7 @@ MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
 BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
+ADALORA = "strategy=adalora"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
@@ -81,6 +82,31 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "strategy.lora.alpha": (64, ("strategy=lora",)),
     "strategy.lora.dropout": (0.5, ("strategy=lora",)),
     "strategy.lora.layers": (1, ("strategy=lora",)),
+    "strategy.lora.targets": ("ffn", ("strategy=lora",)),
+    "strategy.lora.use_rslora": (True, ("strategy=lora",)),
+    "strategy.lora.use_dora": (True, ("strategy=lora",)),
+    "strategy.lora.match_params": (500, ("strategy=lora",)),
+    "strategy.adalora.rank": (4, (ADALORA, BATCHES)),
+    "strategy.adalora.start": (3.0, (ADALORA, BATCHES)),
+    "strategy.adalora.alpha": (64, (ADALORA, BATCHES)),
+    "strategy.adalora.layers": (1, (ADALORA, BATCHES)),
+    "strategy.adalora.targets": ("ffn", (ADALORA, BATCHES)),
+    "strategy.adalora.tinit": (0.6, (ADALORA, BATCHES)),
+    "strategy.adalora.tfinal": (0.8, (ADALORA, BATCHES)),
+    "strategy.adalora.orthogonality": (5.0, (ADALORA, BATCHES)),
+    "strategy.adalora.match_params": (500, (ADALORA, BATCHES)),
+    "strategy.ia3.layers": (1, ("strategy=ia3",)),
+    "strategy.adapter.variant": ("houlsby", ("strategy=adapter",)),
+    "strategy.adapter.bottleneck": (4, ("strategy=adapter",)),
+    "strategy.adapter.activation": ("relu", ("strategy=adapter",)),
+    "strategy.adapter.layers": (1, ("strategy=adapter",)),
+    "strategy.adapter.match_params": (500, ("strategy=adapter",)),
+    "strategy.prefix.length": (4, ("strategy=prefix",)),
+    "strategy.prefix.projection": (8, ("strategy=prefix",)),
+    "strategy.prefix.layers": (1, ("strategy=prefix",)),
+    "strategy.prefix.match_params": (500, ("strategy=prefix",)),
+    "strategy.prompt.length": (4, ("strategy=prompt",)),
+    "strategy.prompt.match_params": (500, ("strategy=prompt",)),
     "head.towers.width": (32, ()),
     "head.towers.history": (2, ()),
     "head.towers.user": ("mean", ()),
@@ -380,7 +406,7 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
 @pytest.mark.parametrize(
     ("group", "options"),
     [
-        ("strategy", ("frozen", "full", "top", "lora")),
+        ("strategy", tuple(list_options()["strategy"])),
         ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce")),
         ("optim", ("adamw", "sgd")),
         ("backbone", ("tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors")),

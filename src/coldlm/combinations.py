@@ -139,6 +139,11 @@ def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
         yield f"strategy={name} has nothing to train in backbone=random_vectors; use strategy=frozen"
     if shape and layers and layers > shape[1]:
         yield f"strategy.layers={layers}: the backbone has {shape[1]} layers; choose 1 to {shape[1]}"
+    if name == "adalora" and strategy["tinit"] + strategy["tfinal"] >= 1:
+        yield (
+            f"strategy.tinit={strategy['tinit']} and strategy.tfinal={strategy['tfinal']} leave no steps between them "
+            "in which ranks could be given up: their sum must be below 1"
+        )
 
 
 def _context_problems(strategy: Section, head: Section) -> Iterator[str]:

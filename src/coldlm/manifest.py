@@ -26,6 +26,9 @@ NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
 NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "logger", "evaluate")
 """What two seeds of one experiment may differ in."""
 
+SIZES = ("rank", "bottleneck", "length")
+"""What ``strategy.match_params`` chooses."""
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt."""
 
@@ -167,7 +170,9 @@ def _label(node: Mapping[str, Any], *, with_values: bool = False) -> str:
     """A short name of a ``_target_`` node: its own name, its function's, or its module's where that is just "load"."""
     module, _, function = str(node["_target_"]).rpartition(".")
     label = str(node.get("name") or (module.rpartition(".")[2] if function == "load" else function))
-    values = [f"{key}={value}" for key, value in node.items() if key not in ("_target_", "name") and value]
+    # a size that was chosen to match a number of parameters is not what the configuration says
+    hidden = ("_target_", "name", *(SIZES if node.get("match_params") else ()))
+    values = [f"{key}={value}" for key, value in node.items() if key not in hidden and value]
     return " ".join([label, *values]) if with_values else label
 
 

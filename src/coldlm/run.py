@@ -33,7 +33,7 @@ from coldlm.scorers import judge_baselines
 from coldlm.split.queries import count_lists, trainable
 from coldlm.tables import TRAIN, VALIDATION, Ints
 from coldlm.training import Training
-from coldlm.world import make_ranker, make_world, read_data, standardise, take_snapshot, untrained
+from coldlm.world import first_vectors, make_ranker, make_world, read_data, standardise, take_snapshot
 
 log = logging.getLogger("coldlm")
 
@@ -224,7 +224,7 @@ class Run:
         seconds it took with those of the head's own epochs."""
         self.ranker.restore(self._untrained)
         if self._vectors is None and self.ranker.head.uses_text:
-            self._vectors = untrained(self.config, self.world).all_items()
+            self._vectors = first_vectors(self.config, self.world, self.ranker)
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
         rows = self.training.trainable(rows)
         warmed = self.training.fit_head(rows, self._vectors)
@@ -301,6 +301,8 @@ class Run:
         self.record.manifest |= self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
         backbone = getattr(self.ranker.encoder, "body", None)
         released = backbone.released if isinstance(backbone, Backbone) else None
+        if isinstance(backbone, Backbone):
+            self.record.manifest["matched"] = backbone.matched
         self.record.manifest |= {
             "dataset": {
                 "name": data.name,

@@ -159,9 +159,20 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Ranker:
 
 
 def untrained(config: Mapping[str, Any], world: World) -> Any:
-    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs; every
-    strategy starts from these vectors, since each is a no-op before it is trained."""
+    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs."""
     return make_ranker(dict(config) | {"strategy": {"_target_": "coldlm.models.strategy.frozen"}}, world).encoder
+
+
+def first_vectors(config: Mapping[str, Any], world: World, ranker: Ranker) -> Tensor:
+    """[N, D] item vectors that training starts from; ``ranker`` has its first weights.
+
+    Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's, which are kept for all
+    runs. A prefix and a prompt are none: what they read at first is encoded here, as the head meets it.
+    """
+    body = getattr(ranker.encoder, "body", None)
+    starts_untouched = not isinstance(body, Backbone) or body.starts_untouched
+    vectors: Tensor = (untrained(config, world) if starts_untouched else ranker.encoder).all_items()
+    return vectors
 
 
 def standardise(ranker: Ranker, vectors: Tensor | None, known: Bools) -> None:
@@ -188,6 +199,8 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
         backbone.checkpointing = config["trainer"]["gradient_checkpointing"]
         if config["trainer"]["compile"]:
             backbone.compile_layers()
+    if backbone.matched:
+        log.info("strategy.match_params chose %s", backbone.matched)
     order: Ints = np.argsort(world.meets_at, kind="stable")
     log.info("encoding %d item texts with %s", len(items), backbone.name)
     texts, source = items.texts, world.data.text_source

@@ -22,6 +22,8 @@ STRATEGIES = {
     "full": strategy.full,
     "top": strategy.top,
     "lora": strategy.lora,
+    "prefix": lambda body: strategy.prefix(body, layers=1),
+    "prompt": strategy.prompt,
 }
 
 strategies = pytest.mark.parametrize("name", STRATEGIES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import time
@@ -103,10 +104,13 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    steps = [-(-len(epoch) // budget.accumulate) for epoch in epochs]
-    most = budget.max_steps or sys.maxsize
-    rates = rate(budget.schedule, int(budget.warmup * min(steps[0], most)), min(sum(steps), most))
+    cap = budget.max_steps or sys.maxsize
+    each = [-(-len(epoch) // budget.accumulate) for epoch in epochs]
+    total = min(sum(each), cap)
+    rates = rate(budget.schedule, int(budget.warmup * min(each[0], cap)), total)
     learner = Learner(ranker, loss, optimiser, rate=rates, world=machine.world)
+    for ranks in ranker.ranks:
+        ranks.begin(total)
     watch = _Watch(ranker, validate, budget.patience)
     show = sys.stderr.isatty()
     trainer = pl.Trainer(
@@ -169,11 +173,13 @@ def _strategy(machine: Machine) -> Any:
 
 
 class _Watch(Callback):
-    """Validates after each epoch, keeps the best weights, stops when they get no better."""
+    """Validates after each epoch, keeps the best weights, stops when they get no better. Epochs in which a budget of
+    ranks is not met yet cannot be the best: what they had will not be there in the end."""
 
     def __init__(self, ranker: Ranker, validate: Callable[[], float] | None, patience: int) -> None:
         self._ranker, self._validate, self._patience = ranker, validate, patience
         self._best: dict[str, Tensor] = {}
+        self._best_value = -math.inf
         self.best_epoch, self.values, self.seconds = 0, list[float](), 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -183,12 +189,13 @@ class _Watch(Callback):
         self._ranker.eval()
         value = self._validate()
         self._ranker.train()
-        if not self.values or value > max(self.values):
-            self.best_epoch = len(self.values) + 1
-            self._best = {name: tensor.clone() for name, tensor in self._ranker.trainable().items()}
         self.values.append(value)
+        is_settled = all(ranks.is_settled for ranks in self._ranker.ranks)
+        if is_settled and (not self._best or value > self._best_value):
+            self.best_epoch, self._best_value = len(self.values), value
+            self._best = {name: tensor.clone() for name, tensor in self._ranker.trainable().items()}
         pl_module.log("validation/all/ndcg", value, sync_dist=True)  # the same on all ranks
-        trainer.should_stop = len(self.values) - self.best_epoch >= self._patience
+        trainer.should_stop = is_settled and len(self.values) - self.best_epoch >= self._patience
         self.seconds += time.perf_counter() - begin
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -50,7 +50,8 @@ class Learner(pl.LightningModule):
         self.examples = 0
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
-        """Mean loss over the whole batch's events, as far as they are on this rank.
+        """Mean loss over the whole batch's events, as far as they are on this rank, and the strategy's penalties, which
+        ``losses`` leave out.
 
         Raises:
             Diverged: the loss is not finite, on this rank or another.
@@ -66,7 +67,15 @@ class Learner(pl.LightningModule):
         self.losses.append(float(loss.detach()))
         self.examples += batch.size
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.size, rank_zero_only=True)
+        for ranks in self.ranker.ranks:
+            loss = loss + ranks.penalty()
         return loss
+
+    def optimizer_step(self, *args: Any, **keys: Any) -> None:
+        """One step, gradients included, then what a budget of ranks makes of it, while the gradients are there."""
+        super().optimizer_step(*args, **keys)
+        for ranks in self.ranker.ranks:
+            ranks.after_step()
 
     def _finite_everywhere(self, loss: Tensor) -> bool:
         bad = (~torch.isfinite(loss.detach())).float()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -34,15 +35,18 @@ from transformers.utils import logging as transformers_logging
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
 from coldlm.models.checkpoints import FAMILIES, find
+from coldlm.models.ranks import Ranks
 from coldlm.seeding import torch_seed
 
 
 class Backbone(nn.Module):
     """One text encoder: BERT, RoBERTa or GPT-2, without pooler or language-model head, in float32.
 
-    ``depth`` and ``base_trained`` are set by a strategy (see ``models/strategy.py``). ``checkpointing``: layers keep
-    their input only and are computed again going back (Chen et al. 2016). ``fingerprint`` identifies the weights as
-    loaded, for caches.
+    A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
+    train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
+    vectors that enter the first layer before the text; ``ranks``: a budget that moves while training; ``matched``: the
+    size that it chose by itself. ``checkpointing``: layers keep their input only and are computed again going back
+    (Chen et al. 2016). ``fingerprint`` identifies the weights as loaded, for caches.
     """
 
     def __init__(
@@ -68,8 +72,11 @@ class Backbone(nn.Module):
         self.layers: nn.ModuleList = model.h if self.causal else model.encoder.layer
         self.width: int = model.config.hidden_size
         self.depth = len(self.layers) + 1
-        self.base_trained = False
-        self.checkpointing = False
+        self.base_trained, self.starts_untouched, self.checkpointing = False, True, False
+        self.prompt: nn.Parameter | None
+        self.register_parameter("prompt", None)
+        self.ranks: Ranks | None = None
+        self.matched: dict[str, int] = {}
         self.requires_grad_(False)
         self.eval()
 
@@ -130,17 +137,27 @@ class Backbone(nn.Module):
 
     def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
+        if first == 0 < last:
+            x = self._embed(x)
+        layers = self.layers[max(first - 1, 0) : max(last - 1, 0)]
+        if self.prompt is None or not len(layers):
+            return self._attend(x, mask, layers)
+        # behind the embeddings, so the text's positions are its own; dropped again before pooling
+        before = self.prompt.expand(len(x), -1, -1).to(x.dtype)
+        mask = F.pad(mask, (before.shape[1], 0), value=True)
+        return self._attend(torch.cat([before, x], 1), mask, layers)[:, before.shape[1] :]
+
+    def _attend(self, x: Tensor, mask: Tensor, layers: nn.ModuleList) -> Tensor:
+        """[B, T, D] hidden states behind ``layers``."""
         # texts of one length need no mask, and attention without one is faster
         attend = None if not self.causal and bool(mask.all()) else mask[:, None, None, :]
         if attend is not None and self.causal:
             attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
-        for stage in range(first, last):
-            if stage == 0:
-                x = self._embed(x)
-            elif self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(self.layers[stage - 1], x, attention_mask=attend, use_reentrant=False)
+        for layer in layers:
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, attention_mask=attend, use_reentrant=False)
             else:
-                x = self.layers[stage - 1](x, attention_mask=attend)
+                x = layer(x, attention_mask=attend)
         return x
 
     def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:

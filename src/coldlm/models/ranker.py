@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
+from coldlm.models.ranks import Ranks
 from coldlm.models.towers import ItemSide, Towers
 
 
@@ -70,10 +71,17 @@ class Ranker(nn.Module):
         return self.head.items(self.encoder.all_items()) if self.head.uses_text else None
 
     def trainable(self) -> dict[str, Tensor]:
-        """Parameters that train, and the head's buffers: all that a checkpoint needs besides the backbone."""
+        """Parameters that train, the ranks that are left, and the head's buffers: all that a checkpoint needs besides
+        the backbone."""
         state = {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+        state |= {f"{name}.kept": m.kept for name, m in self.named_modules() if isinstance(m, Ranks)}
         state |= {f"head.{name}": b.detach() for name, b in self.head.named_buffers()}
         return state
+
+    @property
+    def ranks(self) -> list[Ranks]:
+        """The budgets that move while training: one under AdaLoRA, else none."""
+        return [module for module in self.modules() if isinstance(module, Ranks)]
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Put back what ``trainable`` gave.

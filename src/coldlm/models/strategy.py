@@ -1,21 +1,31 @@
 """Fine-tuning strategies: functions Backbone -> Backbone that say which parameters train. The only door to peft.
 
-Which modules a strategy touches is written once per family, so that BERT and RoBERTa of one shape train the same number
-of parameters under the same strategy.
+Which modules a strategy touches is written once per family in ``models/places.py``, so that BERT and RoBERTa of one
+shape train the same number of parameters under the same strategy. ``layers`` are counted from above, null for all of
+them; what lies below the lowest is constant and computed once. ``match_params`` chooses a strategy's size instead: the
+one whose number of trained parameters comes closest.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import nn
 
 from coldlm.columns import Range
 from coldlm.models.backbone import Backbone
+from coldlm.models.bottleneck import Adapted
+from coldlm.models.places import adapt, fit_size, modules_of, outputs
+from coldlm.models.prefixes import Prefixed, Table
+from coldlm.models.ranks import Ranks
 
-ATTENTION_INPUTS = {"bert": ["query", "value"], "roberta": ["query", "value"], "gpt2": ["c_attn"]}
-"""Where LoRA goes: the query and value projections (GPT-2 keeps query, key and value in one matrix)."""
-
-LAYERS_PATTERN = {"bert": "layer", "roberta": "layer", "gpt2": "h"}
+Size = Annotated[int, Range(1)]
+Share = Annotated[float, Range(0, 1)]
+Above0 = Annotated[float, Range(0, above=True)]
+Targets = Literal["attention", "attention_all", "ffn", "all"]
 
 
 def frozen(backbone: Backbone) -> Backbone:
@@ -32,63 +42,227 @@ def full(backbone: Backbone) -> Backbone:
     return backbone
 
 
-def top(backbone: Backbone, *, layers: Annotated[int, Range(1)] = 1) -> Backbone:
+def top(backbone: Backbone, *, layers: Size = 1) -> Backbone:
     """The top ``layers`` transformer layers train (and GPT-2's final norm); the output below them is cached.
 
     Raises:
         ValueError: more layers than the backbone has.
     """
-    _require(backbone, layers)
-    backbone.requires_grad_(False)
-    for layer in backbone.layers[-layers:]:
-        layer.requires_grad_(True)
+    for i in adapt(backbone, layers):
+        backbone.layers[i].requires_grad_(True)
     if backbone.causal:
         backbone.model.ln_f.requires_grad_(True)
-    backbone.depth, backbone.base_trained = len(backbone.layers) + 1 - layers, True
+    backbone.base_trained = True
+    return backbone
+
+
+def bitfit(backbone: Backbone) -> Backbone:
+    """Every bias trains, those of the norms too (Ben Zaken et al. 2022, section 3)."""
+    backbone.requires_grad_(False)
+    for name, parameter in backbone.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    # GPT-2's embeddings have no bias
+    backbone.depth, backbone.base_trained = int(backbone.causal), True
     return backbone
 
 
 def lora(
     backbone: Backbone,
     *,
-    rank: Annotated[int, Range(1)] = 8,
-    alpha: Annotated[float, Range(0, above=True)] = 16,
-    dropout: Annotated[float, Range(0, 1)] = 0.0,
-    layers: Annotated[int, Range(1)] | None = None,
+    rank: Size = 8,
+    alpha: Above0 = 16,
+    dropout: Share = 0.0,
+    layers: Size | None = None,
+    targets: Targets = "attention",
+    use_rslora: bool = False,
+    use_dora: bool = False,
+    match_params: Size | None = None,
 ) -> Backbone:
-    """Low-rank additions to the attention inputs of the top ``layers`` layers (all by default): Hu et al. 2021, eq. 3.
+    """Low-rank additions to the matrices ``targets``: Hu et al. 2021, eq. 3.
 
     W x becomes W x + (alpha / rank) * B A x with B = 0 at the start, so the untrained model is unchanged.
+
+    Args:
+        use_rslora: alpha / sqrt(rank) instead (Kalajdzievski 2023, eq. 4).
+        use_dora: the norms of the rows of W + (alpha / rank) * B A train apart (Liu et al. 2024, eq. 5).
 
     Raises:
         ValueError: more layers than the backbone has.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    count = layers or len(backbone.layers)
-    _require(backbone, count)
-    backbone.requires_grad_(False)
-    first = len(backbone.layers) - count
+    modules = dict(modules_of(backbone, targets, adapt(backbone, layers)))
+    ends = sum(sum(module.weight.shape) for module in modules.values())
+    norms = sum(outputs(backbone, module) for module in modules.values()) if use_dora else 0
+    rank = fit_size(backbone, "rank", rank, match_params, lambda r: r * ends + norms)
     scaling: Any = alpha  # peft annotates an int, and divides it
     config = LoraConfig(
         r=rank,
         lora_alpha=scaling,
         lora_dropout=dropout,
-        target_modules=ATTENTION_INPUTS[backbone.family],
-        layers_to_transform=list(range(first, len(backbone.layers))),
-        layers_pattern=LAYERS_PATTERN[backbone.family],
+        target_modules=list(modules),
         fan_in_fan_out=backbone.causal,
+        use_rslora=use_rslora,
+        use_dora=use_dora,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         inject_adapter_in_model(config, backbone.model)
-    backbone.depth, backbone.base_trained = first + 1, False
     return backbone
 
 
-def _require(backbone: Backbone, layers: int) -> None:
-    if layers > len(backbone.layers):
-        raise ValueError(
-            f"strategy.layers={layers}, but backbone {backbone.name!r} has {len(backbone.layers)} layers; "
-            f"allowed are 1 to {len(backbone.layers)}"
+def adalora(
+    backbone: Backbone,
+    *,
+    rank: Size = 8,
+    start: Annotated[float, Range(1, above=True)] = 1.5,
+    alpha: Above0 = 16,
+    layers: Size | None = None,
+    targets: Targets = "attention",
+    tinit: Share = 0.1,
+    tfinal: Share = 0.3,
+    orthogonality: Annotated[float, Range(0)] = 0.5,
+    match_params: Size | None = None,
+) -> Backbone:
+    """Low-rank additions whose ranks move to the matrices that need them: Zhang et al. 2023, see ``models/ranks.py``.
+
+    W x becomes W x + (alpha / r) * P diag(lambda) Q x with lambda = 0 at the start, so the untrained model is
+    unchanged. r = ceil(``start`` * ``rank``) at first, ``rank`` on average at the end. What was given up stays in the
+    count of trained parameters.
+
+    Args:
+        tinit, tfinal: shares of the training's steps before the first cut and after the last.
+        orthogonality: weight of the penalty on P and Q.
+
+    Raises:
+        ValueError: more layers than the backbone has.
+    """
+    from peft import AdaLoraConfig, inject_adapter_in_model
+    from peft.tuners.adalora import RankAllocator
+
+    modules = dict(modules_of(backbone, targets, adapt(backbone, layers)))
+    ends = sum(sum(module.weight.shape) + 1 for module in modules.values())
+    rank = fit_size(backbone, "rank", rank, match_params, lambda r: math.ceil(start * r) * ends)
+    scaling: Any = alpha
+    allocator: Any = RankAllocator
+
+    def configure(steps: int, first: int, last: int) -> Any:
+        return AdaLoraConfig(
+            init_r=math.ceil(start * rank),
+            target_r=rank,
+            lora_alpha=scaling,
+            target_modules=list(modules),
+            fan_in_fan_out=backbone.causal,
+            total_step=steps,
+            tinit=first,
+            tfinal=last,
         )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inject_adapter_in_model(configure(1, 0, 0), backbone.model)
+    backbone.ranks = Ranks(
+        backbone.model,
+        lambda *steps: allocator(backbone.model, configure(*steps), "default"),
+        first=tinit,
+        last=tfinal,
+        orthogonality=orthogonality,
+    )
+    return backbone
+
+
+def ia3(backbone: Backbone, *, layers: Size | None = None) -> Backbone:
+    """Keys, values and the inner activations of the feed-forward network, each times a trained factor that is one at
+    the start: Liu et al. 2022, section 3.3. GPT-2's queries get one too, as its three are one matrix.
+
+    Raises:
+        ValueError: more layers than the backbone has.
+    """
+    from peft import IA3Config, inject_adapter_in_model
+    from peft.tuners.ia3 import IA3Layer
+
+    where = adapt(backbone, layers)
+    modules = dict(modules_of(backbone, "ia3", where))
+    config = IA3Config(
+        target_modules=list(modules),
+        feedforward_modules=[name for name, _ in modules_of(backbone, "pfeiffer", where)],
+        fan_in_fan_out=backbone.causal,
+    )
+    inject_adapter_in_model(config, backbone.model)
+    for module in backbone.model.modules():
+        if isinstance(module, IA3Layer):
+            # peft stores [n, 1] or [1, n]; factors are no matrices, which decay towards zero
+            module.ia3_l["default"] = nn.Parameter(module.ia3_l["default"].detach().flatten())
+    return backbone
+
+
+def adapter(
+    backbone: Backbone,
+    *,
+    variant: Literal["houlsby", "pfeiffer"] = "pfeiffer",
+    bottleneck: Size = 16,
+    activation: Literal["gelu", "relu", "tanh"] = "gelu",
+    layers: Size | None = None,
+    match_params: Size | None = None,
+) -> Backbone:
+    """Small networks behind the feed-forward network of each layer (Pfeiffer et al. 2021), or behind attention too
+    (Houlsby et al. 2019); before the sum with what went around, see ``models/bottleneck.py``. Norms stay frozen.
+
+    Args:
+        bottleneck: size of their inner layer.
+
+    Raises:
+        ValueError: more layers than the backbone has.
+    """
+    modules = dict(modules_of(backbone, variant, adapt(backbone, layers)))
+    width, n = backbone.width, len(modules)
+    size = fit_size(backbone, "bottleneck", bottleneck, match_params, lambda size: n * (size * (2 * width + 1) + width))
+    for name, module in modules.items():
+        backbone.model.set_submodule(name, Adapted(module, width=width, size=size, activation=activation))
+    return backbone
+
+
+def prefix(
+    backbone: Backbone,
+    *,
+    length: Size = 10,
+    projection: Size | None = None,
+    layers: Size | None = None,
+    match_params: Size | None = None,
+) -> Backbone:
+    """Trained keys and values before those of the text in each layer's attention: see ``models/prefixes.py``.
+
+    Not quite a no-op before training: every token attends to the prefix, whose values are zero, beside the text.
+
+    Args:
+        projection: hidden width of the network that makes keys and values from a table; null trains them themselves.
+
+    Raises:
+        ValueError: more layers than the backbone has.
+    """
+    modules = dict(modules_of(backbone, "prefix", adapt(backbone, layers)))
+    width, shared, each = backbone.width, 0, 2 * len(modules) * backbone.width
+    if projection is not None:
+        shared, each = (width + 1) * projection + each * (projection + 1), width
+    length = fit_size(backbone, "length", length, match_params, lambda n: shared + n * each)
+    table = None if projection is None else Table(length, width, projection)
+    heads = backbone.model.config.num_attention_heads
+    for name, module in modules.items():
+        backbone.model.set_submodule(name, Prefixed(module, length=length, heads=heads, width=width, table=table))
+    backbone.starts_untouched = False
+    return backbone
+
+
+def prompt(backbone: Backbone, *, length: Size = 10, match_params: Size | None = None) -> Backbone:
+    """Trained vectors that enter the first layer before the text: Lester et al. 2021, section 2.
+
+    They begin as embedded words drawn from the vocabulary (their section 3.2), so this is no no-op before training. The
+    text keeps its positions, and its vector is pooled from its own tokens alone.
+    """
+    adapt(backbone, None)
+    length = fit_size(backbone, "length", length, match_params, lambda n: n * backbone.width)
+    drawn = torch.randint(backbone.model.config.vocab_size, (length, 1))
+    # every stage is frozen now and the first is constant: what is below the trained vectors
+    backbone.prompt = nn.Parameter(backbone.lower(drawn, torch.ones_like(drawn, dtype=torch.bool))[:, 0])
+    backbone.starts_untouched = False
+    return backbone
