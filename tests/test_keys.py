@@ -35,8 +35,8 @@ from coldlm.world import make_world
 MakeConfig = Callable[..., dict[str, Any]]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
-BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
 ADALORA = "strategy=adalora"
+BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 

@@ -195,12 +195,12 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
         backbone = build(config["strategy"], backbone)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if backbone.matched:
+        log.info("strategy.match_params chose %s", backbone.matched)
     if not backbone.is_frozen:
         backbone.checkpointing = config["trainer"]["gradient_checkpointing"]
         if config["trainer"]["compile"]:
             backbone.compile_layers()
-    if backbone.matched:
-        log.info("strategy.match_params chose %s", backbone.matched)
     order: Ints = np.argsort(world.meets_at, kind="stable")
     log.info("encoding %d item texts with %s", len(items), backbone.name)
     texts, source = items.texts, world.data.text_source

@@ -104,13 +104,13 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    cap = budget.max_steps or sys.maxsize
     each = [-(-len(epoch) // budget.accumulate) for epoch in epochs]
-    total = min(sum(each), cap)
-    rates = rate(budget.schedule, int(budget.warmup * min(each[0], cap)), total)
+    cap = budget.max_steps or sys.maxsize
+    steps = min(sum(each), cap)
+    rates = rate(budget.schedule, int(budget.warmup * min(each[0], cap)), steps)
     learner = Learner(ranker, loss, optimiser, rate=rates, world=machine.world)
     for ranks in ranker.ranks:
-        ranks.begin(total)
+        ranks.begin(steps)
     watch = _Watch(ranker, validate, budget.patience)
     show = sys.stderr.isatty()
     trainer = pl.Trainer(

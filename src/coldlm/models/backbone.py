@@ -72,11 +72,12 @@ class Backbone(nn.Module):
         self.layers: nn.ModuleList = model.h if self.causal else model.encoder.layer
         self.width: int = model.config.hidden_size
         self.depth = len(self.layers) + 1
-        self.base_trained, self.starts_untouched, self.checkpointing = False, True, False
+        self.base_trained, self.starts_untouched = False, True
         self.prompt: nn.Parameter | None
         self.register_parameter("prompt", None)
         self.ranks: Ranks | None = None
         self.matched: dict[str, int] = {}
+        self.checkpointing = False
         self.requires_grad_(False)
         self.eval()
 
