@@ -128,10 +128,11 @@ class Dataset:
     ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
     ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy that touched a row
     or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name. ``text_source``: [N]
-    whose text each item reads where texts were permuted (a control), else None. ``texts_as_of``: where texts
-    change, [N] times -> ([N] texts as known strictly before each item's time, [N] when the newest part of each was
-    made). ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change. ``log_starts_at``:
-    earlier events did happen before the log, but nobody knows when, and their times are made up. ``impressions``: the
+    whose text each item reads where texts were permuted (a control), else None. ``texts_as_of``: where
+    texts change, ([N] times, [N] ends of entry slots) -> ([N] texts as known strictly before each item's time, [N] when
+    the newest part of each was made); a first value made before the end of its item's entry slot is known as well.
+    ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change. ``log_starts_at``: earlier
+    events did happen before the log, but nobody knows when, and their times are made up. ``impressions``: the
     lists that were shown, None where the source has none."""
 
     name: str
@@ -147,16 +148,19 @@ class Dataset:
     hashes: dict[str, str] = field(default_factory=dict)
     text_source: Ints | None = None
     slot: int | None = None
-    texts_as_of: Callable[[Ints], tuple[tuple[str, ...], Ints]] | None = None
+    texts_as_of: Callable[[Ints, Ints], tuple[tuple[str, ...], Ints]] | None = None
     text_known_at: Ints | None = None
     log_starts_at: int = ALWAYS
     impressions: Impressions | None = None
 
-    def with_texts_as_of(self, times: Ints) -> Dataset:
-        """The same data set with each item's text as it was known strictly before its time, [N]."""
+    def with_texts_as_of(self, times: Ints, enters_at: Ints) -> Dataset:
+        """The same data set with each item's text as it was known strictly before its time, [N]. Under the grid rule
+        what is written in the slot in which an item enters, ``enters_at`` [N], counts as known from that slot's start,
+        as the item itself does."""
         if self.texts_as_of is None:
             return self
-        texts, known_at = self.texts_as_of(times)
+        until = np.zeros(len(times), np.int64) if self.slot is None else (enters_at // self.slot + 1) * self.slot
+        texts, known_at = self.texts_as_of(times, until)
         return replace(self, items=replace(self.items, texts=texts), text_known_at=known_at)
 
     def with_permuted_texts(self, source: Ints) -> Dataset:

@@ -120,7 +120,7 @@ def make_world(config: Mapping[str, Any]) -> World:
         np.minimum.at(meets_at, lists.item, lists.time[lists.owner])
     # a text that changes is frozen before the first query that may meet it
     first_query = data.log.time[split.rows(VALIDATION, STREAM)[0]]
-    data = data.with_texts_as_of(np.maximum(meets_at, first_query))
+    data = data.with_texts_as_of(np.maximum(meets_at, first_query), catalogue.enters_at)
     if config["dataset"]["permute_text"]:
         data = permute_texts(data, config["seed"])
     cold_users, cold_items = cold(data, split)

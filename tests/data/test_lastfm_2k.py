@@ -68,7 +68,7 @@ def test_tags_show_only_after_their_month_began(folder: Path, tmp_path: Path) ->
     assert (data.repeats, data.release, data.domain) == (False, "after_first", "music")
 
     def text(time: int) -> str:
-        return data.with_texts_as_of(np.full(3, time)).items.texts[0]
+        return data.with_texts_as_of(*[np.full(3, time)] * 2).items.texts[0]
 
     name = '"Weird Al" Yankovic'
     assert text(JAN) == name
@@ -84,7 +84,7 @@ def test_five_tags_at_most(folder: Path, tmp_path: Path) -> None:
     (folder / "tags.dat").write_text("tagID\ttagValue\n" + "".join(f"{i}\tt{i}\n" for i in range(9)))
     rows = "".join(f"2\t7\t{i}\t1\t1\t2009\n" for i in range(9))
     (folder / "user_taggedartists.dat").write_text("userID\tartistID\ttagID\tday\tmonth\tyear\n" + rows)
-    data = load(root=str(folder), text="{tags}", cache=str(tmp_path)).with_texts_as_of(np.full(2, FEB))
+    data = load(root=str(folder), text="{tags}", cache=str(tmp_path)).with_texts_as_of(*[np.full(2, FEB)] * 2)
     assert data.items.texts[0] == "t0, t1, t2, t3, t4"
 
 

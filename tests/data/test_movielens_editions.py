@@ -128,12 +128,14 @@ def test_tags_show_from_their_time_on_the_most_frequent_first(root: Path, tmp_pa
     frog = data.items.ids.index("10")
 
     def at(time: int) -> str:
-        return data.with_texts_as_of(np.full(4, time)).items.texts[frog].removeprefix("The Princess and the Frog")
+        return (
+            data.with_texts_as_of(*[np.full(4, time)] * 2).items.texts[frog].removeprefix("The Princess and the Frog")
+        )
 
     assert data.items.texts[frog] == "The Princess and the Frog"
     assert [at(time) for time in (100, 101, 300, 301)] == ["", " | frog", " | frog, Disney", " | Disney, frog"]
     assert at(10**9) == " | Disney, frog, c, d, e"  # five
-    assert data.with_texts_as_of(np.full(4, 301)).text_known_at is not None
+    assert data.with_texts_as_of(*[np.full(4, 301)] * 2).text_known_at is not None
 
 
 def test_texts_without_tags_do_not_change(root: Path, tmp_path: Path) -> None:
@@ -325,5 +327,5 @@ def test_real_files_of_the_csv_layout(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert [data.items.ids[i] for i in data.log.item] == [str(i) for i in direct["movieId"]]
     assert [data.users.ids[i] for i in data.log.user] == [str(i) for i in direct["userId"]]
     assert data.log.label.tolist() == direct["rating"].to_list()
-    late = data.with_texts_as_of(np.full(len(data.items), 2_000_000_000)).items.texts
+    late = data.with_texts_as_of(*[np.full(len(data.items), 2_000_000_000)] * 2).items.texts
     assert late[data.items.ids.index("1")] == "Toy Story | Pixar"

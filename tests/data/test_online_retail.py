@@ -152,11 +152,12 @@ def test_a_later_description_does_not_show_before_its_time(tmp_path: Path) -> No
     assert data.counts == {**COUNTS, "items_without_text": 1}
     lights = data.items.ids.index("85048")
     for moment, text in (
-        ("2009-12-01 07:45:00", 'LIGHTS, 15" BALL'),
+        ("2009-12-01 07:45:00", ""),  # nobody has bought it yet
+        ("2009-12-01 07:45:01", 'LIGHTS, 15" BALL'),
         ("2010-12-01 08:28:00", 'LIGHTS, 15" BALL'),  # once each: the earlier
         ("2010-12-01 08:28:01", "LIGHTS BALL"),
     ):
-        assert data.with_texts_as_of(np.full(3, _seconds(moment))).items.texts[lights] == text
+        assert data.with_texts_as_of(*[np.full(3, _seconds(moment))] * 2).items.texts[lights] == text
 
 
 def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from coldlm.data.fields import read_table
 from coldlm.data.raw import (
     find_files,
     hash_file,
+    hash_files,
     header,
     missing_columns,
     name_rows,
@@ -128,3 +129,12 @@ def test_events_before_the_stated_release_are_counted_but_not_those_of_items_wit
     item, time, one = np.array([0, 0, 0, 1]), np.array([98, 99, 100, 5]), np.ones(4)
     log = sorted_log(np.zeros(4, np.int64), item, time, one, one > 0)
     assert release_counts(items, log) == {"items_without_release_time": 1, "events_before_release": 2}
+
+
+def test_files_of_equal_names_are_told_apart_by_as_many_folders_as_it_takes(tmp_path: Path) -> None:
+    for folder in ("a/cmn/train", "a/data/cmn/train"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "news.tsv").write_text(folder)
+    (tmp_path / "b.tsv").write_text("b")
+    files = [*sorted(tmp_path.rglob("news.tsv")), tmp_path / "b.tsv"]
+    assert list(hash_files(files)) == ["a/cmn/train/news.tsv", "data/cmn/train/news.tsv", "b.tsv"]

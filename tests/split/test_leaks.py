@@ -113,14 +113,14 @@ def test_a_text_that_was_written_later_is_caught(data: Dataset) -> None:
     split, catalogue = cuts.time(data.log), Catalogue(data)
     written = data.log.time[split.rows(STREAM)]
 
-    def texts_as_of(times: Ints) -> tuple[tuple[str, ...], Ints]:
+    def texts_as_of(times: Ints, until: Ints) -> tuple[tuple[str, ...], Ints]:
         """Every item gets a tag at every event of the stream."""
         at = np.searchsorted(written, times)
         return tuple(f"{n} tags" for n in at), np.where(at > 0, written[np.maximum(at, 1) - 1], 0)
 
     tagged = replace(data, texts_as_of=texts_as_of)
-    assert _meter(tagged.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val))) == CLEAN
-    found = _meter(tagged.with_texts_as_of(np.full(len(data.items), UNKNOWN)))
+    assert _meter(tagged.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val), catalogue.enters_at)) == CLEAN
+    found = _meter(tagged.with_texts_as_of(np.full(len(data.items), UNKNOWN), catalogue.enters_at))
     assert found["late_texts"] > 0
     assert {**found, "late_texts": 0} == CLEAN
 
@@ -194,3 +194,14 @@ def test_the_meter_changes_nothing(data: Dataset) -> None:
     _meter(data)
     for name in before.__dataclass_fields__:
         assert np.array_equal(getattr(before, name), getattr(data.log, name))
+
+
+def test_a_first_text_of_a_later_slot_is_caught_and_that_of_the_entry_slot_is_not(data: Dataset) -> None:
+    split = cuts.time(data.log)
+    late, slot = int(data.log.time[split.rows(STREAM)][-1]), 3600
+    gridded = replace(data, slot=slot, release="grid", text_known_at=np.full(len(data.items), late))
+    catalogue = Catalogue(gridded)
+    found = _meter(gridded, catalogue=catalogue)["late_texts"]
+    here = replace(gridded, text_known_at=np.where(catalogue.enters_at < UNKNOWN, catalogue.enters_at + slot - 1, 0))
+    assert found > 0
+    assert _meter(here, catalogue=catalogue)["late_texts"] == 0

@@ -48,8 +48,9 @@ class Tables:
 @dataclass(frozen=True)
 class DatedField:
     """How the values of a field that changes become one: the ``limit`` most frequent so far, the earlier first among
-    equals, joined by ", ". ``at_entry``: an item that enters before its first value (under ``release=grid``) shows its
-    first value, as for a description that was there before anybody bought; False for what users add, such as tags."""
+    equals, joined by ", ". ``at_entry``: an item that enters with the slot of its first event (under ``release=grid``)
+    shows the first value that it takes in that slot, as for a description that was there before anybody bought; False
+    for what users add, such as tags."""
 
     limit: int = 1
     at_entry: bool = True
@@ -159,11 +160,11 @@ def to_dataset(
     ids = tuple(columns["item_id"])
     texts = _Texts(text, columns, tables.dated, rules, len(items))
     latest = np.full(len(items), UNKNOWN, np.int64)
-    shown = columns[title] if title in columns else texts.values(title, latest)[0]
+    shown = columns[title] if title in columns else texts.values(title, latest, latest)[0]
     catalogue = Items(
         ids=ids,
         titles=tuple(value or f"item {item}" for value, item in zip(shown, ids, strict=True)),
-        texts=texts(np.zeros(len(items), np.int64))[0],  # the cut is not known yet: see with_texts_as_of
+        texts=texts(*[np.zeros(len(items), np.int64)] * 2)[0],  # the cut is not known yet: see with_texts_as_of
         released_at=released,
     )
     profile = [column for column in tables.users.columns if column != "user_id"]
@@ -184,7 +185,7 @@ def to_dataset(
         item_ttl_days=item_ttl_days,
         counts={
             **tables.counts,
-            "items_without_text": catalogue.texts.count(""),
+            "items_without_text": texts(latest, latest)[0].count(""),
             **(release_counts(catalogue, log) if release == "field" else {}),
         },
         hashes=dict(hashes or {}),
@@ -203,7 +204,7 @@ def _lists(tables: Tables) -> Impressions:
 
 class _Texts:
     """[N] times -> [N] texts as they were known strictly before each item's time, and [N] when the newest value in each
-    was made (0 where none changes)."""
+    was made (0 where none changes). ``until``: [N] seconds before which a value may be made that stands in at entry."""
 
     def __init__(
         self,
@@ -215,14 +216,14 @@ class _Texts:
     ) -> None:
         self._template, self._columns, self._dated, self._rules, self._n = template, columns, dated, rules, n_items
 
-    def __call__(self, times: Ints) -> tuple[tuple[str, ...], Ints]:
+    def __call__(self, times: Ints, until: Ints) -> tuple[tuple[str, ...], Ints]:
         columns, known_at = dict(self._columns), np.zeros(self._n, np.int64)
         for name in self._rules:
-            columns[name], newest = self.values(name, times)
+            columns[name], newest = self.values(name, times, until)
             known_at = np.maximum(known_at, newest)
         return fill(self._template, columns), known_at
 
-    def values(self, name: str, times: Ints) -> tuple[list[str], Ints]:
+    def values(self, name: str, times: Ints, until: Ints) -> tuple[list[str], Ints]:
         """The field ``name`` of every item, and when its newest value was made."""
         rule, rows = self._rules[name], self._dated.filter(field=name)
         known = rows.filter(rows["timestamp"] < pl.Series(times[rows["item"].to_numpy()], dtype=pl.Int64))
@@ -236,8 +237,9 @@ class _Texts:
         found, newest = [""] * self._n, np.zeros(self._n, np.int64)
         if rule.at_entry:
             first = rows.sort("timestamp", maintain_order=True).unique("item", keep="first", maintain_order=True)
-            for item, value in first.select("item", "value").iter_rows():
-                found[item] = value
+            for item, value, time in first.select("item", "value", "timestamp").iter_rows():
+                if time < until[item]:
+                    found[item], newest[item] = value, time
         for item, value, time in ranked.iter_rows():
             found[item], newest[item] = value, time
         return found, newest

@@ -26,12 +26,14 @@ def hash_file(path: Path) -> str:
 
 
 def hash_files(files: Sequence[Path]) -> dict[str, str]:
-    """The sha256 of each file by its name, with its folder's name where several have one name."""
-    names = [file.name for file in files]
-    return {
-        file.name if names.count(file.name) == 1 else "/".join(file.absolute().parts[-2:]): hash_file(file)
-        for file in files
-    }
+    """The sha256 of each file by its name, with as many of its folders as tell it from the others."""
+    paths = [file.absolute().parts for file in files]
+
+    def name(parts: tuple[str, ...]) -> str:
+        depth = next(n for n in range(1, len(parts) + 1) if sum(p[-n:] == parts[-n:] for p in paths) == 1)
+        return "/".join(parts[-depth:])
+
+    return {name(parts): hash_file(file) for parts, file in zip(paths, files, strict=True)}
 
 
 def refuse(problems: Sequence[str]) -> None:

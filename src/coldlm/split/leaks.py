@@ -60,7 +60,10 @@ def meter(
         candidates = catalogue.mask(user, time)[0]
         leaks["early_candidates"] += int((candidates & ~known).sum())
         if data.text_known_at is not None:
-            leaks["late_texts"] += int((candidates & (data.text_known_at >= time[0])).sum())
+            late = data.text_known_at >= time[0]
+            if data.slot is not None:  # the rule lets in, with an item, what is written of it in its first slot
+                late &= data.text_known_at // data.slot != catalogue.enters_at // data.slot
+            leaks["late_texts"] += int((candidates & late).sum())
         mine = log.item[earlier & log.positive & (log.user == user[0])][::-1][:history]
         expected = np.pad(mine, (0, history - len(mine)), constant_values=-1)
         leaks["future_history"] += int((as_of.history(user, time, history)[0] != expected).sum())
