@@ -13,11 +13,11 @@ import pytest
 from coldlm import run, tune
 from coldlm.errors import ConfigError, Diverged
 from coldlm.evaluation import Evaluation
-from coldlm.overrides import check_overrides, compose_plain
+from coldlm.overrides import check_overrides, compose_plain, list_options
 from coldlm.tune import Trial, choose, draw, own_key, parse
 
 MakeConfig = Callable[..., dict[str, Any]]
-STRATEGIES = ("frozen", "full", "top", "lora")
+STRATEGIES = ("frozen", "full", "top", "lora", "adapter", "prefix")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -41,7 +41,12 @@ def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
 
     assert sizes("top", "layers") == {1, 2}  # of the tiny backbone's two layers
     assert sizes("lora", "rank") == {2, 4, 8, 16, 32}
-    assert own_key(config("strategy=full")["strategy"]) is own_key(config("strategy=frozen")["strategy"]) is None
+    keys = {name: own_key(config(f"strategy={name}")["strategy"]) for name in list_options()["strategy"]}
+    assert keys == {
+        "frozen": None, "full": None, "bitfit": None, "ia3": None, "top": "layers", "lora": "rank", "adalora": "rank",
+        "adapter": "bottleneck", "prefix": "length", "prompt": "length",
+    }  # fmt: skip
+    assert own_key(config("strategy=lora", "strategy.match_params=500")["strategy"]) is None
 
 
 def test_all_strategies_get_the_same_learning_rates(config: MakeConfig) -> None:

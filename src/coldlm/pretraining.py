@@ -125,7 +125,7 @@ def _begin(node: Mapping[str, Any], texts: list[str], folder: Path, seed: int) -
         places = {key: node[key] for key in ("name", "hub", "revision", "package", "path", "sha256")}
         return find(**places), spec
     assert isinstance(spec, Scratch)
-    tokenizer = train_tokenizer(texts, spec.vocabulary, causal=spec.family == "gpt2")
+    tokenizer = train_tokenizer(texts, spec.vocabulary, spec.family)
     shape = {"layers": spec.layers, "width": spec.width, "heads": spec.heads, "positions": spec.max_tokens + 2}
     with quiet():
         random_model(spec.family, tokenizer, **shape).save_pretrained(folder)

@@ -147,7 +147,9 @@ def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
 
 
 def own_key(strategy: Mapping[str, Any]) -> str | None:
-    """The first key of a strategy that holds a whole number: its size."""
+    """The first key of a strategy that holds a whole number: its size; None if the strategy chooses that by itself."""
+    if strategy.get("match_params"):
+        return None
     return next((key for key, value in strategy.items() if type(value) is int), None)
 
 

@@ -29,7 +29,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Folders with a random model of each family."""
     root = tmp_path_factory.mktemp("start")
     for _, family in KINDS:
-        tokenizer = train_tokenizer(TEXTS, 320, causal=family == "gpt2")
+        tokenizer = train_tokenizer(TEXTS, 320, family)
         with torch_seed(0, family):
             random_model(family, tokenizer, layers=1, width=16, heads=2, positions=34).save_pretrained(root / family)
         tokenizer.save_pretrained(root / family)

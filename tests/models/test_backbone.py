@@ -163,7 +163,7 @@ def _step(backbone: Backbone) -> tuple[Tensor, list[Tensor], int]:
 
 
 @families
-@pytest.mark.parametrize("name", ["full", "top", "lora"])
+@pytest.mark.parametrize("name", ["full", "top", "lora", "adalora", "adapter", "prefix", "prompt"])
 def test_checkpointing_keeps_less_and_changes_no_number(family: str, name: str) -> None:
     backbone = getattr(strategy, name)(tiny(family=family, layers=3))
     vectors, gradients, waiting = _step(backbone)

@@ -23,8 +23,7 @@ def folder(tmp_path: Path) -> Any:
     """``folder("bert")``: a random model of the family without a head, and a tokenizer of the texts."""
 
     def make(family: str, learned: bool = True) -> Path:
-        causal = family == "gpt2"
-        tokenizer = train_tokenizer(TEXTS, 300, causal=causal) if learned else byte_tokenizer(causal=causal)
+        tokenizer = train_tokenizer(TEXTS, 300, family) if learned else byte_tokenizer(family)
         with torch_seed(0, family):
             random_model(family, tokenizer, **SHAPE).save_pretrained(tmp_path / family)
         tokenizer.save_pretrained(tmp_path / family)
@@ -49,14 +48,14 @@ def _batch(objective: Objective, texts: tuple[str, ...] = TEXTS) -> TextBatch:
 
 
 def test_byte_pairs_are_learned_from_the_texts_and_lose_nothing() -> None:
-    for causal in (True, False):
-        tokenizer = train_tokenizer(TEXTS * 3, 280, causal=causal)
+    for family in ("gpt2", "bert"):
+        tokenizer = train_tokenizer(TEXTS * 3, 280, family)
         assert len(tokenizer) == 280
         ids = tokenizer("space ship 大海 🚀")["input_ids"]
-        assert len(ids) < len(byte_tokenizer(causal=causal)("space ship 大海 🚀")["input_ids"])
+        assert len(ids) < len(byte_tokenizer(family)("space ship 大海 🚀")["input_ids"])
         assert tokenizer.decode(ids, skip_special_tokens=True) == "space ship 大海 🚀"
-        assert (tokenizer.mask_token is None) == causal
-        assert tokenizer.get_vocab() == train_tokenizer(TEXTS * 3, 280, causal=causal).get_vocab()
+        assert (tokenizer.mask_token is None) == (family == "gpt2")
+        assert tokenizer.get_vocab() == train_tokenizer(TEXTS * 3, 280, family).get_vocab()
 
 
 def test_words_are_hidden_in_the_shares_of_bert(folder: Any) -> None:

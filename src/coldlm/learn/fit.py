@@ -23,7 +23,7 @@ from coldlm.errors import Diverged
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
 from coldlm.learn.optimisers import Named, rate
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 from coldlm.models.ranks import Ranks
 from coldlm.seeding import torch_seed
 
@@ -85,7 +85,7 @@ class Fitted:
 
 
 def fit(
-    ranker: Ranker,
+    ranker: Model,
     loss: Loss,
     batches: Callable[[int], Batches],
     optimiser: Callable[[Named], Optimizer],

@@ -13,14 +13,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
 from coldlm.models.checkpoints import OTHER, find, seen_until, shape_of
-from coldlm.models.families import cut_layers, find_layers, open_model, open_tokenizer, positions, probe, run_whole
+from coldlm.models.families import (
+    cut_layers,
+    find_layers,
+    open_model,
+    open_tokenizer,
+    positions,
+    probe,
+    read_output,
+    run_whole,
+)
+from coldlm.models.past import Past
 from coldlm.models.ranks import Ranks
 from coldlm.models.scratch import byte_tokenizer, random_model
 from coldlm.seeding import torch_seed
@@ -29,7 +39,10 @@ Pooling = Literal["mean", "cls", "last", "attention"]
 
 
 class Backbone(nn.Module):
-    """One text encoder, without pooler or language-model head, in float32.
+    """One text encoder, without pooler, in float32.
+
+    ``output``: [V, D], a language-model head of its own; None where it is the word embeddings', or not there. It stays
+    as it was loaded.
 
     A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
     train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
@@ -50,8 +63,11 @@ class Backbone(nn.Module):
         query_prefix: str = "",
         released: str | None = None,
         fingerprint: str = "",
+        output: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.output: Tensor | None
+        self.register_buffer("output", output, persistent=False)
         self.model, self.tokenizer = model, tokenizer
         self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
         self.item_prefix, self.query_prefix = item_prefix, query_prefix
@@ -117,11 +133,56 @@ class Backbone(nn.Module):
         """[B, D] pooled vectors from the output of ``lower``."""
         return self._pool(self._run(hidden, mask, self.depth, self.stages), mask)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, D] vectors of texts, [B, T] int64, padded on either side; ``mask``: [B, T] bool, True on tokens."""
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        """[B, D] vectors of texts, [B, T] int64, padded on either side; ``mask``: [B, T] bool, True on tokens.
+
+        ``types``: [B, T] int64, 0 in the first text and 1 in the second; backbones that know no types do not look.
+        """
         tokens_first = (~mask).byte().argsort(dim=1, stable=True)
         ids, mask = ids.gather(1, tokens_first), mask.gather(1, tokens_first)
-        return self.upper(self.lower(ids, mask) if self.depth else ids, mask)
+        types = None if types is None else types.gather(1, tokens_first)
+        with torch.no_grad():
+            x = self._run(ids, mask, 0, self.depth, types)
+        return self._pool(self._run(x, mask, self.depth, self.stages, types), mask)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it can say how probable the next token is: GPT-2 alone, with its head."""
+        return self.family == "gpt2" and (self.model.config.tie_word_embeddings or self.output is not None)
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, D] output of a causal model for right-padded texts, what ``vocabulary`` reads."""
+        with torch.no_grad():
+            x = self._run(ids, mask, 0, self.depth)
+        out: Tensor = self.model.ln_f(self._run(x, mask, self.depth, self.stages))
+        return out
+
+    @torch.no_grad()
+    def proceed(self, ids: Tensor, mask: Tensor, past: Past) -> Tensor:
+        """[B, T, D] the same for texts that go on behind ``past``, which then holds them too."""
+        before = 0 if self.prompt is None else len(self.prompt)
+        first = max(past.length - before, 0)  # a prompt takes no position
+        places = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
+        x = self.model.drop(self.model.wte(ids) + self.model.wpe(places))
+        if self.prompt is not None and not past.length:
+            x = torch.cat([self.prompt.expand(len(x), -1, -1).to(x.dtype), x], 1)
+            mask = F.pad(mask, (before, 0), value=True)
+        length = mask.shape[1]
+        attend = mask[:, None, None, :] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        attend = F.pad(attend, (past.length, 0), value=True)
+        for layer in self.layers:
+            x = layer(x, past_key_values=past, attention_mask=attend)
+        out: Tensor = self.model.ln_f(x[:, -ids.shape[1] :])
+        return out
+
+    @staticmethod
+    def nothing_read() -> Past:
+        """What ``proceed`` begins with."""
+        return Past()
+
+    def vocabulary(self, hidden: Tensor) -> Tensor:
+        """[..., V] logits of the next token."""
+        return F.linear(hidden, self.model.wte.weight if self.output is None else self.output)
 
     def _trained(self) -> list[nn.Module]:
         """The parts whose own weights train."""
@@ -138,7 +199,7 @@ class Backbone(nn.Module):
             nn.ModuleList([self.model.wte, self.model.wpe, self.model.drop]) if self.causal else self.model.embeddings
         )
 
-    def _embed(self, ids: Tensor) -> Tensor:
+    def _embed(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
         embedded: Tensor
         if self.causal:
@@ -146,15 +207,16 @@ class Backbone(nn.Module):
         else:
             # RoBERTa numbers its positions from behind the padding's
             first = self.model.embeddings.padding_idx + 1 if self.family == "roberta" else 0
-            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first)
+            types = types if self.model.config.type_vocab_size > 1 else None
+            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first, token_type_ids=types)
         return embedded
 
-    def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
+    def _run(self, x: Tensor, mask: Tensor, first: int, last: int, types: Tensor | None = None) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
         if self.family == OTHER:
-            return run_whole(self.model, x, mask) if first < last else x
+            return run_whole(self.model, x, mask, types) if first < last else x
         if first == 0 < last:
-            x = self._embed(x)
+            x = self._embed(x, types)
         layers = self.layers[max(first - 1, 0) : max(last - 1, 0)]
         if self.prompt is None or not len(layers):
             return self._attend(x, mask, layers)
@@ -223,7 +285,7 @@ def load(
         model = open_model(folder, dropout=dropout)
         if keep_layers is not None:
             cut_layers(model, keep_layers)
-        tokenizer = open_tokenizer(folder, model)
+        tokenizer, files = open_tokenizer(folder, model), sorted(folder.glob("*.safetensors"))
         backbone = Backbone(
             model,
             tokenizer,
@@ -233,7 +295,8 @@ def load(
             item_prefix=item_prefix,
             query_prefix=query_prefix,
             released=max(filter(None, [released, seen_until(folder)]), default=None),
-            fingerprint=_fingerprint(sorted(folder.glob("*.safetensors")), pooling, keep_layers),
+            fingerprint=_fingerprint(files, pooling, keep_layers),
+            output=read_output(files, model),
         )
         _check_reading(backbone)
     except CheckpointError as error:
@@ -265,7 +328,7 @@ def tiny(
     seed: int = 0,
 ) -> Backbone:
     """A small random model over bytes: it exercises every code path in seconds and knows no language."""
-    tokenizer = byte_tokenizer(causal=family == "gpt2")
+    tokenizer = byte_tokenizer(family)
     with torch_seed(seed, "tiny", family):
         model = random_model(family, tokenizer, layers=layers, width=width, heads=heads, positions=max_tokens + 2)
     return Backbone(

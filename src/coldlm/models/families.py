@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
@@ -131,6 +131,10 @@ def cut_layers(model: Any, keep: int | Sequence[int]) -> None:
             "to keep, or their numbers from 0, ascending"
         )
     kept = nn.ModuleList(layers[number] for number in numbers)
+    for place, layer in enumerate(kept):
+        for module in layer.modules():
+            if "layer_idx" in vars(module):
+                vars(module)["layer_idx"] = place  # under which what was read is remembered
     owner, _, name = next(n for n, m in model.named_modules() if m is layers).rpartition(".")
     setattr(model.get_submodule(owner), name, kept)
     types = getattr(model.config, "layer_types", None)
@@ -182,13 +186,30 @@ def dense(model: Any, place: str = "attention", first: int = 0) -> dict[str, nn.
     return found
 
 
-def run_whole(model: Any, ids: Tensor, mask: Tensor) -> Tensor:
-    """[B, T, D] hidden states of right-padded texts, by the model's own forward. ``ids``: [B, T] int64; ``mask``:
-    [B, T] bool."""
+def run_whole(model: Any, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+    """[B, T, D] hidden states of right-padded texts, by the model's own forward. ``ids``, ``types``: [B, T] int64, see
+    ``Backbone.forward``; ``mask``: [B, T] bool."""
+    knows_types = types is not None and (getattr(model.config, "type_vocab_size", None) or 0) > 1
     padding = getattr(model.config, "pad_token_id", None)
     padding = padding if padding is not None and 0 <= padding < model.config.vocab_size else 0
-    hidden: Tensor = model(input_ids=ids.masked_fill(~mask, padding), attention_mask=mask.long()).last_hidden_state
+    hidden: Tensor = model(
+        input_ids=ids.masked_fill(~mask, padding),
+        attention_mask=mask.long(),
+        **({"token_type_ids": types} if knows_types else {}),
+    ).last_hidden_state
     return hidden
+
+
+def read_output(files: Sequence[Path], model: Any) -> Tensor | None:
+    """[V, D] the language-model head of a GPT-2 in ``files`` whose head is not its word embeddings, else None."""
+    if model.config.model_type != "gpt2" or model.config.tie_word_embeddings:
+        return None
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            if "lm_head.weight" in stored.keys():  # noqa: SIM118
+                head: Tensor = stored.get_tensor("lm_head.weight").float()
+                return head
+    return None
 
 
 @torch.no_grad()

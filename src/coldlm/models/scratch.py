@@ -21,17 +21,19 @@ SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
 MASK = "[MASK]"
 
 
-def byte_tokenizer(*, causal: bool) -> Any:
+def byte_tokenizer(family: str) -> Any:
     """One token per byte, no merges: works for every language, needs no file."""
+    causal = family == "gpt2"
     symbols = [END] if causal else [*SPECIAL]
     symbols += sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    return _wrap(Tokenizer(models.BPE(vocabulary, [], unk_token=None if causal else "[UNK]")), causal=causal)
+    return _wrap(Tokenizer(models.BPE(vocabulary, [], unk_token=None if causal else "[UNK]")), family)
 
 
-def train_tokenizer(texts: Iterable[str], size: int, *, causal: bool) -> Any:
+def train_tokenizer(texts: Iterable[str], size: int, family: str) -> Any:
     """Byte pairs, merged as often as ``texts`` allow up to ``size`` tokens (Sennrich et al. 2016, on bytes as in
     GPT-2): works for every language. A model that is not causal gets a token that stands for hidden ones."""
+    causal = family == "gpt2"
     tokenizer = Tokenizer(models.BPE(unk_token=None if causal else "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     special: Any = [END] if causal else [*SPECIAL, MASK]
@@ -42,7 +44,7 @@ def train_tokenizer(texts: Iterable[str], size: int, *, causal: bool) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return _wrap(tokenizer, causal=causal)
+    return _wrap(tokenizer, family)
 
 
 def random_model(family: str, tokenizer: Any, *, layers: int, width: int, heads: int, positions: int) -> Any:
@@ -76,15 +78,19 @@ def random_model(family: str, tokenizer: Any, *, layers: int, width: int, heads:
     )
 
 
-def _wrap(tokenizer: Tokenizer, *, causal: bool) -> Any:
+def _wrap(tokenizer: Tokenizer, family: str) -> Any:
     """The tokenizer as transformers wants it: byte-level, closed by special tokens unless the model is causal."""
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     wrap: Any = PreTrainedTokenizerFast
-    if causal:
+    if family == "gpt2":
         return wrap(tokenizer_object=tokenizer, eos_token=END)
     ends: Any = [(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair=f"[CLS] $A [SEP]{' [SEP]' if family == 'roberta' else ''} $B:1 [SEP]:1",
+        special_tokens=ends,
+    )
     mask = {} if tokenizer.token_to_id(MASK) is None else {"mask_token": MASK}
     return wrap(
         tokenizer_object=tokenizer,

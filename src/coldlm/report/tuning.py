@@ -10,10 +10,10 @@ from coldlm.report.rows import Comparison
 
 def unequal_budgets(comparison: Comparison) -> list[str]:
     """One flag if strategies were tuned with different numbers of trials; [] otherwise."""
-    trials = {strategy: int(recipe.get("tuning.trials") or 0) for strategy, recipe in _strategies(comparison)}
-    if len(set(trials.values())) < 2:
+    trials = sorted({(strategy, int(recipe.get("tuning.trials") or 0)) for strategy, recipe in _strategies(comparison)})
+    if len({n for _, n in trials}) < 2:
         return []
-    budgets = ", ".join(f"{strategy} {n}" for strategy, n in sorted(trials.items()))
+    budgets = ", ".join(f"{strategy} {n}" for strategy, n in trials)
     return [f"UNEQUAL TUNING: trials on validation were {budgets}; tune all strategies alike (coldlm tune)"]
 
 
