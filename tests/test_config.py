@@ -22,11 +22,19 @@ from coldlm.signatures import check_value, fields_of, fields_of_dataclass, neare
 OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
 NODES = [(group, option) for group, option in OPTIONS if group in ALLOWED]
 EXPERIMENTS = list_options()["experiment"]
-NEEDED = {("split", name): ["online=off"] for name in ("loo", "random")}
+NEEDED = {
+    **{("split", name): ["online=off"] for name in ("loo", "random")},
+    ("head", "pair"): ["loss=binary_cross_entropy"],
+    ("head", "causal_lm"): ["loss=nll", "backbone=tiny_gpt2"],
+    ("loss", "nll"): ["head=causal_lm", "backbone=tiny_gpt2"],
+}
 """What an option cannot stand without."""
 
 TINY = ["backbone=tiny_bert", "dataset=simulated"]
 """A run that needs no file at all."""
+
+SPEAKS = ["head=causal_lm", "loss=nll", "backbone=tiny_gpt2"]
+PAIR = ["head=pair", "loss=binary_cross_entropy"]
 
 
 NO_SHARES = ["split.train=null", "split.validation=null"]
@@ -239,6 +247,16 @@ def test_several_values_need_the_flag() -> None:
         (["strategy=adalora", "strategy.tinit=0.5", "strategy.tfinal=0.5"], "their sum must be below 1"),
         (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),
         (["strategy=full", "head.context=only"], "head.context=only never reads"),
+        (["strategy=top", "head=zero_shot"], "head=zero_shot trains nothing"),
+        (["head=pair"], "head=pair is a classifier, but loss=SampledSoftmax"),
+        ([*PAIR, "backbone=random_vectors"], "backbone=random_vectors has none to read"),
+        ([*PAIR, "train.head_epochs=1"], "head=pair keeps no vectors"),
+        (["loss=nll"], "loss=nll needs scores that are log-probabilities"),
+        ([*SPEAKS, "loss=sampled_softmax"], "use loss=nll"),
+        ([*SPEAKS, "backbone=tiny_bert"], "head=causal_lm needs a causal backbone, got bert"),
+        ([*SPEAKS, "head.prompt='{history}'"], "head.prompt: got {history}, allowed: {history} and {query}"),
+        ([*SPEAKS, "head.prompt='{history} {query} {title}'"], "got {history}, {query}, {title}"),
+        ([*SPEAKS, "head.prompt='{history} {query'"], "head.prompt: expected '}'"),
         (["stages=[]"], "at least one of train, evaluate, online"),
         (["stages=[train,train]"], "each stage runs once"),
         (["trainer.precision=16-mixed"], "needs trainer.accelerator=gpu"),

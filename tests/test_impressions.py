@@ -33,12 +33,13 @@ from coldlm.errors import ConfigError, DataError
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge
 from coldlm.evaluate.summary import per_user, summarise, tabulate
+from coldlm.model import make_ranker
 from coldlm.overrides import compose_plain
 from coldlm.report.results import read_runs
 from coldlm.run import execute
 from coldlm.split.queries import ask_lists
 from coldlm.tables import DAY, STREAM, UNKNOWN, Dataset, Impressions
-from coldlm.world import make_ranker, make_world
+from coldlm.world import make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
 MakeData = Callable[..., Dataset]

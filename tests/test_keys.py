@@ -38,6 +38,13 @@ BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd",
 ADALORA = "strategy=adalora"
 BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
+SPEAKS = (
+    "head=causal_lm", "loss=nll", "backbone=tiny_gpt2", "backbone.max_tokens=64", "strategy=lora", "optim.body_lr=1e-2",
+    "head.rerank=10", "train.max_steps=2",
+)  # fmt: skip
+PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=10", "train.max_steps=2")
+LONG = ("backbone.max_tokens=256", "head.rerank=3")
+NEEDED = {"pair": PAIR, "causal_lm": SPEAKS, "nll": SPEAKS}
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
 SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
@@ -117,6 +124,29 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "head.towers.context_width": (4, ()),
     "head.towers.pseudo_query": (0.9, ()),
     "head.towers.dropout": (0.5, ()),
+    **{
+        f"head.pair.{key}": (value, PAIR)
+        for key, value in {
+            "context": "off",
+            "context_width": 4,
+            "pseudo_query": 0.9,
+            "dropout": 0.5,
+            "first_stage": "popularity",
+            "rerank": 5,
+        }.items()
+    },
+    **{
+        f"head.causallm.{key}": (value, SPEAKS)
+        for key, value in {
+            "prompt": "{query} {history}",
+            "pseudo_query": 0.9,
+            "first_stage": "popularity",
+            "rerank": 5,
+        }.items()
+    },
+    "head.pair.history": (1, (*PAIR, *LONG)),
+    "head.causallm.history": (1, (*SPEAKS, *LONG)),
+    "head.zeroshot.history": (2, ("head=zero_shot",)),
     "loss.sampledsoftmax.negatives": ("in_batch", ()),
     "loss.sampledsoftmax.draws": (8, ()),
     "loss.sampledsoftmax.label_smoothing": (0.2, ()),
@@ -151,6 +181,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.epochs": (2, (), "validation"),
     "train.patience": (0, ("train.epochs=3",), "validation"),
     "evaluate.k": (5, (), "k"),
+    "evaluate.queries": (300, ("dataset.users=90", "dataset.items=300", "dataset.events=2500"), "scores"),
     "evaluate.k_shot": ([0, 1], ("stages=[train,evaluate,k_shot]", "evaluate.k_shot=[0,1,2]"), "shots"),
     "evaluate.latency_requests": (0, (), "latency"),
     "split.time.windows": (3, (), "windows"),
@@ -407,7 +438,8 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
     ("group", "options"),
     [
         ("strategy", tuple(list_options()["strategy"])),
-        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce")),
+        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce", "nll")),
+        ("head", ("towers", "pair", "causal_lm", "zero_shot")),
         ("optim", ("adamw", "sgd")),
         ("backbone", ("tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors")),
     ],
@@ -415,7 +447,7 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
 @pytest.mark.usefixtures("light")
 def test_every_option_gives_scores_of_its_own(group: str, options: tuple[str, ...], before: Before) -> None:
     assert group == "backbone" or set(options) == set(list_options()[group])
-    scores = [before(f"{group}={option}")[1]["scores"] for option in options]
+    scores = [before(*NEEDED.get(option, [f"{group}={option}"]))[1]["scores"] for option in options]
     assert all(left != right for i, left in enumerate(scores) for right in scores[:i])
 
 
@@ -598,7 +630,9 @@ def write_hm(root: Path, shift: int) -> None:
 def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[str, dict[str, Any]]) -> None:
     def read(node: dict[str, Any]) -> str:
         split = {"_target_": "coldlm.split.cuts.time", "train": 0.6, "validation": 0.2, "windows": 1}
-        data = make_world({"dataset": node, "split": split, "evaluate": {"candidates": "full"}, "seed": 1}).data
+        data = make_world(
+            {"dataset": node, "split": split, "evaluate": {"candidates": "full", "queries": None}, "seed": 1}
+        ).data
         return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
 
     node = nodes[reader]

@@ -20,6 +20,8 @@ WIRING = (
     "progress",
     "manifest",
     "world",
+    "model",
+    "first_stage",
     "scorers",
     "training",
     "evaluation",

@@ -74,7 +74,7 @@ def test_text_and_history_go_together(finished: Path) -> None:
 def test_a_user_is_scored_as_the_run_would_score_him(finished: Path, world: World, config: MakeConfig) -> None:
     from safetensors.torch import load_file
 
-    from coldlm.world import make_ranker, take_snapshot
+    from coldlm.model import make_ranker, take_snapshot
 
     ranker = make_ranker(config(), world)
     ranker.restore(load_file(finished / "online.safetensors"))

@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from coldlm.manifest import axes
+from coldlm.model import first_vectors, make_ranker, standardise
 from coldlm.recommend import recommend
 from coldlm.run import execute
-from coldlm.world import first_vectors, make_ranker, make_world, standardise, untrained
+from coldlm.world import make_world, untrained
 
 MakeConfig = Callable[..., dict[str, Any]]
 

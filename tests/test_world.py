@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from coldlm.errors import ConfigError, DataError
+from coldlm.model import make_ranker, take_snapshot
 from coldlm.tables import STREAM, TRAIN, VALIDATION
-from coldlm.world import World, cut, make_ranker, make_world, take_snapshot
+from coldlm.world import World, cut, make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import pairwise
+from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,8 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _layer_problems: ("trainer", "strategy", "control"),
         _strategy_problems: ("backbone", "strategy"),
         _context_problems: ("strategy", "head"),
-        _head_problems: ("head",),
+        _head_problems: ("head", "strategy"),
+        _reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
         _backbone_problems: ("backbone",),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _loss_problems: ("loss", "evaluate"),
@@ -151,11 +153,60 @@ def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
         yield f"strategy={_name(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
 
 
-def _head_problems(head: Section) -> Iterator[str]:
+def _head_problems(head: Section, strategy: Section) -> Iterator[str]:
+    """What a head cannot train, or cannot train with."""
+    if _name(head) == "ZeroShot" and _name(strategy) != "frozen":
+        yield f"head=zero_shot trains nothing, but strategy={_name(strategy)}; use strategy=frozen, or head=towers"
     if head.get("user") == "transformer" and head["width"] % head["user_heads"]:
         yield f"head.width={head['width']} must be a multiple of head.user_heads={head['user_heads']}"
     if head.get("fusion") == "gate" and head["context"] == "off":
         yield "head.fusion=gate weighs text against context, but head.context=off; use head.context=on, or fusion=add"
+
+
+def _reading_problems(
+    head: Section, loss: Section, backbone: Section, train: Section, evaluate: Section
+) -> Iterator[str]:
+    """Heads that read user and item together: what they are trained by, and what they cannot do."""
+    name, shape = {"Pair": "pair", "CausalLM": "causal_lm"}.get(_name(head)), _shape(backbone)
+    if _name(loss) == "NegativeLogLikelihood" and name != "causal_lm":
+        yield "loss=nll needs scores that are log-probabilities: head=causal_lm, or another loss"
+    if name is None:
+        return
+    if name == "pair" and _name(loss) != "BinaryCrossEntropy":
+        yield (
+            f"head=pair is a classifier, but loss={_name(loss)}; use loss=binary_cross_entropy with few draws, such as "
+            "loss.draws=4, and small batches"
+        )
+    if name == "causal_lm" and _name(loss) != "NegativeLogLikelihood":
+        yield f"head=causal_lm learns to say the chosen text, but loss={_name(loss)}; use loss=nll"
+    if name == "causal_lm" and (problem := _prompt_problem(head["prompt"])):
+        yield problem
+    if _name(backbone) == "random_vectors":
+        yield f"head={name} reads texts, but backbone=random_vectors has none to read; use head=towers"
+    elif name == "causal_lm" and shape and FAMILIES.get(shape[0]) != "gpt2":
+        yield f"head=causal_lm needs a causal backbone, got {shape[0]}; use a GPT-2, such as backbone=gpt2"
+    if train["head_epochs"]:
+        yield (
+            f"train.head_epochs={train['head_epochs']}: head={name} keeps no vectors of the untouched backbone that it "
+            "could train on alone; use 0"
+        )
+    if evaluate["candidates"] == "impression":
+        yield (
+            f"evaluate.candidates=impression: head={name} re-ranks the best of the catalogue, not lists as shown; "
+            "use evaluate.candidates=full, or head=towers"
+        )
+
+
+def _prompt_problem(prompt: str) -> str | None:
+    """A prompt that cannot be filled, or in which a history or a typed text would be lost."""
+    try:
+        fields = sorted(field for _, field, *_ in Formatter().parse(prompt) if field is not None)
+    except ValueError as error:
+        return f"head.prompt: {error} in {prompt!r}; write {{{{ and }}}} for braces that are text"
+    if fields == ["history", "query"]:
+        return None
+    got = ", ".join(f"{{{field}}}" for field in fields) or "no field"
+    return f"head.prompt: got {got}, allowed: {{history}} and {{query}}, each once"
 
 
 def _backbone_problems(backbone: Section) -> Iterator[str]:

@@ -72,7 +72,7 @@ def build(node: Mapping[str, object], *args: object) -> Any:
 
 def is_allowed(target: object, group: str) -> bool:
     """Whether a node of ``group`` may name this target; decided from the source, without importing it."""
-    if not isinstance(target, str) or not fnmatchcase(target, ALLOWED[group]):
+    if not isinstance(target, str) or not any(fnmatchcase(target, pattern) for pattern in ALLOWED[group]):
         return False
     try:
         fields_of(target)
@@ -177,7 +177,7 @@ def _value_problems(path: str, value: object, field: Field, paths: list[str]) ->
 def _node_problems(group: str, node: Mapping[str, object], paths: list[str]) -> Iterator[str]:
     target = node.get("_target_")
     if not is_allowed(target, group):
-        yield _refusal(f"{group}._target_", target, ALLOWED[group])
+        yield _refusal(f"{group}._target_", target, " or ".join(ALLOWED[group]))
         return
     keys = {key: value for key, value in node.items() if key != "_target_"}
     yield from _key_problems(keys, fields_of(str(target)) | EXTRA.get(group, {}), f"{group}.", paths)

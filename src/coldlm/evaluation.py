@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
+from coldlm.evaluate.classify import THRESHOLD, labelled_pairs, report
 from coldlm.evaluate.judge import Judged, Scorer, judge, measure
 from coldlm.evaluate.metrics import RankingMetric
-from coldlm.evaluate.summary import tabulate
+from coldlm.evaluate.summary import summarise, tabulate
+from coldlm.models.pairwise import PairSnapshot
 from coldlm.progress import progress
 from coldlm.split.leaks import meter
 from coldlm.split.queries import others_would_drop
@@ -77,6 +80,25 @@ class Evaluation:
         )
         labels = {"run": self._run, "scorer": name, "schedule": schedule}
         return frame.select([*(pl.lit(value).alias(key) for key, value in labels.items()), pl.all()])
+
+    def recall(self, scorer: Scorer, name: str, k: int) -> float:
+        """Macro recall@k of a scorer on the stream: what a re-ranking of its best k cannot exceed."""
+        events = self.tabulate(self.judge_stream(scorer, name), name, "history")
+        values = summarise(events, k, by_window=False, by_bucket=False)
+        return float(values.filter(cohort="all", average="macro", metric="recall")["value"].item())
+
+    def classify(self, scorer: PairSnapshot, rows: Ints) -> tuple[pl.DataFrame, dict[str, Any]]:
+        """The classification report of the stream: a row per class, and what the manifest says of it.
+
+        Args:
+            rows: [E] of the stream's events, of any label, whose item was a candidate.
+        """
+        world = self._world
+        users, items, times, negatives = labelled_pairs(world.stream, rows, world.data, world.catalogue)
+        probability = torch.sigmoid(scorer.classify(users, items, times)).double().numpy()
+        found = report(probability, np.arange(len(users)) < len(np.unique(world.stream.event)))
+        log.info("classification at %.1f against %s: %s", THRESHOLD, negatives, found.rows())
+        return found, {"threshold": THRESHOLD, "negatives": negatives, "classes": found.to_dicts()}
 
     def time_requests(self, scorer: Scorer) -> dict[str, float]:
         """Median and 95th percentile of one request against the whole catalogue, in ms."""

@@ -29,13 +29,13 @@ from coldlm.evaluate.judge import Scorer
 from coldlm.evaluate.summary import summarise, tabulate
 from coldlm.evaluation import Evaluation
 from coldlm.learn.fit import Machine
-from coldlm.models.ranker import Ranker
-from coldlm.models.snapshot import Snapshot
+from coldlm.model import take_snapshot
+from coldlm.models.ranker import Live, Model
 from coldlm.record import from_chance
 from coldlm.scorers import Ready, make_baselines, prepare
 from coldlm.split.k_shot import SIDES, Plan, make_plan
 from coldlm.training import Training
-from coldlm.world import World, take_snapshot
+from coldlm.world import World
 
 log = logging.getLogger("coldlm")
 
@@ -48,10 +48,10 @@ class Stage:
 
     config: Mapping[str, Any]
     world: World
-    ranker: Ranker
+    ranker: Model
     machine: Machine
     evaluation: Evaluation
-    trained: Snapshot
+    trained: Live
     epochs: int
     cuts: list[int]
     ready: Ready | None
@@ -141,11 +141,11 @@ class Stage:
 def make_stage(
     config: Mapping[str, Any],
     world: World,
-    ranker: Ranker,
+    ranker: Model,
     machine: Machine,
     evaluation: Evaluation,
     *,
-    trained: Snapshot,
+    trained: Live,
     epochs: int,
     cuts: list[int],
 ) -> Stage:

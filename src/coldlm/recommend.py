@@ -7,8 +7,16 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from coldlm.errors import ConfigError, RunFolderError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coldlm.models.ranker import Live
+    from coldlm.tables import Bools
+    from coldlm.world import World
 
 LAST_MODEL = ("online", "model")
 """Names of saved weights in a run folder, latest first."""
@@ -26,6 +34,7 @@ def main(argv: Sequence[str]) -> int:
         user=arguments.user,
         history=[item.strip() for item in arguments.history.split(",")] if arguments.history else [],
         k=arguments.k,
+        beams=arguments.generate,
     )
     if not rows:
         print("nothing is left to recommend: every item has been had already")
@@ -49,6 +58,12 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--user", help="a user id of the data: history and profile are looked up")
     parser.add_argument("--history", help="item ids, newest first, separated by commas")
     parser.add_argument("--k", type=int, default=10, help="length of the list (default 10)")
+    parser.add_argument(
+        "--generate",
+        type=int,
+        metavar="BEAMS",
+        help="let a causal model write the list itself, kept to the candidates' texts, by beam search of this width",
+    )
     arguments = parser.parse_args(argv)
     arguments.query = (arguments.query or "").strip()
     if not (arguments.query or arguments.user or arguments.history):
@@ -57,20 +72,28 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         parser.error("--user looks up its own history and profile: give it alone")
     if arguments.k < 1:
         parser.error(f"--k must be at least 1, got {arguments.k}")
+    if arguments.generate is not None and arguments.generate < arguments.k:
+        parser.error(f"--generate needs at least as many beams as items are asked for ({arguments.k})")
     return arguments
 
 
 def recommend(
-    run: Path, *, query: str = "", user: str | None = None, history: Sequence[str] = (), k: int = 10
+    run: Path,
+    *,
+    query: str = "",
+    user: str | None = None,
+    history: Sequence[str] = (),
+    k: int = 10,
+    beams: int | None = None,
 ) -> list[tuple[float, str, str]]:
     """The best ``k`` candidates at the end of the run's data: (score, item id, title), best first.
 
     What the user has had is left out where items do not repeat; so are the items of ``history``. Equal scores are in
-    catalogue order.
+    catalogue order. With ``beams`` a causal model writes the list itself: fewer than ``k`` where it finds no more.
 
     Raises:
         RunFolderError: no trained model there, or one of another version, with other keys in its configuration.
-        ConfigError: an id that the data does not have.
+        ConfigError: an id that the data does not have, or beams of a head that writes nothing.
     """
     weights = next(
         (run / f"{name}.safetensors" for name in LAST_MODEL if (run / f"{name}.safetensors").is_file()), None
@@ -80,14 +103,15 @@ def recommend(
             f"{run} holds no trained model (model.safetensors); "
             f"train one: coldlm run output={run.parent} name={run.name}"
         )
-    import numpy as np
     import torch
     from safetensors.torch import load_file
 
     from coldlm.config import missing_keys, problems
     from coldlm.manifest import refuse_other_data
+    from coldlm.model import make_ranker, take_snapshot
+    from coldlm.models.causal_lm import CausalLM
     from coldlm.record import read_config
-    from coldlm.world import make_ranker, make_world, take_snapshot
+    from coldlm.world import make_world
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
     config = read_config(run)
@@ -99,26 +123,47 @@ def recommend(
         )
     world = make_world(config)
     refuse_other_data(json.loads((run / "manifest.json").read_text(encoding="utf-8")), world.data.hashes, run)
-    items, users = world.data.items, world.data.users
+    items = world.data.items
     codes = _codes(history, items.ids, "item")
-    who = _codes([user] if user else [], users.ids, "user")
+    who = _codes([user] if user else [], world.data.users.ids, "user")
     ranker = make_ranker(config, world)
     if query and not ranker.head.uses_text:
         raise ConfigError("this run's head reads no text (head.context=only): give --user, or use another run")
+    if beams is not None and not isinstance(ranker.head, CausalLM):
+        raise ConfigError("this run's head writes no texts (--generate): use a run with head=causal_lm")
     ranker.restore(load_file(weights))
-    scorer = take_snapshot(ranker, world)
-    now = int(world.data.log.time[-1]) + 1
-    if who:
-        at = np.array(who), np.array([now])
-        scores, candidates = scorer(*at)[0], world.catalogue.mask(*at)[0]
-    else:
-        scores = scorer.answer(now, text=query, history=codes)
-        candidates = world.catalogue.released(np.array([now]))[0]
-    if not world.data.repeats:
-        candidates[codes] = False
+    scores, candidates = _score(world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams)
     scores = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
     best = torch.argsort(scores, descending=True, stable=True)[: min(k, int(candidates.sum()))].tolist()
     return [(float(scores[i]), items.ids[i], items.titles[i]) for i in best]
+
+
+def _score(
+    world: World, scorer: Live, length: int, query: str, who: list[int], codes: list[int], beams: int | None
+) -> tuple[Tensor, Bools]:
+    """[N] scores at the end of the data, and [N] which items may be recommended; with ``beams``, of what was written.
+
+    Args:
+        length: items of a history that the head reads. who: code of the user, [] for none. codes: history, newest
+            first.
+    """
+    import numpy as np
+
+    from coldlm.models.pairwise import PairSnapshot
+
+    now = int(world.data.log.time[-1]) + 1
+    users, times = np.array(who, np.int64), np.array([now])
+    candidates = (world.catalogue.mask(users, times) if who else world.catalogue.released(times))[0]
+    if not world.data.repeats:
+        candidates[codes] = False
+    if beams is not None:
+        assert isinstance(scorer, PairSnapshot)
+        if who:
+            query, past = world.data.users.texts[who[0]], world.as_of.history(users, times, length)[0]
+            codes = past[past >= 0].tolist()
+        scores = scorer.generate(query, codes, candidates, beams)
+        return scores, candidates & np.isfinite(scores.numpy())
+    return scorer(users, times)[0] if who else scorer.answer(now, text=query, history=codes), candidates
 
 
 def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:

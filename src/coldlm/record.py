@@ -27,7 +27,7 @@ from coldlm.columns import (
     metric_key,
 )
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 from coldlm.report.statistics import difference
 
 log = logging.getLogger("coldlm")
@@ -99,6 +99,13 @@ class Record:
             self.write_frame("k_shot.parquet", labelled.select(K_SHOT_COLUMNS))
             self.write_frame("k_shot_updates.parquet", updates)
 
+    def write_classification(self, rows: pl.DataFrame, about: Mapping[str, Any]) -> None:
+        """``classification.parquet``, a row per class, and what the manifest says."""
+        self.manifest["classification"] = dict(about)
+        labels = self._labels() | {"negatives": about["negatives"], "threshold": about["threshold"]}
+        frame = rows.with_columns(pl.lit(value).alias(key) for key, value in labels.items())
+        self.write_frame("classification.parquet", frame)
+
     def _label(self, values: pl.DataFrame, stage: str, scorer: str, schedule: str) -> pl.DataFrame:
         labels = self._labels() | {"scorer": scorer, "stage": stage, "schedule": schedule}
         return values.with_columns(pl.lit(value).alias(key) for key, value in labels.items()).select(RESULT_COLUMNS)
@@ -126,7 +133,7 @@ class Record:
         if self.is_main:
             m.write_file(self.folder / name, frame.write_parquet)
 
-    def save_model(self, name: str, ranker: Ranker) -> None:
+    def save_model(self, name: str, ranker: Model) -> None:
         """Trainable weights only, as safetensors, and what they belong to as JSON."""
         if self.is_main:
             state = {key: tensor.cpu().contiguous() for key, tensor in ranker.trainable().items()}

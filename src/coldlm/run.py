@@ -25,15 +25,18 @@ from coldlm.evaluation import Evaluation
 from coldlm.k_shot import make_stage
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
+from coldlm.model import first_vectors, make_ranker, standardise, take_snapshot
 from coldlm.models.backbone import Backbone
-from coldlm.models.snapshot import Snapshot
+from coldlm.models.pair import Pair
+from coldlm.models.pairwise import PairRanker, PairSnapshot
+from coldlm.models.ranker import Live
 from coldlm.online import loop
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
 from coldlm.split.queries import count_lists, trainable
-from coldlm.tables import TRAIN, VALIDATION, Ints
+from coldlm.tables import STREAM, TRAIN, VALIDATION, Ints
 from coldlm.training import Training
-from coldlm.world import first_vectors, make_ranker, make_world, read_data, standardise, take_snapshot
+from coldlm.world import make_world, read_data
 
 log = logging.getLogger("coldlm")
 
@@ -78,7 +81,7 @@ class Run:
     def __init__(self, config: dict[str, Any], record: Record) -> None:
         self.config, self.record = config, record
         self.seed: int = config["seed"]
-        self._snapshot: Snapshot | None = None
+        self._snapshot: Live | None = None
         self._vectors: Tensor | None = None
         trainer = config["trainer"]
         self.machine = Machine(trainer["accelerator"], trainer["precision"], trainer["devices"])
@@ -141,6 +144,8 @@ class Run:
         scorer = self._trained()
         parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
         self.record.manifest["latency_ms"] = ask.time_requests(scorer)
+        if isinstance(self.ranker, PairRanker):
+            self._about_reading(scorer)
         if self.config["control"]["name"] == "none":
             past = scorer.remembering(world.memory_of_the_past())
             parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
@@ -151,6 +156,21 @@ class Run:
             parts += [ask.tabulate(rows, name, "history") for name, rows in judged.items()]
         self.record.manifest["seconds"]["evaluate"] = time.perf_counter() - begin
         self.record.write_events("evaluate", pl.concat(parts))
+
+    def _about_reading(self, scorer: Live) -> None:
+        """What a head that reads pairs could find at most, and how good a classifier it is."""
+        assert isinstance(self.ranker, PairRanker)
+        assert isinstance(scorer, PairSnapshot)
+        ask, head = self.evaluation, self.ranker.head
+        ceiling = ask.recall(self.ranker.first_stage(self.world.as_of), f"first stage {head.first_stage}", head.rerank)
+        stage = {"name": head.first_stage, "rerank": head.rerank, "recall": ceiling}
+        self.record.manifest["first_stage"] = stage
+        log.info(
+            "re-ranking the best %(rerank)d of %(name)s, whose recall is %(recall).4f: no more can be found", stage
+        )
+        if isinstance(head, Pair):
+            rows = self.training.trainable(self.world.split.rows(STREAM))
+            self.record.write_classification(*ask.classify(scorer, rows))
 
     def online(self) -> None:
         """Score each window, then fine-tune on it ("per_window"), or train anew on all events so far ("retrain")."""
@@ -223,7 +243,7 @@ class Run:
         """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the
         seconds it took with those of the head's own epochs."""
         self.ranker.restore(self._untrained)
-        if self._vectors is None and self.ranker.head.uses_text:
+        if self._vectors is None and self.ranker.starts_from_vectors:
             self._vectors = first_vectors(self.config, self.world, self.ranker)
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
         rows = self.training.trainable(rows)
@@ -325,6 +345,7 @@ class Run:
                 "newer_than_t_test": released is not None and released > dates["t_test"][:7],
             },
             "not_asked": world.stream.counts,
+            "drawn_queries": self.config["evaluate"]["queries"],
             "lists": count_lists(data.impressions, split.t_test) if data.impressions and self.record.has_lists else {},
         }
         self.record.manifest["seconds"]["prepare"] = time.perf_counter() - begin
@@ -332,7 +353,7 @@ class Run:
     def _validate(self) -> float:
         return self.evaluation.measure(take_snapshot(self.ranker, self.world), MODEL)
 
-    def _trained(self) -> Snapshot:
+    def _trained(self) -> Live:
         """The weights that the train stage saved, as a scorer, and in ``ranker``; encoded once for all stages."""
         file = self.record.folder / "model.safetensors"
         if not file.is_file():

@@ -35,6 +35,7 @@ class Train:
 class Evaluate:
     candidates: Literal["full", "impression"]
     k: Count
+    queries: Annotated[int, Range(300)] | None
     k_shot: list[Annotated[int, Range(0)]]
     latency_requests: Annotated[int, Range(0)]
 
@@ -96,15 +97,21 @@ class Run:
     logger: Node
 
 
+HEADS = ("towers", "pair", "causal_lm", "zero_shot")
+"""Modules of ``coldlm.models`` that hold a head."""
+
+FIRST_STAGES = ("recent_popularity", "popularity", "tfidf", "zero_shot")
+"""Names of ``head.first_stage``; anything else is the folder of a run."""
+
 ALLOWED = {
-    "backbone": "coldlm.models.backbone.*",
-    "strategy": "coldlm.models.strategy.*",
-    "head": "coldlm.models.towers.*",
-    "loss": "coldlm.models.losses.*",
-    "dataset": "coldlm.data.*.load",
-    "split": "coldlm.split.cuts.*",
-    "optim": "coldlm.learn.optimisers.*",
-    "logger": "coldlm.learn.loggers.*",
+    "backbone": ("coldlm.models.backbone.*",),
+    "strategy": ("coldlm.models.strategy.*",),
+    "head": tuple(f"coldlm.models.{head}.*" for head in HEADS),
+    "loss": ("coldlm.models.losses.*",),
+    "dataset": ("coldlm.data.*.load",),
+    "split": ("coldlm.split.cuts.*",),
+    "optim": ("coldlm.learn.optimisers.*",),
+    "logger": ("coldlm.learn.loggers.*",),
 }
 """The targets of each group; besides, a target must be a public function or class that its module defines itself."""
 

@@ -35,7 +35,7 @@ def judge_baselines(
         judge: (scorer, name) -> its rows.
     """
     parts = {part: config[part] for part in ("dataset", "split", "backbone", "trainer", "seed")}
-    asked = {part: config["evaluate"][part] for part in ("k", "candidates")}
+    asked = {part: config["evaluate"][part] for part in ("k", "candidates", "queries")}
     key = json.dumps([parts, history, asked, _digest(world)], sort_keys=True)
     if key not in _judged:
         ready = prepare(config, world, measure)
@@ -83,14 +83,14 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, Scorer
     """
     data, as_of, catalogue = world.data, world.as_of, world.catalogue
     known = world.entered_by(world.split.t_test)
-    scorers = {
+    scorers: dict[str, Scorer] = {
         "random": baselines.random(ready.seed, len(data.items), data.users.ids),
         "constant": baselines.constant(len(data.items)),
         "popularity": baselines.popularity(as_of),
         "recent_popularity": baselines.recent_popularity(as_of, ready.half_life),
         "newest": baselines.newest(catalogue),
         "fewest_events": baselines.fewest_events(data, catalogue),
-        "tfidf": baselines.tfidf(data, catalogue, as_of, history, world.split.t_test),
+        "tfidf": baselines.TfIdf(data, catalogue, as_of, history, world.split.t_test),
         "zero_shot": baselines.zero_shot(ready.items, ready.profiles, known, as_of, history),
     }
     if data.repeats:

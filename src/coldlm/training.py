@@ -12,8 +12,7 @@ from coldlm.config import build
 from coldlm.learn.batches import Batches, Recipe
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.module import event_losses
-from coldlm.models.ranker import Ranker
-from coldlm.models.snapshot import Snapshot
+from coldlm.models.ranker import Live, Model, Ranker
 from coldlm.schema import EXTRA
 from coldlm.split.queries import trainable
 from coldlm.tables import Ints
@@ -29,7 +28,7 @@ class Training:
     """
 
     def __init__(
-        self, config: Mapping[str, Any], world: World, ranker: Ranker, machine: Machine, loggers: list[Any]
+        self, config: Mapping[str, Any], world: World, ranker: Model, machine: Machine, loggers: list[Any]
     ) -> None:
         self._config, self._world, self._ranker = config, world, ranker
         self._machine, self._loggers = machine, loggers
@@ -71,7 +70,7 @@ class Training:
         epochs: int | None = None,
         lr_factor: float = 1.0,
         validate: Callable[[], float] | None = None,
-        ranker: Ranker | None = None,
+        ranker: Model | None = None,
         max_steps: int | Literal["config"] | None = "config",
     ) -> Fitted:
         """Fit on the events ``rows``, [E] row numbers; epochs and steps come from ``train`` unless given.
@@ -88,11 +87,12 @@ class Training:
         for key in ("lr", "body_lr"):
             node[key] *= lr_factor
         ranker = ranker or self._ranker
-        encoder, epochs = ranker.encoder, epochs or train["epochs"]
-        if not any(p.requires_grad for p in encoder.parameters()):
-            for epoch in range(epochs):
-                if texts := self._batches(rows, epoch).texts():
-                    encoder.texts(texts)
+        if not any(p.requires_grad for p in ranker.parameters()):
+            # a head without training is judged all the same
+            return Fitted(values=[validate()] if validate else [])
+        epochs = epochs or train["epochs"]
+        for epoch in range(epochs):
+            ranker.read_ahead(self._batches(rows, epoch).texts)
         budget = Budget(
             epochs=epochs,
             max_steps=train["max_steps"] if max_steps == "config" else max_steps,
@@ -118,10 +118,10 @@ class Training:
     def _loss(self) -> Any:
         return build(self._config["loss"])
 
-    def probe(self, scorer: Snapshot, rows: Ints) -> float:
+    def probe(self, scorer: Live, rows: Ints) -> float:
         """Mean loss of the first batch of ``rows`` under the current weights, of which ``scorer`` is the snapshot."""
         batches = self._batches(rows, 0)
         if not len(batches):
             return float("nan")
-        batch = batches[0].to(next(self._ranker.parameters()).device)
+        batch = batches[0].to(self._ranker.device)
         return float(event_losses(self._loss(), scorer.batch(batch), batch).mean())

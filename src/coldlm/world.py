@@ -1,4 +1,4 @@
-"""What a configuration makes: the data cut in time, and a model over it. Shared by training and recommending."""
+"""What a configuration makes: the data cut in time, and an encoder of its texts. ``model.py`` makes the model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from coldlm.candidates import Catalogue
 from coldlm.config import build
@@ -19,12 +17,10 @@ from coldlm.data.control import permute_texts
 from coldlm.data.grid import on_grid
 from coldlm.errors import ConfigError
 from coldlm.models.backbone import Backbone, RandomVectors
-from coldlm.models.ranker import Ranker
-from coldlm.models.snapshot import Snapshot
 from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed
-from coldlm.split.queries import ask, ask_lists, cold
+from coldlm.split.queries import ask, ask_lists, cold, draw
 from coldlm.split.simulated_cold import hold_out
 from coldlm.tables import HELD_OUT, STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.text.encode import RandomEncoder, TextEncoder
@@ -136,63 +132,27 @@ def make_world(config: Mapping[str, Any]) -> World:
         catalogue=catalogue,
         meets_at=meets_at,
         as_of=_remember(data, catalogue, data.log),
-        validation=queries(split.rows(VALIDATION)),
-        stream=queries(split.rows(STREAM), split.edges),
+        validation=draw(queries(split.rows(VALIDATION)), config["evaluate"]["queries"]),
+        stream=draw(queries(split.rows(STREAM), split.edges), config["evaluate"]["queries"]),
         cold_users=cold_users,
         cold_items=cold_items,
     )
 
 
-def make_ranker(config: Mapping[str, Any], world: World) -> Ranker:
-    """The untrained model: backbone under its strategy, encoder with the frozen part computed, head.
+def make_backbone(config: Mapping[str, Any]) -> Any:
+    """The backbone under its strategy, or ``RandomVectors``.
 
     Raises:
         CheckpointError: no usable backbone.
         ConfigError: a strategy that does not fit the backbone.
     """
     backbone = build(config["backbone"])
-    with torch_seed(config["seed"], "strategy"):
-        encoder = _make_encoder(config, world, backbone)
-    with torch_seed(config["seed"], "head"):
-        head = build(config["head"], encoder.width)
-    return Ranker(encoder, head).eval()
-
-
-def untrained(config: Mapping[str, Any], world: World) -> Any:
-    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs."""
-    return make_ranker(dict(config) | {"strategy": {"_target_": "coldlm.models.strategy.frozen"}}, world).encoder
-
-
-def first_vectors(config: Mapping[str, Any], world: World, ranker: Ranker) -> Tensor:
-    """[N, D] item vectors that training starts from; ``ranker`` has its first weights.
-
-    Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's, which are kept for all
-    runs. A prefix and a prompt are none: what they read at first is encoded here, as the head meets it.
-    """
-    body = getattr(ranker.encoder, "body", None)
-    starts_untouched = not isinstance(body, Backbone) or body.starts_untouched
-    vectors: Tensor = (untrained(config, world) if starts_untouched else ranker.encoder).all_items()
-    return vectors
-
-
-def standardise(ranker: Ranker, vectors: Tensor | None, known: Bools) -> None:
-    """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known`` [N]."""
-    if vectors is not None:
-        ranker.head.standardise(vectors[torch.from_numpy(known)])
-
-
-def take_snapshot(ranker: Ranker, world: World) -> Snapshot:
-    """The current weights as a scorer."""
-    return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))
-
-
-def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any:
-    items = world.data.items
     if isinstance(backbone, RandomVectors):
-        return RandomEncoder(len(items), width=backbone.width, seed=backbone.seed)
+        return backbone
     assert isinstance(backbone, Backbone)
     try:
-        backbone = build(config["strategy"], backbone)
+        with torch_seed(config["seed"], "strategy"):
+            backbone = build(config["strategy"], backbone)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     if backbone.matched:
@@ -201,6 +161,20 @@ def _make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any
         backbone.checkpointing = config["trainer"]["gradient_checkpointing"]
         if config["trainer"]["compile"]:
             backbone.compile_layers()
+    return backbone
+
+
+def untrained(config: Mapping[str, Any], world: World) -> Any:
+    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs."""
+    frozen = {"_target_": "coldlm.models.strategy.frozen"}
+    return make_encoder(config, world, make_backbone({**config, "strategy": frozen}))
+
+
+def make_encoder(config: Mapping[str, Any], world: World, backbone: Any) -> Any:
+    """What turns item codes and texts into vectors, the frozen part of the backbone computed."""
+    items = world.data.items
+    if isinstance(backbone, RandomVectors):
+        return RandomEncoder(len(items), width=backbone.width, seed=backbone.seed)
     order: Ints = np.argsort(world.meets_at, kind="stable")
     log.info("encoding %d item texts with %s", len(items), backbone.name)
     texts, source = items.texts, world.data.text_source

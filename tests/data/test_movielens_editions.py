@@ -309,7 +309,7 @@ def test_templates_that_the_edition_cannot_fill(root: Path) -> None:
 @pytest.mark.real_data
 @needs_files
 def test_the_edition_of_2016_is_recognised() -> None:
-    with pytest.raises(DataError, match=r"100,004 ratings, .*edition of 2016: dataset=video/movielens_latest_small"):
+    with pytest.raises(DataError, match=r"100,004 ratings in .*edition of 2016: dataset=video/movielens_latest_small"):
         read(find(DATA, "latest-small-2018"), "latest-small-2018")
 
 

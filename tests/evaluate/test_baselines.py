@@ -114,7 +114,7 @@ def test_own_repeats_counts_what_this_user_had_before(toy: Dataset) -> None:
 
 
 def _tfidf(data: Dataset, known_until: int = 50, history: int = 20) -> Scorer:
-    return baselines.tfidf(data, Catalogue(data), _as_of(data), history, known_until)
+    return baselines.TfIdf(data, Catalogue(data), _as_of(data), history, known_until)
 
 
 def test_tfidf_scores_items_that_share_words_with_the_history(make_data: MakeData) -> None:
@@ -223,7 +223,7 @@ def _all(data: Dataset) -> dict[str, Scorer]:
         "newest": baselines.newest(catalogue),
         "fewest_events": baselines.fewest_events(data, catalogue),
         "own_repeats": baselines.own_repeats(as_of, data),
-        "tfidf": baselines.tfidf(data, catalogue, as_of, 20, 0),
+        "tfidf": baselines.TfIdf(data, catalogue, as_of, 20, 0),
         "zero_shot": baselines.zero_shot(
             torch.eye(4), torch.zeros(4, 4), np.array([True, True, False, False]), as_of, 20
         ),

@@ -202,6 +202,8 @@ def test_a_first_text_of_a_later_slot_is_caught_and_that_of_the_entry_slot_is_no
     gridded = replace(data, slot=slot, release="grid", text_known_at=np.full(len(data.items), late))
     catalogue = Catalogue(gridded)
     found = _meter(gridded, catalogue=catalogue)["late_texts"]
-    here = replace(gridded, text_known_at=np.where(catalogue.enters_at < UNKNOWN, catalogue.enters_at + slot - 1, 0))
+    here = replace(
+        gridded, text_known_at=np.where(catalogue.enters_at < UNKNOWN, (catalogue.enters_at // slot + 1) * slot - 1, 0)
+    )
     assert found > 0
     assert _meter(here, catalogue=catalogue)["late_texts"] == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from coldlm.candidates import Catalogue
 from coldlm.errors import DataError
 from coldlm.split import cuts
-from coldlm.split.queries import ask, ask_lists, cold, count_lists, others_would_drop, trainable
+from coldlm.split.queries import ask, ask_lists, cold, count_lists, draw, others_would_drop, trainable
 from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Impressions, Queries, Split
 
 MakeData = Callable[..., Dataset]
@@ -140,6 +140,20 @@ def test_events_of_any_label_train_if_their_item_was_a_candidate(make_data: Make
     assert trainable(data.log, Catalogue(data), np.arange(4)).tolist() == [1, 3]
     assert trainable(data.log, Catalogue(data), np.array([2, 4])).tolist() == [4]
     assert trainable(data.log, Catalogue(data), np.arange(0)).tolist() == []
+
+
+def test_a_draw_asks_some_whole_queries_and_counts_the_other_positives(make_data: MakeData) -> None:
+    # ten blocks of one user each; block 4 holds two positives
+    data = make_data([(u, 0, 10 * u) for u in range(10)] + [(4, 1, 40)], released={0: 0, 1: 0})
+    queries = _ask(data)
+    assert draw(queries, None) is draw(queries, 10) is queries
+    drawn = draw(queries, 6)
+    blocks = _blocks(drawn, data)
+    assert len(blocks) == 6
+    assert all(block in _blocks(queries, data) for block in blocks)
+    assert drawn.counts["of a query that was not drawn"] == 11 - len(drawn.event)
+    assert _blocks(draw(queries, 6), data) == blocks
+    assert blocks not in (_blocks(queries, data)[:6], _blocks(queries, data)[4:])
 
 
 def test_cold_means_without_a_positive_before_the_test_time(make_data: MakeData) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -80,30 +81,40 @@ def own_repeats(as_of: AsOf, data: Dataset) -> Scorer:
     return score
 
 
-def tfidf(data: Dataset, catalogue: Catalogue, as_of: AsOf, history: int, known_until: int) -> Scorer:
-    """Cosine between TF-IDF vectors of an item's text and of the user's last ``history`` items (or profile text).
+class TfIdf:
+    """Cosine between TF-IDF vectors of an item's text and of the user's last ``history`` items (and profile text).
 
-    Document frequencies come from the items that had entered by ``known_until`` only.
+    Document frequencies come from the items that had entered by ``known_until`` only; without any word in them, all
+    items tie.
     """
-    from scipy.sparse import csr_matrix
-    from sklearn.feature_extraction.text import TfidfVectorizer
 
-    vectorizer = TfidfVectorizer(token_pattern=None, tokenizer=WORD.findall, sublinear_tf=True)
-    known = [text for text, t in zip(data.items.texts, catalogue.enters_at, strict=True) if t <= known_until]
-    if not any(WORD.search(text) for text in known):
-        return constant(len(data.items))
-    vectorizer.fit(known)
-    vectors = vectorizer.transform(data.items.texts)
-    profiles = vectorizer.transform(data.users.texts)
+    def __init__(self, data: Dataset, catalogue: Catalogue, as_of: AsOf, history: int, known_until: int) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
 
-    def score(users: Ints, times: Ints) -> Tensor:
-        past = as_of.history(users, times, history)
+        self._as_of, self._history = as_of, history
+        self._vectorizer = TfidfVectorizer(token_pattern=None, tokenizer=WORD.findall, sublinear_tf=True)
+        known = [text for text, t in zip(data.items.texts, catalogue.enters_at, strict=True) if t <= known_until]
+        self._vectorizer.fit(known if any(WORD.search(text) for text in known) else ["nothing"])
+        self._vectors = self._vectorizer.transform(data.items.texts)
+        self._profiles = self._vectorizer.transform(data.users.texts)
+
+    def __call__(self, users: Ints, times: Ints) -> Tensor:
+        """[Q, N] float32."""
+        return self._score(self._as_of.history(users, times, self._history), self._profiles[users])
+
+    def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
+        """[N] for a typed text and/or a history of item codes, newest first."""
+        past = np.array([[*history[: self._history]]], np.int64)
+        return self._score(past, self._vectorizer.transform([text]))[0]
+
+    def _score(self, past: Ints, text: Any) -> Tensor:
+        from scipy.sparse import csr_matrix
+
         rows, columns = np.nonzero(past >= 0)
-        pick = csr_matrix((np.ones(len(rows)), (rows, past[rows, columns])), shape=(len(users), len(data.items)))
-        profile = pick @ vectors + profiles[users]
-        return torch.from_numpy((profile @ vectors.T).toarray().astype(np.float32))
-
-    return score
+        shape = len(past), self._vectors.shape[0]
+        pick = csr_matrix((np.ones(len(rows)), (rows, past[rows, columns])), shape=shape)
+        profile = pick @ self._vectors + text
+        return torch.from_numpy((profile @ self._vectors.T).toarray().astype(np.float32))
 
 
 def zero_shot(vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int) -> Scorer:

@@ -22,7 +22,7 @@ from coldlm.errors import Diverged
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
 from coldlm.learn.optimisers import Named, rate
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 from coldlm.seeding import torch_seed
 
 # Lightning prints hardware lines and tips for every one of the many small trainings of an online run
@@ -73,7 +73,7 @@ class Fitted:
 
 
 def fit(
-    ranker: Ranker,
+    ranker: Model,
     loss: Loss,
     batches: Callable[[int], Batches],
     optimiser: Callable[[Named], Optimizer],
@@ -176,7 +176,7 @@ class _Watch(Callback):
     """Validates after each epoch, keeps the best weights, stops when they get no better. Epochs in which a budget of
     ranks is not met yet cannot be the best: what they had will not be there in the end."""
 
-    def __init__(self, ranker: Ranker, validate: Callable[[], float] | None, patience: int) -> None:
+    def __init__(self, ranker: Model, validate: Callable[[], float] | None, patience: int) -> None:
         self._ranker, self._validate, self._patience = ranker, validate, patience
         self._best: dict[str, Tensor] = {}
         self._best_value = -math.inf

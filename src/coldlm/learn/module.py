@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from coldlm.errors import Diverged
 from coldlm.learn.batches import Batch
 from coldlm.learn.optimisers import Named
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -25,7 +25,7 @@ def event_losses(loss: Loss, logits: Tensor, batch: Batch) -> Tensor:
 
 
 class Learner(pl.LightningModule):
-    """Trains a ``Ranker`` under a loss of ``models.losses``.
+    """Trains a ``Model`` under a loss of ``models.losses``.
 
     Args:
         optimiser: named parameters -> optimiser.
@@ -35,7 +35,7 @@ class Learner(pl.LightningModule):
 
     def __init__(
         self,
-        ranker: Ranker,
+        ranker: Model,
         loss: Loss,
         optimiser: Callable[[Named], Optimizer],
         *,

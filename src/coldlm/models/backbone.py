@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-import torch.nn.functional as F
+from safetensors import safe_open
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
@@ -35,12 +36,16 @@ from transformers.utils import logging as transformers_logging
 from coldlm.columns import Range
 from coldlm.errors import CheckpointError
 from coldlm.models.checkpoints import FAMILIES, find
+from coldlm.models.past import Past
 from coldlm.models.ranks import Ranks
 from coldlm.seeding import torch_seed
 
 
 class Backbone(nn.Module):
-    """One text encoder: BERT, RoBERTa or GPT-2, without pooler or language-model head, in float32.
+    """One text encoder: BERT, RoBERTa or GPT-2, without pooler, in float32.
+
+    ``output``: [V, D], a language-model head of its own; None where it is the word embeddings', or not there. It stays
+    as it was loaded.
 
     A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
     train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
@@ -61,8 +66,11 @@ class Backbone(nn.Module):
         query_prefix: str = "",
         released: str | None = None,
         fingerprint: str = "",
+        output: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.output: Tensor | None
+        self.register_buffer("output", output, persistent=False)
         self.model, self.tokenizer = model, tokenizer
         self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
         self.item_prefix, self.query_prefix = item_prefix, query_prefix
@@ -115,9 +123,53 @@ class Backbone(nn.Module):
         """[B, D] pooled vectors from the output of ``lower``."""
         return self._pool(self._run(hidden, mask, self.depth, len(self.layers) + 1), mask)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, D] vectors of right-padded texts, [B, T] int64; ``mask``: [B, T] bool, True on tokens."""
-        return self.upper(self.lower(ids, mask) if self.depth else ids, mask)
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
+        """[B, D] vectors of right-padded texts, [B, T] int64; ``mask``: [B, T] bool, True on tokens.
+
+        ``types``: [B, T] int64, 0 in the first text and 1 in the second; backbones that know no types do not look.
+        """
+        with torch.no_grad():
+            x = self._run(ids, mask, 0, self.depth, types)
+        return self._pool(self._run(x, mask, self.depth, len(self.layers) + 1, types), mask)
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it can say how probable the next token is."""
+        return self.causal and (self.model.config.tie_word_embeddings or self.output is not None)
+
+    def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, D] output of a causal model for right-padded texts, what ``vocabulary`` reads."""
+        with torch.no_grad():
+            x = self._run(ids, mask, 0, self.depth)
+        out: Tensor = self.model.ln_f(self._run(x, mask, self.depth, len(self.layers) + 1))
+        return out
+
+    @torch.no_grad()
+    def proceed(self, ids: Tensor, mask: Tensor, past: Past) -> Tensor:
+        """[B, T, D] the same for texts that go on behind ``past``, which then holds them too."""
+        before = 0 if self.prompt is None else len(self.prompt)
+        first = max(past.length - before, 0)  # a prompt takes no position
+        positions = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
+        x = self.model.drop(self.model.wte(ids) + self.model.wpe(positions))
+        if self.prompt is not None and not past.length:
+            x = torch.cat([self.prompt.expand(len(x), -1, -1).to(x.dtype), x], 1)
+            mask = F.pad(mask, (before, 0), value=True)
+        length = mask.shape[1]
+        attend = mask[:, None, None, :] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        attend = F.pad(attend, (past.length, 0), value=True)
+        for layer in self.layers:
+            x = layer(x, past_key_values=past, attention_mask=attend)
+        out: Tensor = self.model.ln_f(x[:, -ids.shape[1] :])
+        return out
+
+    @staticmethod
+    def nothing_read() -> Past:
+        """What ``proceed`` begins with."""
+        return Past()
+
+    def vocabulary(self, hidden: Tensor) -> Tensor:
+        """[..., V] logits of the next token."""
+        return F.linear(hidden, self.model.wte.weight if self.output is None else self.output)
 
     def _embeddings(self) -> nn.Module:
         # GPT-2 has no embeddings module of its own: word and position tables and a dropout stand side by side
@@ -125,7 +177,7 @@ class Backbone(nn.Module):
             nn.ModuleList([self.model.wte, self.model.wpe, self.model.drop]) if self.causal else self.model.embeddings
         )
 
-    def _embed(self, ids: Tensor) -> Tensor:
+    def _embed(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
         positions = torch.arange(ids.shape[1], device=ids.device)[None]
         embedded: Tensor
         if self.causal:
@@ -133,13 +185,14 @@ class Backbone(nn.Module):
         else:
             # RoBERTa numbers its positions from behind the padding's
             first = self.model.embeddings.padding_idx + 1 if self.family == "roberta" else 0
-            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first)
+            types = types if self.model.config.type_vocab_size > 1 else None
+            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first, token_type_ids=types)
         return embedded
 
-    def _run(self, x: Tensor, mask: Tensor, first: int, last: int) -> Tensor:
+    def _run(self, x: Tensor, mask: Tensor, first: int, last: int, types: Tensor | None = None) -> Tensor:
         """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
         if first == 0 < last:
-            x = self._embed(x)
+            x = self._embed(x, types)
         layers = self.layers[max(first - 1, 0) : max(last - 1, 0)]
         if self.prompt is None or not len(layers):
             return self._attend(x, mask, layers)
@@ -231,6 +284,7 @@ def load(
             "download complete, and of the family that its config.json says?"
         )
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    files = sorted(Path(folder).glob("*.safetensors"))
     return Backbone(
         model,
         tokenizer,
@@ -240,7 +294,8 @@ def load(
         item_prefix=item_prefix,
         query_prefix=query_prefix,
         released=released,
-        fingerprint=_fingerprint(sorted(Path(folder).glob("*.safetensors")), pooling),
+        fingerprint=_fingerprint(files, pooling),
+        output=None if config.tie_word_embeddings else _read_output(files),
     )
 
 
@@ -268,7 +323,7 @@ def tiny(
     seed: int = 0,
 ) -> Backbone:
     """A small random model over bytes: it exercises every code path in seconds and knows no language."""
-    tokenizer = _byte_tokenizer(causal=family == "gpt2")
+    tokenizer = _byte_tokenizer(family)
     vocabulary, positions = len(tokenizer), max_tokens + 2
     with torch_seed(seed, "tiny", family):
         model: Any
@@ -325,8 +380,9 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _byte_tokenizer(*, causal: bool) -> Any:
+def _byte_tokenizer(family: str) -> Any:
     """One token per byte, no merges: works for every language, needs no file."""
+    causal = family == "gpt2"
     special = ["<|endoftext|>"] if causal else ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
     symbols = special + sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
@@ -337,9 +393,21 @@ def _byte_tokenizer(*, causal: bool) -> Any:
     if causal:
         return wrap(tokenizer_object=tokenizer, eos_token=special[0])
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+        single="[CLS] $A [SEP]",
+        pair=f"[CLS] $A [SEP]{' [SEP]' if family == 'roberta' else ''} $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     return wrap(tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]")
+
+
+def _read_output(files: list[Path]) -> Tensor | None:
+    """[V, D] the language-model head of a checkpoint whose head is not its word embeddings, None if it has none."""
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            if "lm_head.weight" in stored.keys():  # noqa: SIM118
+                head: Tensor = stored.get_tensor("lm_head.weight").float()
+                return head
+    return None
 
 
 def _fingerprint(files: list[Path], pooling: str) -> str:

@@ -168,6 +168,22 @@ class BinaryCrossEntropy:
         return (F.binary_cross_entropy_with_logits(own, target, reduction="none") + drawn) / (1 + weight.sum(1))
 
 
+class NegativeLogLikelihood:
+    """Minus the logit of the chosen item, which is a log-probability (``head=causal_lm``): no negatives are needed, as
+    every other text lost what this one has."""
+
+    negatives: Negatives = "uniform"
+    draws: int | None = 0
+    in_batch = False
+    corrected = False
+    explicit_negatives = False
+    ips: float | None = None
+
+    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+        """[B] losses. Arguments as above."""
+        return -logits.gather(1, positive[:, None])[:, 0]
+
+
 def _drawn(negatives: Negatives, draws: int) -> int:
     return draws if negatives in ("uniform", "popularity") else 0
 

@@ -33,7 +33,7 @@ class Table(nn.Module):
 class Prefixed(nn.Module):
     """An attention with P more keys and values in front of the text's own (Li and Liang 2021, section 4.2).
 
-    It stands in for the key-value cache that the attention asks for earlier tokens, and keeps nothing. The first values
+    The first values
     are zero, so a token's attention is spread a little thinner, and the untrained model is nearly the untouched one.
 
     Args:
@@ -53,15 +53,34 @@ class Prefixed(nn.Module):
             nn.init.zeros_(self.project.weight)
             nn.init.zeros_(self.project.bias)
 
-    def forward(self, hidden: Tensor, *, attention_mask: Tensor | None, **keys: Any) -> Any:
-        """What ``attention`` returns for [B, T, D]."""
+    def forward(
+        self, hidden: Tensor, *, attention_mask: Tensor | None, past_key_values: Any = None, **keys: Any
+    ) -> Any:
+        """What ``attention`` returns for [B, T, D], behind what ``past_key_values`` may hold of earlier tokens."""
         if attention_mask is not None:
             attention_mask = F.pad(attention_mask, (self._length, 0), value=True)
-        return self.base(hidden, attention_mask=attention_mask, **{**keys, "past_key_values": self})
+        keys["past_key_values"] = _InFront(self, past_key_values)
+        return self.base(hidden, attention_mask=attention_mask, **keys)
+
+    def before(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, A, P, W] keys and values for a batch of keys ``like``."""
+        both = (self.keys, self.values) if self.table is None else self.project(self.table()).chunk(2, -1)
+        batch = len(like), -1, -1, -1
+        keys, values = (
+            part.view(self._length, self._heads, -1).transpose(0, 1).to(like.dtype).expand(batch) for part in both
+        )
+        return keys, values
+
+
+class _InFront:
+    """The prefix as the cache that an attention asks for earlier tokens; it keeps nothing, but a ``past`` may."""
+
+    def __init__(self, prefix: Prefixed, past: Any) -> None:
+        self._prefix, self._past = prefix, past
 
     def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """[B, A, P + T, W] keys and values; the attention's question to its cache."""
-        before = (self.keys, self.values) if self.table is None else self.project(self.table()).chunk(2, -1)
-        keys, values = (part.view(self._length, self._heads, -1).transpose(0, 1).to(key.dtype) for part in before)
-        batch = len(key), -1, -1, -1
-        return torch.cat([keys.expand(batch), key], 2), torch.cat([values.expand(batch), value], 2)
+        """[B, A, P + T, W] keys and values."""
+        if self._past is not None:
+            key, value = self._past.update(key, value, layer)
+        keys, values = self._prefix.before(key)
+        return torch.cat([keys, key], 2), torch.cat([values, value], 2)

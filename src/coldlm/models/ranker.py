@@ -1,15 +1,22 @@
-"""Encoder + head = the trained model. Shapes as in ``models/towers.py``; I distinct items of a batch."""
+"""What a trained model offers, and the model of two towers: encoder + head.
+
+Shapes as in ``models/towers.py``; I distinct items of a batch, Q queries, N items.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, distributed, nn
 
+from coldlm.context import AsOf
 from coldlm.models.ranks import Ranks
-from coldlm.models.towers import ItemSide, Towers
+from coldlm.models.towers import ItemSide
+from coldlm.tables import Ints
 
 
 class Encoder(Protocol):
@@ -37,38 +44,55 @@ class Asked(Protocol):
     def text(self) -> Tensor: ...
     @property
     def features(self) -> Tensor: ...
+    @property
+    def log_weight(self) -> Tensor: ...
+    @property
+    def positive(self) -> Tensor: ...
 
 
-class Ranker(nn.Module):
-    """Scores events against columns; every distinct item of a batch is encoded once."""
+class Live(Protocol):
+    """One immutable version of a model as a scorer: what is live between two updates."""
 
-    def __init__(self, encoder: Any, head: Towers) -> None:
+    def __call__(self, users: Ints, times: Ints, /) -> Tensor:
+        """[Q, N] float32 scores of all items for each user at each time."""
+        ...
+
+    def remembering(self, as_of: AsOf, /) -> Live:
+        """The same weights with another memory."""
+        ...
+
+    def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
+        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``."""
+        ...
+
+    def batch(self, batch: Asked, /) -> Tensor:
+        """[B, M] scores of a training batch."""
+        ...
+
+
+class Model(nn.Module):
+    """What training needs of a model, whatever its head. The optimiser gives what lies in ``encoder`` a learning rate
+    of its own; the sampler asks ``head`` for its ``history``, ``pseudo_query``, ``uses_text`` and ``uses_context``."""
+
+    def __init__(self, encoder: Any, head: Any) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
 
+    @abstractmethod
     def forward(self, batch: Asked) -> Tensor:
-        """[B, M] scores."""
-        return self.score(self.head.items(self._encode_shared(batch.items)) if self.head.uses_text else None, batch)
+        """[B, M] logits; where ``log_weight`` is -inf only the positive's own need be right."""
 
-    def score(self, items: ItemSide | None, batch: Asked) -> Tensor:
-        """[B, M] scores from the item side of the batch's ``items`` (None for a head without text)."""
-        if items is None:
-            return self.head.score(None, None, batch.features)
-        history = items.vector[batch.history.clamp(min=0)]
-        users = self.head.users(history, batch.history >= 0, *self.read(batch.texts, batch.text))
-        return self.head.score(users, items.at(batch.columns), batch.features)
+    @property
+    def starts_from_vectors(self) -> bool:
+        """Whether the head must be given the untouched backbone's item vectors before it trains."""
+        return False
 
-    def read(self, texts: Sequence[str], text: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, W] vectors of the texts at index ``text`` [B] (-1: none), and [B] whether there is one."""
-        if not texts:
-            return text.new_zeros(len(text), self.head.width, dtype=self.head.centre.dtype), text >= 0
-        vectors = self.head.items(self.encoder.texts(texts)).vector
-        return vectors[text.clamp(min=0)] * (text >= 0)[:, None], text >= 0
+    def read_ahead(self, texts: Callable[[], Iterable[str]]) -> None:
+        """Training is about to ask for ``texts()``: read now what will not change."""
 
-    @torch.no_grad()
-    def item_side(self) -> ItemSide | None:
-        """The item side of the whole catalogue, None for a head without text; call it in eval mode."""
-        return self.head.items(self.encoder.all_items()) if self.head.uses_text else None
+    @property
+    def device(self) -> torch.device:
+        return next(chain(self.parameters(), self.buffers())).device
 
     def trainable(self) -> dict[str, Tensor]:
         """Parameters that train, the ranks that are left, and the head's buffers: all that a checkpoint needs besides
@@ -95,6 +119,50 @@ class Ranker(nn.Module):
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])
+
+
+class Ranker(Model):
+    """Two towers: scores events against columns, every distinct item of a batch encoded once.
+
+    Args:
+        encoder: an ``Encoder``. head: ``Towers``, or ``ZeroShot``.
+    """
+
+    @property
+    def starts_from_vectors(self) -> bool:
+        return bool(self.head.uses_text)
+
+    def read_ahead(self, texts: Callable[[], Iterable[str]]) -> None:
+        """A frozen encoder reads all texts of an epoch faster at once than a few at a time."""
+        if not _trains(self.encoder) and (found := list(texts())):
+            self.encoder.texts(found)
+
+    def forward(self, batch: Asked) -> Tensor:
+        """[B, M] scores."""
+        return self.score(self.head.items(self._encode_shared(batch.items)) if self.head.uses_text else None, batch)
+
+    def score(self, items: ItemSide | None, batch: Asked) -> Tensor:
+        """[B, M] scores from the item side of the batch's ``items`` (None for a head without text)."""
+        users, columns = None, None
+        if items is not None:
+            history = items.vector[batch.history.clamp(min=0)]
+            users = self.head.users(history, batch.history >= 0, *self.read(batch.texts, batch.text))
+            columns = items.at(batch.columns)
+        scores: Tensor = self.head.score(users, columns, batch.features)
+        return scores
+
+    def read(self, texts: Sequence[str], text: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, W] vectors of the texts at index ``text`` [B] (-1: none), and [B] whether there is one."""
+        if not texts:
+            return text.new_zeros(len(text), self.head.width, dtype=self.head.centre.dtype), text >= 0
+        vectors = self.head.items(self.encoder.texts(texts)).vector
+        return vectors[text.clamp(min=0)] * (text >= 0)[:, None], text >= 0
+
+    @torch.no_grad()
+    def item_side(self) -> ItemSide | None:
+        """The item side of the whole catalogue, None for a head without text; call it in eval mode."""
+        side: ItemSide | None = self.head.items(self.encoder.all_items()) if self.head.uses_text else None
+        return side
 
     def _encode_shared(self, codes: Tensor) -> Tensor:
         """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank that did."""

@@ -31,7 +31,7 @@ class Snapshot:
         self._side = ranker.item_side()
         self._every_item = np.arange(n_items)
         self._ranker = ranker
-        self._device = next(self._head.parameters()).device
+        self._device = ranker.device
         number = torch.full((len(users),), -1, dtype=torch.int64)
         with_text = [user for user, text in enumerate(users.texts) if text]
         number[with_text] = torch.arange(len(with_text))
@@ -75,7 +75,8 @@ class Snapshot:
         if head.uses_context:
             # a copy in torch's own, aligned memory: numpy's alignment varies, and matrix products' last bits with it
             features = torch.from_numpy(self._as_of.features(times, self._every_item)).clone().to(self._device)
-        return head.score(users, self._side, features).float().cpu()
+        scores: Tensor = head.score(users, self._side, features)
+        return scores.float().cpu()
 
     @torch.no_grad()
     def _read(self, texts: Sequence[str], number: Tensor) -> tuple[Tensor, Tensor]:

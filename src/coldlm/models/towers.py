@@ -109,10 +109,10 @@ class Towers(nn.Module):
             elif user == "transformer":
                 self.join = Transformer(width, history, user_layers, user_heads)
         if self.uses_context:
-            self.context = _Network(len(FEATURES), context_width)
-        self.gate: _Network | None = None
+            self.context = ContextNetwork(len(FEATURES), context_width)
+        self.gate: ContextNetwork | None = None
         if self.uses_text and self.uses_context and fusion == "gate":
-            self.gate = _Network(len(FEATURES) + 1, context_width)
+            self.gate = ContextNetwork(len(FEATURES) + 1, context_width)
             nn.init.zeros_(self.gate.outer.weight)
             nn.init.zeros_(self.gate.outer.bias)
 
@@ -162,7 +162,7 @@ class Towers(nn.Module):
         return 2 * (gate * text + (1 - gate) * context)
 
 
-class _Network(nn.Module):
+class ContextNetwork(nn.Module):
     """A network of one hidden layer over planes of numbers about each (event, item)."""
 
     def __init__(self, inputs: int, width: int) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from coldlm.errors import Diverged, ScoreError
 from coldlm.evaluate.judge import Judged, Scorer
 from coldlm.learn.fit import Fitted
-from coldlm.models.ranker import Ranker
+from coldlm.models.ranker import Model
 from coldlm.tables import Queries
 
 S = TypeVar("S", bound=Scorer)
@@ -50,7 +50,7 @@ class Update:
 
 
 def run(
-    ranker: Ranker,
+    ranker: Model,
     queries: Queries,
     n_windows: int,
     *,

@@ -171,7 +171,26 @@ def _about_data(comparison: Comparison) -> list[str]:
     lines.append(f"Dropped events: {max(m['dropped'] for m in manifests):,}. {_others(first['others_would_drop'])}")
     if any(first["not_asked"].values()):
         lines.append(f"Not asked, by reason: {_counts(first['not_asked'])}.")
-    return [*lines, *_about_fresh_items(comparison)]
+    if drawn := first.get("drawn_queries"):
+        lines.append(f"Queries: {drawn:,} of the stream's at most, drawn once; every row answers the same ones.")
+    return [*lines, *_about_first_stages(manifests), *_about_fresh_items(comparison)]
+
+
+def _about_first_stages(manifests: tuple[dict[str, Any], ...]) -> list[str]:
+    """What re-ranking heads were given, and what they could have found at most."""
+    found = {(s["name"], s["rerank"], s["recall"]) for m in manifests if (s := m.get("first_stage"))}
+    return [
+        f"Re-ranked: the best {top:,} candidates of {name}, whose recall@{top} (macro) is {metric(recall)}: the "
+        "ceiling of any re-ranking of them. The other candidates stay below in its order."
+        for name, top, recall in sorted(found)
+    ] + sorted(
+        {
+            f"Classification: a pair counts as taken from a probability of {c['threshold']} on; the stream's positives "
+            f"against {c['negatives']}, weights frozen."
+            for m in manifests
+            if (c := m.get("classification"))
+        }
+    )
 
 
 def _about_fresh_items(comparison: Comparison) -> list[str]:

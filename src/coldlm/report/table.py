@@ -74,6 +74,30 @@ def cost_table(comparison: Comparison, headline: Headline) -> Table:
     return Table("Cost", header, body, tuple(m.row.kind for m in trained))
 
 
+def classification_table(comparison: Comparison) -> Table | None:
+    """Precision, recall and F1 of each class, averaged over seeds, of rows that are classifiers; None without any."""
+    rows = [
+        row
+        for row in comparison.rows
+        if row.schedule == "history" and all("classification" in m for m in row.manifests)
+    ]
+    rows = [row for row in rows if row.manifests]
+    if not rows:
+        return None
+    classes = rows[0].manifests[0]["classification"]["classes"]
+    measures = ("precision", "recall", "f1")
+    header = ("scorer", *(f"{each['class']}: {name}" for each in classes for name in (*measures, "pairs")))
+    body = []
+    for row in rows:
+        cells = [name(row, comparison)]
+        for c in range(len(classes)):
+            found = [m["classification"]["classes"][c] for m in row.manifests]
+            cells += [metric(sum(each[key] for each in found) / len(found)) for key in measures]
+            cells.append(quantity(found[0]["support"]))
+        body.append(tuple(cells))
+    return Table("Classification", header, tuple(body), tuple(row.kind for row in rows))
+
+
 def warmup_table(comparison: Comparison, by: str) -> Table:
     """nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or "user"."""
     events = dict(comparison.curve(by).group_by("bucket").agg(n="n_events").rows())

@@ -20,7 +20,16 @@ from coldlm.report.measure import LIST_QUALITY, Headline, measure
 from coldlm.report.notes import about_shots, flags, footnotes
 from coldlm.report.results import Runs, read_runs
 from coldlm.report.rows import Comparison
-from coldlm.report.table import Table, cost_table, k_shot_table, list_table, quality_table, warmup_table, window_table
+from coldlm.report.table import (
+    Table,
+    classification_table,
+    cost_table,
+    k_shot_table,
+    list_table,
+    quality_table,
+    warmup_table,
+    window_table,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +135,13 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 def _headline_tables(comparison: Comparison, headline: Headline) -> tuple[Table, ...]:
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
-    return quality_table(comparison, headline), *lists, cost_table(comparison, headline)
+    classified = classification_table(comparison)
+    return (
+        quality_table(comparison, headline),
+        *lists,
+        *((classified,) if classified else ()),
+        cost_table(comparison, headline),
+    )
 
 
 def _curve_tables(comparison: Comparison) -> tuple[Table, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 
 from coldlm.candidates import Catalogue
 from coldlm.errors import DataError
+from coldlm.seeding import generator
 from coldlm.tables import TRAIN, UNKNOWN, VALIDATION, Bools, Dataset, Impressions, Ints, Log, Queries, Split
 
 
@@ -61,6 +64,21 @@ def ask_lists(log: Log, lists: Impressions, rows: Ints, edges: Ints | None = Non
     window = np.full(len(lists), -1) if edges is None else np.searchsorted(edges, lists.time, side="right") - 1
     start = np.append(0, np.cumsum(lists.n_clicked)).astype(np.int64)
     return Queries(lists.user, lists.time, window.astype(np.int64), start, asked, counts, lists)
+
+
+def draw(queries: Queries, number: int | None) -> Queries:
+    """At most ``number`` of the queries, the same in every run over them: the seed is nobody's. Positives of those left
+    out are counted.
+
+    A sample of what is asked, not of the candidates: every one that is asked is ranked among all of them.
+    """
+    if number is None or len(queries) <= number:
+        return queries
+    keep = np.zeros(len(queries), bool)
+    keep[generator(0, "drawn queries").permutation(len(queries))[:number]] = True
+    drawn = queries.where(keep)
+    left_out = len(np.setdiff1d(queries.event, drawn.event))
+    return replace(drawn, counts=drawn.counts | {"of a query that was not drawn": left_out})
 
 
 def count_lists(lists: Impressions, since: int) -> dict[str, int]:

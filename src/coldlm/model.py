@@ -1,0 +1,115 @@
+"""The model that a configuration makes over a world. Shared by training and recommending."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from coldlm.config import build
+from coldlm.errors import CheckpointError, RunFolderError
+from coldlm.first_stage import make_first_stage
+from coldlm.models.backbone import Backbone
+from coldlm.models.causal_lm import CausalLM
+from coldlm.models.pair import Pair
+from coldlm.models.pairwise import PairRanker, PairSnapshot
+from coldlm.models.ranker import Live, Model, Ranker
+from coldlm.models.snapshot import Snapshot
+from coldlm.record import read_config
+from coldlm.schema import FIRST_STAGES
+from coldlm.seeding import torch_seed
+from coldlm.tables import Bools
+from coldlm.text.pairs import PairReader
+from coldlm.text.prompts import PromptReader
+from coldlm.world import World, make_backbone, make_encoder, untrained
+
+log = logging.getLogger("coldlm")
+
+
+def make_ranker(config: Mapping[str, Any], world: World) -> Model:
+    """The untrained model: backbone under its strategy, head, and between them what reads the texts for that head.
+
+    Raises:
+        CheckpointError: no usable backbone, or one without a language-model head under ``head=causal_lm``.
+        ConfigError: a strategy that does not fit the backbone.
+        RunFolderError: see ``_trained_towers``.
+    """
+    backbone = make_backbone(config)
+    with torch_seed(config["seed"], "head"):
+        head = build(config["head"], backbone.width)
+    if not isinstance(head, Pair | CausalLM):
+        return Ranker(make_encoder(config, world, backbone), head).eval()
+    if isinstance(head, CausalLM) and not backbone.speaks:
+        raise CheckpointError(
+            f"backbone {backbone.name!r} has no language-model head (lm_head.weight), and its word embeddings are none "
+            "(tie_word_embeddings=false); use a checkpoint saved with its head"
+        )
+    stage = make_first_stage(config, world, partial(_trained_towers, config))
+    texts = world.data.items.texts
+    reader = PairReader(backbone, texts) if isinstance(head, Pair) else PromptReader(backbone, texts, head.prompt)
+    _warn_of_long_texts(reader, world, head.history)
+    return PairRanker(reader, head, stage).eval()
+
+
+def _trained_towers(config: Mapping[str, Any], folder: Path, world: World) -> Snapshot:
+    """The two towers that the finished run in ``folder`` trained before T_test; what it learned online is not used, for
+    it comes from the stream.
+
+    Raises:
+        RunFolderError: no such run there, or one over other data, another split or with another head.
+    """
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise RunFolderError(
+            f"head.first_stage={folder}: no trained model there; allowed are {', '.join(FIRST_STAGES)} and the folder "
+            "of a finished run with head=towers"
+        )
+    other = read_config(folder)
+    for part in ("dataset", "split"):
+        if other[part] != config[part]:
+            raise RunFolderError(f"head.first_stage={folder}: its {part} is {other[part]}, this run's {config[part]}")
+    ranker = make_ranker(other, world)
+    if not isinstance(ranker, Ranker):
+        raise RunFolderError(f"head.first_stage={folder}: its head is {other['head']['_target_']}; use head=towers")
+    ranker.restore(load_file(file))
+    return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))
+
+
+def _warn_of_long_texts(reader: PairReader | PromptReader, world: World, history: int) -> None:
+    """Say how much of the stream's users is lost to truncation."""
+    asked, users = world.stream, world.data.users.texts
+    texts = [users[user] for user in asked.user]
+    lost, total = reader.lost(texts, world.as_of.history(asked.user, asked.time, history))
+    log.info("%.0f %% of the tokens of users' texts are cut off (backbone.max_tokens)", 100 * lost / max(total, 1))
+
+
+def first_vectors(config: Mapping[str, Any], world: World, ranker: Model) -> Tensor:
+    """[N, D] item vectors that training starts from; ``ranker`` has its first weights.
+
+    Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's, which are kept for all
+    runs. A prefix and a prompt are none: what they read at first is encoded here, as the head meets it.
+    """
+    body = getattr(ranker.encoder, "body", None)
+    starts_untouched = not isinstance(body, Backbone) or body.starts_untouched
+    vectors: Tensor = (untrained(config, world) if starts_untouched else ranker.encoder).all_items()
+    return vectors
+
+
+def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:
+    """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known`` [N]."""
+    if vectors is not None:
+        ranker.head.standardise(vectors[torch.from_numpy(known)])
+
+
+def take_snapshot(ranker: Model, world: World) -> Live:
+    """The current weights as a scorer."""
+    if isinstance(ranker, PairRanker):
+        return PairSnapshot(ranker, world.as_of, world.data.users, world.catalogue)
+    assert isinstance(ranker, Ranker)
+    return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))

@@ -1,0 +1,57 @@
+"""The classifier head: one pass over "user text [SEP] item text" -> the logit of a click."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from torch import Tensor, nn
+
+from coldlm.columns import Range
+from coldlm.context import FEATURES
+from coldlm.models.towers import ContextNetwork
+
+
+class Pair(nn.Module):
+    """Text classification (Devlin et al. 2019, section 4.1): logit = w . pooled vector + b, plus context.
+
+    The text x is what is known of the user and the item's text, the label y whether the user takes it. Too slow for a
+    whole catalogue, so it re-ranks (Nogueira and Cho 2019): the best ``rerank`` candidates of ``first_stage`` get its
+    logit, the others stay below them in the order of the first stage.
+
+    Args:
+        input_width: D (given at run time).
+        context: "on" adds a network over counts, recency and age to the logit, "off" leaves it out, "only" is the
+            control that has nothing else.
+        pseudo_query: share of training histories replaced by words drawn from the next item's own text.
+        dropout: on the pooled vector, in training.
+        first_stage: recent_popularity, popularity, tfidf, zero_shot, or the folder of a finished run of two towers.
+        rerank: how many of its best candidates are read.
+    """
+
+    def __init__(
+        self,
+        input_width: int,
+        /,
+        *,
+        history: Annotated[int, Range(1)] = 20,
+        context: Literal["on", "off", "only"] = "on",
+        context_width: Annotated[int, Range(1)] = 8,
+        pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
+        dropout: Annotated[float, Range(0, 1)] = 0.1,
+        first_stage: str = "recent_popularity",
+        rerank: Annotated[int, Range(1)] = 100,
+    ) -> None:
+        super().__init__()
+        self.history, self.pseudo_query = history, pseudo_query
+        self.first_stage, self.rerank = first_stage, rerank
+        self.uses_text, self.uses_context = context != "only", context != "off"
+        if self.uses_text:
+            self.dropout = nn.Dropout(dropout)
+            self.logit = nn.Linear(input_width, 1)
+        if self.uses_context:
+            self.context = ContextNetwork(len(FEATURES), context_width)
+
+    def read(self, vectors: Tensor) -> Tensor:
+        """[n] logits of the pooled vectors of n pairs, [n, D]."""
+        logits: Tensor = self.logit(self.dropout(vectors))[:, 0]
+        return logits
