@@ -589,7 +589,8 @@ def write_retail(root: Path, shift: int) -> None:
     """Thirty lines of six products whose description never changes; ``shift`` makes others."""
     (root / "online_retail_ii").mkdir()
     lines = "".join(
-        f"{536000 + e},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} 12:00:00,2.5,{13000 + e % 5},France\n"
+        f"{536000 + e},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} 12:00:00,2.5,{13000 + e % 5},"
+        "France\n"
         for e in range(30)
     )
     header = "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
