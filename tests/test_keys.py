@@ -43,7 +43,7 @@ SPEAKS = (
     "head.rerank=10", "train.max_steps=2",
 )  # fmt: skip
 PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=10", "train.max_steps=2")
-LONG = ("backbone.max_tokens=256", "head.rerank=3")
+LONG = ("backbone.max_tokens=512", "head.rerank=3")
 NEEDED = {"pair": PAIR, "causal_lm": SPEAKS, "nll": SPEAKS}
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
@@ -612,8 +612,7 @@ def write_retail(root: Path, shift: int) -> None:
     """Thirty lines of six products whose description never changes; ``shift`` makes others."""
     (root / "online_retail_ii").mkdir()
     lines = "".join(
-        f"{536000 + e},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} 12:00:00,2.5,"
-        f"{13000 + e % 5},France\n"
+        f"{e:06d},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} 12:00:00,2.5,{13000 + e % 5},France\n"
         for e in range(30)
     )
     header = "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
