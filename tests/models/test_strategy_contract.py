@@ -167,6 +167,7 @@ def make_batch(rows: range, size: int) -> Batch:
         features=torch.zeros(len(FEATURES), len(rows), n),
         label=torch.ones(len(rows)),
         size=size,
+        weight=torch.ones(len(rows)),
     )
 
 
