@@ -237,7 +237,7 @@ def test_a_prefix_is_pefts_with_the_texts_own_positions(family: str, projection:
         theirs = get_peft_model(base.model, config).eval()
     own = [module for module in backbone.modules() if isinstance(module, Prefixed)]
     nothing = torch.zeros(1, 2, 0, 16)
-    pairs = [module.update(nothing, nothing, 0) for module in own]
+    pairs = [module.before(nothing) for module in own]
     rows = [past[0].transpose(0, 1).flatten(1) for pair in pairs for past in pair]  # [P, D] each
     with torch.no_grad():
         theirs.prompt_encoder["default"].embedding.weight.copy_(torch.cat(rows, 1))
@@ -262,7 +262,7 @@ def test_the_tokens_of_a_prefix_become_different(projection: int | None) -> None
     _step(backbone, 5)
     part = next(module for module in backbone.modules() if isinstance(module, Prefixed))
     nothing = torch.zeros(1, 2, 0, 16)
-    for past in part.update(nothing, nothing, 0):
+    for past in part.before(nothing):
         rows = past[0].transpose(0, 1).flatten(1).detach()
         assert torch.pdist(rows).min() > 1e-6
 
