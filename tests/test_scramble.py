@@ -4,6 +4,7 @@
 time ->   train + validation | window 0 | window 1 | ...      cut at a window's edge, or in the middle of a window
           events, labels, texts as they are        x garbage  (how many events there are, and releases, are kept)
 ```
+Under the grid rule the cut is the start of a slot: the rule lets an item in with the slot of its first event.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from polars.testing import assert_frame_equal
 from coldlm.candidates import Catalogue
 from coldlm.columns import MANDATORY_BASELINES, MODEL
 from coldlm.data import simulated
+from coldlm.data.canonical import DatedField, assemble, to_dataset
 from coldlm.evaluate import baselines, judge
 from coldlm.run import execute
 from coldlm.schema import EXTRA
@@ -42,6 +44,32 @@ def without_releases(**keys: Any) -> Dataset:
     return replace(data, items=replace(data.items, released_at=unknown), release="after_first")
 
 
+def described(data: Dataset) -> Dataset:
+    """The same world where texts change: at every other event somebody writes a line about the item. Of many items the
+    first line is written long after their first event."""
+    log, items, texts, profiles = data.log, data.items, data.items.texts, data.users.texts
+    wrote = np.flatnonzero(log.user % 2 == 0)
+    dated = pl.DataFrame(
+        {
+            "item_id": log.item[wrote],
+            "timestamp": log.time[wrote],
+            "field": "line",
+            "value": [f"{texts[i]} {profiles[u]}" for u, i in zip(log.user[wrote], log.item[wrote], strict=True)],
+        }
+    )
+    events = pl.DataFrame({"user_id": log.user, "item_id": log.item, "timestamp": log.time, "label": log.label})
+    tables = assemble(events, pl.DataFrame({"item_id": np.arange(len(items))}), dated=dated)
+    changing = to_dataset(
+        tables, name="described", domain="simulated", text="{line}", title="line", repeats=data.repeats,
+        release="after_first", half_lives_days=data.half_lives_days, dated={"line": DatedField()},
+    )  # fmt: skip
+    return replace(data, items=replace(items, texts=changing.items.texts), texts_as_of=changing.texts_as_of)
+
+
+def as_it_is(data: Dataset) -> Dataset:
+    return data
+
+
 def scramble(data: Dataset, time: int) -> Dataset:
     """``data`` with garbage for every event from ``time`` on, and for all texts of items and users first met then."""
     draw = np.random.default_rng(0)
@@ -55,7 +83,7 @@ def scramble(data: Dataset, time: int) -> Dataset:
 
     met = np.zeros(len(users), bool)
     met[log.user[~late]] = True
-    known = Catalogue(data).enters_at < time
+    known = Catalogue(data).enters_at <= time
     if data.impressions is not None:
         early = data.impressions.where(data.impressions.time < time)
         known[early.item] = True
@@ -80,12 +108,13 @@ def _garble(texts: tuple[str, ...], keep: Bools, draw: np.random.Generator) -> t
 
 
 def moments(read: Read, config: dict[str, Any]) -> dict[str, int]:
-    """An edge between two windows, and the time of an event in the middle of a window."""
+    """An edge between two windows, the time of an event in the middle of a window, and the start of a day in it."""
     keys = {key: value for key, value in config["dataset"].items() if key not in ("_target_", *EXTRA["dataset"])}
     data = read(**keys)
     split = cut(config, data)
     rows = np.searchsorted(data.log.time, split.edges)
-    return {"edge": int(split.edges[2]), "middle": int(data.log.time[(rows[2] + rows[3]) // 2])}
+    edge, middle = int(split.edges[2]), int(data.log.time[(rows[2] + rows[3]) // 2])
+    return {"edge": edge, "middle": middle, "day": (edge // DAY + 1) * DAY}
 
 
 def run(read: Read, config: dict[str, Any], name: str, patch: pytest.MonkeyPatch) -> Path:
@@ -98,22 +127,35 @@ def before(folder: Path, time: int) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "read", "place"),
+    ("overrides", "read", "dress", "place"),
     [
-        ((), READ, "edge"),
-        ((), READ, "middle"),
-        (("dataset.repeats=true", "strategy=lora", "optim.body_lr=1e-3"), without_releases, "middle"),
-        (("strategy=full", "backbone=tiny_gpt2", "head.user=mean", "loss=binary_cross_entropy"), READ, "middle"),
+        ((), READ, as_it_is, "edge"),
+        ((), READ, as_it_is, "middle"),
+        (("dataset.repeats=true", "strategy=lora", "optim.body_lr=1e-3"), without_releases, as_it_is, "middle"),
+        (
+            ("strategy=full", "backbone=tiny_gpt2", "head.user=mean", "loss=binary_cross_entropy"),
+            READ,
+            as_it_is,
+            "middle",
+        ),
+        ((), without_releases, described, "middle"),
+        (("dataset.release_slot=day",), without_releases, as_it_is, "day"),
+        (("dataset.release_slot=day",), without_releases, described, "day"),
     ],
-    ids=["edge", "middle", "no releases, lora", "full, gpt2"],
+    ids=["edge", "middle", "no releases, lora", "full, gpt2", "texts that change", "grid", "grid, texts that change"],
 )
 def test_garbage_after_a_cut_moves_no_bit_before_it(
-    overrides: tuple[str, ...], read: Read, place: str, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    overrides: tuple[str, ...],
+    read: Read,
+    dress: Callable[[Dataset], Dataset],
+    place: str,
+    config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", *overrides)
     time = moments(read, settled)[place]
-    true = run(read, settled, "true", monkeypatch)
-    scrambled = run(lambda **keys: scramble(read(**keys), time), settled, "scrambled", monkeypatch)
+    true = run(lambda **keys: dress(read(**keys)), settled, "true", monkeypatch)
+    scrambled = run(lambda **keys: dress(scramble(read(**keys), time)), settled, "scrambled", monkeypatch)
     left, right = before(true, time), before(scrambled, time)
     assert set(left["scorer"]) >= {
         MODEL,

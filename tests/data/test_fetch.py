@@ -313,3 +313,26 @@ def test_a_damaged_record_is_said(tmp_path: Path) -> None:
     (tmp_path / "fetched.json").write_text("{")
     with pytest.raises(DataError, match=r"fetched\.json is damaged"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [_zip({}), _tar(), _tar(_member("a", tarfile.DIRTYPE))], ids=["zip", "tar", "a folder"]
+)
+def test_an_archive_without_a_file_is_not_what_was_meant(server: Server, tmp_path: Path, content: bytes) -> None:
+    name = "a.zip" if content.startswith(b"PK") else "a.tar.gz"
+    server.files[f"/{name}"] = content
+    with pytest.raises(DataError, match=rf"{name}: holds no file: not the archive that was meant. It lies in "):
+        fetch(Remote(server.url(name), unpack=True), tmp_path)
+    assert read_record(tmp_path) == {}
+
+
+def test_what_a_killed_process_had_unpacked_is_removed_and_that_of_others_is_not(
+    server: Server, tmp_path: Path
+) -> None:
+    server.files["/a.zip"] = _zip({"a/x": b"1"})
+    for name in (".unpack-a.zip-killed", ".unpack-b.zip-busy"):
+        (tmp_path / name / "a").mkdir(parents=True)
+        (tmp_path / name / "a" / "x").write_bytes(b"half")
+    fetch(Remote(server.url("a.zip"), unpack=True), tmp_path)
+    assert (tmp_path / "a" / "x").read_bytes() == b"1"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".unpack")] == [".unpack-b.zip-busy"]

@@ -192,7 +192,10 @@ def unpack(archive: Path, folder: Path, *, kind: str, into: str = "", largest: i
         DataError: damaged; or a file that would lie outside ``folder`` or over another one, a link or device, a name
             twice, too large.
     """
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=folder) as name:
+    ours = f".unpack-{kind}-"
+    for left in [path for path in folder.iterdir() if path.name.startswith(ours)]:
+        shutil.rmtree(left, ignore_errors=True)  # of a process that was killed: who unpacks this archive is alone
+    with tempfile.TemporaryDirectory(prefix=ours, dir=folder) as name:
         scratch, total, seen = Path(name), 0, set[str]()
         try:
             for path, size, opened in _members(archive, kind):
@@ -218,6 +221,8 @@ def unpack(archive: Path, folder: Path, *, kind: str, into: str = "", largest: i
         except Exception as error:  # a hostile archive makes its reader fail in any way it likes
             raise DataError(f"{kind}: damaged ({type(error).__name__}: {error}); remove it and fetch again") from error
         files = sorted(path for path in scratch.rglob("*") if path.is_file())
+        if not files:
+            raise DataError(f"{kind}: holds no file: not the archive that was meant")
         for file in files:
             there = folder / file.relative_to(scratch)
             if there.exists() and not (there.is_file() and filecmp.cmp(file, there, shallow=False)):

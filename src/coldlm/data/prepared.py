@@ -61,7 +61,10 @@ def prepare(
 
 
 def _keep(tables: Tables, folder: Path, made_from: Mapping[str, object]) -> None:
-    """Write into a folder beside, then rename: a folder of that name is always whole."""
+    """Write into a folder beside, then rename: a folder of that name is always whole. What a process that was killed
+    has left is removed: who holds the lock writes alone."""
+    for left in folder.parent.glob(f"{folder.name}*.part"):
+        shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=folder.name, suffix=".part", dir=folder.parent))
     try:
         for name in _FRAMES:
