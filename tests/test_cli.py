@@ -15,6 +15,7 @@ import pytest
 from coldlm import __version__
 from coldlm.cli import MAX_NAME, main, name_run
 from coldlm.errors import ConfigError, DataError
+from coldlm.overrides import list_options
 
 REPO = Path(__file__).parents[1]
 TINY = ["backbone=tiny_bert", "dataset=simulated"]
@@ -59,14 +60,14 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
-        "reprot: no such command; did you mean report? there are: run, report, recommend, data (coldlm --help)\n"
+        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, data (coldlm --help)\n"
     )
 
 
 def test_run_help_shows_groups_keys_and_examples() -> None:
     done = coldlm("run", "--help")
     assert done.returncode == 0
-    assert "\nstrategy: frozen, full, lora, top\n" in done.stdout
+    assert "\nstrategy: adalora, adapter, bitfit, frozen, full, ia3, lora, prefix, prompt, top\n" in done.stdout
     assert "coldlm run experiment=quickstart" in done.stdout
 
 
@@ -143,7 +144,8 @@ def test_a_sweep_file_runs_one_cell_per_strategy(use: Callable[[Execute], None])
     use(lambda config, name: seen.append((config["strategy"]["_target_"].rpartition(".")[2], name)))
     assert main(["run", "sweep=strategies", *TINY]) == 0
     tail = "dataset=simulated,backbone=tiny_bert,strategy="
-    assert seen == [(strategy, tail + strategy) for strategy in ("frozen", "top", "lora")]
+    assert sorted(name for name, _ in seen) == sorted(list_options()["strategy"])
+    assert seen == [(strategy, tail + strategy) for strategy, _ in seen]
 
 
 def test_distributed_cells_run_in_processes_of_their_own(

@@ -75,7 +75,7 @@ def test_a_manifest_that_is_none_is_refused_by_name(tmp_path: Path, config: Make
 
 def test_axes_name_what_a_sweep_compares(config: MakeConfig) -> None:
     found = axes(config("strategy=lora", "strategy.rank=4"))
-    assert found["strategy"] == "lora rank=4 alpha=16"
+    assert found["strategy"] == "lora rank=4 alpha=16 targets=attention"
     assert (found["dataset"], found["backbone"], found["split"], found["seed"]) == (
         "simulated",
         "tiny_bert",

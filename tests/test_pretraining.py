@@ -21,6 +21,8 @@ from coldlm.world import World, make_world
 
 MakeConfig = Callable[..., dict[str, Any]]
 
+pytestmark = pytest.mark.long
+
 SCRATCH = (
     "backbone=scratch_gpt2", "backbone.width=16", "backbone.layers=1", "backbone.heads=2", "backbone.vocabulary=512",
     "pretrain=causal_lm", "pretrain.epochs=2", "pretrain.lr=1e-2", "pretrain.batch_size=16", "split.refit=false",

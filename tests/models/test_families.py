@@ -56,6 +56,9 @@ families = pytest.mark.parametrize("family", FAMILIES)
 Open = Callable[..., Backbone]
 
 
+pytestmark = pytest.mark.long
+
+
 def _save(family: str, folder: Path) -> Path:
     """A random model with a byte tokenizer, as transformers writes them."""
     name, keys = FAMILIES[family]

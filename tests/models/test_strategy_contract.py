@@ -42,6 +42,9 @@ FAMILIES = ("bert", "roberta", "gpt2")
 TEXTS = ("space adventure", "the sea", "moon", "大海", "a", "star ship, star ship", "", "deep water")
 
 
+pytestmark = pytest.mark.long
+
+
 @dataclass(frozen=True)
 class Cell:
     """A strategy with its keys; which parameters train, by name; and how many, by formula: (is GPT-2) -> number."""

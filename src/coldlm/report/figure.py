@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -129,7 +130,9 @@ def render(figure: Figure, kind: str) -> bytes:
 
     buffer = BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "path"}), warnings.catch_warnings():
+        # a legend of very many rows leaves its axes no room: the tables hold the numbers
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
     return buffer.getvalue()
 
