@@ -267,7 +267,7 @@ def test_the_candidates_make_another_run_of_the_same_data(listed: MakeConfig, tm
 def test_baselines_are_not_shared_between_candidates(listed: MakeConfig) -> None:
     for candidates in ("impression", "full"):
         execute(listed("stages=[train,evaluate]", candidates=candidates), candidates)
-        [(judged, _)] = scorers._judged.values()
+        [(judged, *_)] = scorers._judged.values()
         world = make_world(listed(candidates=candidates))
         assert len(judged["popularity"].g) == len(world.stream.event)
 

@@ -364,7 +364,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     """Run a configuration without the baselines, and gather what keys may show in."""
-    monkeypatch.setattr("coldlm.run.judge_baselines", lambda *_: ({}, 0.0))
+    monkeypatch.setattr("coldlm.run.judge_baselines", lambda *_: ({}, 0.0, 0))
     monkeypatch.setattr(Evaluation, "meter_leaks", lambda evaluation, trained: {})
     monkeypatch.setattr(manifest, "_commit", lambda: None)  # two processes
     folders = iter(tmp_path / str(i) for i in range(9))

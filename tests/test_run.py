@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
-from coldlm import scorers
+from coldlm import scorers, training
 from coldlm.cli import main
 from coldlm.columns import COHORTS, MANDATORY_BASELINES, METRICS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.data import simulated
 from coldlm.errors import Diverged, RunFolderError
+from coldlm.evaluation import Evaluation
 from coldlm.learn import loggers
 from coldlm.models.losses import SampledSoftmax
 from coldlm.recommend import recommend
@@ -36,7 +37,7 @@ MakeConfig = Callable[..., dict[str, Any]]
 
 K = 10
 WHOLE = {"window": -1, "cohort": "all", "bucket": "all"}
-LEAKS = ("late_training", "early_candidates", "late_texts", "future_history", "future_counts")
+LEAKS = ("late_training", "early_candidates", "late_texts", "future_history", "future_counts", "late_idf")
 TABLES = ("events.parquet", "results.parquet", "per_user.parquet")
 FILES = (
     *TABLES,
@@ -309,6 +310,68 @@ def test_leave_one_out_asks_every_user_once_and_trains_on_the_rest(config: MakeC
     assert len(world.stream) == len(last)
     assert len(world.validation) <= len(last)
     assert len(split.rows(TRAIN)) + len(split.rows(VALIDATION)) + len(split.rows(STREAM)) == len(log)
+
+
+@pytest.fixture
+def trained_too_early(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[int, int]]:
+    """``schedule`` -> (events of the stream in the batches of its updates, those of them that were in a batch before
+    they were scored, or not earlier than what was scored afterwards)."""
+
+    def count(schedule: str) -> tuple[int, int]:
+        world = make_world(config())
+        time = world.data.log.time
+        told: list[tuple[str, NDArray[np.int64]]] = []
+        make, judge, online = training.Batches, Evaluation.judge, Run.online
+
+        def batches(data: Any, catalogue: Any, as_of: Any, rows: NDArray[np.int64], *others: Any, **keys: Any) -> Any:
+            told.append(("train", rows[time[rows] >= world.split.t_test]))
+            return make(data, catalogue, as_of, rows, *others, **keys)
+
+        def score(self: Evaluation, scorer: Any, queries: Any, name: str) -> Any:
+            told.append(("score", queries.event))
+            return judge(self, scorer, queries, name)
+
+        def begin(self: Run) -> None:
+            told.clear()  # what was scored before with frozen weights does not count
+            online(self)
+
+        monkeypatch.setattr(training, "Batches", batches)
+        monkeypatch.setattr(Evaluation, "judge", score)
+        monkeypatch.setattr(Run, "online", begin)
+        execute(config(f"online={schedule}"), schedule)
+        seen, early = set[int](), set[int]()
+        for place, (what, rows) in enumerate(told):
+            if what == "train":
+                scored = np.concatenate([other for name, other in told[:place] if name == "score"])
+                after = [time[other].min() for name, other in told[place:] if name == "score"]
+                seen.update(rows.tolist())
+                early.update(np.setdiff1d(rows, scored).tolist())
+                early.update(rows[time[rows] >= min(after, default=UNKNOWN)].tolist())
+        return len(seen), len(early)
+
+    return count
+
+
+@pytest.mark.parametrize("schedule", ["per_window", "retrain"])
+def test_no_event_is_trained_on_before_it_was_scored(
+    schedule: str, trained_too_early: Callable[[str], tuple[int, int]]
+) -> None:
+    seen, early = trained_too_early(schedule)
+    assert seen > 80
+    assert early == 0
+
+
+@pytest.mark.parametrize("schedule", ["per_window", "retrain"])
+def test_an_update_that_learns_from_the_next_event_is_caught(
+    schedule: str, trained_too_early: Callable[[str], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = training.Training.fit
+
+    def fit(self: training.Training, rows: NDArray[np.int64], *others: Any, **keys: Any) -> Any:
+        return honest(self, np.append(rows, rows[-1] + 1), *others, **keys)
+
+    monkeypatch.setattr(training.Training, "fit", fit)
+    assert trained_too_early(schedule)[1] > 0
 
 
 # --- the same numbers -------------------------------------------------------------------------------------------------

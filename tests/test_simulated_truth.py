@@ -52,8 +52,8 @@ def measure(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[fl
 
     def constant_alone(
         config: object, world: World, history: int, measure: object, judge: Callable[[Scorer, str], Judged]
-    ) -> tuple[dict[str, Judged], float]:
-        return {"constant": judge(baselines.constant(len(world.data.items)), "constant")}, 1.0
+    ) -> tuple[dict[str, Judged], float, int]:
+        return {"constant": judge(baselines.constant(len(world.data.items)), "constant")}, 1.0, 0
 
     monkeypatch.setattr("coldlm.run.judge_baselines", constant_alone)
 

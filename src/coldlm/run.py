@@ -160,10 +160,12 @@ class Run:
         if self.config["control"]["name"] == "none":
             past = scorer.remembering(world.memory_of_the_past())
             parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
-            judged, half_life = judge_baselines(
+            judged, half_life, late = judge_baselines(
                 self.config, world, self.ranker.head.history, ask.measure, ask.judge_stream
             )
             self.record.manifest["recent_popularity_half_life_days"] = half_life
+            self.record.manifest["leaks"]["late_idf"] = late
+            log.info("leak meter: words whose document frequency knows the future: %d", late)
             parts += [ask.tabulate(rows, name, "history") for name, rows in judged.items()]
         self.record.manifest["seconds"]["evaluate"] = time.perf_counter() - begin
         self.record.write_events("evaluate", pl.concat(parts))
@@ -359,7 +361,9 @@ class Run:
         self._untrained = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
         self.training = Training(self.config, world, self.ranker, self.machine, self.record.loggers)
         self.evaluation = Evaluation(self.config, world, self.record.name)
-        self.record.manifest |= self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
+        metered = self.evaluation.meter_leaks(self.training.trainable(split.rows(TRAIN, VALIDATION)))
+        earlier = self.record.manifest.get("leaks", {})  # what a stage that is done has metered
+        self.record.manifest |= {**metered, "leaks": {**earlier, **metered.get("leaks", {})}}
         backbone = getattr(self.ranker.encoder, "body", None)
         released = backbone.released if isinstance(backbone, Backbone) else None
         if isinstance(backbone, Backbone):

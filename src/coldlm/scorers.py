@@ -14,9 +14,10 @@ from torch import Tensor
 
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, Scorer
+from coldlm.split.leaks import late_idf
 from coldlm.world import World, untrained
 
-_judged: dict[str, tuple[dict[str, Judged], float]] = {}
+_judged: dict[str, tuple[dict[str, Judged], float, int]] = {}
 """The last baselines judged in this process, by all that they depend on."""
 
 
@@ -26,8 +27,9 @@ def judge_baselines(
     history: int,
     measure: Callable[[Scorer, str], float],
     judge: Callable[[Scorer, str], Judged],
-) -> tuple[dict[str, Judged], float]:
-    """Name -> the stream as judged, and the half-life; once for all cells of a sweep that agree in what baselines see.
+) -> tuple[dict[str, Judged], float, int]:
+    """Name -> the stream as judged, the half-life, and how many words of TF-IDF know the future (see ``leaks``); once
+    for all cells of a sweep that agree in what baselines see.
 
     Args:
         history: how many of a user's last items the text baselines look at.
@@ -40,8 +42,12 @@ def judge_baselines(
     if key not in _judged:
         ready = prepare(config, world, measure)
         _judged.clear()
-        judged = {name: judge(scorer, name) for name, scorer in make_baselines(ready, world, history).items()}
-        _judged[key] = judged, world.data.half_lives_days[ready.half_life]
+        scorers = make_baselines(ready, world, history)
+        judged = {name: judge(scorer, name) for name, scorer in scorers.items()}
+        tfidf = scorers["tfidf"]
+        assert isinstance(tfidf, baselines.TfIdf)
+        late = late_idf(world.data, world.split, world.catalogue, tfidf.idf, baselines.WORD.findall)
+        _judged[key] = judged, world.data.half_lives_days[ready.half_life], late
     return _judged[key]
 
 

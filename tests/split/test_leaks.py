@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from coldlm.candidates import Catalogue
 from coldlm.context import FEATURES, AsOf
 from coldlm.data.simulated import load
+from coldlm.evaluate.baselines import WORD, TfIdf
 from coldlm.split import cuts
-from coldlm.split.leaks import meter
+from coldlm.split.leaks import late_idf, meter
 from coldlm.split.queries import ask, trainable
 from coldlm.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints, Log, Split
 
@@ -207,3 +208,50 @@ def test_a_first_text_of_a_later_slot_is_caught_and_that_of_the_entry_slot_is_no
     )
     assert found > 0
     assert _meter(here, catalogue=catalogue)["late_texts"] == 0
+
+
+def _late_idf(data: Dataset, known_until: int | None = None, fitted_on: Dataset | None = None) -> int:
+    """The meter's count over a TF-IDF, by default over a clean one."""
+    split, catalogue = cuts.time(data.log), Catalogue(data)
+    until = split.t_test if known_until is None else known_until
+    tfidf = TfIdf(fitted_on or data, catalogue, _as_of(data), 20, until)
+    return late_idf(data, split, catalogue, tfidf.idf, WORD.findall)
+
+
+def test_document_frequencies_of_the_past_are_clean_and_of_one_later_text_are_not(data: Dataset) -> None:
+    assert _late_idf(data) == 0
+    later = np.sort(Catalogue(data).enters_at)
+    next_one = int(later[later > cuts.time(data.log).t_test][0])
+    assert _late_idf(data, next_one) > 0
+    assert _late_idf(data, UNKNOWN) > 0
+
+
+def test_document_frequencies_of_texts_written_later_are_caught(data: Dataset) -> None:
+    """The items are known, but what is written of one of them is not."""
+    t_test = cuts.time(data.log).t_test
+    known = int(np.flatnonzero(Catalogue(data).enters_at < t_test)[0])
+    made = np.zeros(len(data.items), np.int64)
+    made[known] = t_test
+    assert _late_idf(replace(data, text_known_at=made - 1)) == 0
+    assert _late_idf(replace(data, text_known_at=made)) > 0
+    texts = tuple("sold out" if i == known else text for i, text in enumerate(data.items.texts))
+    assert _late_idf(data, fitted_on=replace(data, items=replace(data.items, texts=texts))) > 0
+
+
+def test_on_a_grid_document_frequencies_may_know_the_slot_of_the_cut_and_no_more(data: Dataset) -> None:
+    if data.release == "field":
+        return
+    slot = 7 * 86_400
+    gridded = replace(data, slot=slot, release="grid")
+    t_test = cuts.time(data.log).t_test
+    assert _late_idf(gridded) == 0
+    assert _late_idf(gridded, (t_test // slot + 1) * slot - 1) == 0
+    assert _late_idf(gridded, (t_test // slot + 1) * slot) > 0
+
+
+def test_where_no_text_is_known_there_is_no_document_frequency(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (1, 0, 20), (0, 0, 30), (1, 1, 40)], texts=["", "word"], repeats=True)
+    split, catalogue = cuts.time(data.log, train=0.5, validation=0.25, windows=1), Catalogue(data)
+    tfidf = TfIdf(data, catalogue, _as_of(data), 20, split.t_test)
+    assert tfidf.idf == {}
+    assert late_idf(data, split, catalogue, tfidf.idf, WORD.findall) == 0

@@ -94,9 +94,17 @@ class TfIdf:
         self._as_of, self._history = as_of, history
         self._vectorizer = TfidfVectorizer(token_pattern=None, tokenizer=WORD.findall, sublinear_tf=True)
         known = [text for text, t in zip(data.items.texts, catalogue.enters_at, strict=True) if t <= known_until]
-        self._vectorizer.fit(known if any(WORD.search(text) for text in known) else ["nothing"])
+        self._knows = any(WORD.search(text) for text in known)
+        self._vectorizer.fit(known if self._knows else ["nothing"])
         self._vectors = self._vectorizer.transform(data.items.texts)
         self._profiles = self._vectorizer.transform(data.users.texts)
+
+    @property
+    def idf(self) -> dict[str, float]:
+        """The inverse document frequency of every word, for the leak meter; {} where no known text has a word."""
+        if not self._knows:
+            return {}
+        return dict(zip(self._vectorizer.get_feature_names_out().tolist(), self._vectorizer.idf_.tolist(), strict=True))
 
     def __call__(self, users: Ints, times: Ints) -> Tensor:
         """[Q, N] float32."""

@@ -5,6 +5,10 @@ It recounts from the raw columns of the log with plain comparisons, and shares n
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,9 +41,8 @@ def meter(
     Returns:
         ``late_training``: training events not earlier than the start of the stream. ``early_candidates``: candidates
         neither released nor seen before the query. ``late_texts``: candidates whose text is not older than the query.
-        ``future_history``: entries of the history that differ from the
-        user's last earlier positives. ``future_counts``: items whose count, decayed counts or context as of the query
-        differ from the recount.
+        ``future_history``: entries of the history that differ from the user's last earlier positives.
+        ``future_counts``: items whose count, decayed counts or context as of the query differ from the recount.
     """
     log = data.log
     leaks = {
@@ -53,22 +56,52 @@ def meter(
     for q in np.sort(drawn):
         user, time = queries.user[q : q + 1], queries.time[q : q + 1]
         earlier = log.time < time[0]
-        known = np.where(data.items.released_at == UNKNOWN, False, data.items.released_at <= time[0])
-        known[log.item[earlier]] = True
-        if data.slot is not None:  # the rule lets an item in with the slot of its first event
-            known[log.item[log.time // data.slot <= time[0] // data.slot]] = True
         candidates = catalogue.mask(user, time)[0]
-        leaks["early_candidates"] += int((candidates & ~known).sum())
-        if data.text_known_at is not None:
-            late = data.text_known_at >= time[0]
-            if data.slot is not None:  # the rule lets in, with an item, what is written of it in its first slot
-                late &= data.text_known_at // data.slot != catalogue.enters_at // data.slot
-            leaks["late_texts"] += int((candidates & late).sum())
+        leaks["early_candidates"] += int((candidates & ~_entered(data, time[0])).sum())
+        leaks["late_texts"] += int((candidates & _written_late(data, catalogue, time[0])).sum())
         mine = log.item[earlier & log.positive & (log.user == user[0])][::-1][:history]
         expected = np.pad(mine, (0, history - len(mine)), constant_values=-1)
         leaks["future_history"] += int((as_of.history(user, time, history)[0] != expected).sum())
         leaks["future_counts"] += int(_miscounted(data, as_of, time).sum())
     return leaks
+
+
+def late_idf(
+    data: Dataset, split: Split, catalogue: Catalogue, idf: Mapping[str, float], words: Callable[[str], Sequence[str]]
+) -> int:
+    """Words whose inverse document frequency is not that of the texts known by T_test: ln((1 + n) / (1 + n_word)) + 1
+    over those n texts (scikit-learn's smoothed form).
+
+    Args:
+        idf: of every word of the baseline's vocabulary, the very values that it scores with.
+        words: a text in lower case -> its words.
+    """
+    known = _entered(data, split.t_test) & ~_written_late(data, catalogue, split.t_test)
+    texts = [set(words(data.items.texts[i].lower())) for i in np.flatnonzero(known)]
+    number = Counter(word for text in texts for word in text)
+    expected = {word: math.log((1 + len(texts)) / (1 + number[word])) + 1 for word in idf}
+    return sum(not math.isclose(value, expected[word], rel_tol=1e-9) for word, value in idf.items())
+
+
+def _entered(data: Dataset, time: int) -> Bools:
+    """[N] items released by ``time``, or met before it; on a grid, in its slot or before."""
+    log, unknown = data.log, data.items.released_at == UNKNOWN
+    known: Bools = ~unknown & (data.items.released_at <= time)
+    known[log.item[log.time < time]] = True
+    if data.slot is not None:
+        known[log.item[(log.time // data.slot <= time // data.slot) & unknown[log.item]]] = True
+    return known
+
+
+def _written_late(data: Dataset, catalogue: Catalogue, time: int) -> Bools:
+    """[N] items whose text is not older than ``time``. What is written in the slot in which an item enters is let in
+    with it, by the grid rule."""
+    if data.text_known_at is None:
+        return np.zeros(len(data.items), np.bool_)
+    late: Bools = data.text_known_at >= time
+    if data.slot is not None:
+        late &= data.text_known_at // data.slot != catalogue.enters_at // data.slot
+    return late
 
 
 def _miscounted(data: Dataset, as_of: AsOf, time: Ints) -> Bools:
