@@ -80,7 +80,8 @@ def main() -> None:
     print(f"{f'batches of {BATCH}: all their items at all times':<50}{epoch:8.2f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{'in all but the line above':<50}{sum(seconds.values()):8.2f} s, {n_events:,} events, {len(queries):,} queries, {peak:.1f} GB"
+    print(f"{'in all but the line above':<50}{sum(seconds.values()):8.2f} s")
+    print(f"{n_events:,} events, {len(queries):,} queries, {peak:.1f} GB")
     )
 
 
