@@ -79,10 +79,8 @@ def main() -> None:
         print(f"{name:<50}{value:8.2f} s")
     print(f"{f'batches of {BATCH}: all their items at all times':<50}{epoch:8.2f} s")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(
     print(f"{'in all but the line above':<50}{sum(seconds.values()):8.2f} s")
     print(f"{n_events:,} events, {len(queries):,} queries, {peak:.1f} GB")
-    )
 
 
 def _context_in_batches(as_of: AsOf, times: np.ndarray, items: np.ndarray) -> np.ndarray:
