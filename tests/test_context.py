@@ -133,6 +133,18 @@ def test_asking_in_chunks_gives_the_same_values(
     assert np.array_equal(np.concatenate([as_of.counts(part) for part in parts]), as_of.counts(at))
 
 
+@given(events=event_lists, at=time_lists, slot=st.integers(0, 20), seed=st.integers(0, 9))
+def test_own_features_are_to_the_bit_those_of_the_item_where_its_time_alone_is_asked(
+    make_data: MakeData, events: list[tuple[int, int, int, bool]], at: Ints, slot: int, seed: int
+) -> None:
+    data = _toy(make_data, events)
+    enters_at = Catalogue(data).enters_at
+    as_of = AsOf(data.log, 4, 4, enters_at, data.half_lives_days, enters_at + slot)
+    items = np.random.default_rng(seed).integers(0, 4, len(at))
+    alone = [as_of.features(np.array([time]), np.array([item]))[:, 0, 0] for time, item in zip(at, items, strict=True)]
+    assert np.array_equal(as_of.own_features(at, items), np.stack(alone, axis=1))
+
+
 @given(events=event_lists, at=st.integers(0, 40), items=item_lists)
 def test_events_at_or_after_a_time_change_nothing_at_it(
     make_data: MakeData, events: list[tuple[int, int, int, bool]], at: int, items: Ints
@@ -164,7 +176,9 @@ def test_a_memory_without_any_positive_event_knows_nothing(make_data: MakeData) 
 
 def test_no_time_gives_no_feature(make_data: MakeData) -> None:
     data = make_data([(0, 0, 10), (1, 1, 20)])
-    assert _as_of(data).features(np.zeros(0, np.int64), np.array([0, 1])).shape == (len(FEATURES), 0, 2)
+    nothing = np.zeros(0, np.int64)
+    assert _as_of(data).features(nothing, np.array([0, 1])).shape == (len(FEATURES), 0, 2)
+    assert _as_of(data).own_features(nothing, nothing).shape == (len(FEATURES), 0)
 
 
 def test_thousands_of_events_of_one_item_keep_their_decay() -> None:

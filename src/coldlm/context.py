@@ -34,13 +34,13 @@ def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
 
 
 class Grouped:
-    """Events of one log grouped by a code (user or item), in time order inside a group.
+    """Events of one log, which are in time order, grouped by a code (user or item); so they are inside a group.
 
     ``start``: [G + 1] offsets of the groups; ``time``, ``row``: [E] event times and row numbers in the log.
     """
 
     def __init__(self, code: Ints, time: Ints, n_groups: int) -> None:
-        order = np.lexsort((np.arange(len(code)), time, code))
+        order = np.argsort(code, kind="stable")
         self.row: Ints = order
         self.time: Ints = time[order]
         self.start: Ints = np.searchsorted(code[order], np.arange(n_groups + 1)).astype(np.int64)
@@ -79,16 +79,17 @@ class AsOf:
         masked_until: Ints | None = None,
     ) -> None:
         positive = log.rows(log.positive)
-        self._item, self._time = positive.item, positive.time
+        self._time = positive.time
         self._enters_at = enters_at
         self._masked_until = None if masked_until is None or np.array_equal(masked_until, enters_at) else masked_until
         self._half_lives = [days * DAY for days in half_lives_days]
         self.by_user = Grouped(positive.user, positive.time, n_users)
+        self._item_of_user: Ints = np.append(positive.item[self.by_user.row], -1)
         self.by_item = Grouped(positive.item, positive.time, n_items)
         number = np.empty(len(positive), np.int64)
         number[self.by_item.row] = np.arange(len(positive)) - self.by_item.start[positive.item[self.by_item.row]] + 1
         self._most: Ints = np.maximum.accumulate(np.append(0, number))
-        self._decayed = [_decayed_at_events(self.by_item, half_life) for half_life in self._half_lives]
+        self._decayed = _decayed_at_events(self.by_item, np.array(self._half_lives))
 
     def n_user(self, users: Ints, times: Ints) -> Ints:
         """Positive events of each user strictly before each time; the arguments broadcast."""
@@ -119,10 +120,10 @@ class AsOf:
                [ 9,  8]])
         """
         position = self.by_user.before(users, times)[:, None] - 1 - np.arange(length)[None, :]
-        known = position >= self.by_user.start[users][:, None]
-        row = self.by_user.row[np.maximum(position, 0)] if len(self._item) else np.zeros_like(position)
-        items = self._item[row] if len(self._item) else row
-        return np.where(known, items, -1)
+        unknown = position < self.by_user.start[users][:, None]
+        position[unknown] = -1  # the last place, where -1 stands
+        items: Ints = self._item_of_user[position]
+        return items
 
     def features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
         """[F, Q, M] float32 context of every item as of every time, planes as in ``FEATURES``; any order of times."""
@@ -130,19 +131,33 @@ class AsOf:
         out = np.empty((len(FEATURES), len(moments), len(items)), np.float32)
         if not len(moments):
             return out
-        count, decayed = self._sweep(moments, items)
+        self._scale(*self._sweep(moments, items), moments[:, None], items, out)
+        return out if np.array_equal(moments, times) else out[:, inverse]
+
+    def own_features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
+        """[F, E] float32 context of each item as of its own time, [E] both: to the bit what ``features`` says of the
+        item where that time alone is asked, at the cost of E pairs instead of all times by all items."""
+        out = np.empty((len(FEATURES), len(times)), np.float32)
+        state = self._state(times, items, (0, 1, 2))
+        if self._masked_until is not None:
+            state[:, times < self._masked_until[items]] = 0
+        self._scale(state[0], list(state[1:]), times, items, out)
+        return out
+
+    def _scale(self, count: Planes, decayed: list[Planes], times: Ints, items: Ints, out: NDArray[np.float32]) -> None:
+        """Bring counts and decayed counts, [...], to what ``FEATURES`` says, into ``out``, [F, ...]; ``times`` and
+        ``items`` broadcast to [...]."""
         # float32 log(1 + x) is several times faster than log1p, and exact enough for a network's input
         for f, values in enumerate([*decayed, count]):
             np.add(values, np.float32(1), out=out[f])
-        age = (moments[:, None] - self._enters_at[items][None, :]).astype(np.float32)
+        age = (times - self._enters_at[items]).astype(np.float32)
         np.maximum(age, 0, out=age)
         if self._masked_until is not None:
-            age[moments[:, None] < self._masked_until[items]] = 0
+            age[times < self._masked_until[items]] = 0
         np.add(age / np.float32(DAY), np.float32(1), out=out[-2])
         np.log(out[:-1], out=out[:-1])
         out[:-1] /= np.float32(SCALE)
         out[-1] = count == 0
-        return out if np.array_equal(moments, times) else out[:, inverse]
 
     def decayed_counts(self, times: Ints, half_life: int) -> Planes:
         """[Q, N] decayed counts of all items at ``half_life`` (0 fast, 1 medium, 2 slow) as of *ascending* times."""
@@ -163,50 +178,58 @@ class AsOf:
 
         The state at the first moment, then one pass over the events in between.
         """
-        shape = (len(moments), len(items))
+        n_planes, n_items = len(half_lives) + 1, len(items)
         first, last = self.by_item.before(items, moments[0]), self.by_item.before(items, moments[-1])
         position, column = ranges(first, last)
         time = self.by_item.time[position]
         row = np.searchsorted(moments, time, side="right")
-        cell = row * shape[1] + column
-        count = np.zeros(shape, np.float32)
-        np.add.at(count.reshape(-1), cell, np.float32(1))
-        count[0] += first - self.by_item.start[items]
-        np.cumsum(count, axis=0, out=count)
-        seen = first > self.by_item.start[items]
-        previous = np.maximum(first - 1, 0)
-        result = []
-        for h in half_lives:
+        # plane 0 counts: nothing fades in it
+        state = np.zeros((len(moments), n_planes, n_items), np.float32)
+        steps = np.ones((len(moments), n_planes, 1), np.float32)
+        cell = row * n_planes * n_items + column
+        np.add.at(state.reshape(-1), cell, np.float32(1))
+        for plane, h in enumerate(half_lives, 1):
             half_life = self._half_lives[h]
-            state = np.zeros(shape, np.float32)
-            np.add.at(state.reshape(-1), cell, np.exp2(-(moments[row] - time) / half_life).astype(np.float32))
-            if seen.any():
-                fade = np.exp2(-(moments[0] - self.by_item.time[previous[seen]]) / half_life)
-                state[0, seen] += self._decayed[h][previous[seen]] * fade
-            # numbers below the smallest normal one are tens of times slower to add
-            state[0, state[0] < np.finfo(np.float32).tiny] = 0
-            steps = np.exp2(-np.diff(moments) / half_life)
-            for i, step in enumerate(steps.astype(np.float32)):
-                state[i + 1] += state[i] * step
-            result.append(state)
+            weight = np.exp2(-(moments[row] - time) / half_life).astype(np.float32)
+            np.add.at(state.reshape(-1), cell + plane * n_items, weight)
+            steps[1:, plane, 0] = np.exp2(-np.diff(moments) / half_life)
+        state[0] = self._state(np.broadcast_to(moments[0], items.shape), items, half_lives)
+        faded = np.empty_like(state[0])
+        for i in range(1, len(moments)):
+            np.multiply(state[i - 1], steps[i], out=faded)
+            state[i] += faded
         if self._masked_until is not None:
             masked = moments[:, None] < self._masked_until[items]
-            for plane in (count, *result):
-                plane[masked] = 0
-        return count, result
+            np.copyto(state, 0, where=masked[:, None])
+        return state[:, 0], [state[:, plane] for plane in range(1, n_planes)]
+
+    def _state(self, times: Ints, items: Ints, half_lives: tuple[int, ...]) -> Planes:
+        """float32 [1 + half-lives, E] the count and the decayed counts of each item as of its own time, unmasked."""
+        behind = self.by_item.before(items, times)
+        state = np.zeros((1 + len(half_lives), len(items)), np.float32)
+        state[0] = behind - self.by_item.start[items]
+        seen = state[0] > 0
+        previous = behind[seen] - 1
+        gap = times[seen] - self.by_item.time[previous]
+        for plane, h in enumerate(half_lives, 1):
+            state[plane, seen] = self._decayed[h][previous] * np.exp2(-gap / self._half_lives[h])
+        # numbers below the smallest normal one are tens of times slower to add
+        state[state < np.finfo(np.float32).tiny] = 0
+        return state
 
 
-def _decayed_at_events(grouped: Grouped, half_life: float) -> Floats:
-    """[E] decayed count of an event's group just after it: d_k = 1 + d_(k-1) * 2^(-(t_k - t_(k-1)) / half-life).
+def _decayed_at_events(grouped: Grouped, half_lives: Floats) -> Floats:
+    """[L, E] decayed count of an event's group just after it: d_k = 1 + d_(k-1) * 2^(-(t_k - t_(k-1)) / half-life).
 
     The loop runs over ranks inside a group (at most the largest group's size), all groups at once.
     """
-    decayed = np.ones(len(grouped.time))
+    decayed = np.ones((len(half_lives), len(grouped.time)))
     sizes = np.diff(grouped.start)
     order = np.argsort(-sizes, kind="stable")
     starts, sizes = grouped.start[:-1][order], sizes[order]
-    for rank in range(1, int(sizes[0]) if len(sizes) else 0):
-        at = starts[: np.searchsorted(-sizes, -rank, side="left")] + rank
+    n_larger = np.searchsorted(-sizes, -np.arange(int(sizes[0]) if len(sizes) else 0), side="left")
+    for rank in range(1, len(n_larger)):
+        at = starts[: n_larger[rank]] + rank
         gap = grouped.time[at] - grouped.time[at - 1]
-        decayed[at] += decayed[at - 1] * np.exp2(-gap / half_life)
+        decayed[:, at] += decayed[:, at - 1] * np.exp2(-gap / half_lives[:, None])
     return decayed

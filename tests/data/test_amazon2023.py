@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from coldlm.data.amazon2023 import BANNED, find, load, problems, read
+from coldlm.data import amazon
+from coldlm.data.amazon2023 import BANNED, FIELDS, find, load, problems, read
 from coldlm.errors import DataError
 
 STARS = """user_id,parent_asin,rating,timestamp
@@ -198,6 +199,66 @@ def test_metadata_of_no_rated_product_leaves_all_texts_empty(tmp_path: Path) -> 
     assert data.counts["items_without_metadata"] == 3
 
 
+def _reviews(stars: str = STARS) -> str:
+    """The same stars as reviews, with all keys that the published ones have."""
+    lines = [line.split(",") for line in stars.splitlines()[1:]]
+    return "".join(
+        json.dumps(
+            {
+                "rating": float(rating), "title": "Five stars", "text": "I took it, and it was good", "images": [],
+                "asin": "B0VARIANT0", "parent_asin": item, "user_id": user, "timestamp": int(time),
+                "helpful_vote": 7, "verified_purchase": True,
+            }
+        ) + "\n"
+        for user, item, rating, time in lines
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_zipped", [False, True])
+def test_raw_reviews_give_the_tables_of_the_stars(tmp_path: Path, is_zipped: bool) -> None:
+    plain = read(_write(tmp_path / "csv"))
+    (tmp_path / "raw").mkdir()
+    content = _reviews().encode()
+    name = "All_Beauty.jsonl.gz" if is_zipped else "All_Beauty.jsonl"
+    (tmp_path / "raw" / name).write_bytes(gzip.compress(content) if is_zipped else content)
+    (tmp_path / "raw" / "meta_All_Beauty.jsonl").write_text(_meta())
+    other = read(find(tmp_path / "raw"))
+    for table in ("items", "users", "interactions", "dated"):
+        assert getattr(other, table).equals(getattr(plain, table))
+    assert other.counts == plain.counts
+    data = _load(tmp_path / "raw", text=" | ".join(f"{{{field}}}" for field in FIELDS))
+    assert set(data.hashes) == {name, "meta_All_Beauty.jsonl"}
+    assert not any(word in text for text in data.items.texts for word in ("Five", "took", "VARIANT", "7"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"rating": 3.0', '"rating": 9.0', r"line 3, column 'label': 9\.0; expected stars from 1 to 5"),
+        ('"rating": 3.0', '"rating": null', "line 3, column 'label': nothing; expected stars from 1 to 5"),
+        ('"rating": 3.0', '"rating": "three"', "line 3, 'rating': 'three'; expected"),
+        ('"parent_asin": "B00MISSING", ', "", "line 3, column 'item_id': nothing; expected an id"),
+        ("1600000000000", "1600000000", "line 3, column 'timestamp': 1600000000; expected Unix milliseconds"),
+        ('{"rating": 3.0', '"rating": 3.0', "line 3: not JSON"),
+    ],
+)
+def test_damaged_reviews_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in _reviews()
+    (tmp_path / "All_Beauty.jsonl").write_text(_reviews().replace(old, new))
+    (tmp_path / "meta_All_Beauty.jsonl").write_text(_meta())
+    with pytest.raises(DataError, match=rf"All_Beauty\.jsonl.*{message}"):
+        _load(tmp_path)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_metadata_is_the_same_in_blocks_of_any_size(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = _write(tmp_path)
+    whole = read(files)
+    monkeypatch.setattr(amazon, "BLOCK", size)
+    assert read(files).items.equals(whole.items)
+    assert read(files).counts == whole.counts
+
+
 @pytest.mark.parametrize("field", BANNED)
 def test_fields_that_know_the_future_are_refused(tmp_path: Path, field: str) -> None:
     _write(tmp_path)
@@ -210,9 +271,8 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
     found = problems(root=str(tmp_path), text="{titel}", half_lives_days=[1.0], item_ttl_days=0.0)
     assert len(found) == 5
     assert "dataset.text='{titel}': no field {titel}; fields may be {title}, {store}" in found[0]
-    assert (
-        "no stars of dataset.category=All_Beauty: none of All_Beauty.csv, plain or .gz, nor in amazon2023/" in found[3]
-    )
+    assert "no stars of dataset.category=All_Beauty: none of All_Beauty.csv, All_Beauty.jsonl, plain or" in found[3]
+    assert "nor in amazon2023/" in found[3]
     assert "no metadata of dataset.category=All_Beauty: none of meta_All_Beauty.jsonl" in found[4]
     for way in ("coldlm data fetch amazon2023", "https://mcauleylab.ucsd.edu/", "amazon2023/", "COLDLM_DATA"):
         assert way in found[4]
@@ -229,4 +289,7 @@ def test_two_files_for_one_thing_are_a_problem(tmp_path: Path) -> None:
     (tmp_path / "All_Beauty.csv.gz").write_bytes(gzip.compress(STARS.encode()))
     [problem] = problems(root=str(tmp_path))
     assert "the stars are there more than once" in problem
+    (tmp_path / "All_Beauty.csv.gz").unlink()
+    (tmp_path / "All_Beauty.jsonl").write_text(_reviews())
+    assert "the stars are there more than once" in problems(root=str(tmp_path))[0]
     assert "keep one of them" in problem

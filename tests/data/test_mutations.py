@@ -98,6 +98,14 @@ def _amazon2023(folder: Path, patch: pytest.MonkeyPatch, is_zipped: bool) -> Mad
     return files, lambda: amazon2023.read(files)
 
 
+def _reviews2023(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    stars, meta = OF["amazon2023"]._write(folder)
+    stars.unlink()
+    reviews = stars.with_suffix(".jsonl")
+    reviews.write_text(OF["amazon2023"]._reviews())
+    return [reviews, meta], lambda: amazon2023.read([reviews, meta])
+
+
 def _amazon2018(folder: Path, patch: pytest.MonkeyPatch, kind: str) -> Made:
     of = OF["amazon2018"]
     files = of._write(folder, of.CSV if kind == "csv" else of._lines(of.REVIEWS), f"Gift_Cards.{kind}")
@@ -173,6 +181,7 @@ READERS: dict[str, Callable[[Path, pytest.MonkeyPatch], Made]] = {
     "own parquet": partial(_own, kind="parquet"),
     "amazon2023": partial(_amazon2023, is_zipped=False),
     "amazon2023 gz": partial(_amazon2023, is_zipped=True),
+    "amazon2023 reviews": _reviews2023,
     "amazon2018 json": partial(_amazon2018, kind="json"),
     "amazon2018 csv": partial(_amazon2018, kind="csv"),
     "online_retail xlsx": partial(_online_retail, writer="_new"),

@@ -16,6 +16,9 @@ from coldlm.data.fields import refuse_lines
 from coldlm.data.lines import NO_ROWS, json_lines
 from coldlm.errors import DataError
 
+BLOCK = 10_000
+"""Products that are held as Python texts at once."""
+
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 
 
@@ -104,8 +107,8 @@ def read_meta(
         DataError: a damaged file, a line without id, a field that is neither text nor a list of texts.
     """
     counts = {"repeated_meta_lines": 0, "meta_lines_of_unrated_items": 0, "titles_of_script": 0}
-    rows: dict[str, list[str]] = {}
-    seen: set[str] = set()
+    schema = dict.fromkeys(("item_id", *joints), pl.String)
+    rows, blocks, seen = list[list[str]](), [pl.DataFrame(schema=schema)], set[str]()
     for number, found in json_lines(path):
         item = found.get(key)
         if not isinstance(item, str) or not item:
@@ -113,15 +116,15 @@ def read_meta(
         counts["repeated_meta_lines"] += item in seen
         counts["meta_lines_of_unrated_items"] += item not in items and item not in seen
         if item in items and item not in seen:
-            rows[item] = [_text(found.get(name), joint, html, path, number, name) for name, joint in joints.items()]
+            texts = (_text(found.get(name), joint, html, path, number, name) for name, joint in joints.items())
+            rows.append([item, *texts])
         seen.add(item)
+        if len(rows) == BLOCK:  # as columns they take a fraction of the memory
+            blocks.append(pl.DataFrame(rows, schema=schema, orient="row"))
+            rows.clear()
     if not seen:
         raise DataError(f"{path}: {NO_ROWS}")
-    columns = zip(*rows.values(), strict=True) if rows else ([] for _ in joints)
-    table = pl.DataFrame(
-        {"item_id": list(rows), **dict(zip(joints, columns, strict=True))},
-        schema={"item_id": pl.String, **dict.fromkeys(joints, pl.String)},
-    )
+    table = pl.concat([*blocks, pl.DataFrame(rows, schema=schema, orient="row")])
     script = pl.col("title").str.contains("getTime", literal=True)
     counts["titles_of_script"] = table.filter(script).height
     return table.with_columns(title=pl.when(~script).then("title")), counts

@@ -5,10 +5,14 @@ No licence is stated; for research, not to be passed on [unverified].
 | file | what it is |
 |---|---|
 | ``<Category>.csv``, ``.csv.gz`` | header user_id, parent_asin, rating, timestamp; the last in **milliseconds** |
+| or ``<Category>.jsonl``, ``.jsonl.gz`` | one JSON object per review, with the same four keys and others |
 | ``meta_<Category>.jsonl``, ``.jsonl.gz`` | one JSON object per product: parent_asin, title, store, categories, ... |
 
 The fields of the metadata [unverified: taken from descriptions of the data, not from the file]: title, store and
 main_category are text or null, categories, features and description are lists of texts. Entities (``&amp;``) occur.
+
+Of a review's other keys none is read: its title and text were written with the stars, helpful_vote counts votes until
+the crawl, asin is the variant, and images and verified_purchase say nothing of the item.
 
 The variants of a product share a parent_asin, and a user may rate it more than once. The folders 0core (all stars) and
 5core (users and products with five or more, counted over all time: it keeps what *will* have five) publish files of
@@ -28,6 +32,7 @@ from coldlm.columns import Range
 from coldlm.data import amazon
 from coldlm.data.canonical import Tables, to_dataset
 from coldlm.data.fields import scan_fields
+from coldlm.data.lines import read_objects
 from coldlm.data.prepared import prepare
 from coldlm.data.raw import header, refuse, time_scale_problems
 from coldlm.data.template import template_problems
@@ -49,22 +54,27 @@ JOINTS: Final = {
 
 FIELDS: Final = tuple(JOINTS)
 
+KINDS: Final = {"user_id": pl.String, "parent_asin": pl.String, "rating": pl.Float64, "timestamp": pl.Int64}
+"""Of the stars, in either kind of file."""
+
 BANNED: Final = {
     "average_rating": "the mean of all stars until the crawl",
     "rating_number": "how many stars there were at the crawl",
     "bought_together": "what was bought with it until the crawl",
     "price": "of the day of the crawl",
     "details": "they hold the best sellers rank of the day of the crawl",
+    "text": "the review itself, written with the stars",
+    "helpful_vote": "the votes that a review got until the crawl",
 }
-"""Keys of the metadata that know the future."""
+"""Keys of the metadata and of reviews that know the future."""
 
 BASE: Final = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/"
 
 WAYS: Final = (
-    f"coldlm data fetch amazon2023 dataset.category=<Category> downloads it; or download "
-    f"{BASE}benchmark/0core/rating_only/"
-    f"<Category>.csv.gz (or 5core) and {BASE}raw/meta_categories/meta_<Category>.jsonl.gz into {FOLDER}/ of the data "
-    "folder, and name that by COLDLM_DATA or dataset.root"
+    "coldlm data fetch amazon2023 dataset.category=<Category> downloads it; or download "
+    f"{BASE}benchmark/0core/rating_only/<Category>.csv.gz (or 5core), or "
+    f"{BASE}raw/review_categories/<Category>.jsonl.gz, and {BASE}raw/meta_categories/meta_<Category>.jsonl.gz into "
+    f"{FOLDER}/ of the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
 
@@ -138,14 +148,17 @@ def find(root: Path, category: str = "All_Beauty") -> list[Path]:
 def read(files: Sequence[Path]) -> Tables:
     """The canonical tables from the two files of ``find``."""
     stars, meta = files
-    columns = {"user_id": "user_id", "parent_asin": "item_id", "rating": "label", "timestamp": "timestamp"}
-    lines = scan_fields(stars, header(stars, list(columns)), header=True, separator=",")
-    table = lines.rename(columns).collect()
+    table = _read_csv(stars) if ".csv" in stars.suffixes else read_objects(stars, KINDS)
+    table = table.rename({"parent_asin": "item_id", "rating": "label"})
     ratings = amazon.check_stars(table, stars, last_year=2024, per_second=1000).with_row_index("event_id")
     cut = table.select((pl.col("timestamp").cast(pl.Int64) % 1000 > 0).sum()).item()
     about, counts = amazon.read_meta(meta, "parent_asin", JOINTS, set(ratings["item_id"].unique()), html=False)
     return amazon.put_together(ratings, about, {"timestamps_cut_to_seconds": cut, **counts})
 
 
+def _read_csv(path: Path) -> pl.DataFrame:
+    return scan_fields(path, header(path, list(KINDS)), header=True, separator=",").collect()
+
+
 def _names(category: str) -> dict[str, list[str]]:
-    return {"stars": [f"{category}.csv"], "metadata": [f"meta_{category}.jsonl"]}
+    return {"stars": [f"{category}.csv", f"{category}.jsonl"], "metadata": [f"meta_{category}.jsonl"]}

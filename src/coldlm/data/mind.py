@@ -227,8 +227,9 @@ def _histories(lists: pl.DataFrame) -> pl.DataFrame:
 def _read_behaviors(path: Path) -> pl.DataFrame:
     fields = scan_fields(path, BEHAVIORS)
     seconds = pl.col("time").str.to_datetime("%m/%d/%Y %I:%M:%S %p", strict=False).dt.epoch("s")
+    number = pl.col("impression").str.contains(r"^\d+$")
     rules = {
-        "impression": (pl.col("impression").str.contains(r"^\d+$"), "a number"),
+        "impression": (number & pl.col("impression").is_first_distinct(), "a number, once in the file"),
         "user": (pl.col("user").str.contains(r"^U\d+$"), "U and a number"),
         "time": (seconds >= 0, "a time such as 11/9/2019 12:01:13 AM"),
         "history": (pl.col("history").str.contains(r"^(N\d+( N\d+)*)?$"), "news ids with one blank between"),

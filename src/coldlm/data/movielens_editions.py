@@ -204,6 +204,8 @@ def _check_counts(files: Sequence[Path], edition: Name, raw: Raw) -> None:
         "users": (raw.ratings["user_id"].n_unique(), known.users, files[0]),
         "films": (len(raw.films), known.films, files[1]),
     }
+    if raw.users is not None:
+        got["profiles"] = len(raw.users), known.users, files[2]
     if raw.tags is not None:
         got["tags"] = (raw.n_tags, known.tags, files[2])
     wrong = [

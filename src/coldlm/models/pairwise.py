@@ -144,8 +144,8 @@ class PairSnapshot:
         head, device = self._model.head, self._model.device
         scores = torch.zeros(len(items), device=device)
         if head.uses_context and len(items):
-            features = torch.from_numpy(self._as_of.features(np.array([time]), items)).clone().to(device)
-            scores = head.context(features)[0]
+            features = torch.from_numpy(self._as_of.own_features(np.full(len(items), time), items)).to(device)
+            scores = head.context(features[:, None])[0]
         if head.uses_text:
             scores = scores + self._model.read(text, history, items)
         out: Tensor = scores.float().cpu()
