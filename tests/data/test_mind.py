@@ -128,6 +128,11 @@ def test_news_that_differ_between_the_files_are_counted_and_the_first_is_kept(ro
     assert tables.items.filter(item_id="N4")["title"].to_list() == ['"Title" 4']
 
 
+def doubled(content: bytes) -> bytes:
+    """The first line comes twice."""
+    return content.splitlines(keepends=True)[0] + content
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
@@ -138,6 +143,7 @@ def test_news_that_differ_between_the_files_are_counted_and_the_first_is_kept(ro
         ("train/behaviors", lambda b: b.replace(b"1:00:00 PM", b"13:00:00 PM"), "line 2, column 'time'"),
         ("train/behaviors", lambda b: b.replace(b"N3-1", b"N3"), "line 2, column 'shown': 'N3'"),
         ("train/behaviors", lambda b: b.replace(b"\t\tN3", b"\t\0\tN3"), "line 2: a NUL byte"),
+        ("train/behaviors", doubled, "line 2, column 'impression': '1'; expected a number, once in the file"),
         ("train/behaviors", lambda b: swap(b, 3, 4), "line 1, column 'history'"),
         ("train/behaviors", lambda b: swap(b, 0, 1), "line 1, column 'impression'"),
         ("dev/behaviors", lambda b: b"", "the file is empty"),

@@ -111,7 +111,7 @@ def test_the_tables_of_1m(root: Path) -> None:
 
 
 def test_profiles_and_tags_may_be_missing(root: Path) -> None:
-    (root / "ml-1m" / "users.dat").write_text("2::M::56::0::70072\n")
+    (root / "ml-1m" / "users.dat").write_text("2::M::56::0::70072\n9::M::56::0::70072\n")
     assert read(find(root, "1m"), "1m").counts["users_without_profile"] == 1
     for file in ("ml-1m/users.dat", "ml-100k/u.user", "ml-25m/tags.csv"):
         (root / file).unlink()
@@ -201,6 +201,14 @@ def test_the_same_content_in_another_dress_reads_alike(root: Path, file: str, ch
 
 
 CASES = [
+    ("1m", "users.dat", lambda c: c[: c.index(b"2::M")], "1 profiles in users.dat, expected 2: cut short"),
+    ("100k", "u.user", lambda c: c[: c.index(b"2|53")], "1 profiles in u.user, expected 2: cut short"),
+    (
+        "100k",
+        "u.item",
+        lambda c: c.replace(b"|01-Jan-1995||", b"||01-Jan-1995|").replace(b"|4-Feb-1998||", b"||4-Feb-1998|"),
+        "line 1, column 'video_date': '01-Jan-1995'; expected nothing",
+    ),
     ("25m", "ratings.csv", lambda c: c[:-3], "no line break at its end"),
     ("25m", "ratings.csv", lambda c: c[: c.rindex(b"10,8")], "3 ratings in ratings.csv, expected 4"),
     ("25m", "ratings.csv", lambda c: c.replace(b",", b"\t"), "no column 'userId'"),

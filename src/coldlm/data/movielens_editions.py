@@ -214,8 +214,9 @@ def _check_counts(files: Sequence[Path], edition: Name, raw: Raw) -> None:
         if found != expected
     ]
     if wrong:
-        other = [name for name, e in EDITIONS.items() if (e.ratings, e.users) == (got["ratings"][0], got["users"][0])]
+        counted = got["ratings"][0], got["users"][0]
+        other = [name for name, e in EDITIONS.items() if (e.ratings, e.users) == counted and name != edition]
         hint = f"these are the counts of edition {other[0]}" if other else "cut short, or another edition"
-        if (got["ratings"][0], got["users"][0]) == (100_004, 671):
+        if counted == (100_004, 671):
             hint = "this is the edition of 2016: dataset=video/movielens_latest_small"
         raise DataError(f"{files[0].parent}, MovieLens {edition}: {'; '.join(wrong)}: {hint}. {ways(edition)}")
