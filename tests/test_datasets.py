@@ -103,6 +103,8 @@ def test_what_is_got_by_hand_lies_where_its_reader_looks(tmp_path: Path) -> None
 def test_what_cannot_be_fetched_says_what_to_put_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "fetch", "caixin", "--root", str(tmp_path)]) == 2
     assert "get it by hand: clicks.tsv" in capsys.readouterr().err
+    assert main(["data", "verify", "caixin", "--root", str(tmp_path)]) == 1
+    assert "No checksum to compare with: coldlm data card caixin shows its" in capsys.readouterr().out
 
 
 def test_verify_finds_what_is_missing_changed_and_unchanged(
@@ -131,6 +133,7 @@ def test_a_card_tells_terms_counts_languages_cohorts_and_hashes(
     said = capsys.readouterr().out
     for fact in (
         "# caixin",
+        "from: clicks.tsv",
         "terms: contest data",
         "5 users, 31 items, 60 events, 60 of them positive",
         "Chinese, Japanese 100%",
@@ -145,6 +148,7 @@ def test_a_card_tells_terms_counts_languages_cohorts_and_hashes(
 def test_a_card_of_a_reader_that_saw_no_real_file_says_so(tmp_path: Path) -> None:
     lines = datasets._about_source("amazon2023", SOURCES["amazon2023"], {"price": "of the day of the crawl"})
     assert "format: FORMAT UNVERIFIED: made-up files only" in lines
+    assert lines[1].startswith("from: https://")
     assert "banned fields: price (of the day of the crawl)" in lines
 
 

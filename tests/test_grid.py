@@ -173,6 +173,13 @@ def test_where_all_release_times_are_known_a_grid_is_refused() -> None:
         on_grid(load(users=20, items=30, events=100), "day", np.arange(50))
 
 
+def test_items_that_would_leave_within_their_slot_are_refused(make_data: MakeData) -> None:
+    data = make_data(EVENTS)
+    assert on_grid(replace(data, item_ttl_days=1.5), "day", np.arange(2)).slot == DAY
+    with pytest.raises(DataError, match=r"item_ttl_days=1\.0: items would leave within the day in which they enter"):
+        on_grid(replace(data, item_ttl_days=1.0), "day", np.arange(2))
+
+
 @pytest.mark.parametrize("slot", ["hour", "day", "week", "auto"])
 def test_the_key_changes_the_world(slot: str, tmp_path: Path) -> None:
     events = "".join(f"u{n % 7},i{n // 3},{1_000_000 + n * 20_000}\n" for n in range(120))

@@ -59,6 +59,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "train.batch_size": (64, ()),
     "train.session": (1, (BATCHES,)),
     "train.max_steps": (1, (BATCHES,)),
+    "train.latest": (100, (BATCHES,)),
     "train.accumulate": (2, (BATCHES,)),
     "train.clip": (0.01, (BATCHES, SGD)),
     "train.warmup": (0.9, (BATCHES,)),

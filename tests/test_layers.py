@@ -20,6 +20,7 @@ WIRING = (
     "progress",
     "manifest",
     "world",
+    "about",
     "model",
     "first_stage",
     "scorers",

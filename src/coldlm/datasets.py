@@ -153,7 +153,10 @@ def _verify(name: str, root: Path, remotes: Sequence[Remote]) -> int:
         bad += bool(wrong)
         print(f"  {remote.name}: {f'changed or missing: {chr(32).join(wrong)}' if wrong else 'unchanged'}")
     if not remotes:
-        print(f"{name} is got by hand: {source.by_hand}. There is nothing to compare with; see coldlm data card {name}")
+        bad += 1  # whoever verifies must not take silence for a yes
+        print(
+            f"{name} is got by hand: {source.by_hand}. No checksum to compare with: coldlm data card {name} shows its"
+        )
     elif bad:
         print(f"get it anew: coldlm data fetch {name}")
     else:
@@ -192,7 +195,8 @@ def _about_source(name: str, source: Source, banned: dict[str, str]) -> list[str
     seen = (
         f"its reader was run on real files: {source.seen}" if source.seen else "FORMAT UNVERIFIED: made-up files only"
     )
-    lines = [f"# {name}", f"terms: {source.terms}", f"format: {seen}"]
+    where = "; ".join([*(remote.url for remote in source.files), *([source.by_hand] if source.by_hand else [])])
+    lines = [f"# {name}", f"from: {where}", f"terms: {source.terms}", f"format: {seen}"]
     if banned:
         lines.append(f"banned fields: {'; '.join(f'{field} ({why})' for field, why in banned.items())}")
     return lines

@@ -18,9 +18,10 @@ from torch import Tensor
 
 from coldlm import manifest as m
 from coldlm import pretraining
+from coldlm.about import describe, refuse_empty_parts
 from coldlm.columns import MODEL
 from coldlm.config import build
-from coldlm.errors import ConfigError, DataError, Diverged, RunFolderError
+from coldlm.errors import ConfigError, Diverged, RunFolderError
 from coldlm.evaluate.judge import concatenate
 from coldlm.evaluation import Evaluation
 from coldlm.k_shot import make_stage
@@ -34,7 +35,6 @@ from coldlm.models.ranker import Live
 from coldlm.online import loop
 from coldlm.record import Record, logging_to
 from coldlm.scorers import judge_baselines
-from coldlm.split.queries import count_lists, trainable
 from coldlm.tables import STREAM, TRAIN, VALIDATION, Ints
 from coldlm.training import Training
 from coldlm.world import make_world, read_data
@@ -260,7 +260,7 @@ class Run:
         if self._vectors is None and self.ranker.starts_from_vectors:
             self._vectors = first_vectors(self.config, self.world, self.ranker)
         standardise(self.ranker, self._vectors, self.world.entered_by(time))
-        rows = self.training.trainable(rows)
+        rows = self.training.trainable(rows)[-(self.config["train"]["latest"] or 0) :]
         warmed = self.training.fit_head(rows, self._vectors)
         fitted = self.training.fit(rows, part, **keys)
         return fitted, warmed + fitted.seconds
@@ -289,63 +289,11 @@ class Run:
     def _prepare(self) -> None:
         """Read, cut, and print what a reader must know before any number."""
         begin = time.perf_counter()
-        world = self.world = make_world(self.config)
-        data, split = world.data, world.split
-        m.refuse_other_data(self.record.manifest, data.hashes, self.record.folder)
-        trained = data.log.positive[trainable(data.log, world.catalogue, split.rows(TRAIN))]
-        positive = "positive that was a candidate at its time"
-        asked = "list with a click and something else" if self.record.has_lists else positive
-        for part, n, what in (
-            ("training", trained.sum(), positive),
-            ("validation", len(world.validation), asked),
-            ("stream", len(world.stream), asked),
-        ):
-            if not n:
-                raise DataError(
-                    f"{data.name}: the {part} part holds no {what}; "
-                    "move split.train and split.validation, or see dataset.positive_from"
-                )
-        dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
-        windows = [str(np.datetime64(int(t), "s")) for t in split.edges]
-        log.info(
-            "%s: %d users, %d items, %d events (%d positive); %s",
-            data.name,
-            len(data.users),
-            len(data.items),
-            len(data.log),
-            int(data.log.positive.sum()),
-            split,
-        )
-        policies = {name: count for name, count in data.counts.items() if count}
-        log.info("policies: %s", policies or "none applied")
-        log.info(
-            "windows start at %s, %d without an event merged; %d queries, %d positives; not asked: %s",
-            ", ".join(date[:16] for date in windows[:-1]),
-            split.merged,
-            len(world.stream),
-            len(world.stream.event),
-            {reason: count for reason, count in world.stream.counts.items() if count} or "none",
-        )
-        self.record.manifest |= {
-            "dataset": {
-                "name": data.name,
-                "domain": data.domain,
-                "repeats": data.repeats,
-                "release": data.release,
-                "half_lives_days": list(data.half_lives_days),
-                "items_never_taken": len(data.items) - len(np.unique(data.log.item)),
-                "hashes": data.hashes,
-                "counts": data.counts,
-                "dates": dates | {"windows": windows},
-                "cut": str(split),
-                "n_users": len(data.users),
-                "n_items": len(data.items),
-                "n_events": len(data.log),
-            },
-            "not_asked": world.stream.counts,
-            "drawn_queries": self.config["evaluate"]["queries"],
-            "lists": count_lists(data.impressions, split.t_test) if data.impressions and self.record.has_lists else {},
-        }
+        self.world = make_world(self.config)
+        m.refuse_other_data(self.record.manifest, self.world.data.hashes, self.record.folder)
+        refuse_empty_parts(self.world, self.record.has_lists)
+        self.record.manifest |= describe(self.world, self.record.has_lists)
+        self.record.manifest["drawn_queries"] = self.config["evaluate"]["queries"]
         self.record.manifest["seconds"]["prepare"] = time.perf_counter() - begin
 
     def _make_model(self) -> None:

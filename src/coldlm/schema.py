@@ -26,6 +26,7 @@ class Train:
     batch_size: Count
     session: Count
     max_steps: Count | None
+    latest: Count | None
     accumulate: Count
     clip: Above0 | None
     warmup: Share

@@ -65,7 +65,7 @@ def test_labels_may_be_written_as_truth_values(tmp_path: Path, values: tuple[str
 
 def test_parquet_with_integer_ids_gives_the_same_as_csv(tmp_path: Path) -> None:
     items = pl.DataFrame({"item_id": [7, 8], "title": ["x", None], "year": [1999, 2000]})
-    events = pl.DataFrame({"user_id": [1, 1], "item_id": ["7", "8"], "timestamp": [10, 20]})
+    events = pl.DataFrame({"user_id": [1, 1], "item_id": [7, 8], "timestamp": [10, 20]})
     items.write_parquet(tmp_path / "i.parquet")
     events.write_parquet(tmp_path / "e.parquet")
     items.write_csv(tmp_path / "i.csv")
@@ -77,6 +77,25 @@ def test_parquet_with_integer_ids_gives_the_same_as_csv(tmp_path: Path) -> None:
     assert by_kind[0].items.ids == by_kind[1].items.ids == ("7", "8")
     assert by_kind[0].items.texts == by_kind[1].items.texts == ("x 1999", "2000")
     assert _events(by_kind[0]) == _events(by_kind[1])
+
+
+@pytest.mark.parametrize("column", ["item_id", "user_id"])
+def test_the_number_1_and_the_text_1_are_two_ids(column: str, tmp_path: Path) -> None:
+    """A csv file has no types, so it goes with either."""
+    files = {
+        "items": pl.DataFrame({"item_id": [7, 8], "title": ["x", "y"]}),
+        "interactions": pl.DataFrame({"user_id": [1, 1], "item_id": [7, 8], "timestamp": [10, 20]}),
+        "users": pl.DataFrame({"user_id": [1], "about": ["tea"]}),
+    }
+    paths = {name: str(tmp_path / f"{name}.parquet") for name in files}
+    for name, table in files.items():
+        table.write_parquet(paths[name])
+    whole = load(**paths)
+    files["interactions"].with_columns(pl.col(column).cast(pl.String)).write_parquet(paths["interactions"])
+    with pytest.raises(DataError, match=f"column '{column}': whole numbers in .* strings in .*interactions.parquet"):
+        load(**paths)
+    files["interactions"].write_csv(tmp_path / "interactions.csv")
+    assert _events(load(**paths | {"interactions": str(tmp_path / "interactions.csv")})) == _events(whole)
 
 
 def test_byte_order_mark_and_crlf_change_nothing(tmp_path: Path) -> None:
@@ -162,6 +181,11 @@ def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None
             r"'A ' in data row 1 is not .*'a' is another id: case and blanks",
         ),
         (ITEMS, "user_id,item_id,timestamp\n,a,1\n", r"events\.csv, column 'user_id': missing in data row 1"),
+        (
+            ITEMS,
+            "user_id,item_id,timestamp\nu,a,1\nv\0,b,2\n",
+            r"events\.csv.*line 3: a NUL byte|column 'user_id': a NUL",
+        ),
         (ITEMS, "user_id,item_id,timestamp\nu,a,\n", r"events\.csv, column 'timestamp': missing in data row 1"),
         (ITEMS, "user_id,item_id,timestamp\nu,a,1\n\nu,a,2\n", r"events\.csv, line 3: 1 fields, expected 3"),
         (

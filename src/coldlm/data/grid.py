@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN, Dataset, Ints
+from coldlm.tables import DAY, UNKNOWN, Dataset, Ints
 
 SLOTS: Final = {"hour": 3_600, "day": 86_400, "week": 604_800}
 """Seconds. Slots start at multiples of these since 1970, in UTC."""
@@ -27,13 +27,19 @@ def on_grid(data: Dataset, slot: str, rows: Ints) -> Dataset:
             the events that bring any; the longest if none does.
 
     Raises:
-        DataError: every item has a release time.
+        DataError: every item has a release time, or leaves within the slot in which it enters.
     """
     if not (data.items.released_at == UNKNOWN).any():
         raise DataError(
             f"dataset.release_slot={slot}: every item of {data.name} has a release time; set dataset.release_slot=null"
         )
-    return replace(data, release="grid", slot=SLOTS[choose(data, rows) if slot == "auto" else slot])
+    chosen = choose(data, rows) if slot == "auto" else slot
+    if data.item_ttl_days is not None and data.item_ttl_days * DAY <= SLOTS[chosen]:
+        raise DataError(
+            f"dataset.item_ttl_days={data.item_ttl_days}: items would leave within the {chosen} in which they enter; "
+            "set more days than that, null for items that stay, or a shorter dataset.release_slot"
+        )
+    return replace(data, release="grid", slot=SLOTS[chosen])
 
 
 def choose(data: Dataset, rows: Ints) -> str:

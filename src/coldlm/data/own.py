@@ -118,6 +118,8 @@ def load(
     table = read_table(log_path)
     user_ids = read_ids(table, "user_id", log_path)
     people = _read_users(Path(users) if users else None, log_path, user_ids, counts)
+    _refuse_mixed_ids([(items_path, "item_id"), (log_path, "item_id")])
+    _refuse_mixed_ids([*([(Path(users), "user_id")] if users else []), (log_path, "user_id")])
     label = label or ("label" if "label" in table.columns else None)
     _count_unread(table, ("user_id", "item_id", "timestamp", label), "interaction", counts)
     log = _read_log(table, (items_path, log_path), user_ids, people, catalogue, label, positive_from, counts)
@@ -199,6 +201,18 @@ def _read_items(path: Path, text: str | None, released_at: str | None, counts: d
     counts["items_without_text"] = texts.count("")
     counts[f"texts_over_{LONG_TEXT}_chars"] = sum(len(text) > LONG_TEXT for text in texts)
     return Items(ids, titles, texts, released), "field" if column else "after_first"
+
+
+def _refuse_mixed_ids(places: Sequence[tuple[Path, str]]) -> None:
+    """A parquet file says whether an id is the number 1 or the text "1", and these are two ids; a csv does not."""
+    kinds = {
+        ("whole numbers" if pl.read_parquet_schema(path)[name].is_integer() else "strings"): path
+        for path, name in places
+        if path.suffix.lower() == ".parquet"
+    }
+    if len(kinds) > 1:
+        said = " and ".join(f"{kind} in {path}" for kind, path in kinds.items())
+        raise DataError(f"column {places[0][1]!r}: {said}; 1 and '1' are two ids: write both files alike")
 
 
 def _read_users(path: Path | None, log_path: Path, seen: list[str], counts: dict[str, int]) -> Users:

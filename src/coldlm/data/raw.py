@@ -139,14 +139,18 @@ def name_rows(bad: Bools) -> str:
 
 
 def read_ids(table: pl.DataFrame, name: str, path: Path) -> list[str]:
-    """The column as strings, never stripped; integers of a parquet file are written out."""
+    """The column as strings, never stripped; integers of a parquet file are written out.
+
+    Raises:
+        DataError: values of another type, missing ones, or with a NUL in them.
+    """
     column = table[name]
     if not (column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()):
         raise DataError(f"{path}, column {name!r}: ids of type {column.dtype}; expected strings or integers")
     column = column.cast(pl.String).fill_null("")
-    empty = (column == "").to_numpy()
-    if empty.any():
-        raise DataError(f"{path}, column {name!r}: missing in {name_rows(empty)}")
+    for what, wrong in (("missing", column == ""), ("a NUL byte", column.str.contains("\0", literal=True))):
+        if wrong.any():
+            raise DataError(f"{path}, column {name!r}: {what} in {name_rows(wrong.to_numpy())}")
     return column.to_list()
 
 
