@@ -8,4 +8,4 @@ bash scripts/setup.sh dev
 .venv/bin/ruff check src tests scripts benchmarks
 .venv/bin/mypy
 export OMP_NUM_THREADS=1
-.venv/bin/pytest --numprocesses auto --dist loadfile "$@"
+.venv/bin/pytest --numprocesses auto --dist worksteal "$@"

@@ -25,7 +25,15 @@ GPT2 = ("backbone=tiny_gpt2", "backbone.width=16", "backbone.max_tokens=64")
 HEADS: dict[str, tuple[str, ...]] = {
     "zero_shot": ("head=zero_shot",),
     "pair": ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=20", "strategy=top"),
-    "causal_lm": (*GPT2, "head=causal_lm", "loss=nll", "head.rerank=20", "strategy=lora", "optim.body_lr=1e-2"),
+    "causal_lm": (
+        *GPT2,
+        "head=causal_lm",
+        "loss=nll",
+        "head.rerank=20",
+        "head.history=3",
+        "strategy=lora",
+        "optim.body_lr=1e-2",
+    ),
 }
 """Head -> the overrides of a micro run with it."""
 

@@ -40,7 +40,7 @@ BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 SPEAKS = (
     "head=causal_lm", "loss=nll", "backbone=tiny_gpt2", "backbone.max_tokens=64", "strategy=lora", "optim.body_lr=1e-2",
-    "head.rerank=10", "train.max_steps=2",
+    "head.rerank=10", "head.history=3", "train.max_steps=2",
 )  # fmt: skip
 PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=10", "train.max_steps=2")
 LONG = ("backbone.max_tokens=512", "head.rerank=3")
@@ -527,8 +527,8 @@ def write_music_and_news(folder: Path, shift: int) -> None:
             )
             (folder / f"MIND{edition}_{part}" / "behaviors.tsv").write_text(
                 "".join(
-                    f"{i}\tU{u}\t{datetime.fromtimestamp(t + more, UTC):%m/%d/%Y %I:%M:%S %p}\t\tN{i}-1 N11-0\n"
-                    for u, i, t in pairs
+                    f"{n}\tU{u}\t{datetime.fromtimestamp(t + more, UTC):%m/%d/%Y %I:%M:%S %p}\t\tN{i}-1 N11-0\n"
+                    for n, (u, i, t) in enumerate(pairs)
                 )
             )
     (folder / "xMINDsmall" / "cmn").mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,8 @@ STRATEGIES = ("frozen", "full", "top", "lora", "adapter", "prefix")
 def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(strategy: str, config: MakeConfig) -> None:
     base = config(f"strategy={strategy}")
     assert draw(base, 0) == {}
-    trials = [draw(base, number) for number in range(1, 30)]
-    assert trials == [draw(base, number) for number in range(1, 30)]
+    trials = [draw(base, number) for number in range(1, 16)]
+    assert trials[:3] == [draw(base, number) for number in range(1, 4)]
     key = own_key(base["strategy"])
     names = ["optim.lr", *(["optim.body_lr"] if strategy != "frozen" else []), *([f"strategy.{key}"] if key else [])]
     assert all(list(values) == names for values in trials)
@@ -37,7 +37,8 @@ def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(strateg
 
 def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
     def sizes(strategy: str, key: str) -> set[float | int]:
-        return {draw(config(f"strategy={strategy}"), number)[f"strategy.{key}"] for number in range(1, 60)}
+        base = config(f"strategy={strategy}")
+        return {draw(base, number)[f"strategy.{key}"] for number in range(1, 40)}
 
     assert sizes("top", "layers") == {1, 2}  # of the tiny backbone's two layers
     assert sizes("lora", "rank") == {2, 4, 8, 16, 32}
@@ -51,7 +52,7 @@ def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
 
 def test_all_strategies_get_the_same_learning_rates(config: MakeConfig) -> None:
     bases = [config(f"strategy={name}") for name in STRATEGIES]
-    for number in range(1, 9):
+    for number in range(1, 5):
         assert len({draw(base, number)["optim.lr"] for base in bases}) == 1
         assert len({draw(base, number).get("optim.body_lr") for base in bases}) == 2  # frozen has none
     assert draw(bases[0], 1) != draw({**bases[0], "seed": 2}, 1)

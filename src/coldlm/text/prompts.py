@@ -83,28 +83,30 @@ class PromptReader(nn.Module):
 
     def prompts(self, texts: Sequence[str], history: Ints) -> list[list[int]]:
         """[Q] tokens of each user's prompt: as many items, newest first, as fit."""
-        out = []
-        for text, codes in zip(texts, history.tolist(), strict=True):
-            past = [self.texts[code] for code in codes if code >= 0]
-            tokens = self._fill(text, past)
-            while len(tokens) > self.room and past:
-                past = past[:-1]
-                tokens = self._fill(text, past)
-            out.append(tokens[-self.room :])
-        return out
+        past = self._past(history)
+        filled = self._fill(texts, past)
+        while long := [q for q, tokens in enumerate(filled) if len(tokens) > self.room and past[q]]:
+            for q in long:
+                past[q].pop()
+            shorter = self._fill([texts[q] for q in long], [past[q] for q in long])
+            for q, tokens in zip(long, shorter, strict=True):
+                filled[q] = tokens
+        return [tokens[-self.room :] for tokens in filled]
 
     def lost(self, texts: Sequence[str], history: Ints) -> tuple[int, int]:
         """Tokens of these users' prompts that do not fit, and all of them."""
-        whole = sum(
-            len(self._fill(text, [self.texts[code] for code in codes if code >= 0]))
-            for text, codes in zip(texts, history.tolist(), strict=True)
-        )
+        whole = sum(map(len, self._fill(texts, self._past(history))))
         return whole - sum(map(len, self.prompts(texts, history))), whole
 
-    def _fill(self, text: str, past: list[str]) -> list[int]:
-        filled = self.prompt.format(history=BETWEEN.join(past), query=text)
+    def _past(self, history: Ints) -> list[list[str]]:
+        return [[self.texts[code] for code in codes if code >= 0] for codes in history.tolist()]
+
+    def _fill(self, texts: Sequence[str], past: Sequence[Sequence[str]]) -> list[list[int]]:
+        filled = [
+            self.prompt.format(history=BETWEEN.join(items), query=text) for text, items in zip(texts, past, strict=True)
+        ]
         # a causal model must read something before it can say anything
-        return self._tokenize([filled])[0] or [self.end]
+        return [tokens or [self.end] for tokens in self._tokenize(filled)]
 
     def whole(self, prompts: list[list[int]], items: list[list[int]]) -> Tensor:
         """[n] scores, each prompt read anew with its item: for training."""
