@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coldlm.report.figure import draw_cost, draw_warmup, render
+from coldlm.report.figure import MOST_STRATEGIES, draw_warmup, render
+from coldlm.report.front import PANELS, draw_cost
 from coldlm.report.measure import measure
 from coldlm.report.results import read_runs
 
@@ -49,13 +50,58 @@ def test_the_same_numbers_give_the_same_bytes(comparison, kind) -> None:
     assert b"dc:date" not in first
 
 
-def test_the_cost_figure_puts_updates_beside_training(comparison) -> None:
+def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison) -> None:
     figure = draw_cost(comparison, measure(comparison, draws=100))
-    training, updates = ({line.get_label() for line in axis.lines} for axis in figure.axes)
-    assert training == updates == {
-        "frozen", "lora", "context_only", "random_vectors", "permuted_text", "best trivial row"
+    above, below = figure.axes[: len(PANELS)], figure.axes[len(PANELS) :]
+    assert [axis.get_xlabel() for axis in below] == [f"{label} (log scale)" for _, label in PANELS]
+    for axis in (*above, *below):
+        assert len(_points(axis)) == 5  # two strategies, three controls
+    frozen, updated = (sorted(y for _, y in _points(axis)) for axis in (above[0], above[-1]))
+    assert all(a < b for a, b in zip(frozen, updated, strict=True))  # made 1.1 times as good by updates
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == {
+        "frozen", "lora", "context_only", "random_vectors", "permuted_text", "front of the strategies",
+        "best trivial row",
     }  # fmt: skip
     assert render(figure, "png").startswith(b"\x89PNG")
+
+
+def _points(axis) -> list[tuple[float, float]]:
+    lines = [line for line in axis.lines if line.get_linestyle() == "None"]
+    return [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines]
+
+
+def test_the_front_leaves_out_who_is_beaten_by_somebody_cheaper(make_run, tmp_path) -> None:
+    for strategy, value, size in (("frozen", 0.04, 1), ("top", 0.03, 2), ("lora", 0.05, 3), ("full", 0.045, 4)):
+        make_run(strategy, strategy=strategy, value=value, manifest={"trainable_parameters": size})
+    make_run("control", control="context_only", value=0.09, manifest={"trainable_parameters": 2})
+    comparison = read_runs([tmp_path]).comparisons[0]
+    axis = draw_cost(comparison, measure(comparison, draws=100)).axes[0]
+    (front,) = [line for line in axis.lines if line.get_drawstyle() == "steps-post"]
+    assert list(front.get_xdata()) == [1, 3]
+    np.testing.assert_allclose(front.get_ydata(), [0.04, 0.05])
+
+
+def test_backbones_differ_in_markers_and_strategies_in_colours(make_run, tmp_path) -> None:
+    for strategy in ("frozen", "lora"):
+        for backbone in ("minilm", "gpt2"):
+            make_run(f"{strategy}-{backbone}", strategy=strategy, backbone=backbone)
+    comparison = read_runs([tmp_path]).comparisons[0]
+    figure = draw_cost(comparison, measure(comparison, draws=100))
+    drawn = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 4
+    assert len({line.get_color() for line in drawn}) == len({line.get_marker() for line in drawn}) == 2
+    assert {"frozen", "lora", "minilm", "gpt2"} < {text.get_text() for text in figure.legends[0].get_texts()}
+
+
+def test_of_very_many_strategies_the_best_have_lines_and_the_title_says_so(make_run, tmp_path) -> None:
+    for i in range(MOST_STRATEGIES + 3):
+        make_run(f"cell-{i}", value=0.01 * (i + 1), head=f"head{i:02}", schedules=("history",))
+    figure = draw_warmup(read_runs([tmp_path]).comparisons[0])
+    lines = {line.get_label() for line in figure.axes[0].lines}
+    assert {label for label in lines if "head" in label} == {
+        f"lora · head{i:02}, history" for i in range(3, MOST_STRATEGIES + 3)
+    }
+    assert "the best of the strategies, 3 not shown" in figure.get_suptitle()
 
 
 def test_no_panel_cuts_off_a_line(make_run) -> None:

@@ -66,7 +66,7 @@ def test_no_finished_run_is_an_error_that_says_why(make_run, tmp_path: Path) -> 
     make_run("bad", manifest={"status": "FAILED", "reason": "out of memory"})
     with pytest.raises(RunFolderError, match="FAILED: out of memory"):
         read_runs([tmp_path])
-    with pytest.raises(RunFolderError, match="is not a folder"):
+    with pytest.raises(RunFolderError, match="is not there"):
         read_runs([tmp_path / "nowhere"])
 
 

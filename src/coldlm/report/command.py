@@ -22,12 +22,14 @@ files written:
   cohorts.csv            every strategy in every cohort of every data set, beside the best baseline and control there
   table.csv, warmup.csv  the same numbers with all digits
   figure.png, .svg       nDCG@10 against the number of events an item (a user) has had
-  cost.png, .svg         nDCG@10 against seconds of training and of one update
+  cost.png, .svg         nDCG@10 against trained parameters, seconds, memory, checkpoint size: who is on the front
   k_shot.csv, .png, .svg nDCG@10 against the events revealed of each newcomer, where runs have the stage k_shot
 
 examples:
   coldlm report runs                       every run below runs/
-  coldlm report runs/a runs/b --out mine   two runs, into mine/"""
+  coldlm report runs/a runs/b --out mine   two runs, into mine/
+  coldlm report runs --pack runs.parquet   and all that the report needs in one small file, to be kept or sent
+  coldlm report runs.parquet               the same report from that file"""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,14 +37,16 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         "coldlm report", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="run folders, or folders that hold some")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS",
+                        help="run folders, folders that hold some, or packed files")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--pack", type=Path, metavar="FILE", help="write the runs into one parquet file too")
     arguments = parser.parse_args(argv)
 
     from coldlm.report.write import print_report, write_report
 
     try:
-        report = write_report(arguments.runs, arguments.out)
+        report = write_report(arguments.runs, arguments.out, arguments.pack)
     except ColdlmError as error:
         print(error, file=sys.stderr)
         return 2

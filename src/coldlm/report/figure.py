@@ -1,4 +1,4 @@
-"""The headline figure, quality against feedback events, and the small one beside it, quality against cost."""
+"""The headline figure, quality against feedback events; quality against cost is in ``front``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import polars as pl
 
 from coldlm.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.measure import Headline
 from coldlm.report.notes import flags
-from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
+from coldlm.report.rows import Comparison, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito: told apart with any kind of colour vision. One per strategy, in the order of the table."""
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#999933",
+                  "#8B6F47")  # fmt: skip
+"""Seven of Okabe and Ito, told apart with any kind of colour vision, and three more, one per strategy in the order of
+the table."""
 
 LINES: Final[dict[str, Any]] = {"history": (0, (4, 1.5)), "static": (0, (1, 1.3)), "retrain": (0, (6, 1.2, 1, 1.2))}
 """Line of each schedule; other ones that update the weights are solid."""
@@ -32,6 +33,9 @@ MARKERS: Final = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 GREYS: Final = {"control": "#4d4d4d", "baseline": "#a0a0a0"}
 TICKS: Final = (0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 DPI: Final = 150
+
+MOST_STRATEGIES: Final = 8
+"""Of whom the headline figure has lines: more of them cannot be told apart."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def draw_warmup(comparison: Comparison) -> Figure:
     events each point rests on. Buckets that were not measurable leave a gap."""
     from matplotlib.figure import Figure
 
-    shown = _choose_rows(comparison)
+    shown, left_out = _choose_rows(comparison)
     figure = Figure(figsize=(11, 5.6), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row", height_ratios=(6, 1))
     for column, by in enumerate(("item", "user")):
@@ -61,7 +65,9 @@ def draw_warmup(comparison: Comparison) -> Figure:
         axes[1, column].set_xlabel(f"earlier events of the {by} (n)")
     axes[0, 0].set_ylabel("nDCG@10, mean over users (square-root scale)")
     axes[1, 0].set_ylabel("events")
-    _title(figure, comparison, comparison.title)
+    title(
+        figure, comparison, comparison.title, *([f"the best of the strategies, {left_out} not shown"] * bool(left_out))
+    )
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2)
     return figure
@@ -75,52 +81,17 @@ def draw_k_shot(comparison: Comparison) -> Figure:
     axes = figure.subplots(1, len(comparison.shots), sharey=True, squeeze=False)[0]
     for axis, shots in zip(axes, comparison.shots, strict=True):
         buckets, asked = shots_of(shots), what_was_asked(shots)
-        _draw_curves(axis, shots, shots_curve(shots), buckets, _choose_rows(shots))
+        _draw_curves(axis, shots, shots_curve(shots), buckets, _choose_rows(shots)[0])
         axis.set_xticks(range(len(buckets)), buckets)
         axis.set_title(
             f"{asked['eligible']:,} new {shots.title}s, {asked['queries']:,} queries", loc="left", fontsize=10
         )
         axis.set_xlabel(f"events revealed of each {shots.title} (k)")
     axes[0].set_ylabel("nDCG@10, mean over users (square-root scale)")
-    _title(figure, comparison.shots[0], comparison.title)
+    title(figure, comparison.shots[0], comparison.title)
     handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False, fontsize=8.5,
                   handlelength=3.2)  # fmt: skip
-    return figure
-
-
-def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
-    """nDCG@10 against seconds of training, for frozen weights (left), and against seconds of one update, for weights
-    that are updated (right): one point per trained row. The grey line is the best trivial row."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-    styles = _styles(comparison)
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, cost, label in zip(
-        axes, ("train_seconds", "seconds_per_update"), ("training", "one update"), strict=True
-    ):
-        for m, s in zip(headline.measures, styles, strict=True):
-            is_shown = m.row.schedule == "history" if cost == "train_seconds" else m.row.schedule not in WITHOUT_UPDATES
-            x, y = m.cost[cost], m.quality["ndcg@10"]
-            if is_shown and x and y is not None:
-                axis.plot(x, y, label=m.row.label, color=s.colour, marker=s.marker, markersize=7, linestyle="none")
-        for y in (m.quality["ndcg@10"] for m in headline.measures if m.row == headline.best_trivial):
-            axis.axhline(y or 0, color=GREYS["baseline"], linewidth=1, zorder=0, label="best trivial row")
-        axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xlabel(f"{label}, seconds (log scale)")
-        axis.margins(0.12, 0.15)
-        _plain(axis)
-    axes[0].set_title("weights frozen after training", loc="left", fontsize=10)
-    axes[1].set_title("weights updated", loc="left", fontsize=10)
-    axes[0].set_ylabel("nDCG@10, mean over users")
-    _title(figure, comparison, comparison.title)
-    found = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(found.values(), found.keys(), loc="outside right upper", frameon=False, fontsize=8.5)
     return figure
 
 
@@ -137,26 +108,32 @@ def render(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _choose_rows(comparison: Comparison) -> list[int]:
-    """All strategies and baselines, each control under its best schedule only, no canary: more lines tell less."""
+def _choose_rows(comparison: Comparison) -> tuple[list[int], int]:
+    """(rows that get a line, strategies that get none): the best strategies and all baselines, each control under its
+    best schedule only, no canary: more lines tell less."""
     rows = comparison.rows
-    best: dict[str, tuple[float, int]] = {}
+    best: dict[tuple[str, str], tuple[float, int]] = {}
     for i, row in enumerate(rows):
+        if row.kind != "baseline":
+            key = row.kind, row.label
+            best[key] = max(best.get(key, (-1.0, i)), (comparison.value(i) or 0.0, i))
+    controls = {i for (kind, _), (_, i) in best.items() if kind == "control"}
+    by_value = sorted((value, -i, label) for (kind, label), (value, i) in best.items() if kind == "strategy")[::-1]
+    strategies = {label for _, _, label in by_value[:MOST_STRATEGIES]}
+
+    def is_shown(i: int, row: Row) -> bool:
         if row.kind == "control":
-            best[row.label] = max(best.get(row.label, (-1.0, i)), (comparison.value(i) or 0.0, i))
-    controls = {i for _, i in best.values()}
-    return [
-        i
-        for i, row in enumerate(rows)
-        if (row.kind == "control" and i in controls) or (row.kind != "control" and row.label != "fewest_events")
-    ]
+            return i in controls
+        return row.label in strategies if row.kind == "strategy" else row.label != "fewest_events"
+
+    return [i for i, row in enumerate(rows) if is_shown(i, row)], len(by_value) - len(strategies)
 
 
 def _draw_curves(
     axis: Axes, comparison: Comparison, curve: pl.DataFrame, buckets: Sequence[str], shown: list[int]
 ) -> None:
     """One line per shown row; ``curve``: ``row, bucket, value``."""
-    styles = _styles(comparison)
+    styles = dict(zip(shown, _styles([comparison.rows[i] for i in shown]), strict=True))
     for i in shown:
         values = dict(curve.filter(row=i).select("bucket", "value").rows())
         y = np.array([values.get(bucket) for bucket in buckets], np.float64)
@@ -172,7 +149,7 @@ def _draw_curves(
     top = max(axis.get_ylim()[1], 1.1 * float(np.nanmax(drawn, initial=0.0)))
     axis.set_yticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axis.set_ylim(0, top)
-    _plain(axis)
+    plain(axis)
 
 
 def _draw_counts(axis: Axes, comparison: Comparison, by: str) -> None:
@@ -185,12 +162,11 @@ def _draw_counts(axis: Axes, comparison: Comparison, by: str) -> None:
     axis.set_xticks(range(len(heights)), WARMUP_BUCKETS)
     axis.set_yticks([])
     axis.margins(y=0.35)
-    _plain(axis)
+    plain(axis)
 
 
-def _styles(comparison: Comparison) -> list[Style]:
+def _styles(rows: Sequence[Row]) -> list[Style]:
     """One style per row: a strategy keeps its colour across schedules, what is not a language model is grey."""
-    rows = comparison.rows
     names = {kind: list(dict.fromkeys(row.label for row in rows if row.kind == kind)) for kind in ("strategy", *GREYS)}
     return [_style(row, names[row.kind].index(row.label)) for row in rows]
 
@@ -204,13 +180,13 @@ def _style(row: Row, position: int) -> Style:
     return Style(GREYS["baseline"], GREY_LINES[position % len(GREY_LINES)], marker, 0.9, 3.5, 2)
 
 
-def _title(figure: Figure, comparison: Comparison, data: str) -> None:
+def title(figure: Figure, comparison: Comparison, *words: str) -> None:
     """The data set, and the flags' first words where they apply (LEAKY, say): a figure travels without its table."""
-    words = [data, *(flag.split(":")[0] for flag in flags(comparison))]
+    words = (*words, *(flag.split(":")[0] for flag in flags(comparison)))
     figure.suptitle(", ".join(words), x=0.01, ha="left", fontsize=11, fontweight="bold")
 
 
-def _plain(axis: Axes) -> None:
+def plain(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#eeeeee", linewidth=0.8)
     axis.set_axisbelow(True)

@@ -15,6 +15,7 @@ from coldlm.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
 from coldlm.errors import RunFolderError
 from coldlm.report.compare import compare
 from coldlm.report.k_shot import compare_shots
+from coldlm.report.pack import unpack
 from coldlm.report.rows import METRIC, Comparison, K, Run
 
 USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
@@ -41,16 +42,17 @@ MOST_LETTERS = 40
 class Runs:
     """What was found under the paths given.
 
-    ``comparisons``: one per set of runs that answered the same queries among the same candidates, in the order of
-    their titles. ``skipped``: (folder, why) of every run that is not in any of them.
+    ``found``: every run that takes part. ``comparisons``: one per set of runs that answered the same queries among the
+    same candidates, in the order of their titles. ``skipped``: (folder, why) of every run that is not in any of them.
     """
 
+    found: tuple[Run, ...]
     comparisons: tuple[Comparison, ...]
     skipped: tuple[tuple[str, str], ...]
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:
-    """Every finished run in ``paths``: run folders, or folders that hold run folders at any depth.
+    """Every finished run in ``paths``: run folders, folders that hold run folders at any depth, or packed files.
 
     Runs that differ in data, dates, split or candidates never share a table. A run that is unfinished, failed, broken
     or there twice is skipped and named.
@@ -60,11 +62,9 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     """
     runs: dict[tuple[Any, ...], Run] = {}
     skipped: list[tuple[str, str]] = []
-    for folder in _find_folders(paths):
-        try:
-            run = _read_run(folder)
-        except _SkippedError as why:
-            skipped.append((str(folder), str(why)))
+    for folder, run in _find(paths):
+        if isinstance(run, str):
+            skipped.append((str(folder), run))
             continue
         twin = runs.setdefault(run.key, run)
         if twin is not run:
@@ -75,22 +75,33 @@ def read_runs(paths: Sequence[Path]) -> Runs:
             f"no finished run under {', '.join(map(str, paths)) or 'no path at all'}:{found}\n"
             "Give run folders, or a folder that holds some; `coldlm run` makes them."
         )
-    return Runs(tuple(_compare_alike(list(runs.values()))), tuple(skipped))
+    return Runs(tuple(runs.values()), tuple(_compare_alike(list(runs.values()))), tuple(skipped))
 
 
 class _SkippedError(Exception):
     """Why one run folder takes no part."""
 
 
-def _find_folders(paths: Sequence[Path]) -> Iterator[Path]:
+def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, Run | str]]:
+    """(folder, its run or why it takes no part)."""
     seen = set()
     for path in paths:
+        if path.is_file():
+            yield from ((run.folder, run) for run in unpack(path))
+            continue
         if not path.is_dir():
-            raise RunFolderError(f"{path} is not a folder: give run folders, or folders that hold run folders")
+            raise RunFolderError(
+                f"{path} is not there: give run folders, folders that hold run folders, or a file of "
+                "coldlm report --pack"
+            )
         for manifest in sorted(path.rglob("manifest.json")):
-            if manifest.resolve() not in seen:
-                seen.add(manifest.resolve())
-                yield manifest.parent
+            if manifest.resolve() in seen:
+                continue
+            seen.add(manifest.resolve())
+            try:
+                yield manifest.parent, _read_run(manifest.parent)
+            except _SkippedError as why:
+                yield manifest.parent, str(why)
 
 
 def _read_run(folder: Path) -> Run:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from coldlm.report.cohorts import CohortMeasure, cohort_table, measure_cohorts
-from coldlm.report.figure import draw_cost, draw_k_shot, draw_warmup, render
+from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.formats import latex, markdown, terminal
+from coldlm.report.front import draw_cost
 from coldlm.report.measure import LIST_QUALITY, Headline, measure
 from coldlm.report.notes import about_shots, flags, footnotes
+from coldlm.report.pack import pack
 from coldlm.report.results import Runs, read_runs
 from coldlm.report.rows import Comparison
 from coldlm.report.table import (
@@ -55,10 +57,10 @@ def make_report(paths: Sequence[Path]) -> Report:
     return Report(runs, headlines, measure_cohorts(runs.comparisons))
 
 
-def write_report(paths: Sequence[Path], out: Path) -> Report:
+def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -> Report:
     """Read the runs under ``paths`` and write ``report.md, table.md, table.tex, table.csv, cohorts.csv, warmup.csv``
     and the figures (PNG and SVG; one pair per comparison) into the folder ``out``. Files of an earlier report are
-    replaced.
+    replaced. ``packed``: a file that gets the runs themselves, see ``pack``.
 
     Raises:
         RunFolderError: no finished run under ``paths``.
@@ -84,6 +86,9 @@ def write_report(paths: Sequence[Path], out: Path) -> Report:
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         write_atomically(out / name, content)
+    if packed is not None:
+        packed.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(packed, pack(report.runs.found))
     return replace(report, files=tuple(out / name for name in files))
 
 

@@ -1,0 +1,129 @@
+"""The figure of quality against cost: which strategies are beaten by none that is cheaper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from coldlm.report.figure import COLOURS, GREYS, MARKERS, plain, title
+from coldlm.report.measure import Headline
+from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+UPDATE: Final = "seconds_per_update"
+PANELS: Final = (
+    ("trainable_parameters", "trained parameters"),
+    ("train_seconds", "training, seconds"),
+    ("peak_memory_mb", "peak memory, MB"),
+    ("checkpoint_mb", "checkpoint, MB"),
+    (UPDATE, "one update, seconds"),
+)
+"""Costs and their labels, one column of the cost figure each."""
+
+QUALITIES: Final = (("ndcg@10", "all"), ("ndcg@10/cold_item_any", "new items"))
+
+
+SHAPES: Final = ("o", "D", "^", "s", "v", "P", "X", "*")
+
+
+def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
+    """nDCG@10 over all queries (above) and over those of new items (below) against each cost that was measured, one
+    point per trained row. The stepped line is the front: no other strategy is better and cheaper. Of the last panel,
+    weights that are updated; of the others, those that stay as trained. The grey line is the best trivial row."""
+    from matplotlib.figure import Figure
+
+    measures = [m for m in headline.measures if m.row.kind != "baseline" and m.row.schedule != "static"]
+    panels = [(key, label, [m for m in measures if _is_updated(m.row) == (key == UPDATE)]) for key, label in PANELS]
+    panels = [(key, label, its) for key, label, its in panels if any(m.cost[key] for m in its)] or [(*PANELS[0], [])]
+    figure = Figure(figsize=(2.2 + 2.7 * len(panels), 5.4), layout="constrained")
+    axes = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
+    looks = _looks([m.row for m in measures])
+    for i, (quality, where) in enumerate(QUALITIES):
+        for axis, (key, _, its) in zip(axes[i], panels, strict=True):
+            _draw_front(axis, [(m.cost[key], m.quality[quality], looks[m.row.label], m.row.kind) for m in its])
+            for y in (m.quality[quality] for m in headline.measures if m.row == headline.best_trivial):
+                axis.axhline(y or 0, color=GREYS["baseline"], linewidth=1, zorder=0)
+        axes[i, 0].set_ylabel(f"nDCG@10, {where}")
+    for axis, (_, label, _) in zip(axes[1], panels, strict=True):
+        axis.set_xlabel(f"{label} (log scale)")
+    title(figure, comparison, comparison.title)
+    figure.legend(handles=_keys_to(looks), loc="outside right upper", frameon=False, fontsize=8.5)
+    return figure
+
+
+def _is_updated(row: Row) -> bool:
+    return row.schedule not in WITHOUT_UPDATES
+
+
+def _draw_front(axis: Axes, points: Sequence[tuple[float | None, float | None, tuple[str, str], str]]) -> None:
+    """Points (cost, quality, (colour, marker), kind), and the step along those strategies that none dominates."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    best, front = -1.0, []
+    for x, y, (colour, marker), kind in sorted((p for p in points if p[0] and p[1] is not None), key=_cheapest_first):
+        assert x is not None
+        assert y is not None
+        axis.plot(x, y, color=colour, marker=marker, markersize=6, linestyle="none", zorder=3)
+        if kind == "strategy" and y > best:
+            best = y
+            front.append((x, y))
+    if front:
+        axis.plot(*zip(*front, strict=True), drawstyle="steps-post", color="#666666", linewidth=1, zorder=1)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=6))
+    axis.xaxis.set_major_formatter(_short_number)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.margins(0.12, 0.12)
+    plain(axis)
+
+
+def _cheapest_first(point: tuple[Any, ...]) -> tuple[float, float]:
+    return point[0], -point[1]
+
+
+def _short_number(value: float, _: object = None) -> str:
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _looks(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
+    """Label -> (colour, marker): strategies differ in colour, what else is in their labels (the backbone, say) in the
+    marker; controls are grey."""
+    looks = {}
+    for kind in ("strategy", "control"):
+        labels = dict.fromkeys(row.label for row in rows if row.kind == kind)
+        firsts, rests = (list(dict.fromkeys(label.partition(" · ")[i] for label in labels)) for i in (0, 2))
+        for label in labels:
+            first, _, rest = label.partition(" · ")
+            colour = COLOURS[firsts.index(first) % len(COLOURS)] if kind == "strategy" else GREYS["control"]
+            shapes, at = (SHAPES, rests.index(rest)) if kind == "strategy" else (MARKERS, firsts.index(first))
+            looks[label] = colour, shapes[at % len(shapes)]
+    return looks
+
+
+def _keys_to(looks: dict[str, tuple[str, str]]) -> list[Any]:
+    """Handles of the legend: one per colour of a strategy, one per marker if there are several, one per control."""
+    from matplotlib.lines import Line2D
+
+    entries: dict[str, tuple[str, str]] = {}
+    shapes: dict[str, str] = {}
+    for label, (colour, marker) in looks.items():
+        first, _, rest = label.partition(" · ")
+        if colour == GREYS["control"]:
+            entries.setdefault(first, (colour, marker))
+        else:
+            entries.setdefault(first, (colour, "o"))
+            shapes.setdefault(rest, marker)
+    entries |= {rest or "as configured": ("#ffffff", marker) for rest, marker in shapes.items() if len(shapes) > 1}
+    drawn = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", label=label,
+               markeredgecolor="#000000" if colour == "#ffffff" else colour)
+        for label, (colour, marker) in entries.items()
+    ]  # fmt: skip
+    front = Line2D([], [], color="#666666", linewidth=1, label="front of the strategies")
+    return [*drawn, front, Line2D([], [], color=GREYS["baseline"], linewidth=1, label="best trivial row")]

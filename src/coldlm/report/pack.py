@@ -1,0 +1,74 @@
+"""Many finished runs in one small parquet file, of which the same report is made as of their folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from coldlm.columns import MODEL
+from coldlm.errors import RunFolderError
+from coldlm.report.rows import CELL, Run
+
+TABLES: Final = ("results", "users", "shots")
+SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
+"""Columns of a baseline's results in which two runs that ask the same agree."""
+
+
+def pack(runs: Sequence[Run]) -> bytes:
+    """One row per run: folder, manifest and facts as JSON, its tables as lists of structs. Baselines, which every run
+    repeats, are kept of the first run among those that say the same of them."""
+    known: dict[str, list[pl.DataFrame]] = {}
+    lines = []
+    for run in (_without_known(run, known) for run in runs):
+        tables = {name: table for name in TABLES if (table := getattr(run, name)) is not None}
+        line = {"folder": str(run.folder), "manifest": json.dumps(run.manifest), "facts": json.dumps(run.facts)}
+        structs = [table.select(pl.struct(pl.all()).implode().alias(name)) for name, table in tables.items()]
+        lines.append(pl.concat([pl.DataFrame(line), *structs], how="horizontal"))
+    buffer = BytesIO()
+    pl.concat(lines, how="diagonal").write_parquet(buffer, compression="zstd", compression_level=19)
+    return buffer.getvalue()
+
+
+def unpack(file: Path) -> list[Run]:
+    """The runs in a file that ``pack`` wrote.
+
+    Raises:
+        RunFolderError: it is another kind of file, or damaged.
+    """
+    try:
+        frame = pl.read_parquet(file)
+        return [_unpack_line(frame.slice(i, 1)) for i in range(frame.height)]
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise RunFolderError(f"{file} holds no runs ({reason}): give a file of coldlm report --pack") from error
+
+
+def _unpack_line(line: pl.DataFrame) -> Run:
+    texts: dict[str, Any] = line.select("folder", "manifest", "facts").row(0, named=True)
+    tables = {
+        name: line.select(pl.col(name).explode()).unnest(name)
+        for name in TABLES
+        if name in line.columns and line[name][0] is not None
+    }
+    return Run(Path(texts["folder"]), json.loads(texts["manifest"]), json.loads(texts["facts"]), **tables)
+
+
+def _without_known(run: Run, known: dict[str, list[pl.DataFrame]]) -> Run:
+    """``run`` without those baselines of which ``known`` holds the same; the others join it."""
+    kept = [MODEL]
+    for scorer in run.results["scorer"].unique(maintain_order=True):
+        says = run.results.filter(scorer=scorer).select(SAYS)
+        # the zero-shot baseline is the backbone's own, and a control's text baselines count for nothing
+        alike = [run.facts[name] for name in ("seed", "backbone", "control")]
+        key = json.dumps([run.question, *alike, scorer], sort_keys=True)
+        if scorer != MODEL and not any(says.equals(other) for other in known.setdefault(key, [])):
+            known[key].append(says)
+            kept.append(scorer)
+    here = pl.col("scorer").is_in(kept)
+    return replace(run, results=run.results.filter(here), users=run.users.filter(here))
