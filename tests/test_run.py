@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
-from coldlm import scorers, training
+from coldlm import run, scorers, training
 from coldlm.cli import main
 from coldlm.columns import COHORTS, MANDATORY_BASELINES, METRICS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.data import simulated
@@ -438,6 +438,33 @@ def test_stages_one_by_one_give_the_same_numbers_as_in_one_go(finished: Path, co
         execute(config(f"stages=[{stage}]"), "steps")
     assert manifest(config()["output"] / Path("steps"))["done"] == ["train", "evaluate", "online"]
     assert_same_numbers(finished, Path(config()["output"]) / "steps")
+
+
+@pytest.mark.parametrize(("values", "encodings"), [((0.1, 0.9), 2), ((0.9, 0.1), 3)])
+def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best(
+    values: tuple[float, float], encodings: int, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one go, and never in stages of their own: the numbers are the same."""
+    taken: list[object] = []
+    take, measure = run.take_snapshot, Evaluation.measure
+    told = iter([*values, *values])
+
+    def counted(*arguments: Any) -> Any:
+        taken.append(arguments)
+        return take(*arguments)
+
+    def measured(self: Evaluation, scorer: Any, name: str) -> float:
+        return next(told) if name == MODEL else measure(self, scorer, name)
+
+    monkeypatch.setattr(run, "take_snapshot", counted)
+    monkeypatch.setattr(Evaluation, "measure", measured)
+    line = ("split.refit=false", "train.epochs=2", "strategy=top", "split.windows=1")
+    whole = execute(config(*line), "whole")
+    assert len(taken) == encodings
+    for stage in ("train", "evaluate", "online"):
+        execute(config(*line, f"stages=[{stage}]"), "steps")
+    assert len(taken) == encodings + 4  # each stage encodes for itself
+    assert_same_numbers(whole, whole.parent / "steps")
 
 
 def test_a_finished_run_is_left_alone(config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,8 @@ class Run:
         fitted, seconds = self._fit_anew(split.rows(TRAIN), split.t_val, "train", validate=self._validate)
         self.record.manifest["seconds"]["train"] = seconds
         log.info("validation nDCG@%d by epoch: %s", self.record.k, ", ".join(f"{v:.4f}" for v in fitted.values))
+        if config["split"]["refit"] or fitted.epochs < len(fitted.values):
+            self._snapshot = None  # it is of other weights than those that are kept
         if config["split"]["refit"]:
             log.info("refit on train + validation, epochs: %d", fitted.epochs)
             past = split.rows(TRAIN, VALIDATION)
@@ -325,7 +327,8 @@ class Run:
         self.record.manifest["seconds"]["prepare"] += time.perf_counter() - begin
 
     def _validate(self) -> float:
-        return self.evaluation.measure(take_snapshot(self.ranker, self.world), MODEL)
+        self._snapshot = take_snapshot(self.ranker, self.world)
+        return self.evaluation.measure(self._snapshot, MODEL)
 
     def _trained(self) -> Live:
         """The weights that the train stage saved, as a scorer, and in ``ranker``; encoded once for all stages."""
