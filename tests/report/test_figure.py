@@ -53,14 +53,14 @@ def test_the_same_numbers_give_the_same_bytes(comparison, kind) -> None:
 def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison) -> None:
     figure = draw_cost(comparison, measure(comparison, draws=100))
     above, below = figure.axes[: len(PANELS)], figure.axes[len(PANELS) :]
-    assert [axis.get_xlabel() for axis in below] == [f"{label} (log scale)" for _, label in PANELS]
+    assert [axis.get_xlabel() for axis in below] == [label for _, label in PANELS]
     for axis in (*above, *below):
         assert len(_points(axis)) == 5  # two strategies, three controls
     frozen, updated = (sorted(y for _, y in _points(axis)) for axis in (above[0], above[-1]))
     assert all(a < b for a, b in zip(frozen, updated, strict=True))  # made 1.1 times as good by updates
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {
         "frozen", "lora", "context_only", "random_vectors", "permuted_text", "front of the strategies",
-        "best trivial row",
+        "best trivial row over all",
     }  # fmt: skip
     assert render(figure, "png").startswith(b"\x89PNG")
 
@@ -76,9 +76,19 @@ def test_the_front_leaves_out_who_is_beaten_by_somebody_cheaper(make_run, tmp_pa
     make_run("control", control="context_only", value=0.09, manifest={"trainable_parameters": 2})
     comparison = read_runs([tmp_path]).comparisons[0]
     axis = draw_cost(comparison, measure(comparison, draws=100)).axes[0]
+    assert axis.get_xscale() == "linear"
     (front,) = [line for line in axis.lines if line.get_drawstyle() == "steps-post"]
     assert list(front.get_xdata()) == [1, 3]
     np.testing.assert_allclose(front.get_ydata(), [0.04, 0.05])
+
+
+def test_costs_that_are_far_apart_are_on_a_logarithmic_scale(make_run, tmp_path) -> None:
+    for strategy, size in (("frozen", 10), ("full", 10_000)):
+        make_run(strategy, strategy=strategy, value=0.04, manifest={"trainable_parameters": size})
+    comparison = read_runs([tmp_path]).comparisons[0]
+    parameters = draw_cost(comparison, measure(comparison, draws=100)).axes[5]
+    assert parameters.get_xscale() == "log"
+    assert parameters.get_xlabel() == "trained parameters (log scale)"
 
 
 def test_backbones_differ_in_markers_and_strategies_in_colours(make_run, tmp_path) -> None:

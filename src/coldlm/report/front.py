@@ -23,6 +23,10 @@ PANELS: Final = (
 )
 """Costs and their labels, one column of the cost figure each."""
 
+WIDE: Final = 8
+"""Costs further apart than this factor are shown on a logarithmic scale."""
+
+TRIVIAL: Final = (0, (4, 2))
 QUALITIES: Final = (("ndcg@10", "all"), ("ndcg@10/cold_item_any", "new items"))
 
 
@@ -45,10 +49,10 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
         for axis, (key, _, its) in zip(axes[i], panels, strict=True):
             _draw_front(axis, [(m.cost[key], m.quality[quality], looks[m.row.label], m.row.kind) for m in its])
             for y in (m.quality[quality] for m in headline.measures if m.row == headline.best_trivial):
-                axis.axhline(y or 0, color=GREYS["baseline"], linewidth=1, zorder=0)
+                axis.axhline(y or 0, color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, zorder=0)
         axes[i, 0].set_ylabel(f"nDCG@10, {where}")
     for axis, (_, label, _) in zip(axes[1], panels, strict=True):
-        axis.set_xlabel(f"{label} (log scale)")
+        axis.set_xlabel(f"{label} (log scale)" if axis.get_xscale() == "log" else label)
     title(figure, comparison, comparison.title)
     figure.legend(handles=_keys_to(looks), loc="outside right upper", frameon=False, fontsize=8.5)
     return figure
@@ -60,7 +64,7 @@ def _is_updated(row: Row) -> bool:
 
 def _draw_front(axis: Axes, points: Sequence[tuple[float | None, float | None, tuple[str, str], str]]) -> None:
     """Points (cost, quality, (colour, marker), kind), and the step along those strategies that none dominates."""
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     best, front = -1.0, []
     for x, y, (colour, marker), kind in sorted((p for p in points if p[0] and p[1] is not None), key=_cheapest_first):
@@ -72,10 +76,14 @@ def _draw_front(axis: Axes, points: Sequence[tuple[float | None, float | None, t
             front.append((x, y))
     if front:
         axis.plot(*zip(*front, strict=True), drawstyle="steps-post", color="#666666", linewidth=1, zorder=1)
-    axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=6))
+    costs = [p[0] for p in points if p[0]]
+    if costs and max(costs) > WIDE * min(costs):
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(numticks=6))
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(4))
     axis.xaxis.set_major_formatter(_short_number)
-    axis.xaxis.set_minor_locator(NullLocator())
     axis.margins(0.12, 0.12)
     plain(axis)
 
@@ -126,4 +134,5 @@ def _keys_to(looks: dict[str, tuple[str, str]]) -> list[Any]:
         for label, (colour, marker) in entries.items()
     ]  # fmt: skip
     front = Line2D([], [], color="#666666", linewidth=1, label="front of the strategies")
-    return [*drawn, front, Line2D([], [], color=GREYS["baseline"], linewidth=1, label="best trivial row")]
+    trivial = Line2D([], [], color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, label="best trivial row over all")
+    return [*drawn, front, trivial]
