@@ -193,8 +193,8 @@ def _reading_problems(
         yield problem
     if _name(backbone) == "random_vectors":
         yield f"head={name} reads texts, but backbone=random_vectors has none to read; use head=towers"
-    elif name == "causal_lm" and shape and shape.family != "gpt2":
-        yield f"head=causal_lm needs a GPT-2, got {shape.family}; use one, such as backbone=gpt2"
+    elif name == "causal_lm" and shape and shape.causal is False:
+        yield f"head=causal_lm needs a decoder, got {shape.family}; use one, such as backbone=gpt2"
     if train["head_epochs"]:
         yield (
             f"train.head_epochs={train['head_epochs']}: head={name} keeps no vectors of the untouched backbone that it "

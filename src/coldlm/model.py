@@ -45,11 +45,8 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Model:
         head = build(config["head"], backbone.width)
     if not isinstance(head, Pair | CausalLM):
         return Ranker(make_encoder(config, world, backbone), head).eval()
-    if isinstance(head, CausalLM) and not backbone.speaks:
-        raise CheckpointError(
-            f"backbone {backbone.name!r} is no GPT-2 with a language-model head (lm_head.weight, or "
-            "tie_word_embeddings=true); use one that was saved with its head"
-        )
+    if isinstance(head, CausalLM) and backbone.silence:
+        raise CheckpointError(f"backbone {backbone.name!r} cannot carry head=causal_lm: {backbone.silence}")
     stage = make_first_stage(config, world, partial(_trained_towers, config))
     texts = world.data.items.texts
     reader = PairReader(backbone, texts) if isinstance(head, Pair) else PromptReader(backbone, texts, head.prompt)

@@ -91,11 +91,11 @@ def test_a_head_of_its_own_is_read_from_the_checkpoint(tmp_path: pytest.TempPath
     model.save_pretrained(tmp_path)
     body.tokenizer.save_pretrained(tmp_path)
     loaded = load(name="own", path=str(tmp_path))
-    assert loaded.speaks
+    assert loaded.silence is None
     assert loaded.output is not None
     assert torch.equal(loaded.output, model.lm_head.weight)
     with torch.no_grad():
         score = PromptReader(loaded, TEXTS, PROMPT).eval()(USERS, HISTORY, np.array([0]), np.array([3]))
     assert float(score) == pytest.approx(alone(loaded, FILLED[0], TEXTS[3], model.lm_head.weight), abs=1e-5)
     body.model.save_pretrained(tmp_path)
-    assert not load(name="without", path=str(tmp_path)).speaks
+    assert "no language-model head" in str(load(name="without", path=str(tmp_path)).silence)

@@ -27,12 +27,11 @@ from coldlm.models.families import (
     open_tokenizer,
     positions,
     probe,
-    read_output,
     run_whole,
 )
-from coldlm.models.past import Past
 from coldlm.models.ranks import Ranks
 from coldlm.models.scratch import byte_tokenizer, random_model
+from coldlm.models.speech import Head, Past, WholePast, read_head, why_silent
 from coldlm.seeding import torch_seed
 
 Pooling = Literal["mean", "cls", "last", "attention"]
@@ -41,8 +40,8 @@ Pooling = Literal["mean", "cls", "last", "attention"]
 class Backbone(nn.Module):
     """One text encoder, without pooler, in float32.
 
-    ``output``: [V, D], a language-model head of its own; None where it is the word embeddings', or not there. It stays
-    as it was loaded.
+    ``output``: [V, D], a language-model head of its own, and ``output_bias``: [V]; None where it is the word
+    embeddings', or not there. It stays as it was loaded.
 
     A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
     train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
@@ -63,11 +62,13 @@ class Backbone(nn.Module):
         query_prefix: str = "",
         released: str | None = None,
         fingerprint: str = "",
-        output: Tensor | None = None,
+        output: Head | None = None,
     ) -> None:
         super().__init__()
         self.output: Tensor | None
-        self.register_buffer("output", output, persistent=False)
+        self.output_bias: Tensor | None
+        for part, tensor in zip(("output", "output_bias"), output or (None, None), strict=True):
+            self.register_buffer(part, tensor, persistent=False)
         self.model, self.tokenizer = model, tokenizer
         self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
         self.item_prefix, self.query_prefix = item_prefix, query_prefix
@@ -146,43 +147,30 @@ class Backbone(nn.Module):
         return self._pool(self._run(x, mask, self.depth, self.stages, types), mask)
 
     @property
-    def speaks(self) -> bool:
-        """Whether it can say how probable the next token is: GPT-2 alone, with its head."""
-        return self.family == "gpt2" and (self.model.config.tie_word_embeddings or self.output is not None)
+    def silence(self) -> str | None:
+        """Why it cannot say how probable the next token is; None if it can."""
+        return why_silent(self.model, self.output, self.family, self.causal)
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
         """[B, T, D] output of a causal model for right-padded texts, what ``vocabulary`` reads."""
         with torch.no_grad():
             x = self._run(ids, mask, 0, self.depth)
-        out: Tensor = self.model.ln_f(self._run(x, mask, self.depth, self.stages))
-        return out
+        out: Tensor = self._run(x, mask, self.depth, self.stages)
+        return out if self.family == OTHER else self.model.ln_f(out)
+
+    def nothing_read(self) -> Past | WholePast:
+        """What ``proceed`` begins with."""
+        return WholePast() if self.family == OTHER else Past()
 
     @torch.no_grad()
-    def proceed(self, ids: Tensor, mask: Tensor, past: Past) -> Tensor:
-        """[B, T, D] the same for texts that go on behind ``past``, which then holds them too."""
-        before = 0 if self.prompt is None else len(self.prompt)
-        first = max(past.length - before, 0)  # a prompt takes no position
-        places = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
-        x = self.model.drop(self.model.wte(ids) + self.model.wpe(places))
-        if self.prompt is not None and not past.length:
-            x = torch.cat([self.prompt.expand(len(x), -1, -1).to(x.dtype), x], 1)
-            mask = F.pad(mask, (before, 0), value=True)
-        length = mask.shape[1]
-        attend = mask[:, None, None, :] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-        attend = F.pad(attend, (past.length, 0), value=True)
-        for layer in self.layers:
-            x = layer(x, past_key_values=past, attention_mask=attend)
-        out: Tensor = self.model.ln_f(x[:, -ids.shape[1] :])
-        return out
-
-    @staticmethod
-    def nothing_read() -> Past:
-        """What ``proceed`` begins with."""
-        return Past()
+    def proceed(self, ids: Tensor, mask: Tensor, past: Past | WholePast) -> Tensor:
+        """[B, T, D] what ``hidden`` gives, for texts that go on behind ``past``, which then holds them too."""
+        return past.proceed(self, ids, mask)
 
     def vocabulary(self, hidden: Tensor) -> Tensor:
         """[..., V] logits of the next token."""
-        return F.linear(hidden, self.model.wte.weight if self.output is None else self.output)
+        weight = self.model.get_input_embeddings().weight if self.output is None else self.output
+        return F.linear(hidden, weight, self.output_bias)
 
     def _trained(self) -> list[nn.Module]:
         """The parts whose own weights train."""
@@ -296,7 +284,7 @@ def load(
             query_prefix=query_prefix,
             released=max(filter(None, [released, seen_until(folder)]), default=None),
             fingerprint=_fingerprint(files, pooling, keep_layers),
-            output=read_output(files, model),
+            output=read_head(files, model),
         )
         _check_reading(backbone)
     except CheckpointError as error:

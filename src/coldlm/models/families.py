@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, AutoTokenizer
 from transformers.pytorch_utils import Conv1D
@@ -198,18 +198,6 @@ def run_whole(model: Any, ids: Tensor, mask: Tensor, types: Tensor | None = None
         **({"token_type_ids": types} if knows_types else {}),
     ).last_hidden_state
     return hidden
-
-
-def read_output(files: Sequence[Path], model: Any) -> Tensor | None:
-    """[V, D] the language-model head of a GPT-2 in ``files`` whose head is not its word embeddings, else None."""
-    if model.config.model_type != "gpt2" or model.config.tie_word_embeddings:
-        return None
-    for file in files:
-        with safe_open(file, "pt") as stored:
-            if "lm_head.weight" in stored.keys():  # noqa: SIM118
-                head: Tensor = stored.get_tensor("lm_head.weight").float()
-                return head
-    return None
 
 
 @torch.no_grad()
