@@ -22,8 +22,8 @@ WARMUP_EDGES: Final = (0, 1, 2, 3, 5, 10, 20, 50)
 WARMUP_BUCKETS: Final = ("0", "1", "2", "3-4", "5-9", "10-19", "20-49", "50+")
 """One label per edge of ``WARMUP_EDGES``."""
 
-METRICS: Final = ("ndcg", "recall", "mrr")
-"""Of each positive alone, the other positives of its query left out."""
+METRICS: Final = ("ndcg", "recall", "mrr", "auc/user")
+"""Of each positive alone, the other positives of its query left out. "auc/user": within each user's queries."""
 
 LIST_METRICS: Final = ("ndcg/impression", "mrr/impression", "auc/impression")
 """Of a whole list as it was shown, with all its clicks."""

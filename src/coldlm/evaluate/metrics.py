@@ -64,6 +64,13 @@ def mrr(g: Tensor, e: Tensor, k: int = 0) -> Tensor:
     return _mean_over_ties(harmonic, g, e)
 
 
+def auc(g: Tensor, e: Tensor, candidates: Tensor) -> Tensor:
+    """Share of the other candidates, [P] in all with the positive, that are below it, a tie counting half (the
+    Mann-Whitney statistic): 1 - (g + (e - 1)/2) / (candidates - 1). float64; one half where there is no other."""
+    others = candidates - 1
+    return torch.where(others > 0, 1 - (g + (e - 1).double() / 2) / others.clamp(min=1), 0.5)
+
+
 def list_values(
     g: Tensor, e: Tensor, candidates: Tensor, above: Tensor, level: Tensor, others: Tensor, *, k: int
 ) -> dict[str, Tensor]:
@@ -93,8 +100,8 @@ def list_values(
     rank, clicks = (g + above, e + level), others + 1
     # at best the clicks share the first places: the mean of their gains is the ideal one over P
     best = ndcg(torch.zeros_like(clicks), clicks, k)
-    auc = 1 - (g + (e - 1).double() / 2) / (candidates - 1)
-    return dict(zip(LIST_METRICS, (ndcg(*rank, k) / best, mrr(*rank), auc), strict=True))
+    values = ndcg(*rank, k) / best, mrr(*rank), auc(g, e, candidates)
+    return dict(zip(LIST_METRICS, values, strict=True))
 
 
 def _mean_over_ties(cumulative: Tensor, g: Tensor, e: Tensor) -> Tensor:
@@ -103,6 +110,7 @@ def _mean_over_ties(cumulative: Tensor, g: Tensor, e: Tensor) -> Tensor:
 
 
 FORMULAS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"ndcg": ndcg, "recall": recall, "mrr": mrr}
+"""Those that follow from (g, e) alone."""
 
 
 class RankingMetric(Metric):

@@ -10,7 +10,7 @@ from coldlm.candidates import Catalogue
 from coldlm.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, METRICS, MRR_K, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.context import AsOf, ranges
 from coldlm.evaluate.judge import Judged
-from coldlm.evaluate.metrics import FORMULAS, list_values
+from coldlm.evaluate.metrics import FORMULAS, auc, list_values
 from coldlm.tables import DAY, Bools, Dataset, Ints, Queries
 
 
@@ -134,7 +134,8 @@ def with_metrics(events: pl.DataFrame, k: int) -> pl.DataFrame:
     def column(name: str) -> torch.Tensor:
         return torch.from_numpy(events[name].to_numpy().copy())
 
-    values = {metric: FORMULAS[metric](column("g"), column("e"), cut_of(metric, k)) for metric in METRICS}
+    values = {name: formula(column("g"), column("e"), cut_of(name, k)) for name, formula in FORMULAS.items()}
+    values["auc/user"] = auc(*(column(name) for name in ("g", "e", "candidates")))
     if metrics_of(events) != METRICS:
         values |= list_values(*(column(name) for name in ("g", "e", "candidates", *LIST_COLUMNS)), k=k)
     return events.with_columns([pl.Series(metric, value.numpy()) for metric, value in values.items()])

@@ -18,6 +18,7 @@ QUALITY: Final[dict[str, dict[str, Any]]] = {
     "ndcg@10/cold_item_any": {"cohort": "cold_item_any"},
     "recall@10": {"metric": "recall"},
     "mrr": {"metric": "mrr", "k": MRR_K},
+    "auc/user": {"metric": "auc/user", "k": MRR_K},
     "ndcg@10/micro": {"average": "micro"},
 }
 """Key of a quality column -> arguments of ``Comparison.value``."""

@@ -34,7 +34,7 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
     bootstrap and by Wilcoxon, both after Holm."""
     header = (
         "scorer", "seeds", "nDCG@10", "95 % interval", "warm warm", "any cold user", "any cold item",
-        "Recall@10", "MRR", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p Wilcoxon",
+        "Recall@10", "MRR", "AUC by user", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p Wilcoxon",
     )  # fmt: skip
     body = []
     for m in headline.measures:
@@ -48,7 +48,7 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
             vs = (metric(d.mean, True), low_high, probability(m.p_holm), probability(m.p_wilcoxon))
         low_high = f"[{metric(m.low)}, {metric(m.high)}]" if math.isfinite(m.low) else NOT_MEASURABLE
         body.append((name(m.row, comparison), str(m.row.seeds), first, low_high, *others, *vs))
-    bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 10)}
+    bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 11)}
     return Table("Quality", header, tuple(body), _kinds(comparison), frozenset(bold))
 
 
