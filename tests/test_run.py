@@ -126,21 +126,22 @@ def discount(rank: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.where(rank <= K, 1 / np.log2(rank + 1.0), 0.0)
 
 
-def by_hand(g: int, e: int) -> dict[str, float]:
+def by_hand(g: int, e: int, candidates: int) -> dict[str, float]:
     """Expected value of each metric over a random order of the ties, by walking through the places."""
     places = np.arange(g + 1, g + e + 1)
     return {
         "ndcg": float(discount(places).mean()),
         "recall": float((places <= K).mean()),
         "mrr": float((1 / places).mean()),
+        "auc/user": float((candidates - places).mean() / (candidates - 1)),
     }
 
 
 def average_by_hand(rows: pl.DataFrame, metric: str) -> dict[str, float]:
     """Positives -> queries -> (micro) or users (macro), in plain Python."""
     queries: dict[tuple[str, int], list[float]] = {}
-    for user, query, g, e in rows.select("user", "query", "g", "e").iter_rows():
-        queries.setdefault((user, query), []).append(by_hand(g, e)[metric])
+    for user, query, *place in rows.select("user", "query", "g", "e", "candidates").iter_rows():
+        queries.setdefault((user, query), []).append(by_hand(*place)[metric])
     users: dict[str, list[float]] = {}
     for (user, _), values in queries.items():
         users.setdefault(user, []).append(float(np.mean(values)))

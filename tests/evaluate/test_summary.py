@@ -42,6 +42,7 @@ def events() -> pl.DataFrame:
             "cohort": ["cold_item", "warm_warm", "warm_warm", "cold_user"],
             "g": [0, 1, 2, 20],
             "e": [1, 1, 1, 1],
+            "candidates": [21, 21, 41, 21],
         }
     )
 
@@ -109,7 +110,7 @@ def test_windows_and_buckets_can_be_left_out(events: pl.DataFrame) -> None:
 
 def test_mrr_is_stored_without_a_cut_and_the_others_under_theirs(events: pl.DataFrame) -> None:
     found = {metric: set(rows["k"]) for (metric,), rows in summarise(events, K).group_by("metric")}
-    assert found == {"ndcg": {K}, "recall": {K}, "mrr": {0}}
+    assert found == {"ndcg": {K}, "recall": {K}, "mrr": {0}, "auc/user": {0}}
     assert (cut_of("mrr", K), cut_of("ndcg", K)) == (0, K)
 
 
