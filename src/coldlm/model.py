@@ -15,7 +15,7 @@ from torch import Tensor
 from coldlm.config import build
 from coldlm.errors import CheckpointError, RunFolderError
 from coldlm.first_stage import make_first_stage
-from coldlm.models.backbone import Backbone
+from coldlm.models.body import Backbone
 from coldlm.models.causal_lm import CausalLM
 from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot

@@ -17,7 +17,8 @@ from coldlm import manifest as m
 from coldlm.config import build
 from coldlm.learn.fit import Budget, Machine
 from coldlm.learn.pretrain import pretrain
-from coldlm.models.backbone import Backbone, Scratch, load
+from coldlm.models.backbone import Scratch, load
+from coldlm.models.body import Backbone
 from coldlm.models.checkpoints import PRETRAINED, find
 from coldlm.models.families import quiet
 from coldlm.models.objectives import open_objective

@@ -28,7 +28,7 @@ from coldlm.k_shot import make_stage
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Fitted, Machine
 from coldlm.model import first_vectors, make_ranker, standardise, take_snapshot
-from coldlm.models.backbone import Backbone
+from coldlm.models.body import Backbone
 from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot
 from coldlm.models.ranker import Live

@@ -16,7 +16,8 @@ from coldlm.context import AsOf
 from coldlm.data.control import permute_texts
 from coldlm.data.grid import on_grid
 from coldlm.errors import ConfigError
-from coldlm.models.backbone import Backbone, RandomVectors
+from coldlm.models.backbone import RandomVectors
+from coldlm.models.body import Backbone
 from coldlm.progress import progress
 from coldlm.schema import EXTRA
 from coldlm.seeding import torch_seed

@@ -15,7 +15,8 @@ from transformers import AutoModel
 
 from coldlm.errors import CheckpointError
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, RandomVectors, load, random_vectors, tiny
+from coldlm.models.backbone import RandomVectors, load, random_vectors, tiny
+from coldlm.models.body import Backbone
 from coldlm.seeding import torch_seed
 
 TEXTS = ("space adventure", "a", "", "大海的故事", "🚀🌙 moon", "the sea, the sea, the sea")

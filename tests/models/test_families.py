@@ -15,7 +15,8 @@ from transformers import AutoModel
 
 from coldlm.errors import CheckpointError
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, load, tiny
+from coldlm.models.backbone import load, tiny
+from coldlm.models.body import Backbone
 from coldlm.models.scratch import byte_tokenizer
 from coldlm.seeding import torch_seed
 from coldlm.text.encode import TextEncoder

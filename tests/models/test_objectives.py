@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from coldlm.errors import CheckpointError
-from coldlm.models.backbone import Backbone, load
+from coldlm.models.backbone import load
+from coldlm.models.body import Backbone
 from coldlm.models.objectives import CausalLM, Contrastive, MaskedLM, Objective, TextBatch, open_objective
 from coldlm.models.scratch import byte_tokenizer, random_model, train_tokenizer
 from coldlm.seeding import torch_seed

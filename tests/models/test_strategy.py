@@ -14,7 +14,8 @@ from transformers import PreTrainedModel
 
 from coldlm.learn.optimisers import groups
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, tiny
+from coldlm.models.backbone import tiny
+from coldlm.models.body import Backbone
 from coldlm.models.prefixes import Prefixed
 from coldlm.models.ranks import Ranks
 from coldlm.seeding import torch_seed

@@ -30,7 +30,8 @@ from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.module import Learner
 from coldlm.learn.optimisers import Named, adamw, sgd
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, tiny
+from coldlm.models.backbone import tiny
+from coldlm.models.body import Backbone
 from coldlm.models.losses import FullSoftmax
 from coldlm.models.ranker import Ranker
 from coldlm.models.towers import Towers

@@ -12,7 +12,8 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, load
+from coldlm.models.backbone import load
+from coldlm.models.body import Backbone
 from coldlm.models.scratch import byte_tokenizer
 from coldlm.seeding import torch_seed
 from coldlm.text.prompts import PromptReader

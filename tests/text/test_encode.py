@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, tiny
+from coldlm.models.backbone import tiny
+from coldlm.models.body import Backbone
 from coldlm.seeding import torch_seed
 from coldlm.text import encode
 from coldlm.text.encode import RandomEncoder, TextEncoder

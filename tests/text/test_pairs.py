@@ -8,7 +8,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, tiny
+from coldlm.models.backbone import tiny
+from coldlm.models.body import Backbone
 from coldlm.overrides import list_options
 from coldlm.seeding import torch_seed
 from coldlm.text.pairs import PairReader

@@ -8,7 +8,8 @@ import torch
 from transformers import GPT2LMHeadModel
 
 from coldlm.models import strategy
-from coldlm.models.backbone import Backbone, load, tiny
+from coldlm.models.backbone import load, tiny
+from coldlm.models.body import Backbone
 from coldlm.overrides import list_options
 from coldlm.text.prompts import PromptReader
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from coldlm.errors import CheckpointError
-from coldlm.models.backbone import Backbone
+from coldlm.models.body import Backbone
 from coldlm.models.families import cut_layers, open_model, open_tokenizer, quiet
 from coldlm.models.ranks import Ranks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from coldlm.models.backbone import Backbone
+from coldlm.models.body import Backbone
 from coldlm.models.checkpoints import OTHER
 from coldlm.models.families import dense
 

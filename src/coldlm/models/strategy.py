@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from coldlm.columns import Range
-from coldlm.models.backbone import Backbone
+from coldlm.models.body import Backbone
 from coldlm.models.bottleneck import Adapted
 from coldlm.models.families import final_norm
 from coldlm.models.places import adapt, fit_size, is_transposed, modules_of, outputs, require_staged

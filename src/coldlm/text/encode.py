@@ -34,7 +34,7 @@ TRAIN_TOKENS = 4096
 
 
 class Body(Protocol):
-    """What this module needs of a backbone (``models.backbone.Backbone`` is one)."""
+    """What this module needs of a backbone (``models.body.Backbone`` is one)."""
 
     depth: int
     width: int

@@ -26,7 +26,7 @@ BETWEEN = "; "
 
 
 class Body(Protocol):
-    """What this module needs of a backbone (``models.backbone.Backbone`` is one)."""
+    """What this module needs of a backbone (``models.body.Backbone`` is one)."""
 
     width: int
     causal: bool
