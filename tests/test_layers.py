@@ -15,6 +15,7 @@ WIRING = (
     "config",
     "schema",
     "signatures",
+    "model_combinations",
     "combinations",
     "overrides",
     "progress",

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import netrc
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
-from string import Formatter
-from typing import Any
 from urllib.parse import urlsplit
 
-from coldlm.models import checkpoints
-from coldlm.models.checkpoints import Shape
+from coldlm import model_combinations as model
+from coldlm.model_combinations import Section, name_of
 from coldlm.schema import WITH_LISTS
 from coldlm.tables import seconds
-
-Section = Mapping[str, Any]
 
 
 def combination_problems(sound: Section) -> Iterator[str]:
@@ -28,12 +23,12 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _leaky_problems: ("split", "online"),
         _trainer_problems: ("trainer", "train"),
         _layer_problems: ("trainer", "strategy", "control"),
-        _strategy_problems: ("backbone", "strategy"),
-        _context_problems: ("strategy", "head"),
-        _head_problems: ("head", "strategy"),
-        _reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
-        _backbone_problems: ("backbone",),
-        _pretrain_problems: ("pretrain", "backbone", "stages"),
+        model.strategy_problems: ("backbone", "strategy"),
+        model.context_problems: ("strategy", "head"),
+        model.head_problems: ("head", "strategy"),
+        model.reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
+        model.backbone_problems: ("backbone",),
+        model.pretrain_problems: ("pretrain", "backbone", "stages"),
         _pretrain_machine_problems: ("pretrain", "trainer"),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _loss_problems: ("loss", "evaluate"),
@@ -47,7 +42,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
 
 def logger_problems(logger: Section) -> Iterator[str]:
     """A logger whose package is not installed, or that must be online without a key."""
-    name = _name(logger)
+    name = name_of(logger)
     if name in ("wandb", "tensorboard") and find_spec(name) is None:
         yield f'logger={name}: the package is not installed; pip install "coldlm[{name}]", or logger=files'
     if name == "wandb" and logger.get("mode") == "online" and not _has_wandb_key():
@@ -82,7 +77,7 @@ def _split_problems(split: Section) -> Iterator[str]:
             f"split.train={train} and split.validation={validation} leave nothing for the stream: "
             "their sum must be below 1"
         )
-    if _name(split) == "time":
+    if name_of(split) == "time":
         yield from _alternative_problems(split, "the cuts", ("train", "validation"), ("t_val", "t_test"))
         yield from _alternative_problems(split, "the windows", ("windows",), ("window_days",), ("edges",))
         yield from _date_problems(split)
@@ -114,9 +109,9 @@ def _date_problems(split: Section) -> Iterator[str]:
 
 
 def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
-    if _name(split) != "time" and online["schedule"] != "off":
+    if name_of(split) != "time" and online["schedule"] != "off":
         yield (
-            f"split={_name(split)} lets the future into training, so that nothing is left to be learned online, but "
+            f"split={name_of(split)} lets the future into training, so that nothing is left to be learned online, but "
             f"online.schedule={online['schedule']}; use online=off, or split=time"
         )
 
@@ -134,134 +129,8 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
 def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
     """Keys that act on layers that train, where none does; a control that took them away is the run's own otherwise."""
     for key in ("gradient_checkpointing", "compile"):
-        if trainer[key] and _name(strategy) == "frozen" and control["name"] == "none":
+        if trainer[key] and name_of(strategy) == "frozen" and control["name"] == "none":
             yield f"trainer.{key}=true acts on layers that train, but strategy=frozen trains none; set it to false"
-
-
-def _strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
-    name, shape, layers = _name(strategy), _shape(backbone), strategy.get("layers")
-    if name != "frozen" and _name(backbone) == "random_vectors":
-        yield f"strategy={name} has nothing to train in backbone=random_vectors; use strategy=frozen"
-    if name == "adalora" and strategy["tinit"] + strategy["tfinal"] >= 1:
-        yield (
-            f"strategy.tinit={strategy['tinit']} and strategy.tfinal={strategy['tfinal']} leave no steps between them "
-            "in which ranks could be given up: their sum must be below 1"
-        )
-    if not shape or not layers or shape.layers is None:
-        return
-    if not shape.layers:
-        yield (
-            f"strategy.layers={layers}: the backbone's layers share their weights, so none can train alone; use "
-            "strategy=full, strategy=frozen or strategy=lora with layers=null"
-        )
-    elif layers > shape.layers:
-        yield f"strategy.layers={layers}: the backbone has {shape.layers} layers; choose 1 to {shape.layers}"
-
-
-def _context_problems(strategy: Section, head: Section) -> Iterator[str]:
-    if _name(strategy) != "frozen" and head.get("context") == "only":
-        yield f"strategy={_name(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
-
-
-def _head_problems(head: Section, strategy: Section) -> Iterator[str]:
-    """What a head cannot train, or cannot train with."""
-    if _name(head) == "ZeroShot" and _name(strategy) != "frozen":
-        yield f"head=zero_shot trains nothing, but strategy={_name(strategy)}; use strategy=frozen, or head=towers"
-    if head.get("user") == "transformer" and head["width"] % head["user_heads"]:
-        yield f"head.width={head['width']} must be a multiple of head.user_heads={head['user_heads']}"
-    if head.get("fusion") == "gate" and head["context"] == "off":
-        yield "head.fusion=gate weighs text against context, but head.context=off; use head.context=on, or fusion=add"
-
-
-def _reading_problems(
-    head: Section, loss: Section, backbone: Section, train: Section, evaluate: Section
-) -> Iterator[str]:
-    """Heads that read user and item together: what they are trained by, and what they cannot do."""
-    name, shape = {"Pair": "pair", "CausalLM": "causal_lm"}.get(_name(head)), _shape(backbone)
-    if _name(loss) == "NegativeLogLikelihood" and name != "causal_lm":
-        yield "loss=nll needs scores that are log-probabilities: head=causal_lm, or another loss"
-    if name is None:
-        return
-    if name == "pair" and _name(loss) != "BinaryCrossEntropy":
-        yield (
-            f"head=pair is a classifier, but loss={_name(loss)}; use loss=binary_cross_entropy with few draws, such as "
-            "loss.draws=4, and small batches"
-        )
-    if name == "causal_lm" and _name(loss) != "NegativeLogLikelihood":
-        yield f"head=causal_lm learns to say the chosen text, but loss={_name(loss)}; use loss=nll"
-    if name == "causal_lm" and (problem := _prompt_problem(head["prompt"])):
-        yield problem
-    if _name(backbone) == "random_vectors":
-        yield f"head={name} reads texts, but backbone=random_vectors has none to read; use head=towers"
-    elif name == "causal_lm" and shape and shape.causal is False:
-        yield f"head=causal_lm needs a decoder, got {shape.family}; use one, such as backbone=gpt2"
-    if train["head_epochs"]:
-        yield (
-            f"train.head_epochs={train['head_epochs']}: head={name} keeps no vectors of the untouched backbone that it "
-            "could train on alone; use 0"
-        )
-    if evaluate["candidates"] == "impression":
-        yield (
-            f"evaluate.candidates=impression: head={name} re-ranks the best of the catalogue, not lists as shown; "
-            "use evaluate.candidates=full, or head=towers"
-        )
-
-
-def _prompt_problem(prompt: str) -> str | None:
-    """A prompt that cannot be filled, or in which a history or a typed text would be lost."""
-    try:
-        fields = sorted(field for _, field, *_ in Formatter().parse(prompt) if field is not None)
-    except ValueError as error:
-        return f"head.prompt: {error} in {prompt!r}; write {{{{ and }}}} for braces that are text"
-    if fields == ["history", "query"]:
-        return None
-    got = ", ".join(f"{{{field}}}" for field in fields) or "no field"
-    return f"head.prompt: got {got}, allowed: {{history}} and {{query}}, each once"
-
-
-def _backbone_problems(backbone: Section) -> Iterator[str]:
-    shape, keep = _whole_shape(backbone), backbone.get("keep_layers")
-    if shape and shape.refusal:
-        yield f"backbone: {shape.refusal}"
-    if shape and shape.layers is not None and isinstance(keep, int | list):
-        numbers = list(range(keep)) if isinstance(keep, int) else keep
-        if not numbers or numbers != sorted(set(numbers)) or numbers[-1] >= shape.layers:
-            yield (
-                f"backbone.keep_layers={keep}: the backbone has {shape.layers} layers that can be told apart; choose "
-                "how many to keep, or their numbers from 0, ascending"
-            )
-    if shape and shape.causal and backbone.get("pooling") == "cls":
-        yield "backbone.pooling=cls: the first token of a causal model has read nothing else; use last or mean"
-    if _name(backbone) in ("tiny", "scratch") and backbone["width"] % backbone["heads"]:
-        yield f"backbone.width={backbone['width']} must be a multiple of backbone.heads={backbone['heads']}"
-
-
-def _pretrain_problems(pretrain: Section, backbone: Section, stages: list[str]) -> Iterator[str]:
-    objective, name, shape = pretrain["objective"], _name(backbone), _shape(backbone)
-    if "pretrain" in stages[1:]:
-        yield f"stages: got {', '.join(stages)}; pretrain comes first"
-    if objective == "off":
-        if name == "scratch":
-            yield "backbone=scratch has no weights before stage pretrain; set pretrain=masked_lm or pretrain=causal_lm"
-        return
-    if name not in ("load", "scratch"):
-        yield (
-            f"pretrain={objective} has nothing to learn with in backbone={name}; use a checkpoint, "
-            "backbone=scratch_bert or backbone=scratch_gpt2"
-        )
-    elif (
-        shape and shape.causal is not None and objective != "contrastive" and shape.causal != (objective == "causal_lm")
-    ):
-        fits = "causal_lm" if shape.causal else "masked_lm"
-        yield f"pretrain={objective}: the backbone learns by pretrain={fits} or pretrain=contrastive"
-    for key, owner in (("mask_share", "masked_lm"), ("temperature", "contrastive")):
-        if (pretrain[key] is None) == (objective == owner):
-            yield f"pretrain.{key}: got {pretrain[key]}; set it with pretrain={owner}, and to null with any other"
-    if objective == "contrastive" and backbone.get("pooling") == "attention":
-        yield (
-            "backbone.pooling=attention: its query is no part of the backbone's folder, so pretrain=contrastive would "
-            "lose it; use mean, cls or last"
-        )
 
 
 def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[str]:
@@ -270,8 +139,8 @@ def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[
 
 
 def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
-    if evaluate["candidates"] == "impression" and _name(split) != "time":
-        yield f"evaluate.candidates=impression goes with split=time alone, got split={_name(split)}"
+    if evaluate["candidates"] == "impression" and name_of(split) != "time":
+        yield f"evaluate.candidates=impression goes with split=time alone, got split={name_of(split)}"
     if evaluate["candidates"] == "impression" and split.get("simulated_cold"):
         yield (
             f"evaluate.candidates=impression: the lists show what split.simulated_cold={split['simulated_cold']} would "
@@ -297,8 +166,8 @@ def _k_shot_problems(stages: list[str], evaluate: Section, split: Section) -> It
     shots = evaluate["k_shot"]
     if shots != sorted(set(shots) | {0}):
         yield f"evaluate.k_shot: got {shots}, allowed: ascending numbers that begin with 0, such as [0, 1, 2, 5, 10]"
-    if "k_shot" in stages and _name(split) != "time":
-        yield f"stages: k_shot asks who is new after T_test, which split={_name(split)} has not; use split=time"
+    if "k_shot" in stages and name_of(split) != "time":
+        yield f"stages: k_shot asks who is new after T_test, which split={name_of(split)} has not; use split=time"
     if "k_shot" in stages and evaluate["candidates"] != "full":
         yield (
             f"stages: k_shot ranks the catalogue, but evaluate.candidates={evaluate['candidates']}; use "
@@ -311,33 +180,10 @@ def _control_problems(control: Section, backbone: Section, head: Section, datase
     name, context = control["name"], head.get("context")
     if name == "context_only" and context != "only":
         yield f"control=context_only, but head.context={context}; leave it to the control"
-    if name == "random_vectors" and _name(backbone) != "random_vectors":
-        yield f"control=random_vectors, but backbone={_name(backbone)}; leave it to the control"
+    if name == "random_vectors" and name_of(backbone) != "random_vectors":
+        yield f"control=random_vectors, but backbone={name_of(backbone)}; leave it to the control"
     if name == "permuted_text" and not dataset["permute_text"]:
         yield "control=permuted_text, but dataset.permute_text=false; leave it to the control"
-
-
-def _name(node: Section) -> str:
-    """``lora`` for a node whose target is ``coldlm.models.strategy.lora``."""
-    return str(node["_target_"]).rpartition(".")[2]
-
-
-def _shape(backbone: Section) -> Shape | None:
-    """What can be known, without loading anything, of the backbone with the layers that are kept."""
-    shape, keep = _whole_shape(backbone), backbone.get("keep_layers")
-    if shape is None or not shape.layers or not keep:
-        return shape
-    return replace(shape, layers=keep if isinstance(keep, int) else len(keep))
-
-
-def _whole_shape(backbone: Section) -> Shape | None:
-    if _name(backbone) in ("tiny", "scratch"):
-        return Shape(backbone["family"], backbone["layers"], backbone["family"] == "gpt2")
-    if _name(backbone) != "load":
-        return None
-    places = {key: backbone.get(key) for key in ("hub", "revision", "package", "path")}
-    folder = checkpoints.locate(**places)
-    return checkpoints.read_shape(folder) if folder else None
 
 
 def _has_wandb_key() -> bool:
