@@ -259,6 +259,10 @@ def test_several_values_need_the_flag() -> None:
         ([*PAIR, "train.head_epochs=1"], "head=pair keeps no vectors"),
         (["loss=nll"], "loss=nll needs scores that are log-probabilities"),
         ([*SPEAKS, "loss=sampled_softmax"], "use loss=nll"),
+        (
+            ["train.validate=false", "split.refit=false"],
+            "train.validate=false trains once, on train + validation, but split.refit=false leaves that out",
+        ),
         ([*SPEAKS, "backbone=tiny_bert"], "head=causal_lm needs a decoder, got bert"),
         ([*SPEAKS, "head.prompt='{history}'"], "head.prompt: got {history}, allowed: {history} and {query}"),
         ([*SPEAKS, "head.prompt='{history} {query} {title}'"], "got {history}, {query}, {title}"),

@@ -204,6 +204,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
 OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.epochs": (2, (), "validation"),
     "train.patience": (0, ("train.epochs=3",), "validation"),
+    "train.validate": (False, ("split.refit=true",), "validation"),
     "evaluate.k": (5, (), "k"),
     "evaluate.queries": (300, ("dataset.users=90", "dataset.items=300", "dataset.events=2500"), "scores"),
     "evaluate.k_shot": ([0, 1], ("stages=[train,evaluate,k_shot]", "evaluate.k_shot=[0,1,2]"), "shots"),

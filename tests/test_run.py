@@ -468,6 +468,19 @@ def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best
     assert_same_numbers(whole, whole.parent / "steps")
 
 
+def test_without_validation_the_same_model_is_trained_at_once(config: MakeConfig) -> None:
+    line = ("train.epochs=2", "train.patience=3", "split.refit=true", "stages=[train]", "strategy=top")
+    at_once = execute(config(*line, "train.validate=false"), "at_once")
+    said = manifest(at_once)
+    assert said["validation"] == {f"ndcg@{K}": [], "best_epoch": 2}
+    assert said["seconds"].keys() == {"prepare", "refit"}
+    chosen = execute(config(*line), "chosen")
+    epochs = manifest(chosen)["validation"]["best_epoch"]
+    if epochs != 2:
+        at_once = execute(config(*line, "train.validate=false", f"train.epochs={epochs}"), "as_chosen")
+    assert (at_once / "model.safetensors").read_bytes() == (chosen / "model.safetensors").read_bytes()
+
+
 def test_a_finished_run_is_left_alone(config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
     folder = execute(config("stages=[train]"), "once")
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}

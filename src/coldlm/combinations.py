@@ -21,6 +21,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _stage_problems: ("stages",),
         _split_problems: ("split",),
         _leaky_problems: ("split", "online"),
+        _validation_problems: ("train", "split"),
         _trainer_problems: ("trainer", "train"),
         _layer_problems: ("trainer", "strategy", "control"),
         model.strategy_problems: ("backbone", "strategy"),
@@ -113,6 +114,14 @@ def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
         yield (
             f"split={name_of(split)} lets the future into training, so that nothing is left to be learned online, but "
             f"online.schedule={online['schedule']}; use online=off, or split=time"
+        )
+
+
+def _validation_problems(train: Section, split: Section) -> Iterator[str]:
+    if not train["validate"] and not split["refit"]:
+        yield (
+            "train.validate=false trains once, on train + validation, but split.refit=false leaves that out; set "
+            "split.refit=true"
         )
 
 

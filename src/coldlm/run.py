@@ -129,19 +129,24 @@ class Run:
     def train(self) -> None:
         """Stop on validation, then refit on train + validation with what was chosen; save what trained."""
         split, config = self.world.split, self.config
-        self._snapshot = None
-        fitted, seconds = self._fit_anew(split.rows(TRAIN), split.t_val, "train", validate=self._validate)
-        self.record.manifest["seconds"]["train"] = seconds
-        log.info("validation nDCG@%d by epoch: %s", self.record.k, ", ".join(f"{v:.4f}" for v in fitted.values))
-        if config["split"]["refit"] or fitted.epochs < len(fitted.values):
+        self._snapshot, epochs, values = None, config["train"]["epochs"], list[float]()
+        fitted = None
+        if config["train"]["validate"]:
+            fitted, seconds = self._fit_anew(split.rows(TRAIN), split.t_val, "train", validate=self._validate)
+            self.record.manifest["seconds"]["train"] = seconds
+            epochs, values = fitted.epochs, fitted.values
+            log.info("validation nDCG@%d by epoch: %s", self.record.k, ", ".join(f"{v:.4f}" for v in values))
+        if config["split"]["refit"] or epochs < len(values):
             self._snapshot = None  # it is of other weights than those that are kept
         if config["split"]["refit"]:
-            log.info("refit on train + validation, epochs: %d", fitted.epochs)
+            log.info("fit on train + validation, epochs: %d", epochs)
             past = split.rows(TRAIN, VALIDATION)
-            _, seconds = self._fit_anew(past, split.t_test, "refit", epochs=fitted.epochs)
+            refitted, seconds = self._fit_anew(past, split.t_test, "refit", epochs=epochs)
             self.record.manifest["seconds"]["refit"] = seconds
+            fitted = fitted or refitted
+        assert fitted is not None  # see combinations
         self.record.manifest |= {
-            "validation": {f"ndcg@{self.record.k}": fitted.values, "best_epoch": fitted.epochs},
+            "validation": {f"ndcg@{self.record.k}": values, "best_epoch": epochs},
             "refit": config["split"]["refit"],
             "events_per_second": fitted.examples / max(fitted.seconds, 1e-9),
             "trainable_parameters": sum(p.numel() for p in self.ranker.parameters() if p.requires_grad),

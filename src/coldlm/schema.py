@@ -23,6 +23,7 @@ class Train:
     head_epochs: Annotated[int, Range(0)]
     epochs: Count
     patience: Annotated[int, Range(0)]
+    validate: bool
     batch_size: Count
     session: Count
     max_steps: Count | None

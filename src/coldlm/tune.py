@@ -116,7 +116,7 @@ def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:
     for number in range(n_trials):
         values = draw(base, number)
         config = with_values(base, values) | {"stages": ["train"], "name": f"{strategy},trial={number}"}
-        config["split"] = base["split"] | {"refit": False}
+        config["split"], config["train"] = base["split"] | {"refit": False}, base["train"] | {"validate": True}
         try:
             folder = execute(config, config["name"])
             score = max(next(iter(open_run(folder, config)["validation"].values())))
