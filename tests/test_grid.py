@@ -133,6 +133,7 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
                     "n_item": as_of.n_item(item, log.time[queries.event]),
                     "g": judged.g,
                     "e": judged.e,
+                    "candidates": judged.candidates,
                 }
             )
         )
