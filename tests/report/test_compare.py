@@ -130,3 +130,13 @@ def test_curves_follow_the_buckets_and_keep_what_was_not_measurable(make_run, tm
     assert curve["value"].null_count() == 1
     assert curve["n_events"].to_list() == [0, 90, 80, 140, 300, 410, 620, 1200]
     assert comparison.by_window().filter(row=0)["window"].to_list() == [0, 1, 2, 3]
+
+
+def test_a_strategy_is_called_by_its_name_unless_another_of_that_name_is_there(make_run, tmp_path: Path) -> None:
+    make_run("one", strategy="lora rank=8 alpha=16", value=0.04)
+    make_run("two", strategy="top layers=1", value=0.03)
+    labels = {row.label for row in read_runs([tmp_path]).comparisons[0].rows if row.kind == "strategy"}
+    assert labels == {"lora", "top"}
+    make_run("three", strategy="lora rank=4 alpha=16", value=0.04)
+    labels = {row.label for row in read_runs([tmp_path]).comparisons[0].rows if row.kind == "strategy"}
+    assert labels == {"lora rank=8 alpha=16", "lora rank=4 alpha=16", "top"}

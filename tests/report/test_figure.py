@@ -122,3 +122,12 @@ def test_no_panel_cuts_off_a_line(make_run) -> None:
     results.with_columns(easy.alias("value")).write_parquet(run / "results.parquet")
     right = draw_warmup(read_runs([run]).comparisons[0]).axes[1]
     assert right.get_ylim()[1] > 0.9
+
+
+def test_many_strategies_are_drawn_without_static_and_controls_once_each(make_run, tmp_path) -> None:
+    for i, head in enumerate(("a", "b", "c", "d")):
+        make_run(f"cell-{i}", value=0.01 * (i + 1), head=head)
+        make_run(f"control-{i}", control="permuted_text", value=0.001 * (i + 1), head=head)
+    lines = {line.get_label() for line in draw_warmup(read_runs([tmp_path]).comparisons[0]).axes[0].lines}
+    assert not any(label.endswith("static") for label in lines)
+    assert [label for label in lines if label.startswith("permuted_text")] == ["permuted_text · d, per_window"]

@@ -62,11 +62,19 @@ def _label_runs(runs: list[Run]) -> list[str]:
         kind: [s for s in settings if len({r.facts[s] for r, k in zip(runs, kinds, strict=True) if k == kind}) > 1]
         for kind in set(kinds)
     }
+    values = {s: {str(run.facts[s]) for run in runs} for s in (*settings, "control")}
     labels = []
     for run, kind in zip(runs, kinds, strict=True):
         first = "strategy" if kind == "none" else "control"
-        labels.append(" · ".join(str(run.facts[s]) for s in dict.fromkeys([first, *shown[kind]])))
+        named = dict.fromkeys([first, *shown[kind]])
+        labels.append(" · ".join(_shortest(str(run.facts[s]), values[s]) for s in named))
     return _told_apart(labels, runs)
+
+
+def _shortest(value: str, values: set[str]) -> str:
+    """``lora`` for "lora rank=8 alpha=16" if no other value begins with that word."""
+    word = value.partition(" ")[0]
+    return word if sum(other.partition(" ")[0] == word for other in values) == 1 else value
 
 
 def _told_apart(labels: list[str], runs: list[Run]) -> list[str]:

@@ -34,8 +34,11 @@ GREYS: Final = {"control": "#4d4d4d", "baseline": "#a0a0a0"}
 TICKS: Final = (0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 DPI: Final = 150
 
-MOST_STRATEGIES: Final = 8
+MOST_STRATEGIES: Final = 7
 """Of whom the headline figure has lines: more of them cannot be told apart."""
+
+FEW_STRATEGIES: Final = 3
+"""More than that have no line for what they are worth when histories stop."""
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,13 @@ def render(figure: Figure, kind: str) -> bytes:
 
 
 def _choose_rows(comparison: Comparison) -> tuple[list[int], int]:
-    """(rows that get a line, strategies that get none): the best strategies and all baselines, each control under its
-    best schedule only, no canary: more lines tell less."""
+    """(rows that get a line, strategies that get none): the best strategies, many of them without ``static``, all
+    baselines but a canary, and of each kind of control its best row: more lines tell less."""
     rows = comparison.rows
     best: dict[tuple[str, str], tuple[float, int]] = {}
     for i, row in enumerate(rows):
         if row.kind != "baseline":
-            key = row.kind, row.label
+            key = row.kind, row.label if row.kind == "strategy" else row.label.partition(" · ")[0]
             best[key] = max(best.get(key, (-1.0, i)), (comparison.value(i) or 0.0, i))
     controls = {i for (kind, _), (_, i) in best.items() if kind == "control"}
     by_value = sorted((value, -i, label) for (kind, label), (value, i) in best.items() if kind == "strategy")[::-1]
@@ -124,7 +127,9 @@ def _choose_rows(comparison: Comparison) -> tuple[list[int], int]:
     def is_shown(i: int, row: Row) -> bool:
         if row.kind == "control":
             return i in controls
-        return row.label in strategies if row.kind == "strategy" else row.label != "fewest_events"
+        if row.kind == "baseline":
+            return row.label != "fewest_events"
+        return row.label in strategies and (row.schedule != "static" or len(strategies) <= FEW_STRATEGIES)
 
     return [i for i, row in enumerate(rows) if is_shown(i, row)], len(by_value) - len(strategies)
 
