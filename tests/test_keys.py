@@ -43,7 +43,7 @@ SPEAKS = (
     "head.rerank=10", "head.history=3", "train.max_steps=2",
 )  # fmt: skip
 PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=10", "train.max_steps=2")
-LONG = ("backbone.max_tokens=512", "head.rerank=3")
+LONG = ("backbone.max_tokens=512", "head.rerank=3", "dataset.users=20", "dataset.events=300")
 NEEDED = {"pair": PAIR, "causal_lm": SPEAKS, "nll": SPEAKS}
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
 
