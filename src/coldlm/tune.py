@@ -1,9 +1,10 @@
 """``coldlm tune``: the same number of trials for every strategy, chosen from on validation, never on the stream.
 
-Trial 0 is the configuration as it stands. Every other one draws the learning rates log-uniformly within a factor of
-``REACH`` of it, and the strategy's first whole-number key (rank, layers, ...) among halves and doubles of it (random
-search, Bergstra and Bengio 2012). Draws depend on the seed and the trial's number alone, so that all strategies get the
-same learning rates; that of the backbone means nothing to a strategy that leaves it alone.
+Trial 0 is the configuration as it stands. Every other one takes another learning rate, log-uniform within a factor of
+``REACH``, and another size of the strategy: its first whole-number key (rank, layers, ...), halves and doubles of it.
+The rate is the backbone's, or the head's where nothing of the backbone trains; the head's is thus chosen first, under
+strategy=frozen, and the same for all. Trials spread evenly however few they are, and hang on the seed and their number
+alone: all strategies get the same multiples of their own rate.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ REACH = 10.0
 STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Factors of the strategy's own key."""
 
+SPREAD = (0.7548776662466927, 0.5698402909980532)
+"""Steps, modulo 1, of a sequence whose first points lie evenly in the square, however many they are: 1 / p and 1 / p^2
+with p^3 = p + 1 (R2, Roberts 2018)."""
+
 HELP = """\
 usage: coldlm tune strategy=NAME,NAME,... trials=N [group=option ...] [key=value ...]
 
 Trains N trials of every strategy, each a run folder of its own, and keeps the best on validation; the stream is never
-scored. Other overrides are those of coldlm run, and the same for all trials. The same command goes on where it stopped.
+scored. Trials differ in the learning rate (of the backbone; of the head where the backbone is frozen) and in the
+strategy's size. Other overrides are those of coldlm run, and the same for all trials. The same command goes on where it
+stopped.
 
 files written to output (default: tuned)
   trials.csv                     every trial: what was drawn, and its validation nDCG
@@ -128,21 +135,21 @@ def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:
 
 def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
     """Dotted key -> value of a trial; none for the first, which is ``base`` itself."""
+    import numpy as np
+
     from coldlm.config import problems
     from coldlm.seeding import generator
 
     if not number:
         return {}
-    rng = generator(base["seed"], "tune", number)
-    factors = REACH ** rng.uniform(-1, 1, 2)
-    rates = ("lr", "body_lr") if base["strategy"]["_target_"] != "coldlm.models.strategy.frozen" else ("lr",)
-    values: dict[str, float | int] = {
-        f"optim.{key}": float(f"{base['optim'][key] * factor:.3g}") for key, factor in zip(rates, factors, strict=False)
-    }
+    shift = generator(base["seed"], "tune").random(2)
+    high, large = (shift + number * np.array(SPREAD)) % 1
+    key = "lr" if base["strategy"]["_target_"] == "coldlm.models.strategy.frozen" else "body_lr"
+    values: dict[str, float | int] = {f"optim.{key}": float(f"{base['optim'][key] * REACH ** (2 * high - 1):.3g}")}
     if key := own_key(base["strategy"]):
         sizes = sorted({max(1, int(base["strategy"][key] * step)) for step in STEPS})
         allowed = [size for size in sizes if not problems(with_values(base, {f"strategy.{key}": size}))]
-        values[f"strategy.{key}"] = allowed[int(rng.integers(len(allowed)))]
+        values[f"strategy.{key}"] = allowed[int(large * len(allowed))]
     return values
 
 
