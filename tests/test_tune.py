@@ -59,7 +59,6 @@ def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig)
         assert frozen["optim.lr"] / bases[0]["optim"]["lr"] == pytest.approx(
             other["optim.body_lr"] / bases[1]["optim"]["body_lr"], rel=0.02
         )
-    assert draw(bases[0], 1) != draw({**bases[0], "seed": 2}, 1)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 Trial 0 is the configuration as it stands. Every other one takes another learning rate, log-uniform within a factor of
 ``REACH``, and another size of the strategy: its first whole-number key (rank, layers, ...), halves and doubles of it.
 The rate is the backbone's, or the head's where nothing of the backbone trains; the head's is thus chosen first, under
-strategy=frozen, and the same for all. Trials spread evenly however few they are, and hang on the seed and their number
-alone: all strategies get the same multiples of their own rate.
+strategy=frozen, and the same for all. Trials spread evenly however few they are, and differ by their number alone: all
+strategies get the same multiples of their own rate.
 """
 
 from __future__ import annotations
@@ -135,15 +135,11 @@ def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:
 
 def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
     """Dotted key -> value of a trial; none for the first, which is ``base`` itself."""
-    import numpy as np
-
     from coldlm.config import problems
-    from coldlm.seeding import generator
 
     if not number:
         return {}
-    shift = generator(base["seed"], "tune").random(2)
-    high, large = (shift + number * np.array(SPREAD)) % 1
+    high, large = ((0.5 + number * step) % 1 for step in SPREAD)
     key = "lr" if base["strategy"]["_target_"] == "coldlm.models.strategy.frozen" else "body_lr"
     values: dict[str, float | int] = {f"optim.{key}": float(f"{base['optim'][key] * REACH ** (2 * high - 1):.3g}")}
     if key := own_key(base["strategy"]):
