@@ -259,6 +259,7 @@ def test_several_values_need_the_flag() -> None:
         ([*PAIR, "train.head_epochs=1"], "head=pair keeps no vectors"),
         (["loss=nll"], "loss=nll needs scores that are log-probabilities"),
         ([*SPEAKS, "loss=sampled_softmax"], "use loss=nll"),
+        ([*SPEAKS, "head.context=on"], "its scores are no log-probabilities, but loss=NegativeLogLikelihood"),
         (
             ["train.validate=false", "split.refit=false"],
             "train.validate=false trains once, on train + validation, but split.refit=false leaves that out",

@@ -34,6 +34,17 @@ HEADS: dict[str, tuple[str, ...]] = {
         "strategy=lora",
         "optim.body_lr=1e-2",
     ),
+    "causal_lm in context": (
+        *GPT2,
+        "head=causal_lm",
+        "head.context=on",
+        "head.fusion=gate",
+        "loss=binary_cross_entropy",
+        "loss.draws=2",
+        "head.rerank=20",
+        "head.history=3",
+        "optim.lr=1e-2",
+    ),
 }
 """Head -> the overrides of a micro run with it."""
 

@@ -43,6 +43,7 @@ SPEAKS = (
     "head.rerank=10", "head.history=3", "train.max_steps=2",
 )  # fmt: skip
 PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=10", "train.max_steps=2")
+FUSED = (*(o for o in SPEAKS if o != "loss=nll"), "loss=binary_cross_entropy", "loss.draws=2", "head.context=on")
 LONG = ("backbone.max_tokens=512", "head.rerank=3", "dataset.users=20", "dataset.events=300")
 NEEDED = {"pair": PAIR, "causal_lm": SPEAKS, "nll": SPEAKS}
 DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
@@ -152,6 +153,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
         f"head.pair.{key}": (value, PAIR)
         for key, value in {
             "context": "off",
+            "fusion": "gate",
             "context_width": 4,
             "pseudo_query": 0.9,
             "dropout": 0.5,
@@ -168,6 +170,9 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
             "rerank": 5,
         }.items()
     },
+    "head.causallm.context": ("only", (*(o for o in FUSED if o != "strategy=lora"), "strategy=frozen")),
+    "head.causallm.fusion": ("gate", FUSED),
+    "head.causallm.context_width": (4, FUSED),
     "head.pair.history": (1, (*PAIR, *LONG)),
     "head.causallm.history": (1, (*SPEAKS, *LONG)),
     "head.zeroshot.history": (2, ("head=zero_shot",)),

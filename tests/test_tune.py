@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from coldlm import run, tune
+from coldlm.cli import main
 from coldlm.errors import ConfigError, Diverged
 from coldlm.evaluation import Evaluation
 from coldlm.overrides import check_overrides, compose_plain, list_options
@@ -29,11 +30,11 @@ def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(strateg
     key = own_key(base["strategy"])
     rate = "lr" if strategy == "frozen" else "body_lr"
     assert all(list(v) == [f"optim.{rate}", *([f"strategy.{key}"] if key else [])] for v in trials)
-    # whatever the number of trials, no third of the reach is left out
+    # whatever the number of trials, no third of the reach is left out (the first trial is in the middle)
     ratios = [math.log10(values[f"optim.{rate}"] / base["optim"][rate]) for values in trials]
     assert all(-1.01 < ratio < 1.01 for ratio in ratios)
     for n in (3, 6, 15):
-        assert {min(int((ratio + 1) * 1.5), 2) for ratio in ratios[:n]} == {0, 1, 2}
+        assert {min(int((ratio + 1) * 1.5), 2) for ratio in [0.0, *ratios[:n]]} == {0, 1, 2}
 
 
 def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
@@ -64,8 +65,8 @@ def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig)
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("strategy=top", "got strategy=top trials="),
-        ("trials=3", "needed: names of strategies and a number of trials"),
+        ("strategy=top trials=", "got strategy=top trials="),
+        ("strategy= trials=3", "needed: names of strategies and a number of trials"),
         ("strategy=top trials=0", "a number of trials from 1"),
         ("strategy=top trials=2 -m", "-m is not taken"),
         ("strategy=top trials=2 stages=[evaluate]", "runs the stage train"),
@@ -74,6 +75,19 @@ def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig)
 def test_a_line_that_says_too_little_or_too_much_is_refused(line: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         parse(line.split())
+
+
+def test_a_line_that_leaves_it_open_tunes_every_strategy() -> None:
+    assert parse(["sweep=tune", "seed=2"]) == (list_options()["strategy"], 8, ["seed=2", "output=tuned"])
+    assert parse(["strategy=top", "output=mine"]) == (["top"], 8, ["output=mine"])
+
+
+def test_the_sweep_is_the_command(capsys: pytest.CaptureFixture[str], tuned: tuple[Path, list[str], list[str]]) -> None:
+    _, line, trained = tuned
+    said, n_trained = capsys.readouterr().out, len(trained)
+    assert main(["run", "sweep=tune", *line]) == 0
+    assert trained[n_trained:] == ["top,trial=2"]  # which is tried again; the others are read
+    assert capsys.readouterr().out.splitlines()[-4:] == said.splitlines()[-4:]
 
 
 def test_trials_run_in_one_process(config: MakeConfig) -> None:

@@ -134,7 +134,10 @@ def _run(arguments: list[str]) -> int:
 
     from coldlm.config import refuse
     from coldlm.overrides import CONF, PRIMARY, UNREADABLE, check_overrides
+    from coldlm.tune import SWEEP
 
+    if SWEEP in arguments:
+        return _tune(arguments)
     shows_only = any(argument.split("=")[0] in SHOW_ONLY for argument in arguments)
     if not shows_only:
         refuse(check_overrides(arguments))

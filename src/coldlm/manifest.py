@@ -58,7 +58,7 @@ def axes(config: Mapping[str, Any]) -> dict[str, str]:
         "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family"), objective])),
         "strategy": _label(config["strategy"], with_values=True),
         "head": _label(config["head"]),
-        "context": str(config["head"].get("context", "on")),
+        "context": str(config["head"].get("context", "off")),
         "loss": _label(config["loss"]),
         "control": str(config["control"]["name"]),
         "online": str(config["online"]["schedule"]),

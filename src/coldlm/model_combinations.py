@@ -62,8 +62,8 @@ def reading_problems(
             f"head=pair is a classifier, but loss={name_of(loss)}; use loss=binary_cross_entropy with few draws, such "
             "as loss.draws=4, and small batches"
         )
-    if name == "causal_lm" and name_of(loss) != "NegativeLogLikelihood":
-        yield f"head=causal_lm learns to say the chosen text, but loss={name_of(loss)}; use loss=nll"
+    if name == "causal_lm":
+        yield from _speech_problems(head["context"], name_of(loss))
     if name == "causal_lm" and (problem := _prompt_problem(head["prompt"])):
         yield problem
     if name_of(backbone) == "random_vectors":
@@ -79,6 +79,19 @@ def reading_problems(
         yield (
             f"evaluate.candidates=impression: head={name} re-ranks the best of the catalogue, not lists as shown; "
             "use evaluate.candidates=full, or head=towers"
+        )
+
+
+def _speech_problems(context: str, loss: str) -> Iterator[str]:
+    if context == "off" and loss != "NegativeLogLikelihood":
+        yield (
+            f"head=causal_lm without context learns to say the chosen text, but loss={loss}; use loss=nll, or "
+            "head.context=on"
+        )
+    if context != "off" and loss != "BinaryCrossEntropy":
+        yield (
+            f"head=causal_lm: with head.context={context} its scores are no log-probabilities, but loss={loss}; use "
+            "loss=binary_cross_entropy with few draws, such as loss.draws=4, or head.context=off"
         )
 
 

@@ -163,7 +163,7 @@ def _score(
         if who:
             query, past = world.data.users.texts[who[0]], world.as_of.history(users, times, length)[0]
             codes = past[past >= 0].tolist()
-        scores = scorer.generate(query, codes, candidates, beams)
+        scores = scorer.generate(now, query, codes, candidates, beams)
         return scores, candidates & np.isfinite(scores.numpy())
     return scorer(users, times)[0] if who else scorer.answer(now, text=query, history=codes), candidates
 

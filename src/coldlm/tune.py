@@ -28,13 +28,17 @@ SPREAD = (0.7548776662466927, 0.5698402909980532)
 """Steps, modulo 1, of a sequence whose first points lie evenly in the square, however many they are: 1 / p and 1 / p^2
 with p^3 = p + 1 (R2, Roberts 2018)."""
 
+SWEEP = "sweep=tune"
+"""The override of ``coldlm run`` that stands for this command: a sweep whose cells are trials."""
+
 HELP = """\
-usage: coldlm tune strategy=NAME,NAME,... trials=N [group=option ...] [key=value ...]
+usage: coldlm tune [strategy=NAME,NAME,...] [trials=N] [group=option ...] [key=value ...]
+       coldlm run sweep=tune ...                                    the same
 
 Trains N trials of every strategy, each a run folder of its own, and keeps the best on validation; the stream is never
 scored. Trials differ in the learning rate (of the backbone; of the head where the backbone is frozen) and in the
-strategy's size. Other overrides are those of coldlm run, and the same for all trials. The same command goes on where it
-stopped.
+strategy's size. Without strategy=... every strategy is tuned, without trials=... with 8 trials. Other overrides are
+those of coldlm run, and the same for all trials. The same command goes on where it stopped.
 
 files written to output (default: tuned)
   trials.csv                     every trial: what was drawn, and its validation nDCG
@@ -80,18 +84,20 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
-    """(strategies, trials of each, the other overrides).
+    """(strategies, trials of each, the other overrides). Without any, every strategy has 8 trials.
 
     Raises:
         ConfigError: no trials, or a sweep over anything else.
     """
-    given = dict.fromkeys(("strategy", "trials", "output"), "")
+    from coldlm.overrides import list_options
+
+    given = {"strategy": ",".join(list_options()["strategy"]), "trials": "8", "output": "tuned"}
     rest = []
     for argument in argv:
         key, _, value = argument.partition("=")
         if key in given:
             given[key] = value
-        else:
+        elif argument != SWEEP:
             rest.append(argument)
     strategies = [name for name in given["strategy"].split(",") if name]
     if not strategies or not given["trials"].isdecimal() or int(given["trials"]) < 1:
@@ -101,7 +107,7 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
         )
     if wrong := [argument for argument in rest if argument.startswith("-") or argument.partition("=")[0] == "stages"]:
         raise ConfigError(f"coldlm tune: {wrong[0]} is not taken; it runs the stage train, once for every trial")
-    return strategies, int(given["trials"]), [*rest, f"output={given['output'] or 'tuned'}"]
+    return strategies, int(given["trials"]), [*rest, f"output={given['output']}"]
 
 
 def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from coldlm.candidates import Catalogue
-from coldlm.context import AsOf
+from coldlm.context import SCALE, AsOf
 from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot, above
 from coldlm.seeding import torch_seed
@@ -147,7 +147,43 @@ def test_the_control_without_text_re_ranks_by_context_alone(data: Dataset) -> No
     scores = snapshot(np.array([0]), np.array([50]))[0]
     assert snapshot._model.encoder.asked == []
     features = torch.from_numpy(snapshot._as_of.features(np.array([50]), np.array([0, 1, 3])))
-    torch.testing.assert_close(scores[[0, 1, 3]], model.head.context(features)[0].detach())
+    torch.testing.assert_close(scores[[0, 1, 3]], model.head.fusion.context(features)[0].detach())
+
+
+@pytest.mark.parametrize("fusion", ["add", "gate"])
+def test_context_joins_the_logit_in_training_as_in_serving(data: Dataset, fusion: str) -> None:
+    model = make(data, context="on", fusion=fusion)
+    with torch.no_grad():
+        for p in model.head.fusion.parameters():
+            p.normal_()
+    snapshot = take(model, data)
+    scores = snapshot(np.array([0]), np.array([50]))[0]
+    read = [0, 1, 3]
+    logit = torch.tensor([[20.0, 21.0, 23.0]])
+    features = torch.from_numpy(snapshot._as_of.features(np.array([50]), np.array(read)))
+    context = model.head.fusion.context(features)
+    by_hand = logit + context
+    if fusion == "gate":
+        count = torch.full((1, 1, 3), np.log1p(1) / SCALE)  # user 0 took one item
+        g = torch.sigmoid(model.head.fusion.gate(torch.cat([features, count])))
+        by_hand = 2 * g * logit + 2 * (1 - g) * context
+    torch.testing.assert_close(scores[read][None], by_hand.detach())
+    batch: Any = SimpleNamespace(
+        items=torch.tensor([0, 1, 2, 3]),
+        columns=torch.tensor([0, 1, 3]),
+        history=torch.tensor([[2, -1]]),
+        texts=(),
+        text=torch.tensor([-1]),
+        log_weight=torch.zeros(1, 3),
+        positive=torch.tensor([0]),
+        features=features,
+    )
+    torch.testing.assert_close(model(batch).detach(), scores[read][None])
+
+
+def test_where_nothing_is_left_nothing_is_read(data: Dataset) -> None:
+    snapshot = take(make(data, context="on", fusion="gate"), data)
+    assert snapshot.logits(50, "", np.array([2, -1]), np.array([], np.int64)).shape == (0,)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9), st.data())

@@ -117,11 +117,11 @@ def _by_hand(head: Towers, user: int, item: int) -> float:
         score += float(head.scale) / math.sqrt(W) * _dot(_linear(head.to_user, joined), project[item]) + prior
     if head.uses_context:
         planes = features[:, user, item].tolist()
-        context = _hidden_layer(head.context, planes)
-        if head.gate is None:
+        context = _hidden_layer(head.fusion.context, planes)
+        if head.fusion.gate is None:
             return score + context
         count = math.log(1 + int(KNOWN[user].sum())) / SCALE
-        gate = 1 / (1 + math.exp(-_hidden_layer(head.gate, [*planes, count])))
+        gate = 1 / (1 + math.exp(-_hidden_layer(head.fusion.gate, [*planes, count])))
         return 2 * gate * score + 2 * (1 - gate) * context
     return score
 
@@ -198,15 +198,15 @@ def test_every_parameter_has_a_gradient(user: str, context: str) -> None:
 @pytest.mark.parametrize("context", ["on", "off", "only"])
 def test_context_says_which_terms_there_are(context: str) -> None:
     head = _head(context=context)
-    names = {name.split(".")[0] for name, _ in head.named_parameters()}
+    names = {name.removeprefix("fusion.").split(".")[0] for name, _ in head.named_parameters()}
     assert ("project" in names, "context" in names) == (context != "only", context != "off")
     assert (head.uses_text, head.uses_context) == (context != "only", context != "off")
 
 
 def test_context_is_added_to_the_text_score() -> None:
     both, text, only = _head(), _head(context="off"), _head(context="only")
-    text.load_state_dict({n: p for n, p in both.state_dict().items() if not n.startswith("context")})
-    only.load_state_dict({n: p for n, p in both.state_dict().items() if n.startswith("context")})
+    text.load_state_dict({n: p for n, p in both.state_dict().items() if not n.startswith("fusion")})
+    only.load_state_dict({n: p for n, p in both.state_dict().items() if n.startswith("fusion")})
     torch.testing.assert_close(_score(both), _score(text) + _score(only))
 
 
@@ -214,7 +214,7 @@ def test_an_untrained_gate_is_the_sum() -> None:
     with torch_seed(0):
         gated = Towers(D, width=W, history=H, fusion="gate")
     added = Towers(D, width=W, history=H)
-    added.load_state_dict({n: p for n, p in gated.state_dict().items() if not n.startswith("gate")})
+    added.load_state_dict({n: p for n, p in gated.state_dict().items() if "gate" not in n})
     assert torch.equal(_score(gated), _score(added))
 
 
@@ -222,8 +222,8 @@ def test_an_untrained_gate_is_the_sum() -> None:
 @pytest.mark.parametrize(("bias", "left"), [(-50.0, "context"), (50.0, "text")])
 def test_a_gate_that_is_open_or_shut_leaves_twice_one_score(bias: float, left: str) -> None:
     gated, one = _head(fusion="gate"), _head(context="off" if left == "text" else "only")
-    gated.gate.outer.weight.zero_()  # type: ignore[union-attr]
-    gated.gate.outer.bias.fill_(bias)  # type: ignore[union-attr]
+    gated.fusion.gate.outer.weight.zero_()  # type: ignore[union-attr]
+    gated.fusion.gate.outer.bias.fill_(bias)  # type: ignore[union-attr]
     one.load_state_dict({n: p for n, p in gated.state_dict().items() if n in one.state_dict()})
     torch.testing.assert_close(_score(gated), 2 * _score(one))
 
@@ -263,7 +263,7 @@ def test_an_untrained_head_has_no_prior_and_maps_users_to_themselves() -> None:
 def test_scoring_in_tiles_is_scoring_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     head = _head(context="only")
     whole = _score(head)
-    monkeypatch.setattr("coldlm.models.towers.TILE", 5)
+    monkeypatch.setattr("coldlm.models.fusion.TILE", 5)
     with torch.no_grad():
         torch.testing.assert_close(_score(head), whole)
 

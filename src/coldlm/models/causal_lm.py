@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
 from torch import Tensor, nn
 
 from coldlm.columns import Range
+from coldlm.models.fusion import Fusion
 
 
 class CausalLM(nn.Module):
-    """Score = mean log-probability of the item's tokens (``text.prompts``); no parameters of its own.
+    """Score = mean log-probability of the item's tokens (``text.prompts``), and what context says.
 
-    Trained by ``loss=nll`` to say the text of the item that was chosen; under ``strategy=frozen`` it is the zero-shot
-    log-probability. Like ``models.pair`` it re-ranks; a list can also be generated (``coldlm recommend --generate``).
+    Without context it has no parameters of its own: trained by ``loss=nll`` to say the text of the item that was
+    chosen; under ``strategy=frozen`` it is the zero-shot log-probability. With context, w times that joins the context
+    score (w = 1 at the start), which gives no log-probability any more: it learns by ``loss=binary_cross_entropy`` to
+    tell what was chosen from what was not; under ``strategy=frozen`` only the fusion learns. Like ``models.pair`` it
+    re-ranks; a list can also be generated (``coldlm recommend --generate``).
 
     Args:
         input_width: D (given at run time; nothing depends on it).
         history: items in the prompt, newest first, as far as ``backbone.max_tokens`` goes.
         prompt: with the fields {history} and {query}, each empty where nothing is known.
+        context, fusion, context_width: how counts, recency and age join the score, see ``models/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         first_stage, rerank: as in ``models.pair``.
     """
-
-    uses_text = True
-    uses_context = False
 
     def __init__(
         self,
@@ -33,6 +36,9 @@ class CausalLM(nn.Module):
         *,
         history: Annotated[int, Range(1)] = 20,
         prompt: str = "Chosen before, newest first: {history}\nLooking for: {query}\nChosen next:",
+        context: Literal["on", "off", "only"] = "off",
+        fusion: Literal["add", "gate"] = "add",
+        context_width: Annotated[int, Range(1)] = 8,
         pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
         first_stage: str = "recent_popularity",
         rerank: Annotated[int, Range(1)] = 100,
@@ -40,7 +46,12 @@ class CausalLM(nn.Module):
         super().__init__()
         self.history, self.prompt, self.pseudo_query = history, prompt, pseudo_query
         self.first_stage, self.rerank = first_stage, rerank
+        self.uses_text, self.uses_context = context != "only", context != "off"
+        self.weight: nn.Parameter | None = None
+        if self.uses_text and self.uses_context:
+            self.weight = nn.Parameter(torch.ones(()))
+        self.fusion = Fusion(context, fusion, context_width)
 
     def read(self, scores: Tensor) -> Tensor:
-        """[n] scores as the reader gives them."""
-        return scores
+        """[n] text scores of the mean log-probabilities that the reader gives, [n]."""
+        return scores if self.weight is None else self.weight * scores

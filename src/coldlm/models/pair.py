@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from torch import Tensor, nn
 
 from coldlm.columns import Range
-from coldlm.context import FEATURES
-from coldlm.models.towers import ContextNetwork
+from coldlm.models.fusion import Fusion
 
 
 class Pair(nn.Module):
@@ -20,8 +19,7 @@ class Pair(nn.Module):
 
     Args:
         input_width: D (given at run time).
-        context: "on" adds a network over counts, recency and age to the logit, "off" leaves it out, "only" is the
-            control that has nothing else.
+        context, fusion, context_width: how counts, recency and age join the logit, see ``models/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         dropout: on the pooled vector, in training.
         first_stage: recent_popularity, popularity, tfidf, zero_shot, or the folder of a finished run of two towers.
@@ -35,6 +33,7 @@ class Pair(nn.Module):
         *,
         history: Annotated[int, Range(1)] = 20,
         context: Literal["on", "off", "only"] = "on",
+        fusion: Literal["add", "gate"] = "add",
         context_width: Annotated[int, Range(1)] = 8,
         pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
         dropout: Annotated[float, Range(0, 1)] = 0.1,
@@ -48,8 +47,7 @@ class Pair(nn.Module):
         if self.uses_text:
             self.dropout = nn.Dropout(dropout)
             self.logit = nn.Linear(input_width, 1)
-        if self.uses_context:
-            self.context = ContextNetwork(len(FEATURES), context_width)
+        self.fusion = Fusion(context, fusion, context_width)
 
     def read(self, vectors: Tensor) -> Tensor:
         """[n] logits of the pooled vectors of n pairs, [n, D]."""

@@ -43,18 +43,18 @@ class PairRanker(Model):
     def forward(self, batch: Asked) -> Tensor:
         """[B, M] logits; only those of positives and of columns that were drawn for an event (a finite ``log_weight``)
         have read the texts."""
-        shape, device = batch.log_weight.shape, batch.log_weight.device
-        scores = self.head.context(batch.features) if self.head.uses_context else torch.zeros(shape, device=device)
-        if not self.head.uses_text:
-            return torch.as_tensor(scores)
-        wanted = torch.isfinite(batch.log_weight)
-        wanted[torch.arange(len(wanted), device=device), batch.positive] = True
-        row, column = wanted.nonzero(as_tuple=True)
-        past = torch.where(batch.history >= 0, batch.items[batch.history.clamp(min=0)], -1)
-        texts = [batch.texts[number] if number >= 0 else "" for number in batch.text.tolist()]
-        item = batch.items[batch.columns[column]]
-        read = self.head.read(self.encoder(texts, past.cpu().numpy(), row.cpu().numpy(), item.cpu().numpy()))
-        return scores + torch.zeros(shape, device=device).index_put((row, column), read.float())
+        text, known = None, batch.history >= 0
+        if self.head.uses_text:
+            wanted = torch.isfinite(batch.log_weight)
+            wanted[torch.arange(len(wanted), device=wanted.device), batch.positive] = True
+            row, column = wanted.nonzero(as_tuple=True)
+            past = torch.where(known, batch.items[batch.history.clamp(min=0)], -1)
+            texts = [batch.texts[number] if number >= 0 else "" for number in batch.text.tolist()]
+            item = batch.items[batch.columns[column]]
+            read = self.head.read(self.encoder(texts, past.cpu().numpy(), row.cpu().numpy(), item.cpu().numpy()))
+            text = torch.zeros(wanted.shape, device=wanted.device).index_put((row, column), read.float())
+        scores: Tensor = self.head.fusion(text, batch.features, known.sum(1))
+        return scores
 
     def read(self, text: str, history: Ints, items: Ints) -> Tensor:
         """[n] scores of the ``items`` [n] for one typed text and/or history [H], without context."""
@@ -101,16 +101,19 @@ class PairSnapshot:
                 known[asked] = self._rerank(asked[1], text, history[q], first[q], candidates[q])
         return torch.stack([known[asked] for asked in zip(users.tolist(), times.tolist(), strict=True)])
 
-    def generate(self, text: str, history: Sequence[int], candidates: Bools, beams: int) -> Tensor:
+    @torch.no_grad()
+    def generate(self, time: int, text: str, history: Sequence[int], candidates: Bools, beams: int) -> Tensor:
         """[N] float32 scores of the candidates [N] whose texts the model writes itself, -inf where it does not come to
-        them; of a head with a causal model alone.
+        them; of a head with a causal model alone. Context has its say once they are written.
 
         Args:
             text: typed, "" for none. history: item codes, newest first. beams: how many beginnings are followed.
         """
-        found = self._model.encoder.generate(text, self._past(history), np.flatnonzero(candidates), beams)
+        past = self._past(history)
+        found = self._model.encoder.generate(text, past, np.flatnonzero(candidates), beams)
+        written, said = np.array(list(found), np.int64), torch.tensor(list(found.values()), device=self._model.device)
         scores = torch.full((len(candidates),), -torch.inf)
-        scores[list(found)] = torch.tensor(list(found.values()))
+        scores[torch.from_numpy(written)] = self._fuse(self._model.head.read(said), time, past, written)
         return scores
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
@@ -141,15 +144,19 @@ class PairSnapshot:
     @torch.no_grad()
     def logits(self, time: int, text: str, history: Ints, items: Ints) -> Tensor:
         """[n] float32 scores of some items for one user at one time, whatever their rank."""
+        head = self._model.head
+        return self._fuse(self._model.read(text, history, items) if head.uses_text else None, time, history, items)
+
+    def _fuse(self, text: Tensor | None, time: int, history: Ints, items: Ints) -> Tensor:
+        """[n] float32 scores from those of the text [n], for one history [H] and the ``items`` [n]."""
         head, device = self._model.head, self._model.device
-        scores = torch.zeros(len(items), device=device)
-        if head.uses_context and len(items):
-            features = torch.from_numpy(self._as_of.own_features(np.full(len(items), time), items)).to(device)
-            scores = head.context(features[:, None])[0]
-        if head.uses_text:
-            scores = scores + self._model.read(text, history, items)
-        out: Tensor = scores.float().cpu()
-        return out
+        features = None
+        if head.uses_context:
+            own = self._as_of.own_features(np.full(len(items), time), items)
+            features = torch.from_numpy(own).clone().to(device)[:, None]  # aligned memory: see models/snapshot.py
+        count = torch.tensor([int((history >= 0).sum())], device=device)
+        scores: Tensor = head.fusion(None if text is None else text[None], features, count)
+        return scores[0].float().cpu()
 
     def classify(self, users: Ints, items: Ints, times: Ints) -> Tensor:
         """[E] float32 logits of pairs."""

@@ -12,11 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from coldlm.columns import Range
-from coldlm.context import FEATURES, SCALE
+from coldlm.models.fusion import Fusion
 from coldlm.models.users import Attention, Mean, Transformer
-
-TILE = 1 << 14
-"""Columns of a context network's input that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -44,26 +41,15 @@ class Towers(nn.Module):
 
     Item tower: standardised text vector, linear projection to W, and a linear prior from it. User tower: the vectors of
     the last H items and of the user's text joined by ``user`` (``models/users.py``), a learned vector where neither is
-    known, and a linear map. Context: a network of one hidden layer over ``coldlm.context.FEATURES``.
-
-    Fusion of the text score (product and prior) with the context score, where there are both:
-
-        add    text + context
-        gate   2 g text + 2 (1 - g) context,  g = sigmoid(network(FEATURES of the item, log(1 + count of the user)))
-
-    The gate is a gated multimodal unit (Arevalo et al. 2017, section 3.1) over two scores instead of two vectors. Its
-    input says how far counts can be trusted, so that text may weigh more where they are low, which is what DropoutNet
-    (Volkovs et al. 2017) trains a network to do. It starts at g = 1/2, which is the sum. At n = 0 the counts are 0 and
-    ``is_new`` is 1, so that g is learned from the items that nobody has had. The user's count ends at H, and is 0 under
-    a pseudo-query.
+    known, and a linear map. Their product and the prior are the text score; context joins it as ``models/fusion.py``
+    says.
 
     Args:
         input_width: D (given at run time).
         user_layers, user_heads: of the transformer, where ``user`` is that; heads divide W.
-        context: "on" joins the network's output with the text score, "off" leaves it out, "only" is the control that
-            has nothing else.
-        fusion: how, where context is "on".
-        context_width: hidden width of the context network, and of the gate's.
+        context: "on" joins what counts, recency and age say with the text score, "off" leaves it out, "only" is the
+            control that has nothing else.
+        fusion: how, where context is "on". context_width: hidden width of its networks. See ``models/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         dropout: on item vectors, in training.
     """
@@ -108,13 +94,7 @@ class Towers(nn.Module):
                 self.join = Attention(width, history)
             elif user == "transformer":
                 self.join = Transformer(width, history, user_layers, user_heads)
-        if self.uses_context:
-            self.context = ContextNetwork(len(FEATURES), context_width)
-        self.gate: ContextNetwork | None = None
-        if self.uses_text and self.uses_context and fusion == "gate":
-            self.gate = ContextNetwork(len(FEATURES) + 1, context_width)
-            nn.init.zeros_(self.gate.outer.weight)
-            nn.init.zeros_(self.gate.outer.bias)
+        self.fusion = Fusion(context, fusion, context_width)
 
     def standardise(self, vectors: Tensor) -> None:
         """Take centre and spread from the text vectors of items known before training, [M, D]."""
@@ -143,39 +123,11 @@ class Towers(nn.Module):
         return UserSide(self.to_user(joined * (1 - nothing) + self.unknown * nothing), known.sum(1))
 
     def score(self, users: UserSide | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
-        """[B, M] scores from the user side [B], the item side [M] and context features [F, B, M]."""
-        if not self.uses_text:
-            assert features is not None
-            alone: Tensor = self.context(features)
-            return alone
-        assert users is not None
-        assert items is not None
-        text: Tensor = self.scale / self.width**0.5 * (users.vector @ items.vector.T) + items.prior
-        if not self.uses_context:
-            return text
-        assert features is not None
-        context: Tensor = self.context(features)
-        if self.gate is None:
-            return text + context
-        count = (torch.log1p(users.count.to(features.dtype)) / SCALE)[:, None].expand(features.shape[1:])
-        gate = torch.sigmoid(self.gate(torch.cat([features, count[None]])))
-        return 2 * (gate * text + (1 - gate) * context)
-
-
-class ContextNetwork(nn.Module):
-    """A network of one hidden layer over planes of numbers about each (event, item)."""
-
-    def __init__(self, inputs: int, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Linear(inputs, width)
-        self.outer = nn.Linear(width, 1)
-
-    def forward(self, planes: Tensor) -> Tensor:
-        """[B, M] from planes [F, B, M]: both layers are products of a small matrix with long rows."""
-        inner, outer, flat = self.inner, self.outer, planes.flatten(1)
-        # without gradient, tiles that fit the processor's cache: three times as fast as one large product
-        tiles = (flat,) if torch.is_grad_enabled() else torch.split(flat, TILE, 1)
-        scores = [
-            outer.weight @ torch.addmm(inner.bias[:, None], inner.weight, tile).relu_() + outer.bias for tile in tiles
-        ]
-        return torch.cat(scores, 1).view(planes.shape[1:])
+        """[B, M] scores from the user side [B], the item side [M] and context features [F, B, M], each None where the
+        head does not use it."""
+        text, count = None, None
+        if users is not None and items is not None:
+            text = self.scale / self.width**0.5 * (users.vector @ items.vector.T) + items.prior
+            count = users.count
+        scores: Tensor = self.fusion(text, features, count)
+        return scores
