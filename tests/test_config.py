@@ -257,6 +257,8 @@ def test_several_values_need_the_flag() -> None:
         (["head=pair"], "head=pair is a classifier, but loss=SampledSoftmax"),
         ([*PAIR, "backbone=random_vectors"], "backbone=random_vectors has none to read"),
         ([*PAIR, "train.head_epochs=1"], "head=pair keeps no vectors"),
+        (["head=zero_shot", "backbone.pooling=attention"], "but head=zero_shot trains nothing"),
+        ([*SPEAKS, "backbone.pooling=attention"], "but head=causal_lm pools nothing"),
         (["loss=nll"], "loss=nll needs scores that are log-probabilities"),
         ([*SPEAKS, "loss=sampled_softmax"], "use loss=nll"),
         ([*SPEAKS, "head.context=on"], "its scores are no log-probabilities, but loss=NegativeLogLikelihood"),
@@ -302,6 +304,19 @@ def test_several_values_need_the_flag() -> None:
 def test_impossible_combinations_are_refused(overrides: list[str], message: str) -> None:
     (problem,) = problems(compose_plain(*TINY, *overrides))
     assert message in problem
+
+
+@pytest.mark.parametrize("strategy", ["adapter", "prefix", "prompt", "ia3"])
+def test_a_strategy_for_three_families_is_refused_for_others_before_anything_is_loaded(
+    strategy: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "distilbert", "n_layers": 2, "vocab_size": 9}))
+    other = ["dataset=simulated", "backbone=local", f"backbone.path={tmp_path}"]
+    assert problems(compose_plain(*other, "strategy=lora")) == []
+    (problem,) = problems(compose_plain(*other, f"strategy={strategy}"))
+    assert problem.startswith(
+        f"strategy={strategy} is made for BERT, RoBERTa and GPT-2, and backbone 'local' is another"
+    )
 
 
 def test_missing_files_are_named_with_the_ways_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

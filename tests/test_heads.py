@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 from coldlm.columns import MODEL
 from coldlm.errors import ConfigError, RunFolderError
 from coldlm.evaluate.classify import DRAWN
+from coldlm.model import make_ranker
 from coldlm.recommend import recommend
 from coldlm.report.write import write_report
 from coldlm.run import execute
@@ -139,6 +140,30 @@ def test_a_run_of_two_towers_is_a_first_stage_and_nothing_else_is(config: MakeCo
             execute(config(*pair, f"head.first_stage={stage}"), f"on {stage.name}")
     with pytest.raises(RunFolderError, match="its split is"):
         execute(config(*pair, "split.train=0.6", f"head.first_stage={towers}"), "other")
+
+
+def test_a_first_stage_stands_on_the_backbone_that_its_run_pre_trained(config: MakeConfig) -> None:
+    scratch = (
+        "backbone=scratch_bert", "backbone.width=16", "backbone.layers=1", "backbone.heads=2",
+        "backbone.vocabulary=520", "backbone.max_tokens=32", "pretrain=masked_lm", "pretrain.batch_size=16",
+        "stages=[pretrain,train]",
+    )  # fmt: skip
+    towers = execute(config(*scratch), "pre-trained")
+    pair = (*HEADS["pair"], "head.rerank=1", "stages=[train]", "train.max_steps=1", f"head.first_stage={towers}")
+    run = execute(config(*pair), "on it")
+    first, ranked = ([item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run))
+    assert ranked == first
+    assert "has learned from validation too" in (run / "run.log").read_text()
+
+
+def test_attention_pooling_trains_nothing_under_a_head_without_text(config: MakeConfig) -> None:
+    ask = ("head.context=only", "backbone.pooling={}")
+    counts = []
+    for pooling in ("attention", "mean"):
+        settled = config(*(part.format(pooling) for part in ask))
+        ranker = make_ranker(settled, make_world(settled))
+        counts.append(sum(p.numel() for p in ranker.parameters() if p.requires_grad))
+    assert counts[0] == counts[1] > 0
 
 
 def test_a_generated_list_is_that_of_scoring_every_candidate_and_holds_nothing_else(

@@ -5,6 +5,7 @@ The keys are read from the schema and from the targets of all option files, so a
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -374,7 +375,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     monkeypatch.setattr("coldlm.run.judge_baselines", lambda *_: ({}, 0.0, 0))
     monkeypatch.setattr(Evaluation, "meter_leaks", lambda evaluation, trained: {})
     monkeypatch.setattr(manifest, "_commit", lambda: None)  # two processes
-    folders = iter(tmp_path / str(i) for i in range(9))
+    folders = (tmp_path / str(i) for i in itertools.count())
 
     def observe(config: dict[str, Any]) -> dict[str, object]:
         check(config)

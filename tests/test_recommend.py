@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from coldlm.cli import main
 from coldlm.errors import ConfigError, RunFolderError
@@ -72,8 +76,6 @@ def test_text_and_history_go_together(finished: Path) -> None:
 
 
 def test_a_user_is_scored_as_the_run_would_score_him(finished: Path, world: World, config: MakeConfig) -> None:
-    from safetensors.torch import load_file
-
     from coldlm.model import make_ranker, take_snapshot
 
     ranker = make_ranker(config(), world)
@@ -122,6 +124,59 @@ def test_a_run_of_another_version_is_refused_in_plain_words(
     OmegaConf.save(config, old / "config.resolved.yaml")
     with pytest.raises(RunFolderError, match=rf"made by another version of coldlm.*{message}.*into a new output="):
         recommend(old, query="x")
+
+
+def lose(file: Path, change: Callable[[dict[str, Tensor]], None]) -> None:
+    state = load_file(file)
+    change(state)
+    save_file(state, file)
+
+
+WEIGHTS: dict[str, Callable[[Path], object]] = {
+    "cut off": lambda file: file.write_bytes(file.read_bytes()[:1000]),
+    "empty": lambda file: file.write_bytes(b""),
+    "a tensor less": lambda file: lose(file, lambda state: state.pop("head.prior.bias")),
+    "a tensor more": lambda file: lose(file, lambda state: state.update({"head.other": torch.zeros(2)})),
+    "a shape that would fit by repetition": lambda file: lose(
+        file, lambda state: state.update({"head.project.weight": state["head.project.weight"][:1].clone()})
+    ),
+    "not a number": lambda file: lose(file, lambda state: state["head.project.weight"].fill_(torch.nan)),
+}
+
+
+@pytest.mark.parametrize("damage", WEIGHTS)
+def test_damaged_weights_are_refused(damage: str, finished: Path, tmp_path: Path, config: MakeConfig) -> None:
+    folder = tmp_path / "runs" / "damaged"
+    shutil.copytree(finished, folder)
+    for name in ("model", "online"):
+        WEIGHTS[damage](folder / f"{name}.safetensors")
+    with pytest.raises(
+        RunFolderError, match=r"online\.safetensors holds no weights of this run's model .*: run it again"
+    ):
+        recommend(folder, query="x")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"done": ["train"], "status": "FAILED"}))
+    with pytest.raises(RunFolderError, match=r"model\.safetensors holds no weights of this run's model"):
+        execute(config(), "damaged")
+
+
+FOLDER: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no manifest": (lambda run: (run / "manifest.json").unlink(), "is no manifest of a run"),
+    "broken manifest": (lambda run: (run / "manifest.json").write_text("{"), "is no manifest of a run"),
+    "another manifest": (lambda run: (run / "manifest.json").write_text("[]"), "is no manifest of a run"),
+    "no configuration": (lambda run: (run / "config.resolved.yaml").unlink(), "cannot be read .*run it again"),
+    "broken configuration": (lambda run: (run / "config.resolved.yaml").write_text("a: [1"), "cannot be read"),
+    "a list": (lambda run: (run / "config.resolved.yaml").write_text("[1, 2]"), "holds no configuration"),
+}
+
+
+@pytest.mark.parametrize("damage", FOLDER)
+def test_a_damaged_run_folder_is_refused(damage: str, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "damaged")
+    destroy, message = FOLDER[damage]
+    destroy(tmp_path / "damaged")
+    with pytest.raises(RunFolderError, match=message):
+        recommend(tmp_path / "damaged", query="x")
 
 
 def test_a_head_without_text_reads_no_query(config: MakeConfig) -> None:

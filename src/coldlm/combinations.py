@@ -26,7 +26,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _layer_problems: ("trainer", "strategy", "control"),
         model.strategy_problems: ("backbone", "strategy"),
         model.context_problems: ("strategy", "head"),
-        model.head_problems: ("head", "strategy"),
+        model.head_problems: ("head", "strategy", "backbone"),
         model.reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
         model.backbone_problems: ("backbone",),
         model.pretrain_problems: ("pretrain", "backbone", "stages"),

@@ -72,20 +72,34 @@ def open_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         RunFolderError: the folder holds a run of another configuration, and what differs; or no readable manifest.
     """
-    file = folder / "manifest.json"
-    if not file.is_file():
+    if not (folder / "manifest.json").is_file():
         return {"status": "RUNNING", "done": [], "config_hash": config_hash(config)}
-    try:
-        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        is_same = manifest["config_hash"] == config_hash(config) and isinstance(manifest["done"], list)
-    except (ValueError, LookupError, TypeError) as error:
-        raise RunFolderError(f"{file} is no manifest of a run; give this run another name=..., or remove it") from error
-    if not is_same:
+    manifest = read_manifest(folder)
+    if manifest["config_hash"] != config_hash(config):
         raise RunFolderError(
             f"{folder} holds a run of another configuration: {_difference(folder, config)}. "
             "Give this run another name=..., or remove the folder"
         )
     return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a run says of itself.
+
+    Raises:
+        RunFolderError: nothing that can be read.
+    """
+    file = folder / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if isinstance(manifest["config_hash"], str) and isinstance(manifest["done"], list):
+            return manifest
+        reason = "config_hash or done is of another kind"
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise RunFolderError(
+        f"{file} is no manifest of a run ({reason}); give this run another name=..., or remove the folder"
+    )
 
 
 def refuse_other_data(manifest: Mapping[str, Any], hashes: Mapping[str, str], folder: Path) -> None:

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from coldlm.config import build
 from coldlm.errors import CheckpointError, RunFolderError
 from coldlm.first_stage import make_first_stage
+from coldlm.manifest import read_manifest, refuse_other_data
 from coldlm.models.body import Backbone
 from coldlm.models.causal_lm import CausalLM
 from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot
 from coldlm.models.ranker import Live, Model, Ranker
 from coldlm.models.snapshot import Snapshot
-from coldlm.record import read_config
+from coldlm.pretraining import with_own_backbone
+from coldlm.record import read_config, read_weights
 from coldlm.schema import FIRST_STAGES
 from coldlm.seeding import torch_seed
 from coldlm.tables import Bools
@@ -43,6 +44,8 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Model:
     backbone = make_backbone(config)
     with torch_seed(config["seed"], "head"):
         head = build(config["head"], backbone.width)
+    if not head.uses_text and isinstance(backbone, Backbone):
+        backbone.requires_grad_(False)  # nothing of it would be read: not the query of attention pooling either
     if not isinstance(head, Pair | CausalLM):
         return Ranker(make_encoder(config, world, backbone), head).eval()
     if isinstance(head, CausalLM) and backbone.silence:
@@ -71,10 +74,15 @@ def _trained_towers(config: Mapping[str, Any], folder: Path, world: World) -> Sn
     for part in ("dataset", "split"):
         if other[part] != config[part]:
             raise RunFolderError(f"head.first_stage={folder}: its {part} is {other[part]}, this run's {config[part]}")
-    ranker = make_ranker(other, world)
+    refuse_other_data(read_manifest(folder), world.data.hashes, folder)
+    if other["split"]["refit"] and config["train"]["validate"]:
+        log.warning(
+            "head.first_stage=%s has learned from validation too: what is stopped by it here is flattered", folder
+        )
+    ranker = make_ranker(with_own_backbone(other, folder), world)
     if not isinstance(ranker, Ranker):
         raise RunFolderError(f"head.first_stage={folder}: its head is {other['head']['_target_']}; use head=towers")
-    ranker.restore(load_file(file))
+    read_weights(file, ranker)
     return Snapshot(ranker, world.as_of, world.data.users, len(world.data.items))
 
 

@@ -12,6 +12,9 @@ from coldlm.models.checkpoints import Shape
 
 Section = Mapping[str, Any]
 
+STAGED = ("adapter", "prefix", "prompt", "ia3")
+"""Strategies that need a backbone that is run layer by layer."""
+
 
 def strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
     name, shape, layers = name_of(strategy), _shape(backbone), strategy.get("layers")
@@ -21,6 +24,11 @@ def strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
         yield (
             f"strategy.tinit={strategy['tinit']} and strategy.tfinal={strategy['tfinal']} leave no steps between them "
             "in which ranks could be given up: their sum must be below 1"
+        )
+    if shape and shape.family == checkpoints.OTHER and name in STAGED:
+        yield (
+            f"strategy={name} is made for BERT, RoBERTa and GPT-2, and backbone {backbone['name']!r} is another model; "
+            "use strategy=frozen, full, top, bitfit, lora or adalora"
         )
     if not shape or not layers or shape.layers is None:
         return
@@ -38,8 +46,11 @@ def context_problems(strategy: Section, head: Section) -> Iterator[str]:
         yield f"strategy={name_of(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
 
 
-def head_problems(head: Section, strategy: Section) -> Iterator[str]:
+def head_problems(head: Section, strategy: Section, backbone: Section) -> Iterator[str]:
     """What a head cannot train, or cannot train with."""
+    if backbone.get("pooling") == "attention" and name_of(head) in ("ZeroShot", "CausalLM"):
+        name, why = ("zero_shot", "trains nothing") if name_of(head) == "ZeroShot" else ("causal_lm", "pools nothing")
+        yield f"backbone.pooling=attention trains a query, but head={name} {why}; use pooling=mean or last"
     if name_of(head) == "ZeroShot" and name_of(strategy) != "frozen":
         yield f"head=zero_shot trains nothing, but strategy={name_of(strategy)}; use strategy=frozen, or head=towers"
     if head.get("user") == "transformer" and head["width"] % head["user_heads"]:

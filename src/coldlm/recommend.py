@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -92,7 +91,8 @@ def recommend(
     catalogue order. With ``beams`` a causal model writes the list itself: fewer than ``k`` where it finds no more.
 
     Raises:
-        RunFolderError: no trained model there, or one of another version, with other keys in its configuration.
+        RunFolderError: no trained model there, a damaged one, or one of another version, with other keys in its
+            configuration.
         ConfigError: an id that the data does not have, or beams of a head that writes nothing.
     """
     weights = next(
@@ -104,27 +104,18 @@ def recommend(
             f"train one: coldlm run output={run.parent} name={run.name}"
         )
     import torch
-    from safetensors.torch import load_file
 
-    from coldlm.config import missing_keys, problems
-    from coldlm.manifest import refuse_other_data
+    from coldlm.manifest import read_manifest, refuse_other_data
     from coldlm.model import make_ranker, take_snapshot
     from coldlm.models.causal_lm import CausalLM
     from coldlm.pretraining import with_own_backbone
-    from coldlm.record import read_config
+    from coldlm.record import read_config, read_weights
     from coldlm.world import make_world
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
-    config = read_config(run)
-    if unknown := [*missing_keys(config), *problems(config)]:
-        raise RunFolderError(
-            f"{run} was made by another version of coldlm, whose configuration differs: {'; '.join(unknown[:3])}"
-            + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
-            + ". Run it again with this version into a new output=..., and recommend with that run"
-        )
-    config = with_own_backbone(config, run)
+    config = with_own_backbone(read_config(run), run)
     world = make_world(config)
-    refuse_other_data(json.loads((run / "manifest.json").read_text(encoding="utf-8")), world.data.hashes, run)
+    refuse_other_data(read_manifest(run), world.data.hashes, run)
     items = world.data.items
     codes = _codes(history, items.ids, "item")
     who = _codes([user] if user else [], world.data.users.ids, "user")
@@ -133,7 +124,7 @@ def recommend(
         raise ConfigError("this run's head reads no text (head.context=only): give --user, or use another run")
     if beams is not None and not isinstance(ranker.head, CausalLM):
         raise ConfigError("this run's head writes no texts (--generate): use a run with head=causal_lm")
-    ranker.restore(load_file(weights))
+    read_weights(weights, ranker)
     scores, candidates = _score(world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams)
     scores = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
     best = torch.argsort(scores, descending=True, stable=True)[: min(k, int(candidates.sum()))].tolist()

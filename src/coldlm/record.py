@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from coldlm import manifest as m
 from coldlm.columns import (
@@ -26,6 +27,7 @@ from coldlm.columns import (
     SIMULATED_COLD,
     metric_key,
 )
+from coldlm.errors import RunFolderError
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.ranker import Model
 from coldlm.report.statistics import difference
@@ -213,8 +215,52 @@ def logging_to(folder: Path | None) -> Iterator[None]:
             handler.close()
 
 
-def read_config(folder: Path) -> Mapping[str, Any]:
-    """The resolved configuration of a run folder."""
-    from omegaconf import OmegaConf
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved configuration of a run folder.
 
-    return OmegaConf.to_container(OmegaConf.load(folder / "config.resolved.yaml"))  # type: ignore[return-value]
+    Raises:
+        RunFolderError: it is missing or damaged, or was written by a version with other keys.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    from coldlm.config import missing_keys, problems
+
+    file = folder / "config.resolved.yaml"
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(file))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise RunFolderError(f"{file} cannot be read ({_first_line(error)}): {_ANEW}") from error
+    if not isinstance(config, dict):
+        raise RunFolderError(f"{file} holds no configuration: {_ANEW}")
+    named = {str(key): value for key, value in config.items()}
+    if unknown := [*missing_keys(named), *problems(named)]:
+        raise RunFolderError(
+            f"{folder} was made by another version of coldlm, whose configuration differs: {'; '.join(unknown[:3])}"
+            + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+            + f". {_ANEW[0].upper()}{_ANEW[1:]}"
+        )
+    return named
+
+
+def read_weights(file: Path, ranker: Model) -> None:
+    """Put the trained weights that a run left in ``file`` into ``ranker``, the model of its configuration.
+
+    Raises:
+        RunFolderError: the file is damaged, or holds the weights of another model.
+    """
+    try:
+        state = load_file(file)
+        if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+            raise ValueError(f"{broken[0]} holds numbers that are not finite")
+        ranker.restore(state)
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise RunFolderError(f"{file} holds no weights of this run's model ({_first_line(error)}): {_ANEW}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error.args[0] if isinstance(error, KeyError) else error).splitlines()), type(error).__name__)
+
+
+_ANEW = "run it again with this version, into a new output=..."

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
 from torch import Tensor
 
 from coldlm import manifest as m
@@ -33,7 +32,7 @@ from coldlm.models.pair import Pair
 from coldlm.models.pairwise import PairRanker, PairSnapshot
 from coldlm.models.ranker import Live
 from coldlm.online import loop
-from coldlm.record import Record, logging_to
+from coldlm.record import Record, logging_to, read_weights
 from coldlm.scorers import judge_baselines
 from coldlm.tables import STREAM, TRAIN, VALIDATION, Ints
 from coldlm.training import Training
@@ -340,7 +339,7 @@ class Run:
         file = self.record.folder / "model.safetensors"
         if not file.is_file():
             raise ConfigError(f"there is no trained model in {self.record.folder}: add train to stages")
-        self.ranker.restore(load_file(file))
+        read_weights(file, self.ranker)
         if self._snapshot is None:
             self._snapshot = take_snapshot(self.ranker, self.world)
         return self._snapshot

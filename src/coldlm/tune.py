@@ -146,8 +146,8 @@ def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
     if not number:
         return {}
     high, large = ((0.5 + number * step) % 1 for step in SPREAD)
-    key = "lr" if base["strategy"]["_target_"] == "coldlm.models.strategy.frozen" else "body_lr"
-    values: dict[str, float | int] = {f"optim.{key}": float(f"{base['optim'][key] * REACH ** (2 * high - 1):.3g}")}
+    rate = "lr" if base["strategy"]["_target_"] == "coldlm.models.strategy.frozen" else "body_lr"
+    values: dict[str, float | int] = {f"optim.{rate}": float(f"{base['optim'][rate] * REACH ** (2 * high - 1):.3g}")}
     if key := own_key(base["strategy"]):
         sizes = sorted({max(1, int(base["strategy"][key] * step)) for step in STEPS})
         allowed = [size for size in sizes if not problems(with_values(base, {f"strategy.{key}": size}))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -201,8 +202,12 @@ def test_compiled_layers_give_the_same_vectors_and_gradients(family: str, name: 
 
 
 @pytest.mark.parametrize(
-    "key", [{"layers": 1}, {"width": 16}, {"heads": 4}, {"pooling": "cls"}, {"seed": 1}, {"family": "roberta"}]
-)
+    "key",
+    [
+        {"layers": 1}, {"width": 16}, {"heads": 4}, {"pooling": "cls"}, {"seed": 1}, {"family": "roberta"},
+        {"max_tokens": 32},  # the first weights are drawn for a table of positions
+    ],
+)  # fmt: skip
 def test_each_key_of_a_tiny_backbone_changes_its_vectors_and_fingerprint(key: dict[str, object]) -> None:
     one, two = tiny(family="bert"), tiny(**{"family": "bert", **key})
     assert one.fingerprint != two.fingerprint
@@ -258,7 +263,12 @@ def test_the_fingerprint_follows_weights_and_pooling(folder: Path, tmp_path: Pat
         next(one.model.parameters()).add_(1e-3)
     one.model.save_pretrained(tmp_path)
     one.tokenizer.save_pretrained(tmp_path)
-    assert load(name="mine", path=str(tmp_path)).fingerprint != one.fingerprint
+    other = load(name="mine", path=str(tmp_path)).fingerprint
+    assert other != one.fingerprint
+    config = json.loads((tmp_path / "config.json").read_text())
+    key = "activation_function" if config["model_type"] == "gpt2" else "hidden_act"
+    (tmp_path / "config.json").write_text(json.dumps(config | {key: "relu"}))
+    assert load(name="mine", path=str(tmp_path)).fingerprint != other  # the same weights, another model
 
 
 def test_weights_of_another_hash_are_refused(folder: Path) -> None:
@@ -276,6 +286,26 @@ def test_weights_that_are_missing_are_refused_by_name(folder: Path, tmp_path: Pa
     save_file({name: tensor for name, tensor in weights.items() if name != lost}, file, {"format": "pt"})
     with pytest.raises(CheckpointError, match=rf"1 weights are not in .*, the first is '{re.escape(lost)}'"):
         load(name="mine", path=str(tmp_path))
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    norm = next(name for name in weights if re.search(r"1\..*(LayerNorm|ln_1)\.weight$", name))
+
+    def refused(weights: dict[str, torch.Tensor], message: str, **config: object) -> None:
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+        said = json.loads((tmp_path / "config.json").read_text()) | config
+        (tmp_path / "config.json").write_text(json.dumps(said))
+        with pytest.raises(CheckpointError, match=message):
+            load(name="mine", path=str(tmp_path))
+
+    refused(weights | {norm: torch.ones(3)}, rf"weight '{re.escape(norm)}' is \[3\], its config.json makes it \[32\]")
+    refused(weights | {norm: torch.full((32,), torch.nan)}, f"weight '{re.escape(norm)}' holds numbers that are not")
+    one_layer = {"num_hidden_layers": 1, "n_layer": 1}
+    refused(weights, "is of a layer that its config.json leaves out", **one_layer)
+    auto = {"model_type": "mine", "auto_map": {"AutoConfig": "code.Mine", "AutoModel": "code.Mine"}}
+    refused(weights, "needs code of its own, which is never run", **auto)
 
 
 def test_loading_is_silent_even_where_weights_are_not_needed(

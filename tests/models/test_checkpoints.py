@@ -52,6 +52,12 @@ def test_pickled_weights_are_not_weights(folder: Path) -> None:
     assert "lacks *.safetensors" in problems(name="mine", path=str(folder))[0]
 
 
+@pytest.mark.parametrize("content", ["[]", "{", ""])
+def test_a_config_that_is_none_is_named(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    assert "config.json holds no JSON object" in problems(name="mine", path=str(folder))[0]
+
+
 def test_a_wrong_hash_says_what_was_got(folder: Path) -> None:
     got = hashlib.sha256(b"weights").hexdigest()
     assert problems(name="mine", path=str(folder), sha256=got) == []
@@ -132,7 +138,7 @@ def test_the_shape_is_read_from_the_config(folder: Path) -> None:
     unlike = {"model_type": "bert", "is_decoder": True, "vocab_size": 9}
     (folder / "config.json").write_text(json.dumps(unlike))
     assert read_shape(folder) == Shape("other", None, None, None)
-    for broken in ("{}", "no json"):
+    for broken in ("{}", "no json", "[]"):
         (folder / "config.json").write_text(broken)
         assert read_shape(folder) is None
     assert read_shape(folder / "nowhere") is None

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from peft.tuners.ia3 import IA3Layer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
@@ -41,9 +42,6 @@ from coldlm.text.encode import TextEncoder
 D, L, VOCABULARY, POSITIONS = 16, 2, {"bert": 260, "roberta": 260, "gpt2": 257}, 34
 FAMILIES = ("bert", "roberta", "gpt2")
 TEXTS = ("space adventure", "the sea", "moon", "大海", "a", "star ship, star ship", "", "deep water")
-
-
-pytestmark = pytest.mark.long
 
 
 @dataclass(frozen=True)
@@ -362,16 +360,42 @@ def assert_near(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
         torch.testing.assert_close(tensor, two[key], atol=2e-5, rtol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
 
 
+def once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], None]) -> Path:
+    """The folder ``name``, filled by whichever of the processes that run the tests side by side comes first."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            part = Path(f"{folder}.part")
+            part.mkdir()
+            fill(part)
+            part.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="module")
-def alone() -> dict[str, dict[str, Tensor]]:
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
     """Every cell's weights behind four plain steps of one process."""
-    return {f"{name} {family}": train_plainly(make_ranker(name, family)) for name in CELLS for family in FAMILIES}
+
+    def fill(folder: Path) -> None:
+        for name in CELLS:
+            for family in FAMILIES:
+                save(train_plainly(make_ranker(name, family)), folder / f"{name} {family}")
+
+    return {file.name: load_file(file) for file in once(tmp_path_factory, "alone", fill).iterdir()}
+
+
+def save(state: dict[str, Tensor], file: Path) -> None:
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, file)
 
 
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same from one pair of processes, per rank."""
-    folder = tmp_path_factory.mktemp("ddp")
+    return once(tmp_path_factory, "ddp", train_by_two)
+
+
+def train_by_two(folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -379,7 +403,6 @@ def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, __file__, "ddp", str(folder)]
     both = [subprocess.Popen(command, env={**os.environ, **meeting, "LOCAL_RANK": str(rank)}) for rank in (0, 1)]
     assert [process.wait(300) for process in both] == [0, 0]
-    return folder
 
 
 @families
@@ -393,13 +416,14 @@ def test_two_processes_are_one(name: str, family: str, by_two: Path, alone: dict
 @pytest.fixture(scope="module")
 def reloaded(trained: Callable[..., Trained], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every cell's checkpoint and, once a fresh process has read it, the scores that it gives."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    for name in CELLS:
-        for family in FAMILIES:
-            state = trained(name, family).ranker.trainable()
-            save_file({key: tensor.contiguous() for key, tensor in state.items()}, folder / f"{name} {family}")
-    subprocess.run([sys.executable, __file__, "reload", str(folder)], check=True, timeout=300)
-    return folder
+
+    def fill(folder: Path) -> None:
+        for name in CELLS:
+            for family in FAMILIES:
+                save(trained(name, family).ranker.trainable(), folder / f"{name} {family}")
+        subprocess.run([sys.executable, __file__, "reload", str(folder)], check=True, timeout=300)
+
+    return once(tmp_path_factory, "reloaded", fill)
 
 
 @families
@@ -532,7 +556,7 @@ def main(task: str, folder: Path) -> None:
         for family in FAMILIES:
             if task == "ddp":
                 state = train_plainly(make_ranker(name, family), rank, 2)
-                save_file({key: t.contiguous() for key, t in state.items()}, folder / f"{rank} {name} {family}")
+                save(state, folder / f"{rank} {name} {family}")
             else:
                 ranker = make_ranker(name, family, seed=9)  # all that this seed draws must come from the checkpoint
                 ranker.restore(load_file(folder / f"{name} {family}"))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
+from coldlm.errors import CheckpointError
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
 from coldlm.models.body import Backbone
@@ -33,6 +34,13 @@ def two_types() -> Backbone:
 def read(body: Backbone, row: list[int], item: list[int]) -> torch.Tensor:
     reader = PairReader(strategy.frozen(body), TEXTS).eval()
     return reader(USERS, HISTORY, np.array(row, np.int64), np.array(item, np.int64))
+
+
+def test_a_tokenizer_that_closes_no_text_is_refused() -> None:
+    body = tiny(family="bert")
+    body.tokenizer.sep_token = None
+    with pytest.raises(CheckpointError, match=r"tokenizer of backbone 'tiny_bert' has no tokens .*use head=towers"):
+        PairReader(strategy.frozen(body), TEXTS)
 
 
 def test_a_pair_is_what_transformers_alone_makes_of_its_two_texts() -> None:

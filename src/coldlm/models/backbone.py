@@ -63,7 +63,7 @@ def load(
             item_prefix=item_prefix,
             query_prefix=query_prefix,
             released=max(filter(None, [released, seen_until(folder)]), default=None),
-            fingerprint=_fingerprint(files, pooling, keep_layers),
+            fingerprint=_fingerprint([folder / "config.json", *files], pooling, keep_layers),
             output=read_head(files, model),
         )
         _check_reading(backbone)
@@ -105,7 +105,7 @@ def tiny(
         name=f"tiny_{family}",
         pooling=pooling,
         max_tokens=max_tokens,
-        fingerprint=f"tiny {family} {layers} {width} {heads} {seed} {pooling}",
+        fingerprint=f"tiny {family} {layers} {width} {heads} {max_tokens} {seed} {pooling}",
     )
 
 

@@ -140,7 +140,7 @@ def read_shape(folder: Path) -> Shape | None:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return shape_of(config)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -193,6 +193,12 @@ def _file_problems(name: str, folder: Path, sha256: str | None) -> list[str]:
     missing += [] if weights else ["*.safetensors"]
     if missing:
         return [f"backbone {name}: {folder} lacks {', '.join(missing)}; needed are {_NEEDED}"]
+    try:
+        is_object = isinstance(json.loads((folder / "config.json").read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        is_object = False
+    if not is_object:
+        return [f"backbone {name}: {folder / 'config.json'} holds no JSON object; is the download complete?"]
     if sha256 is None:
         return []
     with weights[0].open("rb") as stream:

@@ -7,6 +7,8 @@ texts, T tokens, D width, L layers.
 from __future__ import annotations
 
 import inspect
+import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,12 +76,18 @@ def open_model(folder: Path, auto: Any = AutoModel, *, dropout: float | None = N
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they can be named here
                 **extra,
             )
     except CheckpointError:
         raise
     except (ValueError, KeyError, OSError, RuntimeError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise CheckpointError(
+                "it needs code of its own, which is never run; use a model that transformers has"
+            ) from error
         raise CheckpointError(f"it cannot be loaded: {' '.join(str(error).split())[:400]}") from error
+    _refuse_what_does_not_fit(model, loaded)
     # the library would fill them with random numbers and only warn
     body_only = "" if auto is AutoModel else f"{model.base_model_prefix}."
     if absent := sorted(k for k in loaded["missing_keys"] if k.startswith(body_only) and "pooler." not in k):
@@ -90,6 +98,23 @@ def open_model(folder: Path, auto: Any = AutoModel, *, dropout: float | None = N
     if auto is AutoModel and isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = nn.Identity()  # nothing reads it, and nothing may train it
     return model.eval()
+
+
+def _refuse_what_does_not_fit(model: Any, loaded: dict[str, Any]) -> None:
+    """Weights of another shape, of layers that the config does not have, or that are no numbers."""
+    for name, there, wanted in sorted(loaded["mismatched_keys"]):
+        raise CheckpointError(f"weight {name!r} is {list(there)}, its config.json makes it {list(wanted)}")
+    layers = getattr(model.config, "num_hidden_layers", None) or math.inf
+    for name in sorted(loaded["unexpected_keys"]):
+        number = re.search(r"(?:^|\.)(?:h|layers?|blocks?)\.(\d+)\.", name)
+        if number and int(number[1]) >= layers:
+            raise CheckpointError(
+                f"weight {name!r} is of a layer that its config.json leaves out (it has {layers}): a whole model with "
+                "backbone.keep_layers says the same openly"
+            )
+    for name, weight in model.named_parameters():
+        if not weight.isfinite().all():
+            raise CheckpointError(f"weight {name!r} holds numbers that are not finite; get the file again")
 
 
 def open_tokenizer(folder: Path, model: Any) -> Any:

@@ -112,10 +112,14 @@ class Model(nn.Module):
 
         Raises:
             KeyError: names that do not fit this model.
+            ValueError: a shape that does not.
         """
         own = self.trainable()
         if set(own) != set(state):
             raise KeyError(f"checkpoint and model differ in {sorted(set(own) ^ set(state))[:5]}")
+        for name, tensor in own.items():
+            if state[name].shape != tensor.shape:
+                raise ValueError(f"{name} is {list(state[name].shape)}, the model's {list(tensor.shape)}")
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])

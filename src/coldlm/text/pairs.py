@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from coldlm.errors import CheckpointError
 from coldlm.tables import Ints
 from coldlm.text.tokens import blocks
 
@@ -28,6 +29,7 @@ BETWEEN = "; "
 class Body(Protocol):
     """What this module needs of a backbone (``models.body.Backbone`` is one)."""
 
+    name: str
     width: int
     causal: bool
     max_tokens: int
@@ -61,6 +63,11 @@ class PairReader(nn.Module):
         self.width: int = body.width
         self.texts = texts
         tokenizer = body.tokenizer
+        if not body.causal and None in (tokenizer.cls_token_id, tokenizer.sep_token_id):
+            raise CheckpointError(
+                f"the tokenizer of backbone {body.name!r} has no tokens that stand around two texts (cls, sep); use "
+                "head=towers"
+            )
         close = [tokenizer.eos_token_id if body.causal else tokenizer.sep_token_id]
         self.before: list[int] = [] if body.causal else [tokenizer.cls_token_id]
         # the tokenizer says how two texts are joined: some BERTs have that of a RoBERTa
