@@ -28,14 +28,19 @@ TRAINING = ("strategy=lora", "optim=sgd", "optim.lr=0.05", "optim.body_lr=0.05",
 applies no dropout by default, and its trained backbone sends gradients from rank to rank."""
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+READERS = {
+    "pair": ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.dropout=0.0"),
+    "causal_lm": ("backbone=tiny_gpt2", "backbone.width=16", "backbone.max_tokens=64", "head=causal_lm", "loss=nll"),
+}
+"""Heads that read user and item together: no vector of theirs travels between ranks, every rank reads its own pairs."""
+
+
+def run_by_two(output: Path, cache: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     """A run of two processes, started as a user would."""
-    output = tmp_path_factory.mktemp("ddp")
-    line = ["backbone=tiny_bert", "backbone.width=16", "dataset=simulated", "dataset.users=40", "dataset.items=60"]
-    line += ["dataset.events=600", "train.epochs=1", "evaluate.latency_requests=2", "trainer=ddp", "name=both"]
+    line = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600", "train.epochs=1"]
+    line += ["evaluate.latency_requests=2", "trainer=ddp", "name=both", *TRAINING, *overrides]
     done = subprocess.run(
-        [sys.executable, "-m", "coldlm", "run", *line, *TRAINING, f"output={output}", f"cache={cache}"],
+        [sys.executable, "-m", "coldlm", "run", *line, f"output={output}", f"cache={cache}"],
         capture_output=True,
         text=True,
         timeout=300,
@@ -43,6 +48,14 @@ def both(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, s
         env={key: value for key, value in os.environ.items() if key not in ("LOCAL_RANK", "MASTER_PORT")},
     )
     assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """The run of two towers."""
+    output = tmp_path_factory.mktemp("ddp")
+    done = run_by_two(output, cache, "backbone=tiny_bert", "backbone.width=16")
     return output / "both", done
 
 
@@ -94,3 +107,17 @@ def test_the_same_weights_are_judged_alike(both: tuple[Path, Any], config: MakeC
     left, right = (pl.read_parquet(run / "results.parquet").drop("run", "config_hash") for run in (alone, folder))
     assert_frame_equal(left, right.filter(stage="test"), check_exact=True)
     assert torch.distributed.is_initialized() is False
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("head", READERS)
+def test_heads_that_read_pairs_end_at_the_weights_of_one_process(
+    head: str, tmp_path: Path, cache: Path, config: MakeConfig
+) -> None:
+    brief = (*READERS[head], "train.max_steps=4", "stages=[train]")
+    backbone = () if head == "causal_lm" else ("backbone=tiny_bert", "backbone.width=16")
+    run_by_two(tmp_path, cache, *backbone, *brief)
+    alone = execute(config("trainer.threads=1", *TRAINING, *brief), "alone")
+    left, right = (load_file(folder / "model.safetensors") for folder in (alone, tmp_path / "both"))
+    assert any("lora_B" in key and tensor.abs().max() > 1e-5 for key, tensor in left.items())
+    assert max(float((left[key] - right[key]).abs().max()) for key in left) < 1e-4

@@ -56,6 +56,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, cache: Path, compose: MakeCo
     return execute(compose(tmp_path_factory.mktemp("runs"), cache, *overrides), "whole")
 
 
+@pytest.fixture(scope="module")
+def true(tmp_path_factory: pytest.TempPathFactory, cache: Path, compose: MakeConfig) -> Path:
+    """A brief run without garbage; for reading only."""
+    return execute(compose(tmp_path_factory.mktemp("runs"), cache, *BRIEF), "true")
+
+
 def test_every_k_is_asked_the_same_questions_by_every_scorer(whole: Path, config: MakeConfig) -> None:
     rows, world = shots_of(whole), make_world(config(*STAGE))
     assert rows.columns == list(K_SHOT_COLUMNS)
@@ -171,7 +177,7 @@ def of_side(folder: Path, side: Side) -> pl.DataFrame:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_garbage_in_what_is_hidden_moves_no_bit(
-    side: Side, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    side: Side, true: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settled = config(*BRIEF)
     world = make_world(settled)
@@ -180,7 +186,6 @@ def test_garbage_in_what_is_hidden_moves_no_bit(
     assert len(hidden) > 5
     # old codes of the other side, so that nobody turns cold or warm, and no item enters before its release
     other = ("user", np.unique(log.user[: len(log) // 2])) if side == "item" else ("item", np.unique(log.item[:80]))
-    true = execute(settled, "true")
     garbage = run_on(lambda data: with_garbage(data, hidden, *other), settled, "garbage", monkeypatch)
     assert_frame_equal(of_side(true, side), of_side(garbage, side), check_exact=True)
     shown = np.flatnonzero(plan.eligible[plan.code] & plan.known(log, max(SHOTS)) & (log.time >= world.split.t_test))
@@ -190,7 +195,7 @@ def test_garbage_in_what_is_hidden_moves_no_bit(
 
 @pytest.mark.parametrize("side", SIDES)
 def test_garbage_in_the_second_half_moves_no_bit(
-    side: Side, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+    side: Side, true: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settled = config(*BRIEF)
     world = make_world(settled)
@@ -200,7 +205,6 @@ def test_garbage_in_the_second_half_moves_no_bit(
     assert len(late) > 20
     codes = np.flatnonzero(~plan.eligible)
     codes = np.intersect1d(codes, getattr(log, side)[: len(log) // 2])
-    true = execute(settled, "true")
     garbage = run_on(lambda data: with_garbage(data, late, side, codes), settled, "garbage", monkeypatch)
     assert_frame_equal(of_side(true, side), of_side(garbage, side), check_exact=True)
 
