@@ -150,6 +150,10 @@ def test_a_trained_backbone_needs_its_own_permuted_texts(make_run, tmp_path: Pat
     assert "INCOMPLETE: without permuted_text of lora nobody" in flags_of(tmp_path)
     make_run("its-own", control="permuted_text", strategy="lora")
     assert flags_of(tmp_path) == ""
+    # and on its own backbone
+    axes = {"strategy": "lora", "control": "none", "seed": "1"}
+    make_run("gpt2", strategy="lora", backbone="gpt2", manifest={"axes": axes | {"backbone": "gpt2"}})
+    assert "permuted_text of lora on gpt2 nobody" in flags_of(tmp_path)
 
 
 @pytest.mark.parametrize(

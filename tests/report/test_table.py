@@ -88,9 +88,13 @@ def test_the_list_table_stands_beside_ranked_lists_only(make_run) -> None:
         "lora, history", ".1460", ".2460", ".3460", ".5460", ".1368", ".2368", ".3368", ".5368"
     )  # fmt: skip
     report = make_report([lists])
-    assert [t.title for t in _headline_tables(comparison, report.headlines[0])] == ["Quality", "Whole lists", "Cost"]
-    assert _table_lines(comparison, report.headlines[0])[0]["auc/impression"] == pytest.approx(0.546)
+    assert [t.title for t in _headline_tables(comparison, report.headlines[0], ())] == [
+        "Quality",
+        "Whole lists",
+        "Cost",
+    ]
+    assert _table_lines(comparison, report.headlines[0], ())[0]["auc/impression"] == pytest.approx(0.546)
     report = make_report([plain])
     [comparison] = report.runs.comparisons
-    assert [t.title for t in _headline_tables(comparison, report.headlines[0])] == ["Quality", "Cost"]
-    assert not [key for key in _table_lines(comparison, report.headlines[0])[0] if "/impression" in key]
+    assert [t.title for t in _headline_tables(comparison, report.headlines[0], ())] == ["Quality", "Cost"]
+    assert not [key for key in _table_lines(comparison, report.headlines[0], ())[0] if "/impression" in key]

@@ -95,15 +95,18 @@ def _missing_rows(comparison: Comparison) -> list[str]:
 
 
 def _without_own_control(comparison: Comparison) -> list[str]:
-    """Strategies that train the backbone but whose permuted texts were never trained in the same way; for frozen
-    vectors, random ones are that control as well."""
-    runs = {control: set[str]() for control in ("none", *MANDATORY_CONTROLS)}
-    for manifest in comparison.manifests:
-        runs.setdefault(manifest["axes"]["control"], set()).add(manifest["axes"]["strategy"])
+    """Strategies that train the backbone but whose permuted texts were never trained in the same way, on the same
+    backbone; for frozen vectors, random ones are that control as well."""
+    runs = {control: set[tuple[str, str]]() for control in ("none", *MANDATORY_CONTROLS)}
+    for axes in (manifest["axes"] for manifest in comparison.manifests):
+        runs.setdefault(axes["control"], set()).add((axes["strategy"], axes.get("backbone", "")))
     if not runs["permuted_text"]:
         return []
-    matched = runs["permuted_text"] | ({"frozen"} if runs["random_vectors"] else set())
-    return sorted(runs["none"] - matched)
+    several = len({backbone for _, backbone in runs["none"]}) > 1
+    lacking = runs["none"] - runs["permuted_text"]
+    if runs["random_vectors"]:
+        lacking = {pair for pair in lacking if pair[0] != "frozen"}
+    return sorted(f"{strategy} on {backbone}" if several else strategy for strategy, backbone in lacking)
 
 
 def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:

@@ -32,6 +32,7 @@ from coldlm.report.table import (
     warmup_table,
     window_table,
 )
+from coldlm.report.texts import TextWorth, measure_texts, texts_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,10 +43,12 @@ UNCUT: Final = 200
 
 @dataclass(frozen=True)
 class Report:
-    """What was read and what was written. ``headlines``: one per comparison of ``runs``. ``cohorts``: of all."""
+    """What was read and what was written. ``headlines``, ``texts``: one per comparison of ``runs``. ``cohorts``: of
+    all."""
 
     runs: Runs
     headlines: tuple[Headline, ...]
+    texts: tuple[tuple[TextWorth, ...], ...]
     cohorts: tuple[CohortMeasure, ...]
     files: tuple[Path, ...] = ()
 
@@ -54,7 +57,8 @@ def make_report(paths: Sequence[Path]) -> Report:
     """Read and measure the runs under ``paths``, write nothing; raises what ``read_runs`` raises."""
     runs = read_runs(paths)
     headlines = tuple(measure(comparison) for comparison in runs.comparisons)
-    return Report(runs, headlines, measure_cohorts(runs.comparisons))
+    texts = tuple(measure_texts(comparison) for comparison in runs.comparisons)
+    return Report(runs, headlines, texts, measure_cohorts(runs.comparisons))
 
 
 def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -> Report:
@@ -66,17 +70,19 @@ def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -
         RunFolderError: no finished run under ``paths``.
     """
     report = make_report(paths)
-    pairs = list(zip(report.runs.comparisons, report.headlines, strict=True))
-    files: dict[str, str | bytes] = {"report.md": _report_page(report), "table.md": _table_page(pairs)}
+    parts = list(zip(report.runs.comparisons, report.headlines, report.texts, strict=True))
+    files: dict[str, str | bytes] = {"report.md": _report_page(report), "table.md": _table_page(parts)}
     files["table.tex"] = "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(
-        part for pair in pairs for part in _latex_parts(*pair)
+        piece for part in parts for piece in _latex_parts(*part)
     )
-    files["table.csv"] = pl.DataFrame([line for pair in pairs for line in _table_lines(*pair)]).write_csv()
-    files["warmup.csv"] = pl.concat([_warmup_lines(comparison) for comparison, _ in pairs]).write_csv()
-    if shown := [_k_shot_lines(comparison.title, shots) for comparison, _ in pairs for shots in comparison.shots]:
+    lines = [line for part in parts for line in _table_lines(*part)]
+    files["table.csv"] = pl.DataFrame(lines, infer_schema_length=None).write_csv()
+    comparisons = report.runs.comparisons
+    files["warmup.csv"] = pl.concat([_warmup_lines(comparison) for comparison in comparisons]).write_csv()
+    if shown := [_k_shot_lines(comparison.title, shots) for comparison in comparisons for shots in comparison.shots]:
         files["k_shot.csv"] = pl.concat(shown).write_csv()
     files["cohorts.csv"] = pl.DataFrame([m.line() for m in report.cohorts], infer_schema_length=None).write_csv()
-    for comparison, headline in pairs:
+    for comparison, headline, _ in parts:
         figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
         if comparison.shots:
             figures["k_shot"] = draw_k_shot(comparison)
@@ -99,11 +105,11 @@ def print_report(report: Report, console: Console | None = None) -> None:
     from rich.text import Text
 
     console = console or (Console() if sys.stdout.isatty() else Console(width=UNCUT))
-    for comparison, headline in zip(report.runs.comparisons, report.headlines, strict=True):
+    for comparison, headline, texts in zip(report.runs.comparisons, report.headlines, report.texts, strict=True):
         console.print(Text(f"\n{comparison.title}", style="bold"))
         for flag in flags(comparison):
             console.print(Text(flag, style="bold red"))
-        for table in (*_headline_tables(comparison, headline), warmup_table(comparison, "item")):
+        for table in (*_headline_tables(comparison, headline, texts), warmup_table(comparison, "item")):
             for panel in terminal(table, console.width):
                 console.print()
                 console.print(panel)
@@ -138,11 +144,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise
 
 
-def _headline_tables(comparison: Comparison, headline: Headline) -> tuple[Table, ...]:
+def _headline_tables(comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]) -> tuple[Table, ...]:
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     classified = classification_table(comparison)
     return (
         quality_table(comparison, headline),
+        *((texts_table(comparison, texts),) if texts else ()),
         *lists,
         *((classified,) if classified else ()),
         cost_table(comparison, headline),
@@ -157,11 +164,11 @@ def _curve_tables(comparison: Comparison) -> tuple[Table, ...]:
 def _report_page(report: Report) -> str:
     cohorts = cohort_table(report.cohorts)
     parts = ["# Report\n", f"## {cohorts.title}\n\n{markdown(cohorts)}"]
-    for comparison, headline in zip(report.runs.comparisons, report.headlines, strict=True):
+    for comparison, headline, texts in zip(report.runs.comparisons, report.headlines, report.texts, strict=True):
         parts.append(f"## {comparison.title}\n")
         parts += [f"**{flag}**\n" for flag in flags(comparison)]
         parts.append(f"![nDCG@10 against feedback events]({_stem('figure', comparison, report)}.png)\n")
-        for table in (*_headline_tables(comparison, headline), *_curve_tables(comparison)):
+        for table in (*_headline_tables(comparison, headline, texts), *_curve_tables(comparison)):
             parts.append(f"### {table.title}\n\n{markdown(table)}")
             if table.title == "Cost":
                 parts.append(f"![nDCG@10 against cost]({_stem('cost', comparison, report)}.png)\n")
@@ -175,18 +182,18 @@ def _report_page(report: Report) -> str:
     return "\n".join(parts)
 
 
-def _table_page(pairs: Sequence[tuple[Comparison, Headline]]) -> str:
+def _table_page(measured: Sequence[tuple[Comparison, Headline, tuple[TextWorth, ...]]]) -> str:
     parts = []
-    for comparison, headline in pairs:
+    for comparison, headline, texts in measured:
         parts += [f"**{comparison.title}**\n", *(f"**{flag}**\n" for flag in flags(comparison))]
-        parts += [markdown(table) for table in _headline_tables(comparison, headline)]
+        parts += [markdown(table) for table in _headline_tables(comparison, headline, texts)]
         parts.append("\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
         parts += [_k_shot_part(shots) for shots in comparison.shots]
     return "\n".join(parts)
 
 
-def _latex_parts(comparison: Comparison, headline: Headline) -> Iterator[str]:
-    for table in _headline_tables(comparison, headline):
+def _latex_parts(comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]) -> Iterator[str]:
+    for table in _headline_tables(comparison, headline, texts):
         yield latex(table, f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip())
     for shots in comparison.shots:
         table = k_shot_table(shots)
@@ -200,9 +207,9 @@ def _k_shot_part(shots: Comparison) -> str:
     return f"### {table.title}\n\n{above}{markdown(table)}\n" + "".join(f"- {note}\n" for note in about_shots(shots))
 
 
-def _table_lines(comparison: Comparison, headline: Headline) -> list[dict[str, Any]]:
+def _table_lines(comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]) -> list[dict[str, Any]]:
     """One flat record per row, with every digit; an empty cell is a number that does not exist."""
-    lines = []
+    lines, worth = [], {each.row: each.line() for each in texts}
     lists = LIST_QUALITY if comparison.candidates == "impression" else {}
     for i, m in enumerate(headline.measures):
         vs = asdict(m.vs_trivial) if m.vs_trivial else dict.fromkeys(("mean", "low", "high", "p", "users"))
@@ -214,6 +221,7 @@ def _table_lines(comparison: Comparison, headline: Headline) -> list[dict[str, A
             | {"ndcg@10/low": m.low, "ndcg@10/high": m.high}
             | {f"vs_trivial/{name}": value for name, value in vs.items()}
             | {"vs_trivial/p_holm": m.p_holm, "vs_trivial/p_wilcoxon_holm": m.p_wilcoxon, "bold": m.is_bold}
+            | worth.get(i, {})
             | m.cost
         )
     return lines

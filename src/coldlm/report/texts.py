@@ -1,0 +1,83 @@
+"""What item texts are worth to each strategy: its row minus the same training on texts permuted among the items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from coldlm.report.rows import Comparison, Row
+from coldlm.report.statistics import DRAWS, Difference, difference, holm
+from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
+
+ASKED: Final = ("all", "cold_item_any")
+"""Cohorts in which it is measured."""
+
+SET_BY_CONTROL: Final = ("control.name", "dataset.permute_text")
+"""Keys in which a run and its control differ."""
+
+
+@dataclass(frozen=True)
+class TextWorth:
+    """``row``: of the strategy, ``control``: of its own permuted texts, numbers in the comparison's rows. ``worth``: by
+    cohort of ``ASKED``, the difference, paired over users; ``p_holm``: its p after Holm over all of a comparison."""
+
+    row: int
+    control: int
+    worth: dict[str, Difference]
+    p_holm: dict[str, float]
+
+    def line(self) -> dict[str, Any]:
+        """A flat record with every digit, by name."""
+        return {
+            f"vs_permuted{'' if cohort == 'all' else f'/{cohort}'}/{key}": value
+            for cohort, d in self.worth.items()
+            for key, value in {"mean": d.mean, "low": d.low, "high": d.high, "p_holm": self.p_holm[cohort]}.items()
+        }
+
+
+def measure_texts(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> tuple[TextWorth, ...]:
+    """Every strategy that has a control of its own: equal in every key but those that the control sets, and under the
+    same schedule."""
+    found = []
+    for i, row in enumerate(comparison.rows):
+        if row.kind == "strategy" and row.schedule != "static":
+            for j, control in enumerate(comparison.rows):
+                if _is_control_of(control, row):
+                    pairs = {cohort: comparison.paired(i, j, cohort) for cohort in ASKED}
+                    asked = {cohort: pair for cohort, pair in pairs.items() if len(pair[0])}
+                    found.append((i, j, {c: difference(*pair, draws, seed) for c, pair in asked.items()}))
+    adjusted = iter(holm([d.p for _, _, worth in found for d in worth.values()]))
+    return tuple(TextWorth(i, j, worth, {c: next(adjusted) for c in worth}) for i, j, worth in found)
+
+
+def texts_table(comparison: Comparison, found: tuple[TextWorth, ...]) -> Table:
+    """One line per strategy with a control of its own."""
+    header = ["strategy"]
+    for words in ("", "any cold item: "):
+        header += [f"{words}nDCG@10", "on permuted texts", "texts are worth", "95 % interval", "p"]
+    body = []
+    for each in found:
+        cells = [name(comparison.rows[each.row], comparison)]
+        for cohort in ASKED:
+            cells += [metric(comparison.value(row, cohort)) for row in (each.row, each.control)]
+            if cohort in each.worth:
+                d = each.worth[cohort]
+                interval = f"[{metric(d.low, True)}, {metric(d.high, True)}]"
+                cells += [metric(d.mean, True), interval, probability(each.p_holm[cohort])]
+            else:
+                cells += [DOES_NOT_APPLY] * 3
+        body.append(tuple(cells))
+    title = "What texts are worth (to the same training on permuted texts; p after Holm over this table)"
+    return Table(title, tuple(header), tuple(body), ("strategy",) * len(body))
+
+
+def _is_control_of(control: Row, row: Row) -> bool:
+    if control.kind != "control" or control.schedule != row.schedule or not control.its_seeds & row.its_seeds:
+        return False
+    recipes = [dict(its.manifests[0]["recipe"]) for its in (control, row)]
+    is_permuted = control.manifests[0]["axes"]["control"] == "permuted_text"
+    return is_permuted and _without_control(recipes[0]) == _without_control(recipes[1])
+
+
+def _without_control(recipe: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in recipe.items() if key not in SET_BY_CONTROL}

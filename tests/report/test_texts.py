@@ -1,0 +1,71 @@
+"""A strategy beside the same training on permuted texts, and beside no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from coldlm.report.results import read_runs
+from coldlm.report.statistics import difference, holm
+from coldlm.report.texts import ASKED, measure_texts, texts_table
+from coldlm.report.write import write_report
+
+
+def recipe(strategy: str, **more: Any) -> dict[str, Any]:
+    control = more.pop("control", "none")
+    return {
+        "recipe": {
+            "strategy._target_": strategy,
+            "control.name": control,
+            "dataset.permute_text": control == "permuted_text",
+            **more,
+        }
+    }
+
+
+def test_each_strategy_meets_its_own_control_alone(make_run, tmp_path: Path) -> None:
+    for strategy in ("frozen", "lora"):
+        make_run(strategy, strategy=strategy, manifest=recipe(strategy))
+        permuted = recipe(strategy, control="permuted_text")
+        value = {"frozen": 0.03, "lora": 0.02}[strategy]
+        make_run(f"no {strategy}", strategy=strategy, control="permuted_text", value=value, manifest=permuted)
+    make_run("top", strategy="top", value=0.03, manifest=recipe("top"))
+    comparison = read_runs([tmp_path]).comparisons[0]
+    rows = [row.name for row in comparison.rows]
+    found = measure_texts(comparison, draws=200)
+    assert [(rows[each.row], rows[each.control]) for each in found] == [
+        (f"{strategy}, {schedule}", f"permuted_text · {strategy}, {schedule}")
+        for strategy in ("frozen", "lora")
+        for schedule in ("history", "per_window")
+    ]
+    for each in found:
+        for cohort in ASKED:
+            assert each.worth[cohort] == difference(*comparison.paired(each.row, each.control, cohort), 200, 0)
+    raw = [each.worth[cohort].p for each in found for cohort in ASKED]
+    assert [each.p_holm[cohort] for each in found for cohort in ASKED] == holm(raw)
+    first = texts_table(comparison, found).body[0]
+    assert first[:4] == ("frozen, history", ".0420", ".0300", "+.0120")
+
+
+def test_another_rate_or_another_seed_is_no_control(make_run, tmp_path: Path) -> None:
+    make_run("lora", manifest=recipe("lora"))
+    other = recipe("lora", control="permuted_text") | {}
+    other["recipe"]["optim.lr"] = 0.5
+    make_run("other", control="permuted_text", manifest=other)
+    make_run("seed", control="permuted_text", seed=2, manifest=recipe("lora", control="permuted_text"))
+    assert measure_texts(read_runs([tmp_path]).comparisons[0], draws=50) == ()
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    assert not any("What texts are worth" in file.read_text() for file in report.files if file.suffix == ".md")
+
+
+def test_the_report_shows_them_and_its_csv_has_all_digits(make_run, tmp_path: Path) -> None:
+    make_run("lora", manifest=recipe("lora"))
+    make_run("no lora", control="permuted_text", manifest=recipe("lora", control="permuted_text"))
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    assert "### What texts are worth" in (tmp_path / "out" / "report.md").read_text()
+    table = pl.read_csv(tmp_path / "out" / "table.csv").filter(label="lora", schedule="history")
+    ((each, *_),) = report.texts
+    assert table["vs_permuted/mean"].item() == each.worth["all"].mean
+    assert table["vs_permuted/cold_item_any/low"].item() == each.worth["cold_item_any"].low
