@@ -11,9 +11,13 @@ import pytest
 
 from coldlm.cli import main
 from coldlm.data import movielens
+from coldlm.overrides import list_options
+from coldlm.report.results import read_runs
+from coldlm.report.texts import measure_texts
 
 REPO = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```bash\n(.*?)^```", (REPO / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+README = (REPO / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.M | re.S)
 COMMANDS = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines()]
 SCRIPTS = [command for command in COMMANDS if command[0] == "bash"]
 OTHERS = [command[1:] for command in COMMANDS if command[0] == "coldlm"]
@@ -74,3 +78,32 @@ def test_the_commands_of_the_readme_run_in_their_order(small: Path, capsys: pyte
     assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1 + 1 + 1 + 1
     assert "default" in finished
     assert len(list(small.rglob("figure*.png"))) == 2  # the leaky run has a table and a figure of its own
+
+
+def test_the_table_of_strategies_is_what_the_packed_runs_say() -> None:
+    """Every nDCG, and what texts are worth, of the table of strategies x backbones."""
+    runs = read_runs([REPO / "docs" / "strategies_x_backbones.parquet"])
+    found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+    for comparison in runs.comparisons:
+        controls = {each.row: each.control for each in measure_texts(comparison, draws=1)}
+        for i, row in enumerate(comparison.rows):
+            if row.kind == "strategy" and row.schedule == "history":
+                axes = row.manifests[0]["axes"]
+                mine, without = comparison.paired(i, controls[i])
+                named = found.setdefault((comparison.title, axes["backbone"]), {})
+                named[axes["strategy"].partition(" ")[0]] = (comparison.value(i) or 0.0, float((mine - without).mean()))
+    section = README.partition("### Strategies x backbones")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
+    header, *body = rows
+    columns = {
+        "MiniLM": ("movielens", "minilm"),
+        "tiny GPT-2": ("movielens", "gpt2_movielens"),
+        "e5, Caixin": ("caixin", "e5_small_pruned"),
+    }
+    assert {cells[0] for cells in body} == set(list_options()["strategy"])
+    for cells in body:
+        for column, place in columns.items():
+            at = header.index(column)
+            value, worth = found[place][cells[0]]
+            assert float(cells[at]) == pytest.approx(value, abs=6e-5)
+            assert float(cells[at + 1].partition(" ")[0]) == pytest.approx(worth, abs=6e-5)
