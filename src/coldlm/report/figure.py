@@ -73,6 +73,7 @@ def draw_warmup(comparison: Comparison) -> Figure:
     )
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2)
+    figure.set_figwidth(max(11, 8.6 + 0.09 * max(map(len, labels))))  # names that are long must not squeeze the axes
     return figure
 
 
