@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ def compose_micro(output: Path, cache: Path, *overrides: str) -> dict[str, Any]:
         config = plain(compose("run", [*MICRO, *backbone, f"output={output}", f"cache={cache}", *overrides]))
     check({**config, "stages": list(dict.fromkeys(["pretrain", "train", *config["stages"]]))})
     return config
+
+
+def pytest_collection_finish() -> None:
+    """What collection has imported is there to stay: runs, which collect garbage before they measure their memory, need
+    not look at it each time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

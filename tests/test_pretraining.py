@@ -74,6 +74,14 @@ def test_training_without_the_stage_is_refused(config: MakeConfig) -> None:
         execute(config(*SCRATCH, "stages=[train]"), "none")
 
 
+def test_a_strategy_that_does_not_fit_the_backbone_is_refused_before_pre_training(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretraining, "pretrain", lambda *_, **__: pytest.fail("it was trained first"))
+    with pytest.raises(ConfigError, match="layers"):
+        execute(config(*SCRATCH, "stages=[pretrain,train]", "strategy=top", "strategy.layers=5"), "none")
+
+
 def test_a_folder_is_as_new_as_the_texts_that_it_has_seen(config: MakeConfig) -> None:
     folder = execute(config(*SCRATCH, "stages=[pretrain]"), "first") / "backbone"
     assert (

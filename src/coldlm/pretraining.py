@@ -25,6 +25,7 @@ from coldlm.models.objectives import open_objective
 from coldlm.models.scratch import random_model, train_tokenizer
 from coldlm.seeding import torch_seed
 from coldlm.world import World
+from coldlm.world import make_backbone as put_under_strategy
 
 log = logging.getLogger("coldlm")
 
@@ -35,8 +36,10 @@ PLACES = {"hub": None, "revision": None, "package": None, "sha256": None, "keep_
 def with_own_backbone(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The configuration in which the backbone is what stage pretrain left in the run ``folder``; as it is where no
     such stage belongs to the run."""
-    if config["pretrain"]["objective"] == "off":
-        return dict(config)
+    return dict(config) if config["pretrain"]["objective"] == "off" else _with_backbone_at(folder / "backbone", config)
+
+
+def _with_backbone_at(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     node = dict(config["backbone"])
     if node["_target_"].endswith(".scratch"):
         node = {
@@ -44,7 +47,7 @@ def with_own_backbone(config: Mapping[str, Any], folder: Path) -> dict[str, Any]
             "name": f"scratch_{node['family']}",
             **{key: node[key] for key in ("pooling", "max_tokens")},
         }
-    return {**config, "backbone": node | PLACES | {"path": str(folder / "backbone")}}
+    return {**config, "backbone": node | PLACES | {"path": str(path)}}
 
 
 def known_texts(world: World) -> list[str]:
@@ -69,6 +72,7 @@ def make_backbone(
 
     Raises:
         CheckpointError: no usable backbone, or an objective that does not fit it.
+        ConfigError: a strategy that does not fit it; nothing has been trained then.
         DataError: too few texts.
         Diverged: the loss stopped being finite.
     """
@@ -77,6 +81,8 @@ def make_backbone(
     log.info("pre-training (%s) on %d distinct item texts known before %s", asked["objective"], len(texts), until)
     with TemporaryDirectory(dir=folder, prefix=".backbone.") as scratch, torch_seed(seed, "pretrain"):
         start, backbone = _begin(config["backbone"], texts, Path(scratch), seed)
+        # what would be refused after training is refused now
+        put_under_strategy(_with_backbone_at(start, config) if start == Path(scratch) else config)
         objective = open_objective(
             asked["objective"],
             start,

@@ -51,12 +51,17 @@ def test_broken_files_are_named(make_run, tmp_path: Path) -> None:
     (make_run("no-results", seed=3) / "results.parquet").unlink()
     columns = make_run("no-column", seed=4) / "results.parquet"
     pl.read_parquet(columns).drop("bucket").write_parquet(columns)
+    pretrained = make_run("only-pretrained", seed=6)
+    (pretrained / "results.parquet").unlink()
+    said = json.loads((pretrained / "manifest.json").read_text())
+    (pretrained / "manifest.json").write_text(json.dumps({key: said[key] for key in said if key != "question"}))
     other_k = make_run("other-k", seed=5) / "per_user.parquet"
     pl.read_parquet(other_k).with_columns(k=20).write_parquet(other_k)
     skipped = {Path(folder).name: why for folder, why in read_runs([tmp_path]).skipped}
     assert skipped["other-k"].endswith("run it with evaluate.k=10")
     assert skipped["no-manifest"].startswith("manifest.json cannot be read")
     assert skipped["no-results"].startswith("results.parquet cannot be read")
+    assert skipped["only-pretrained"].startswith("no test or online results: run it with the stage")
     assert "bucket" in skipped["no-column"]
 
 

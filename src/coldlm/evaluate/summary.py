@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 import torch
@@ -97,35 +99,31 @@ def summarise(events: pl.DataFrame, k: int, *, by_window: bool = True, by_bucket
             ]
     if by_window:
         slices += [("all", "all", w, pl.col("window") == w) for w in sorted(events["window"].unique())]
-    parts = [
-        _average(scored.filter(keep), k).with_columns(
-            pl.lit(window, pl.Int64).alias("window"), pl.lit(cohort).alias("cohort"), pl.lit(bucket).alias("bucket")
-        )
-        for cohort, bucket, window, keep in slices
-    ]
+    named = pl.DataFrame(
+        [(number, *names) for number, (*names, _) in enumerate(slices)],
+        schema={"slice": pl.Int32, "cohort": pl.String, "bucket": pl.String, "window": pl.Int64},
+        orient="row",
+    )
+    metrics, users = metrics_of(events), _users(scored, [keep for *_, keep in slices])
+    counts = (pl.len().cast(pl.Int64).alias("n_users"), pl.col("n_queries", "n_events").sum())
+    averages = {
+        "macro": [pl.col(metric).mean() for metric in metrics],
+        "micro": [(pl.col(f"{metric}_sum").sum() / pl.col("n_queries").sum()).alias(metric) for metric in metrics],
+    }
+    wide = pl.concat(
+        users.group_by("slice", maintain_order=True).agg(pl.lit(average).alias("average"), *counts, *values)
+        for average, values in averages.items()
+    )
     order = ["window", "cohort", "bucket", "average", "metric", "k", "value", "n_users", "n_queries", "n_events"]
-    return pl.concat([part for part in parts if part.height]).select(order)
+    return _long(wide, metrics, k).join(named, on="slice", maintain_order="left").select(order)
 
 
 def per_user(events: pl.DataFrame, k: int) -> pl.DataFrame:
     """One row per user, cohort and metric: the mean over the user's queries of the mean over each query's positives."""
-    scored = with_metrics(events, k)
-    parts = []
-    for cohort in COHORTS:
-        users = _users(scored.filter(in_cohort(cohort)))
-        for metric in metrics_of(events):
-            parts.append(
-                users.select(
-                    "user",
-                    pl.lit(cohort).alias("cohort"),
-                    pl.lit(metric).alias("metric"),
-                    pl.lit(cut_of(metric, k), pl.Int64).alias("k"),
-                    pl.col(metric).alias("value"),
-                    "n_queries",
-                    "n_events",
-                )
-            )
-    return pl.concat(parts)
+    users = _users(with_metrics(events, k), [in_cohort(cohort) for cohort in COHORTS])
+    cohort = pl.col("slice").replace_strict(dict(enumerate(COHORTS)), return_dtype=pl.String).alias("cohort")
+    long = _long(users, metrics_of(events), k)
+    return long.select("user", cohort, "metric", "k", "value", "n_queries", "n_events")
 
 
 def with_metrics(events: pl.DataFrame, k: int) -> pl.DataFrame:
@@ -176,12 +174,16 @@ def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
     return rows
 
 
-def _users(scored: pl.DataFrame) -> pl.DataFrame:
+def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr]) -> pl.DataFrame:
+    """One row per user and slice that has events of theirs; an event is in every slice whose condition it meets."""
     metrics = metrics_of(scored)
-    queries = scored.group_by("query", maintain_order=True).agg(
+    places = [kept.arg_true() for kept in scored.select(keep.alias(str(n)) for n, keep in enumerate(slices))]
+    number = np.repeat(np.arange(len(slices), dtype=np.int32), [len(rows) for rows in places])
+    sliced = scored.select("query", "user", *metrics)[pl.concat(places)].with_columns(pl.Series("slice", number))
+    queries = sliced.group_by("slice", "query", maintain_order=True).agg(
         pl.col("user").first(), *[pl.col(metric).mean() for metric in metrics], pl.len().alias("n_events")
     )
-    return queries.group_by("user", maintain_order=True).agg(
+    return queries.group_by("slice", "user", maintain_order=True).agg(
         *[pl.col(metric).mean() for metric in metrics],
         *[pl.col(metric).sum().alias(f"{metric}_sum") for metric in metrics],
         pl.len().cast(pl.Int64).alias("n_queries"),
@@ -189,24 +191,12 @@ def _users(scored: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _average(scored: pl.DataFrame, k: int) -> pl.DataFrame:
-    users = _users(scored)
-    if not users.height:
-        return pl.DataFrame()
-    n_queries, n_events = int(users["n_queries"].sum()), int(users["n_events"].sum())
-    rows = []
-    for metric in metrics_of(scored):
-        values = {"macro": users[metric].mean(), "micro": users[f"{metric}_sum"].sum() / n_queries}
-        rows += [
-            {
-                "average": average,
-                "metric": metric,
-                "k": cut_of(metric, k),
-                "value": value,
-                "n_users": users.height,
-                "n_queries": n_queries,
-                "n_events": n_events,
-            }
-            for average, value in values.items()
-        ]
-    return pl.DataFrame(rows)
+def _long(wide: pl.DataFrame, metrics: Sequence[str], k: int) -> pl.DataFrame:
+    """A row per metric instead of a column, slice by slice."""
+    index = [name for name in wide.columns if name not in metrics and not name.endswith("_sum")]
+    cuts = {metric: cut_of(metric, k) for metric in metrics}
+    return (
+        wide.unpivot(metrics, index=index, variable_name="metric")
+        .sort("slice", maintain_order=True)
+        .with_columns(pl.col("metric").replace_strict(cuts, return_dtype=pl.Int64).alias("k"))
+    )

@@ -34,6 +34,8 @@ NEEDED = (
 )
 """Of the manifest; what a run did not measure, such as a cost, may be missing and is shown as such."""
 
+NOTHING_ASKED = "no test or online results: run it with the stage `evaluate` or `online`"
+
 MOST_LETTERS = 40
 """Of a list that is shown as it is."""
 
@@ -111,6 +113,8 @@ def _read_run(folder: Path) -> Run:
         status, reason = manifest["status"], manifest.get("reason")
         if status != "FINISHED":
             raise _SkippedError(f"{status}: {reason}" if reason else status)
+        if "question" not in manifest and not (folder / "results.parquet").is_file():
+            raise _SkippedError(NOTHING_ASKED)
         missing = [name for name in NEEDED if name not in manifest]
         missing = missing or sorted({"name", "dates", "cut"} - set(manifest["dataset"]))
         if missing:
@@ -124,7 +128,7 @@ def _read_run(folder: Path) -> Run:
     if broken:
         raise _SkippedError(f"{broken} values are not finite although they have events: run it again")
     if results.is_empty():
-        raise _SkippedError("no test or online results: run it with the stage `evaluate` or `online`")
+        raise _SkippedError(NOTHING_ASKED)
     if users.filter(cohort="all").is_empty():
         raise _SkippedError(f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}")
     facts = results.select(*RUN_COLUMNS, "seed", "config_hash").unique()
