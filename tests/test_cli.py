@@ -167,6 +167,13 @@ def test_distributed_cells_run_in_processes_of_their_own(
     assert ran == [(f"dataset=simulated,backbone=tiny_bert,seed={seed},trainer=ddp", seed, 2) for seed in (1, 2)]
 
 
+def test_the_flag_of_a_sweep_may_stand_anywhere(use: Callable[[Execute], None]) -> None:
+    seeds: list[int] = []
+    use(lambda config, name: seeds.append(config["seed"]))
+    assert main(["run", *TINY, "-m", "seed=1,2"]) == main(["run", *TINY, "seed=3,4", "--multirun"]) == 0
+    assert seeds == [1, 2, 3, 4]
+
+
 def test_the_command_line_is_in_place_while_a_run_goes_on(
     use: Callable[[Execute], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

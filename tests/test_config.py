@@ -185,6 +185,12 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
     assert len(found) == 7
 
 
+def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out() -> None:
+    line = ["backbone=tiny_gpt2", "experiment=cell", "train.head_epochs=0", "head=causal_lm", "loss=nll", "strategy=lora"]
+    assert check_overrides(line) == ["loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"]
+    assert check_overrides([*line, "~loss.draws"]) == []
+
+
 def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
     folder = tmp_path / "backbone"
     folder.mkdir()

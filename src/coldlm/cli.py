@@ -138,6 +138,8 @@ def _run(arguments: list[str]) -> int:
 
     if SWEEP in arguments:
         return _tune(arguments)
+    # Hydra's parser wants all overrides on one side of the flag
+    arguments = sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
     shows_only = any(argument.split("=")[0] in SHOW_ONLY for argument in arguments)
     if not shows_only:
         refuse(check_overrides(arguments))

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Every head on the same 500 queries of MovieLens: two towers, a classifier of pairs and log-probabilities, the last two
+# re-ranking the best 30 of recent popularity and of the two towers, beside their controls: an hour on 2 cores.
+# What is finished is not run again. Usage: heads.sh [towers|pair|causal_lm|all] [output]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh quickstart
+
+which="${1:-all}"
+runs="${2:-runs/heads}"
+export OMP_WAIT_POLICY=PASSIVE
+
+asked() { [ "$which" = all ] || [ "$which" = "$1" ]; }
+run() { .venv/bin/coldlm run output="$runs" experiment=cell evaluate.queries=500 "$@"; }
+towers="$runs/towers"
+reranks=(head.rerank=30 head.history=3 train.head_epochs=0)
+# steps: what some 120 seconds of one thread allow
+pair=(head=pair "${reranks[@]}" strategy=lora backbone.keep_layers=3 backbone.max_tokens=48
+  loss=binary_cross_entropy loss.draws=4 train.batch_size=32 train.max_steps=60 optim.lr=1e-3)
+speaks=(head=causal_lm "${reranks[@]}" backbone=local backbone.name=gpt2_movielens backbone.pooling=last
+  backbone.path="$runs/pretrain/gpt2/backbone" backbone.max_tokens=128)
+trained=(strategy=full optim.body_lr=5e-4 train.batch_size=64)
+nll=(loss=nll '~loss.draws' train.max_steps=120)
+
+if asked towers; then # the first stage of the others, and the controls that have no text
+  run name=towers
+  run -m control=context_only,random_vectors,permuted_text
+fi
+if asked pair; then
+  run -m "${pair[@]}" control=none,permuted_text
+  run "${pair[@]}" head.context=only
+  run "${pair[@]}" head.first_stage="$towers"
+fi
+if asked causal_lm; then
+  .venv/bin/coldlm run experiment=pretrain_tiny_gpt2 output="$runs/pretrain" trainer.threads=1 backbone.max_tokens=128 \
+    name=gpt2
+  run "${speaks[@]}" "${nll[@]}"
+  run -m "${speaks[@]}" "${trained[@]}" "${nll[@]}" control=none,permuted_text
+  run "${speaks[@]}" "${trained[@]}" "${nll[@]}" head.first_stage="$towers"
+  run "${speaks[@]}" "${trained[@]}" head.context=on loss=binary_cross_entropy loss.draws=4 train.max_steps=60
+fi
+.venv/bin/coldlm report "$runs" --out "$runs/report" --pack "$runs/report/runs.parquet"
