@@ -26,6 +26,9 @@ if [ "$which" != caixin ]; then
   others
   cells $(by_path gpt2_movielens "$runs/pretrain/gpt2_movielens/backbone")
   cells backbone=minilm
+  # three seeds of the four best by trials, of prompt, best by the stream of the first seed, and of what they are held against
+  cells backbone=minilm seed=2,3 experiment=cell_frozen,cell_prefix,cell_ia3,cell_lora,cell_adapter,cell_prompt
+  others seed=2,3
   cells $(by_path "$(basename "$roberta")" "$roberta")
 fi
 if [ "$which" != ml ]; then

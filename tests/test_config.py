@@ -186,7 +186,14 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
 
 
 def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out() -> None:
-    line = ["backbone=tiny_gpt2", "experiment=cell", "train.head_epochs=0", "head=causal_lm", "loss=nll", "strategy=lora"]
+    line = [
+        "backbone=tiny_gpt2",
+        "experiment=cell",
+        "train.head_epochs=0",
+        "head=causal_lm",
+        "loss=nll",
+        "strategy=lora",
+    ]
     assert check_overrides(line) == ["loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"]
     assert check_overrides([*line, "~loss.draws"]) == []
 

@@ -148,7 +148,11 @@ def _unknown_keys(
 ) -> Iterator[str]:
     for key in (key for key in values if key not in known):
         near = nearest(f"{prefix}{key}", paths)
-        hint = f"did you mean {near}?" if near else f"allowed here: {', '.join(known) or 'nothing'}; ~{prefix}{key} leaves it out"
+        hint = (
+            f"did you mean {near}?"
+            if near
+            else f"allowed here: {', '.join(known) or 'nothing'}; ~{prefix}{key} leaves it out"
+        )
         yield f"{prefix}{key}: unknown key; {hint}"
 
 

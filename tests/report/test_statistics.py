@@ -7,7 +7,7 @@ import pytest
 
 from coldlm.errors import DataError
 from coldlm.report import statistics
-from coldlm.report.statistics import difference, holm, interval, smallest_effect, wilcoxon
+from coldlm.report.statistics import difference, differences, holm, interval, smallest_effect, wilcoxon
 from coldlm.seeding import generator
 
 VALUES = np.array([0.0, 0.0, 0.1, 0.3, 0.05, 0.0, 0.2])
@@ -22,7 +22,7 @@ def test_interval_equals_a_brute_force_bootstrap() -> None:
 def test_interval_does_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = interval(VALUES, draws=1000)
     monkeypatch.setattr(statistics, "CHUNK", 50)
-    assert interval(VALUES, draws=1000) == whole
+    assert interval(VALUES, draws=1000) == pytest.approx(whole, abs=1e-15)
 
 
 def test_interval_covers_the_true_mean_in_about_95_of_100_samples() -> None:
@@ -50,6 +50,23 @@ def test_difference_is_paired_so_that_shared_luck_cancels() -> None:
 
 def test_difference_of_equal_vectors_has_p_1() -> None:
     assert difference(VALUES, VALUES, draws=100).p == 1.0
+
+
+def test_a_pair_is_measured_alike_alone_and_among_others_of_other_length() -> None:
+    random = np.random.default_rng(2)
+    pairs = [(random.exponential(1, n), random.exponential(1.1, n)) for n in (40, 7, 40, 12)]
+    for found, pair in zip(differences(pairs, 500, seed=3, level=1.0), pairs, strict=True):
+        alone = difference(*pair, 500, seed=3)
+        assert (found.mean, found.users) == (alone.mean, alone.users)
+        assert (found.low, found.high, found.p) == pytest.approx((alone.low, alone.high, alone.p), abs=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 10, 300])
+def test_a_clear_difference_shows_in_a_table_of_any_length(length: int) -> None:
+    clear = (np.linspace(1, 2, 30), np.zeros(30))
+    found = holm([d.p for d in differences([clear] * length, draws=100)])
+    assert max(found) < 0.0101 * 2
+    assert found[0] == pytest.approx(length * 2 / (max(100, 200 * length) + 1))
 
 
 @pytest.mark.parametrize("right", [VALUES[:3], np.array([])])

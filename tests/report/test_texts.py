@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from coldlm.report.results import read_runs
-from coldlm.report.statistics import difference, holm
+from coldlm.report.statistics import differences, holm
 from coldlm.report.texts import ASKED, measure_texts, texts_table
 from coldlm.report.write import write_report
 
@@ -40,9 +40,8 @@ def test_each_strategy_meets_its_own_control_alone(make_run, tmp_path: Path) -> 
         for strategy in ("frozen", "lora")
         for schedule in ("history", "per_window")
     ]
-    for each in found:
-        for cohort in ASKED:
-            assert each.worth[cohort] == difference(*comparison.paired(each.row, each.control, cohort), 200, 0)
+    pairs = [comparison.paired(each.row, each.control, cohort) for each in found for cohort in ASKED]
+    assert [each.worth[cohort] for each in found for cohort in ASKED] == differences(pairs, 200)
     raw = [each.worth[cohort].p for each in found for cohort in ASKED]
     assert [each.p_holm[cohort] for each in found for cohort in ASKED] == holm(raw)
     first = texts_table(comparison, found).body[0]

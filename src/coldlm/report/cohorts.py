@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from coldlm.columns import COHORTS
 from coldlm.report.rows import KINDS, METRIC, Comparison
-from coldlm.report.statistics import DRAWS, Difference, difference, holm
+from coldlm.report.statistics import DRAWS, Difference, differences, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
+from coldlm.tables import Floats
 
 MIN_USERS: Final = 20
 """Fewer users than that allow no interval: resampling one user gives one value."""
@@ -59,14 +60,19 @@ def measure_cohorts(comparisons: Sequence[Comparison], draws: int = DRAWS, seed:
     """Every strategy in every cohort that was asked, under every schedule but ``static``, which is a control itself.
     The best trivial row is chosen anew in each cohort, so the distance flatters nobody."""
     found = [
-        _measure(comparison, i, cohort, draws, seed)
+        _measure(comparison, i, cohort)
         for comparison in comparisons
         for cohort in COHORTS
         for i, row in enumerate(comparison.rows)
         if row.kind == "strategy" and row.schedule != "static" and comparison.value(i, cohort) is not None
     ]
-    adjusted = iter(holm([m.vs.p for m in found if m.vs]))
-    return tuple(replace(m, p_holm=next(adjusted)) if m.vs else m for m in found)
+    vs = differences([pair for _, pair in found if pair], draws, seed)
+    each = iter(zip(vs, holm([d.p for d in vs]), strict=True))
+    return tuple(_compared(measure, next(each)) if pair else measure for measure, pair in found)
+
+
+def _compared(measure: CohortMeasure, found: tuple[Difference, float]) -> CohortMeasure:
+    return replace(measure, vs=found[0], p_holm=found[1])
 
 
 def cohort_table(found: Sequence[CohortMeasure]) -> Table:
@@ -88,18 +94,18 @@ def cohort_table(found: Sequence[CohortMeasure]) -> Table:
     return Table(title, header, tuple(body), ("strategy",) * len(body))
 
 
-def _measure(comparison: Comparison, row: int, cohort: str, draws: int, seed: int) -> CohortMeasure:
+def _measure(comparison: Comparison, row: int, cohort: str) -> tuple[CohortMeasure, tuple[Floats, Floats] | None]:
+    """One row in one cohort, and the values per user by which it is compared with the best trivial row, if it is."""
     best = {kind: _best(comparison, kind, cohort) for kind in KINDS[1:]}
     whole = comparison.values.filter(row=row, window=-1, cohort=cohort, bucket="all", average="macro", metric=METRIC)
     rivals = {kind: rival for kind, rival in best.items() if rival is not None}
     named = {kind: (name(comparison.rows[i], comparison), value) for kind, (i, value) in rivals.items()}
-    vs = None
+    pair = None
     if rivals:
         pair = comparison.paired(row, max(rivals.values(), key=lambda rival: rival[1])[0], cohort)
-        vs = difference(*pair, draws, seed) if len(pair[0]) >= MIN_USERS else None
     value = comparison.value(row, cohort)
     assert value is not None  # measure_cohorts leaves out what was not asked
-    return CohortMeasure(
+    measured = CohortMeasure(
         comparison.title,
         name(comparison.rows[row], comparison),
         cohort,
@@ -108,8 +114,8 @@ def _measure(comparison: Comparison, row: int, cohort: str, draws: int, seed: in
         value,
         named.get("baseline"),
         named.get("control"),
-        vs,
     )
+    return measured, pair if pair and len(pair[0]) >= MIN_USERS else None
 
 
 def _best(comparison: Comparison, kind: str, cohort: str) -> tuple[int, float] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from coldlm.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import WITHOUT_UPDATES, Comparison, K, Row
-from coldlm.report.statistics import DRAWS, Difference, difference, holm, interval, smallest_effect, wilcoxon
+from coldlm.report.statistics import DRAWS, Difference, differences, holm, interval, smallest_effect, wilcoxon
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
     "ndcg@10": {},
@@ -93,14 +93,14 @@ def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headli
         for i, row in enumerate(rows)
         if best is not None and row.kind == "strategy" and len(comparison.paired(i, best)[0])
     }
-    differences = {i: difference(*pair, draws, seed) for i, pair in pairs.items()}
-    p_holm = dict(zip(pairs, holm([d.p for d in differences.values()]), strict=True))
+    found = dict(zip(pairs, differences(list(pairs.values()), draws, seed), strict=True))
+    p_holm = dict(zip(pairs, holm([d.p for d in found.values()]), strict=True))
     p_wilcoxon = dict(zip(pairs, holm([wilcoxon(*pair) for pair in pairs.values()]), strict=True))
     measures = []
     for i, row in enumerate(rows):
         low, high = interval(comparison.per_user(i)["value"].to_numpy(), draws, seed)
         quality = {key: comparison.value(i, **where) for key, where in QUALITY.items()}
-        vs = differences.get(i)
+        vs = found.get(i)
         may_claim = best is not None and vs is not None and _may_claim(vs, scores[best], p_holm[i], row, rows[best])
         measures.append(Measure(row, quality, low, high, vs, p_holm.get(i), p_wilcoxon.get(i), _cost(row), may_claim))
     effects = [smallest_effect(left - right) for left, right in pairs.values()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from coldlm.tables import Floats
 
 DRAWS = 10_000
 LEVEL = 0.95
+SMALLEST = 0.01
+"""Adjusted p that a table of any length can show."""
+
 CHUNK = 4_000_000
 """Numbers resampled at once: bounds the memory of a bootstrap at about 64 MB, whatever the number of users."""
 
@@ -37,28 +41,44 @@ def interval(values: Floats, draws: int = DRAWS, seed: int = 0) -> tuple[float, 
     """
     if not len(values):
         return float("nan"), float("nan")
-    return _percentiles(_resampled_means(values, draws, seed))
+    return _percentiles(_resampled_means(values[:, None], draws, seed)[:, 0])
 
 
 def difference(left: Floats, right: Floats, draws: int = DRAWS, seed: int = 0) -> Difference:
-    """Mean of ``left - right``, [U] each, user by user, with the interval that the bootstrap over users gives.
+    """``differences`` of one pair."""
+    return differences([(left, right)], draws, seed)[0]
+
+
+def differences(
+    pairs: Sequence[tuple[Floats, Floats]], draws: int = DRAWS, seed: int = 0, level: float = SMALLEST
+) -> list[Difference]:
+    """Of each pair in a table the mean of left - right, [U] each, user by user, with the interval that the bootstrap
+    over users gives.
 
     ``p`` is twice the smaller share of resampled means on either side of zero, with one draw added to each side, so
-    that it is never below 2 / (draws + 1).
+    that it is never below 2 / (draws + 1). In a long table Holm's correction would lift that above any level, whatever
+    the differences; therefore there are at least so many draws that ``holm`` can go down to ``level``.
 
     Raises:
         DataError: vectors of unequal length, no user, or a value that is not finite.
     """
-    if len(left) != len(right) or not len(left):
-        raise DataError(
-            f"a paired difference needs the same users on both sides and at least one of them, "
-            f"got {len(left)} and {len(right)}; align the vectors by user first"
-        )
-    paired = left - right
-    means = _resampled_means(paired, draws, seed)
-    tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
-    p = min(1.0, 2 * (tail + 1) / (draws + 1))
-    return Difference(float(paired.mean()), *_percentiles(means), p, len(paired))
+    for left, right in pairs:
+        if len(left) != len(right) or not len(left):
+            raise DataError(
+                f"a paired difference needs the same users on both sides and at least one of them, "
+                f"got {len(left)} and {len(right)}; align the vectors by user first"
+            )
+    draws = max(draws, ceil(2 * len(pairs) / level))
+    paired = [left - right for left, right in pairs]
+    found: dict[int, Difference] = {}
+    for users in dict.fromkeys(map(len, paired)):
+        alike = [i for i, values in enumerate(paired) if len(values) == users]
+        means = _resampled_means(np.stack([paired[i] for i in alike], axis=1), draws, seed)
+        for i, column in zip(alike, means.T, strict=True):
+            tail = min(int((column <= 0).sum()), int((column >= 0).sum()))
+            p = min(1.0, 2 * (tail + 1) / (draws + 1))
+            found[i] = Difference(float(paired[i].mean()), *_percentiles(column), p, users)
+    return [found[i] for i in range(len(pairs))]
 
 
 def wilcoxon(left: Floats, right: Floats) -> float:
@@ -93,15 +113,18 @@ def smallest_effect(differences: Floats) -> float:
 
 
 def _resampled_means(values: Floats, draws: int, seed: int) -> Floats:
-    """[draws] means of ``values`` resampled with replacement, in chunks of bounded size."""
+    """[draws, M] means of ``values``, [U, M], over users drawn with replacement, the same for all M; in chunks of
+    bounded size."""
     if not np.isfinite(values).all():
         raise DataError(f"{(~np.isfinite(values)).sum()} of {len(values)} per-user values are not finite: run it again")
-    random = generator(seed, "bootstrap")
-    means = np.empty(draws)
-    step = max(1, CHUNK // len(values))
+    random, users = generator(seed, "bootstrap"), len(values)
+    means = np.empty((draws, values.shape[1]))
+    step = max(1, CHUNK // users)
     for start in range(0, draws, step):
         rows = min(step, draws - start)
-        means[start : start + rows] = values[random.integers(0, len(values), (rows, len(values)))].mean(axis=1)
+        drawn = random.integers(0, users, (rows, users)) + users * np.arange(rows)[:, None]
+        times = np.bincount(drawn.ravel(), minlength=rows * users).reshape(rows, users)
+        means[start : start + rows] = times @ values / users
     return means
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from coldlm.report.rows import Comparison, Row
-from coldlm.report.statistics import DRAWS, Difference, difference, holm
+from coldlm.report.statistics import DRAWS, Difference, differences, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
 
 ASKED: Final = ("all", "cold_item_any")
@@ -45,9 +46,14 @@ def measure_texts(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> 
                 if _is_control_of(control, row):
                     pairs = {cohort: comparison.paired(i, j, cohort) for cohort in ASKED}
                     asked = {cohort: pair for cohort, pair in pairs.items() if len(pair[0])}
-                    found.append((i, j, {c: difference(*pair, draws, seed) for c, pair in asked.items()}))
-    adjusted = iter(holm([d.p for _, _, worth in found for d in worth.values()]))
-    return tuple(TextWorth(i, j, worth, {c: next(adjusted) for c in worth}) for i, j, worth in found)
+                    found.append((i, j, asked))
+    worth = differences([pair for _, _, asked in found for pair in asked.values()], draws, seed)
+    each = iter(zip(worth, holm([d.p for d in worth]), strict=True))
+    return tuple(_worth(i, j, {cohort: next(each) for cohort in asked}) for i, j, asked in found)
+
+
+def _worth(row: int, control: int, found: Mapping[str, tuple[Difference, float]]) -> TextWorth:
+    return TextWorth(row, control, {c: d for c, (d, _) in found.items()}, {c: p for c, (_, p) in found.items()})
 
 
 def texts_table(comparison: Comparison, found: tuple[TextWorth, ...]) -> Table:
