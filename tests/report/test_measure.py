@@ -40,7 +40,7 @@ def test_intervals_are_over_users_of_seed_averages(make_runs) -> None:
     found = measure(comparison, draws=500, seed=3).measures[0]
     users = comparison.users.filter(row=0, cohort="all").sort("user")["value"].to_numpy()
     assert len(users) == 40
-    assert (found.low, found.high) == interval(users, draws=500, seed=3)
+    assert (found.low, found.high) == pytest.approx(interval(users, draws=500, seed=3), abs=1e-12)
 
 
 @pytest.mark.parametrize(("seeds", "claims"), [((1,), 0), ((1, 2), 0), ((1, 2, 3), 2)])

@@ -9,7 +9,7 @@ import numpy as np
 
 from coldlm.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import WITHOUT_UPDATES, Comparison, K, Row
-from coldlm.report.statistics import DRAWS, Difference, differences, holm, interval, smallest_effect, wilcoxon
+from coldlm.report.statistics import DRAWS, Difference, differences, holm, intervals, smallest_effect, wilcoxon
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
     "ndcg@10": {},
@@ -97,8 +97,8 @@ def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headli
     p_holm = dict(zip(pairs, holm([d.p for d in found.values()]), strict=True))
     p_wilcoxon = dict(zip(pairs, holm([wilcoxon(*pair) for pair in pairs.values()]), strict=True))
     measures = []
-    for i, row in enumerate(rows):
-        low, high = interval(comparison.per_user(i)["value"].to_numpy(), draws, seed)
+    spans = intervals([comparison.per_user(i)["value"].to_numpy() for i in range(len(rows))], draws, seed)
+    for i, (row, (low, high)) in enumerate(zip(rows, spans, strict=True)):
         quality = {key: comparison.value(i, **where) for key, where in QUALITY.items()}
         vs = found.get(i)
         may_claim = best is not None and vs is not None and _may_claim(vs, scores[best], p_holm[i], row, rows[best])

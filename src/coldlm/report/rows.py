@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,10 +106,7 @@ class Comparison:
         self, row: int, cohort: str = "all", average: str = "macro", metric: str = METRIC, k: int = K
     ) -> float | None:
         """One number over the whole stream, None where it was not measurable."""
-        cell = self.values.filter(row=row, window=-1, cohort=cohort, bucket="all", average=average, metric=metric, k=k)[
-            "value"
-        ]
-        return cell[0] if len(cell) else None
+        return self._whole.get((row, cohort, average, metric, k))
 
     def curve(self, by: str) -> pl.DataFrame:
         """``row, bucket, value, n_events``: macro nDCG@10 by the number of events an item (or user) has had, in the
@@ -125,13 +123,23 @@ class Comparison:
 
     def per_user(self, row: int, cohort: str = "all") -> pl.DataFrame:
         """``user, value`` of one row in a cohort, sorted by user."""
-        return self.users.filter(row=row, cohort=cohort).select("user", "value").sort("user")
+        return self._users.get((row, cohort), self.users.clear()).select("user", "value")
 
     def paired(self, left: int, right: int, cohort: str = "all") -> tuple[Floats, Floats]:
         """The values, [U] each, of the users that both rows share."""
         left_users, right_users = self.per_user(left, cohort), self.per_user(right, cohort)
         both = left_users.join(right_users, on="user", how="inner", maintain_order="left")
         return both["value"].to_numpy(), both["value_right"].to_numpy()
+
+    @cached_property
+    def _whole(self) -> dict[tuple[Any, ...], float]:
+        whole = self.values.filter(window=-1, bucket="all")
+        keys = whole.select("row", "cohort", "average", "metric", "k").rows()
+        return dict(zip(keys, whole["value"], strict=True))
+
+    @cached_property
+    def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:
+        return self.users.sort("user").partition_by("row", "cohort", as_dict=True)
 
     def _cells(self, *conditions: pl.Expr) -> pl.DataFrame:
         return self.values.filter(cohort="all", average="macro", metric=METRIC, k=K).filter(*conditions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, nan
 
 import numpy as np
 
@@ -34,14 +34,17 @@ class Difference:
 
 
 def interval(values: Floats, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the mean of ``values``, [U] one value per user; (nan, nan) without users.
+    """``intervals`` of one row."""
+    return intervals([values], draws, seed)[0]
+
+
+def intervals(rows: Sequence[Floats], draws: int = DRAWS, seed: int = 0) -> list[tuple[float, float]]:
+    """95 % percentile-bootstrap interval of the mean of each row, [U] one value per user; (nan, nan) without users.
 
     Raises:
         DataError: a value that is not finite.
     """
-    if not len(values):
-        return float("nan"), float("nan")
-    return _percentiles(_resampled_means(values[:, None], draws, seed)[:, 0])
+    return [_percentiles(means) if len(means) else (nan, nan) for means in _resampled(rows, draws, seed)]
 
 
 def difference(left: Floats, right: Floats, draws: int = DRAWS, seed: int = 0) -> Difference:
@@ -70,15 +73,12 @@ def differences(
             )
     draws = max(draws, ceil(2 * len(pairs) / level))
     paired = [left - right for left, right in pairs]
-    found: dict[int, Difference] = {}
-    for users in dict.fromkeys(map(len, paired)):
-        alike = [i for i, values in enumerate(paired) if len(values) == users]
-        means = _resampled_means(np.stack([paired[i] for i in alike], axis=1), draws, seed)
-        for i, column in zip(alike, means.T, strict=True):
-            tail = min(int((column <= 0).sum()), int((column >= 0).sum()))
-            p = min(1.0, 2 * (tail + 1) / (draws + 1))
-            found[i] = Difference(float(paired[i].mean()), *_percentiles(column), p, users)
-    return [found[i] for i in range(len(pairs))]
+    found = []
+    for values, means in zip(paired, _resampled(paired, draws, seed), strict=True):
+        tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
+        p = min(1.0, 2 * (tail + 1) / (draws + 1))
+        found.append(Difference(float(values.mean()), *_percentiles(means), p, len(values)))
+    return found
 
 
 def wilcoxon(left: Floats, right: Floats) -> float:
@@ -112,9 +112,20 @@ def smallest_effect(differences: Floats) -> float:
     return (1.96 + 0.84) * float(differences.std(ddof=1)) / float(np.sqrt(n)) if n > 1 else float("nan")
 
 
-def _resampled_means(values: Floats, draws: int, seed: int) -> Floats:
-    """[draws, M] means of ``values``, [U, M], over users drawn with replacement, the same for all M; in chunks of
-    bounded size."""
+def _resampled(rows: Sequence[Floats], draws: int, seed: int) -> list[Floats]:
+    """[draws] means of each row over users drawn with replacement, none for a row without users. Rows of one length
+    meet the same draws."""
+    means = [np.empty(0)] * len(rows)
+    for users in {len(values) for values in rows} - {0}:
+        alike = [i for i, values in enumerate(rows) if len(values) == users]
+        found = _means(np.stack([rows[i] for i in alike], axis=1), draws, seed)
+        for i, column in zip(alike, found.T, strict=True):
+            means[i] = column
+    return means
+
+
+def _means(values: Floats, draws: int, seed: int) -> Floats:
+    """[draws, M] means of ``values``, [U, M], over the same resampled users; in chunks of bounded size."""
     if not np.isfinite(values).all():
         raise DataError(f"{(~np.isfinite(values)).sum()} of {len(values)} per-user values are not finite: run it again")
     random, users = generator(seed, "bootstrap"), len(values)
