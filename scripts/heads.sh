@@ -15,7 +15,7 @@ run() { .venv/bin/coldlm run output="$runs" experiment=cell evaluate.queries=500
 towers="$runs/towers"
 reranks=(head.rerank=30 head.history=3 train.head_epochs=0)
 # steps: what some 120 seconds of one thread allow
-pair=(head=pair "${reranks[@]}" strategy=lora backbone.keep_layers=3 backbone.max_tokens=48
+pair=(head=pair "${reranks[@]}" backbone.keep_layers=3 backbone.max_tokens=48
   loss=binary_cross_entropy loss.draws=4 train.batch_size=32 train.max_steps=60 optim.lr=1e-3)
 speaks=(head=causal_lm "${reranks[@]}" backbone=local backbone.name=gpt2_movielens backbone.pooling=last
   backbone.path="$runs/pretrain/gpt2/backbone" backbone.max_tokens=128)
@@ -27,9 +27,9 @@ if asked towers; then # the first stage of the others, and the controls that hav
   run -m control=context_only,random_vectors,permuted_text
 fi
 if asked pair; then
-  run -m "${pair[@]}" control=none,permuted_text
-  run "${pair[@]}" head.context=only
-  run "${pair[@]}" head.first_stage="$towers"
+  run -m "${pair[@]}" strategy=lora control=none,permuted_text
+  run "${pair[@]}" strategy=lora head.first_stage="$towers"
+  run "${pair[@]}" strategy=frozen head.context=only
 fi
 if asked causal_lm; then
   .venv/bin/coldlm run experiment=pretrain_tiny_gpt2 output="$runs/pretrain" trainer.threads=1 backbone.max_tokens=128 \

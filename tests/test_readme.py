@@ -97,6 +97,7 @@ def test_the_table_of_strategies_is_what_the_packed_runs_say() -> None:
     header, *body = rows
     columns = {
         "MiniLM": ("movielens", "minilm"),
+        "RoBERTa's code": ("movielens", "minilm_as_roberta"),
         "tiny GPT-2": ("movielens", "gpt2_movielens"),
         "e5, Caixin": ("caixin", "e5_small_pruned"),
     }

@@ -8,7 +8,7 @@ from coldlm.columns import CHANCE, MANDATORY_BASELINES, MANDATORY_CONTROLS
 from coldlm.report.k_shot import shots_of, what_was_asked
 from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
 from coldlm.report.rows import Comparison
-from coldlm.report.statistics import DRAWS
+from coldlm.report.statistics import DRAWS, SMALLEST
 from coldlm.report.table import DAGGER, metric
 from coldlm.report.tuning import tuned_values, unequal_budgets
 
@@ -118,7 +118,8 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
         "Schedules: history = weights frozen, histories grow; per_window = weights updated on each window once it is "
         "scored; retrain = trained anew on everything scored so far; "
         "static = histories stop at T_test too. Controls (no language) and baselines (no training) end the table.",
-        f"Intervals: 95 %, percentile bootstrap over users ({DRAWS:,} draws) of the mean over these seeds.",
+        f"Intervals: 95 %, percentile bootstrap over users of the mean over these seeds; {DRAWS:,} draws, or as many as "
+        f"let p after Holm fall to {SMALLEST} in a table of that length.",
         "Any cold user, any cold item: whatever the other side is. A point of a warm-up curve is a mean over the users "
         "that have such queries, so its points differ in users and items, not in n alone.",
     ]
