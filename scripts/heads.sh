@@ -16,7 +16,7 @@ towers="$runs/towers"
 reranks=(head.rerank=30 head.history=3 train.head_epochs=0)
 # steps: what some 120 seconds of one thread allow
 pair=(head=pair "${reranks[@]}" backbone.keep_layers=3 backbone.max_tokens=48
-  loss=binary_cross_entropy loss.draws=4 train.batch_size=32 train.max_steps=60 optim.lr=1e-3)
+  loss=binary_cross_entropy loss.draws=4 train.batch_size=32 train.max_steps=60)
 speaks=(head=causal_lm "${reranks[@]}" backbone=local backbone.name=gpt2_movielens backbone.pooling=last
   backbone.path="$runs/pretrain/gpt2/backbone" backbone.max_tokens=128)
 trained=(strategy=full optim.body_lr=5e-4 train.batch_size=64)

@@ -112,6 +112,7 @@ def test_the_classifier_reports_each_class_of_its_pairs(config: MakeConfig, fold
     rows = pl.read_parquet(run / "classification.parquet")
     assert rows.select("class", "precision", "recall", "f1", "support").to_dicts() == said["classes"]
     assert said["negatives"] == DRAWN
+    assert 0 < said["auc"] < 1
     assert rows["support"].to_list() == [120, 120]
     report = write_report([run], run.parent / "report")
     assert any("### Classification" in file.read_text() for file in report.files if file.name == "report.md")

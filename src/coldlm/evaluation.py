@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from coldlm.evaluate.classify import THRESHOLD, labelled_pairs, report
+from coldlm.evaluate.classify import THRESHOLD, area, labelled_pairs, report
 from coldlm.evaluate.judge import Judged, Scorer, judge, measure
 from coldlm.evaluate.metrics import RankingMetric
 from coldlm.evaluate.summary import summarise, tabulate
@@ -96,9 +96,10 @@ class Evaluation:
         world = self._world
         users, items, times, negatives = labelled_pairs(world.stream, rows, world.data, world.catalogue)
         probability = torch.sigmoid(scorer.classify(users, items, times)).double().numpy()
-        found = report(probability, np.arange(len(users)) < len(np.unique(world.stream.event)))
-        log.info("classification at %.1f against %s: %s", THRESHOLD, negatives, found.rows())
-        return found, {"threshold": THRESHOLD, "negatives": negatives, "classes": found.to_dicts()}
+        taken = np.arange(len(users)) < len(np.unique(world.stream.event))
+        found, auc = report(probability, taken), area(probability, taken)
+        log.info("classification against %s: AUC %.3f; at %.1f %s", negatives, auc, THRESHOLD, found.rows())
+        return found, {"threshold": THRESHOLD, "negatives": negatives, "auc": auc, "classes": found.to_dicts()}
 
     def time_requests(self, scorer: Scorer) -> dict[str, float]:
         """Median and 95th percentile of one request against the whole catalogue, in ms."""

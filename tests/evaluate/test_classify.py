@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from coldlm.candidates import Catalogue
-from coldlm.evaluate.classify import DRAWN, EXPLICIT, labelled_pairs, report
+from coldlm.evaluate.classify import DRAWN, EXPLICIT, area, labelled_pairs, report
 from coldlm.tables import Dataset
 
 MakeData = Callable[..., Dataset]
@@ -25,7 +25,7 @@ def test_precision_recall_and_f1_by_hand() -> None:
 
 
 def test_it_agrees_with_scikit_learn() -> None:
-    from sklearn.metrics import precision_recall_fscore_support
+    from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
     rng = np.random.default_rng(0)
     for taken in (rng.random(50) < 0.3, np.zeros(5, bool)):
@@ -33,6 +33,10 @@ def test_it_agrees_with_scikit_learn() -> None:
         expected = precision_recall_fscore_support(taken, said >= 0.5, labels=[False, True], zero_division=0)
         got = report(said, taken).select("precision", "recall", "f1", "support").to_numpy().T
         np.testing.assert_allclose(got, np.array(expected, float))
+        if taken.any():
+            assert area(said.round(1), taken) == pytest.approx(roc_auc_score(taken, said.round(1)), abs=1e-12)
+        else:
+            assert np.isnan(area(said, taken))
 
 
 def pairs(data: Dataset, asked: list[int]) -> tuple[Any, ...]:

@@ -1,9 +1,11 @@
-"""The classifier's own report: precision, recall and F1 of each class. Shapes: E labelled pairs, P positives."""
+"""The classifier's own report: its AUC, and precision, recall and F1 of each class. Shapes: E labelled pairs, P
+positives."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from scipy.stats import rankdata
 
 from coldlm.candidates import Catalogue
 from coldlm.seeding import generator
@@ -62,3 +64,18 @@ def report(probability: Floats, taken: Bools) -> pl.DataFrame:
         f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
         rows.append((name, precision, recall, f1, int(actual.sum())))
     return pl.DataFrame(rows, schema=["class", "precision", "recall", "f1", "support"], orient="row")
+
+
+def area(probability: Floats, taken: Bools) -> float:
+    """Share of (taken, not taken) pairs of which the taken one is said to be likelier, ties by half: the area under the
+    ROC curve, for which no threshold need be right. It is nan without one of the classes.
+
+    Args:
+        probability: [E] that a pair is taken. taken: [E] whether it was.
+
+    >>> area(np.array([0.9, 0.6, 0.2, 0.2]), np.array([True, False, False, True]))
+    0.625
+    """
+    places = rankdata(probability)
+    yes, no = int(taken.sum()), int((~taken).sum())
+    return float((places[taken].sum() - yes * (yes + 1) / 2) / (yes * no)) if yes and no else float("nan")

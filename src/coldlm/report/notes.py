@@ -118,8 +118,8 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
         "Schedules: history = weights frozen, histories grow; per_window = weights updated on each window once it is "
         "scored; retrain = trained anew on everything scored so far; "
         "static = histories stop at T_test too. Controls (no language) and baselines (no training) end the table.",
-        f"Intervals: 95 %, percentile bootstrap over users of the mean over these seeds; {DRAWS:,} draws, or as many as "
-        f"let p after Holm fall to {SMALLEST} in a table of that length.",
+        f"Intervals: 95 %, percentile bootstrap over users of the mean over these seeds; {DRAWS:,} draws, or as many "
+        f"as let p after Holm fall to {SMALLEST} in a table of that length.",
         "Any cold user, any cold item: whatever the other side is. A point of a warm-up curve is a mean over the users "
         "that have such queries, so its points differ in users and items, not in n alone.",
     ]
@@ -190,7 +190,8 @@ def _about_first_stages(manifests: tuple[dict[str, Any], ...]) -> list[str]:
     ] + sorted(
         {
             f"Classification: a pair counts as taken from a probability of {c['threshold']} on; the stream's positives "
-            f"against {c['negatives']}, weights frozen."
+            f"against {c['negatives']}, weights frozen. Who met more negatives than positives in training seldom says "
+            "so much; the AUC depends on no threshold."
             for m in manifests
             if (c := m.get("classification"))
         }

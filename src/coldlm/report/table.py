@@ -75,7 +75,8 @@ def cost_table(comparison: Comparison, headline: Headline) -> Table:
 
 
 def classification_table(comparison: Comparison) -> Table | None:
-    """Precision, recall and F1 of each class, averaged over seeds, of rows that are classifiers; None without any."""
+    """AUC, and precision, recall and F1 of each class, averaged over seeds, of rows that are classifiers; None without
+    any."""
     rows = [
         row
         for row in comparison.rows
@@ -86,10 +87,11 @@ def classification_table(comparison: Comparison) -> Table | None:
         return None
     classes = rows[0].manifests[0]["classification"]["classes"]
     measures = ("precision", "recall", "f1")
-    header = ("scorer", *(f"{each['class']}: {name}" for each in classes for name in (*measures, "pairs")))
+    header = ("scorer", "AUC", *(f"{each['class']}: {name}" for each in classes for name in (*measures, "pairs")))
     body = []
     for row in rows:
-        cells = [name(row, comparison)]
+        areas = [m["classification"]["auc"] for m in row.manifests if "auc" in m["classification"]]
+        cells = [name(row, comparison), metric(sum(areas) / len(areas) if areas else None)]
         for c in range(len(classes)):
             found = [m["classification"]["classes"][c] for m in row.manifests]
             cells += [metric(sum(each[key] for each in found) / len(found)) for key in measures]
