@@ -92,9 +92,7 @@ def test_the_table_of_strategies_is_what_the_packed_runs_say() -> None:
                 mine, without = comparison.paired(i, controls[i])
                 named = found.setdefault((comparison.title, axes["backbone"]), {})
                 named[axes["strategy"].partition(" ")[0]] = (comparison.value(i) or 0.0, float((mine - without).mean()))
-    section = README.partition("### Strategies x backbones")[2].partition("\n## ")[0]
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
-    header, *body = rows
+    header, *body = _table_of("### Strategies x backbones")
     columns = {
         "MiniLM": ("movielens", "minilm"),
         "RoBERTa's code": ("movielens", "minilm_as_roberta"),
@@ -108,3 +106,17 @@ def test_the_table_of_strategies_is_what_the_packed_runs_say() -> None:
             value, worth = found[place][cells[0]]
             assert float(cells[at]) == pytest.approx(value, abs=6e-5)
             assert float(cells[at + 1].partition(" ")[0]) == pytest.approx(worth, abs=6e-5)
+
+
+def test_the_table_of_heads_is_what_the_packed_runs_say() -> None:
+    (comparison,) = read_runs([REPO / "docs" / "heads.parquet"]).comparisons
+    said = {f"{comparison.value(i):.4f}".removeprefix("0") for i in range(len(comparison.rows))}
+    header, *body = _table_of("### Heads")
+    found = [cells[header.index(column)] for cells in body for column in ("nDCG@10", "on permuted texts")]
+    assert len(body) == 10
+    assert {value for value in found if value} <= said
+
+
+def _table_of(section: str) -> list[list[str]]:
+    text = README.partition(section)[2].partition("\n## ")[0].partition("\n### ")[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
