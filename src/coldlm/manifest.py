@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import hashlib
 import json
 import os
-import platform
-import resource
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +20,6 @@ NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "logger", "evaluate")
 
 SIZES = ("rank", "bottleneck", "length")
 """What ``strategy.match_params`` chooses."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Options of glibc's mallopt."""
-
-LIBRARIES = ("coldlm", "torch", "pytorch-lightning", "transformers", "peft", "torchmetrics", "numpy", "polars")
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
@@ -116,20 +103,6 @@ def refuse_other_data(manifest: Mapping[str, Any], hashes: Mapping[str, str], fo
         )
 
 
-def describe_machine() -> dict[str, Any]:
-    """Commit, versions and machine of this process."""
-    import torch
-
-    gpu = torch.cuda.is_available()
-    return {
-        "commit": _commit(),
-        "command": " ".join(["coldlm", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
-        "device": torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {os.cpu_count()} cores",
-        "threads": torch.get_num_threads(),
-    }
-
-
 def write_file(file: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file in the same folder, then rename: a reader sees all of it or none."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
@@ -144,41 +117,6 @@ def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write ``content`` atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
     write_file(file, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep large blocks that are freed for the next ones of their size (glibc): scoring frees and
-    takes tens of megabytes per chunk of queries, and clearing fresh pages for them costs a tenth of a run's time."""
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            libc.mallopt(option, 1 << 30)
-
-
-def reset_peak_memory() -> None:
-    """Start counting the peak anew (Linux; elsewhere the peak is that of the whole process)."""
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        # what an earlier run of this process has freed would count as this one's
-        ctypes.CDLL(None).malloc_trim(0)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process since ``reset_peak_memory``, in MB (GPU memory where there is a GPU)."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e6
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024 / 1e6
-    except (OSError, StopIteration):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _label(node: Mapping[str, Any], *, with_values: bool = False) -> str:
@@ -215,21 +153,3 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         out |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
     return out
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """The commit of the source tree, with "+" if there are changes; None outside a git checkout."""
-    try:
-        git = ["git", "-C", str(Path(__file__).parent)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10)
-        return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -30,6 +30,7 @@ from coldlm.columns import (
 from coldlm.errors import RunFolderError
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.ranker import Model
+from coldlm.process import peak_memory_mb
 from coldlm.report.statistics import difference
 
 log = logging.getLogger("coldlm")
@@ -155,7 +156,7 @@ class Record:
 
     def end(self, status: str, reason: str | None = None) -> None:
         """Write how the run ended, and why."""
-        self.manifest |= {"status": status, "reason": reason, "peak_memory_mb": m.peak_memory_mb()}
+        self.manifest |= {"status": status, "reason": reason, "peak_memory_mb": peak_memory_mb()}
         self.save()
         log.info("%s: %s", self.folder, status)
         log.debug("%s", reason)  # the terminal gets it as the command's last word

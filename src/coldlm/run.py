@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from coldlm import manifest as m
-from coldlm import pretraining
+from coldlm import pretraining, process
 from coldlm.about import describe, refuse_empty_parts
 from coldlm.columns import MODEL
 from coldlm.config import build
@@ -39,9 +38,6 @@ from coldlm.training import Training
 from coldlm.world import make_world, read_data
 
 log = logging.getLogger("coldlm")
-
-THREADS = torch.get_num_threads()
-"""Torch's own choice, before any run asked for another."""
 
 
 def execute(config: dict[str, Any], name: str) -> Path:
@@ -215,7 +211,7 @@ class Run:
             judge=lambda scorer, queries: self.evaluation.judge(scorer, queries, MODEL),
             update=fit,
             probe=lambda scorer, w: self.training.probe(scorer, rows[w]),
-            peak_memory_mb=m.peak_memory_mb,
+            peak_memory_mb=process.peak_memory_mb,
         )
         versions = np.cumsum([0, *(not update.rolled_back for update in updates)])
         live_from = world.split.edges[np.searchsorted(versions, versions)]
@@ -272,20 +268,9 @@ class Run:
         return fitted, warmed + fitted.seconds
 
     def _start(self) -> None:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1" if os.environ.get("COLDLM_ALLOW_DOWNLOAD") != "1" else "0")
-        # set it in any case: the run before this one in a sweep may have asked for another number
-        torch.set_num_threads(self.config["trainer"]["threads"] or THREADS)
-        if port := self.config["trainer"]["port"]:
-            os.environ.setdefault("MASTER_PORT", str(port))
-        if self.machine.accelerator == "cpu":
-            # the gradient of an index adds in parallel, in any order, unless told otherwise
-            torch.use_deterministic_algorithms(True)
-            # nothing reads memory before it is written, so filling it would be time lost
-            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-        m.keep_freed_memory()
-        m.reset_peak_memory()
+        process.prepare(self.config["trainer"], self.machine.accelerator)
         self.record.manifest |= {"status": "RUNNING", "reason": None, "run": self.record.name, "axes": self.record.axes}
-        self.record.manifest |= {"recipe": m.recipe(self.config), **m.describe_machine()}
+        self.record.manifest |= {"recipe": m.recipe(self.config), **process.describe()}
         self.record.manifest.setdefault("seconds", {})
         if self.record.is_main:
             file, text = self.record.folder / "config.resolved.yaml", OmegaConf.to_yaml(OmegaConf.create(self.config))
