@@ -174,6 +174,21 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(use: Callable[[Execute], None]) 
     assert seeds == [1, 2, 3, 4]
 
 
+def test_a_flag_with_a_value_may_stand_between_overrides(
+    use: Callable[[Execute], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    seeds: list[int] = []
+    use(lambda config, name: seeds.append(config["seed"]))
+    assert main(["run", *TINY, "--config-dir", str(tmp_path), "experiment=mine", "-m", "online=off"]) == 0
+    assert seeds == [7]
+    assert main(["run", *TINY, "--cfg", "job", "seed=5"]) == 0
+    assert "seed: 5" in capsys.readouterr().out
+    assert main(["run", *TINY, "--cfg", "job", "-m", "seed=1,2"]) == 2
+    assert "leave out one of the two" in capsys.readouterr().err
+
+
 def test_the_command_line_is_in_place_while_a_run_goes_on(
     use: Callable[[Execute], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -37,6 +38,7 @@ usage: coldlm COMMAND [...]
   coldlm --version
 """
 
+MULTIRUN = {"-m", "--multirun"}
 SHOW_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--shell-completion", "-sc")
 """Flags of Hydra's that show something and run nothing."""
 
@@ -138,9 +140,10 @@ def _run(arguments: list[str]) -> int:
 
     if SWEEP in arguments:
         return _tune(arguments)
-    # Hydra's parser wants all overrides on one side of the flag
-    arguments = sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
+    arguments = _flags_first(arguments)
     shows_only = any(argument.split("=")[0] in SHOW_ONLY for argument in arguments)
+    if shows_only and MULTIRUN & set(arguments):
+        raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
     if not shows_only:
         refuse(check_overrides(arguments))
     outcome, program = _Outcome(), sys.argv
@@ -158,6 +161,22 @@ def _run(arguments: list[str]) -> int:
     finally:
         sys.argv = program
     return _conclude(outcome)
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """Hydra's parser wants all overrides on one side of the flags."""
+    from hydra._internal.utils import get_args_parser
+
+    with_value = {
+        flag for action in get_args_parser()._actions if action.nargs is None for flag in action.option_strings
+    }
+    flags, overrides, rest = list[str](), list[str](), iter(arguments)
+    for argument in rest:
+        if argument.startswith("-"):
+            flags += [argument, *islice(rest, int(argument in with_value))]
+        else:
+            overrides.append(argument)
+    return flags + overrides
 
 
 def _run_one(config: DictConfig, outcome: _Outcome, arguments: list[str]) -> None:

@@ -124,7 +124,7 @@ def _without_repeats(frame: pl.DataFrame, cell: tuple[str, ...]) -> tuple[pl.Dat
     differing = spread.filter(pl.col("spread") > TOLERANCE).group_by("label", maintain_order=True)
     warnings = [
         f"baseline `{label}` differs by up to {spread:.2g} between runs of one seed ({', '.join(sorted(folders))}): "
-        "they did not answer the same queries"
+        "they read other histories or cut texts otherwise, or did not answer the same queries; the first is shown"
         for label, spread, folders in differing.agg(
             pl.col("spread").max(), pl.col("folder").explode().unique()
         ).iter_rows()

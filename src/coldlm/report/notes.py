@@ -10,6 +10,7 @@ from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
 from coldlm.report.rows import Comparison
 from coldlm.report.statistics import DRAWS, SMALLEST
 from coldlm.report.table import DAGGER, metric
+from coldlm.report.texts import is_control_of
 from coldlm.report.tuning import tuned_values, unequal_budgets
 
 
@@ -95,18 +96,20 @@ def _missing_rows(comparison: Comparison) -> list[str]:
 
 
 def _without_own_control(comparison: Comparison) -> list[str]:
-    """Strategies that train the backbone but whose permuted texts were never trained in the same way, on the same
-    backbone; for frozen vectors, random ones are that control as well."""
-    runs = {control: set[tuple[str, str]]() for control in ("none", *MANDATORY_CONTROLS)}
-    for axes in (manifest["axes"] for manifest in comparison.manifests):
-        runs.setdefault(axes["control"], set()).add((axes["strategy"], axes.get("backbone", "")))
-    if not runs["permuted_text"]:
+    """Strategies that train the backbone but whose permuted texts were never trained in the same way; for frozen
+    vectors, random ones are that control as well."""
+    controls = {row.manifests[0]["axes"]["control"] for row in comparison.rows if row.kind == "control"}
+    if "permuted_text" not in controls:
         return []
-    several = len({backbone for _, backbone in runs["none"]}) > 1
-    lacking = runs["none"] - runs["permuted_text"]
-    if runs["random_vectors"]:
-        lacking = {pair for pair in lacking if pair[0] != "frozen"}
-    return sorted(f"{strategy} on {backbone}" if several else strategy for strategy, backbone in lacking)
+    return sorted(
+        {
+            row.name.rpartition(", ")[0] or row.name
+            for row in comparison.rows
+            if row.kind == "strategy" and row.schedule != "static"
+            if not (row.manifests[0]["axes"]["strategy"] == "frozen" and "random_vectors" in controls)
+            if not any(is_control_of(other, row) for other in comparison.rows)
+        }
+    )
 
 
 def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:

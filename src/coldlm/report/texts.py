@@ -43,7 +43,7 @@ def measure_texts(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> 
     for i, row in enumerate(comparison.rows):
         if row.kind == "strategy" and row.schedule != "static":
             for j, control in enumerate(comparison.rows):
-                if _is_control_of(control, row):
+                if is_control_of(control, row):
                     pairs = {cohort: comparison.paired(i, j, cohort) for cohort in ASKED}
                     asked = {cohort: pair for cohort, pair in pairs.items() if len(pair[0])}
                     found.append((i, j, asked))
@@ -77,7 +77,9 @@ def texts_table(comparison: Comparison, found: tuple[TextWorth, ...]) -> Table:
     return Table(title, tuple(header), tuple(body), ("strategy",) * len(body))
 
 
-def _is_control_of(control: Row, row: Row) -> bool:
+def is_control_of(control: Row, row: Row) -> bool:
+    """Whether ``control`` is ``row`` on permuted texts: equal in every key but those that the control sets, of the same
+    schedule, with a seed in common."""
     if control.kind != "control" or control.schedule != row.schedule or not control.its_seeds & row.its_seeds:
         return False
     recipes = [dict(its.manifests[0]["recipe"]) for its in (control, row)]

@@ -24,7 +24,8 @@ def tuned_values(comparison: Comparison) -> list[str]:
         if recipe.get("tuning.trials"):
             values = ", ".join(f"{key}={recipe.get(key)}" for key in recipe.get("tuning.keys") or ())
             parts.append(f"{strategy}: {recipe['tuning.trials']} trials, {values or 'the values as configured'}")
-    return [f"Tuned on validation, never on the stream: {'; '.join(parts)}."] if parts else []
+    where = "on validation, never on the stream, of this data and backbone or of others"
+    return [f"Tuned {where}: {'; '.join(dict.fromkeys(parts))}."] if parts else []
 
 
 def _strategies(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
