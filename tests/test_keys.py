@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 import yaml
 
-from coldlm import manifest
+from coldlm import process
 from coldlm.columns import MODEL
 from coldlm.config import build, check
 from coldlm.data import hm, kuairec, movielens
@@ -374,7 +374,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     """Run a configuration without the baselines, and gather what keys may show in."""
     monkeypatch.setattr("coldlm.run.judge_baselines", lambda *_: ({}, 0.0, 0))
     monkeypatch.setattr(Evaluation, "meter_leaks", lambda evaluation, trained: {})
-    monkeypatch.setattr(manifest, "_commit", lambda: None)  # two processes
+    monkeypatch.setattr(process, "_commit", lambda: None)  # two processes
     folders = (tmp_path / str(i) for i in itertools.count())
 
     def observe(config: dict[str, Any]) -> dict[str, object]:

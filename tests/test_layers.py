@@ -20,6 +20,7 @@ WIRING = (
     "overrides",
     "progress",
     "manifest",
+    "process",
     "world",
     "about",
     "model",
