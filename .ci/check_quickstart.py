@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from coldlm.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS
 
 runs = Path(sys.argv[1])
 manifests = [json.loads(file.read_text(encoding="utf-8")) for file in runs.glob("*/manifest.json")]

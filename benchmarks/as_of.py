@@ -14,12 +14,12 @@ import time
 
 import numpy as np
 
-from coldlm.candidates import Catalogue
-from coldlm.context import FEATURES, SCALE, AsOf
-from coldlm.seeding import generator
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import FEATURES, SCALE, AsOf
+from coldlm.core.seeding import generator
+from coldlm.core.tables import DAY, STREAM, UNKNOWN, Dataset, Items, Users, sorted_log
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold
-from coldlm.tables import DAY, STREAM, UNKNOWN, Dataset, Items, Users, sorted_log
 
 HISTORY = 20
 CHECKED = 200

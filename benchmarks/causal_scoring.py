@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from coldlm.core.seeding import generator
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
-from coldlm.seeding import generator
 from coldlm.text.prompts import PromptReader
 
 PROMPT = "Chosen before, newest first: {history}\nLooking for: {query}\nChosen next:"

@@ -15,12 +15,12 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from coldlm.config import build
+from coldlm.config.check import build
+from coldlm.config.compose import CONF, plain
+from coldlm.experiment.world import make_world
 from coldlm.models import strategy
-from coldlm.models.body import Backbone
-from coldlm.overrides import CONF, plain
+from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.text.encode import TextEncoder
-from coldlm.world import make_world
 
 REPEATS, TEXTS, DEPTHS = 5, 1000, (6, 4, 3, 2, 1)
 

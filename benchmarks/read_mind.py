@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from coldlm.seeding import generator
+from coldlm.core.seeding import generator
 
 START = 1_573_257_600  # 9 November 2019
 PLACES, HISTORY = 37, 33

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from coldlm.data import movielens_editions
-from coldlm.data.prepared import prepare
+from coldlm.data.canonical.prepared import prepare
 
 SIZES = (1_000_000, 5_000_000, 20_000_000)
 RATINGS_PER_USER, FILMS, RATINGS_PER_TAG = 154, 62_423, 23

@@ -15,8 +15,8 @@ from pathlib import Path
 import polars as pl
 import xlsxwriter
 
+from coldlm.core.seeding import generator
 from coldlm.data import online_retail
-from coldlm.seeding import generator
 
 ROWS = 525_461
 

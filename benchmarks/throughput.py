@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from coldlm.config import build
+from coldlm.config.check import build
+from coldlm.config.compose import CONF, plain
+from coldlm.core.tables import TRAIN
+from coldlm.experiment.model import make_ranker, standardise
+from coldlm.experiment.training import Training
+from coldlm.experiment.world import make_world
 from coldlm.learn.fit import Machine
-from coldlm.model import make_ranker, standardise
-from coldlm.overrides import CONF, plain
-from coldlm.tables import TRAIN
-from coldlm.training import Training
-from coldlm.world import make_world
 
 STEPS = 7
 BASE = ["strategy=top", "strategy.layers=2", "train.batch_size=1024", "train.session=64", "backbone.dropout=0.0"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from coldlm.tables import DAY, UNKNOWN, Dataset, Impressions, Items, Users, sorted_log
+from coldlm.core.tables import DAY, UNKNOWN, Dataset, Impressions, Items, Users, sorted_log
 
 settings.register_profile("toy", max_examples=25, deadline=None, derandomize=True)
 settings.load_profile("toy")
@@ -34,8 +34,8 @@ def compose_micro(output: Path, cache: Path, *overrides: str) -> dict[str, Any]:
     """The plain configuration of a micro run; ``overrides`` as on the command line."""
     from hydra import compose, initialize_config_dir
 
-    from coldlm.config import check
-    from coldlm.overrides import CONF, plain
+    from coldlm.config.check import check
+    from coldlm.config.compose import CONF, plain
 
     is_tiny = not any(override.startswith("backbone=") for override in overrides)
     backbone = ["backbone=tiny_bert", "backbone.width=16"] if is_tiny else []
@@ -72,7 +72,7 @@ def compose() -> MakeConfig:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     """The folder of a micro run with all stages; for reading only."""
-    from coldlm.run import execute
+    from coldlm.experiment.run import execute
 
     return execute(compose_micro(tmp_path_factory.mktemp("runs"), cache), "whole")
 

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from coldlm.cli import main
-from coldlm.columns import MODEL
+from coldlm.core.columns import MODEL
 
 Event = tuple[str, str, int, float]
 Try = Callable[..., int]

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from coldlm import __version__
-from coldlm.cli import MAX_NAME, main, name_run
-from coldlm.errors import ConfigError, DataError
-from coldlm.overrides import list_options
+from coldlm.cli import main
+from coldlm.commands.run import MAX_NAME, name_run
+from coldlm.config.compose import list_options
+from coldlm.core.errors import ConfigError, DataError
 
 REPO = Path(__file__).parents[1]
 TINY = ["backbone=tiny_bert", "dataset=simulated"]
@@ -33,7 +34,7 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Execute], 
     monkeypatch.chdir(tmp_path)
 
     def use(execute: Execute) -> None:
-        monkeypatch.setitem(sys.modules, "coldlm.run", SimpleNamespace(execute=execute))
+        monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=execute))
 
     return use
 
@@ -157,7 +158,7 @@ def test_distributed_cells_run_in_processes_of_their_own(
         lines.append(line)
         return SimpleNamespace(returncode=len(lines) - 1)
 
-    monkeypatch.setattr("coldlm.cli.subprocess.run", start)
+    monkeypatch.setattr("coldlm.commands.run.subprocess.run", start)
     assert main(["run", "-m", *TINY, "trainer=ddp", "seed=1,2"]) == 1
     assert "ended with status 1" in capsys.readouterr().err
     assert [line[:4] for line in lines] == [[sys.executable, "-m", "coldlm", "run"]] * 2
@@ -256,6 +257,6 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
     done = coldlm("run", "--cfg", "job", cwd=elsewhere, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert "coldlm.models.strategy.frozen" in done.stdout
-    where = "import coldlm.overrides; print(coldlm.overrides.CONF)"
+    where = "import coldlm.config.compose; print(coldlm.config.compose.CONF)"
     done = subprocess.run([sys.executable, "-c", where], cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == str(site / "coldlm" / "conf")

@@ -17,7 +17,7 @@ import torch
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
-from coldlm.run import execute
+from coldlm.experiment.run import execute
 
 MakeConfig = Callable[..., dict[str, Any]]
 

@@ -18,20 +18,20 @@ import polars as pl
 import pytest
 import yaml
 
-from coldlm import process
-from coldlm.columns import MODEL
-from coldlm.config import build, check
+from coldlm.config.check import build, check
+from coldlm.config.compose import CONF, list_options
+from coldlm.config.schema import EXTRA, WITH_LISTS, Node
+from coldlm.config.schema import Run as Schema
+from coldlm.config.signatures import fields_of, fields_of_dataclass
+from coldlm.core.columns import MODEL
 from coldlm.data import hm, kuairec, movielens
 from coldlm.data.movielens_editions import EDITIONS
-from coldlm.evaluation import Evaluation
+from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.run import execute
+from coldlm.experiment.world import make_world
 from coldlm.models.backbone import tiny
-from coldlm.overrides import CONF, list_options
-from coldlm.record import Record
-from coldlm.run import execute
-from coldlm.schema import EXTRA, WITH_LISTS, Node
-from coldlm.schema import Run as Schema
-from coldlm.signatures import fields_of, fields_of_dataclass
-from coldlm.world import make_world
+from coldlm.runs import process
+from coldlm.runs.record import Record
 
 MakeConfig = Callable[..., dict[str, Any]]
 
@@ -372,7 +372,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     """Run a configuration without the baselines, and gather what keys may show in."""
-    monkeypatch.setattr("coldlm.run.judge_baselines", lambda *_: ({}, 0.0, 0))
+    monkeypatch.setattr("coldlm.experiment.run.judge_baselines", lambda *_: ({}, 0.0, 0))
     monkeypatch.setattr(Evaluation, "meter_leaks", lambda evaluation, trained: {})
     monkeypatch.setattr(process, "_commit", lambda: None)  # two processes
     folders = (tmp_path / str(i) for i in itertools.count())

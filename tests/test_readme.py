@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from coldlm.cli import main
+from coldlm.config.compose import list_options
 from coldlm.data import movielens
-from coldlm.overrides import list_options
 from coldlm.report.results import read_runs
 from coldlm.report.texts import measure_texts
 

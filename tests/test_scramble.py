@@ -20,15 +20,15 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 
-from coldlm.candidates import Catalogue
-from coldlm.columns import MANDATORY_BASELINES, MODEL
+from coldlm.asof.catalogue import Catalogue
+from coldlm.config.schema import EXTRA
+from coldlm.core.columns import MANDATORY_BASELINES, MODEL
+from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Queries, Users, sorted_log
 from coldlm.data import simulated
-from coldlm.data.canonical import DatedField, assemble, to_dataset
+from coldlm.data.canonical.assemble import DatedField, assemble, to_dataset
 from coldlm.evaluate import baselines, judge
-from coldlm.run import execute
-from coldlm.schema import EXTRA
-from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Queries, Users, sorted_log
-from coldlm.world import cut
+from coldlm.experiment.run import execute
+from coldlm.experiment.world import cut
 
 MakeConfig = Callable[..., dict[str, Any]]
 Read = Callable[..., Dataset]

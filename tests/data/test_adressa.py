@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from coldlm.core.errors import DataError
+from coldlm.core.tables import UNKNOWN
 from coldlm.data.adressa import find, load, problems, read
-from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN
 
 AT = 1_483_225_203  # 2016-12-31T23:00:03Z
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data.amazon2018 import BANNED, find, load, problems, read
-from coldlm.errors import DataError
 
 REVIEWS: list[dict[str, Any]] = [
     {"overall": 5.0, "reviewerID": "A1", "asin": "B001", "unixReviewTime": 1518048000, "reviewText": 'two\nlines "'},

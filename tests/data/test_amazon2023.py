@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from coldlm.data import amazon
+from coldlm.core.errors import DataError
 from coldlm.data.amazon2023 import BANNED, FIELDS, find, load, problems, read
-from coldlm.errors import DataError
+from coldlm.data.files import amazon
 
 STARS = """user_id,parent_asin,rating,timestamp
 AGKHLEW2SOWHNMFQIJGBECAF7INQ,B081TJ8YS3,4.0,1588687728923

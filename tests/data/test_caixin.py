@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coldlm.candidates import Catalogue
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import DataError
+from coldlm.core.tables import UNKNOWN
 from coldlm.data import caixin
 from coldlm.data.caixin import find, load, problems, read
-from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / caixin.FOLDER).is_dir(), reason="caixin_news is not there")

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from coldlm.core.errors import DataError
+from coldlm.core.tables import UNKNOWN
 from coldlm.data.ebnerd import find, load, problems, read
-from coldlm.errors import DataError
 from coldlm.split.queries import ask_lists
-from coldlm.tables import UNKNOWN
 
 AT = 1_684_404_000  # 2023-05-18 10:00:00
 

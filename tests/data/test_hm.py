@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data import hm
 from coldlm.data.hm import FIELDS, find, load, problems, read
-from coldlm.errors import DataError
 
 DAY = 86_400
 START = 1_537_401_600  # 2018-09-20

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data import kuairec
 from coldlm.data.kuairec import N_VIEWS, find, load, problems, read
-from coldlm.errors import DataError
 
 VIEWS = (
     "user_id,video_id,play_duration,video_duration,time,date,timestamp,watch_ratio\n"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data import lastfm_1k
 from coldlm.data.lastfm_1k import find, load, problems, read
-from coldlm.errors import DataError
 
 A, B, T = (f"{letter * 8}-0000-0000-0000-000000000000" for letter in "abc")
 AT = 1_241_478_537  # 2009-05-04T23:08:57Z

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data import lastfm_2k
 from coldlm.data.lastfm_2k import find, load, problems, read
-from coldlm.errors import DataError
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / lastfm_2k.FOLDER).is_dir(), reason="hetrec2011-lastfm-2k is not there")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data.microlens import find, load, problems, read
-from coldlm.errors import DataError
 
 PAIRS = "user,item,timestamp\n10,2,1583378629552\n7,30,1583378629000\n10,2,1583378629552\n7,2,1583378629999\n"
 TITLES = 'item,title\n30,"Gu long song, gaga # comic"\n2,"he said ""no"""\n4,看到最后 # 搞笑\n'

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data.mind import find, load, problems, read
-from coldlm.errors import DataError
 from coldlm.split import cuts
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coldlm.data import movielens, packaged
-from coldlm.data.films import article_first
+from coldlm.core.errors import DataError
+from coldlm.core.tables import UNKNOWN, Dataset
+from coldlm.data import movielens
+from coldlm.data.files.films import article_first
 from coldlm.data.movielens import load, problems
-from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN, Dataset
+from coldlm.data.sources import packaged
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / "ml-latest-small").is_dir(), reason="ml-latest-small is not there")

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from coldlm.core.errors import DataError
 from coldlm.data import movielens_editions
 from coldlm.data.movielens_editions import EDITIONS, find, load, problems, read
-from coldlm.errors import DataError
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / "ml-latest-small").is_dir(), reason="ml-latest-small is not there")

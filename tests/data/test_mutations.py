@@ -21,7 +21,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from coldlm.data import (
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Dataset
+from coldlm.data import (  # fmt: skip
     adressa,
     amazon2018,
     amazon2023,
@@ -37,12 +39,10 @@ from coldlm.data import (
     movielens_editions,
     online_retail,
     own,
-)  # fmt: skip
-from coldlm.data.canonical import Tables
-from coldlm.data.fetch import Remote, check, damaged
-from coldlm.data.raw import hash_file
-from coldlm.errors import DataError
-from coldlm.tables import Dataset
+)
+from coldlm.data.canonical.assemble import Tables
+from coldlm.data.files.raw import hash_file
+from coldlm.data.sources.fetch import Remote, check, damaged
 
 Read = Callable[[], Tables | Dataset]
 Made = tuple[list[Path], Read]

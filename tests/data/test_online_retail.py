@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 import xlsxwriter
 
+from coldlm.core.errors import DataError
 from coldlm.data.online_retail import find, load, problems, read
-from coldlm.errors import DataError
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / "online_retail_ii").is_dir(), reason="online_retail_ii is not there")

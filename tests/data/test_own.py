@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from coldlm.core.errors import DataError
+from coldlm.core.tables import UNKNOWN, Dataset
+from coldlm.data.files.raw import hash_file
 from coldlm.data.own import load, problems
-from coldlm.data.raw import hash_file
-from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN, Dataset
 
 ITEMS = "item_id,title,brand,price\na,Red tea,Oolong House,3.5\nb,Tea pot 🫖,,20\n"
 EVENTS = "user_id,item_id,timestamp\nv,b,30\nu,a,10\nu,b,20\n"

@@ -5,10 +5,10 @@ import inspect
 import numpy as np
 import pytest
 
-from coldlm.candidates import Catalogue
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import DataError
+from coldlm.core.tables import DAY, Dataset, Ints
 from coldlm.data.simulated import START, World, load, make_world, problems
-from coldlm.errors import DataError
-from coldlm.tables import DAY, Dataset, Ints
 
 SMALL = {"users": 120, "items": 240, "events": 4000}
 

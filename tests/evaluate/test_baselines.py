@@ -9,15 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldlm.candidates import Catalogue
-from coldlm.columns import CANARIES
-from coldlm.context import AsOf
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf
+from coldlm.core.columns import CANARIES
+from coldlm.core.tables import UNKNOWN, Dataset, Ints
 from coldlm.data.simulated import load
 from coldlm.evaluate import baselines
-from coldlm.evaluate.judge import Scorer, judge
+from coldlm.evaluate.judge import ScoreFunction, judge
 from coldlm.evaluate.metrics import ndcg
 from coldlm.split.queries import ask
-from coldlm.tables import UNKNOWN, Dataset, Ints
 
 MakeData = Callable[..., Dataset]
 
@@ -35,7 +35,7 @@ def _as_of(data: Dataset) -> AsOf:
     return AsOf(data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
 
 
-def _score(scorer: Scorer, user: int, time: int) -> list[float]:
+def _score(scorer: ScoreFunction, user: int, time: int) -> list[float]:
     scores = scorer(np.array([user]), np.array([time]))
     assert scores.dtype == torch.float32
     return scores[0].tolist()
@@ -113,7 +113,7 @@ def test_own_repeats_counts_what_this_user_had_before(toy: Dataset) -> None:
     assert scorer(np.array([1, 0]), np.array([99, 31])).tolist() == [[1, 0, 0, 0], [1, 2, 0, 0]]
 
 
-def _tfidf(data: Dataset, known_until: int = 50, history: int = 20) -> Scorer:
+def _tfidf(data: Dataset, known_until: int = 50, history: int = 20) -> ScoreFunction:
     return baselines.TfIdf(data, Catalogue(data), _as_of(data), history, known_until)
 
 
@@ -167,7 +167,7 @@ def test_tfidf_of_items_without_words_is_constant(make_data: MakeData, texts: li
 
 def _zero_shot(
     data: Dataset, vectors: list[list[float]], known: list[bool], profile: list[float] | None = None
-) -> Scorer:
+) -> ScoreFunction:
     profiles = torch.zeros(len(data.users), 2)
     if profile:
         profiles[0] = torch.tensor(profile)
@@ -215,7 +215,7 @@ def test_no_baseline_looks_at_the_events_of_its_own_time_or_later(
         assert torch.equal(scorer(users, times), _all(replace(whole, log=log))[name](users, times)), name
 
 
-def _all(data: Dataset) -> dict[str, Scorer]:
+def _all(data: Dataset) -> dict[str, ScoreFunction]:
     as_of, catalogue = _as_of(data), Catalogue(data)
     return {
         "popularity": baselines.popularity(as_of),

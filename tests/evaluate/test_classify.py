@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coldlm.candidates import Catalogue
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.tables import Dataset
 from coldlm.evaluate.classify import DRAWN, EXPLICIT, area, labelled_pairs, report
-from coldlm.tables import Dataset
 
 MakeData = Callable[..., Dataset]
 

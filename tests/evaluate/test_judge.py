@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from coldlm.candidates import Catalogue
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import ScoreError
+from coldlm.core.tables import DAY, Dataset, Impressions, Ints, Queries
 from coldlm.data.simulated import load
-from coldlm.errors import ScoreError
 from coldlm.evaluate import judge as module
-from coldlm.evaluate.judge import CHUNK, Judged, Scorer, concatenate, judge, measure
+from coldlm.evaluate.judge import CHUNK, Judged, ScoreFunction, concatenate, judge, measure
 from coldlm.evaluate.metrics import FORMULAS, RankingMetric
 from coldlm.split.queries import ask, ask_lists
-from coldlm.tables import DAY, Dataset, Impressions, Ints, Queries
 
 MakeData = Callable[..., Dataset]
 Shown = Callable[..., Impressions]
@@ -31,12 +31,12 @@ def _queries(data: Dataset) -> Queries:
     return ask(data.log, Catalogue(data), np.arange(len(data.log)))
 
 
-def _judge(data: Dataset, scorer: Scorer, queries: Queries | None = None) -> Judged:
+def _judge(data: Dataset, scorer: ScoreFunction, queries: Queries | None = None) -> Judged:
     queries = _queries(data) if queries is None else queries
     return judge(scorer, queries, data, Catalogue(data), name="toy")
 
 
-def _fixed(*row: float) -> Scorer:
+def _fixed(*row: float) -> ScoreFunction:
     return lambda users, times: torch.tensor(row).expand(len(users), -1)
 
 
@@ -53,7 +53,7 @@ def world() -> Dataset:
     return replace(data, log=replace(data.log, time=data.log.time // (2 * DAY) * (2 * DAY)))
 
 
-def _towers(data: Dataset) -> Scorer:
+def _towers(data: Dataset) -> ScoreFunction:
     draw = torch.Generator().manual_seed(0)
     users, items = (torch.randn(n, 48, generator=draw) for n in (len(data.users), len(data.items)))
     return lambda u, times: users[torch.from_numpy(u)] @ items.T
@@ -211,7 +211,7 @@ def test_a_positive_outside_the_candidates_is_refused_by_name(make_data: MakeDat
         (lambda users, times: torch.zeros(len(users)), r"\(1,\) torch.float32"),
     ],
 )
-def test_scores_of_another_type_or_shape_are_refused(make_data: MakeData, scorer: Scorer, what: str) -> None:
+def test_scores_of_another_type_or_shape_are_refused(make_data: MakeData, scorer: ScoreFunction, what: str) -> None:
     with pytest.raises(ScoreError, match=rf"'toy' returned {what}, expected \(1, 2\) torch.float32"):
         _judge(make_data([(0, 0, 10)], released={0: 0, 1: 0}), scorer)
 
@@ -249,7 +249,7 @@ def test_progress_is_told_after_every_chunk(world: Dataset) -> None:
 # --- lists as they were shown -----------------------------------------------------------------------------------------
 
 
-def _judge_lists(data: Dataset, scorer: Scorer, lists: Impressions) -> Judged:
+def _judge_lists(data: Dataset, scorer: ScoreFunction, lists: Impressions) -> Judged:
     return _judge(data, scorer, ask_lists(data.log, lists, np.arange(len(data.log))))
 
 

@@ -13,8 +13,8 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_sum
 
-from coldlm.columns import LIST_METRICS
-from coldlm.errors import ScoreError
+from coldlm.core.columns import LIST_METRICS
+from coldlm.core.errors import ScoreError
 from coldlm.evaluate.metrics import FORMULAS, RankingMetric, list_values, mrr, ndcg, outranking, recall
 
 GAINS: dict[str, Callable[[int], float]] = {

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from coldlm.candidates import Catalogue
-from coldlm.columns import COHORTS, RESULT_COLUMNS
-from coldlm.context import AsOf
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf
+from coldlm.core.columns import COHORTS, RESULT_COLUMNS
+from coldlm.core.tables import DAY, STREAM, Dataset, Split
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge, measure
 from coldlm.evaluate.metrics import RankingMetric
 from coldlm.evaluate.summary import count_cohorts, cut_of, in_cohort, per_user, summarise, tabulate, with_metrics
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold
-from coldlm.tables import DAY, STREAM, Dataset, Split
 
 MakeData = Callable[..., Dataset]
 

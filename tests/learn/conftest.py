@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coldlm.candidates import Catalogue
-from coldlm.context import SCALE, AsOf
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import SCALE, AsOf
+from coldlm.core.seeding import generator
+from coldlm.core.tables import DAY, Dataset, Ints
 from coldlm.learn.batches import Batches, Recipe
-from coldlm.seeding import generator
 from coldlm.split.queries import trainable
-from coldlm.tables import DAY, Dataset, Ints
 
 MakeData = Callable[..., Dataset]
 RECIPE = Recipe(batch_size=8, session=3, history=3, pseudo_query=0.0, uses_text=True, uses_context=True, seed=1)

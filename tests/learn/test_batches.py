@@ -13,9 +13,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coldlm.core.seeding import generator
 from coldlm.learn.batches import VARIANTS, WORD, Batch, Batches, EventData, pseudo_query, session_order
 from coldlm.models.losses import BinaryCrossEntropy, FullSoftmax, SampledSoftmax
-from coldlm.seeding import generator
 
 LOSSES = {
     "sampled": SampledSoftmax(draws=5),
@@ -28,7 +28,7 @@ Make = Callable[..., Any]
 
 
 @dataclass
-class Wants:
+class SamplingSpec:
     """A loss that is asked for nothing but the batch's own events."""
 
     draws: int | None = 0
@@ -187,7 +187,7 @@ def test_events_of_one_block_are_no_negatives_of_each_other(make_small: Make) ->
 
 def test_in_the_batch_events_of_other_users_are_drawn_as_often_as_they_stand_there(small: Any) -> None:
     log = small.data.log
-    batches = small.batches(Wants())
+    batches = small.batches(SamplingSpec())
     for n, batch in enumerate(batches):
         rows = batches.rows(n)
         for b, row in enumerate(rows):
@@ -219,8 +219,8 @@ def test_uniform_draws_are_counted_and_the_same_for_all_events(small: Any) -> No
         (SampledSoftmax(draws=40), 4, 100, False),
         (SampledSoftmax(negatives="popularity", draws=3), 3, 8, False),
         (SampledSoftmax(negatives="popularity", draws=3), 6, 12, True),
-        (Wants(draws=12, in_batch=False, corrected=True, negatives="popularity"), 3, 18, False),
-        (Wants(draws=4, in_batch=False, corrected=True, negatives="uniform"), 3, 18, False),
+        (SamplingSpec(draws=12, in_batch=False, corrected=True, negatives="popularity"), 3, 18, False),
+        (SamplingSpec(draws=4, in_batch=False, corrected=True, negatives="uniform"), 3, 18, False),
     ],
     ids=[
         "mixture",

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
-from coldlm.errors import Diverged
+from coldlm.core.errors import Diverged
+from coldlm.core.seeding import torch_seed
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.optimisers import Named, adamw
 from coldlm.models.losses import FullSoftmax
-from coldlm.models.ranker import Ranker
+from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.towers import Towers
-from coldlm.seeding import torch_seed
 from coldlm.text.encode import RandomEncoder
 
 

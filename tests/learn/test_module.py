@@ -14,16 +14,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coldlm.errors import Diverged
+from coldlm.core.errors import Diverged
+from coldlm.core.seeding import torch_seed
 from coldlm.learn.batches import Batch
 from coldlm.learn.module import Learner
 from coldlm.learn.optimisers import sgd
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
 from coldlm.models.losses import BPR, BinaryCrossEntropy, FullSoftmax, InfoNCE, SampledSoftmax
-from coldlm.models.ranker import Ranker
+from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.towers import Towers
-from coldlm.seeding import torch_seed
 from coldlm.text.encode import TextEncoder
 
 Make = Callable[..., Any]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from coldlm.errors import DataError
+from coldlm.core.errors import DataError
+from coldlm.core.seeding import generator
+from coldlm.core.tables import Impressions
 from coldlm.learn.batches import Batch
 from coldlm.learn.negatives import Negatives
 from coldlm.models.losses import BPR, BinaryCrossEntropy, FullSoftmax, InfoNCE, SampledSoftmax
-from coldlm.seeding import generator
-from coldlm.tables import Impressions
 
 Show = Callable[..., Impressions]
 

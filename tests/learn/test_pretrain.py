@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from coldlm.errors import DataError, Diverged
+from coldlm.core.errors import DataError, Diverged
+from coldlm.core.seeding import generator, torch_seed
 from coldlm.learn.fit import Budget, Machine
 from coldlm.learn.pretrain import Pretrained, TextBatches, judge, pretrain
 from coldlm.models.backbone import load
-from coldlm.models.objectives import Objective, open_objective
-from coldlm.models.scratch import random_model, train_tokenizer
-from coldlm.seeding import generator, torch_seed
+from coldlm.models.backbones.objectives import Objective, open_objective
+from coldlm.models.backbones.scratch import random_model, train_tokenizer
 from coldlm.text.tokens import Tokens
 
 WORDS = ("space", "sea", "moon", "ship", "deep", "water", "fire", "ice")

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from coldlm.errors import CheckpointError
+from coldlm.core.errors import CheckpointError
+from coldlm.core.seeding import torch_seed
 from coldlm.models import strategy
 from coldlm.models.backbone import RandomVectors, load, random_vectors, tiny
-from coldlm.models.body import Backbone
-from coldlm.seeding import torch_seed
+from coldlm.models.backbones.backbone_module import Backbone
 
 TEXTS = ("space adventure", "a", "", "大海的故事", "🚀🌙 moon", "the sea, the sea, the sea")
 

@@ -12,13 +12,13 @@ from peft import AdaLoraConfig, AdaLoraModel, PrefixTuningConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from coldlm.core.seeding import torch_seed
 from coldlm.learn.optimisers import groups
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
-from coldlm.models.body import Backbone
-from coldlm.models.prefixes import Prefixed
-from coldlm.models.ranks import Ranks
-from coldlm.seeding import torch_seed
+from coldlm.models.backbones.backbone_module import Backbone
+from coldlm.models.parts.adalora import Ranks
+from coldlm.models.parts.prefixes import Prefixed
 
 LAYERS = 3
 STRATEGIES = [name for name, made in vars(strategy).items() if getattr(made, "__module__", "") == strategy.__name__]

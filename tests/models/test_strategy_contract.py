@@ -25,18 +25,18 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from coldlm.context import FEATURES
+from coldlm.asof.context import FEATURES
+from coldlm.core.seeding import torch_seed
 from coldlm.learn.batches import Batch
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.module import Learner
 from coldlm.learn.optimisers import Named, adamw, sgd
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
-from coldlm.models.body import Backbone
+from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.losses import FullSoftmax
-from coldlm.models.ranker import Ranker
+from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.towers import Towers
-from coldlm.seeding import torch_seed
 from coldlm.text.encode import TextEncoder
 
 D, L, VOCABULARY, POSITIONS = 16, 2, {"bert": 260, "roberta": 260, "gpt2": 257}, 34

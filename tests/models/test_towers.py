@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from coldlm.context import FEATURES, SCALE
+from coldlm.asof.context import FEATURES, SCALE
+from coldlm.core.seeding import torch_seed
+from coldlm.models.parts.users import Attention, Mean, Transformer
 from coldlm.models.towers import Towers
-from coldlm.models.users import Attention, Mean, Transformer
-from coldlm.seeding import torch_seed
 
 D, W, H = 5, 4, 3
 KNOWN = torch.tensor([[True, True, True], [True, False, False], [False, False, False], [False, False, False]])
@@ -263,7 +263,7 @@ def test_an_untrained_head_has_no_prior_and_maps_users_to_themselves() -> None:
 def test_scoring_in_tiles_is_scoring_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     head = _head(context="only")
     whole = _score(head)
-    monkeypatch.setattr("coldlm.models.fusion.TILE", 5)
+    monkeypatch.setattr("coldlm.models.parts.fusion.TILE", 5)
     with torch.no_grad():
         torch.testing.assert_close(_score(head), whole)
 

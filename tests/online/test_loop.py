@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from coldlm.candidates import Catalogue
-from coldlm.context import AsOf
-from coldlm.errors import Diverged
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf
+from coldlm.core.errors import Diverged
+from coldlm.core.seeding import torch_seed
+from coldlm.core.tables import Dataset, Queries
 from coldlm.evaluate.judge import Judged, judge
 from coldlm.learn.fit import Fitted
-from coldlm.models.ranker import Ranker
-from coldlm.models.snapshot import Snapshot
+from coldlm.models.rankers.ranker import Ranker
+from coldlm.models.rankers.snapshot import Snapshot
 from coldlm.models.towers import Towers
 from coldlm.online import loop
-from coldlm.seeding import torch_seed
 from coldlm.split.queries import ask
-from coldlm.tables import Dataset, Queries
 from coldlm.text.encode import RandomEncoder
 
 MakeData = Callable[..., Dataset]

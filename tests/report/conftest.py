@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coldlm.columns import COHORTS, K_SHOT_COLUMNS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS
+from coldlm.core.columns import COHORTS, K_SHOT_COLUMNS, MODEL, RESULT_COLUMNS, WARMUP_BUCKETS
 
 N_USERS = 40
 BASELINES = {

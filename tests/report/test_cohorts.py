@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from coldlm.columns import COHORTS
+from coldlm.core.columns import COHORTS
 from coldlm.report.cohorts import cohort_table, measure_cohorts
 from coldlm.report.results import read_runs
 from coldlm.report.statistics import difference, holm

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from coldlm.report.figure import MOST_STRATEGIES, draw_warmup, render
-from coldlm.report.front import PANELS, draw_cost
 from coldlm.report.measure import measure
+from coldlm.report.pareto import PANELS, draw_cost
 from coldlm.report.results import read_runs
 
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from coldlm.cli import main
-from coldlm.columns import MODEL
-from coldlm.errors import RunFolderError
+from coldlm.core.columns import MODEL
+from coldlm.core.errors import RunFolderError
 from coldlm.report.pack import pack, unpack
 from coldlm.report.results import read_runs
 from coldlm.report.write import write_report

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from coldlm.errors import RunFolderError
+from coldlm.core.errors import RunFolderError
 from coldlm.report.results import read_runs
 
 

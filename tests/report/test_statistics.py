@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from coldlm.errors import DataError
+from coldlm.core.errors import DataError
+from coldlm.core.seeding import generator
 from coldlm.report import statistics
 from coldlm.report.statistics import difference, differences, holm, interval, smallest_effect, wilcoxon
-from coldlm.seeding import generator
 
 VALUES = np.array([0.0, 0.0, 0.1, 0.3, 0.05, 0.0, 0.2])
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import coldlm.split.cuts
-from coldlm.candidates import Catalogue
-from coldlm.errors import DataError
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import DataError
+from coldlm.core.tables import ALWAYS, DAY, STREAM, TRAIN, VALIDATION, Dataset, Log, Split, sorted_log
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold, trainable
-from coldlm.tables import ALWAYS, DAY, STREAM, TRAIN, VALIDATION, Dataset, Log, Split, sorted_log
 
 MakeData = Callable[..., Dataset]
 

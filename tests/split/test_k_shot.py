@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import coldlm.split.k_shot
-from coldlm.candidates import Catalogue
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.tables import STREAM, TRAIN, VALIDATION, Dataset, Split
 from coldlm.split.k_shot import SIDES, Plan, Side, make_plan, midpoint
 from coldlm.split.queries import ask, cold
-from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Split
 
 MakeData = Callable[..., Dataset]
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from coldlm.candidates import Catalogue
-from coldlm.context import FEATURES, AsOf
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import FEATURES, AsOf
+from coldlm.core.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints, Log, Split
 from coldlm.data.simulated import load
 from coldlm.evaluate.baselines import WORD, TfIdf
 from coldlm.split import cuts
 from coldlm.split.leaks import late_idf, meter
 from coldlm.split.queries import ask, trainable
-from coldlm.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints, Log, Split
 
 MakeData = Callable[..., Dataset]
 CLEAN = {"late_training": 0, "early_candidates": 0, "late_texts": 0, "future_history": 0, "future_counts": 0}
@@ -103,10 +103,10 @@ def test_a_memory_that_runs_ahead_is_caught_in_histories_and_counts(data: Datase
 
 def test_a_history_that_holds_the_asked_repeat_itself_is_caught(make_data: MakeData) -> None:
     data = make_data([(0, 0, 10), (1, 1, 15), (0, 0, 20), (0, 0, 30)], repeats=True, released={0: 0, 1: 0})
-    ahead = _as_of(data, replace(data.log, time=data.log.time - 1))
+    prefetch = _as_of(data, replace(data.log, time=data.log.time - 1))
     split = Split("time", 11, 25, np.array([0, 1, 1, 2], np.int8), np.array([25, 31]))
     # at 30 the user had item 0 twice; the third is the event that is asked, and looks like the other two
-    assert _meter(data, as_of=ahead, split=split)["future_history"] == 1
+    assert _meter(data, as_of=prefetch, split=split)["future_history"] == 1
     assert _meter(data, split=split) == CLEAN
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coldlm.candidates import Catalogue
-from coldlm.errors import DataError
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import DataError
+from coldlm.core.tables import STREAM, TRAIN, VALIDATION, Dataset, Impressions, Queries, Split
 from coldlm.split import cuts
 from coldlm.split.queries import ask, ask_lists, cold, count_lists, draw, others_would_drop, trainable
-from coldlm.tables import STREAM, TRAIN, VALIDATION, Dataset, Impressions, Queries, Split
 
 MakeData = Callable[..., Dataset]
 Shown = Callable[..., Impressions]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import coldlm.split.simulated_cold
-from coldlm.candidates import Catalogue
-from coldlm.errors import DataError
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import DataError
+from coldlm.core.tables import HELD_OUT, STREAM, Dataset, Split
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold
 from coldlm.split.simulated_cold import hold_out
-from coldlm.tables import HELD_OUT, STREAM, Dataset, Split
 
 MakeData = Callable[..., Dataset]
 

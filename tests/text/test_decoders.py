@@ -11,11 +11,11 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from coldlm.core.seeding import torch_seed
 from coldlm.models import strategy
 from coldlm.models.backbone import load
-from coldlm.models.body import Backbone
-from coldlm.models.scratch import byte_tokenizer
-from coldlm.seeding import torch_seed
+from coldlm.models.backbones.backbone_module import Backbone
+from coldlm.models.backbones.scratch import byte_tokenizer
 from coldlm.text.prompts import PromptReader
 
 NAMED = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}

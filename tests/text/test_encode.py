@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from coldlm.core.seeding import torch_seed
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
-from coldlm.models.body import Backbone
-from coldlm.seeding import torch_seed
+from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.text import encode
 from coldlm.text.encode import RandomEncoder, TextEncoder
 

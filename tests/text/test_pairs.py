@@ -7,12 +7,12 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from coldlm.errors import CheckpointError
+from coldlm.config.compose import list_options
+from coldlm.core.errors import CheckpointError
+from coldlm.core.seeding import torch_seed
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
-from coldlm.models.body import Backbone
-from coldlm.overrides import list_options
-from coldlm.seeding import torch_seed
+from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.text.pairs import PairReader
 
 TEXTS = ("moon", "sea", "", "a long tale of ships and stars")

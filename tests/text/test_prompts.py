@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
+from coldlm.config.compose import list_options
 from coldlm.models import strategy
 from coldlm.models.backbone import load, tiny
-from coldlm.models.body import Backbone
-from coldlm.overrides import list_options
+from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.text.prompts import PromptReader
 
 TEXTS = ("moon", "sea", "", "moonlight", "a long tale of ships")

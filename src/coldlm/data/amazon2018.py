@@ -23,15 +23,15 @@ from typing import Annotated, Final
 
 import polars as pl
 
-from coldlm.columns import Range
-from coldlm.data import amazon
-from coldlm.data.canonical import Tables, to_dataset
-from coldlm.data.fields import scan_fields
-from coldlm.data.lines import read_objects
-from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, time_scale_problems
-from coldlm.data.template import template_problems
-from coldlm.tables import Dataset
+from coldlm.core.columns import Range
+from coldlm.core.tables import Dataset
+from coldlm.data.canonical.assemble import Tables, to_dataset
+from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.template import template_problems
+from coldlm.data.files import amazon
+from coldlm.data.files.fields import scan_fields
+from coldlm.data.files.lines import read_objects
+from coldlm.data.files.raw import refuse, time_scale_problems
 
 VERSION: Final = 1
 

@@ -21,13 +21,13 @@ from typing import Final, Literal
 
 import polars as pl
 
-from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.columnar import read_columns
-from coldlm.data.prepared import prepare
-from coldlm.data.raw import name_rows, refuse, root_problems, time_scale_problems
-from coldlm.data.template import fields, template_problems
-from coldlm.errors import DataError
-from coldlm.tables import Dataset
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Dataset
+from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
+from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.template import fields, template_problems
+from coldlm.data.files.columnar import read_columns
+from coldlm.data.files.raw import name_rows, refuse, root_problems, time_scale_problems
 
 VERSION: Final = 1
 

@@ -24,12 +24,12 @@ from typing import Final
 
 import polars as pl
 
-from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.fields import read_quoted, refuse_lines, scan_fields
-from coldlm.data.prepared import prepare
-from coldlm.data.raw import find_files, header, refuse, root_problems, time_scale_problems
-from coldlm.data.template import template_problems
-from coldlm.tables import Dataset
+from coldlm.core.tables import Dataset
+from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
+from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.template import template_problems
+from coldlm.data.files.fields import read_quoted, refuse_lines, scan_fields
+from coldlm.data.files.raw import find_files, header, refuse, root_problems, time_scale_problems
 
 VERSION: Final = 1
 

@@ -22,14 +22,14 @@ from typing import Annotated, Final, Literal
 import numpy as np
 import polars as pl
 
-from coldlm.columns import Range
-from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.fields import read_numbers, read_quoted, refuse_lines, to_numbers
-from coldlm.data.prepared import prepare
-from coldlm.data.raw import name_rows, refuse, root_problems, time_scale_problems
-from coldlm.data.template import template_problems
-from coldlm.errors import DataError
-from coldlm.tables import Dataset
+from coldlm.core.columns import Range
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Dataset
+from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
+from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.template import template_problems
+from coldlm.data.files.fields import read_numbers, read_quoted, refuse_lines, to_numbers
+from coldlm.data.files.raw import name_rows, refuse, root_problems, time_scale_problems
 
 VERSION: Final = 1
 

@@ -21,14 +21,14 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
-from coldlm.data.canonical import Tables, assemble, to_dataset
-from coldlm.data.fields import read_numbers, read_quoted, refuse_lines, to_numbers
-from coldlm.data.prepared import prepare
-from coldlm.data.raw import find_files, header, name_rows, refuse, root_problems, time_scale_problems
-from coldlm.data.template import template_problems
-from coldlm.data.times import MILLISECONDS_FROM
-from coldlm.errors import DataError
-from coldlm.tables import Dataset
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Dataset
+from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
+from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.template import template_problems
+from coldlm.data.files.fields import read_numbers, read_quoted, refuse_lines, to_numbers
+from coldlm.data.files.raw import find_files, header, name_rows, refuse, root_problems, time_scale_problems
+from coldlm.data.files.times import MILLISECONDS_FROM
 
 VERSION: Final = 1
 

@@ -20,14 +20,14 @@ from typing import Annotated, Literal
 import numpy as np
 import polars as pl
 
-from coldlm.columns import Range
-from coldlm.data import packaged
-from coldlm.data.fields import read_numbers, read_quoted, to_numbers
-from coldlm.data.films import article_first, list_genres, new_years, split_year
-from coldlm.data.raw import find_files, hash_file, refuse, release_counts, three, time_scale_problems
-from coldlm.data.template import clean, fill, template_problems
-from coldlm.errors import DataError
-from coldlm.tables import Dataset, Items, Users, sorted_log
+from coldlm.core.columns import Range
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Dataset, Items, Users, sorted_log
+from coldlm.data.canonical.template import clean, fill, template_problems
+from coldlm.data.files.fields import read_numbers, read_quoted, to_numbers
+from coldlm.data.files.films import article_first, list_genres, new_years, split_year
+from coldlm.data.files.raw import find_files, hash_file, refuse, release_counts, three, time_scale_problems
+from coldlm.data.sources import packaged
 
 N_RATINGS, N_USERS = 100_004, 671
 FIELDS = ("title", "genres", "year")

@@ -28,15 +28,15 @@ from typing import Annotated, Final, Literal
 
 import polars as pl
 
-from coldlm.columns import Range
-from coldlm.data import movielens_files
-from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
-from coldlm.data.movielens_files import Raw
-from coldlm.data.prepared import prepare
-from coldlm.data.raw import find_files, refuse, root_problems, time_scale_problems
-from coldlm.data.template import fields, template_problems
-from coldlm.errors import DataError
-from coldlm.tables import Dataset
+from coldlm.core.columns import Range
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Dataset
+from coldlm.data.canonical.assemble import DatedField, Tables, assemble, to_dataset
+from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.template import fields, template_problems
+from coldlm.data.files import movielens as movielens_files
+from coldlm.data.files.movielens import Raw
+from coldlm.data.files.raw import find_files, refuse, root_problems, time_scale_problems
 
 VERSION: Final = 1
 

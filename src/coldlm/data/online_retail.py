@@ -20,14 +20,14 @@ from zipfile import ZipFile
 
 import polars as pl
 
-from coldlm.data.canonical import DatedField, Tables, assemble, to_dataset
-from coldlm.data.fields import read_table
-from coldlm.data.lines import NO_ROWS
-from coldlm.data.prepared import prepare
-from coldlm.data.raw import refuse, root_problems, time_scale_problems
-from coldlm.data.template import template_problems
-from coldlm.errors import DataError
-from coldlm.tables import Dataset
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Dataset
+from coldlm.data.canonical.assemble import DatedField, Tables, assemble, to_dataset
+from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.template import template_problems
+from coldlm.data.files.fields import read_table
+from coldlm.data.files.lines import NO_ROWS
+from coldlm.data.files.raw import refuse, root_problems, time_scale_problems
 
 VERSION: Final = 2
 

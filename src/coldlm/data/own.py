@@ -18,8 +18,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from coldlm.data.fields import read_table
-from coldlm.data.raw import (
+from coldlm.core.errors import DataError
+from coldlm.core.tables import UNKNOWN, Bools, Dataset, Floats, Ints, Items, Log, Users, sorted_log
+from coldlm.data.canonical.template import clean, fields, fill, template_problems
+from coldlm.data.files.fields import read_table
+from coldlm.data.files.raw import (
     distinct,
     hash_files,
     header,
@@ -31,10 +34,7 @@ from coldlm.data.raw import (
     three,
     time_scale_problems,
 )
-from coldlm.data.template import clean, fields, fill, template_problems
-from coldlm.data.times import seconds
-from coldlm.errors import DataError
-from coldlm.tables import UNKNOWN, Bools, Dataset, Floats, Ints, Items, Log, Users, sorted_log
+from coldlm.data.files.times import seconds
 
 LIKE_A_LABEL = (
     "label",

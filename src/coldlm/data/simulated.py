@@ -23,12 +23,12 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.random import Generator
 
-from coldlm.columns import Range
-from coldlm.data.raw import refuse, three, time_scale_problems
-from coldlm.data.words import write
-from coldlm.errors import DataError
-from coldlm.seeding import generator
-from coldlm.tables import DAY, Dataset, Floats, Ints, Items, Users, sorted_log
+from coldlm.core.columns import Range
+from coldlm.core.errors import DataError
+from coldlm.core.seeding import generator
+from coldlm.core.tables import DAY, Dataset, Floats, Ints, Items, Users, sorted_log
+from coldlm.data.canonical.words import write
+from coldlm.data.files.raw import refuse, three, time_scale_problems
 
 START = 1_704_067_200
 """1 January 2024, UTC."""

@@ -1,4 +1,4 @@
-"""The baselines that need no training. Each is a ``Scorer``: it sees only events earlier than the query."""
+"""The baselines that need no training. Each is a ``ScoreFunction``: it sees only events earlier than the query."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coldlm.candidates import Catalogue
-from coldlm.context import AsOf
-from coldlm.evaluate.judge import Scorer
-from coldlm.seeding import generator
-from coldlm.tables import Bools, Dataset, Ints
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf
+from coldlm.core.seeding import generator
+from coldlm.core.tables import Bools, Dataset, Ints
+from coldlm.evaluate.judge import ScoreFunction
 
 CJK = r"\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af"
 WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
 """A word of TF-IDF: one CJK character, or a run of other letters and digits."""
 
 
-def random(seed: int, n_items: int, user_ids: Sequence[str]) -> Scorer:
+def random(seed: int, n_items: int, user_ids: Sequence[str]) -> ScoreFunction:
     """Uniform scores; a query's draws depend on (seed, the user's id, time) alone, whoever else there is."""
 
     def score(users: Ints, times: Ints) -> Tensor:
@@ -33,22 +33,22 @@ def random(seed: int, n_items: int, user_ids: Sequence[str]) -> Scorer:
     return score
 
 
-def constant(n_items: int) -> Scorer:
+def constant(n_items: int) -> ScoreFunction:
     """All items tied: equal to random in expectation, and exactly the metrics' value of it."""
     return lambda users, times: torch.zeros(len(users), n_items)
 
 
-def popularity(as_of: AsOf) -> Scorer:
+def popularity(as_of: AsOf) -> ScoreFunction:
     """Number of positives so far."""
     return lambda users, times: torch.from_numpy(as_of.counts(times))
 
 
-def recent_popularity(as_of: AsOf, half_life: int) -> Scorer:
+def recent_popularity(as_of: AsOf, half_life: int) -> ScoreFunction:
     """Decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
     return lambda users, times: torch.from_numpy(as_of.decayed_counts(times, half_life))
 
 
-def newest(catalogue: Catalogue) -> Scorer:
+def newest(catalogue: Catalogue) -> ScoreFunction:
     """Latest entry first. A canary too: it must not shine at n = 0.
 
     A list may show what has not entered yet: such items are equally new, since when they will enter is not known.
@@ -58,7 +58,7 @@ def newest(catalogue: Catalogue) -> Scorer:
     return lambda users, times: torch.from_numpy(np.where(catalogue.enters_at <= times[:, None], order, last))
 
 
-def fewest_events(data: Dataset, catalogue: Catalogue) -> Scorer:
+def fewest_events(data: Dataset, catalogue: Catalogue) -> ScoreFunction:
     """Fewest events so far first, of any label: a canary only. It finds what is a candidate just because it is going to
     be taken."""
     log = replace(data.log, positive=np.ones(len(data.log), bool))
@@ -67,7 +67,7 @@ def fewest_events(data: Dataset, catalogue: Catalogue) -> Scorer:
     return lambda users, times: -torch.from_numpy(as_of.counts(times))
 
 
-def own_repeats(as_of: AsOf, data: Dataset) -> Scorer:
+def own_repeats(as_of: AsOf, data: Dataset) -> ScoreFunction:
     """What this user had before, most often first; for domains where items repeat."""
 
     def score(users: Ints, times: Ints) -> Tensor:
@@ -125,7 +125,7 @@ class TfIdf:
         return torch.from_numpy((profile @ self._vectors.T).toarray().astype(np.float32))
 
 
-def zero_shot(vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int) -> Scorer:
+def zero_shot(vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int) -> ScoreFunction:
     """Cosine between the untouched backbone's vectors: an item against the mean of the user's last items and profile.
 
     Args:

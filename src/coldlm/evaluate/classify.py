@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from coldlm.candidates import Catalogue
-from coldlm.seeding import generator
-from coldlm.tables import Bools, Dataset, Floats, Ints, Queries
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.seeding import generator
+from coldlm.core.tables import Bools, Dataset, Floats, Ints, Queries
 
 THRESHOLD = 0.5
 """Of the probability: from it on a pair is said to be taken."""

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coldlm.ahead import ahead
-from coldlm.candidates import Catalogue
-from coldlm.errors import ScoreError
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import ScoreError
+from coldlm.core.prefetch import prefetch
+from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
 from coldlm.evaluate.metrics import RankingMetric, outranking
-from coldlm.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
 
-Scorer = Callable[[Ints, Ints], Tensor]
+ScoreFunction = Callable[[Ints, Ints], Tensor]
 """(users [Q], times [Q]) -> float32 scores [Q, N] of all items; pure, and blind to events not before each time."""
 
 CHUNK = 64
@@ -41,7 +41,7 @@ class Judged:
 
 
 def judge(
-    scorer: Scorer,
+    scorer: ScoreFunction,
     queries: Queries,
     data: Dataset,
     catalogue: Catalogue,
@@ -86,7 +86,7 @@ def concatenate(parts: list[Judged]) -> Judged:
 
 
 def measure(
-    scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, metric: RankingMetric, *, name: str
+    scorer: ScoreFunction, queries: Queries, data: Dataset, catalogue: Catalogue, metric: RankingMetric, *, name: str
 ) -> float:
     """One metric of one scorer over ``queries``, for stopping and for choosing; sharded over ranks if there are any."""
     rank, world = _ranks()
@@ -116,11 +116,16 @@ def _ranks() -> tuple[int, int]:
 
 
 def _scored(
-    scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, parts: list[tuple[int, int]]
+    scorer: ScoreFunction,
+    queries: Queries,
+    data: Dataset,
+    catalogue: Catalogue,
+    name: str,
+    parts: list[tuple[int, int]],
 ) -> Iterator[tuple[tuple[int, int], tuple[Tensor, Tensor, Tensor, Tensor]]]:
     """Each part with its chunk, computed ahead."""
     with _one_thread_each():
-        yield from zip(parts, ahead(partial(_chunk, scorer, queries, data, catalogue, name), parts), strict=True)
+        yield from zip(parts, prefetch(partial(_chunk, scorer, queries, data, catalogue, name), parts), strict=True)
 
 
 @contextmanager
@@ -136,7 +141,7 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _chunk(
-    scorer: Scorer, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, part: tuple[int, int]
+    scorer: ScoreFunction, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, part: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The queries from first to last (excluded): scores [Q, C], candidates without the query's positives [Q, C] bool,
     the column of each positive [P], and its row [P]. Columns are the catalogue's items, or the places of the lists."""

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from coldlm.columns import LIST_METRICS
-from coldlm.errors import ScoreError
+from coldlm.core.columns import LIST_METRICS
+from coldlm.core.errors import ScoreError
 
 
 def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from coldlm.candidates import Catalogue
-from coldlm.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, METRICS, MRR_K, WARMUP_BUCKETS, WARMUP_EDGES
-from coldlm.context import AsOf, ranges
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf, ranges
+from coldlm.core.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, METRICS, MRR_K, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.core.tables import DAY, Bools, Dataset, Ints, Queries
 from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import FORMULAS, auc, list_values
-from coldlm.tables import DAY, Bools, Dataset, Ints, Queries
 
 
 def tabulate(

@@ -14,12 +14,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from coldlm.ahead import ahead
-from coldlm.candidates import Catalogue
-from coldlm.context import AsOf, ranges
-from coldlm.learn.negatives import Negatives, Wants
-from coldlm.seeding import generator
-from coldlm.tables import Dataset, Ints
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf, ranges
+from coldlm.core.prefetch import prefetch
+from coldlm.core.seeding import generator
+from coldlm.core.tables import Dataset, Ints
+from coldlm.learn.negatives import Negatives, SamplingSpec
 
 WORD = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]{1,2}|[^\W_]+")
 """A search word of a pseudo-query: up to two CJK characters, or a run of letters and digits."""
@@ -89,7 +89,7 @@ class Batches:
         catalogue: Catalogue,
         as_of: AsOf,
         rows: Ints,
-        wants: Wants,
+        wants: SamplingSpec,
         recipe: Recipe,
         *,
         epoch: int = 0,
@@ -115,7 +115,7 @@ class Batches:
         return self._make(self.rows(number), number)
 
     def __iter__(self) -> Iterator[Batch]:
-        return ahead(self.__getitem__, range(len(self)))
+        return prefetch(self.__getitem__, range(len(self)))
 
     def rows(self, number: int) -> Ints:
         """[B] row numbers of the log of the events in batch ``number``."""
@@ -151,7 +151,7 @@ class Batches:
             texts=distinct,
             text=torch.tensor([number_of.get(text, -1) for text in chosen], dtype=torch.int64),
             log_weight=torch.from_numpy(log_weight),
-            features=torch.from_numpy(features).clone(),  # aligned memory: see models/snapshot.py
+            features=torch.from_numpy(features).clone(),  # aligned memory: see models/rankers/snapshot.py
             label=torch.from_numpy(log.positive[rows[mine]].astype(np.float32)),
             weight=torch.from_numpy(self._negatives.event_weight(rows)[mine]),
             size=len(rows),

@@ -19,13 +19,13 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.optim import Optimizer
 
-from coldlm.errors import Diverged
+from coldlm.core.errors import Diverged
+from coldlm.core.seeding import torch_seed
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss
 from coldlm.learn.optimisers import Named, rate
-from coldlm.models.ranker import Model
-from coldlm.models.ranks import Ranks
-from coldlm.seeding import torch_seed
+from coldlm.models.parts.adalora import Ranks
+from coldlm.models.rankers.ranker import Model
 
 # Lightning prints hardware lines and tips for every one of the many small trainings of an online run
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

@@ -11,10 +11,10 @@ from torch import Tensor, distributed
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from coldlm.errors import Diverged
+from coldlm.core.errors import Diverged
 from coldlm.learn.batches import Batch
 from coldlm.learn.optimisers import Named
-from coldlm.models.ranker import Model
+from coldlm.models.rankers.ranker import Model
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

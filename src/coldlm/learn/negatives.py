@@ -7,13 +7,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from coldlm.candidates import Catalogue
-from coldlm.context import AsOf, Grouped, ranges
-from coldlm.errors import DataError
-from coldlm.tables import Bools, Dataset, Floats, Impressions, Ints, Log
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf, Grouped, ranges
+from coldlm.core.errors import DataError
+from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Log
 
 
-class Wants(Protocol):
+class SamplingSpec(Protocol):
     """What the sampler needs to know of a loss (``models.losses`` has five, and says what the words mean)."""
 
     negatives: str
@@ -31,7 +31,7 @@ class Negatives:
         DataError: shown lists are wanted and the data holds none.
     """
 
-    def __init__(self, data: Dataset, catalogue: Catalogue, as_of: AsOf, rows: Ints, wants: Wants) -> None:
+    def __init__(self, data: Dataset, catalogue: Catalogue, as_of: AsOf, rows: Ints, wants: SamplingSpec) -> None:
         self._data, self._catalogue, self._as_of, self._wants = data, catalogue, as_of, wants
         log, self.rows = data.log, rows if wants.explicit_negatives else rows[data.log.positive[rows]]
         self._lists: Impressions | None = None

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from coldlm.columns import Range
+from coldlm.core.columns import Range
 
 POOLING = "encoder.body.query"
 

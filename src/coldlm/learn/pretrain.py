@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from coldlm.errors import DataError, Diverged
+from coldlm.core.errors import DataError, Diverged
+from coldlm.core.seeding import generator, torch_seed
+from coldlm.core.tables import Ints
 from coldlm.learn.fit import Budget, Machine, Watch, train
 from coldlm.learn.optimisers import groups
-from coldlm.models.objectives import Objective, TextBatch
-from coldlm.seeding import generator, torch_seed
-from coldlm.tables import Ints
+from coldlm.models.backbones.objectives import Objective, TextBatch
 from coldlm.text.tokens import Tokens, tokenize
 
 POOL = 32

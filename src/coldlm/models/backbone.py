@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from coldlm.columns import Range
-from coldlm.errors import CheckpointError
-from coldlm.models.body import Backbone
-from coldlm.models.checkpoints import find, seen_until
-from coldlm.models.families import cut_layers, open_model, open_tokenizer, positions
-from coldlm.models.scratch import byte_tokenizer, random_model
-from coldlm.models.speech import read_head
-from coldlm.seeding import torch_seed
+from coldlm.core.columns import Range
+from coldlm.core.errors import CheckpointError
+from coldlm.core.seeding import torch_seed
+from coldlm.models.backbones.backbone_module import Backbone
+from coldlm.models.backbones.checkpoints import find, seen_until
+from coldlm.models.backbones.families import cut_layers, open_model, open_tokenizer, positions
+from coldlm.models.backbones.lm_head import read_head
+from coldlm.models.backbones.scratch import byte_tokenizer, random_model
 
 Pooling = Literal["mean", "cls", "last", "attention"]
 
@@ -111,7 +111,7 @@ def tiny(
 
 @dataclass(frozen=True)
 class Scratch:
-    """No backbone yet: stage pretrain trains its tokenizer and its weights (see ``models/scratch.py``)."""
+    """No backbone yet: stage pretrain trains its tokenizer and its weights (see ``models/backbones/scratch.py``)."""
 
     family: str
     layers: int

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from coldlm.columns import Range
-from coldlm.models.fusion import Fusion
+from coldlm.core.columns import Range
+from coldlm.models.parts.fusion import Fusion
 
 
 class CausalLM(nn.Module):
@@ -24,7 +24,7 @@ class CausalLM(nn.Module):
         input_width: D (given at run time; nothing depends on it).
         history: items in the prompt, newest first, as far as ``backbone.max_tokens`` goes.
         prompt: with the fields {history} and {query}, each empty where nothing is known.
-        context, fusion, context_width: how counts, recency and age join the score, see ``models/fusion.py``.
+        context, fusion, context_width: how counts, recency and age join the score, see ``models/parts/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         first_stage, rerank: as in ``models.pair``.
     """

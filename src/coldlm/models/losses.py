@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldlm.columns import Range
+from coldlm.core.columns import Range
 
 Negatives = Literal["uniform", "popularity", "in_batch", "given"]
 Draws = Annotated[int, Range(1)]

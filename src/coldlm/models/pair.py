@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from torch import Tensor, nn
 
-from coldlm.columns import Range
-from coldlm.models.fusion import Fusion
+from coldlm.core.columns import Range
+from coldlm.models.parts.fusion import Fusion
 
 
 class Pair(nn.Module):
@@ -19,7 +19,7 @@ class Pair(nn.Module):
 
     Args:
         input_width: D (given at run time).
-        context, fusion, context_width: how counts, recency and age join the logit, see ``models/fusion.py``.
+        context, fusion, context_width: how counts, recency and age join the logit, see ``models/parts/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         dropout: on the pooled vector, in training.
         first_stage: recent_popularity, popularity, tfidf, zero_shot, or the folder of a finished run of two towers.

@@ -1,6 +1,6 @@
 """Fine-tuning strategies: functions Backbone -> Backbone that say which parameters train. The only door to peft.
 
-Which modules a strategy touches is written once per family in ``models/places.py``, so that BERT and RoBERTa of one
+Which modules a strategy touches is written once per family in ``models/parts/target_modules.py``, so that BERT and RoBERTa of one
 shape train the same number of parameters under the same strategy. ``layers`` are counted from above, null for all of
 them; what lies below the lowest is constant and computed once. ``match_params`` chooses a strategy's size instead: the
 one whose number of trained parameters comes closest.
@@ -15,13 +15,13 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import nn
 
-from coldlm.columns import Range
-from coldlm.models.body import Backbone
-from coldlm.models.bottleneck import Adapted
-from coldlm.models.families import final_norm
-from coldlm.models.places import adapt, fit_size, is_transposed, modules_of, outputs, require_staged
-from coldlm.models.prefixes import Prefixed, Table
-from coldlm.models.ranks import Ranks
+from coldlm.core.columns import Range
+from coldlm.models.backbones.backbone_module import Backbone
+from coldlm.models.backbones.families import final_norm
+from coldlm.models.parts.adalora import Ranks
+from coldlm.models.parts.adapters import Adapted
+from coldlm.models.parts.prefixes import Prefixed, Table
+from coldlm.models.parts.target_modules import adapt, fit_size, is_transposed, modules_of, outputs, require_staged
 
 Size = Annotated[int, Range(1)]
 Share = Annotated[float, Range(0, 1)]
@@ -133,7 +133,7 @@ def adalora(
     orthogonality: Annotated[float, Range(0)] = 0.5,
     match_params: Size | None = None,
 ) -> Backbone:
-    """Low-rank additions whose ranks move to the matrices that need them: Zhang et al. 2023, see ``models/ranks.py``.
+    """Low-rank additions whose ranks move to the matrices that need them: Zhang et al. 2023, see ``models/parts/adalora.py``.
 
     W x becomes W x + (alpha / r) * P diag(lambda) Q x with lambda = 0 at the start, so the untrained model is
     unchanged. r = ceil(``start`` * ``rank``) at first, ``rank`` on average at the end. What was given up stays in the
@@ -215,7 +215,7 @@ def adapter(
     match_params: Size | None = None,
 ) -> Backbone:
     """Small networks behind the feed-forward network of each layer (Pfeiffer et al. 2021), or behind attention too
-    (Houlsby et al. 2019); before the sum with what went around, see ``models/bottleneck.py``. Norms stay frozen.
+    (Houlsby et al. 2019); before the sum with what went around, see ``models/parts/adapters.py``. Norms stay frozen.
 
     Args:
         bottleneck: size of their inner layer.
@@ -239,7 +239,7 @@ def prefix(
     layers: Size | None = None,
     match_params: Size | None = None,
 ) -> Backbone:
-    """Trained keys and values before those of the text in each layer's attention: see ``models/prefixes.py``.
+    """Trained keys and values before those of the text in each layer's attention: see ``models/parts/prefixes.py``.
 
     Not quite a no-op before training: every token attends to the prefix, whose values are zero, beside the text.
 

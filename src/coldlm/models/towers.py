@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from coldlm.columns import Range
-from coldlm.models.fusion import Fusion
-from coldlm.models.users import Attention, Mean, Transformer
+from coldlm.core.columns import Range
+from coldlm.models.parts.fusion import Fusion
+from coldlm.models.parts.users import Attention, Mean, Transformer
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Towers(nn.Module):
     """Bi-encoder over text vectors, with context fusion.
 
     Item tower: standardised text vector, linear projection to W, and a linear prior from it. User tower: the vectors of
-    the last H items and of the user's text joined by ``user`` (``models/users.py``), a learned vector where neither is
-    known, and a linear map. Their product and the prior are the text score; context joins it as ``models/fusion.py``
+    the last H items and of the user's text joined by ``user`` (``models/parts/users.py``), a learned vector where neither is
+    known, and a linear map. Their product and the prior are the text score; context joins it as ``models/parts/fusion.py``
     says.
 
     Args:
@@ -49,7 +49,7 @@ class Towers(nn.Module):
         user_layers, user_heads: of the transformer, where ``user`` is that; heads divide W.
         context: "on" joins what counts, recency and age say with the text score, "off" leaves it out, "only" is the
             control that has nothing else.
-        fusion: how, where context is "on". context_width: hidden width of its networks. See ``models/fusion.py``.
+        fusion: how, where context is "on". context_width: hidden width of its networks. See ``models/parts/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         dropout: on item vectors, in training.
     """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldlm.columns import Range
+from coldlm.core.columns import Range
 from coldlm.models.towers import ItemSide, UserSide
 
 

@@ -18,13 +18,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from coldlm.errors import Diverged, ScoreError
-from coldlm.evaluate.judge import Judged, Scorer
+from coldlm.core.errors import Diverged, ScoreError
+from coldlm.core.tables import Queries
+from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.learn.fit import Fitted
-from coldlm.models.ranker import Model
-from coldlm.tables import Queries
+from coldlm.models.rankers.ranker import Model
 
-S = TypeVar("S", bound=Scorer)
+S = TypeVar("S", bound=ScoreFunction)
 
 
 @dataclass(frozen=True)

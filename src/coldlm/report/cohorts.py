@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from coldlm.columns import COHORTS
+from coldlm.core.columns import COHORTS
+from coldlm.core.tables import Floats
 from coldlm.report.rows import KINDS, METRIC, Comparison
 from coldlm.report.statistics import DRAWS, Difference, differences, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
-from coldlm.tables import Floats
 
 MIN_USERS: Final = 20
 """Fewer users than that allow no interval: resampling one user gives one value."""

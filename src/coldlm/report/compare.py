@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
+from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
 from coldlm.report.rows import CELL, KINDS, Comparison, Row, Run
 
 STRATEGIES: Final = ("frozen", "top", "full", "adapter", "prefix", "lora", "adalora")

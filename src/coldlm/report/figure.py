@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from coldlm.columns import WARMUP_BUCKETS
+from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.notes import flags
 from coldlm.report.rows import Comparison, Row

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from coldlm.columns import LIST_K, LIST_METRICS, MRR_K
+from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import DRAWS, Difference, differences, holm, intervals, smallest_effect, wilcoxon
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coldlm.columns import CHANCE, MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.core.columns import CHANCE, MANDATORY_BASELINES, MANDATORY_CONTROLS
 from coldlm.report.k_shot import shots_of, what_was_asked
 from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
 from coldlm.report.rows import Comparison

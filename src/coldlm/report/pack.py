@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.columns import MODEL
-from coldlm.errors import RunFolderError
+from coldlm.core.columns import MODEL
+from coldlm.core.errors import RunFolderError
 from coldlm.report.rows import CELL, Run
 
 TABLES: Final = ("results", "users", "shots")

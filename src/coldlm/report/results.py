@@ -11,8 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from coldlm.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
-from coldlm.errors import RunFolderError
+from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
+from coldlm.core.errors import RunFolderError
 from coldlm.report.compare import compare
 from coldlm.report.k_shot import compare_shots
 from coldlm.report.pack import unpack

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.columns import HEADLINE_K, SIMULATED_COLD, WARMUP_BUCKETS
-from coldlm.tables import Floats
+from coldlm.core.columns import HEADLINE_K, SIMULATED_COLD, WARMUP_BUCKETS
+from coldlm.core.tables import Floats
 
 METRIC: Final = "ndcg"
 K: Final = HEADLINE_K

@@ -8,9 +8,9 @@ from math import ceil, nan
 
 import numpy as np
 
-from coldlm.errors import DataError
-from coldlm.seeding import generator
-from coldlm.tables import Floats
+from coldlm.core.errors import DataError
+from coldlm.core.seeding import generator
+from coldlm.core.tables import Floats
 
 DRAWS = 10_000
 LEVEL = 0.95

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from coldlm.columns import WARMUP_BUCKETS
+from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline
 from coldlm.report.rows import Comparison, Row

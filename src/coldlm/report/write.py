@@ -16,10 +16,10 @@ import polars as pl
 from coldlm.report.cohorts import CohortMeasure, cohort_table, measure_cohorts
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.formats import latex, markdown, terminal
-from coldlm.report.front import draw_cost
 from coldlm.report.measure import LIST_QUALITY, Headline, measure
 from coldlm.report.notes import about_shots, flags, footnotes
 from coldlm.report.pack import pack
+from coldlm.report.pareto import draw_cost
 from coldlm.report.results import Runs, read_runs
 from coldlm.report.rows import Comparison
 from coldlm.report.table import (

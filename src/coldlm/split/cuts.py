@@ -32,11 +32,11 @@ from typing import Annotated
 
 import numpy as np
 
-from coldlm.columns import Range
-from coldlm.errors import DataError
-from coldlm.seeding import generator
+from coldlm.core.columns import Range
+from coldlm.core.errors import DataError
+from coldlm.core.seeding import generator
+from coldlm.core.tables import ALWAYS, DAY, HELD_OUT, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split, seconds
 from coldlm.split.simulated_cold import draw
-from coldlm.tables import ALWAYS, DAY, HELD_OUT, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split, seconds
 
 Share = Annotated[float, Range(0, 1, above=True)]
 
@@ -74,7 +74,7 @@ def time(
         DataError: a part would be empty, the stream has fewer distinct times than windows, an edge lies outside it, or
             a cut lies before ``starts_at``.
 
-    >>> from coldlm.tables import sorted_log
+    >>> from coldlm.core.tables import sorted_log
     >>> one = np.ones(10)
     >>> log = sorted_log(np.arange(10), np.arange(10), np.arange(10) * DAY, one, one > 0)
     >>> split = time(log, train=0.5, validation=0.2, windows=3)
@@ -94,7 +94,7 @@ def time(
                     f"be cut there; set {start} or later"
                 )
     else:
-        assert train  # coldlm.combinations asks for shares or dates before any data is read
+        assert train  # coldlm.config.combinations asks for shares or dates before any data is read
         assert validation
         cuts = _at_shares(log, starts_at, train, train + validation)
         how = f"split.train={train} and split.train + split.validation={train + validation:g}"
@@ -124,7 +124,7 @@ def loo(log: Log, starts_at: int = ALWAYS) -> Split:
     Raises:
         DataError: a part would be empty.
 
-    >>> from coldlm.tables import sorted_log
+    >>> from coldlm.core.tables import sorted_log
     >>> one = np.ones(7)
     >>> user, day = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([1, 2, 3, 3, 2, 5, 6])
     >>> log = sorted_log(user, np.arange(7), day * DAY, one, one > 0)
@@ -162,7 +162,7 @@ def random(
     Raises:
         DataError: a part would be empty.
 
-    >>> from coldlm.tables import sorted_log
+    >>> from coldlm.core.tables import sorted_log
     >>> one = np.ones(10)
     >>> log = sorted_log(np.arange(10) % 2, np.arange(10), np.arange(10) * DAY, one, one > 0)
     >>> random(log, train=0.5, validation=0.2).part.tolist()

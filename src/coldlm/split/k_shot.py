@@ -30,7 +30,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from coldlm.tables import STREAM, Bools, Ints, Log, Queries, Split
+from coldlm.core.tables import STREAM, Bools, Ints, Log, Queries, Split
 
 Side = Literal["item", "user"]
 
@@ -72,7 +72,7 @@ class Plan:
 def midpoint(log: Log, split: Split) -> int:
     """The time of the event at half of the stream's events: from here on, events are queries.
 
-    >>> from coldlm.tables import sorted_log
+    >>> from coldlm.core.tables import sorted_log
     >>> one = np.ones(6)
     >>> log = sorted_log(np.arange(6), np.arange(6), np.array([1, 2, 3, 4, 4, 4]), one, one > 0)
     >>> midpoint(log, Split("time", 2, 3, np.array([0, 1, 2, 2, 2, 2], np.int8), np.array([3, 5])))

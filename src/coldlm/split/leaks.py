@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from coldlm.candidates import Catalogue
-from coldlm.context import FEATURES, SCALE, AsOf
-from coldlm.seeding import generator
-from coldlm.tables import DAY, UNKNOWN, Bools, Dataset, Ints, Queries, Split
+from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import FEATURES, SCALE, AsOf
+from coldlm.core.seeding import generator
+from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Ints, Queries, Split
 
 
 def meter(

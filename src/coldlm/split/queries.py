@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from coldlm.candidates import Catalogue
-from coldlm.errors import DataError
-from coldlm.seeding import generator
-from coldlm.tables import TRAIN, UNKNOWN, VALIDATION, Bools, Dataset, Impressions, Ints, Log, Queries, Split
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.errors import DataError
+from coldlm.core.seeding import generator
+from coldlm.core.tables import TRAIN, UNKNOWN, VALIDATION, Bools, Dataset, Impressions, Ints, Log, Queries, Split
 
 
 def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -> Queries:

@@ -23,15 +23,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from coldlm.candidates import Catalogue
-from coldlm.seeding import generator
-from coldlm.tables import HELD_OUT, Bools, Dataset, Log, Split
+from coldlm.asof.catalogue import Catalogue
+from coldlm.core.seeding import generator
+from coldlm.core.tables import HELD_OUT, Bools, Dataset, Log, Split
 
 
 def draw(log: Log, t_test: int, share: float, seed: int) -> Bools:
     """[E] events before ``t_test`` of a ``share``, rounded up, of the items that have a positive one then.
 
-    >>> from coldlm.tables import sorted_log
+    >>> from coldlm.core.tables import sorted_log
     >>> item, positive = np.array([0, 1, 0, 2, 0, 1]), np.array([1, 1, 0, 0, 1, 1]) > 0
     >>> log = sorted_log(np.arange(6), item, np.arange(6), np.ones(6), positive)
     >>> draw(log, 4, 0.5, seed=1).astype(int).tolist(), draw(log, 4, 1.0, seed=1).astype(int).tolist()

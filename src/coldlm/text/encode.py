@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from coldlm.seeding import generator
-from coldlm.tables import Ints
+from coldlm.core.seeding import generator
+from coldlm.core.tables import Ints
 from coldlm.text.tokens import Tokens, blocks, tokenize
 
 EVAL_TOKENS = 512

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coldlm.errors import CheckpointError
-from coldlm.tables import Ints
+from coldlm.core.errors import CheckpointError
+from coldlm.core.tables import Ints
 from coldlm.text.tokens import blocks
 
 TOKENS = 4096

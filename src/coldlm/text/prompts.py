@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from coldlm.tables import Ints
+from coldlm.core.tables import Ints
 from coldlm.text.beams import Trie, search
 from coldlm.text.pairs import BETWEEN, STEP, TOKENS
 from coldlm.text.tokens import blocks

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from coldlm.tables import Ints
+from coldlm.core.tables import Ints
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""``coldlm recommend``: a typed text, a user or a history of items -> a ranked list, from a finished run."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from coldlm.core.errors import ConfigError, RunFolderError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from coldlm.core.tables import Bools
+    from coldlm.experiment.world import World
+    from coldlm.models.rankers.ranker import Scorer
+
+LAST_MODEL = ("online", "model")
+"""Names of saved weights in a run folder, latest first."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print a ranked list; 0 when there is one."""
+    arguments = parse(argv)
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = recommend(
+        Path(arguments.run),
+        query=arguments.query or "",
+        user=arguments.user,
+        history=[item.strip() for item in arguments.history.split(",")] if arguments.history else [],
+        k=arguments.k,
+        beams=arguments.generate,
+    )
+    if not rows:
+        print("nothing is left to recommend: every item has been had already")
+        return 0
+    table = Table("rank", "score", "item", "title")
+    for rank, (score, item, title) in enumerate(rows, 1):
+        table.add_row(str(rank), f"{score:.3f}", item, title)
+    Console().print(table)
+    return 0
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line; at least one of query, user and history."""
+    parser = argparse.ArgumentParser(
+        prog="coldlm recommend",
+        description="Rank a run's catalogue for a typed text, a known user or a list of items, at the end of its data.",
+        epilog='example: coldlm recommend runs/default --query "space adventure" --k 10',
+    )
+    parser.add_argument("run", help="a run folder with a trained model")
+    parser.add_argument("--query", help="a text, as typed into a search box")
+    parser.add_argument("--user", help="a user id of the data: history and profile are looked up")
+    parser.add_argument("--history", help="item ids, newest first, separated by commas")
+    parser.add_argument("--k", type=int, default=10, help="length of the list (default 10)")
+    parser.add_argument(
+        "--generate",
+        type=int,
+        metavar="BEAMS",
+        help="let a causal model write the list itself, kept to the candidates' texts, by beam search of this width",
+    )
+    arguments = parser.parse_args(argv)
+    arguments.query = (arguments.query or "").strip()
+    if not (arguments.query or arguments.user or arguments.history):
+        parser.error("nothing to go by: give --query TEXT, --user ID or --history ID,ID")
+    if arguments.user and (arguments.query or arguments.history):
+        parser.error("--user looks up its own history and profile: give it alone")
+    if arguments.k < 1:
+        parser.error(f"--k must be at least 1, got {arguments.k}")
+    if arguments.generate is not None and arguments.generate < arguments.k:
+        parser.error(f"--generate needs at least as many beams as items are asked for ({arguments.k})")
+    return arguments
+
+
+def recommend(
+    run: Path,
+    *,
+    query: str = "",
+    user: str | None = None,
+    history: Sequence[str] = (),
+    k: int = 10,
+    beams: int | None = None,
+) -> list[tuple[float, str, str]]:
+    """The best ``k`` candidates at the end of the run's data: (score, item id, title), best first.
+
+    What the user has had is left out where items do not repeat; so are the items of ``history``. Equal scores are in
+    catalogue order. With ``beams`` a causal model writes the list itself: fewer than ``k`` where it finds no more.
+
+    Raises:
+        RunFolderError: no trained model there, a damaged one, or one of another version, with other keys in its
+            configuration.
+        ConfigError: an id that the data does not have, or beams of a head that writes nothing.
+    """
+    weights = next(
+        (run / f"{name}.safetensors" for name in LAST_MODEL if (run / f"{name}.safetensors").is_file()), None
+    )
+    if weights is None:
+        raise RunFolderError(
+            f"{run} holds no trained model (model.safetensors); "
+            f"train one: coldlm run output={run.parent} name={run.name}"
+        )
+    import torch
+
+    from coldlm.experiment.model import make_ranker, take_snapshot
+    from coldlm.experiment.stages.pretrain import with_own_backbone
+    from coldlm.experiment.world import make_world
+    from coldlm.models.causal_lm import CausalLM
+    from coldlm.runs.manifest import read_manifest, refuse_other_data
+    from coldlm.runs.record import read_config, read_weights
+
+    logging.getLogger("coldlm").setLevel(logging.ERROR)
+    config = with_own_backbone(read_config(run), run)
+    world = make_world(config)
+    refuse_other_data(read_manifest(run), world.data.hashes, run)
+    items = world.data.items
+    codes = _codes(history, items.ids, "item")
+    who = _codes([user] if user else [], world.data.users.ids, "user")
+    ranker = make_ranker(config, world)
+    if query and not ranker.head.uses_text:
+        raise ConfigError("this run's head reads no text (head.context=only): give --user, or use another run")
+    if beams is not None and not isinstance(ranker.head, CausalLM):
+        raise ConfigError("this run's head writes no texts (--generate): use a run with head=causal_lm")
+    read_weights(weights, ranker)
+    scores, candidates = _score(world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams)
+    scores = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
+    best = torch.argsort(scores, descending=True, stable=True)[: min(k, int(candidates.sum()))].tolist()
+    return [(float(scores[i]), items.ids[i], items.titles[i]) for i in best]
+
+
+def _score(
+    world: World, scorer: Scorer, length: int, query: str, who: list[int], codes: list[int], beams: int | None
+) -> tuple[Tensor, Bools]:
+    """[N] scores at the end of the data, and [N] which items may be recommended; with ``beams``, of what was written.
+
+    Args:
+        length: items of a history that the head reads. who: code of the user, [] for none. codes: history, newest
+            first.
+    """
+    import numpy as np
+
+    from coldlm.models.rankers.pairwise import PairSnapshot
+
+    now = int(world.data.log.time[-1]) + 1
+    users, times = np.array(who, np.int64), np.array([now])
+    candidates = (world.catalogue.mask(users, times) if who else world.catalogue.released(times))[0]
+    if not world.data.repeats:
+        candidates[codes] = False
+    if beams is not None:
+        assert isinstance(scorer, PairSnapshot)
+        if who:
+            query, past = world.data.users.texts[who[0]], world.as_of.history(users, times, length)[0]
+            codes = past[past >= 0].tolist()
+        scores = scorer.generate(now, query, codes, candidates, beams)
+        return scores, candidates & np.isfinite(scores.numpy())
+    return scorer(users, times)[0] if who else scorer.answer(now, text=query, history=codes), candidates
+
+
+def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:
+    """Positions of the ids ``asked``."""
+    place = {name: code for code, name in enumerate(ids)}
+    unknown = [name for name in asked if name not in place]
+    if unknown:
+        from coldlm.config.signatures import nearest
+
+        near = nearest(unknown[0], place)
+        hint = f"did you mean {near!r}? " if near else ""
+        raise ConfigError(f"{kind} {unknown[0]!r} is not in this run's data; {hint}it has {len(ids)} {kind}s")
+    return [place[name] for name in asked]

@@ -1,0 +1,205 @@
+"""``coldlm tune``: the same number of trials for every strategy, chosen from on validation, never on the stream.
+
+Trial 0 is the configuration as it stands. Every other one takes another learning rate, log-uniform within a factor of
+``REACH``, and another size of the strategy: its first whole-number key (rank, layers, ...), halves and doubles of it.
+The rate is the backbone's, or the head's where nothing of the backbone trains; the head's is thus chosen first, under
+strategy=frozen, and the same for all. Trials spread evenly however few they are, and differ by their number alone: all
+strategies get the same multiples of their own rate.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coldlm.core.errors import ConfigError, Diverged
+
+REACH = 10.0
+"""The largest factor by which a learning rate is raised or lowered."""
+
+STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Factors of the strategy's own key."""
+
+SPREAD = (0.7548776662466927, 0.5698402909980532)
+"""Steps, modulo 1, of a sequence whose first points lie evenly in the square, however many they are: 1 / p and 1 / p^2
+with p^3 = p + 1 (R2, Roberts 2018)."""
+
+SWEEP = "sweep=tune"
+"""The override of ``coldlm run`` that stands for this command: a sweep whose cells are trials."""
+
+HELP = """\
+usage: coldlm tune [strategy=NAME,NAME,...] [trials=N] [group=option ...] [key=value ...]
+       coldlm run sweep=tune ...                                    the same
+
+Trains N trials of every strategy, each a run folder of its own, and keeps the best on validation; the stream is never
+scored. Trials differ in the learning rate (of the backbone; of the head where the backbone is frozen) and in the
+strategy's size. Without strategy=... every strategy is tuned, without trials=... with 8 trials. Other overrides are
+those of coldlm run, and the same for all trials. The same command goes on where it stopped.
+
+files written to output (default: tuned)
+  trials.csv                     every trial: what was drawn, and its validation nDCG
+  experiment/tuned_NAME.yaml     the chosen values; coldlm run --config-dir tuned experiment=tuned_NAME ...
+
+example: coldlm tune experiment=quickstart strategy=frozen,top trials=8
+"""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a strategy. ``values``: dotted key -> what was drawn; ``score``: validation nDCG of its best epoch,
+    -inf where training diverged."""
+
+    strategy: str
+    number: int
+    values: dict[str, float | int]
+    score: float
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``coldlm tune`` with ``argv`` (without the program's name); 0 when every strategy was tuned.
+
+    Raises:
+        ConfigError: see ``parse`` and ``coldlm run``.
+    """
+    if not argv or argv[0] in ("--help", "-h"):
+        print(HELP, end="")
+        return 0
+    strategies, n_trials, rest = parse(argv)
+    from coldlm.config.compose import compose_plain
+
+    bases = {name: compose_plain([*rest, f"strategy={name}"]) for name in strategies}
+    trials = [trial for name, base in bases.items() for trial in tune(base, name, n_trials)]
+    folder = Path(next(iter(bases.values()))["output"])
+    write(folder, trials, n_trials, argv)
+    for name in strategies:
+        best, first = choose(trials, name), next(trial for trial in trials if trial.strategy == name)
+        chosen = ", ".join(f"{key}={value}" for key, value in best.values.items()) or "as configured"
+        print(f"{name}: validation nDCG {first.score:.4f} as configured, {best.score:.4f} best of {n_trials}: {chosen}")
+    print(f"\nwritten to {folder}/; use: coldlm run --config-dir {folder} experiment=tuned_{strategies[0]}")
+    return 0
+
+
+def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
+    """(strategies, trials of each, the other overrides). Without any, every strategy has 8 trials.
+
+    Raises:
+        ConfigError: no trials, or a sweep over anything else.
+    """
+    from coldlm.config.compose import list_options
+
+    given = {"strategy": ",".join(list_options()["strategy"]), "trials": "8", "output": "tuned"}
+    rest = []
+    for argument in argv:
+        key, _, value = argument.partition("=")
+        if key in given:
+            given[key] = value
+        elif argument != SWEEP:
+            rest.append(argument)
+    strategies = [name for name in given["strategy"].split(",") if name]
+    if not strategies or not given["trials"].isdecimal() or int(given["trials"]) < 1:
+        raise ConfigError(
+            f"coldlm tune: got strategy={given['strategy']} trials={given['trials']}, needed: names of strategies and "
+            "a number of trials from 1; such as strategy=frozen,top trials=8"
+        )
+    if wrong := [argument for argument in rest if argument.startswith("-") or argument.partition("=")[0] == "stages"]:
+        raise ConfigError(f"coldlm tune: {wrong[0]} is not taken; it runs the stage train, once for every trial")
+    return strategies, int(given["trials"]), [*rest, f"output={given['output']}"]
+
+
+def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:
+    """``n_trials`` trainings of a configuration, each in a run folder below its output; finished ones are read.
+
+    Raises:
+        ConfigError: a configuration that ``coldlm run`` would refuse, or more than one process.
+    """
+    from coldlm.config.check import check
+    from coldlm.experiment.run import execute
+    from coldlm.runs.manifest import open_run
+
+    if base["trainer"]["devices"] > 1:
+        raise ConfigError(
+            f"trainer.devices={base['trainer']['devices']}: trials run in one process; use trainer=cpu or gpu"
+        )
+    check(base)
+    trials = []
+    for number in range(n_trials):
+        values = draw(base, number)
+        config = with_values(base, values) | {"stages": ["train"], "name": f"{strategy},trial={number}"}
+        config["split"], config["train"] = base["split"] | {"refit": False}, base["train"] | {"validate": True}
+        try:
+            folder = execute(config, config["name"])
+            score = max(next(iter(open_run(folder, config)["validation"].values())))
+        except Diverged:
+            score = -math.inf
+        trials.append(Trial(strategy, number, values, score))
+    return trials
+
+
+def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
+    """Dotted key -> value of a trial; none for the first, which is ``base`` itself."""
+    from coldlm.config.check import problems
+
+    if not number:
+        return {}
+    high, large = ((0.5 + number * step) % 1 for step in SPREAD)
+    rate = "lr" if base["strategy"]["_target_"] == "coldlm.models.strategy.frozen" else "body_lr"
+    values: dict[str, float | int] = {f"optim.{rate}": float(f"{base['optim'][rate] * REACH ** (2 * high - 1):.3g}")}
+    if key := own_key(base["strategy"]):
+        sizes = sorted({max(1, int(base["strategy"][key] * step)) for step in STEPS})
+        allowed = [size for size in sizes if not problems(with_values(base, {f"strategy.{key}": size}))]
+        values[f"strategy.{key}"] = allowed[int(large * len(allowed))]
+    return values
+
+
+def own_key(strategy: Mapping[str, Any]) -> str | None:
+    """The first key of a strategy that holds a whole number: its size; None if the strategy chooses that by itself."""
+    if strategy.get("match_params"):
+        return None
+    return next((key for key, value in strategy.items() if type(value) is int), None)
+
+
+def with_values(base: Mapping[str, Any], values: Mapping[str, float | int]) -> dict[str, Any]:
+    """A copy of a configuration with these values at their dotted keys."""
+    config = copy.deepcopy(dict(base))
+    for path, value in values.items():
+        group, key = path.split(".")
+        config[group][key] = value
+    return config
+
+
+def choose(trials: Sequence[Trial], strategy: str) -> Trial:
+    """The best trial of a strategy, the earliest of equals."""
+    return max((trial for trial in trials if trial.strategy == strategy), key=lambda trial: trial.score)
+
+
+def write(folder: Path, trials: Sequence[Trial], n_trials: int, argv: Sequence[str]) -> None:
+    """``trials.csv``, and per strategy an experiment with the chosen values and the budget they were chosen with."""
+    import polars as pl
+    from omegaconf import OmegaConf
+
+    rows = [{"strategy": t.strategy, "trial": t.number, "validation": t.score} | t.values for t in trials]
+    pl.DataFrame(rows, infer_schema_length=None).write_csv(folder / "trials.csv")
+    (folder / "experiment").mkdir(exist_ok=True)
+    base = next((argument.partition("=")[2] for argument in argv if argument.startswith("experiment=")), None)
+    for strategy in dict.fromkeys(trial.strategy for trial in trials):
+        best = choose(trials, strategy)
+        content: dict[str, Any] = {
+            "defaults": [*([base] if base else []), "_self_", {"override /strategy": strategy}],
+            "tuning": {"trials": n_trials, "keys": list(best.values)},
+        }
+        for path, value in best.values.items():
+            group, key = path.split(".")
+            content.setdefault(group, {})[key] = value
+        head = (
+            "# @package _global_\n"
+            f"# claim     none: the best of {n_trials} trials on validation\n"
+            f"# command   coldlm tune {' '.join(argv)}\n"
+            f"# expected  validation nDCG {best.score:.4f}, trial {best.number}\n"
+        )
+        (folder / "experiment" / f"tuned_{strategy}.yaml").write_text(
+            head + OmegaConf.to_yaml(content), encoding="utf-8"
+        )

@@ -1,0 +1,192 @@
+"""Everything that can be wrong with a configuration, and the only way from a config to an object."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import is_dataclass
+from fnmatch import fnmatchcase
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+from coldlm.config.combinations import combination_problems, device_problems, logger_problems
+from coldlm.config.schema import ALLOWED, EXTRA, Node, Run
+from coldlm.config.signatures import Field, check_value, fields_of, fields_of_dataclass, is_defined, nearest, show
+from coldlm.core.errors import ConfigError
+from coldlm.models.backbones import checkpoints
+
+ABSENT = object()
+"""Stands for a key that is not there."""
+
+MISSING = "???"
+"""How OmegaConf writes a value that must be set."""
+
+
+def check(config: Mapping[str, object], folder: Path | None = None) -> None:
+    """Refuse a configuration, a plain resolved dict, before any download or model load.
+
+    Args:
+        config: the whole configuration.
+        folder: the run folder, which must exist if the stages do not begin with training.
+
+    Raises:
+        ConfigError: lists every problem.
+    """
+    found = problems(config) + file_problems(config)
+    stages = config.get("stages")
+    trains = isinstance(stages, list) and {"pretrain", "train"} & {*map(str, stages[:1])}
+    if folder is not None and isinstance(stages, list) and not trains and not folder.exists():
+        found.append(
+            f"stages: got {', '.join(map(str, stages)) or 'none'}, but there is no trained run in {folder}; "
+            "add train, or name a run folder that has been trained"
+        )
+    refuse(found)
+
+
+def refuse(found: list[str]) -> None:
+    """Raise one ``ConfigError`` that lists all problems; do nothing if there are none."""
+    if found:
+        head = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        raise ConfigError("\n  - ".join([f"{head} in the configuration:", *found]))
+
+
+def build(node: Mapping[str, object], *args: object) -> Any:
+    """Call the target of ``node`` with ``args`` and the node's keys. The only caller of ``instantiate``.
+
+    Raises:
+        ConfigError: the target is not on the allow-list; nothing was imported then.
+        Exception: whatever the target raises.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    target = node.get("_target_")
+    refuse([] if any(is_allowed(target, group) for group in ALLOWED) else [_refusal("_target_", target, "coldlm.*")])
+    refuse([f"{key}: this key is not allowed here" for key in node if key.startswith("_") and key != "_target_"])
+    try:
+        return instantiate(dict(node), *args, _convert_="all", _recursive_=False)
+    except InstantiationException as error:
+        # what a target raises says more to the user than what Hydra makes of it
+        raise error.__cause__ or error from None
+
+
+def is_allowed(target: object, group: str) -> bool:
+    """Whether a node of ``group`` may name this target; decided from the source, without importing it."""
+    if not isinstance(target, str) or not any(fnmatchcase(target, pattern) for pattern in ALLOWED[group]):
+        return False
+    try:
+        fields_of(target)
+    except LookupError:
+        return False
+    return True
+
+
+def problems(config: Mapping[str, object]) -> list[str]:
+    """Unknown and missing keys, wrong values, targets that are not allowed, impossible combinations."""
+    paths = known_paths(config)
+    known = fields_of_dataclass(Run)
+    by_key = {key: list(_value_problems(key, config.get(key, ABSENT), field, paths)) for key, field in known.items()}
+    sound = {key: _complete(config[key]) for key, found in by_key.items() if key in config and not found}
+    unknown = _unknown_keys(config, known, "", paths)
+    return [*unknown, *chain.from_iterable(by_key.values()), *combination_problems(sound)]
+
+
+def file_problems(config: Mapping[str, object]) -> list[str]:
+    """Data, checkpoints and logger packages that are not there, for nodes that are in order otherwise."""
+    nodes = {group: config.get(group) for group in ("dataset", "backbone", "logger")}
+    sound = {g: n for g, n in nodes.items() if isinstance(n, dict) and not list(_node_problems(g, n, []))}
+    keys = {g: {k: v for k, v in n.items() if k != "_target_" and k not in EXTRA.get(g, {})} for g, n in sound.items()}
+    found: list[str] = []
+    if "dataset" in sound:
+        module = sound["dataset"]["_target_"].rpartition(".")[0]
+        if is_defined(f"{module}.problems"):
+            found += importlib.import_module(module).problems(**keys["dataset"])
+    if "backbone" in sound and sound["backbone"]["_target_"] == "coldlm.models.backbone.load":
+        found += checkpoints.problems(**keys["backbone"])
+    if "logger" in sound:
+        found += logger_problems(sound["logger"])
+    return found + device_problems(config.get("trainer"))
+
+
+def known_paths(config: Mapping[str, object]) -> list[str]:
+    """Full paths of all keys that this configuration's schema and targets know."""
+    paths = []
+    for name, field in fields_of_dataclass(Run).items():
+        paths.append(name)
+        node = config.get(name)
+        inner: Mapping[str, object] = {}
+        if is_dataclass(field.annotation):
+            inner = fields_of_dataclass(cast(type, field.annotation))
+        elif field.annotation == Node and isinstance(node, dict) and is_allowed(node.get("_target_"), name):
+            inner = fields_of(str(node["_target_"])) | EXTRA.get(name, {})
+        paths += [f"{name}.{key}" for key in inner]
+    return paths
+
+
+def missing_keys(config: Mapping[str, object]) -> list[str]:
+    """Full paths of the keys that the present schema and targets know and ``config`` lacks, also those with a default:
+    in the configuration of a run they are choices that nobody made."""
+
+    def is_there(path: str) -> bool:
+        name, _, key = path.partition(".")
+        value = config.get(name, ABSENT)
+        return (isinstance(value, dict) and key in value) if key else value is not ABSENT
+
+    return [path for path in known_paths(config) if not is_there(path)]
+
+
+def _complete(value: object) -> object:
+    """A thing with its target's defaults for the keys that it leaves out; values as they are."""
+    if not isinstance(value, dict) or "_target_" not in value:
+        return value
+    return {key: field.default for key, field in fields_of(value["_target_"]).items()} | value
+
+
+def _unknown_keys(
+    values: Mapping[str, object], known: Mapping[str, Field], prefix: str, paths: list[str]
+) -> Iterator[str]:
+    for key in (key for key in values if key not in known):
+        near = nearest(f"{prefix}{key}", paths)
+        hint = (
+            f"did you mean {near}?"
+            if near
+            else f"allowed here: {', '.join(known) or 'nothing'}; ~{prefix}{key} leaves it out"
+        )
+        yield f"{prefix}{key}: unknown key; {hint}"
+
+
+def _key_problems(
+    values: Mapping[str, object], known: Mapping[str, Field], prefix: str, paths: list[str]
+) -> Iterator[str]:
+    yield from _unknown_keys(values, known, prefix, paths)
+    for key, field in known.items():
+        yield from _value_problems(f"{prefix}{key}", values.get(key, ABSENT), field, paths)
+
+
+def _value_problems(path: str, value: object, field: Field, paths: list[str]) -> Iterator[str]:
+    if value is ABSENT or value == MISSING:
+        if field.is_required or value == MISSING:
+            yield f"{path}: missing; it must be set"
+    elif field.annotation != Node and not is_dataclass(field.annotation):
+        if problem := check_value(path, value, field.annotation):
+            yield problem
+    elif not isinstance(value, dict):
+        yield f"{path}: got {show(value)}, allowed: a mapping of keys to values"
+    elif field.annotation == Node:
+        yield from _node_problems(path, value, paths)
+    else:
+        yield from _key_problems(value, fields_of_dataclass(cast(type, field.annotation)), f"{path}.", paths)
+
+
+def _node_problems(group: str, node: Mapping[str, object], paths: list[str]) -> Iterator[str]:
+    target = node.get("_target_")
+    if not is_allowed(target, group):
+        yield _refusal(f"{group}._target_", target, " or ".join(ALLOWED[group]))
+        return
+    keys = {key: value for key, value in node.items() if key != "_target_"}
+    yield from _key_problems(keys, fields_of(str(target)) | EXTRA.get(group, {}), f"{group}.", paths)
+
+
+def _refusal(path: str, target: object, allowed: str) -> str:
+    return f"{path}: got {target!r}, allowed: a public function or class {allowed}; nothing else is imported"

@@ -1,0 +1,203 @@
+"""Values that are each allowed and cannot stand together, and what the logger needs from outside."""
+
+from __future__ import annotations
+
+import netrc
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from itertools import pairwise
+from urllib.parse import urlsplit
+
+from coldlm.config import model_combinations as model
+from coldlm.config.model_combinations import Section, name_of
+from coldlm.config.schema import WITH_LISTS
+from coldlm.core.tables import seconds
+
+
+def combination_problems(sound: Section) -> Iterator[str]:
+    """One message per impossible combination among the parts of a configuration that are in order one by one."""
+    checks: dict[Callable[..., Iterator[str]], tuple[str, ...]] = {
+        _stage_problems: ("stages",),
+        _split_problems: ("split",),
+        _leaky_problems: ("split", "online"),
+        _validation_problems: ("train", "split"),
+        _trainer_problems: ("trainer", "train"),
+        _layer_problems: ("trainer", "strategy", "control"),
+        model.strategy_problems: ("backbone", "strategy"),
+        model.context_problems: ("strategy", "head"),
+        model.head_problems: ("head", "strategy", "backbone"),
+        model.reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
+        model.backbone_problems: ("backbone",),
+        model.pretrain_problems: ("pretrain", "backbone", "stages"),
+        _pretrain_machine_problems: ("pretrain", "trainer"),
+        _candidate_problems: ("evaluate", "dataset", "split"),
+        _loss_problems: ("loss", "evaluate"),
+        _k_shot_problems: ("stages", "evaluate", "split"),
+        _control_problems: ("control", "backbone", "head", "dataset"),
+    }
+    for check, parts in checks.items():
+        if sound.keys() >= set(parts):
+            yield from check(*(sound[part] for part in parts))
+
+
+def logger_problems(logger: Section) -> Iterator[str]:
+    """A logger whose package is not installed, or that must be online without a key."""
+    name = name_of(logger)
+    if name in ("wandb", "tensorboard") and find_spec(name) is None:
+        yield f'logger={name}: the package is not installed; pip install "coldlm[{name}]", or logger=files'
+    if name == "wandb" and logger.get("mode") == "online" and not _has_wandb_key():
+        yield "logger.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or logger.mode=offline"
+
+
+def device_problems(trainer: object) -> list[str]:
+    """A GPU that is not there, or too few of them; looks for one only if one is asked for, which is slow."""
+    if not isinstance(trainer, dict) or trainer.get("accelerator") != "gpu":
+        return []
+    import torch
+
+    there, asked = torch.cuda.device_count(), trainer.get("devices")
+    if not there:
+        return ["trainer.accelerator=gpu: no CUDA device is there; use trainer=cpu"]
+    if isinstance(asked, int) and asked > there:
+        return [f"trainer.devices={asked}: {there} CUDA devices are there"]
+    return []
+
+
+def _stage_problems(stages: list[str]) -> Iterator[str]:
+    if not stages:
+        yield "stages: got none, allowed: at least one of train, evaluate, online, k_shot"
+    if len(set(stages)) < len(stages):
+        yield f"stages: got {', '.join(stages)}; each stage runs once"
+
+
+def _split_problems(split: Section) -> Iterator[str]:
+    train, validation = split.get("train"), split.get("validation")
+    if train and validation and train + validation >= 1:
+        yield (
+            f"split.train={train} and split.validation={validation} leave nothing for the stream: "
+            "their sum must be below 1"
+        )
+    if name_of(split) == "time":
+        yield from _alternative_problems(split, "the cuts", ("train", "validation"), ("t_val", "t_test"))
+        yield from _alternative_problems(split, "the windows", ("windows",), ("window_days",), ("edges",))
+        yield from _date_problems(split)
+
+
+def _alternative_problems(split: Section, what: str, *ways: tuple[str, ...]) -> Iterator[str]:
+    """Keys of which all of one way must be set and those of the other ways null."""
+    given = {key: split[key] for way in ways for key in way if split[key] is not None}
+    if tuple(given) not in ways:
+        got = ", ".join(f"split.{key}={value}" for key, value in given.items()) or "nothing"
+        allowed = " or ".join(" and ".join(f"split.{key}" for key in way) for way in ways)
+        yield f"split: got {got} for {what}, allowed: {allowed}; set the others to null"
+
+
+def _date_problems(split: Section) -> Iterator[str]:
+    """Dates that are none, or not one after the other."""
+    dates = {f"split.{key}": split[key] for key in ("t_val", "t_test")}
+    dates |= {f"split.edges[{i}]": date for i, date in enumerate(split["edges"] or ())}
+    known: list[tuple[str, int]] = []
+    for path, date in dates.items():
+        try:
+            if date is not None:
+                known.append((f"{path}={date}", seconds(date)))
+        except ValueError:
+            yield f"{path}: got {date!r}, allowed: an ISO date or time, such as 2016-01-31 or 2016-01-31T12:00:00"
+    for (earlier, left), (later, right) in pairwise(known):
+        if left >= right:
+            yield f"{later} must be later than {earlier}"
+
+
+def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
+    if name_of(split) != "time" and online["schedule"] != "off":
+        yield (
+            f"split={name_of(split)} lets the future into training, so that nothing is left to be learned online, but "
+            f"online.schedule={online['schedule']}; use online=off, or split=time"
+        )
+
+
+def _validation_problems(train: Section, split: Section) -> Iterator[str]:
+    if not train["validate"] and not split["refit"]:
+        yield (
+            "train.validate=false trains once, on train + validation, but split.refit=false leaves that out; set "
+            "split.refit=true"
+        )
+
+
+def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
+    if trainer["precision"] == "16-mixed" and trainer["accelerator"] == "cpu":
+        yield "trainer.precision=16-mixed needs trainer.accelerator=gpu; on the CPU use 32-true"
+    if train["batch_size"] % trainer["devices"]:
+        yield (
+            f"train.batch_size={train['batch_size']} cannot be shared evenly by trainer.devices={trainer['devices']}; "
+            "choose a multiple"
+        )
+
+
+def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
+    """Keys that act on layers that train, where none does; a control that took them away is the run's own otherwise."""
+    for key in ("gradient_checkpointing", "compile"):
+        if trainer[key] and name_of(strategy) == "frozen" and control["name"] == "none":
+            yield f"trainer.{key}=true acts on layers that train, but strategy=frozen trains none; set it to false"
+
+
+def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[str]:
+    if pretrain["objective"] != "off" and trainer["devices"] > 1:
+        yield f"pretrain={pretrain['objective']} runs in one process, but trainer.devices={trainer['devices']}; use 1"
+
+
+def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
+    if evaluate["candidates"] == "impression" and name_of(split) != "time":
+        yield f"evaluate.candidates=impression goes with split=time alone, got split={name_of(split)}"
+    if evaluate["candidates"] == "impression" and split.get("simulated_cold"):
+        yield (
+            f"evaluate.candidates=impression: the lists show what split.simulated_cold={split['simulated_cold']} would "
+            "hide; use evaluate.candidates=full, or split.simulated_cold=0"
+        )
+    if evaluate["candidates"] == "impression" and dataset["_target_"] not in WITH_LISTS:
+        reader, *others = (target.split(".")[-2] for target in (str(dataset["_target_"]), *WITH_LISTS))
+        yield (
+            f"evaluate.candidates=impression: {reader} holds no lists as shown; use evaluate.candidates=full, "
+            f"or {' or '.join(f'dataset=news/{other}' for other in others)}"
+        )
+
+
+def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:
+    if loss.get("negatives") == "given" and evaluate["candidates"] != "impression":
+        yield (
+            f"loss.negatives=given learns from lists as shown, but evaluate.candidates={evaluate['candidates']}; use "
+            "evaluate.candidates=impression, or loss.negatives=uniform"
+        )
+
+
+def _k_shot_problems(stages: list[str], evaluate: Section, split: Section) -> Iterator[str]:
+    shots = evaluate["k_shot"]
+    if shots != sorted(set(shots) | {0}):
+        yield f"evaluate.k_shot: got {shots}, allowed: ascending numbers that begin with 0, such as [0, 1, 2, 5, 10]"
+    if "k_shot" in stages and name_of(split) != "time":
+        yield f"stages: k_shot asks who is new after T_test, which split={name_of(split)} has not; use split=time"
+    if "k_shot" in stages and evaluate["candidates"] != "full":
+        yield (
+            f"stages: k_shot ranks the catalogue, but evaluate.candidates={evaluate['candidates']}; use "
+            "evaluate.candidates=full, or leave k_shot out"
+        )
+
+
+def _control_problems(control: Section, backbone: Section, head: Section, dataset: Section) -> Iterator[str]:
+    """A control is a label on every row of results: it must be true."""
+    name, context = control["name"], head.get("context")
+    if name == "context_only" and context != "only":
+        yield f"control=context_only, but head.context={context}; leave it to the control"
+    if name == "random_vectors" and name_of(backbone) != "random_vectors":
+        yield f"control=random_vectors, but backbone={name_of(backbone)}; leave it to the control"
+    if name == "permuted_text" and not dataset["permute_text"]:
+        yield "control=permuted_text, but dataset.permute_text=false; leave it to the control"
+
+
+def _has_wandb_key() -> bool:
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return bool(os.environ.get("WANDB_API_KEY") or netrc.netrc().authenticators(host))
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,206 @@
+"""What a config key may hold, read from type hints; for targets from their source, which is never imported here."""
+
+from __future__ import annotations
+
+import ast
+import collections.abc
+import math
+import types
+import typing
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from coldlm.core.columns import Range
+
+PACKAGE = Path(__file__).parents[1]
+
+_NAMES: dict[str, object] = {**vars(typing), **vars(collections.abc), "Range": Range, "Path": Path}
+"""What the annotation of a config key may mention, besides aliases of its own module."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One config key: the type of its value, whether it must be given, and otherwise what it is by default."""
+
+    annotation: Any
+    is_required: bool = True
+    default: object = None
+
+
+def fields_of(target: str) -> dict[str, Field]:
+    """The keyword-only parameters of the function, or of the class's ``__init__``, that ``target`` names.
+
+    Positional parameters are given at run time and are no config keys. The module is parsed, not imported.
+
+    Raises:
+        LookupError: ``target`` is not a public function or class of a module of coldlm.
+    """
+    module, _, name = target.rpartition(".")
+    found = _definitions(module).get(name)
+    if name.startswith("_") or not isinstance(found, ast.FunctionDef | ast.ClassDef):
+        raise LookupError(target)
+    if isinstance(found, ast.ClassDef):
+        methods = {node.name: node for node in found.body if isinstance(node, ast.FunctionDef)}
+        if "__init__" not in methods:
+            return {}
+        found = methods["__init__"]
+    parameters = zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True)
+    return {
+        p.arg: Field(_evaluate(p.annotation, module), default is None, default and ast.literal_eval(default))
+        for p, default in parameters
+    }
+
+
+def fields_of_dataclass(cls: type) -> dict[str, Field]:
+    """The same for a dataclass that is at hand; its fields have no defaults, which stand in the config files."""
+    return {name: Field(annotation) for name, annotation in typing.get_type_hints(cls, include_extras=True).items()}
+
+
+def is_defined(target: str) -> bool:
+    """Whether a module of coldlm defines this name itself, as its source says."""
+    module, _, name = target.rpartition(".")
+    return name in _definitions(module)
+
+
+def check_value(path: str, value: object, annotation: Any) -> str | None:
+    """What is wrong with ``value`` at the key ``path``, or None: what was got, what is allowed, what to do."""
+    if _fits(value, annotation):
+        return None
+    if get_origin(annotation) is list and isinstance(value, list):
+        elements = (check_value(f"{path}[{i}]", each, get_args(annotation)[0]) for i, each in enumerate(value))
+        return next(problem for problem in elements if problem)
+    choices = [str(choice) for choice in _choices(annotation)]
+    hint = ""
+    if isinstance(value, bool) and choices:
+        hint = '; YAML reads a bare on, off, yes or no as a boolean: write it in quotes, such as "on"'
+    elif value in ("None", "none", "null") and _fits(None, annotation):
+        hint = "; write null, without quotes"
+    elif isinstance(value, str) and (near := nearest(value, choices)):
+        hint = f"; did you mean {near}?"
+    return f"{path}: got {show(value)}, allowed: {describe(annotation)}{hint}"
+
+
+def nearest(name: str, valid: typing.Iterable[str]) -> str | None:
+    """The valid name that ``name`` probably means: one with the same last part, a similar one, one with a similar last
+    part, or one whose last part holds it.
+
+    >>> nearest("lr", ["optim.lr", "seed"]), nearest("train.epoch", ["train.epochs", "seed"]), nearest("q", ["seed"])
+    ('optim.lr', 'train.epochs', None)
+    """
+    valid = list(valid)
+    tails = {_tail(choice): choice for choice in reversed(valid)}
+    if _tail(name) in tails:
+        return tails[_tail(name)]
+    if whole := get_close_matches(name, valid, n=1, cutoff=0.6):
+        return whole[0]
+    tail = get_close_matches(_tail(name), list(tails), n=1, cutoff=0.7)
+    if tail:
+        return tails[tail[0]]
+    return next((choice for choice in valid if len(name) > 2 and _tail(name) in _tail(choice)), None)
+
+
+def show(value: object) -> str:
+    """A value as YAML has it, for messages."""
+    names: dict[object, str] = {None: "null", True: "true", False: "false"}
+    return names[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+def describe(annotation: Any) -> str:
+    """An annotation in words: ``a number above 0 or null``."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        bounds = [_describe_range(limit) for limit in args[1:] if isinstance(limit, Range)]
+        return " ".join([describe(args[0]), *bounds])
+    if origin is Literal:
+        return ", ".join(map(str, args[:-1])) + (" or " if args[1:] else "") + str(args[-1])
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(describe, args))
+    if origin in (list, collections.abc.Sequence) or annotation is list:
+        return "a list" + (f" with elements: {describe(args[0])}" if args else "")
+    if origin is tuple:
+        return f"a list of {len(args)}: " + ", ".join(map(describe, args))
+    words = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        Path: "a path",
+        dict: "a mapping",
+    }
+    return "null" if annotation in (None, type(None)) else words.get(origin or annotation, str(annotation))
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        limits = [limit for limit in args[1:] if isinstance(limit, Range)]
+        return _fits(value, args[0]) and all(_is_within(value, limit) for limit in limits)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in args)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, choice) for choice in args)
+    if origin in (list, collections.abc.Sequence):
+        return isinstance(value, list) and all(_fits(element, args[0]) for element in value)
+    if origin is tuple:
+        return isinstance(value, list) and len(value) == len(args) and all(map(_fits, value, args))
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if annotation is int:
+        return type(value) is int
+    if annotation is Path:
+        return isinstance(value, str)
+    kind = origin or annotation
+    return kind in (Any, object) or isinstance(value, type(None) if kind is None else kind)
+
+
+def _is_within(value: object, limit: Range) -> bool:
+    """Whether a number lies in the range; values that are no numbers (null) are the type's business."""
+    if not isinstance(value, int | float):
+        return True
+    is_low = limit.low is not None and (value <= limit.low if limit.above else value < limit.low)
+    return not is_low and (limit.high is None or value <= limit.high)
+
+
+def _describe_range(limit: Range) -> str:
+    low = f"{'above' if limit.above else 'from'} {limit.low:g}" if limit.low is not None else ""
+    high = f"up to {limit.high:g}" if limit.high is not None else ""
+    return " ".join(filter(None, [low, high]))
+
+
+def _choices(annotation: Any) -> list[object]:
+    """The literals that an annotation allows anywhere."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [choice for inner in get_args(annotation) if get_origin(inner) for choice in _choices(inner)]
+
+
+def _tail(name: str) -> str:
+    return name.replace("/", ".").rpartition(".")[2]
+
+
+@cache
+def _definitions(module: str) -> dict[str, ast.AST]:
+    """Functions, classes and assigned expressions at the top of a module of coldlm, by name; {} if there is none."""
+    package, *parts = module.split(".")
+    path = PACKAGE.joinpath(*parts).with_suffix(".py") if parts else PACKAGE / "__init__.py"
+    if package != PACKAGE.name or not all(part.isidentifier() for part in parts) or not path.is_file():
+        return {}
+    found: dict[str, ast.AST] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found[node.name] = node
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+    return found
+
+
+def _evaluate(annotation: ast.AST | None, module: str) -> Any:
+    """The type that an annotation in the source of ``module`` stands for; aliases of that module are followed."""
+    if not isinstance(annotation, ast.expr):
+        return Any
+    used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - _NAMES.keys()
+    aliases = {name: _evaluate(_definitions(module)[name], module) for name in used & _definitions(module).keys()}
+    return eval(ast.unparse(annotation), {**_NAMES, **aliases})

@@ -1,0 +1,81 @@
+"""What a reader must know of a data set and its cut before any number."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from coldlm.core.errors import DataError
+from coldlm.core.tables import TRAIN
+from coldlm.experiment.world import World
+from coldlm.split.queries import count_lists, trainable
+
+log = logging.getLogger("coldlm")
+
+
+def refuse_empty_parts(world: World, has_lists: bool) -> None:
+    """Refuse a cut that leaves nothing to learn from, or nothing to ask.
+
+    Raises:
+        DataError: one of the three parts holds no positive that counts.
+    """
+    data = world.data
+    trained = data.log.positive[trainable(data.log, world.catalogue, world.split.rows(TRAIN))]
+    positive = "positive that was a candidate at its time"
+    asked = "list with a click and something else" if has_lists else positive
+    for part, n, what in (
+        ("training", trained.sum(), positive),
+        ("validation", len(world.validation), asked),
+        ("stream", len(world.stream), asked),
+    ):
+        if not n:
+            raise DataError(
+                f"{data.name}: the {part} part holds no {what}; "
+                "move split.train and split.validation, or see dataset.positive_from"
+            )
+
+
+def describe(world: World, has_lists: bool) -> dict[str, Any]:
+    """Log the counts, policies, dates and what is not asked, and return them for the manifest."""
+    data, split, stream = world.data, world.split, world.stream
+    dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
+    windows = [str(np.datetime64(int(t), "s")) for t in split.edges]
+    log.info(
+        "%s: %d users, %d items, %d events (%d positive); %s",
+        data.name,
+        len(data.users),
+        len(data.items),
+        len(data.log),
+        int(data.log.positive.sum()),
+        split,
+    )
+    log.info("policies: %s", {name: count for name, count in data.counts.items() if count} or "none applied")
+    log.info(
+        "windows start at %s, %d without an event merged; %d queries, %d positives; not asked: %s",
+        ", ".join(date[:16] for date in windows[:-1]),
+        split.merged,
+        len(stream),
+        len(stream.event),
+        {reason: count for reason, count in stream.counts.items() if count} or "none",
+    )
+    return {
+        "dataset": {
+            "name": data.name,
+            "domain": data.domain,
+            "repeats": data.repeats,
+            "release": data.release,
+            "half_lives_days": list(data.half_lives_days),
+            "items_never_taken": len(data.items) - len(np.unique(data.log.item)),
+            "hashes": data.hashes,
+            "counts": data.counts,
+            "dates": dates | {"windows": windows},
+            "cut": str(split),
+            "n_users": len(data.users),
+            "n_items": len(data.items),
+            "n_events": len(data.log),
+        },
+        "not_asked": stream.counts,
+        "lists": count_lists(data.impressions, split.t_test) if data.impressions and has_lists else {},
+    }

@@ -1,0 +1,205 @@
+"""What a trained model offers, and the model of two towers: encoder + head.
+
+Shapes as in ``models/towers.py``; I distinct items of a batch, Q queries, N items.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, distributed, nn
+
+from coldlm.asof.context import AsOf
+from coldlm.core.tables import Ints
+from coldlm.models.parts.adalora import Ranks
+from coldlm.models.towers import ItemSide
+
+
+class Encoder(Protocol):
+    """What turns item codes and texts into vectors (see ``text/encode.py``)."""
+
+    width: int
+
+    def items(self, codes: Tensor) -> Tensor: ...
+    def all_items(self) -> Tensor: ...
+    def texts(self, texts: Sequence[str]) -> Tensor: ...
+
+
+class ScoringBatch(Protocol):
+    """The part of a batch that scoring needs (``learn.batches.Batch`` is one)."""
+
+    @property
+    def items(self) -> Tensor: ...
+    @property
+    def columns(self) -> Tensor: ...
+    @property
+    def history(self) -> Tensor: ...
+    @property
+    def texts(self) -> tuple[str, ...]: ...
+    @property
+    def text(self) -> Tensor: ...
+    @property
+    def features(self) -> Tensor: ...
+    @property
+    def log_weight(self) -> Tensor: ...
+    @property
+    def positive(self) -> Tensor: ...
+
+
+class Scorer(Protocol):
+    """One immutable version of a model as a scorer: what is live between two updates."""
+
+    def __call__(self, users: Ints, times: Ints, /) -> Tensor:
+        """[Q, N] float32 scores of all items for each user at each time."""
+        ...
+
+    def remembering(self, as_of: AsOf, /) -> Scorer:
+        """The same weights with another memory."""
+        ...
+
+    def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
+        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``."""
+        ...
+
+    def batch(self, batch: ScoringBatch, /) -> Tensor:
+        """[B, M] scores of a training batch."""
+        ...
+
+
+class Model(nn.Module):
+    """What training needs of a model, whatever its head. The optimiser gives what lies in ``encoder`` a learning rate
+    of its own; the sampler asks ``head`` for its ``history``, ``pseudo_query``, ``uses_text`` and ``uses_context``."""
+
+    def __init__(self, encoder: Any, head: Any) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    @abstractmethod
+    def forward(self, batch: ScoringBatch) -> Tensor:
+        """[B, M] logits; where ``log_weight`` is -inf only the positive's own need be right."""
+
+    @property
+    def starts_from_vectors(self) -> bool:
+        """Whether the head must be given the untouched backbone's item vectors before it trains."""
+        return False
+
+    def read_ahead(self, texts: Callable[[], Iterable[str]]) -> None:
+        """Training is about to ask for ``texts()``: read now what will not change."""
+
+    @property
+    def device(self) -> torch.device:
+        return next(chain(self.parameters(), self.buffers())).device
+
+    def trainable(self) -> dict[str, Tensor]:
+        """Parameters that train, the ranks that are left, and the head's buffers: all that a checkpoint needs besides
+        the backbone."""
+        state = {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+        state |= {f"{name}.kept": m.kept for name, m in self.named_modules() if isinstance(m, Ranks)}
+        state |= {f"head.{name}": b.detach() for name, b in self.head.named_buffers()}
+        return state
+
+    @property
+    def ranks(self) -> list[Ranks]:
+        """The budgets that move while training: one under AdaLoRA, else none."""
+        return [module for module in self.modules() if isinstance(module, Ranks)]
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Put back what ``trainable`` gave.
+
+        Raises:
+            KeyError: names that do not fit this model.
+            ValueError: a shape that does not.
+        """
+        own = self.trainable()
+        if set(own) != set(state):
+            raise KeyError(f"checkpoint and model differ in {sorted(set(own) ^ set(state))[:5]}")
+        for name, tensor in own.items():
+            if state[name].shape != tensor.shape:
+                raise ValueError(f"{name} is {list(state[name].shape)}, the model's {list(tensor.shape)}")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(state[name])
+
+
+class Ranker(Model):
+    """Two towers: scores events against columns, every distinct item of a batch encoded once.
+
+    Args:
+        encoder: an ``Encoder``. head: ``Towers``, or ``ZeroShot``.
+    """
+
+    @property
+    def starts_from_vectors(self) -> bool:
+        return bool(self.head.uses_text)
+
+    def read_ahead(self, texts: Callable[[], Iterable[str]]) -> None:
+        """A frozen encoder reads all texts of an epoch faster at once than a few at a time."""
+        if not _trains(self.encoder) and (found := list(texts())):
+            self.encoder.texts(found)
+
+    def forward(self, batch: ScoringBatch) -> Tensor:
+        """[B, M] scores."""
+        return self.score(self.head.items(self._encode_shared(batch.items)) if self.head.uses_text else None, batch)
+
+    def score(self, items: ItemSide | None, batch: ScoringBatch) -> Tensor:
+        """[B, M] scores from the item side of the batch's ``items`` (None for a head without text)."""
+        users, columns = None, None
+        if items is not None:
+            history = items.vector[batch.history.clamp(min=0)]
+            users = self.head.users(history, batch.history >= 0, *self.read(batch.texts, batch.text))
+            columns = items.at(batch.columns)
+        scores: Tensor = self.head.score(users, columns, batch.features)
+        return scores
+
+    def read(self, texts: Sequence[str], text: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, W] vectors of the texts at index ``text`` [B] (-1: none), and [B] whether there is one."""
+        if not texts:
+            return text.new_zeros(len(text), self.head.width, dtype=self.head.centre.dtype), text >= 0
+        vectors = self.head.items(self.encoder.texts(texts)).vector
+        return vectors[text.clamp(min=0)] * (text >= 0)[:, None], text >= 0
+
+    @torch.no_grad()
+    def item_side(self) -> ItemSide | None:
+        """The item side of the whole catalogue, None for a head without text; call it in eval mode."""
+        side: ItemSide | None = self.head.items(self.encoder.all_items()) if self.head.uses_text else None
+        return side
+
+    def _encode_shared(self, codes: Tensor) -> Tensor:
+        """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank that did."""
+        if not (distributed.is_available() and distributed.is_initialized()) or not _trains(self.encoder):
+            vectors: Tensor = self.encoder.items(codes)
+            return vectors
+        rank, world = distributed.get_rank(), distributed.get_world_size()
+        each = -(-len(codes) // world)
+        # every rank gathers equally many rows: the last part is filled up with its first item
+        padded = torch.cat([codes, codes[:1].expand(each * world - len(codes))])
+        mine = self.encoder.items(padded[rank * each : (rank + 1) * each])
+        gather: Any = _Gather.apply
+        gathered: Tensor = gather(mine)
+        return gathered[: len(codes)]
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(p.requires_grad for p in module.parameters())
+
+
+class _Gather(torch.autograd.Function):
+    """Concatenate equal parts of all ranks; the gradient of a part is the sum over ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, part: Tensor) -> Tensor:
+        ctx.rows = len(part)
+        parts = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, part.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].contiguous()
+        distributed.all_reduce(total)
+        first = distributed.get_rank() * ctx.rows
+        return total[first : first + ctx.rows]

@@ -1,0 +1,85 @@
+"""One immutable version of a model as a scorer: what is live between two updates.
+
+Shapes: Q queries, N items, W width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coldlm.asof.context import AsOf
+from coldlm.core.tables import Ints, Users
+from coldlm.models.rankers.ranker import Ranker, ScoringBatch
+
+
+class Snapshot:
+    """A frozen copy of the head, the item side of the catalogue and the profiles; later training leaves them alone.
+
+    Args:
+        as_of: what is known of users and items before each time.
+    """
+
+    def __init__(self, ranker: Ranker, as_of: AsOf, users: Users, n_items: int) -> None:
+        ranker.eval()
+        self._as_of = as_of
+        self._head = copy.deepcopy(ranker.head).eval().requires_grad_(False)
+        self._side = ranker.item_side()
+        self._every_item = np.arange(n_items)
+        self._ranker = ranker
+        self._device = ranker.device
+        number = torch.full((len(users),), -1, dtype=torch.int64)
+        with_text = [user for user, text in enumerate(users.texts) if text]
+        number[with_text] = torch.arange(len(with_text))
+        self._profiles, self._has_profile = self._read([users.texts[user] for user in with_text], number)
+
+    def remembering(self, as_of: AsOf) -> Snapshot:
+        """The same weights with another memory."""
+        other = copy.copy(self)
+        other._as_of = as_of
+        return other
+
+    def __call__(self, users: Ints, times: Ints) -> Tensor:
+        """[Q, N] float32 scores of all items for each user at each time."""
+        history = self._as_of.history(users, times, self._head.history)
+        user = torch.from_numpy(users).to(self._device)
+        return self._score(times, history, self._profiles[user], self._has_profile[user])
+
+    def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
+        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``.
+
+        A typed text is read by the ranker itself, so ask before it trains on.
+        """
+        length = self._head.history
+        past = np.full((1, length), -1, np.int64)
+        past[0, : min(len(history), length)] = history[:length]
+        vector, known = self._read([text] if text else [], torch.tensor([0 if text else -1]))
+        return self._score(np.array([time]), past, vector, known)[0]
+
+    @torch.no_grad()
+    def batch(self, batch: ScoringBatch) -> Tensor:
+        """[B, M] scores of a training batch, from the catalogue as encoded; ask before the ranker trains on."""
+        return self._ranker.score(None if self._side is None else self._side.at(batch.items), batch)
+
+    @torch.no_grad()
+    def _score(self, times: Ints, history: Ints, text: Tensor, has_text: Tensor) -> Tensor:
+        head, users = self._head, None
+        if self._side is not None:
+            past = torch.from_numpy(history).to(self._device)
+            users = head.users(self._side.vector[past.clamp(min=0)], past >= 0, text, has_text)
+        features = None
+        if head.uses_context:
+            # a copy in torch's own, aligned memory: numpy's alignment varies, and matrix products' last bits with it
+            features = torch.from_numpy(self._as_of.features(times, self._every_item)).clone().to(self._device)
+        scores: Tensor = head.score(users, self._side, features)
+        return scores.float().cpu()
+
+    @torch.no_grad()
+    def _read(self, texts: Sequence[str], number: Tensor) -> tuple[Tensor, Tensor]:
+        if self._side is None:
+            return torch.zeros(len(number), 0), number >= 0
+        return self._ranker.read(texts, number.to(self._device))

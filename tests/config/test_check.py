@@ -1,0 +1,534 @@
+"""Every config composes and checks; every mistake is named by its full path, all in one message, quickly."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from coldlm.config.check import build, check, file_problems, is_allowed, problems
+from coldlm.config.compose import CONF, check_overrides, list_options, plain
+from coldlm.config.schema import ALLOWED, EXTRA, Control
+from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass, nearest
+from coldlm.core.columns import MANDATORY_CONTROLS, Range
+from coldlm.core.errors import ConfigError
+from coldlm.models.backbones import checkpoints
+
+OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
+NODES = [(group, option) for group, option in OPTIONS if group in ALLOWED]
+EXPERIMENTS = list_options()["experiment"]
+NEEDED = {
+    **{("split", name): ["online=off"] for name in ("loo", "random")},
+    ("head", "pair"): ["loss=binary_cross_entropy"],
+    ("head", "causal_lm"): ["loss=nll", "backbone=tiny_gpt2"],
+    ("loss", "nll"): ["head=causal_lm", "backbone=tiny_gpt2"],
+    ("backbone", "scratch_bert"): ["pretrain=masked_lm"],
+    ("backbone", "scratch_roberta"): ["pretrain=masked_lm"],
+    ("backbone", "scratch_gpt2"): ["pretrain=causal_lm"],
+    ("pretrain", "causal_lm"): ["backbone=scratch_gpt2"],
+}
+"""What an option cannot stand without."""
+
+TINY = ["backbone=tiny_bert", "dataset=simulated"]
+"""A run that needs no file at all."""
+
+SPEAKS = ["head=causal_lm", "loss=nll", "backbone=tiny_gpt2"]
+PAIR = ["head=pair", "loss=binary_cross_entropy"]
+
+
+NO_SHARES = ["split.train=null", "split.validation=null"]
+
+
+def compose_plain(*overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return plain(compose("run", list(overrides)))
+
+
+def test_the_tree_is_all_there() -> None:
+    assert len(OPTIONS) >= 45
+    assert set(list_options()) >= {*ALLOWED, "online", "trainer", "control", "experiment", "sweep"}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
+def test_every_option_composes_and_checks(group: str, option: str) -> None:
+    assert problems(compose_plain(f"{group}={option}", *NEEDED.get((group, option), []))) == []
+
+
+@pytest.mark.parametrize("control", list_options()["control"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_control_composes_on_top_of_every_experiment(experiment: str, control: str) -> None:
+    assert problems(compose_plain(f"experiment={experiment}", f"control={control}")) == []
+
+
+@pytest.mark.parametrize(("group", "option"), NODES, ids=lambda value: value)
+def test_every_file_of_a_thing_sets_all_keys_of_its_target(group: str, option: str) -> None:
+    node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+    assert node.keys() == {"_target_", *fields_of(node["_target_"]), *EXTRA.get(group, {})}
+
+
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.relative_to(CONF).as_posix())
+def test_every_file_says_first_what_it_is(file: Path) -> None:
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
+    assert lines[0].startswith("# ")
+
+
+def test_controls_are_those_that_tables_ask_for() -> None:
+    names = fields_of_dataclass(Control)["name"].annotation.__args__
+    assert set(names) == {"none", *MANDATORY_CONTROLS} == set(list_options()["control"])
+
+
+def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /strategy: lora\nstrategy: {rank: 2}\nhead: {context: 'off'}\n"
+    )
+    line = [*TINY, "experiment=mine", f"hydra.searchpath=[file://{tmp_path}]"]
+    assert compose_plain(*line)["strategy"]["rank"] == 2
+    config = compose_plain(*line, "control=context_only")
+    assert config["strategy"] == {"_target_": "coldlm.models.strategy.frozen"}
+    assert config["head"]["context"] == "only"
+    assert problems(config) == []
+
+
+def test_lists_are_not_ranked_under_a_leaky_split() -> None:
+    line = ["backbone=tiny_bert", "dataset=news/mind", "evaluate.candidates=impression", "split=loo", "online=off"]
+    (problem,) = problems(compose_plain(*line))
+    assert "goes with split=time alone, got split=loo" in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["evaluate.k_shot=[1,2]"], "evaluate.k_shot: got [1, 2], allowed: ascending numbers that begin with 0"),
+        (["evaluate.k_shot=[0,2,1]"], "evaluate.k_shot: got [0, 2, 1], allowed: ascending"),
+        (["evaluate.k_shot=[0,1,1]"], "evaluate.k_shot: got [0, 1, 1], allowed: ascending"),
+        (["evaluate.k_shot=[]"], "evaluate.k_shot: got [], allowed: ascending"),
+        (["stages=[train,k_shot]", "split=loo", "online=off"], "k_shot asks who is new after T_test, which split=loo"),
+        (
+            ["stages=[train,k_shot]", "dataset=news/mind", "evaluate.candidates=impression"],
+            "k_shot ranks the catalogue, but evaluate.candidates=impression",
+        ),
+        (
+            ["dataset=news/mind", "evaluate.candidates=impression", "split.simulated_cold=0.1"],
+            "the lists show what split.simulated_cold=0.1 would hide",
+        ),
+    ],
+)
+def test_newcomers_are_revealed_and_held_out_where_there_can_be_any(line: list[str], said: str) -> None:
+    (problem,) = problems(compose_plain("backbone=tiny_bert", *line))
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["evaluate.k_shot=[0,-1]"], "evaluate.k_shot[1]: got -1, allowed: an integer from 0"),
+        (["split.simulated_cold=1.0"], "split.simulated_cold: got 1.0, allowed: a number from 0 up to 0.99"),
+        (["split=loo", "split.simulated_cold=0.1"], "split.simulated_cold: unknown key"),
+    ],
+)
+def test_shares_and_numbers_of_newcomers_have_bounds(line: list[str], said: str) -> None:
+    assert any(problem.startswith(said) for problem in check_overrides(["backbone=tiny_bert", "online=off", *line]))
+
+
+@pytest.mark.parametrize("control", MANDATORY_CONTROLS)
+def test_a_control_wins_over_the_command_line(control: str) -> None:
+    line = ["backbone=tiny_bert", "strategy=lora", "strategy.rank=2", f"control={control}"]
+    assert check_overrides(line) == []
+    config = compose_plain(*line)
+    replaced = config["control"]["replaces"]
+    if "pretrain" in replaced:
+        assert config["pretrain"]["objective"] == replaced.pop("pretrain")
+    expected = {"strategy": "lora", "backbone": "tiny"} | replaced
+    assert {group: config[group]["_target_"].rpartition(".")[2] for group in expected} == expected
+    assert ("rank" in config["strategy"]) == ("strategy" not in replaced)
+
+
+def test_a_control_that_replaces_by_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="strategy=nothing, which is no option"):
+        compose_plain("control=random_vectors", "control.replaces.strategy=nothing")
+
+
+def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("# @package _global_\ntrain: {epoch: 3}\nhead: {context: on}\n")
+    found = check_overrides(
+        [
+            "--config-dir",
+            str(tmp_path),
+            *TINY,
+            "experiment=mine",
+            "strategy=lorra",
+            "lr=1",
+            "a=[1",
+            "seed=-1",
+            "split.train=1",
+        ]
+    )
+    for expected in [
+        "strategy=lorra: no such option; did you mean lora?",
+        "lr: unknown key; did you mean optim.lr?",
+        "a=[1: cannot be read",
+        "train.epoch: unknown key; did you mean train.epochs?",
+        "head.context: got true, allowed: on, off or only; YAML reads a bare on",
+        "seed: got -1, allowed: an integer from 0",
+        "split.train=1 and split.validation=0.1 leave nothing for the stream",
+    ]:
+        assert sum(problem.startswith(expected) for problem in found) == 1, (expected, found)
+    assert len(found) == 7
+
+
+def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out() -> None:
+    line = [
+        "backbone=tiny_gpt2",
+        "experiment=cell",
+        "train.head_epochs=0",
+        "head=causal_lm",
+        "loss=nll",
+        "strategy=lora",
+    ]
+    assert check_overrides(line) == ["loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"]
+    assert check_overrides([*line, "~loss.draws"]) == []
+
+
+def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
+    folder = tmp_path / "backbone"
+    folder.mkdir()
+    (folder / "open.yaml").write_text("_target_: coldlm.models.backbone.tiny\nfamily: ???\n")
+    line = ["--config-dir", str(tmp_path), "dataset=simulated", "backbone=open"]
+    assert check_overrides(line) == ["backbone.family: missing; it must be set"]
+    assert check_overrides([*line, "backbone.family=bert"]) == []
+    assert check_overrides([*line, "backbone.family=bert", "backbone.width=8"]) == [
+        "backbone.width: unknown key; this file does not set it: write +backbone.width"
+    ]
+
+
+def test_a_file_that_cannot_be_composed_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - override /strategy: lorra\n")
+    (folder / "torn.yaml").write_text("# @package _global_\ntrain: {epochs: 1\n")
+    for experiment, part in (("mine", "strategy/lorra"), ("torn", "torn.yaml")):
+        (problem,) = check_overrides(["--config-dir", str(tmp_path), f"experiment={experiment}"])
+        assert part in problem
+
+
+def test_a_sweep_is_checked_cell_by_cell() -> None:
+    found = check_overrides(["-m", *TINY, "strategy=frozen,top,lora", "backbone=tiny_bert,random_vectors", "seed=1,2"])
+    assert [problem.split(";")[0] for problem in found] == [
+        "strategy=top has nothing to train in backbone=random_vectors",
+        "strategy=lora has nothing to train in backbone=random_vectors",
+    ]
+    assert all("(in 2 of 12 cells, such as backbone=random_vectors" in problem for problem in found)
+
+
+def test_a_sweep_file_sweeps_without_a_flag_and_is_checked() -> None:
+    assert check_overrides([*TINY, "sweep=strategies"]) == []
+    assert "strategy=lora" in " ".join(
+        check_overrides(["dataset=simulated", "backbone=random_vectors", "sweep=strategies"])
+    )
+
+
+def test_several_values_need_the_flag() -> None:
+    assert check_overrides([*TINY, "seed=1,2"]) == ["seed=1,2: several values are a sweep; add -m"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["split.train=0.8", "split.validation=0.2"], "their sum must be below 1"),
+        (
+            ["split.windows=null"],
+            "got nothing for the windows, allowed: split.windows or split.window_days or spl",
+        ),
+        (["split.window_days=7"], "got split.windows=5, split.window_days=7 for the windows, allowed"),
+        (["split.t_val=2016-01-01"], "got split.train=0.7, split.validation=0.1, split.t_val=2016-01-01 for the cuts"),
+        ([*NO_SHARES, "split.t_val=2016-01-01"], "allowed: split.train and split.validation or split.t_val and split"),
+        ([*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=2016-01-02"], "split.t_test=2016-01-02 must be later"),
+        ([*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=soon"], "split.t_test: got 'soon', allowed: an ISO date"),
+        (
+            ["split.windows=null", "split.edges=[2016-01-02,2016-01-01T07:00:00]"],
+            "split.edges[1]=2016-01-01T07:00:00 m",
+        ),
+        (["split=loo"], "online.schedule=per_window; use online=off, or split=time"),
+        (["split=random", "online=retrain"], "online.schedule=retrain; use online=off, or split=time"),
+        (["split=random", "online=off", "split.train=0.9"], "their sum must be below 1"),
+        (["strategy=top", "strategy.layers=3"], "the backbone has 2 layers"),
+        (["strategy=lora", "strategy.layers=3"], "the backbone has 2 layers"),
+        (["strategy=prefix", "strategy.layers=3"], "the backbone has 2 layers"),
+        (["strategy=adalora", "strategy.tinit=0.5", "strategy.tfinal=0.5"], "their sum must be below 1"),
+        (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),
+        (["strategy=full", "head.context=only"], "head.context=only never reads"),
+        (["strategy=top", "head=zero_shot"], "head=zero_shot trains nothing"),
+        (["head=pair"], "head=pair is a classifier, but loss=SampledSoftmax"),
+        ([*PAIR, "backbone=random_vectors"], "backbone=random_vectors has none to read"),
+        ([*PAIR, "train.head_epochs=1"], "head=pair keeps no vectors"),
+        (["head=zero_shot", "backbone.pooling=attention"], "but head=zero_shot trains nothing"),
+        ([*SPEAKS, "backbone.pooling=attention"], "but head=causal_lm pools nothing"),
+        (["loss=nll"], "loss=nll needs scores that are log-probabilities"),
+        ([*SPEAKS, "loss=sampled_softmax"], "use loss=nll"),
+        ([*SPEAKS, "head.context=on"], "its scores are no log-probabilities, but loss=NegativeLogLikelihood"),
+        (
+            ["train.validate=false", "split.refit=false"],
+            "train.validate=false trains once, on train + validation, but split.refit=false leaves that out",
+        ),
+        ([*SPEAKS, "backbone=tiny_bert"], "head=causal_lm needs a decoder, got bert"),
+        ([*SPEAKS, "head.prompt='{history}'"], "head.prompt: got {history}, allowed: {history} and {query}"),
+        ([*SPEAKS, "head.prompt='{history} {query} {title}'"], "got {history}, {query}, {title}"),
+        ([*SPEAKS, "head.prompt='{history} {query'"], "head.prompt: expected '}'"),
+        (["stages=[]"], "at least one of train, evaluate, online"),
+        (["stages=[train,train]"], "each stage runs once"),
+        (["trainer.precision=16-mixed"], "needs trainer.accelerator=gpu"),
+        (["trainer.devices=3"], "cannot be shared evenly"),
+        (["backbone=tiny_gpt2", "backbone.pooling=cls"], "use last or mean"),
+        (["backbone.width=33"], "must be a multiple of backbone.heads=2"),
+        (["stages=[train,pretrain]"], "pretrain comes first"),
+        (["pretrain=contrastive"], "nothing to learn with in backbone=tiny; use a checkpoint"),
+        (["backbone=scratch_bert"], "has no weights before stage pretrain"),
+        (
+            ["backbone=scratch_bert", "backbone.width=33", "pretrain=masked_lm"],
+            "must be a multiple of backbone.heads=4",
+        ),
+        (["backbone=scratch_bert", "pretrain=causal_lm"], "learns by pretrain=masked_lm or pretrain=contrastive"),
+        (["backbone=scratch_gpt2", "pretrain=masked_lm"], "learns by pretrain=causal_lm or pretrain=contrastive"),
+        (["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.mask_share=null"], "set it with pretrain=masked_lm"),
+        (["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.temperature=1"], "set it with pretrain=contrastive"),
+        (["backbone=scratch_bert", "pretrain=contrastive", "backbone.pooling=attention"], "would lose it"),
+        (
+            ["backbone=scratch_bert", "pretrain=masked_lm", "trainer.devices=2"],
+            "runs in one process, but trainer.devices=2",
+        ),
+        (["head.user=transformer", "head.width=15"], "head.width=15 must be a multiple of head.user_heads=2"),
+        (["head.fusion=gate", "head.context=off"], "use head.context=on, or fusion=add"),
+        (["trainer.gradient_checkpointing=true"], "acts on layers that train, but strategy=frozen trains none"),
+        (["trainer.compile=true"], "trainer.compile=true acts on layers that train"),
+        (["loss.negatives=given"], "learns from lists as shown, but evaluate.candidates=full; use evaluate.cand"),
+        (["control=context_only", "head.context=off"], "leave it to the control"),
+        (["control=permuted_text", "dataset.permute_text=false"], "leave it to the control"),
+    ],
+)
+def test_impossible_combinations_are_refused(overrides: list[str], message: str) -> None:
+    (problem,) = problems(compose_plain(*TINY, *overrides))
+    assert message in problem
+
+
+@pytest.mark.parametrize("strategy", ["adapter", "prefix", "prompt", "ia3"])
+def test_a_strategy_for_three_families_is_refused_for_others_before_anything_is_loaded(
+    strategy: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "distilbert", "n_layers": 2, "vocab_size": 9}))
+    other = ["dataset=simulated", "backbone=local", f"backbone.path={tmp_path}"]
+    assert problems(compose_plain(*other, "strategy=lora")) == []
+    (problem,) = problems(compose_plain(*other, f"strategy={strategy}"))
+    assert problem.startswith(
+        f"strategy={strategy} is made for BERT, RoBERTa and GPT-2, and backbone 'local' is another"
+    )
+
+
+def test_missing_files_are_named_with_the_ways_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.delenv("COLDLM_ALLOW_DOWNLOAD", raising=False)
+    found = file_problems(compose_plain("backbone=bert_base", "dataset=own"))
+    assert any("hf download bert-base-uncased --revision" in problem for problem in found)
+    assert any(problem.startswith("dataset.items") for problem in found)
+    (problem,) = file_problems(compose_plain("dataset=simulated", "backbone=local", f"backbone.path={tmp_path}"))
+    assert "lacks config.json, a tokenizer, *.safetensors" in problem
+    assert file_problems(compose_plain(*TINY)) == []
+
+
+def test_a_checkpoint_with_another_hash_is_refused(tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    assert checkpoints.problems(name="toy", path=str(tmp_path)) == []
+    (problem,) = checkpoints.problems(name="toy", path=str(tmp_path), sha256="0" * 64)
+    assert "expected 0000" in problem
+
+
+def test_a_checkpoint_is_found_in_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--org--toy" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    assert checkpoints.locate(hub="org/toy", revision="abc") == snapshot
+    assert checkpoints.locate(hub="org/toy", revision="other") is None
+
+
+@pytest.mark.parametrize(
+    ("config", "overrides", "message"),
+    [
+        ({"model_type": "t5", "is_encoder_decoder": True}, [], "backbone: a 't5' model is an encoder-decoder"),
+        ({"model_type": "vit"}, [], "backbone: a 'vit' model reads no text"),
+        ({"model_type": "gpt2", "vocab_size": 9, "n_layer": 2}, ["backbone.pooling=cls"], "use last or mean"),
+        ({"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2}, ["backbone.keep_layers=3"], "has 2 layers"),
+        ({"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2}, ["backbone.keep_layers=[2]"], "has 2 layers"),
+        (
+            {"model_type": "distilbert", "vocab_size": 9, "n_layers": 6},
+            ["backbone.keep_layers=[0,5]", "strategy=top", "strategy.layers=3"],
+            "the backbone has 2 layers; choose 1 to 2",
+        ),
+        (
+            {"model_type": "albert", "vocab_size": 9, "num_hidden_layers": 12, "num_hidden_groups": 1},
+            ["strategy=top"],
+            "layers share their weights, so none can train alone",
+        ),
+    ],
+)
+def test_what_config_json_says_is_enough_to_refuse(
+    config: dict[str, object], overrides: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    line = ["dataset=simulated", "backbone=local", f"backbone.path={tmp_path}", *overrides]
+    (problem,) = problems(compose_plain(*line))
+    assert message in problem
+
+
+def test_a_run_without_training_needs_a_trained_run(tmp_path: Path) -> None:
+    config = compose_plain(*TINY, "stages=[evaluate]")
+    check(config, tmp_path)
+    with pytest.raises(ConfigError, match="no trained run"):
+        check(config, tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("part", ["control", "backbone", "train", "stages", "seed"])
+@pytest.mark.parametrize("value", [None, "x", 3, [{}], {"_target_": 3}, "???"])
+def test_nonsense_is_a_problem_and_no_crash(part: str, value: object) -> None:
+    if (part, value) != ("seed", 3):
+        found = problems(compose_plain(*TINY) | {part: value})
+        assert found
+        assert all(problem.startswith(part) for problem in found)
+
+
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert check_overrides([*TINY, "trainer=gpu"]) == [
+        "trainer.accelerator=gpu: no CUDA device is there; use trainer=cpu"
+    ]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert check_overrides([*TINY, "trainer=gpu", "trainer.devices=2"]) == [
+        "trainer.devices=2: 1 CUDA devices are there"
+    ]
+
+
+def test_wandb_online_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = compose_plain(*TINY, "logger=wandb", "logger.mode=online")
+    assert any("logger.mode=online: no key" in problem for problem in file_problems(config))
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    assert not any("no key" in problem for problem in file_problems(config))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "torch.load",
+        "coldlm.data.files.raw.hash_file",
+        "coldlm.models.strategy._require",
+        "coldlm.data.files.raw.os.load",
+    ],
+)
+def test_what_is_not_on_the_allow_list_is_refused_before_it_is_imported(target: str) -> None:
+    config = compose_plain(*TINY)
+    config["dataset"] = {"_target_": target, "permute_text": False}
+    (problem,) = problems(config)
+    assert problem.startswith(f"dataset._target_: got {target!r}")
+    with pytest.raises(ConfigError, match="nothing else is imported"):
+        build({"_target_": target})
+
+
+def test_a_group_takes_only_its_own_targets() -> None:
+    assert is_allowed("coldlm.models.strategy.lora", "strategy")
+    assert not is_allowed("coldlm.models.strategy.lora", "backbone")
+    assert not is_allowed(None, "backbone")
+
+
+def test_an_unlisted_module_is_never_imported(tmp_path: Path) -> None:
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    code = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r})
+from coldlm.config.check import build, problems
+from coldlm.core.errors import ConfigError
+try: build({{"_target_": "trap.load"}})
+except ConfigError: print("refused")
+problems({{"dataset": {{"_target_": "trap.load"}}}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "refused\n"
+
+
+def test_build_calls_the_target_with_plain_values() -> None:
+    node = {"_target_": "coldlm.models.losses.BinaryCrossEntropy", "draws": 3}
+    assert build(node).draws == 3
+    with pytest.raises(ConfigError, match="_partial_"):
+        build({**node, "_partial_": True})
+
+
+def test_checking_a_command_line_is_fast_and_imports_nothing_heavy() -> None:
+    heavy = {"torch", "transformers", "pytorch_lightning", "peft", "wandb", "tensorboard"}
+    code = f"""
+import json, sys
+from coldlm.config.compose import check_overrides
+check_overrides({["-m", "strategy=frozen,top,lora", "seed=1,2"]!r})
+print(json.dumps(sorted({heavy!r} & sys.modules.keys())))
+"""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == []
+    assert time.perf_counter() - start < 6  # about 1.5 s on two idle cores
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "is_right"),
+    [
+        (1, int, True),
+        (True, int, False),
+        (1.0, int, False),
+        (1, float, True),
+        (True, float, False),
+        (float("nan"), float, False),
+        ("1", float, False),
+        (None, int | None, True),
+        (None, int, False),
+        ("a", Literal["a", "b"], True),
+        (True, Literal["on"], False),
+        ([1, 2], list[int], True),
+        ([1, "2"], list[int], False),
+        ([0.9, 0.999], tuple[float, float], True),
+        ([0.9], tuple[float, float], False),
+        (0, Annotated[int, Range(0, 1)], True),
+        (0, Annotated[float, Range(0, above=True)], False),
+        (2, Annotated[float, Range(0, 1)], False),
+        (None, Annotated[float | None, Range(0, 1)], True),
+        ("x", bool, False),
+    ],
+)
+def test_values_are_compared_with_their_type(value: object, annotation: Any, is_right: bool) -> None:
+    assert (check_value("a.b", value, annotation) is None) == is_right
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation", "message"),
+    [
+        (0, Annotated[int, Range(1)] | None, "a.b: got 0, allowed: an integer from 1 or null"),
+        ("None", int | None, "a.b: got 'None', allowed: an integer or null; write null, without quotes"),
+        ("meen", Literal["mean", "cls"], "a.b: got 'meen', allowed: mean or cls; did you mean mean?"),
+        ([1, -1], list[Annotated[int, Range(0)]], "a.b[1]: got -1, allowed: an integer from 0"),
+    ],
+)
+def test_messages_say_what_was_got_and_what_is_allowed(value: object, annotation: Any, message: str) -> None:
+    assert check_value("a.b", value, annotation) == message
+
+
+def test_the_nearest_name_is_found() -> None:
+    assert nearest("movielens", ["own", "video/movielens_latest_small"]) == "video/movielens_latest_small"
+    assert nearest("train.lr", ["train.clip", "optim.lr"]) == "optim.lr"
+    assert nearest("zzz", ["own"]) is None

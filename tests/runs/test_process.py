@@ -1,0 +1,13 @@
+"""What is said of the process that carries out a run."""
+
+from __future__ import annotations
+
+from coldlm.runs.process import describe, peak_memory_mb
+
+
+def test_the_machine_is_described_without_its_paths() -> None:
+    said = describe()
+    assert said["versions"].keys() >= {"python", "torch", "transformers", "polars"}
+    assert all(said["versions"].values())
+    assert said["threads"] >= 1
+    assert 50 < peak_memory_mb() < 100_000
