@@ -36,6 +36,7 @@ from coldlm.data import simulated
 from coldlm.experiment import baselines as scorers
 from coldlm.experiment import run, training
 from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import Run, execute
 from coldlm.experiment.world import make_world
 from coldlm.learn import loggers
@@ -81,6 +82,18 @@ def assert_same_numbers(left: Path, right: Path) -> None:
 
 
 # --- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_softmax_cannot_see_stays_where_it_started(finished: Path, config: MakeConfig) -> None:
+    """Under Adam a gradient of rounding alone would move it by a whole step, on every processor another way."""
+    assert "adamw" in (finished / "config.resolved.yaml").read_text()
+    settled = config()
+    start = make_ranker(settled, make_world(settled)).trainable()
+    for name in ("model", "online"):
+        trained = load_file(finished / f"{name}.safetensors")
+        assert not torch.equal(trained["head.prior.weight"], start["head.prior.weight"])
+        for level in ("head.prior.bias", "head.fusion.context.outer.bias"):
+            assert torch.equal(trained[level], start[level])
 
 
 def test_a_run_leaves_exactly_the_promised_files(finished: Path) -> None:

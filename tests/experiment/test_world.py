@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.tables import STREAM, TRAIN, VALIDATION
 from coldlm.experiment.model import make_ranker, take_snapshot
 from coldlm.experiment.world import World, cut, make_world
+from coldlm.runs.record import read_weights
 
 MakeConfig = Callable[..., dict[str, Any]]
 
@@ -82,6 +85,38 @@ def test_the_models_start_does_not_depend_on_what_was_random_before(config: Make
     again = make_ranker(config(), world).trainable()
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert torch.equal(torch.rand(3), before)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "still"),
+    [
+        ((), ["head.prior.bias", "head.fusion.context.outer.bias"]),
+        (("loss=full_softmax", "head.context=off"), ["head.prior.bias"]),
+        (("loss=infonce", "head.context=only"), ["head.fusion.context.outer.bias"]),
+        (("loss=bpr",), ["head.prior.bias", "head.fusion.context.outer.bias"]),
+        (("head.fusion=gate",), []),
+        (("loss=binary_cross_entropy",), []),
+    ],
+)
+def test_a_level_trains_only_under_a_loss_that_sees_it(
+    overrides: tuple[str, ...], still: list[str], config: MakeConfig, world: World
+) -> None:
+    ranker = make_ranker(config(*overrides), world)
+    heads = {name: p for name, p in ranker.named_parameters() if name.startswith("head.")}
+    assert [name for name, p in heads.items() if not p.requires_grad] == still
+    assert heads.keys() <= ranker.trainable().keys()
+
+
+def test_weights_saved_when_every_level_trained_are_read(config: MakeConfig, world: World, tmp_path: Path) -> None:
+    ranker = make_ranker(config("strategy=lora"), world)
+    # what a checkpoint held before losses said whether they see a level: all of the head, and what trains of the body
+    saved = {f"head.{name}": tensor.clone() for name, tensor in ranker.head.state_dict().items()}
+    saved |= {name: p.detach().clone() for name, p in ranker.named_parameters() if p.requires_grad}
+    saved |= {name: torch.full_like(saved[name], 0.3) for name in ("head.prior.bias", "head.fusion.context.outer.bias")}
+    save_file(saved, tmp_path / "model.safetensors")
+    read_weights(tmp_path / "model.safetensors", ranker)
+    assert ranker.trainable().keys() == saved.keys()
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in ranker.trainable().items())
 
 
 def test_a_snapshot_is_deaf_to_later_training(config: MakeConfig, world: World) -> None:

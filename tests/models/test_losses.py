@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coldlm.models.losses import BPR, BinaryCrossEntropy, FullSoftmax, InfoNCE, SampledSoftmax
+from coldlm.models.losses import BPR, BinaryCrossEntropy, FullSoftmax, InfoNCE, NegativeLogLikelihood, SampledSoftmax
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0, 0.0], [1.5, 0.2, -0.3, 0.7], [0.1, 0.2, 0.3, 0.4]])
 POSITIVE = torch.tensor([2, 0, 1])
 WEIGHT = torch.tensor([[1.0, 3.0, 0.0, 0.5], [0.0, 2.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
 """w_ij; the positive's own is 0, and the third event has no negative at all."""
 ONES = torch.ones(3)
-Loss = SampledSoftmax | FullSoftmax | BinaryCrossEntropy | BPR | InfoNCE
+Loss = SampledSoftmax | FullSoftmax | BinaryCrossEntropy | BPR | InfoNCE | NegativeLogLikelihood
 SMOOTH = 0.3
 LOSSES: list[Loss] = [
     SampledSoftmax(),
@@ -90,6 +90,15 @@ def test_softmax_without_any_negative_is_zero() -> None:
 def test_the_positives_own_weight_is_never_looked_at(loss: Loss, own: float) -> None:
     log_weight = WEIGHT.log().scatter(1, POSITIVE[:, None], own)
     assert torch.equal(loss(LOGITS, log_weight, POSITIVE, ONES), loss(LOGITS, WEIGHT.log(), POSITIVE, ONES))
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, NegativeLogLikelihood()])
+def test_a_loss_says_whether_it_sees_a_number_added_to_all_scores_of_an_event(loss: Loss) -> None:
+    level = torch.tensor([[3.0], [-2.0], [0.5]])
+    before, after = (loss(logits, WEIGHT.log(), POSITIVE, ONES) for logits in (LOGITS, LOGITS + level))
+    assert bool((after - before).abs().max() > 1e-2) == loss.sees_level
+    if not loss.sees_level:
+        torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

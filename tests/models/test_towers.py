@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -216,6 +217,21 @@ def test_an_untrained_gate_is_the_sum() -> None:
     added = Towers(D, width=W, history=H)
     added.load_state_dict({n: p for n, p in gated.state_dict().items() if "gate" not in n})
     assert torch.equal(_score(gated), _score(added))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fusion", ["add", "gate"])
+@pytest.mark.parametrize("context", ["on", "off", "only"])
+def test_levels_are_the_parameters_that_add_one_number_to_every_score(context: Any, fusion: Any) -> None:
+    head = _head(context=context, fusion=fusion)
+    before, levels = _score(head), {id(level) for level in head.levels}
+    named = {name: p for name, p in head.named_parameters() if name in ("prior.bias", "fusion.context.outer.bias")}
+    for parameter in named.values():
+        parameter.add_(1.0)
+        is_level = bool(((_score(head) - before - 1).abs() < 1e-5).all())
+        assert is_level == (id(parameter) in levels) == (fusion == "add" or context != "on")
+        parameter.sub_(1.0)
+    assert levels <= {id(parameter) for parameter in named.values()}
 
 
 @torch.no_grad()

@@ -107,7 +107,6 @@ def test_an_update_that_changes_nothing_changes_no_score(stream: Stream) -> None
     expected = judge(stream.scorers[0], stream.queries, stream.data, stream.catalogue, name="model")
     assert np.concatenate([part.score for part in judged]).tolist() == expected.score.tolist()
     assert np.concatenate([part.g for part in judged]).tolist() == expected.g.tolist()
-    assert [update.bytes for update in updates] == [0, 0]
     assert [update.version for update in updates] == [1, 2]
     assert not any(update.rolled_back for update in updates)
 
@@ -141,7 +140,7 @@ def test_an_update_is_a_row_of_what_it_saw_and_cost(stream: Stream) -> None:
             "window": window,
             "n_events": 2 + window,
             "peak_memory_mb": 7.0,
-            "bytes": 4,
+            "bytes": stream.ranker.trained_bytes,
             "loss_before": before,
             "loss_after": after,
             "rolled_back": False,
@@ -150,14 +149,16 @@ def test_an_update_is_a_row_of_what_it_saw_and_cost(stream: Stream) -> None:
     ]
 
 
-def test_bytes_are_those_of_the_tensors_that_changed(stream: Stream) -> None:
-    def update(window: int) -> Fitted:
-        stream.move(1.0, "head.project.weight")
-        stream.move(1.0, "head.unknown")
-        return Fitted()
+def test_bytes_are_those_of_all_that_trains_however_far_it_moved(stream: Stream) -> None:
+    whole = sum(p.numel() for p in stream.ranker.head.parameters())
+    stream.ranker.head.project.weight.requires_grad_(False)
+    _, updates = stream.run(lambda window: stream.move(1.0, "head.unknown") or Fitted(examples=2))
+    assert [update.bytes for update in updates] == [4 * (whole - 4 * 6)] * 2
 
-    _, updates = stream.run(update)
-    assert updates[0].bytes == 4 * (4 * 6 + 4)
+
+def test_an_update_that_learned_from_nothing_ships_nothing(stream: Stream) -> None:
+    _, updates = stream.run(lambda window: Fitted())
+    assert [update.bytes for update in updates] == [0, 0]
 
 
 def _diverge(stream: Stream) -> Fitted:
@@ -191,7 +192,7 @@ def test_a_failed_update_is_rolled_back_to_the_bit_and_the_version_stays(
     assert [update.rolled_back for update in updates] == [True, False]
     assert [update.version for update in updates] == [0, 1]
     assert updates[0].bytes == 0
-    assert updates[1].bytes == 4
+    assert updates[1].bytes == stream.ranker.trained_bytes
     assert len(judged) == 3
     users, times = stream.queries.user, stream.queries.time
     assert "score [1] by 0" in stream.calls

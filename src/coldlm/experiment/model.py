@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coldlm.config.check import build
-from coldlm.config.schema import FIRST_STAGES
+from coldlm.config.check.check import build
+from coldlm.config.check.schema import FIRST_STAGES
 from coldlm.core.errors import CheckpointError, RunFolderError
 from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import Bools
@@ -44,6 +44,9 @@ def make_ranker(config: Mapping[str, Any], world: World) -> Model:
     backbone = make_backbone(config)
     with torch_seed(config["seed"], "head"):
         head = build(config["head"], backbone.width)
+    if not build(config["loss"]).sees_level:
+        for level in head.levels:
+            level.requires_grad_(False)
     if not head.uses_text and isinstance(backbone, Backbone):
         backbone.requires_grad_(False)  # nothing of it would be read: not the query of attention pooling either
     if not isinstance(head, Pair | CausalLM):

@@ -52,6 +52,11 @@ class CausalLM(nn.Module):
             self.weight = nn.Parameter(torch.ones(()))
         self.fusion = Fusion(context, fusion, context_width)
 
+    @property
+    def levels(self) -> list[nn.Parameter]:
+        """Parameters that add one number to every score alike, see ``models/losses.py``."""
+        return self.fusion.levels
+
     def read(self, scores: Tensor) -> Tensor:
         """[n] text scores of the mean log-probabilities that the reader gives, [n]."""
         return scores if self.weight is None else self.weight * scores

@@ -16,6 +16,10 @@ and ``ips``, where it is a number, weighs events by 1 / max(propensity, ips) wit
 events before t, the most popular one having m, taken as ((n + 1) / (m + 1)) ^ 1/2 (Saito et al. 2020, section 4, with
 one added so that new items have one; Schnabel et al. 2016, eq. 5). The weights of a batch are divided by their mean, so
 that rates keep their meaning. A larger ``ips`` clips harder: less variance, more bias towards popular items; 1 is none.
+
+``sees_level`` says whether a number added to all scores of one event changes the loss. Where it does not, a parameter
+that adds just that (``levels`` of a head) has nothing to learn from, and must not train: its gradient is rounding
+alone, which Adam makes a step of full length of, another one on every processor.
 """
 
 from __future__ import annotations
@@ -50,6 +54,7 @@ class SampledSoftmax:
     """
 
     explicit_negatives = False
+    sees_level = False
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class FullSoftmax:
     in_batch = False
     corrected = True
     explicit_negatives = False
+    sees_level = False
 
     def __init__(self, *, label_smoothing: Smoothing = 0.0, ips: Propensity = None) -> None:
         self.ips, self.label_smoothing = ips, label_smoothing
@@ -100,6 +106,7 @@ class InfoNCE:
     in_batch = True
     corrected = False
     explicit_negatives = False
+    sees_level = False
 
     def __init__(
         self,
@@ -121,6 +128,7 @@ class BPR:
 
     corrected = False
     explicit_negatives = False
+    sees_level = False
 
     def __init__(self, *, negatives: Negatives = "uniform", draws: Draws = 64, ips: Propensity = None) -> None:
         self.negatives, self.ips = negatives, ips
@@ -145,6 +153,7 @@ class BinaryCrossEntropy:
 
     corrected = False
     explicit_negatives = True
+    sees_level = True
 
     def __init__(
         self,
@@ -177,6 +186,7 @@ class NegativeLogLikelihood:
     in_batch = False
     corrected = False
     explicit_negatives = False
+    sees_level = True
     ips: float | None = None
 
     def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:

@@ -49,6 +49,12 @@ class Pair(nn.Module):
             self.logit = nn.Linear(input_width, 1)
         self.fusion = Fusion(context, fusion, context_width)
 
+    @property
+    def levels(self) -> list[nn.Parameter]:
+        """Parameters that add one number to every score alike, see ``models/losses.py``."""
+        own = [self.logit.bias] if self.uses_text and self.fusion.gate is None else []
+        return own + self.fusion.levels
+
     def read(self, vectors: Tensor) -> Tensor:
         """[n] logits of the pooled vectors of n pairs, [n, D]."""
         logits: Tensor = self.logit(self.dropout(vectors))[:, 0]

@@ -96,6 +96,12 @@ class Towers(nn.Module):
                 self.join = Transformer(width, history, user_layers, user_heads)
         self.fusion = Fusion(context, fusion, context_width)
 
+    @property
+    def levels(self) -> list[nn.Parameter]:
+        """Parameters that add one number to every score alike, see ``models/losses.py``."""
+        own = [self.prior.bias] if self.uses_text and self.fusion.gate is None else []
+        return own + self.fusion.levels
+
     def standardise(self, vectors: Tensor) -> None:
         """Take centre and spread from the text vectors of items known before training, [M, D]."""
         if self.uses_text:

@@ -23,6 +23,7 @@ class ZeroShot(nn.Module):
     uses_text = True
     uses_context = False
     pseudo_query = 0.0
+    levels: tuple[nn.Parameter, ...] = ()
 
     def __init__(self, input_width: int, /, *, history: Annotated[int, Range(1)] = 20) -> None:
         super().__init__()

@@ -15,9 +15,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-import torch
-from torch import Tensor
-
 from coldlm.core.errors import Diverged, ScoreError
 from coldlm.core.tables import Queries
 from coldlm.evaluate.judge import Judged, ScoreFunction
@@ -30,9 +27,10 @@ S = TypeVar("S", bound=ScoreFunction)
 @dataclass(frozen=True)
 class Update:
     """One update. ``version`` it made; ``window`` it learned from; ``n_events`` trained on; ``seconds`` of it, training
-    and re-encoding; ``peak_memory_mb`` of the process so far; ``bytes`` of the changed parameters; ``loss_before``,
-    ``loss_after``: mean loss of one fixed batch of the window, NaN if there is none; ``rolled_back``: a loss or a
-    weight was not finite, and the version before stays live."""
+    and re-encoding; ``peak_memory_mb`` of the process so far; ``bytes`` of the parameters that train, all of which an
+    update ships, 0 where there is nothing to ship; ``loss_before``, ``loss_after``: mean loss of one fixed batch of the
+    window, NaN if there is none; ``rolled_back``: a loss or a weight was not finite, and the version before stays live.
+    """
 
     version: int
     window: int
@@ -105,15 +103,10 @@ def run(
                 n_events=examples,
                 seconds=time.perf_counter() - begin,
                 peak_memory_mb=peak_memory_mb(),
-                bytes=_changed_bytes(before, ranker.trainable()),
+                bytes=ranker.trained_bytes if examples and not rolled_back else 0,
                 loss_before=loss_before,
                 loss_after=loss_after,
                 rolled_back=rolled_back,
             )
         )
     return judged, updates
-
-
-def _changed_bytes(before: dict[str, Tensor], after: dict[str, Tensor]) -> int:
-    """Bytes that would have to be shipped to bring ``before`` to ``after``."""
-    return sum(t.numel() * t.element_size() for name, t in after.items() if not torch.equal(before[name], t))

@@ -46,6 +46,11 @@ class Fusion(nn.Module):
             nn.init.zeros_(self.gate.outer.weight)
             nn.init.zeros_(self.gate.outer.bias)
 
+    @property
+    def levels(self) -> list[nn.Parameter]:
+        """Parameters that add one number to every score alike: none under a gate, which weighs it item by item."""
+        return [self.context.outer.bias] if self.uses_context and self.gate is None else []
+
     def forward(self, text: Tensor | None, features: Tensor | None, count: Tensor | None) -> Tensor:
         """[B, M] scores. What is not used may be None.
 

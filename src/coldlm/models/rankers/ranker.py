@@ -95,12 +95,18 @@ class Model(nn.Module):
         return next(chain(self.parameters(), self.buffers())).device
 
     def trainable(self) -> dict[str, Tensor]:
-        """Parameters that train, the ranks that are left, and the head's buffers: all that a checkpoint needs besides
-        the backbone."""
-        state = {name: p.detach() for name, p in self.named_parameters() if p.requires_grad}
+        """All that a checkpoint needs besides the backbone: parameters that train, the ranks that are left, and the
+        head's own parameters and buffers, also those that this loss leaves as they start (``levels``)."""
+        named = self.named_parameters()
+        state = {name: p.detach() for name, p in named if p.requires_grad or name.startswith("head.")}
         state |= {f"{name}.kept": m.kept for name, m in self.named_modules() if isinstance(m, Ranks)}
         state |= {f"head.{name}": b.detach() for name, b in self.head.named_buffers()}
         return state
+
+    @property
+    def trained_bytes(self) -> int:
+        """Size of the parameters that train: what one training may change."""
+        return sum(p.numel() * p.element_size() for p in self.parameters() if p.requires_grad)
 
     @property
     def ranks(self) -> list[Ranks]:
