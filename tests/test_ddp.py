@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import polars as pl
@@ -108,6 +110,32 @@ def test_the_same_weights_are_judged_alike(both: tuple[Path, Any], config: MakeC
     left, right = (pl.read_parquet(run / "results.parquet").drop("run", "config_hash") for run in (alone, folder))
     assert_frame_equal(left, right.filter(stage="test"), check_exact=True)
     assert torch.distributed.is_initialized() is False
+
+
+def test_processes_that_srun_started_share_the_batches_of_one(tmp_path: Path, cache: Path, config: MakeConfig) -> None:
+    brief = (*TRAINING, "train.max_steps=3", "train.validate=false", "stages=[train]")
+    line = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600", "train.epochs=1"]
+    line += ["backbone=tiny_bert", "backbone.width=16", "trainer=ddp", "name=both", *brief]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    job = {"SLURM_JOB_ID": "4711", "SLURM_JOB_NAME": "coldlm", "SLURM_JOB_NODELIST": "localhost", "SLURM_NNODES": "1"}
+    job |= {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODEID": "0", **meeting}
+    own = {key: value for key, value in os.environ.items() if key not in ("LOCAL_RANK", "WORLD_SIZE")}
+    command = [sys.executable, "-m", "coldlm", "run", *line, f"output={tmp_path}", f"cache={cache}"]
+    tasks = [
+        subprocess.Popen(
+            command, env={**own, **job, "SLURM_PROCID": rank, "SLURM_LOCALID": rank}, stderr=PIPE, text=True
+        )
+        for rank in ("0", "1")
+    ]
+    said = [task.communicate(timeout=300)[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert ["stage train" in text for text in said] == [True, False]  # the second is silent, and writes nothing
+    alone = execute(config("trainer.threads=1", *brief), "alone")
+    left, right = (load_file(folder / "model.safetensors") for folder in (alone, tmp_path / "both"))
+    assert any("lora_B" in key and tensor.abs().max() > 1e-5 for key, tensor in left.items())
+    assert max(float((left[key] - right[key]).abs().max()) for key in left) < 1e-4
 
 
 @pytest.mark.long

@@ -241,6 +241,7 @@ def test_gradients_averaged_over_ranks_are_those_of_the_whole_batch(
     ranks = Ranks(world)
     for module in ("models.ranker", "learn.module"):
         monkeypatch.setattr(f"coldlm.{module}.distributed", ranks)
+    monkeypatch.setattr("coldlm.ranks._distributed", lambda: ranks)
 
     def step(rank: int) -> tuple[float, dict[str, Tensor]]:
         batch = small.batches(loss, share=(rank, world))[0]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from coldlm.core import ranks
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     """Gives a function that is told how many of ``total`` were done since the last call."""
-    if not sys.stderr.isatty() or os.environ.get("LOCAL_RANK", "0") != "0":
+    if not sys.stderr.isatty() or not ranks.is_first():
         yield lambda n: None
         return
     from rich.console import Console

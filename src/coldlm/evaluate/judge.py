@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
+from coldlm.core import ranks
 from coldlm.core.errors import ScoreError
 from coldlm.core.prefetch import prefetch
 from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
@@ -61,7 +62,7 @@ def judge(
     Raises:
         ScoreError: a positive is not a candidate, or a score is not finite; names scorer, item, user and time.
     """
-    rank, world = _ranks()
+    rank, world = _share()
     n = len(queries.event)
     g, e, size = (np.zeros(n, np.int64) for _ in range(3))
     own = np.zeros(n)
@@ -89,7 +90,7 @@ def measure(
     scorer: ScoreFunction, queries: Queries, data: Dataset, catalogue: Catalogue, metric: RankingMetric, *, name: str
 ) -> float:
     """One metric of one scorer over ``queries``, for stopping and for choosing; sharded over ranks if there are any."""
-    rank, world = _ranks()
+    rank, world = _share()
     sizes = np.diff(queries.start)
     mine = _chunks(queries)[rank::world]
     for (first, last), (scores, candidates, positive, rows) in _scored(scorer, queries, data, catalogue, name, mine):
@@ -109,10 +110,9 @@ def _chunks(queries: Queries) -> list[tuple[int, int]]:
     ]
 
 
-def _ranks() -> tuple[int, int]:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
+def _share() -> tuple[int, int]:
+    """Rank and world of the processes that can add up what each of them scored: everything alone without a group."""
+    return (ranks.rank(), ranks.world()) if ranks.in_group() else (0, 1)
 
 
 def _scored(

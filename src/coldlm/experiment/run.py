@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import traceback
 from pathlib import Path
@@ -15,6 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from coldlm.config.check import build
+from coldlm.core import ranks
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import ConfigError, Diverged, RunFolderError
 from coldlm.core.files import write_file
@@ -52,11 +52,13 @@ def execute(config: dict[str, Any], name: str) -> Path:
         The run folder.
 
     Raises:
+        ConfigError: more or fewer processes were started for this run than it asks for.
         RunFolderError: the folder holds a run of another configuration.
         ColdlmError: see the stages; the manifest then says FAILED or DIVERGED, and why.
     """
     folder = Path(config["output"]) / name
-    is_main = int(os.environ.get("LOCAL_RANK", "0")) == 0
+    ranks.refuse_another_world(config["trainer"]["devices"])
+    is_main = ranks.is_first()
     manifest = open_run(folder, config)
     stages = [stage for stage in config["stages"] if stage not in manifest["done"]]
     left_out = {"online": config["online"]["schedule"], "pretrain": config["pretrain"]["objective"]}

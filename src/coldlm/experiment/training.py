@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ import torch
 
 from coldlm.config.check import build
 from coldlm.config.schema import EXTRA
+from coldlm.core import ranks
 from coldlm.core.tables import Ints
 from coldlm.experiment.world import World
 from coldlm.learn.batches import Batches, Recipe
@@ -83,7 +83,7 @@ class Training:
         """
         train = self._config["train"]
         node = {key: value for key, value in self._config["optim"].items() if key not in EXTRA["optim"]}
-        share = int(os.environ.get("LOCAL_RANK", "0")), self._machine.world
+        share = ranks.rank(), self._machine.world
         for key in ("lr", "body_lr"):
             node[key] *= lr_factor
         ranker = ranker or self._ranker

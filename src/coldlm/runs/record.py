@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from coldlm.core import ranks
 from coldlm.core.columns import (
     CANARIES,
     CHANCE,
@@ -147,7 +148,7 @@ class Record:
             tensors = {key: list(tensor.shape) for key, tensor in state.items()}
             write_json(self.folder / f"{name}.json", about | {"tensors": tensors})
             self.manifest["checkpoint_bytes"] = file.stat().st_size
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if ranks.in_group():
             torch.distributed.barrier()  # the other ranks read the file next
 
     def save(self) -> None:

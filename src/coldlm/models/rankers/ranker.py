@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from coldlm.asof.context import AsOf
+from coldlm.core import ranks
 from coldlm.core.tables import Ints
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.towers import ItemSide
@@ -176,10 +177,10 @@ class Ranker(Model):
 
     def _encode_shared(self, codes: Tensor) -> Tensor:
         """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank that did."""
-        if not (distributed.is_available() and distributed.is_initialized()) or not _trains(self.encoder):
+        if not ranks.in_group() or not _trains(self.encoder):
             vectors: Tensor = self.encoder.items(codes)
             return vectors
-        rank, world = distributed.get_rank(), distributed.get_world_size()
+        rank, world = ranks.rank(), ranks.world()
         each = -(-len(codes) // world)
         # every rank gathers equally many rows: the last part is filled up with its first item
         padded = torch.cat([codes, codes[:1].expand(each * world - len(codes))])
@@ -199,7 +200,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, part: Tensor) -> Tensor:
         ctx.rows = len(part)
-        parts = [torch.empty_like(part) for _ in range(distributed.get_world_size())]
+        parts = [torch.empty_like(part) for _ in range(ranks.world())]
         distributed.all_gather(parts, part.contiguous())
         return torch.cat(parts)
 
@@ -207,5 +208,5 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         total = grads[0].contiguous()
         distributed.all_reduce(total)
-        first = distributed.get_rank() * ctx.rows
+        first = ranks.rank() * ctx.rows
         return total[first : first + ctx.rows]
