@@ -1,6 +1,8 @@
-"""The quickstart's outputs are there, and every number in them is finite. Usage: check_quickstart.py RUNS"""
+"""The quickstart's outputs are there, every number in them is finite, and its table is the study's within the tolerance
+that the study states. Usage: check_quickstart.py RUNS"""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -26,4 +28,32 @@ for name in ("report.md", "table.md", "table.tex", "table.csv", "figure.png", "f
 table = (report / "table.md").read_text(encoding="utf-8")
 assert "INCOMPLETE" not in table
 assert "nan" not in table.lower()
-print(f"quickstart: {len(manifests)} runs, {results.height} finite values, table and figure in {report}")
+
+section = STUDY.read_text(encoding="utf-8").partition("\n## Table\n")[2].partition("\n## ")[0]
+tolerance = float(re.findall(r"^Tolerance: (\.\d+)", section, re.M)[0])
+header, *body = [
+    [cell.strip() for cell in line.split("|")[1:-1]]
+    for line in section.splitlines()
+    if line.startswith("|") and not line.startswith("|---")
+]
+headline = results.filter(bucket="all", window=-1, average="macro", metric="ndcg", k=10)
+of_model = headline.filter(scorer=MODEL).with_columns(
+    name=pl.when(pl.col("control") == "none").then(pl.col("strategy").str.split(" ").list.first()).otherwise("control")
+)
+# a control may have permuted the texts that baselines read
+of_baselines = headline.filter(pl.col("scorer") != MODEL, control="none")
+far = []
+for cells in body:
+    scorer, _, schedule = cells[0].partition(" (")[0].partition(", ")
+    rows = of_model.filter(name=scorer, schedule=schedule) if schedule else of_baselines.filter(scorer=scorer)
+    for column, cohort in COHORTS.items():
+        found = rows.filter(cohort=cohort)["value"].unique().to_list()
+        said = float(cells[header.index(column)])
+        if not found or any(abs(value - said) > tolerance for value in found):
+            far.append(f"{cells[0]}, {column}: {STUDY.parent.name} says {said}, the run {found}")
+assert body, f"no table in {STUDY}"
+assert not far, f"beyond the tolerance of {tolerance}:\n" + "\n".join(far)
+print(
+    f"quickstart: {len(manifests)} runs, {results.height} finite values, {len(body)} rows within {tolerance} of the "
+    f"study's, table and figure in {report}"
+)

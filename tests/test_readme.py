@@ -80,43 +80,7 @@ def test_the_commands_of_the_readme_run_in_their_order(small: Path, capsys: pyte
     assert len(list(small.rglob("figure*.png"))) == 2  # the leaky run has a table and a figure of its own
 
 
-def test_the_table_of_strategies_is_what_the_packed_runs_say() -> None:
-    """Every nDCG, and what texts are worth, of the table of strategies x backbones."""
-    runs = read_runs([REPO / "docs" / "strategies_x_backbones.parquet"])
-    found: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
-    for comparison in runs.comparisons:
-        controls = {each.row: each.control for each in measure_texts(comparison, draws=1)}
-        for i, row in enumerate(comparison.rows):
-            if row.kind == "strategy" and row.schedule == "history":
-                axes = row.manifests[0]["axes"]
-                mine, without = comparison.paired(i, controls[i])
-                named = found.setdefault((comparison.title, axes["backbone"]), {})
-                named[axes["strategy"].partition(" ")[0]] = (comparison.value(i) or 0.0, float((mine - without).mean()))
-    header, *body = _table_of("### Strategies x backbones")
-    columns = {
-        "MiniLM": ("movielens", "minilm"),
-        "RoBERTa's code": ("movielens", "minilm_as_roberta"),
-        "tiny GPT-2": ("movielens", "gpt2_movielens"),
-        "e5, Caixin": ("caixin", "e5_small_pruned"),
-    }
-    assert {cells[0] for cells in body} == set(list_options()["strategy"])
-    for cells in body:
-        for column, place in columns.items():
-            at = header.index(column)
-            value, worth = found[place][cells[0]]
-            assert float(cells[at]) == pytest.approx(value, abs=6e-5)
-            assert float(cells[at + 1].partition(" ")[0]) == pytest.approx(worth, abs=6e-5)
-
-
-def test_the_table_of_heads_is_what_the_packed_runs_say() -> None:
-    (comparison,) = read_runs([REPO / "docs" / "heads.parquet"]).comparisons
-    said = {f"{comparison.value(i):.4f}".removeprefix("0") for i in range(len(comparison.rows))}
-    header, *body = _table_of("### Heads")
-    found = [cells[header.index(column)] for cells in body for column in ("nDCG@10", "on permuted texts")]
-    assert len(body) == 10
-    assert {value for value in found if value} <= said
-
-
-def _table_of(section: str) -> list[list[str]]:
-    text = README.partition(section)[2].partition("\n## ")[0].partition("\n### ")[0]
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (REPO / link).exists()] == []

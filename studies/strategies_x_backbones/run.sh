@@ -3,7 +3,7 @@
 # one budget and beside all controls: hours on 2 cores. COLDLM_DATA names the data folder, the arguments a folder with an
 # English RoBERTa and one with a multilingual encoder that reads "passage: " and "query: ". What is finished is not run
 # again, and a cell has one thread: with a third argument, ml or caixin, two of these fill two cores.
-# Usage: strategies_x_backbones.sh ROBERTA MULTILINGUAL [ml|caixin|both] [output]
+# Usage: run.sh ROBERTA MULTILINGUAL [ml|caixin|both] [output]
 set -euo pipefail
 
 COLDLM_DATA="$(realpath "${COLDLM_DATA:?name the data folder by COLDLM_DATA}")" && export COLDLM_DATA
@@ -11,7 +11,7 @@ roberta="$(realpath "${1:?name a folder with an English RoBERTa (config.json, to
 multilingual="$(realpath "${2:?name a folder with a multilingual encoder}")"
 which="${3:-both}"
 case "$which" in ml | caixin | both) ;; *) echo "got $which, allowed: ml, caixin, both" >&2 && exit 2 ;; esac
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 runs="${4:-runs/strategies_x_backbones}"
 bash scripts/setup.sh quickstart
 export OMP_WAIT_POLICY=PASSIVE

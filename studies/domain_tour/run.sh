@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # One real data set per domain under one protocol: frozen beside its three controls, one table. COLDLM_DATA names the data
 # folder, the first argument a folder with a multilingual encoder that reads "passage: " and "query: " (such as
-# multilingual-e5-small). Usage: domain_tour.sh ENCODER [seeds, such as 1,2,3] [output]
+# multilingual-e5-small). Usage: run.sh ENCODER [seeds, such as 1,2,3] [output]
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 bash scripts/setup.sh quickstart
 
 : "${COLDLM_DATA:?name the data folder by COLDLM_DATA}"
@@ -22,4 +22,4 @@ tour dataset=music/lastfm_2k
 # a click log knows no release times: both rules
 news dataset=news/caixin dataset.release_slot=null,day
 news dataset=news/mind dataset.edition=sample evaluate.candidates=impression
-.venv/bin/coldlm report "$runs" --out "$runs/report"
+.venv/bin/coldlm report "$runs" --out "$runs/report" --pack "$runs/report/runs.parquet"

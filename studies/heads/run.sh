@@ -2,12 +2,12 @@
 # Every head on the same 500 queries of MovieLens: two towers, a classifier of pairs and log-probabilities, the last two
 # re-ranking the best 30 of recent popularity and of the two towers, beside their controls: an hour on 2 cores.
 # What is finished is not run again; pair and causal_lm, which can run side by side, need the towers first.
-# Usage: heads.sh [towers|pair|causal_lm|all] [output]
+# Usage: run.sh [towers|pair|causal_lm|all] [output]
 set -euo pipefail
 
 which="${1:-all}"
 case "$which" in towers | pair | causal_lm | all) ;; *) echo "got $which, allowed: towers, pair, causal_lm, all" >&2 && exit 2 ;; esac
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 runs="${2:-runs/heads}"
 bash scripts/setup.sh quickstart
 export OMP_WAIT_POLICY=PASSIVE

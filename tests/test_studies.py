@@ -1,0 +1,203 @@
+"""Every study has the same shape, and its table says what its own packed runs say, whatever options there are today."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from coldlm.report.measure import Headline, measure
+from coldlm.report.results import read_runs
+from coldlm.report.rows import Comparison, Row
+from coldlm.report.table import metric, quantity
+from coldlm.report.texts import TextWorth, measure_texts
+
+REPO = Path(__file__).parents[1]
+STUDIES = sorted(path.parent for path in (REPO / "studies").glob("*/README.md"))
+SECTIONS = (
+    "Claim",
+    "Command",
+    "Hardware",
+    "Time",
+    "Data",
+    "Table",
+    "Findings",
+    "What it does not show",
+)
+USERS_ONLY = "resamples users only"
+MOST_BYTES = 200_000
+"""Of a figure."""
+
+
+def named(folder: Path) -> str:
+    return folder.name
+
+
+def test_the_studies_are_found() -> None:
+    assert {"quickstart", "domain_tour", "strategies_x_backbones", "heads"} <= {study.name for study in STUDIES}
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=named)
+def test_a_study_has_its_sections_in_order_and_says_what_its_intervals_leave_out(study: Path) -> None:
+    text = (study / "README.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^## (.+)$", text, re.M)) == SECTIONS
+    top = text.partition("\n## ")[0]
+    assert USERS_ONLY in top
+    assert "49 %" in top
+    findings = _section(study, "Findings").strip().split("\n- ")
+    assert all(re.match(r"(- )?20\d\d-\d\d-\d\d\. ", finding) for finding in findings)
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=named)
+def test_a_study_runs_by_a_script_that_bash_can_read(study: Path) -> None:
+    script = study / "run.sh"
+    assert script.read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n")
+    assert os.access(script, os.X_OK)
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    assert f"studies/{study.name}/run.sh" in _section(study, "Command")
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=named)
+def test_files_that_a_study_shows_are_there_and_figures_are_small(study: Path) -> None:
+    text = (study / "README.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in links if not (study / link).exists()] == []
+    assert all(figure.stat().st_size < MOST_BYTES for figure in study.glob("*.png"))
+
+
+@pytest.mark.parametrize("study", [s for s in STUDIES if (s / "runs.parquet").is_file()], ids=named)
+def test_a_study_says_which_data_its_packed_runs_read(study: Path) -> None:
+    data = _section(study, "Data").replace(",", "")
+    for comparison in _runs(study.name):
+        for manifest in comparison.manifests:
+            assert str(manifest["dataset"]["n_items"]) in data
+            assert all(digest[:12] in data for digest in manifest["dataset"]["hashes"].values())
+
+
+def test_the_table_of_strategies_x_backbones_is_what_its_runs_say() -> None:
+    columns = {
+        "MiniLM": ("movielens", "minilm"),
+        "RoBERTa's code": ("movielens", "minilm_as_roberta"),
+        "tiny GPT-2": ("movielens", "gpt2_movielens"),
+        "e5, Caixin": ("caixin", "e5_small_pruned"),
+    }
+    found: dict[tuple[str, str], dict[str, tuple[Comparison, Row, TextWorth]]] = {}
+    costs: dict[str, dict[str, float | None]] = {}
+    for comparison in _runs("strategies_x_backbones"):
+        for each in measure_texts(comparison):
+            axes = comparison.rows[each.row].manifests[0]["axes"]
+            strategy = axes["strategy"].partition(" ")[0]
+            its = found.setdefault((comparison.title, axes["backbone"]), {})
+            its[strategy] = (comparison, comparison.rows[each.row], each)
+            if (comparison.title, axes["backbone"]) == columns["MiniLM"]:
+                costs[strategy] = _headline("strategies_x_backbones", comparison.title).measures[each.row].cost
+    header, *body = _table("strategies_x_backbones")
+    assert {cells[0] for cells in body} == set(found[columns["MiniLM"]])
+    for cells in body:
+        for column, place in columns.items():
+            at = header.index(column)
+            comparison, row, each = found[place][cells[0]]
+            d = each.worth["all"]
+            value, worth = metric(comparison.value(each.row)), metric(d.mean, True)
+            if column == "MiniLM":
+                new = metric(comparison.value(each.row, "cold_item_any"))
+                worth = f"{worth} [{metric(d.low, True)}, {metric(d.high, True)}]"
+                assert cells[header.index("new items")] == new
+                assert cells[header.index("seeds")] == str(row.seeds)
+            assert cells[at : at + 2] == [value, worth], (cells[0], column)
+        said = [cells[header.index(name)] for name in ("trained", "s", "peak MB", "file MB")]
+        names = ("trainable_parameters", "train_seconds", "peak_memory_mb", "checkpoint_mb")
+        assert said == [quantity(costs[cells[0]][name]) for name in names]
+
+
+def test_the_table_of_heads_is_what_its_runs_say() -> None:
+    (comparison,) = _runs("heads")
+    headline = _headline("heads", comparison.title)
+    permuted = {
+        metric(comparison.value(each.row)): metric(comparison.value(each.control))
+        for each in measure_texts(comparison, draws=1)
+    }
+    said = set()
+    for m in headline.measures:
+        seconds = [
+            "" if m.cost[name] is None else f"{m.cost[name]:.0f}" for name in ("train_seconds", "latency_p50_ms")
+        ]
+        if m.row.schedule == "history" or m.row.kind == "baseline":
+            said.add((metric(m.quality["ndcg@10"]), f"{metric(m.low)} to {metric(m.high)}", *seconds))
+    header, *body = _table("heads")
+    names = ("nDCG@10", "95 %", "training s", "ms a request")
+    for cells in body:
+        value, *others = (cells[header.index(name)] for name in names)
+        assert (value, *others) in said, cells
+        assert cells[header.index("on permuted texts")] in ("", permuted.get(value)), cells
+
+
+def test_the_table_of_the_domain_tour_is_what_its_digits_say() -> None:
+    names = {
+        "Online Retail": "online_retail",
+        "MovieLens": "movielens",
+        "Last.fm-2k": "lastfm_2k",
+        "Caixin, after first event": "caixin (queries 35869e3ea01fad76)",
+        "Caixin, day slots": "caixin (queries 781d1b18e3f32801)",
+        "MIND sample, lists": "mind_sample",
+    }
+    digits = pl.read_csv(REPO / "studies" / "domain_tour" / "domain_tour.csv")
+    lines = {(line["comparison"], line["row"].strip("†"), line["cohort"]): line for line in digits.to_dicts()}
+    header, *body = _table("domain_tour")
+    assert header[-1] == "per_window vs better of both"
+    assert len(body) == len(names) * 5
+    for data_set, cohort, events, history, updated, baseline, control, distance in body:
+        title = names[data_set]
+        frozen, line = (lines[title, f"frozen, {how}", cohort.replace(" ", "_")] for how in ("history", "per_window"))
+        assert events == f"{line['n_events']:,}"
+        assert [history, updated] == [metric(each["ndcg@10"]) for each in (frozen, line)]
+        for cell, best in ((baseline, "best_baseline"), (control, "best_control")):
+            label = line[best].partition(",")[0].strip("†").replace("_", " ")
+            assert cell == f"{label} {metric(line[f'{best}/ndcg@10'])}"
+        if distance != "too few users":
+            mean, low, high = (metric(line[key], True) for key in ("vs_trivial", "vs_trivial/low", "vs_trivial/high"))
+            assert distance == f"{mean} [{low}, {high}]"
+
+
+@pytest.mark.skipif(not (REPO / "studies" / "quickstart" / "runs.parquet").is_file(), reason="no packed runs yet")
+def test_the_table_of_the_quickstart_is_what_its_runs_say_within_its_tolerance() -> None:
+    (comparison,) = _runs("quickstart")
+    tolerance = float(re.findall(r"^Tolerance: (\.\d+)", _section("quickstart", "Table"), re.M)[0])
+    rows = {
+        row.label.split()[0] if row.kind == "baseline" else f"{row.label.split()[0]}, {row.schedule}": i
+        for i, row in enumerate(comparison.rows)
+    }
+    header, *body = _table("quickstart")
+    cohorts = {"all": "all", "any cold user": "cold_user_any", "any cold item": "cold_item_any"}
+    for cells in body:
+        row = rows[cells[0].partition(" (")[0]]
+        for column, cohort in cohorts.items():
+            assert float(cells[header.index(column)]) == pytest.approx(comparison.value(row, cohort), abs=tolerance), (
+                cells
+            )
+
+
+@cache
+def _runs(study: str) -> tuple[Comparison, ...]:
+    return read_runs([REPO / "studies" / study / "runs.parquet"]).comparisons
+
+
+@cache
+def _headline(study: str, title: str) -> Headline:
+    return measure(next(each for each in _runs(study) if each.title == title))
+
+
+def _section(study: Path | str, name: str) -> str:
+    text = (REPO / "studies" / study / "README.md").read_text(encoding="utf-8")
+    return text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+
+
+def _table(study: str) -> list[list[str]]:
+    """The first table of the section: its header and its rows, without the line between them."""
+    lines = [line for line in _section(study, "Table").splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if not line.startswith("|---")]
