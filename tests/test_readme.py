@@ -10,10 +10,7 @@ import numpy as np
 import pytest
 
 from coldlm.cli import main
-from coldlm.config.compose import list_options
 from coldlm.data import movielens
-from coldlm.report.results import read_runs
-from coldlm.report.texts import measure_texts
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text(encoding="utf-8")
