@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import settings
 
+from coldlm.config.schema import RunConfig, typed
 from coldlm.core.tables import DAY, UNKNOWN, Dataset, Impressions, Items, Users, sorted_log
 
 settings.register_profile("toy", max_examples=25, deadline=None, derandomize=True)
@@ -25,13 +25,13 @@ MICRO = (
     "evaluate.latency_requests=2",
 )
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 MakeData = Callable[..., Dataset]
 Shown = Callable[..., Impressions]
 
 
-def compose_micro(output: Path, cache: Path, *overrides: str) -> dict[str, Any]:
-    """The plain configuration of a micro run; ``overrides`` as on the command line."""
+def compose_micro(output: Path, cache: Path, *overrides: str) -> RunConfig:
+    """The checked configuration of a micro run; ``overrides`` as on the command line."""
     from hydra import compose, initialize_config_dir
 
     from coldlm.config.check import check
@@ -40,9 +40,9 @@ def compose_micro(output: Path, cache: Path, *overrides: str) -> dict[str, Any]:
     is_tiny = not any(override.startswith("backbone=") for override in overrides)
     backbone = ["backbone=tiny_bert", "backbone.width=16"] if is_tiny else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(compose("run", [*MICRO, *backbone, f"output={output}", f"cache={cache}", *overrides]))
-    check({**config, "stages": list(dict.fromkeys(["pretrain", "train", *config["stages"]]))})
-    return config
+        values = plain(compose("run", [*MICRO, *backbone, f"output={output}", f"cache={cache}", *overrides]))
+    check({**values, "stages": list(dict.fromkeys(["pretrain", "train", *values["stages"]]))})
+    return typed(values)
 
 
 def pytest_collection_finish() -> None:

@@ -210,7 +210,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
 OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.epochs": (2, (), "validation"),
     "train.patience": (0, ("train.epochs=3",), "validation"),
-    "train.validate": (False, ("split.refit=true",), "validation"),
+    "train.validate": (False, ("train.refit=true",), "validation"),
     "evaluate.k": (5, (), "k"),
     "evaluate.queries": (300, ("dataset.users=90", "dataset.items=300", "dataset.events=2500"), "scores"),
     "evaluate.k_shot": ([0, 1], ("stages=[train,evaluate,k_shot]", "evaluate.k_shot=[0,1,2]"), "shots"),
@@ -432,7 +432,7 @@ def before(
         name = ("light", *overrides) if "light" in request.fixturenames else overrides
         if name not in known:
             path = [f"backbone.path={checkpoints / 'one'}", "backbone.max_tokens=32"] if LOCAL in overrides else []
-            settled = config("split.refit=false", "stages=[train,evaluate]", *overrides, *path)
+            settled = config("train.refit=false", "stages=[train,evaluate]", *overrides, *path)
             known[name] = settled, observe(settled)
         return known[name]
 

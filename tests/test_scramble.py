@@ -139,8 +139,8 @@ def before(folder: Path, time: int) -> pl.DataFrame:
             "middle",
         ),
         ((), without_releases, described, "middle"),
-        (("dataset.release_slot=day",), without_releases, as_it_is, "day"),
-        (("dataset.release_slot=day",), without_releases, described, "day"),
+        (("release_slot=day",), without_releases, as_it_is, "day"),
+        (("release_slot=day",), without_releases, described, "day"),
     ],
     ids=["edge", "middle", "no releases, lora", "full, gpt2", "texts that change", "grid", "grid, texts that change"],
 )

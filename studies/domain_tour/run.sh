@@ -20,6 +20,6 @@ tour dataset=ecommerce/online_retail
 tour dataset=video/movielens_latest_small
 tour dataset=music/lastfm_2k
 # a click log knows no release times: both rules
-news dataset=news/caixin dataset.release_slot=null,day
+news dataset=news/caixin release_slot=null,day
 news dataset=news/mind dataset.edition=sample evaluate.candidates=impression
 .venv/bin/coldlm report "$runs" --out "$runs/report" --pack "$runs/report/runs.parquet"

@@ -18,7 +18,7 @@ export OMP_WAIT_POLICY=PASSIVE
 
 cells() { .venv/bin/coldlm run sweep=strategies_x_backbones output="$runs" "$@"; }
 # the controls that have no text, beside which strategies and backbones do not matter
-others() { .venv/bin/coldlm run -m experiment=cell_frozen control=context_only,random_vectors output="$runs" "$@"; }
+others() { .venv/bin/coldlm run -m experiment=strategies_x_backbones strategy=frozen control=context_only,random_vectors output="$runs" "$@"; }
 pretrain() { .venv/bin/coldlm run experiment=pretrain_tiny_gpt2 output="$runs/pretrain" "$@"; }
 by_path() { cells backbone=local backbone.name="$1" backbone.path="$2" "${@:3}"; }
 
@@ -28,12 +28,12 @@ if [ "$which" != caixin ]; then
   by_path gpt2_movielens "$runs/pretrain/gpt2_movielens/backbone"
   cells backbone=minilm
   # three seeds of the four best by trials, of prompt, best by the stream of the first seed, and of what they are held against
-  cells backbone=minilm seed=2,3 experiment=cell_frozen,cell_prefix,cell_ia3,cell_lora,cell_adapter,cell_prompt
+  cells backbone=minilm seed=2,3 strategy=frozen,prefix,ia3,lora,adapter,prompt
   others seed=2,3
   by_path "$(basename "$roberta")" "$roberta"
 fi
 if [ "$which" != ml ]; then
-  caixin=(dataset=news/caixin dataset.release_slot=day)
+  caixin=(dataset=news/caixin release_slot=day)
   pretrain name=gpt2_caixin "${caixin[@]}"
   # twelve layers: six steps behind the head's own epochs are what 120 seconds allow; all cells of a set are given the same
   caixin+=(train.max_steps=6)

@@ -276,8 +276,8 @@ def test_several_values_need_the_flag() -> None:
         ([*SPEAKS, "loss=sampled_softmax"], "use loss=nll"),
         ([*SPEAKS, "head.context=on"], "its scores are no log-probabilities, but loss=NegativeLogLikelihood"),
         (
-            ["train.validate=false", "split.refit=false"],
-            "train.validate=false trains once, on train + validation, but split.refit=false leaves that out",
+            ["train.validate=false", "train.refit=false"],
+            "train.validate=false trains once, on train + validation, but train.refit=false leaves that out",
         ),
         ([*SPEAKS, "backbone=tiny_bert"], "head=causal_lm needs a decoder, got bert"),
         ([*SPEAKS, "head.prompt='{history}'"], "head.prompt: got {history}, allowed: {history} and {query}"),

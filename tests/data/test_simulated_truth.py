@@ -39,7 +39,7 @@ READER = (
     "train.epochs=5",
     "train.patience=5",
     "train.batch_size=128",
-    "split.refit=false",
+    "train.refit=false",
     "stages=[train,evaluate]",
     "evaluate.latency_requests=0",
 )

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 SCRATCH = (
     "backbone=scratch_gpt2", "backbone.width=16", "backbone.layers=1", "backbone.heads=2", "backbone.vocabulary=512",
-    "pretrain=causal_lm", "pretrain.epochs=2", "pretrain.lr=1e-2", "pretrain.batch_size=16", "split.refit=false",
+    "pretrain=causal_lm", "pretrain.epochs=2", "pretrain.lr=1e-2", "pretrain.batch_size=16", "train.refit=false",
 )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_a_run_pretrains_uses_what_comes_of_it_and_goes_on_behind_it(
     assert _scores(part) == _scores(whole)
     assert len(recommend(part, query="space", k=3)) == 3
     local = [f"backbone.path={whole / 'backbone'}", "backbone.pooling=last", "stages=[train,evaluate]"]
-    other = execute(config("backbone=local", *local, "split.refit=false"), "other")
+    other = execute(config("backbone=local", *local, "train.refit=false"), "other")
     assert _scores(other) == _scores(whole)
 
 
@@ -90,7 +90,7 @@ def test_a_folder_is_as_new_as_the_texts_that_it_has_seen(config: MakeConfig) ->
     )
     about = json.loads((folder / "pretrained.json").read_text())
     (folder / "pretrained.json").write_text(json.dumps(about | {"texts_until": "2031-05-01T00:00:00"}))
-    late = ["backbone=local", f"backbone.path={folder}", "stages=[train]", "split.refit=false"]
+    late = ["backbone=local", f"backbone.path={folder}", "stages=[train]", "train.refit=false"]
     said = _manifest(execute(config(*late), "late"))
     assert said["checkpoint"] == {"name": "local", "date": "2031-05", "newer_than_t_test": True}
 
@@ -136,7 +136,7 @@ def test_a_checkpoint_is_adapted_with_the_layers_that_are_kept(config: MakeConfi
     first = execute(config(*SCRATCH, "backbone.layers=2", "stages=[pretrain]"), "first") / "backbone"
     line = ["backbone=local", f"backbone.path={first}", "backbone.keep_layers=[1]", "backbone.pooling=last"]
     line += ["pretrain=causal_lm", "pretrain.epochs=1", "pretrain.batch_size=16", "stages=[pretrain,train]"]
-    folder = execute(config(*line, "split.refit=false"), "second")
+    folder = execute(config(*line, "train.refit=false"), "second")
     assert json.loads((folder / "backbone" / "config.json").read_text())["n_layer"] == 1
     said = _manifest(folder)
     assert said["axes"]["backbone"] == "local_causal_lm"

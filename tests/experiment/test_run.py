@@ -481,7 +481,7 @@ def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best
 
     monkeypatch.setattr(run, "take_snapshot", counted)
     monkeypatch.setattr(Evaluation, "measure", measured)
-    line = ("split.refit=false", "train.epochs=2", "strategy=top", "split.windows=1")
+    line = ("train.refit=false", "train.epochs=2", "strategy=top", "split.windows=1")
     whole = execute(config(*line), "whole")
     assert len(taken) == encodings
     for stage in ("train", "evaluate", "online"):
@@ -491,7 +491,7 @@ def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best
 
 
 def test_without_validation_the_same_model_is_trained_at_once(config: MakeConfig) -> None:
-    line = ("train.epochs=2", "train.patience=3", "split.refit=true", "stages=[train]", "strategy=top")
+    line = ("train.epochs=2", "train.patience=3", "train.refit=true", "stages=[train]", "strategy=top")
     at_once = execute(config(*line, "train.validate=false"), "at_once")
     said = manifest(at_once)
     assert said["validation"] == {f"ndcg@{K}": [], "best_epoch": 2}

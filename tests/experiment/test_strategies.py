@@ -78,7 +78,7 @@ def test_an_adalora_run_is_judged_by_what_is_left_of_it(config: MakeConfig, monk
     """Without a refit the best epoch's weights are the model: one in which the budget was not met yet cannot be it."""
     monkeypatch.setattr("coldlm.experiment.run.judge_baselines", lambda *_: ({}, 0.0, 0))
     line = ("strategy=adalora", "strategy.tfinal=0.0", "train.epochs=3", "train.patience=0", "train.batch_size=64")
-    folder = execute(config(*line, "split.refit=false", "stages=[train]"), "run")
+    folder = execute(config(*line, "train.refit=false", "stages=[train]"), "run")
     said = json.loads((folder / "manifest.json").read_text())["validation"]
     assert said["best_epoch"] == len(said["ndcg@10"]) == 3
     kept = load_file(folder / "model.safetensors")["encoder.body.ranks.kept"]

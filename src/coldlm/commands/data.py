@@ -86,7 +86,8 @@ def _checked(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: a key or value that does not exist.
     """
-    from coldlm.config.check import problems, refuse
+    from coldlm.config.build import refuse
+    from coldlm.config.check import problems
     from coldlm.config.compose import compose_plain
 
     config = compose_plain([f"dataset={_option(name)}", "backbone=random_vectors", *overrides])
@@ -177,13 +178,12 @@ def card(name: str, overrides: Sequence[str]) -> list[str]:
     Raises:
         ConfigError, DataError: a key that does not exist, or no usable files.
     """
-    from coldlm.config.check import file_problems, refuse
+    from coldlm.config.check import check
     from coldlm.experiment.world import make_world
 
-    config = _checked(name, overrides)
-    refuse(file_problems(config))
+    config = check(_checked(name, overrides))
     world = make_world(config)
-    module = importlib.import_module(str(config["dataset"]["_target_"]).rpartition(".")[0])
+    module = importlib.import_module(str(config.dataset["_target_"]).rpartition(".")[0])
     return [
         *_about_source(name, SOURCES[name], getattr(module, "BANNED", {})),
         *_about_data(world.data),

@@ -6,7 +6,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from coldlm.core.errors import ConfigError, RunFolderError
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from coldlm.core.tables import Bools
     from coldlm.experiment.world import World
+    from coldlm.models.rankers.pairwise import PairSnapshot
     from coldlm.models.rankers.ranker import Scorer
 
 LAST_MODEL = ("online", "model")
@@ -105,12 +106,12 @@ def recommend(
         )
     import torch
 
+    from coldlm.experiment.encoder import with_own_backbone
     from coldlm.experiment.model import make_ranker, take_snapshot
-    from coldlm.experiment.stages.pretrain import with_own_backbone
     from coldlm.experiment.world import make_world
-    from coldlm.models.causal_lm import CausalLM
     from coldlm.runs.manifest import read_manifest, refuse_other_data
-    from coldlm.runs.record import read_config, read_weights
+    from coldlm.runs.resolved import read_config
+    from coldlm.runs.weights import read_weights
 
     logging.getLogger("coldlm").setLevel(logging.ERROR)
     config = with_own_backbone(read_config(run), run)
@@ -122,7 +123,7 @@ def recommend(
     ranker = make_ranker(config, world)
     if query and not ranker.head.uses_text:
         raise ConfigError("this run's head reads no text (head.context=only): give --user, or use another run")
-    if beams is not None and not isinstance(ranker.head, CausalLM):
+    if beams is not None and not ranker.head.writes_lists:
         raise ConfigError("this run's head writes no texts (--generate): use a run with head=causal_lm")
     read_weights(weights, ranker)
     scores, candidates = _score(world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams)
@@ -142,19 +143,16 @@ def _score(
     """
     import numpy as np
 
-    from coldlm.models.rankers.pairwise import PairSnapshot
-
     now = int(world.data.log.time[-1]) + 1
     users, times = np.array(who, np.int64), np.array([now])
     candidates = (world.catalogue.mask(users, times) if who else world.catalogue.released(times))[0]
     if not world.data.repeats:
         candidates[codes] = False
     if beams is not None:
-        assert isinstance(scorer, PairSnapshot)
         if who:
             query, past = world.data.users.texts[who[0]], world.as_of.history(users, times, length)[0]
             codes = past[past >= 0].tolist()
-        scores = scorer.generate(now, query, codes, candidates, beams)
+        scores = cast("PairSnapshot", scorer).generate(now, query, codes, candidates, beams)
         return scores, candidates & np.isfinite(scores.numpy())
     return scorer(users, times)[0] if who else scorer.answer(now, text=query, history=codes), candidates
 

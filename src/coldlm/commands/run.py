@@ -19,6 +19,8 @@ from coldlm.core.errors import ColdlmError, ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from coldlm.experiment.baselines import JudgedBaselines
+
 MULTIRUN = {"-m", "--multirun"}
 SHOW_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--shell-completion", "-sc")
 """Flags of Hydra's that show something and run nothing."""
@@ -34,12 +36,13 @@ MAX_NAME = 100
 class _Outcome:
     """What became of the runs of one command: names in order, and the exceptions of those that failed.
 
-    ``process``: who keeps this record.
+    ``process``: who keeps this record. ``baselines``: judged once for the cells that agree in what baselines see.
     """
 
     names: list[str] = field(default_factory=list)
     failures: dict[str, Exception] = field(default_factory=dict)
     process: int = field(default_factory=os.getpid)
+    baselines: JudgedBaselines | None = None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
-    from coldlm.config.check import refuse
+    from coldlm.config.build import refuse
     from coldlm.config.compose import CONF, PRIMARY, UNREADABLE, check_overrides
 
     if SWEEP in arguments:
@@ -108,13 +111,15 @@ def _run_one(config: DictConfig, outcome: _Outcome, arguments: list[str]) -> Non
     values["name"] = name
     outcome.names.append(name)
     try:
-        check(values, Path(values["output"]) / name)
-        if is_cell and values["trainer"]["devices"] > 1:
+        checked = check(values, Path(values["output"]) / name)
+        if is_cell and checked.trainer.devices > 1:
             _run_apart([*_folder_flags(arguments), *settings.overrides.task, f"name={name!r}", "hydra.mode=RUN"])
         else:
+            from coldlm.experiment.baselines import JudgedBaselines
             from coldlm.experiment.run import execute
 
-            execute(values, name)
+            outcome.baselines = outcome.baselines or JudgedBaselines()
+            execute(checked, name, outcome.baselines)
     except Exception as error:
         if os.getpid() != outcome.process:  # a launcher's worker: what is kept here would be lost with it
             raise

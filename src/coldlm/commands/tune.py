@@ -1,7 +1,7 @@
 """``coldlm tune``: the same number of trials for every strategy, chosen from on validation, never on the stream.
 
 Trial 0 is the configuration as it stands. Every other one takes another learning rate, log-uniform within a factor of
-``REACH``, and another size of the strategy: its first whole-number key (rank, layers, ...), halves and doubles of it.
+``REACH``, and another size of the strategy (rank, layers, ...), halves and doubles of it.
 The rate is the backbone's, or the head's where nothing of the backbone trains; the head's is thus chosen first, under
 strategy=frozen, and the same for all. Trials spread evenly however few they are, and differ by their number alone: all
 strategies get the same multiples of their own rate.
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coldlm.config.options import Strategy, chosen
 from coldlm.core.errors import ConfigError, Diverged
 
 REACH = 10.0
@@ -117,22 +118,24 @@ def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:
         ConfigError: a configuration that ``coldlm run`` would refuse, or more than one process.
     """
     from coldlm.config.check import check
+    from coldlm.config.schema import typed
     from coldlm.experiment.run import execute
-    from coldlm.runs.manifest import open_run
+    from coldlm.runs.identity import open_run
 
     if base["trainer"]["devices"] > 1:
         raise ConfigError(
             f"trainer.devices={base['trainer']['devices']}: trials run in one process; use trainer=cpu or gpu"
         )
-    check(base)
+    check(dict(base))
     trials = []
     for number in range(n_trials):
         values = draw(base, number)
         config = with_values(base, values) | {"stages": ["train"], "name": f"{strategy},trial={number}"}
-        config["split"], config["train"] = base["split"] | {"refit": False}, base["train"] | {"validate": True}
+        config["train"] = config["train"] | {"validate": True, "refit": False}
+        checked = typed(config)
         try:
-            folder = execute(config, config["name"])
-            score = max(next(iter(open_run(folder, config)["validation"].values())))
+            manifest = open_run(execute(checked, config["name"]), checked)
+            score = max(next(iter((manifest.validation or {}).values())))
         except Diverged:
             score = -math.inf
         trials.append(Trial(strategy, number, values, score))
@@ -146,7 +149,7 @@ def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
     if not number:
         return {}
     high, large = ((0.5 + number * step) % 1 for step in SPREAD)
-    rate = "lr" if base["strategy"]["_target_"] == "coldlm.models.strategy.frozen" else "body_lr"
+    rate = "body_lr" if chosen(Strategy, base["strategy"]).trains else "lr"
     values: dict[str, float | int] = {f"optim.{rate}": float(f"{base['optim'][rate] * REACH ** (2 * high - 1):.3g}")}
     if key := own_key(base["strategy"]):
         sizes = sorted({max(1, int(base["strategy"][key] * step)) for step in STEPS})
@@ -156,10 +159,9 @@ def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
 
 
 def own_key(strategy: Mapping[str, Any]) -> str | None:
-    """The first key of a strategy that holds a whole number: its size; None if the strategy chooses that by itself."""
-    if strategy.get("match_params"):
-        return None
-    return next((key for key, value in strategy.items() if type(value) is int), None)
+    """Return the key that holds a strategy's size; None if it has none, or chooses it by itself."""
+    size: str | None = chosen(Strategy, strategy).size
+    return None if strategy.get("match_params") else size
 
 
 def with_values(base: Mapping[str, Any], values: Mapping[str, float | int]) -> dict[str, Any]:

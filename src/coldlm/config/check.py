@@ -1,19 +1,19 @@
-"""Everything that can be wrong with a configuration, and the only way from a config to an object."""
+"""Everything that can be wrong with a configuration, told at once and before anything slow."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
-from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
+from coldlm.config.build import is_allowed, refusal, refuse
 from coldlm.config.combinations import combination_problems, device_problems, logger_problems
-from coldlm.config.schema import ALLOWED, EXTRA, Node, Run
+from coldlm.config.plugins import plug_problems
+from coldlm.config.schema import MOVED, Node, RunConfig, typed
 from coldlm.config.signatures import Field, check_value, fields_of, fields_of_dataclass, is_defined, nearest, show
-from coldlm.core.errors import ConfigError
 from coldlm.models.backbones import checkpoints
 
 ABSENT = object()
@@ -23,18 +23,18 @@ MISSING = "???"
 """How OmegaConf writes a value that must be set."""
 
 
-def check(config: Mapping[str, object], folder: Path | None = None) -> None:
-    """Refuse a configuration, a plain resolved dict, before any download or model load.
+def check(values: dict[str, Any], folder: Path | None = None) -> RunConfig:
+    """Return a configuration, given as a plain resolved dict, or refuse it before any download or model load.
 
     Args:
-        config: the whole configuration.
+        values: the whole configuration.
         folder: the run folder, which must exist if the stages do not begin with training.
 
     Raises:
         ConfigError: lists every problem.
     """
-    found = problems(config) + file_problems(config)
-    stages = config.get("stages")
+    found = problems(values) + file_problems(values)
+    stages = values.get("stages")
     trains = isinstance(stages, list) and {"pretrain", "train"} & {*map(str, stages[:1])}
     if folder is not None and isinstance(stages, list) and not trains and not folder.exists():
         found.append(
@@ -42,50 +42,15 @@ def check(config: Mapping[str, object], folder: Path | None = None) -> None:
             "add train, or name a run folder that has been trained"
         )
     refuse(found)
-
-
-def refuse(found: list[str]) -> None:
-    """Raise one ``ConfigError`` that lists all problems; do nothing if there are none."""
-    if found:
-        head = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        raise ConfigError("\n  - ".join([f"{head} in the configuration:", *found]))
-
-
-def build(node: Mapping[str, object], *args: object) -> Any:
-    """Call the target of ``node`` with ``args`` and the node's keys. The only caller of ``instantiate``.
-
-    Raises:
-        ConfigError: the target is not on the allow-list; nothing was imported then.
-        Exception: whatever the target raises.
-    """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
-    target = node.get("_target_")
-    refuse([] if any(is_allowed(target, group) for group in ALLOWED) else [_refusal("_target_", target, "coldlm.*")])
-    refuse([f"{key}: this key is not allowed here" for key in node if key.startswith("_") and key != "_target_"])
-    try:
-        return instantiate(dict(node), *args, _convert_="all", _recursive_=False)
-    except InstantiationException as error:
-        # what a target raises says more to the user than what Hydra makes of it
-        raise error.__cause__ or error from None
-
-
-def is_allowed(target: object, group: str) -> bool:
-    """Whether a node of ``group`` may name this target; decided from the source, without importing it."""
-    if not isinstance(target, str) or not any(fnmatchcase(target, pattern) for pattern in ALLOWED[group]):
-        return False
-    try:
-        fields_of(target)
-    except LookupError:
-        return False
-    return True
+    return typed(values)
 
 
 def problems(config: Mapping[str, object]) -> list[str]:
-    """Unknown and missing keys, wrong values, targets that are not allowed, impossible combinations."""
+    """Return unknown and missing keys, wrong values, targets that are not allowed, impossible combinations."""
+    if found := plug_problems(config.get("plugins")):
+        return found
     paths = known_paths(config)
-    known = fields_of_dataclass(Run)
+    known = fields_of_dataclass(RunConfig)
     by_key = {key: list(_value_problems(key, config.get(key, ABSENT), field, paths)) for key, field in known.items()}
     sound = {key: _complete(config[key]) for key, found in by_key.items() if key in config and not found}
     unknown = _unknown_keys(config, known, "", paths)
@@ -96,7 +61,7 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
     """Data, checkpoints and logger packages that are not there, for nodes that are in order otherwise."""
     nodes = {group: config.get(group) for group in ("dataset", "backbone", "logger")}
     sound = {g: n for g, n in nodes.items() if isinstance(n, dict) and not list(_node_problems(g, n, []))}
-    keys = {g: {k: v for k, v in n.items() if k != "_target_" and k not in EXTRA.get(g, {})} for g, n in sound.items()}
+    keys = {g: {k: v for k, v in n.items() if k != "_target_"} for g, n in sound.items()}
     found: list[str] = []
     if "dataset" in sound:
         module = sound["dataset"]["_target_"].rpartition(".")[0]
@@ -112,14 +77,14 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
 def known_paths(config: Mapping[str, object]) -> list[str]:
     """Full paths of all keys that this configuration's schema and targets know."""
     paths = []
-    for name, field in fields_of_dataclass(Run).items():
+    for name, field in fields_of_dataclass(RunConfig).items():
         paths.append(name)
         node = config.get(name)
         inner: Mapping[str, object] = {}
         if is_dataclass(field.annotation):
             inner = fields_of_dataclass(cast(type, field.annotation))
         elif field.annotation == Node and isinstance(node, dict) and is_allowed(node.get("_target_"), name):
-            inner = fields_of(str(node["_target_"])) | EXTRA.get(name, {})
+            inner = fields_of(str(node["_target_"]))
         paths += [f"{name}.{key}" for key in inner]
     return paths
 
@@ -147,6 +112,9 @@ def _unknown_keys(
     values: Mapping[str, object], known: Mapping[str, Field], prefix: str, paths: list[str]
 ) -> Iterator[str]:
     for key in (key for key in values if key not in known):
+        if moved := MOVED.get(f"{prefix}{key}"):
+            yield f"{prefix}{key}: unknown key; it is {moved} now"
+            continue
         near = nearest(f"{prefix}{key}", paths)
         hint = (
             f"did you mean {near}?"
@@ -182,11 +150,7 @@ def _value_problems(path: str, value: object, field: Field, paths: list[str]) ->
 def _node_problems(group: str, node: Mapping[str, object], paths: list[str]) -> Iterator[str]:
     target = node.get("_target_")
     if not is_allowed(target, group):
-        yield _refusal(f"{group}._target_", target, " or ".join(ALLOWED[group]))
+        yield refusal(group, target)
         return
     keys = {key: value for key, value in node.items() if key != "_target_"}
-    yield from _key_problems(keys, fields_of(str(target)) | EXTRA.get(group, {}), f"{group}.", paths)
-
-
-def _refusal(path: str, target: object, allowed: str) -> str:
-    return f"{path}: got {target!r}, allowed: a public function or class {allowed}; nothing else is imported"
+    yield from _key_problems(keys, fields_of(str(target)), f"{group}.", paths)

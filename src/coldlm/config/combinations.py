@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import netrc
-import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from itertools import pairwise
-from urllib.parse import urlsplit
 
 from coldlm.config import model_combinations as model
-from coldlm.config.model_combinations import Section, name_of
-from coldlm.config.schema import WITH_LISTS
+from coldlm.config import options
+from coldlm.config.model_combinations import Section
+from coldlm.config.options import BackboneSource, Logger, Reader, Schedule, SplitRule, Strategy, chosen, named
+from coldlm.config.signatures import nearest
+from coldlm.core.keys import has_wandb_key
 from coldlm.core.tables import seconds
 
 
@@ -21,7 +21,8 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _stage_problems: ("stages",),
         _split_problems: ("split",),
         _leaky_problems: ("split", "online"),
-        _validation_problems: ("train", "split"),
+        _validation_problems: ("train",),
+        _schedule_problems: ("online",),
         _trainer_problems: ("trainer", "train"),
         _layer_problems: ("trainer", "strategy", "control"),
         model.strategy_problems: ("backbone", "strategy"),
@@ -34,7 +35,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _candidate_problems: ("evaluate", "dataset", "split"),
         _loss_problems: ("loss", "evaluate"),
         _k_shot_problems: ("stages", "evaluate", "split"),
-        _control_problems: ("control", "backbone", "head", "dataset"),
+        _control_problems: ("control", "backbone", "head"),
     }
     for check, parts in checks.items():
         if sound.keys() >= set(parts):
@@ -43,10 +44,13 @@ def combination_problems(sound: Section) -> Iterator[str]:
 
 def logger_problems(logger: Section) -> Iterator[str]:
     """A logger whose package is not installed, or that must be online without a key."""
-    name = name_of(logger)
-    if name in ("wandb", "tensorboard") and find_spec(name) is None:
-        yield f'logger={name}: the package is not installed; pip install "coldlm[{name}]", or logger=files'
-    if name == "wandb" and logger.get("mode") == "online" and not _has_wandb_key():
+    option = chosen(Logger, logger)
+    if option.package and find_spec(option.package) is None:
+        yield (
+            f"logger={option.name}: the package is not installed; pip install "
+            f'"coldlm[{option.package}]", or logger=files'
+        )
+    if option.package == "wandb" and logger.get("mode") == "online" and not has_wandb_key():
         yield "logger.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or logger.mode=offline"
 
 
@@ -78,7 +82,7 @@ def _split_problems(split: Section) -> Iterator[str]:
             f"split.train={train} and split.validation={validation} leave nothing for the stream: "
             "their sum must be below 1"
         )
-    if name_of(split) == "time":
+    if "t_test" in split:
         yield from _alternative_problems(split, "the cuts", ("train", "validation"), ("t_val", "t_test"))
         yield from _alternative_problems(split, "the windows", ("windows",), ("window_days",), ("edges",))
         yield from _date_problems(split)
@@ -110,18 +114,27 @@ def _date_problems(split: Section) -> Iterator[str]:
 
 
 def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
-    if name_of(split) != "time" and online["schedule"] != "off":
+    option = chosen(SplitRule, split)
+    if option.leaks and named(Schedule, online["schedule"]).updates:
         yield (
-            f"split={name_of(split)} lets the future into training, so that nothing is left to be learned online, but "
+            f"split={option.name} lets the future into training, so that nothing is left to be learned online, but "
             f"online.schedule={online['schedule']}; use online=off, or split=time"
         )
 
 
-def _validation_problems(train: Section, split: Section) -> Iterator[str]:
-    if not train["validate"] and not split["refit"]:
+def _schedule_problems(online: Section) -> Iterator[str]:
+    there = options.names(Schedule)
+    if online["schedule"] not in there:
+        near = nearest(online["schedule"], there)
+        hint = f"; did you mean {near}?" if near else ""
+        yield f"online.schedule: got {online['schedule']!r}, allowed: {', '.join(there)}{hint}"
+
+
+def _validation_problems(train: Section) -> Iterator[str]:
+    if not train["validate"] and not train["refit"]:
         yield (
-            "train.validate=false trains once, on train + validation, but split.refit=false leaves that out; set "
-            "split.refit=true"
+            "train.validate=false trains once, on train + validation, but train.refit=false leaves that out; set "
+            "train.refit=true"
         )
 
 
@@ -138,8 +151,11 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
 def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
     """Keys that act on layers that train, where none does; a control that took them away is the run's own otherwise."""
     for key in ("gradient_checkpointing", "compile"):
-        if trainer[key] and name_of(strategy) == "frozen" and control["name"] == "none":
-            yield f"trainer.{key}=true acts on layers that train, but strategy=frozen trains none; set it to false"
+        option = chosen(Strategy, strategy)
+        if trainer[key] and not option.trains and control["name"] == "none":
+            yield (
+                f"trainer.{key}=true acts on layers that train, but strategy={option.name} trains none; set it to false"
+            )
 
 
 def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[str]:
@@ -148,18 +164,19 @@ def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[
 
 
 def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
-    if evaluate["candidates"] == "impression" and name_of(split) != "time":
-        yield f"evaluate.candidates=impression goes with split=time alone, got split={name_of(split)}"
+    rule, reader = chosen(SplitRule, split), chosen(Reader, dataset)
+    if evaluate["candidates"] == "impression" and rule.leaks:
+        yield f"evaluate.candidates=impression goes with split=time alone, got split={rule.name}"
     if evaluate["candidates"] == "impression" and split.get("simulated_cold"):
         yield (
             f"evaluate.candidates=impression: the lists show what split.simulated_cold={split['simulated_cold']} would "
             "hide; use evaluate.candidates=full, or split.simulated_cold=0"
         )
-    if evaluate["candidates"] == "impression" and dataset["_target_"] not in WITH_LISTS:
-        reader, *others = (target.split(".")[-2] for target in (str(dataset["_target_"]), *WITH_LISTS))
+    if evaluate["candidates"] == "impression" and not reader.has_lists:
+        others = [f"dataset=news/{other.name}" for other in options.every(Reader) if other.has_lists]
         yield (
-            f"evaluate.candidates=impression: {reader} holds no lists as shown; use evaluate.candidates=full, "
-            f"or {' or '.join(f'dataset=news/{other}' for other in others)}"
+            f"evaluate.candidates=impression: {reader.name} holds no lists as shown; use evaluate.candidates=full, "
+            f"or {' or '.join(others)}"
         )
 
 
@@ -175,8 +192,9 @@ def _k_shot_problems(stages: list[str], evaluate: Section, split: Section) -> It
     shots = evaluate["k_shot"]
     if shots != sorted(set(shots) | {0}):
         yield f"evaluate.k_shot: got {shots}, allowed: ascending numbers that begin with 0, such as [0, 1, 2, 5, 10]"
-    if "k_shot" in stages and name_of(split) != "time":
-        yield f"stages: k_shot asks who is new after T_test, which split={name_of(split)} has not; use split=time"
+    rule = chosen(SplitRule, split)
+    if "k_shot" in stages and rule.leaks:
+        yield f"stages: k_shot asks who is new after T_test, which split={rule.name} has not; use split=time"
     if "k_shot" in stages and evaluate["candidates"] != "full":
         yield (
             f"stages: k_shot ranks the catalogue, but evaluate.candidates={evaluate['candidates']}; use "
@@ -184,20 +202,15 @@ def _k_shot_problems(stages: list[str], evaluate: Section, split: Section) -> It
         )
 
 
-def _control_problems(control: Section, backbone: Section, head: Section, dataset: Section) -> Iterator[str]:
+def _control_problems(control: Section, backbone: Section, head: Section) -> Iterator[str]:
     """A control is a label on every row of results: it must be true."""
     name, context = control["name"], head.get("context")
     if name == "context_only" and context != "only":
         yield f"control=context_only, but head.context={context}; leave it to the control"
-    if name == "random_vectors" and name_of(backbone) != "random_vectors":
-        yield f"control=random_vectors, but backbone={name_of(backbone)}; leave it to the control"
-    if name == "permuted_text" and not dataset["permute_text"]:
-        yield "control=permuted_text, but dataset.permute_text=false; leave it to the control"
-
-
-def _has_wandb_key() -> bool:
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return bool(os.environ.get("WANDB_API_KEY") or netrc.netrc().authenticators(host))
-    except (OSError, netrc.NetrcParseError):
-        return False
+    source = chosen(BackboneSource, backbone)
+    if name == "random_vectors" and source.reads_text:
+        yield f"control=random_vectors, but backbone={source.name}; leave it to the control"
+    if (name == "permuted_text") != control["permute_text"]:
+        yield (
+            f"control={name}, but control.permute_text={str(control['permute_text']).lower()}; leave it to the control"
+        )

@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from coldlm.config.build import GROUPS
 from coldlm.config.check import file_problems, known_paths, problems
-from coldlm.config.schema import ALLOWED
 from coldlm.config.signatures import PACKAGE, nearest
 from coldlm.core.errors import ConfigError
 
@@ -64,7 +64,7 @@ def _controlled(config: dict[str, Any]) -> dict[str, Any]:
     replaced = control.get("replaces") if isinstance(control, dict) else None
     for group, option in replaced.items() if isinstance(replaced, dict) else ():
         file = CONF / str(group) / f"{option}.yaml"
-        if group not in {*ALLOWED, "pretrain"} or not file.is_file():
+        if group not in {*GROUPS, "pretrain"} or not file.is_file():
             raise ConfigError(f"control.replaces: got {group}={option}, which is no option; leave it to the control")
         config[group] = OmegaConf.to_container(OmegaConf.load(file))
     return config
@@ -117,7 +117,7 @@ def list_options(config_dir: str | None = None) -> Options:
     for root in [CONF, *([Path(config_dir)] if config_dir else [])]:
         for file in sorted(root.rglob("*.yaml")):
             group, *rest = file.relative_to(root).with_suffix("").parts
-            if rest:
+            if rest and not file.name.startswith("_"):  # which other files are made of
                 options.setdefault(group, []).append("/".join(rest))
     return options
 

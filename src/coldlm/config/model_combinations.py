@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from string import Formatter
 from typing import Any
 
+from coldlm.config import options
+from coldlm.config.options import BackboneSource, Head, Loss, Strategy, chosen
 from coldlm.models.backbones import checkpoints
 from coldlm.models.backbones.checkpoints import Shape
 
 Section = Mapping[str, Any]
 
-STAGED = ("adapter", "prefix", "prompt", "ia3")
-"""Strategies that need a backbone that is run layer by layer."""
-
 
 def strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
-    name, shape, layers = name_of(strategy), _shape(backbone), strategy.get("layers")
-    if name != "frozen" and name_of(backbone) == "random_vectors":
-        yield f"strategy={name} has nothing to train in backbone=random_vectors; use strategy=frozen"
-    if name == "adalora" and strategy["tinit"] + strategy["tfinal"] >= 1:
+    """Yield what keeps a strategy from training this backbone."""
+    option, shape, layers = chosen(Strategy, strategy), _shape(backbone), strategy.get("layers")
+    if option.trains and not chosen(BackboneSource, backbone).reads_text:
+        yield f"strategy={option.name} has nothing to train in backbone=random_vectors; use strategy={_or(not_training())}"
+    if strategy.get("tinit", 0) + strategy.get("tfinal", 0) >= 1:
         yield (
             f"strategy.tinit={strategy['tinit']} and strategy.tfinal={strategy['tfinal']} leave no steps between them "
             "in which ranks could be given up: their sum must be below 1"
         )
-    if shape and shape.family == checkpoints.OTHER and name in STAGED:
+    if shape and shape.family == checkpoints.OTHER and option.needs_layers:
+        others = [other.name for other in options.every(Strategy) if not other.needs_layers]
         yield (
-            f"strategy={name} is made for BERT, RoBERTa and GPT-2, and backbone {backbone['name']!r} is another model; "
-            "use strategy=frozen, full, top, bitfit, lora or adalora"
+            f"strategy={option.name} is made for BERT, RoBERTa and GPT-2, and backbone {backbone['name']!r} is another "
+            f"model; use strategy={_or(others)}"
         )
     if not shape or not layers or shape.layers is None:
         return
@@ -42,17 +43,26 @@ def strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
 
 
 def context_problems(strategy: Section, head: Section) -> Iterator[str]:
-    if name_of(strategy) != "frozen" and head.get("context") == "only":
-        yield f"strategy={name_of(strategy)} trains a backbone that head.context=only never reads; use strategy=frozen"
+    """Yield a strategy that trains what the head never reads."""
+    option = chosen(Strategy, strategy)
+    if option.trains and head.get("context") == "only":
+        yield (
+            f"strategy={option.name} trains a backbone that head.context=only never reads; use "
+            f"strategy={_or(not_training())}"
+        )
 
 
 def head_problems(head: Section, strategy: Section, backbone: Section) -> Iterator[str]:
-    """What a head cannot train, or cannot train with."""
-    if backbone.get("pooling") == "attention" and name_of(head) in ("ZeroShot", "CausalLM"):
-        name, why = ("zero_shot", "trains nothing") if name_of(head) == "ZeroShot" else ("causal_lm", "pools nothing")
-        yield f"backbone.pooling=attention trains a query, but head={name} {why}; use pooling=mean or last"
-    if name_of(head) == "ZeroShot" and name_of(strategy) != "frozen":
-        yield f"head=zero_shot trains nothing, but strategy={name_of(strategy)}; use strategy=frozen, or head=towers"
+    """Yield what a head cannot train, or cannot train with."""
+    option, training = chosen(Head, head), chosen(Strategy, strategy)
+    if backbone.get("pooling") == "attention" and not option.pools:
+        why = "pools nothing" if option.trains else "trains nothing"
+        yield f"backbone.pooling=attention trains a query, but head={option.name} {why}; use pooling=mean or last"
+    if not option.trains and training.trains:
+        yield (
+            f"head={option.name} trains nothing, but strategy={training.name}; use strategy={_or(not_training())}, or "
+            "head=towers"
+        )
     if head.get("user") == "transformer" and head["width"] % head["user_heads"]:
         yield f"head.width={head['width']} must be a multiple of head.user_heads={head['user_heads']}"
     if head.get("fusion") == "gate" and head["context"] == "off":
@@ -62,48 +72,63 @@ def head_problems(head: Section, strategy: Section, backbone: Section) -> Iterat
 def reading_problems(
     head: Section, loss: Section, backbone: Section, train: Section, evaluate: Section
 ) -> Iterator[str]:
-    """Heads that read user and item together: what they are trained by, and what they cannot do."""
-    name, shape = {"Pair": "pair", "CausalLM": "causal_lm"}.get(name_of(head)), _shape(backbone)
-    if name_of(loss) == "NegativeLogLikelihood" and name != "causal_lm":
-        yield "loss=nll needs scores that are log-probabilities: head=causal_lm, or another loss"
-    if name is None:
-        return
-    if name == "pair" and name_of(loss) != "BinaryCrossEntropy":
-        yield (
-            f"head=pair is a classifier, but loss={name_of(loss)}; use loss=binary_cross_entropy with few draws, such "
-            "as loss.draws=4, and small batches"
-        )
-    if name == "causal_lm":
-        yield from _speech_problems(head["context"], name_of(loss))
-    if name == "causal_lm" and (problem := _prompt_problem(head["prompt"])):
+    """Yield what heads that read user and item together are not trained by, and what they cannot do."""
+    option, asked, shape = chosen(Head, head), chosen(Loss, loss), _shape(backbone)
+    yield from _loss_problems(option, asked, head)
+    if option.needs_decoder and (problem := _prompt_problem(head["prompt"])):
         yield problem
-    if name_of(backbone) == "random_vectors":
-        yield f"head={name} reads texts, but backbone=random_vectors has none to read; use head=towers"
-    elif name == "causal_lm" and shape and shape.causal is False:
-        yield f"head=causal_lm needs a decoder, got {shape.family}; use one, such as backbone=gpt2"
+    if not option.reads_pairs:
+        return
+    if not chosen(BackboneSource, backbone).reads_text:
+        yield f"head={option.name} reads texts, but backbone=random_vectors has none to read; use head=towers"
+    elif option.needs_decoder and shape and shape.causal is False:
+        yield f"head={option.name} needs a decoder, got {shape.family}; use one, such as backbone=gpt2"
     if train["head_epochs"]:
         yield (
-            f"train.head_epochs={train['head_epochs']}: head={name} keeps no vectors of the untouched backbone that it "
-            "could train on alone; use 0"
+            f"train.head_epochs={train['head_epochs']}: head={option.name} keeps no vectors of the untouched backbone "
+            "that it could train on alone; use 0"
         )
     if evaluate["candidates"] == "impression":
         yield (
-            f"evaluate.candidates=impression: head={name} re-ranks the best of the catalogue, not lists as shown; "
-            "use evaluate.candidates=full, or head=towers"
+            f"evaluate.candidates=impression: head={option.name} re-ranks the best of the catalogue, not lists as "
+            "shown; use evaluate.candidates=full, or head=towers"
         )
 
 
-def _speech_problems(context: str, loss: str) -> Iterator[str]:
-    if context == "off" and loss != "NegativeLogLikelihood":
+def _loss_problems(head: Head, loss: Loss, node: Section) -> Iterator[str]:
+    """A loss by which this head cannot learn."""
+    if loss.needs_log_probabilities and loss.name not in head.losses:
+        yield f"loss={loss.name} needs scores that are log-probabilities: head=causal_lm, or another loss"
+    elif head.needs_decoder:
+        yield from _decoder_loss_problems(head, loss, node["context"])
+    elif head.losses and loss.name not in head.losses:
         yield (
-            f"head=causal_lm without context learns to say the chosen text, but loss={loss}; use loss=nll, or "
+            f"head={head.name} is a classifier, but loss={loss.name}; use loss={_or(head.losses)} with few draws, such "
+            "as loss.draws=4, and small batches"
+        )
+
+
+def _decoder_loss_problems(head: Head, loss: Loss, context: str) -> Iterator[str]:
+    if context == "off" and not loss.needs_log_probabilities:
+        yield (
+            f"head={head.name} without context learns to say the chosen text, but loss={loss.name}; use loss=nll, or "
             "head.context=on"
         )
-    if context != "off" and loss != "BinaryCrossEntropy":
+    if context != "off" and not loss.classifies:
         yield (
-            f"head=causal_lm: with head.context={context} its scores are no log-probabilities, but loss={loss}; use "
-            "loss=binary_cross_entropy with few draws, such as loss.draws=4, or head.context=off"
+            f"head={head.name}: with head.context={context} its scores are no log-probabilities, but "
+            f"loss={loss.name}; use loss=binary_cross_entropy with few draws, such as loss.draws=4, or head.context=off"
         )
+
+
+def not_training() -> list[str]:
+    """Return the names of the strategies that leave the backbone as it is."""
+    return [option.name for option in options.every(Strategy) if not option.trains]
+
+
+def _or(names: Sequence[str]) -> str:
+    """``a, b or c``."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _prompt_problem(prompt: str) -> str | None:

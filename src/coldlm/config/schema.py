@@ -1,19 +1,16 @@
-"""What a configuration may hold: its values as dataclasses, its things by group, and which targets a group may name."""
+"""What a configuration holds: its values as dataclasses, its things as nodes by group."""
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from coldlm.config.signatures import Field
-from coldlm.core.columns import Range
+from coldlm.core.columns import Above0, Count, Range, Share
 
-Node = dict[str, object]
-"""A thing: ``_target_`` names a function or class of coldlm, the other keys are its keyword-only parameters."""
-
-Count = Annotated[int, Range(1)]
-Share = Annotated[float, Range(0, 1)]
-Above0 = Annotated[float, Range(0, above=True)]
+Node = dict[str, Any]
+"""A thing: ``_target_`` names a function or class, the other keys are its keyword-only parameters."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +21,7 @@ class Train:
     epochs: Count
     patience: Annotated[int, Range(0)]
     validate: bool
+    refit: bool
     batch_size: Count
     session: Count
     max_steps: Count | None
@@ -31,6 +29,7 @@ class Train:
     accumulate: Count
     clip: Above0 | None
     warmup: Share
+    schedule: Literal["constant", "linear", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Online:
-    schedule: Literal["off", "per_window", "retrain"]
+    schedule: str
     epochs: Count | None
     lr_factor: Above0
 
@@ -87,17 +86,21 @@ class Tuning:
 class Control:
     name: Literal["none", "context_only", "random_vectors", "permuted_text"]
     replaces: dict[str, str]
+    permute_text: bool
 
 
 @dataclass(frozen=True)
-class Run:
-    """A whole configuration. Dataclasses are values, ``Node`` is a thing of the group that the field is named after."""
+class RunConfig:
+    """A whole configuration, checked. Dataclasses are values, ``Node`` is a thing of the group that the field is named
+    after."""
 
     stages: list[Literal["pretrain", "train", "evaluate", "online", "k_shot"]]
     seed: Annotated[int, Range(0)]
     output: str
     name: str | None
     cache: str
+    plugins: list[str]
+    release_slot: Literal["hour", "day", "week", "auto"] | None
     train: Train
     evaluate: Evaluate
     online: Online
@@ -114,31 +117,47 @@ class Run:
     logger: Node
     pretrain: Pretrain
 
+    def plain(self) -> dict[str, Any]:
+        """Return the configuration as nested dicts of plain values, as its files have it."""
+        return dataclasses.asdict(self)
 
-HEADS = ("towers", "pair", "causal_lm", "zero_shot")
-"""Modules of ``coldlm.models`` that hold a head."""
 
-FIRST_STAGES = ("recent_popularity", "popularity", "tfidf", "zero_shot")
-"""Names of ``head.first_stage``; anything else is the folder of a run."""
+def typed(values: dict[str, Any]) -> RunConfig:
+    """Return the configuration that checked plain ``values`` are; see ``check.check``."""
+    config: RunConfig = _typed(RunConfig, values)
+    return config
 
-ALLOWED = {
-    "backbone": ("coldlm.models.backbone.*",),
-    "strategy": ("coldlm.models.strategy.*",),
-    "head": tuple(f"coldlm.models.{head}.*" for head in HEADS),
-    "loss": ("coldlm.models.losses.*",),
-    "dataset": ("coldlm.data.*.load",),
-    "split": ("coldlm.split.cuts.*",),
-    "optim": ("coldlm.learn.optimisers.*",),
-    "logger": ("coldlm.learn.loggers.*",),
+
+def _typed(cls: type[Any], values: dict[str, Any]) -> Any:
+    hints = typing.get_type_hints(cls)
+    return cls(
+        **{
+            field.name: _typed(hints[field.name], values[field.name])
+            if dataclasses.is_dataclass(hints[field.name])
+            else values[field.name]
+            for field in dataclasses.fields(cls)
+        }
+    )
+
+
+MOVED = {
+    "dataset.permute_text": "control.permute_text",
+    "dataset.release_slot": "release_slot",
+    "split.refit": "train.refit",
+    "optim.schedule": "train.schedule",
 }
-"""The targets of each group; besides, a target must be a public function or class that its module defines itself."""
+"""Keys of earlier versions, and what they are now."""
 
-WITH_LISTS = ("coldlm.data.mind.load", "coldlm.data.ebnerd.load")
-"""Data sets whose sources hold candidate lists as they were shown."""
 
-EXTRA = {
-    "dataset": {"permute_text": Field(bool), "release_slot": Field(Literal["hour", "day", "week", "auto"] | None)},
-    "split": {"refit": Field(bool)},
-    "optim": {"schedule": Field(Literal["constant", "linear", "cosine"])},
-}
-"""Keys of a group that are not the target's own: what is done with the thing after it was built."""
+def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain configuration of an earlier version with its keys where they are now; as it is otherwise."""
+    now = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
+    now.setdefault("plugins", [])
+    for old, new in MOVED.items():
+        group, _, key = old.partition(".")
+        owner, _, last = new.rpartition(".")
+        if isinstance(now.get(group), dict) and key in now[group]:
+            value = now[group].pop(key)
+            if isinstance(place := now.setdefault(owner, {}) if owner else now, dict):
+                place.setdefault(last, value)
+    return now

@@ -7,6 +7,7 @@ import collections.abc
 import math
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -16,6 +17,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from coldlm.core.columns import Range
 
 PACKAGE = Path(__file__).parents[1]
+
+_SOURCES: dict[str, Path] = {PACKAGE.name: PACKAGE}
+"""Packages whose source is read, by name: coldlm, and those of the plugins at hand."""
 
 _NAMES: dict[str, object] = {**vars(typing), **vars(collections.abc), "Range": Range, "Path": Path}
 """What the annotation of a config key may mention, besides aliases of its own module."""
@@ -31,22 +35,21 @@ class Field:
 
 
 def fields_of(target: str) -> dict[str, Field]:
-    """The keyword-only parameters of the function, or of the class's ``__init__``, that ``target`` names.
+    """The keyword-only parameters of the function, or of the class's own or inherited ``__init__``, that ``target`` names.
 
     Positional parameters are given at run time and are no config keys. The module is parsed, not imported.
 
     Raises:
-        LookupError: ``target`` is not a public function or class of a module of coldlm.
+        LookupError: ``target`` is not a public function or class of a module of coldlm or of a plugin at hand.
     """
     module, _, name = target.rpartition(".")
     found = _definitions(module).get(name)
     if name.startswith("_") or not isinstance(found, ast.FunctionDef | ast.ClassDef):
         raise LookupError(target)
     if isinstance(found, ast.ClassDef):
-        methods = {node.name: node for node in found.body if isinstance(node, ast.FunctionDef)}
-        if "__init__" not in methods:
+        module, found = _constructor(module, found)
+        if found is None:
             return {}
-        found = methods["__init__"]
     parameters = zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True)
     return {
         p.arg: Field(_evaluate(p.annotation, module), default is None, default and ast.literal_eval(default))
@@ -60,9 +63,9 @@ def fields_of_dataclass(cls: type) -> dict[str, Field]:
 
 
 def is_defined(target: str) -> bool:
-    """Whether a module of coldlm defines this name itself, as its source says."""
+    """Whether a module of a known package defines this name itself, as its source says."""
     module, _, name = target.rpartition(".")
-    return name in _definitions(module)
+    return isinstance(_definitions(module).get(name), ast.FunctionDef | ast.ClassDef | ast.expr)
 
 
 def check_value(path: str, value: object, annotation: Any) -> str | None:
@@ -80,7 +83,7 @@ def check_value(path: str, value: object, annotation: Any) -> str | None:
         hint = "; write null, without quotes"
     elif isinstance(value, str) and (near := nearest(value, choices)):
         hint = f"; did you mean {near}?"
-    return f"{path}: got {show(value)}, allowed: {describe(annotation)}{hint}"
+    return f"{path}: got {show(value)}, allowed: {describe_type(annotation)}{hint}"
 
 
 def nearest(name: str, valid: typing.Iterable[str]) -> str | None:
@@ -108,20 +111,20 @@ def show(value: object) -> str:
     return names[value] if value is None or isinstance(value, bool) else repr(value)
 
 
-def describe(annotation: Any) -> str:
+def describe_type(annotation: Any) -> str:
     """An annotation in words: ``a number above 0 or null``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         bounds = [_describe_range(limit) for limit in args[1:] if isinstance(limit, Range)]
-        return " ".join([describe(args[0]), *bounds])
+        return " ".join([describe_type(args[0]), *bounds])
     if origin is Literal:
         return ", ".join(map(str, args[:-1])) + (" or " if args[1:] else "") + str(args[-1])
     if origin in (Union, types.UnionType):
-        return " or ".join(map(describe, args))
+        return " or ".join(map(describe_type, args))
     if origin in (list, collections.abc.Sequence) or annotation is list:
-        return "a list" + (f" with elements: {describe(args[0])}" if args else "")
+        return "a list" + (f" with elements: {describe_type(args[0])}" if args else "")
     if origin is tuple:
-        return f"a list of {len(args)}: " + ", ".join(map(describe, args))
+        return f"a list of {len(args)}: " + ", ".join(map(describe_type, args))
     words = {
         int: "an integer",
         float: "a number",
@@ -181,20 +184,55 @@ def _tail(name: str) -> str:
     return name.replace("/", ".").rpartition(".")[2]
 
 
+def read_also(sources: Mapping[str, Path]) -> None:
+    """Read the source of these packages too, and of no others but coldlm; a package's folder by its name."""
+    wanted = {PACKAGE.name: PACKAGE, **sources}
+    if wanted != _SOURCES:
+        _SOURCES.clear()
+        _SOURCES.update(wanted)
+        _definitions.cache_clear()
+
+
 @cache
 def _definitions(module: str) -> dict[str, ast.AST]:
-    """Functions, classes and assigned expressions at the top of a module of coldlm, by name; {} if there is none."""
+    """Functions, classes and assigned expressions at the top of a module of a known package, by name, and where those
+    that it imports from such packages come from; {} if there is no such module."""
     package, *parts = module.split(".")
-    path = PACKAGE.joinpath(*parts).with_suffix(".py") if parts else PACKAGE / "__init__.py"
-    if package != PACKAGE.name or not all(part.isidentifier() for part in parts) or not path.is_file():
+    if package not in _SOURCES or not all(part.isidentifier() for part in parts):
+        return {}
+    path = _SOURCES[package].joinpath(*parts).with_suffix(".py") if parts else _SOURCES[package] / "__init__.py"
+    if not path.is_file():
         return {}
     found: dict[str, ast.AST] = {}
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found[node.name] = node
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name: node for alias in node.names}
         elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found[node.targets[0].id] = node.value
     return found
+
+
+def _find(module: str, name: str) -> tuple[str, ast.AST | None]:
+    """The module of a known package that defines ``name``, as ``module`` knows it, and its definition."""
+    node = _definitions(module).get(name)
+    if not isinstance(node, ast.ImportFrom):
+        return module, node
+    alias = next(alias for alias in node.names if name in (alias.asname, alias.name))
+    return _find(str(node.module), alias.name)
+
+
+def _constructor(module: str, cls: ast.ClassDef) -> tuple[str, ast.FunctionDef | None]:
+    """``__init__`` of a class, or of the first of its bases that has one, and the module in which it is written."""
+    for node in cls.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            return module, node
+    for base in cls.bases:
+        where, found = _find(module, base.id) if isinstance(base, ast.Name) else (module, None)
+        if isinstance(found, ast.ClassDef) and (inherited := _constructor(where, found))[1] is not None:
+            return inherited
+    return module, None
 
 
 def _evaluate(annotation: ast.AST | None, module: str) -> Any:
@@ -202,5 +240,6 @@ def _evaluate(annotation: ast.AST | None, module: str) -> Any:
     if not isinstance(annotation, ast.expr):
         return Any
     used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - _NAMES.keys()
-    aliases = {name: _evaluate(_definitions(module)[name], module) for name in used & _definitions(module).keys()}
+    found = {name: _find(module, name) for name in used}
+    aliases = {name: _evaluate(node, where) for name, (where, node) in found.items() if node is not None}
     return eval(ast.unparse(annotation), {**_NAMES, **aliases})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 COHORTS: Final = (
     "all",
@@ -22,8 +22,8 @@ WARMUP_EDGES: Final = (0, 1, 2, 3, 5, 10, 20, 50)
 WARMUP_BUCKETS: Final = ("0", "1", "2", "3-4", "5-9", "10-19", "20-49", "50+")
 """One label per edge of ``WARMUP_EDGES``."""
 
-METRICS: Final = ("ndcg", "recall", "mrr", "auc/user")
-"""Of each positive alone, the other positives of its query left out. "auc/user": within each user's queries."""
+USER_AUC: Final = "auc/user"
+"""A metric within each user's queries; those of each positive alone are ``evaluate.metrics.FORMULAS``."""
 
 LIST_METRICS: Final = ("ndcg/impression", "mrr/impression", "auc/impression")
 """Of a whole list as it was shown, with all its clicks."""
@@ -132,6 +132,11 @@ class Range:
     low: float | None = None
     high: float | None = None
     above: bool = False
+
+
+Count = Annotated[int, Range(1)]
+Share = Annotated[float, Range(0, 1)]
+Above0 = Annotated[float, Range(0, above=True)]
 
 
 def metric_key(stage: str, cohort: str, metric: str, k: int) -> str:

@@ -1,9 +1,9 @@
-"""A bar on a terminal while texts are encoded or queries scored; nothing in a log file and on other ranks."""
+"""What people see of long work: a bar on a terminal while texts are encoded or queries scored; nothing in a log file and on other ranks."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from coldlm.core import ranks
@@ -22,3 +22,13 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)
+
+
+def listed(facts: Mapping[str, object]) -> str:
+    """Return facts in words for a line of the log.
+
+    >>> listed({"late_training": 0, "share": 0.25, "what": "x"})
+    'late training 0, share 0.250, what x'
+    """
+    values = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in facts.items()}
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or "none"

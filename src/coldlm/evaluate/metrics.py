@@ -6,7 +6,7 @@ uniform on g+1 .. g+e. A constant scorer therefore equals a random one exactly. 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -109,8 +109,14 @@ def _mean_over_ties(cumulative: Tensor, g: Tensor, e: Tensor) -> Tensor:
     return (cumulative[(g + e).clamp(max=last)] - cumulative[g.clamp(max=last)]) / e
 
 
-FORMULAS: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"ndcg": ndcg, "recall": recall, "mrr": mrr}
-"""Those that follow from (g, e) alone."""
+Formulas = Mapping[str, Callable[[Tensor, Tensor, int], Tensor]]
+"""Metric -> formula (g, e, k) -> [P] values, each from the place (g, e) of one positive alone."""
+
+FORMULAS: Formulas = {"ndcg": ndcg, "recall": recall, "mrr": mrr}
+"""coldlm's own; whatever else is passed along with them is measured and stored like them."""
+
+HEADLINE = "ndcg"
+"""The metric by which training stops and rows are compared."""
 
 
 class RankingMetric(Metric):

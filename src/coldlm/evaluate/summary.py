@@ -10,10 +10,12 @@ import torch
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, ranges
-from coldlm.core.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, METRICS, MRR_K, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.core.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, MRR_K, USER_AUC, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.core.tables import DAY, Bools, Dataset, Ints, Queries
 from coldlm.evaluate.judge import Judged
-from coldlm.evaluate.metrics import FORMULAS, auc, list_values
+from coldlm.evaluate.metrics import FORMULAS, Formulas, auc, list_values
+
+NOTHING: Formulas = {}
 
 
 def tabulate(
@@ -80,13 +82,18 @@ def _place_others(judged: Judged, queries: Queries) -> dict[str, Ints]:
     return dict(zip(LIST_COLUMNS, (above, level - 1, sizes - 1), strict=True))
 
 
-def summarise(events: pl.DataFrame, k: int, *, by_window: bool = True, by_bucket: bool = True) -> pl.DataFrame:
+def summarise(
+    events: pl.DataFrame, k: int, more: Formulas = NOTHING, *, by_window: bool = True, by_bucket: bool = True
+) -> pl.DataFrame:
     """Long-form values of one scorer: window, cohort, bucket, average, metric, k, value, n_users, n_queries, n_events.
 
     ``window`` -1 is the whole stream. Buckets are cut on the item's ("item:...") and the user's ("user:...") earlier
     positives as of the query. Empty slices have no row.
+
+    Args:
+        more: formulas of metrics besides ``FORMULAS``.
     """
-    scored = with_metrics(events, k)
+    scored = with_metrics(events, k, more)
     slices = [("all", "all", -1, pl.lit(True))]
     slices += [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS[1:]]
     if by_bucket:
@@ -104,7 +111,8 @@ def summarise(events: pl.DataFrame, k: int, *, by_window: bool = True, by_bucket
         schema={"slice": pl.Int32, "cohort": pl.String, "bucket": pl.String, "window": pl.Int64},
         orient="row",
     )
-    metrics, users = metrics_of(events), _users(scored, [keep for *_, keep in slices])
+    metrics = metrics_of(events, more)
+    users = _users(scored, [keep for *_, keep in slices], metrics)
     counts = (pl.len().cast(pl.Int64).alias("n_users"), pl.col("n_queries", "n_events").sum())
     averages = {
         "macro": [pl.col(metric).mean() for metric in metrics],
@@ -118,30 +126,34 @@ def summarise(events: pl.DataFrame, k: int, *, by_window: bool = True, by_bucket
     return _long(wide, metrics, k).join(named, on="slice", maintain_order="left").select(order)
 
 
-def per_user(events: pl.DataFrame, k: int) -> pl.DataFrame:
+def per_user(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
     """One row per user, cohort and metric: the mean over the user's queries of the mean over each query's positives."""
-    users = _users(with_metrics(events, k), [in_cohort(cohort) for cohort in COHORTS])
+    metrics = metrics_of(events, more)
+    users = _users(with_metrics(events, k, more), [in_cohort(cohort) for cohort in COHORTS], metrics)
     cohort = pl.col("slice").replace_strict(dict(enumerate(COHORTS)), return_dtype=pl.String).alias("cohort")
-    long = _long(users, metrics_of(events), k)
+    long = _long(users, metrics, k)
     return long.select("user", cohort, "metric", "k", "value", "n_queries", "n_events")
 
 
-def with_metrics(events: pl.DataFrame, k: int) -> pl.DataFrame:
+def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
     """The events with one column per metric, computed from each row alone."""
 
     def column(name: str) -> torch.Tensor:
         return torch.from_numpy(events[name].to_numpy().copy())
 
-    values = {name: formula(column("g"), column("e"), cut_of(name, k)) for name, formula in FORMULAS.items()}
-    values["auc/user"] = auc(*(column(name) for name in ("g", "e", "candidates")))
-    if metrics_of(events) != METRICS:
+    values = {
+        name: formula(column("g"), column("e"), cut_of(name, k)) for name, formula in {**FORMULAS, **more}.items()
+    }
+    values[USER_AUC] = auc(*(column(name) for name in ("g", "e", "candidates")))
+    if set(LIST_COLUMNS) <= set(events.columns):
         values |= list_values(*(column(name) for name in ("g", "e", "candidates", *LIST_COLUMNS)), k=k)
     return events.with_columns([pl.Series(metric, value.numpy()) for metric, value in values.items()])
 
 
-def metrics_of(events: pl.DataFrame) -> tuple[str, ...]:
-    """What can be computed: of each positive alone, and of whole lists where lists were ranked."""
-    return (*METRICS, *LIST_METRICS) if set(LIST_COLUMNS) <= set(events.columns) else METRICS
+def metrics_of(events: pl.DataFrame, more: Formulas = NOTHING) -> tuple[str, ...]:
+    """Return what can be computed: of each positive alone, and of whole lists where lists were ranked."""
+    lists = LIST_METRICS if set(LIST_COLUMNS) <= set(events.columns) else ()
+    return (*FORMULAS, USER_AUC, *lists, *more)
 
 
 def cut_of(metric: str, k: int) -> int:
@@ -174,9 +186,8 @@ def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
     return rows
 
 
-def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr]) -> pl.DataFrame:
+def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr], metrics: Sequence[str]) -> pl.DataFrame:
     """One row per user and slice that has events of theirs; an event is in every slice whose condition it meets."""
-    metrics = metrics_of(scored)
     places = [kept.arg_true() for kept in scored.select(keep.alias(str(n)) for n, keep in enumerate(slices))]
     number = np.repeat(np.arange(len(slices), dtype=np.int32), [len(rows) for rows in places])
     sliced = scored.select("query", "user", *metrics)[pl.concat(places)].with_columns(pl.Series("slice", number))

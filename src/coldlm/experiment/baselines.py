@@ -4,51 +4,66 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from coldlm.config.build import resolve
+from coldlm.config.options import Baseline, plugged
+from coldlm.config.schema import RunConfig
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
-from coldlm.experiment.world import World, untrained
+from coldlm.experiment.encoder import untrained
+from coldlm.experiment.world import World
 from coldlm.split.leaks import late_idf
 
-_judged: dict[str, tuple[dict[str, Judged], float, int]] = {}
-"""The last baselines judged in this process, by all that they depend on."""
+
+@dataclass
+class JudgedBaselines:
+    """The baselines of the last world that was judged, for all cells of a sweep that agree in what baselines see.
+
+    ``key``: all that they depend on. ``rows``: name -> the stream as judged. ``half_life_days``: of recent popularity.
+    ``late_words``: how many words of TF-IDF know the future (see ``split/leaks.py``).
+    """
+
+    key: str = ""
+    rows: dict[str, Judged] = field(default_factory=dict)
+    half_life_days: float = 0.0
+    late_words: int = 0
 
 
 def judge_baselines(
-    config: Mapping[str, Any],
+    kept: JudgedBaselines,
+    config: RunConfig,
     world: World,
     history: int,
     measure: Callable[[ScoreFunction, str], float],
     judge: Callable[[ScoreFunction, str], Judged],
-) -> tuple[dict[str, Judged], float, int]:
-    """Name -> the stream as judged, the half-life, and how many words of TF-IDF know the future (see ``leaks``); once
-    for all cells of a sweep that agree in what baselines see.
+) -> None:
+    """Judge the baselines into ``kept``, unless it holds those of this world already.
 
     Args:
         history: how many of a user's last items the text baselines look at.
         measure: (scorer, name) -> value on validation.
         judge: (scorer, name) -> its rows.
     """
-    parts = {part: config[part] for part in ("dataset", "split", "backbone", "trainer", "seed")}
-    asked = {part: config["evaluate"][part] for part in ("k", "candidates", "queries")}
-    key = json.dumps([parts, history, asked, _digest(world)], sort_keys=True)
-    if key not in _judged:
-        ready = prepare(config, world, measure)
-        _judged.clear()
-        scorers = make_baselines(ready, world, history)
-        judged = {name: judge(scorer, name) for name, scorer in scorers.items()}
-        tfidf = scorers["tfidf"]
-        assert isinstance(tfidf, baselines.TfIdf)
-        late = late_idf(world.data, world.split, world.catalogue, tfidf.idf, baselines.WORD.findall)
-        _judged[key] = judged, world.data.half_lives_days[ready.half_life], late
-    return _judged[key]
+    asked = (config.evaluate.k, config.evaluate.candidates, config.evaluate.queries, config.plugins)
+    parts = (config.dataset, config.release_slot, config.control.permute_text, config.split, config.backbone)
+    key = json.dumps([parts, asdict(config.trainer), config.seed, history, asked, _digest(world)], sort_keys=True)
+    if key == kept.key:
+        return
+    ready = prepare_baselines(config, world, measure)
+    scorers = make_baselines(ready, world, history)
+    kept.key = ""  # of nothing, should one of them fail
+    kept.rows = {name: judge(scorer, name) for name, scorer in scorers.items()}
+    idf = cast(baselines.TfIdf, scorers["tfidf"]).idf
+    kept.late_words = late_idf(world.data, world.split, world.catalogue, idf, baselines.WORD.findall)
+    kept.half_life_days = world.data.half_lives_days[ready.half_life]
+    kept.key = key
 
 
 @dataclass(frozen=True)
@@ -63,8 +78,8 @@ class Ready:
     profiles: Tensor
 
 
-def prepare(config: Mapping[str, Any], world: World, measure: Callable[[ScoreFunction, str], float]) -> Ready:
-    """What all of a run's baselines share.
+def prepare_baselines(config: RunConfig, world: World, measure: Callable[[ScoreFunction, str], float]) -> Ready:
+    """Return what all of a run's baselines share.
 
     Args:
         measure: (scorer, name) -> value on validation.
@@ -78,7 +93,7 @@ def prepare(config: Mapping[str, Any], world: World, measure: Callable[[ScoreFun
     if with_text:
         with torch.no_grad():
             profiles[with_text] = encoder.texts([texts[user] for user in with_text])
-    return Ready(config["seed"], best, encoder.all_items(), profiles)
+    return Ready(config.seed, best, encoder.all_items(), profiles)
 
 
 def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreFunction]:
@@ -101,6 +116,8 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
     }
     if data.repeats:
         scorers["own_repeats"] = baselines.own_repeats(as_of, data)
+    for option in plugged(Baseline):
+        scorers[option.name] = resolve(option.target)(data, as_of, catalogue)
     return scorers
 
 

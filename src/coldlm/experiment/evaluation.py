@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 
-from coldlm.core.progress import progress
+from coldlm.config.schema import RunConfig
+from coldlm.core.progress import listed, progress
 from coldlm.core.tables import STREAM, Ints, Queries
 from coldlm.evaluate.classify import THRESHOLD, area, labelled_pairs, report
 from coldlm.evaluate.judge import Judged, ScoreFunction, judge, measure
-from coldlm.evaluate.metrics import RankingMetric
+from coldlm.evaluate.metrics import HEADLINE, RankingMetric
 from coldlm.evaluate.summary import summarise, tabulate
 from coldlm.experiment.world import World
 from coldlm.models.rankers.pairwise import PairSnapshot
@@ -32,16 +32,16 @@ class Evaluation:
         run: its name, first column of every row.
     """
 
-    def __init__(self, config: Mapping[str, Any], world: World, run: str) -> None:
+    def __init__(self, config: RunConfig, world: World, run: str) -> None:
         self._world, self._run = world, run
-        self._k: int = config["evaluate"]["k"]
-        self._seed: int = config["seed"]
-        self._requests: int = config["evaluate"]["latency_requests"]
+        self._k: int = config.evaluate.k
+        self._seed: int = config.seed
+        self._requests: int = config.evaluate.latency_requests
 
     def measure(self, scorer: ScoreFunction, name: str) -> float:
         """Macro nDCG@k of a scorer on validation."""
         world = self._world
-        metric = RankingMetric("ndcg", self._k, len(world.data.users))
+        metric = RankingMetric(HEADLINE, self._k, len(world.data.users))
         return measure(scorer, world.validation, world.data, world.catalogue, metric, name=name)
 
     def judge(self, scorer: ScoreFunction, queries: Queries, name: str) -> Judged:
@@ -98,7 +98,9 @@ class Evaluation:
         probability = torch.sigmoid(scorer.classify(users, items, times)).double().numpy()
         taken = np.arange(len(users)) < len(np.unique(world.stream.event))
         found, auc = report(probability, taken), area(probability, taken)
-        log.info("classification against %s: AUC %.3f; at %.1f %s", negatives, auc, THRESHOLD, found.rows())
+        log.info("as a classifier against %s: AUC %.3f", negatives, auc)
+        for row in found.iter_rows(named=True):
+            log.info("  at a probability of %.1f, %s", THRESHOLD, listed(row))
         return found, {"threshold": THRESHOLD, "negatives": negatives, "auc": auc, "classes": found.to_dicts()}
 
     def time_requests(self, scorer: ScoreFunction) -> dict[str, float]:
@@ -123,6 +125,6 @@ class Evaluation:
         dropped -= len(np.unique(queries.event)) + sum(queries.counts.values())
         others = others_would_drop(queries, world.data.log, world.cold_users, world.cold_items, n_user)
         share = 100 * others["any"] / others["of"]
-        log.info("leak meter: %s; dropped positives: %d", leaks, dropped)
+        log.info("leak meter: %s; dropped positives: %d", listed(leaks), dropped)
         log.info("the usual evaluators would drop %d (%.0f %%) of the same positives", others["any"], share)
         return {"leaks": leaks, "dropped": dropped, "others_would_drop": others}

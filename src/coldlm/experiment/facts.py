@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import numpy as np
 
 from coldlm.core.errors import DataError
+from coldlm.core.progress import listed
 from coldlm.core.tables import TRAIN
 from coldlm.experiment.world import World
+from coldlm.runs.manifest import DataFacts, Manifest
 from coldlm.split.queries import count_lists, trainable
 
 log = logging.getLogger("coldlm")
@@ -37,8 +38,8 @@ def refuse_empty_parts(world: World, has_lists: bool) -> None:
             )
 
 
-def describe(world: World, has_lists: bool) -> dict[str, Any]:
-    """Log the counts, policies, dates and what is not asked, and return them for the manifest."""
+def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
+    """Log the counts, policies, dates and what is not asked, and write them into the manifest."""
     data, split, stream = world.data, world.split, world.stream
     dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
     windows = [str(np.datetime64(int(t), "s")) for t in split.edges]
@@ -51,31 +52,30 @@ def describe(world: World, has_lists: bool) -> dict[str, Any]:
         int(data.log.positive.sum()),
         split,
     )
-    log.info("policies: %s", {name: count for name, count in data.counts.items() if count} or "none applied")
+    applied = {name: count for name, count in data.counts.items() if count}
+    log.info("policies: %s", listed(applied) if applied else "none applied")
     log.info(
         "windows start at %s, %d without an event merged; %d queries, %d positives; not asked: %s",
         ", ".join(date[:16] for date in windows[:-1]),
         split.merged,
         len(stream),
         len(stream.event),
-        {reason: count for reason, count in stream.counts.items() if count} or "none",
+        listed({reason: count for reason, count in stream.counts.items() if count}),
     )
-    return {
-        "dataset": {
-            "name": data.name,
-            "domain": data.domain,
-            "repeats": data.repeats,
-            "release": data.release,
-            "half_lives_days": list(data.half_lives_days),
-            "items_never_taken": len(data.items) - len(np.unique(data.log.item)),
-            "hashes": data.hashes,
-            "counts": data.counts,
-            "dates": dates | {"windows": windows},
-            "cut": str(split),
-            "n_users": len(data.users),
-            "n_items": len(data.items),
-            "n_events": len(data.log),
-        },
-        "not_asked": stream.counts,
-        "lists": count_lists(data.impressions, split.t_test) if data.impressions and has_lists else {},
-    }
+    manifest.dataset = DataFacts(
+        name=data.name,
+        domain=data.domain,
+        repeats=data.repeats,
+        release=data.release,
+        half_lives_days=list(data.half_lives_days),
+        items_never_taken=len(data.items) - len(np.unique(data.log.item)),
+        hashes=dict(data.hashes),
+        counts=dict(data.counts),
+        dates=dates | {"windows": windows},
+        cut=str(split),
+        n_users=len(data.users),
+        n_items=len(data.items),
+        n_events=len(data.log),
+    )
+    manifest.not_asked = dict(stream.counts)
+    manifest.lists = count_lists(data.impressions, split.t_test) if data.impressions and has_lists else {}

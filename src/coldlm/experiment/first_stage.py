@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ import numpy as np
 from torch import Tensor
 
 from coldlm.asof.context import AsOf
+from coldlm.config.schema import RunConfig
 from coldlm.core.tables import Ints
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import ScoreFunction
+from coldlm.experiment.encoder import untrained
 from coldlm.experiment.evaluation import Evaluation
-from coldlm.experiment.world import World, untrained
+from coldlm.experiment.world import World
 from coldlm.models.rankers.pairwise import FirstStage
 from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.rankers.snapshot import Snapshot
@@ -39,14 +41,14 @@ class _SameForAll:
 
 
 def make_first_stage(
-    config: Mapping[str, Any], world: World, trained: Callable[[Path, World], Snapshot]
+    config: RunConfig, world: World, name: str, history: int, trained: Callable[[Path, World], Any]
 ) -> FirstStages:
-    """The first stage of ``config``'s head.
+    """Return the first stage ``name``, a name of ``config.options.FIRST_STAGES`` or the folder of a run.
 
     Args:
+        history: items of a user that it looks at.
         trained: (folder, world) -> the two towers that were trained there before T_test.
     """
-    name, history = config["head"]["first_stage"], config["head"]["history"]
     if name == "popularity":
         return lambda as_of: _SameForAll(baselines.popularity(as_of))
     if name == "recent_popularity":
@@ -60,11 +62,12 @@ def make_first_stage(
         return lambda as_of: baselines.TfIdf(world.data, world.catalogue, as_of, history, t_test)
     if name == "zero_shot":
         return zero_shot(config, world, history).remembering
-    return trained(Path(name), world).remembering
+    remembering: FirstStages = trained(Path(name), world).remembering
+    return remembering
 
 
-def zero_shot(config: Mapping[str, Any], world: World, history: int) -> Snapshot:
-    """Cosine of the untouched backbone."""
+def zero_shot(config: RunConfig, world: World, history: int) -> Snapshot:
+    """Return the cosine of the untouched backbone as a scorer."""
     encoder = untrained(config, world)
     ranker = Ranker(encoder, ZeroShot(encoder.width, history=history)).eval()
     ranker.head.standardise(encoder.all_items()[world.entered_by(world.split.t_test)])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 
-from coldlm.config.check import build
-from coldlm.config.schema import EXTRA
+from coldlm.config.build import build
+from coldlm.config.schema import RunConfig
 from coldlm.core import ranks
 from coldlm.core.tables import Ints
 from coldlm.experiment.world import World
@@ -27,9 +27,7 @@ class Training:
         loggers: Lightning loggers that get the training loss.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], world: World, ranker: Model, machine: Machine, loggers: list[Any]
-    ) -> None:
+    def __init__(self, config: RunConfig, world: World, ranker: Model, machine: Machine, loggers: list[Any]) -> None:
         self._config, self._world, self._ranker = config, world, ranker
         self._machine, self._loggers = machine, loggers
 
@@ -38,15 +36,15 @@ class Training:
         return trainable(self._world.data.log, self._world.catalogue, rows)
 
     def _batches(self, rows: Ints, epoch: int, share: tuple[int, int] = (0, 1)) -> Batches:
-        head, train = self._ranker.head, self._config["train"]
+        head, train = self._ranker.head, self._config.train
         recipe = Recipe(
-            batch_size=train["batch_size"],
-            session=train["session"],
+            batch_size=train.batch_size,
+            session=train.session,
             history=head.history,
             pseudo_query=head.pseudo_query,
             uses_text=head.uses_text,
             uses_context=head.uses_context,
-            seed=self._config["seed"],
+            seed=self._config.seed,
         )
         world = self._world
         return Batches(world.data, world.catalogue, world.as_of, rows, self._loss(), recipe, epoch=epoch, share=share)
@@ -54,7 +52,7 @@ class Training:
     def fit_head(self, rows: Ints, vectors: torch.Tensor | None) -> float:
         """Train the head alone for ``train.head_epochs`` epochs, the backbone standing still (Kumar et al. 2022: probe,
         then fine-tune); the seconds it took."""
-        epochs = self._config["train"]["head_epochs"]
+        epochs = self._config.train.head_epochs
         if not epochs:
             return 0.0
         still = self._ranker
@@ -81,26 +79,26 @@ class Training:
             validate: see ``learn.fit.fit``.
             ranker: another model around the same head.
         """
-        train = self._config["train"]
-        node = {key: value for key, value in self._config["optim"].items() if key not in EXTRA["optim"]}
-        share = ranks.rank(), self._machine.world
+        train = self._config.train
+        node = dict(self._config.optim)
+        share = ranks.rank(), self._machine.processes
         for key in ("lr", "body_lr"):
             node[key] *= lr_factor
         ranker = ranker or self._ranker
         if not any(p.requires_grad for p in ranker.parameters()):
             # a head without training is judged all the same
             return Fitted(values=[validate()] if validate else [])
-        epochs = epochs or train["epochs"]
+        epochs = epochs or train.epochs
         for epoch in range(epochs):
             ranker.read_ahead(self._batches(rows, epoch).texts)
         budget = Budget(
             epochs=epochs,
-            max_steps=train["max_steps"] if max_steps == "config" else max_steps,
-            patience=train["patience"],
-            accumulate=train["accumulate"],
-            clip=train["clip"],
-            warmup=train["warmup"],
-            schedule=self._config["optim"]["schedule"],
+            max_steps=train.max_steps if max_steps == "config" else max_steps,
+            patience=train.patience,
+            accumulate=train.accumulate,
+            clip=train.clip,
+            warmup=train.warmup,
+            schedule=train.schedule,
         )
         return fit(
             ranker,
@@ -109,14 +107,14 @@ class Training:
             lambda named: build(node, named),
             budget,
             self._machine,
-            seed=self._config["seed"],
+            seed=self._config.seed,
             name=part,
             loggers=self._loggers,
             validate=validate,
         )
 
     def _loss(self) -> Any:
-        return build(self._config["loss"])
+        return build(self._config.loss)
 
     def probe(self, scorer: Scorer, rows: Ints) -> float:
         """Mean loss of the first batch of ``rows`` under the current weights, of which ``scorer`` is the snapshot."""

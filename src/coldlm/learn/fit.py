@@ -69,7 +69,7 @@ class Machine:
 
     accelerator: str = "cpu"
     precision: str = "32-true"
-    world: int = 1
+    processes: int = 1
 
 
 @dataclass
@@ -116,7 +116,7 @@ def fit(
         # a window may hold no event that can be learned from
         ranker.eval()
         return Fitted()
-    learner = Learner(ranker, loss, optimiser, rate=budget.rates(epochs), world=machine.world)
+    learner = Learner(ranker, loss, optimiser, rate=budget.rates(epochs), world=machine.processes)
     for ranks in ranker.ranks:
         ranks.begin(budget.steps(epochs))
     watch = Watch(ranker, validate, budget.patience)
@@ -151,7 +151,7 @@ def train(
     show = sys.stderr.isatty()
     trainer = pl.Trainer(
         accelerator=machine.accelerator,
-        devices=machine.world,
+        devices=machine.processes,
         strategy=_strategy(machine),
         precision=machine.precision,  # type: ignore[arg-type]
         max_epochs=budget.epochs,
@@ -191,7 +191,7 @@ def train(
 
 
 def _strategy(machine: Machine) -> Any:
-    if machine.world == 1:
+    if machine.processes == 1:
         return "auto"
     from pytorch_lightning.strategies import DDPStrategy
 

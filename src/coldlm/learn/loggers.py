@@ -1,24 +1,22 @@
-"""Loggers: functions (run folder, run name, config, axes) -> Lightning loggers. The only door to wandb and tensorboard.
+"""Loggers: functions (run folder, run name, settings, axes) -> Lightning loggers. The only door to wandb and tensorboard.
 
-``axes`` are what a sweep compares (dataset, backbone, strategy, ...), by name; ``metrics.csv`` is written whatever is
+``settings`` are the configuration as plain values; ``axes`` are what a sweep compares (dataset, backbone, strategy, ...), by name; ``metrics.csv`` is written whatever is
 chosen.
 """
 
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping
-from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning.loggers import CSVLogger, Logger
 
-WANDB_HOST = "api.wandb.ai"
+from coldlm.core.keys import has_wandb_key
 
 
-def files(folder: Path, run: str, config: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
+def files(folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
     """``metrics.csv`` in the run folder; a resumed run goes on in its own."""
     file, logger = folder / "metrics.csv", CSVLogger(folder, name="", version="")
     if earlier := file.read_text(encoding="utf-8") if file.is_file() else "":
@@ -31,7 +29,7 @@ def files(folder: Path, run: str, config: Mapping[str, Any], axes: Mapping[str, 
 def wandb(
     folder: Path,
     run: str,
-    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
     axes: Mapping[str, str],
     /,
     *,
@@ -58,17 +56,17 @@ def wandb(
         group=group or f"{axes['dataset']}-{axes['split']}",
         job_type=job_type or (axes["strategy"] if axes["control"] == "none" else axes["control"]),
         tags=[*(tags or []), *(f"{axis}={value}"[:64] for axis, value in axes.items())],
-        config=dict(config),
+        config=dict(settings),
         log_model=False,
     )
-    return [*files(folder, run, config, axes), logger]
+    return [*files(folder, run, settings, axes), logger]
 
 
-def tensorboard(folder: Path, run: str, config: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
+def tensorboard(folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
     """TensorBoard event files in the run folder."""
     from pytorch_lightning.loggers import TensorBoardLogger
 
-    return [*files(folder, run, config, axes), TensorBoardLogger(folder, name="tensorboard", version="")]
+    return [*files(folder, run, settings, axes), TensorBoardLogger(folder, name="tensorboard", version="")]
 
 
 def close(loggers: list[Logger], *, failed: bool) -> None:
@@ -77,13 +75,3 @@ def close(loggers: list[Logger], *, failed: bool) -> None:
         logger.finalize("failed" if failed else "success")
         if type(logger).__name__ == "WandbLogger":
             logger.experiment.finish(exit_code=int(failed))  # type: ignore[attr-defined]
-
-
-def has_wandb_key() -> bool:
-    """Whether the environment or ~/.netrc holds a key of Weights & Biases."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        return netrc().authenticators(WANDB_HOST) is not None
-    except (OSError, NetrcParseError):
-        return False

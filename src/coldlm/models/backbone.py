@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from coldlm.core.columns import Range
 from coldlm.core.errors import CheckpointError
@@ -78,6 +78,10 @@ class RandomVectors:
 
     width: int
     seed: int
+    reads_text: ClassVar[bool] = False
+    starts_untouched: ClassVar[bool] = True
+    released: ClassVar[str | None] = None
+    matched: ClassVar[dict[str, int]] = {}
 
 
 def random_vectors(*, width: Annotated[int, Range(1)] = 384, seed: int = 0) -> RandomVectors:
@@ -113,6 +117,7 @@ def tiny(
 class Scratch:
     """No backbone yet: stage pretrain trains its tokenizer and its weights (see ``models/backbones/scratch.py``)."""
 
+    has_weights: ClassVar[bool] = False
     family: str
     layers: int
     width: int

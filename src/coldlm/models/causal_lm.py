@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from coldlm.core.columns import Range
 from coldlm.models.parts.fusion import Fusion
+from coldlm.models.parts.head import Head, Parts
+from coldlm.models.rankers.pairwise import PairRanker
 
 
-class CausalLM(nn.Module):
+class CausalLM(Head):
     """Score = mean log-probability of the item's tokens (``text.prompts``), and what context says.
 
     Without context it has no parameters of its own: trained by ``loss=nll`` to say the text of the item that was
@@ -28,6 +30,8 @@ class CausalLM(nn.Module):
         pseudo_query: share of training histories replaced by words drawn from the next item's own text.
         first_stage, rerank: as in ``models.pair``.
     """
+
+    writes_lists = True
 
     def __init__(
         self,
@@ -51,6 +55,11 @@ class CausalLM(nn.Module):
         if self.uses_text and self.uses_context:
             self.weight = nn.Parameter(torch.ones(()))
         self.fusion = Fusion(context, fusion, context_width)
+
+    def assemble(self, parts: Parts) -> PairRanker:
+        """Return the model that reads pairs, and re-ranks."""
+        first = parts.first_stage(self.first_stage, self.history)
+        return PairRanker(parts.prompts(self.prompt, self.history), self, first)
 
     @property
     def levels(self) -> list[nn.Parameter]:

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from coldlm.core.columns import Range
 from coldlm.models.parts.fusion import Fusion
+from coldlm.models.parts.head import Head, Parts
+from coldlm.models.rankers.pairwise import PairRanker
 
 
-class Pair(nn.Module):
+class Pair(Head):
     """Text classification (Devlin et al. 2019, section 4.1): logit = w . pooled vector + b, plus context.
 
     The text x is what is known of the user and the item's text, the label y whether the user takes it. Too slow for a
@@ -25,6 +27,8 @@ class Pair(nn.Module):
         first_stage: recent_popularity, popularity, tfidf, zero_shot, or the folder of a finished run of two towers.
         rerank: how many of its best candidates are read.
     """
+
+    is_classifier = True
 
     def __init__(
         self,
@@ -48,6 +52,11 @@ class Pair(nn.Module):
             self.dropout = nn.Dropout(dropout)
             self.logit = nn.Linear(input_width, 1)
         self.fusion = Fusion(context, fusion, context_width)
+
+    def assemble(self, parts: Parts) -> PairRanker:
+        """Return the model that reads pairs, and re-ranks."""
+        first = parts.first_stage(self.first_stage, self.history)
+        return PairRanker(parts.pairs(self.history), self, first)
 
     @property
     def levels(self) -> list[nn.Parameter]:

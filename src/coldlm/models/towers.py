@@ -5,7 +5,6 @@ Shapes: B users, H history, M items, N all items, D backbone width, W head width
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
@@ -13,30 +12,13 @@ from torch import Tensor, nn
 
 from coldlm.core.columns import Range
 from coldlm.models.parts.fusion import Fusion
+from coldlm.models.parts.head import Head, Parts
+from coldlm.models.parts.sides import ItemSide, UserSide
 from coldlm.models.parts.users import Attention, Mean, Transformer
+from coldlm.models.rankers.ranker import Ranker
 
 
-@dataclass(frozen=True)
-class ItemSide:
-    """What the head knows of items: ``vector`` [M, W] and ``prior`` [M]."""
-
-    vector: Tensor
-    prior: Tensor
-
-    def at(self, index: Tensor) -> ItemSide:
-        """The items at ``index``."""
-        return ItemSide(self.vector[index], self.prior[index])
-
-
-@dataclass(frozen=True)
-class UserSide:
-    """What the head knows of users: ``vector`` [B, W] and ``count`` [B], known items of the history (0 to H)."""
-
-    vector: Tensor
-    count: Tensor
-
-
-class Towers(nn.Module):
+class Towers(Head):
     """Bi-encoder over text vectors, with context fusion.
 
     Item tower: standardised text vector, linear projection to W, and a linear prior from it. User tower: the vectors of
@@ -95,6 +77,10 @@ class Towers(nn.Module):
             elif user == "transformer":
                 self.join = Transformer(width, history, user_layers, user_heads)
         self.fusion = Fusion(context, fusion, context_width)
+
+    def assemble(self, parts: Parts) -> Ranker:
+        """Return the model of two towers over the texts' vectors."""
+        return Ranker(parts.vectors(), self)
 
     @property
     def levels(self) -> list[nn.Parameter]:

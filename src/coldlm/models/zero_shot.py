@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from coldlm.core.columns import Range
-from coldlm.models.towers import ItemSide, UserSide
+from coldlm.models.parts.head import Head, Parts
+from coldlm.models.parts.sides import ItemSide, UserSide
+from coldlm.models.rankers.ranker import Ranker
 
 
-class ZeroShot(nn.Module):
+class ZeroShot(Head):
     """Sum over the user's last H items and text of their cosine with the item; nothing has parameters.
 
     The mean vector of the items known before training is subtracted first, since the cosines of language models crowd
@@ -20,16 +22,15 @@ class ZeroShot(nn.Module):
     ``strategy=frozen``.
     """
 
-    uses_text = True
-    uses_context = False
-    pseudo_query = 0.0
-    levels: tuple[nn.Parameter, ...] = ()
-
     def __init__(self, input_width: int, /, *, history: Annotated[int, Range(1)] = 20) -> None:
         super().__init__()
         self.width, self.history = input_width, history
         self.register_buffer("centre", torch.zeros(input_width))
         self.centre: Tensor
+
+    def assemble(self, parts: Parts) -> Ranker:
+        """Return the model of two towers over the texts' vectors."""
+        return Ranker(parts.vectors(), self)
 
     def standardise(self, vectors: Tensor) -> None:
         """Take the centre from the text vectors of items known before training, [M, D]."""

@@ -58,6 +58,7 @@ def run(
     update: Callable[[int], Fitted],
     probe: Callable[[S, int], float],
     peak_memory_mb: Callable[[], float],
+    tell: Callable[[Update], None] = lambda update: None,
 ) -> tuple[list[Judged], list[Update]]:
     """Score every window and learn from each but the last.
 
@@ -68,6 +69,7 @@ def run(
         snapshot: the current weights as a scorer.
         judge: (scorer, queries of one window) -> its rows.
         update: window -> train ``ranker`` on that window's events.
+        tell: is told of every update when it has happened.
         probe: (scorer of the current weights, window) -> its loss on a fixed batch of the window's events.
 
     Returns:
@@ -109,4 +111,5 @@ def run(
                 rolled_back=rolled_back,
             )
         )
+        tell(updates[-1])
     return judged, updates

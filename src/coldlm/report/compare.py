@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import polars as pl
 
+from coldlm.config.options import Strategy, names
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
-from coldlm.report.rows import CELL, KINDS, Comparison, Row, Run
+from coldlm.report.rows import CELL, KINDS, Comparison, FinishedRun, Row
 
-STRATEGIES: Final = ("frozen", "top", "full", "adapter", "prefix", "lora", "adalora")
 SCHEDULES: Final = ("history", "per_window", "retrain", "static")
 TEXT_BASELINES: Final = ("tfidf", "zero_shot")
 """Read item texts, so a control run, which may have permuted them, is not where they are taken from."""
@@ -24,7 +24,7 @@ MOST_KEYS: Final = 3
 """Of those in which configurations differ, shown in a row's name."""
 
 
-def compare(title: str, runs: list[Run]) -> Comparison:
+def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     """The rows of ``runs``, all of which asked the same question; baselines, which every run repeats, appear once."""
     labels = _label_runs(runs)
     backbones = {run.facts["backbone"] for run in runs if run.facts["control"] == "none"}
@@ -54,7 +54,7 @@ def compare(title: str, runs: list[Run]) -> Comparison:
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 
 
-def _label_runs(runs: list[Run]) -> list[str]:
+def _label_runs(runs: list[FinishedRun]) -> list[str]:
     """A short name per run: its strategy (or control), and whatever else tells it from the other rows of its kind."""
     settings = ("strategy", "backbone", "head", "context", "loss", "online")
     kinds = [run.facts["control"] for run in runs]
@@ -77,17 +77,17 @@ def _shortest(value: str, values: set[str]) -> str:
     return word if sum(other.partition(" ")[0] == word for other in values) == 1 else value
 
 
-def _told_apart(labels: list[str], runs: list[Run]) -> list[str]:
+def _told_apart(labels: list[str], runs: list[FinishedRun]) -> list[str]:
     """Runs that look the same but are not (another learning rate, say) must not pass for two seeds of one: their labels
     say in which keys their configurations differ."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for label, run in zip(labels, runs, strict=True):
         recipes = groups.setdefault((label, run.facts["control"]), [])
-        if run.manifest["recipe"] not in recipes:
-            recipes.append(run.manifest["recipe"])
+        if run.manifest.recipe not in recipes:
+            recipes.append(run.manifest.recipe)
     named = []
     for label, run in zip(labels, runs, strict=True):
-        recipes, mine = groups[label, run.facts["control"]], run.manifest["recipe"]
+        recipes, mine = groups[label, run.facts["control"]], run.manifest.recipe
         keys = sorted({key for recipe in recipes for key in recipe})
         differing = [key for key in keys if any(recipe.get(key) != mine.get(key) for recipe in recipes)]
         shown = [f"{key.rpartition('.')[2]}={mine.get(key)}" for key in differing[:MOST_KEYS]]
@@ -97,7 +97,7 @@ def _told_apart(labels: list[str], runs: list[Run]) -> list[str]:
     return named
 
 
-def _named(run: Run, label: str, frame: pl.DataFrame, several_backbones: bool) -> pl.DataFrame:
+def _named(run: FinishedRun, label: str, frame: pl.DataFrame, several_backbones: bool) -> pl.DataFrame:
     """``frame`` with ``kind, label, seed, folder`` of every row."""
     is_model = pl.col("scorer") == MODEL
     zero_shot = f"zero_shot · {run.facts['backbone']}" if several_backbones else "zero_shot"
@@ -137,7 +137,7 @@ def _join(frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     return frame.join(index, on=["kind", "label", "schedule"], how="inner")
 
 
-def _order_rows(results: pl.DataFrame, runs: list[Run], labels: list[str]) -> tuple[Row, ...]:
+def _order_rows(results: pl.DataFrame, runs: list[FinishedRun], labels: list[str]) -> tuple[Row, ...]:
     found = results.group_by("kind", "label", "schedule").agg(pl.col("seed").n_unique()).rows()
     rows = []
     for kind, label, schedule, seeds in found:
@@ -146,18 +146,19 @@ def _order_rows(results: pl.DataFrame, runs: list[Run], labels: list[str]) -> tu
         if label.startswith("zero_shot"):
             backbone = label.removeprefix("zero_shot").removeprefix(" · ")
             dated = [run for run in runs if _kind(run) == "strategy" and backbone in ("", run.facts["backbone"])]
-        newer = any((run.manifest.get("checkpoint") or {}).get("newer_than_t_test") for run in dated)
+        newer = any(run.manifest.checkpoint is not None and run.manifest.checkpoint.newer_than_t_test for run in dated)
         rows.append(Row(kind, label, schedule, seeds, tuple(run.manifest for run in behind), newer))
     return tuple(sorted(rows, key=_place))
 
 
-def _kind(run: Run) -> str:
+def _kind(run: FinishedRun) -> str:
     return "strategy" if run.facts["control"] == "none" else "control"
 
 
 def _place(row: Row) -> tuple[Any, ...]:
     """Strategies, controls, baselines; inside each the order of the protocol; then the schedule."""
-    known = dict(zip(KINDS, (STRATEGIES, MANDATORY_CONTROLS, MANDATORY_BASELINES), strict=True))[row.kind]
+    orders = names(Strategy), MANDATORY_CONTROLS, MANDATORY_BASELINES
+    known = dict(zip(KINDS, orders, strict=True))[row.kind]
     first = row.label.split(" · ")[0]
     at = known.index(first) if first in known else len(known)
     when = SCHEDULES.index(row.schedule) if row.schedule in SCHEDULES else 1

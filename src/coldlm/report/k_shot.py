@@ -8,16 +8,16 @@ from typing import Any, Final
 import polars as pl
 
 from coldlm.report.compare import compare
-from coldlm.report.rows import CELL, METRIC, Comparison, K, Run
+from coldlm.report.rows import CELL, METRIC, Comparison, FinishedRun, K
 
 UPDATED: Final = "updated"
 """Schedule of the rows whose weights were fitted on what was revealed; the others keep their histories only."""
 
 
-def compare_shots(runs: list[Run]) -> tuple[Comparison, ...]:
+def compare_shots(runs: list[FinishedRun]) -> tuple[Comparison, ...]:
     """Per side, and per set of queries if runs revealed different numbers at most: a comparison whose buckets are the
     numbers of revealed events, ``"0"``, ``"1"``, ...; none where no run has the stage. Its title is the side."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+    groups: dict[tuple[str, str], list[FinishedRun]] = {}
     for run in runs:
         if run.shots is not None:
             for (side, question), rows in run.shots.group_by("side", "question", maintain_order=True):
@@ -37,11 +37,11 @@ def shots_curve(shots: Comparison) -> pl.DataFrame:
 
 def what_was_asked(shots: Comparison) -> dict[str, Any]:
     """What a run's manifest says of this side, with the ``midpoint`` and the number of ``users``."""
-    said = shots.manifests[0]["k_shot"]
+    said = shots.manifests[0].k_shot or {}
     return {**said[shots.title], "midpoint": said["midpoint"], "users": int(shots.values["n_users"].max())}  # type: ignore[arg-type]
 
 
-def _with_shots(run: Run, rows: pl.DataFrame) -> Run:
+def _with_shots(run: FinishedRun, rows: pl.DataFrame) -> FinishedRun:
     """The run with its k-shot rows in the place of its results."""
     schedule = pl.when("updated").then(pl.lit(UPDATED)).otherwise(pl.lit("history"))
     results = rows.with_columns(

@@ -10,6 +10,7 @@ import numpy as np
 from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import DRAWS, Difference, differences, holm, intervals, smallest_effect, wilcoxon
+from coldlm.runs.manifest import Manifest
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
     "ndcg@10": {},
@@ -127,18 +128,16 @@ def _cost(row: Row) -> dict[str, float | None]:
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}  # type: ignore[arg-type]
 
 
-def _run_cost(manifest: dict[str, Any], updates: bool) -> dict[str, float | None]:
-    seconds = manifest.get("seconds") or {}
-    latency = manifest.get("latency_ms") or {}
-    size = manifest.get("checkpoint_bytes")
-    training = [seconds[stage] for stage in ("train", "refit") if seconds.get(stage) is not None]
+def _run_cost(manifest: Manifest, updates: bool) -> dict[str, float | None]:
+    seconds, latency, size = manifest.seconds, manifest.latency_ms or {}, manifest.checkpoint_bytes
+    training = [spent for stage in ("train", "refit") if (spent := seconds.get(stage)) is not None]
     values = (
-        manifest.get("trainable_parameters"),
-        manifest.get("peak_memory_mb"),
+        manifest.trainable_parameters,
+        manifest.peak_memory_mb,
         seconds.get("prepare"),
         sum(training) if training else None,
-        manifest.get("seconds_per_update") if updates else None,
-        manifest.get("events_per_second"),
+        manifest.seconds_per_update if updates else None,
+        manifest.events_per_second,
         latency.get("p50"),
         latency.get("p95"),
         size / 1e6 if size is not None else None,

@@ -12,6 +12,7 @@ from coldlm.report.statistics import DRAWS, SMALLEST
 from coldlm.report.table import DAGGER, metric
 from coldlm.report.texts import is_control_of
 from coldlm.report.tuning import tuned_values, unequal_budgets
+from coldlm.runs.manifest import Manifest
 
 
 def flags(comparison: Comparison) -> list[str]:
@@ -57,7 +58,7 @@ def about_shots(shots: Comparison) -> list[str]:
         "candidates, at every k; what came after the first k events is hidden, and nothing of the second half is "
         "revealed. history = weights as before the stream; updated = one update on what is known."
     )
-    if canaries := next((m["k_shot"][side]["canaries"] for m in shots.manifests if _has_canaries(m, side)), None):
+    if canaries := next(filter(None, (_canaries(m, side) for m in shots.manifests)), None):
         seen = ", ".join(f"{metric(c['fewest_events']['value'])} at {k}" for k, c in canaries.items())
         chance = metric(next(iter(canaries.values()))[CHANCE]["value"])
         above = [k for k, c in canaries.items() if c["fewest_events"]["low"] > 0]
@@ -77,15 +78,17 @@ def about_shots(shots: Comparison) -> list[str]:
     return lines
 
 
-def _has_canaries(manifest: dict[str, Any], side: str) -> bool:
-    return any(manifest["k_shot"][side]["canaries"].values())
+def _canaries(manifest: Manifest, side: str) -> dict[str, Any]:
+    """What a run says of its canaries by number of reveals; {} where nothing was asked."""
+    canaries: dict[str, Any] = (manifest.k_shot or {})[side]["canaries"]
+    return canaries if any(canaries.values()) else {}
 
 
 def _missing_rows(comparison: Comparison) -> list[str]:
     rows = comparison.rows
     first = {(row.kind, row.label.split(" · ")[0]) for row in rows}
     missing = [name for name in MANDATORY_BASELINES if ("baseline", name) not in first]
-    if any(m["dataset"].get("repeats") for m in comparison.manifests) and ("baseline", "own_repeats") not in first:
+    if any(m.data.repeats for m in comparison.manifests) and ("baseline", "own_repeats") not in first:
         missing.append("own_repeats")
     missing += [name for name in MANDATORY_CONTROLS if ("control", name) not in first]
     # context alone must have been updated in the same way as the models that it is compared with
@@ -98,7 +101,7 @@ def _missing_rows(comparison: Comparison) -> list[str]:
 def _without_own_control(comparison: Comparison) -> list[str]:
     """Strategies that train the backbone but whose permuted texts were never trained in the same way; for frozen
     vectors, random ones are that control as well."""
-    controls = {row.manifests[0]["axes"]["control"] for row in comparison.rows if row.kind == "control"}
+    controls = {row.manifests[0].axes["control"] for row in comparison.rows if row.kind == "control"}
     if "permuted_text" not in controls:
         return []
     return sorted(
@@ -106,7 +109,7 @@ def _without_own_control(comparison: Comparison) -> list[str]:
             row.name.rpartition(", ")[0] or row.name
             for row in comparison.rows
             if row.kind == "strategy" and row.schedule != "static"
-            if not (row.manifests[0]["axes"]["strategy"] == "frozen" and "random_vectors" in controls)
+            if not (row.manifests[0].axes["strategy"] == "frozen" and "random_vectors" in controls)
             if not any(is_control_of(other, row) for other in comparison.rows)
         }
     )
@@ -147,7 +150,7 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
     return [*lines, bold]
 
 
-def _about_lists(manifest: dict[str, Any]) -> list[str]:
+def _about_lists(manifest: Manifest) -> list[str]:
     lines = [
         "Candidates are the lists as the log's own system showed them: nothing is sampled, and what it did not show is "
         "not asked. Counts n are those of this log, sample counts where it is a sample, and its catalogue holds "
@@ -156,36 +159,38 @@ def _about_lists(manifest: dict[str, Any]) -> list[str]:
         "the list table count all clicks of a list (MRR: the mean of 1/rank over them, as MIND's evaluation has it). "
         "AUC is that of one list, a tie counting half.",
     ]
-    if lists := manifest.get("lists"):
+    if lists := manifest.lists:
         lines.append(f"Lists of the stream: {_counts(lists)}. Those without a click or of clicks alone ask nothing.")
     return lines
 
 
 def _about_data(comparison: Comparison) -> list[str]:
     manifests, first = comparison.manifests, comparison.manifests[0]
-    dataset = first["dataset"]
+    dataset = first.data
     lines = [
-        f"Dates: {dataset['cut']}. "
-        f"{dataset['name']}: {_count(dataset.get('n_users'))} users, {_count(dataset.get('n_items'))} items, "
-        f"{_count(dataset.get('n_events'))} events."
+        f"Dates: {dataset.cut}. "
+        f"{dataset.name}: {_count(dataset.n_users)} users, {_count(dataset.n_items)} items, "
+        f"{_count(dataset.n_events)} events."
     ]
-    cohorts = [f"{c['cohort']} {c['events']:,} ({c['share']:.1%}) of {c['users']:,} users" for c in first["cohorts"]]
+    cohorts = [f"{c['cohort']} {c['events']:,} ({c['share']:.1%}) of {c['users']:,} users" for c in first.cohorts or ()]
     lines.append(f"Cohorts, in events: {'; '.join(cohorts)}.")
     leaks: dict[str, int] = {}
     for m in manifests:
-        leaks |= {name: max(n, leaks.get(name, 0)) for name, n in m["leaks"].items()}
+        leaks |= {name: max(n, leaks.get(name, 0)) for name, n in (m.leaks or {}).items()}
     lines.append(f"Leak meter{', NOT 0' if any(leaks.values()) else ''}: {_counts(leaks)} (100 queries recounted).")
-    lines.append(f"Dropped events: {max(m['dropped'] for m in manifests):,}. {_others(first['others_would_drop'])}")
-    if any(first["not_asked"].values()):
-        lines.append(f"Not asked, by reason: {_counts(first['not_asked'])}.")
-    if drawn := first.get("drawn_queries"):
+    lines.append(
+        f"Dropped events: {max(m.dropped or 0 for m in manifests):,}. {_others(first.others_would_drop or {})}"
+    )
+    if first.not_asked and any(first.not_asked.values()):
+        lines.append(f"Not asked, by reason: {_counts(first.not_asked)}.")
+    if drawn := first.drawn_queries:
         lines.append(f"Queries: {drawn:,} of the stream's at most, drawn once; every row answers the same ones.")
     return [*lines, *_about_first_stages(manifests), *_about_fresh_items(comparison)]
 
 
-def _about_first_stages(manifests: tuple[dict[str, Any], ...]) -> list[str]:
+def _about_first_stages(manifests: tuple[Manifest, ...]) -> list[str]:
     """What re-ranking heads were given, and what they could have found at most."""
-    found = {(s["name"], s["rerank"], s["recall"]) for m in manifests if (s := m.get("first_stage"))}
+    found = {(s["name"], s["rerank"], s["recall"]) for m in manifests if (s := m.first_stage)}
     return [
         f"Re-ranked: the best {top:,} candidates of {name}, whose recall@{top} (macro) is {metric(recall)}: the "
         "ceiling of any re-ranking of them. The other candidates stay below in its order."
@@ -196,7 +201,7 @@ def _about_first_stages(manifests: tuple[dict[str, Any], ...]) -> list[str]:
             f"against {c['negatives']}, weights frozen. Who met more negatives than positives in training seldom says "
             "so much; the AUC depends on no threshold."
             for m in manifests
-            if (c := m.get("classification"))
+            if (c := m.classification)
         }
     )
 
@@ -210,9 +215,9 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
             "the rows of a warm-up curve, not its points. Whether new items are clicked more is told by the AUC of "
             "newest and fewest_events in the list table."
         ]
-    manifests, dataset = comparison.manifests, comparison.manifests[0]["dataset"]
-    canaries: dict[str, Any] = next((m["canaries"] for m in manifests if m["canaries"]), {})
-    if not canaries or (dataset.get("release") == "after_first" and comparison.mark != "SIMULATED"):
+    manifests, dataset = comparison.manifests, comparison.manifests[0].data
+    canaries: dict[str, Any] = next((m.canaries for m in manifests if m.canaries), {})
+    if not canaries or (dataset.release == "after_first" and comparison.mark != "SIMULATED"):
         return ["Canaries at n = 0: not measurable, since an item enters after its first event."]
     seen = ", ".join(
         f"{name} {metric(c['value'])} ([{metric(c['low'], True)}, {metric(c['high'], True)}] from chance)"
@@ -226,27 +231,27 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
             f"ABOVE CHANCE at n = 0: {', '.join(above)}. Either people like fresh items, or being a candidate says "
             "that an item is about to be taken: no claim about n = 0 rests on this table alone."
         )
-    if comparison.mark == "SIMULATED" and dataset.get("release") != "field":
+    if comparison.mark == "SIMULATED" and dataset.release != "field":
         lines.append("Held-out items are the only candidates without an event: fewest_events is above chance by that.")
-    if dataset.get("items_never_taken") == 0:
+    if dataset.items_never_taken == 0:
         lines.append(
             "Survivors: every item of this catalogue is taken at some time, so one without events is known to get some."
         )
     return lines
 
 
-def _about_checkpoints(manifests: tuple[dict[str, Any], ...]) -> list[str]:
-    t_test = manifests[0]["dataset"]["dates"]["t_test"]
-    checkpoints = {m["checkpoint"]["name"]: m["checkpoint"] for m in manifests if m.get("checkpoint")}
+def _about_checkpoints(manifests: tuple[Manifest, ...]) -> list[str]:
+    t_test = manifests[0].data.dates["t_test"]
+    checkpoints = {m.checkpoint.name: m.checkpoint for m in manifests if m.checkpoint}
     lines = []
     for name, checkpoint in sorted(checkpoints.items()):
-        if checkpoint["newer_than_t_test"]:
+        if checkpoint.newer_than_t_test:
             lines.append(
-                f"{DAGGER} {name} ({checkpoint['date']}) is newer than T_test ({t_test}): it may know the future."
+                f"{DAGGER} {name} ({checkpoint.date}) is newer than T_test ({t_test}): it may know the future."
             )
-        elif checkpoint["date"] is None and name != "random_vectors":
+        elif checkpoint.date is None and name != "random_vectors":
             lines.append(f"The date of {name} is not known: it may be newer than T_test ({t_test}).")
-    commits = sorted({_short(m.get("commit")) for m in manifests})
+    commits = sorted({_short(m.commit) for m in manifests})
     return [*lines, f"{len(manifests)} runs, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}."]
 
 

@@ -13,21 +13,22 @@ import polars as pl
 
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import RunFolderError
-from coldlm.report.rows import CELL, Run
+from coldlm.report.rows import CELL, FinishedRun
+from coldlm.runs.manifest import Manifest
 
 TABLES: Final = ("results", "users", "shots")
 SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
 """Columns of a baseline's results in which two runs that ask the same agree."""
 
 
-def pack(runs: Sequence[Run]) -> bytes:
+def pack(runs: Sequence[FinishedRun]) -> bytes:
     """One row per run: folder, manifest and facts as JSON, its tables as lists of structs. Baselines, which every run
     repeats, are kept of the first run among those that say the same of them."""
     known: dict[str, list[pl.DataFrame]] = {}
     lines = []
     for run in (_without_known(run, known) for run in runs):
         tables = {name: table for name in TABLES if (table := getattr(run, name)) is not None}
-        line = {"folder": str(run.folder), "manifest": json.dumps(run.manifest), "facts": json.dumps(run.facts)}
+        line = {"folder": str(run.folder), "manifest": json.dumps(run.manifest.plain()), "facts": json.dumps(run.facts)}
         structs = [table.select(pl.struct(pl.all()).implode().alias(name)) for name, table in tables.items()]
         lines.append(pl.concat([pl.DataFrame(line), *structs], how="horizontal"))
     buffer = BytesIO()
@@ -35,7 +36,7 @@ def pack(runs: Sequence[Run]) -> bytes:
     return buffer.getvalue()
 
 
-def unpack(file: Path) -> list[Run]:
+def unpack(file: Path) -> list[FinishedRun]:
     """The runs in a file that ``pack`` wrote.
 
     Raises:
@@ -44,22 +45,24 @@ def unpack(file: Path) -> list[Run]:
     try:
         frame = pl.read_parquet(file)
         return [_unpack_line(frame.slice(i, 1)) for i in range(frame.height)]
-    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+    except (OSError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise RunFolderError(f"{file} holds no runs ({reason}): give a file of coldlm report --pack") from error
 
 
-def _unpack_line(line: pl.DataFrame) -> Run:
+def _unpack_line(line: pl.DataFrame) -> FinishedRun:
     texts: dict[str, Any] = line.select("folder", "manifest", "facts").row(0, named=True)
     tables = {
         name: line.select(pl.col(name).explode()).unnest(name)
         for name in TABLES
         if name in line.columns and line[name][0] is not None
     }
-    return Run(Path(texts["folder"]), json.loads(texts["manifest"]), json.loads(texts["facts"]), **tables)
+    return FinishedRun(
+        Path(texts["folder"]), Manifest.of(json.loads(texts["manifest"])), json.loads(texts["facts"]), **tables
+    )
 
 
-def _without_known(run: Run, known: dict[str, list[pl.DataFrame]]) -> Run:
+def _without_known(run: FinishedRun, known: dict[str, list[pl.DataFrame]]) -> FinishedRun:
     """``run`` without those baselines of which ``known`` holds the same; the others join it."""
     kept = [MODEL]
     for scorer in run.results["scorer"].unique(maintain_order=True):

@@ -1,4 +1,4 @@
-"""Run folders on disk -> runs that may stand in one table; what cannot be read is skipped and named."""
+"""FinishedRun folders on disk -> runs that may stand in one table; what cannot be read is skipped and named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from coldlm.core.errors import RunFolderError
 from coldlm.report.compare import compare
 from coldlm.report.k_shot import compare_shots
 from coldlm.report.pack import unpack
-from coldlm.report.rows import METRIC, Comparison, K, Run
+from coldlm.report.rows import METRIC, Comparison, FinishedRun, K
+from coldlm.runs.manifest import NAME, Manifest
 
 USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
 
@@ -48,7 +49,7 @@ class Runs:
     same candidates, in the order of their titles. ``skipped``: (folder, why) of every run that is not in any of them.
     """
 
-    found: tuple[Run, ...]
+    found: tuple[FinishedRun, ...]
     comparisons: tuple[Comparison, ...]
     skipped: tuple[tuple[str, str], ...]
 
@@ -62,7 +63,7 @@ def read_runs(paths: Sequence[Path]) -> Runs:
     Raises:
         RunFolderError: a path that does not exist, or no finished run under any of them.
     """
-    runs: dict[tuple[Any, ...], Run] = {}
+    runs: dict[tuple[Any, ...], FinishedRun] = {}
     skipped: list[tuple[str, str]] = []
     for folder, run in _find(paths):
         if isinstance(run, str):
@@ -84,7 +85,7 @@ class _SkippedError(Exception):
     """Why one run folder takes no part."""
 
 
-def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, Run | str]]:
+def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, FinishedRun | str]]:
     """(folder, its run or why it takes no part)."""
     seen = set()
     for path in paths:
@@ -96,7 +97,7 @@ def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, Run | str]]:
                 f"{path} is not there: give run folders, folders that hold run folders, or a file of "
                 "coldlm report --pack"
             )
-        for manifest in sorted(path.rglob("manifest.json")):
+        for manifest in sorted(path.rglob(NAME)):
             if manifest.resolve() in seen:
                 continue
             seen.add(manifest.resolve())
@@ -106,21 +107,9 @@ def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, Run | str]]:
                 yield manifest.parent, str(why)
 
 
-def _read_run(folder: Path) -> Run:
+def _read_run(folder: Path) -> FinishedRun:
     """One run, test and online rows only; raises ``_SkippedError`` if it is unfinished or broken."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        status, reason = manifest["status"], manifest.get("reason")
-        if status != "FINISHED":
-            raise _SkippedError(f"{status}: {reason}" if reason else status)
-        if "question" not in manifest and not (folder / "results.parquet").is_file():
-            raise _SkippedError(NOTHING_ASKED)
-        missing = [name for name in NEEDED if name not in manifest]
-        missing = missing or sorted({"name", "dates", "cut"} - set(manifest["dataset"]))
-        if missing:
-            raise _SkippedError(f"manifest.json lacks {', '.join(missing)}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise _SkippedError(f"manifest.json cannot be read ({type(error).__name__}: {error})") from error
+    manifest = _read_manifest(folder)
     results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(pl.col("stage").is_in(["test", "online"]))
     users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(metric=METRIC, k=K)
     broken = results.filter(~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)).height
@@ -134,9 +123,9 @@ def _read_run(folder: Path) -> Run:
     facts = results.select(*RUN_COLUMNS, "seed", "config_hash").unique()
     if facts.height != 1:
         raise _SkippedError(f"results.parquet holds {facts.height} runs or seeds, a run folder holds one")
-    online = {"online": manifest.get("axes", {}).get("online", "")}
+    online = {"online": (manifest.axes or {}).get("online", "")}
     shots = folder / "k_shot.parquet"
-    return Run(
+    return FinishedRun(
         folder,
         manifest,
         facts.row(0, named=True) | online,
@@ -146,6 +135,25 @@ def _read_run(folder: Path) -> Run:
     )
 
 
+def _read_manifest(folder: Path) -> Manifest:
+    """The manifest of a finished run that has asked something."""
+    try:
+        manifest = Manifest.of(json.loads((folder / NAME).read_text(encoding="utf-8")))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise _SkippedError(f"{NAME} cannot be read ({type(error).__name__}: {error})") from error
+    if manifest.status != "FINISHED":
+        raise _SkippedError(f"{manifest.status}: {manifest.reason}" if manifest.reason else manifest.status)
+    if manifest.question is None and not (folder / "results.parquet").is_file():
+        raise _SkippedError(NOTHING_ASKED)
+    if missing := [name for name in NEEDED if _is_missing(getattr(manifest, name), name)]:
+        raise _SkippedError(f"{NAME} lacks {', '.join(missing)}")
+    return manifest
+
+
+def _is_missing(fact: object, name: str) -> bool:
+    return fact is None or (name in ("axes", "recipe") and not fact)
+
+
 def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     try:
         return pl.read_parquet(path, columns=list(columns))
@@ -153,9 +161,9 @@ def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         raise _SkippedError(f"{path.name} cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def _compare_alike(runs: list[Run]) -> list[Comparison]:
+def _compare_alike(runs: list[FinishedRun]) -> list[Comparison]:
     """Runs over the same data, dates, split and candidates compared with each other, and with no others."""
-    groups: dict[str, list[Run]] = {}
+    groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
         groups.setdefault(json.dumps(run.question, sort_keys=True), []).append(run)
     questions = {key: group[0].question for key, group in groups.items()}

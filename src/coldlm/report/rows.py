@@ -11,6 +11,7 @@ import polars as pl
 
 from coldlm.core.columns import HEADLINE_K, SIMULATED_COLD, WARMUP_BUCKETS
 from coldlm.core.tables import Floats
+from coldlm.runs.manifest import Manifest
 
 METRIC: Final = "ndcg"
 K: Final = HEADLINE_K
@@ -25,13 +26,13 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online schedule. ``results``: rows
     of ``results.parquet`` of stages test and online. ``users``: nDCG@10, one row per user and cohort. ``shots``: rows
     of ``k_shot.parquet``, None without that stage."""
 
     folder: Path
-    manifest: dict[str, Any]
+    manifest: Manifest
     facts: dict[str, Any]
     results: pl.DataFrame
     users: pl.DataFrame
@@ -45,14 +46,16 @@ class Run:
     @property
     def question(self) -> dict[str, Any]:
         """What must be equal for two runs to stand in one table."""
-        dataset = self.manifest["dataset"]
+        dataset = self.manifest.data
         return {
-            "queries": self.manifest["question"],
-            "dataset": dataset["name"],
+            "queries": self.manifest.question,
+            "dataset": dataset.name,
             "split": self.facts["split"],
             "candidates": self.facts["candidates"],
-            **dataset["dates"],
-            **{name: dataset.get(name) for name in ("n_users", "n_items", "n_events", "hashes", "half_lives_days")},
+            **dataset.dates,
+            **{
+                name: getattr(dataset, name) for name in ("n_users", "n_items", "n_events", "hashes", "half_lives_days")
+            },
         }
 
 
@@ -65,13 +68,13 @@ class Row:
     label: str
     schedule: str
     seeds: int
-    manifests: tuple[dict[str, Any], ...] = field(repr=False, compare=False)
+    manifests: tuple[Manifest, ...] = field(repr=False, compare=False)
     newer: bool = False
 
     @property
     def its_seeds(self) -> set[str]:
         """Of the runs behind it."""
-        return {str(manifest["axes"]["seed"]) for manifest in self.manifests}
+        return {str(manifest.axes["seed"]) for manifest in self.manifests}
 
     @property
     def name(self) -> str:
@@ -88,7 +91,7 @@ class Comparison:
     title: str
     split: str
     candidates: str
-    manifests: tuple[dict[str, Any], ...]
+    manifests: tuple[Manifest, ...]
     rows: tuple[Row, ...]
     values: pl.DataFrame
     users: pl.DataFrame

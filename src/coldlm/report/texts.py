@@ -13,7 +13,7 @@ from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
 ASKED: Final = ("all", "cold_item_any")
 """Cohorts in which it is measured."""
 
-SET_BY_CONTROL: Final = ("control.name", "dataset.permute_text")
+SET_BY_CONTROL: Final = ("control.name", "control.permute_text")
 """Keys in which a run and its control differ."""
 
 
@@ -82,8 +82,8 @@ def is_control_of(control: Row, row: Row) -> bool:
     schedule, with a seed in common."""
     if control.kind != "control" or control.schedule != row.schedule or not control.its_seeds & row.its_seeds:
         return False
-    recipes = [dict(its.manifests[0]["recipe"]) for its in (control, row)]
-    is_permuted = control.manifests[0]["axes"]["control"] == "permuted_text"
+    recipes = [dict(its.manifests[0].recipe) for its in (control, row)]
+    is_permuted = control.manifests[0].axes["control"] == "permuted_text"
     return is_permuted and _without_control(recipes[0]) == _without_control(recipes[1])
 
 

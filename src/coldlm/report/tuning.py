@@ -31,8 +31,8 @@ def tuned_values(comparison: Comparison) -> list[str]:
 def _strategies(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
     """Strategy and recipe of every run that is no control, each pair once."""
     found = {
-        json.dumps([m["axes"]["strategy"], m["recipe"]], sort_keys=True, default=str): m
+        json.dumps([m.axes["strategy"], m.recipe], sort_keys=True, default=str): m
         for m in comparison.manifests
-        if m["axes"]["control"] == "none"
+        if m.axes["control"] == "none"
     }
-    return [(m["axes"]["strategy"], m["recipe"]) for _, m in sorted(found.items())]
+    return [(m.axes["strategy"], m.recipe) for _, m in sorted(found.items())]

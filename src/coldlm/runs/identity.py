@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from coldlm.config.options import Strategy, chosen
+from coldlm.config.schema import RunConfig
 from coldlm.core.columns import SIMULATED_COLD
+from coldlm.core.errors import RunFolderError
+from coldlm.runs.manifest import NAME, Manifest, read_manifest
 
 NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
 """Where a run lives and how much of it was asked for: everything else makes another run."""
@@ -16,59 +20,77 @@ NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
 NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "logger", "evaluate")
 """What two seeds of one experiment may differ in."""
 
-SIZES = ("rank", "bottleneck", "length")
-"""What ``strategy.match_params`` chooses."""
 
-
-def config_hash(config: Mapping[str, Any]) -> str:
-    """12 hexadecimal digits that identify what a run is."""
-    identity = {key: value for key, value in config.items() if key not in NOT_PART_OF_A_RUN}
+def config_hash(config: RunConfig) -> str:
+    """Return 12 hexadecimal digits that identify what a run is."""
+    identity = {key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RUN}
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def recipe(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Every key, by its dotted path, that must be equal for two runs to be two seeds of one experiment."""
-    return flatten({key: value for key, value in config.items() if key not in NOT_PART_OF_A_RECIPE})
+def recipe(config: RunConfig) -> dict[str, Any]:
+    """Return every key, by its dotted path, that must be equal for two runs to be two seeds of one experiment."""
+    return flatten({key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RECIPE})
 
 
-def axes(config: Mapping[str, Any]) -> dict[str, str]:
-    """What a sweep compares, by name: the run columns of ``results.parquet``."""
-    objective = config["pretrain"]["objective"].replace("off", "")
-    held_out = config["split"].get("simulated_cold")
+def axes(config: RunConfig) -> dict[str, str]:
+    """Return what a sweep compares, by name: the run columns of ``results.parquet``."""
+    objective = config.pretrain.objective.replace("off", "")
+    held_out = config.split.get("simulated_cold")
     return {
-        "dataset": _label(config["dataset"]),
-        "split": f"{SIMULATED_COLD}_{held_out:g}" if held_out else _label(config["split"]),
-        "candidates": str(config["evaluate"]["candidates"]),
-        "backbone": "_".join(filter(None, [_label(config["backbone"]), config["backbone"].get("family"), objective])),
-        "strategy": _label(config["strategy"], with_values=True),
-        "head": _label(config["head"]),
-        "context": str(config["head"].get("context", "off")),
-        "loss": _label(config["loss"]),
-        "control": str(config["control"]["name"]),
-        "online": str(config["online"]["schedule"]),
-        "seed": str(config["seed"]),
+        "dataset": _label(config.dataset),
+        "split": f"{SIMULATED_COLD}_{held_out:g}" if held_out else _label(config.split),
+        "candidates": config.evaluate.candidates,
+        "backbone": "_".join(filter(None, [_label(config.backbone), config.backbone.get("family"), objective])),
+        "strategy": _strategy(config.strategy),
+        "head": _label(config.head),
+        "context": str(config.head.get("context", "off")),
+        "loss": _label(config.loss),
+        "control": config.control.name,
+        "online": config.online.schedule,
+        "seed": str(config.seed),
     }
 
 
-def _label(node: Mapping[str, Any], *, with_values: bool = False) -> str:
-    """A short name of a ``_target_`` node: its own name, its function's, or its module's where that is just "load"."""
+def open_run(folder: Path, config: RunConfig) -> Manifest:
+    """Return the manifest of the run in ``folder``, a new one if there is none.
+
+    Raises:
+        RunFolderError: the folder holds a run of another configuration, and what differs; or no readable manifest.
+    """
+    if not (folder / NAME).is_file():
+        return Manifest(config_hash(config))
+    manifest = read_manifest(folder)
+    if manifest.config_hash != config_hash(config):
+        raise RunFolderError(
+            f"{folder} holds a run of another configuration: {_difference(folder, config)}. "
+            "Give this run another name=..., or remove the folder"
+        )
+    return manifest
+
+
+def _label(node: Mapping[str, Any]) -> str:
+    """A short name of a node: its own name, its function's, or its module's where that is just "load"."""
     module, _, function = str(node["_target_"]).rpartition(".")
-    label = str(node.get("name") or (module.rpartition(".")[2] if function == "load" else function))
-    # a size that was chosen to match a number of parameters is not what the configuration says
-    hidden = ("_target_", "name", *(SIZES if node.get("match_params") else ()))
-    values = [f"{key}={value}" for key, value in node.items() if key not in hidden and value]
-    return " ".join([label, *values]) if with_values else label
+    return str(node.get("name") or (module.rpartition(".")[2] if function == "load" else function))
 
 
-def difference(folder: Path, config: Mapping[str, Any]) -> str:
+def _strategy(node: Mapping[str, Any]) -> str:
+    """The strategy's label with its values; a size that was chosen to match a number of parameters is not what the
+    configuration says."""
+    size = chosen(Strategy, node).size if node.get("match_params") else None
+    values = [f"{key}={value}" for key, value in node.items() if value and key not in ("_target_", "name", size)]
+    return " ".join([_label(node), *values])
+
+
+def _difference(folder: Path, config: RunConfig) -> str:
     from omegaconf import OmegaConf
 
     try:
         old = flatten(OmegaConf.to_container(OmegaConf.load(folder / "config.resolved.yaml")))
     except OSError:
         return "its config.resolved.yaml is missing"
-    new = flatten(dict(config))
+    new = flatten(config.plain())
     changed = [
         f"{key} was {old.get(key)!r}, is {new.get(key)!r}"
         for key in sorted(old.keys() | new.keys())

@@ -1,59 +1,167 @@
-"""What a run folder says of itself: whose it is and what is done."""
+"""``manifest.json``: what a run folder says of itself. The run fills it, the report reads it; both by this type."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from coldlm.config.schema import MOVED
 from coldlm.core.errors import RunFolderError
-from coldlm.runs.identity import config_hash, difference
+
+NAME = "manifest.json"
+ANEW = "give this run another name=..., or remove the folder"
+
+T = TypeVar("T")
 
 
-def open_run(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of the run in ``folder``, a new one if there is none.
+@dataclass
+class DataFacts:
+    """The data set and its cut. ``hashes``: file -> sha256. ``counts``: policy -> how often it was applied. ``dates``:
+    t_val, t_test and the windows' edges. Counts of earlier versions may be None."""
 
-    Raises:
-        RunFolderError: the folder holds a run of another configuration, and what differs; or no readable manifest.
+    name: str
+    dates: dict[str, Any]
+    cut: str
+    domain: str | None = None
+    repeats: bool | None = None
+    release: str | None = None
+    half_lives_days: list[float] | None = None
+    items_never_taken: int | None = None
+    hashes: dict[str, str] | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+    n_users: int | None = None
+    n_items: int | None = None
+    n_events: int | None = None
+
+
+@dataclass
+class CheckpointFacts:
+    """The backbone's checkpoint. ``date``: YYYY-MM of its publication, None if it has none."""
+
+    name: str
+    date: str | None = None
+    newer_than_t_test: bool = False
+
+
+@dataclass
+class Manifest:
+    """What a run says of itself; None is what it did not measure, or not yet.
+
+    ``done``: its finished stages. ``axes``: what a sweep compares, by name. ``recipe``: every key that two seeds of one
+    experiment share. ``seconds``: by stage. ``not_asked``, ``others_would_drop``: reason -> events. ``drawn_queries``:
+    ``evaluate.queries``. ``leaks``: by kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best
+    epoch. ``matched``: the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
+    digest of what was asked. ``canaries``: see ``runs/tables.py``. ``unknown``: what another version has written.
     """
-    if not (folder / "manifest.json").is_file():
-        return {"status": "RUNNING", "done": [], "config_hash": config_hash(config)}
-    manifest = read_manifest(folder)
-    if manifest["config_hash"] != config_hash(config):
-        raise RunFolderError(
-            f"{folder} holds a run of another configuration: {difference(folder, config)}. "
-            "Give this run another name=..., or remove the folder"
-        )
-    return manifest
+
+    config_hash: str
+    status: str = "RUNNING"
+    done: list[str] = field(default_factory=list)
+    reason: str | None = None
+    run: str | None = None
+    axes: dict[str, str] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    commit: str | None = None
+    command: str | None = None
+    versions: dict[str, str | None] | None = None
+    device: str | None = None
+    threads: int | None = None
+    seconds: dict[str, float | None] = field(default_factory=dict)
+    dataset: DataFacts | None = None
+    not_asked: dict[str, int] | None = None
+    lists: dict[str, Any] | None = None
+    drawn_queries: int | None = None
+    pretrain: dict[str, Any] | None = None
+    leaks: dict[str, int] | None = None
+    dropped: int | None = None
+    others_would_drop: dict[str, int] | None = None
+    matched: dict[str, int] | None = None
+    checkpoint: CheckpointFacts | None = None
+    validation: dict[str, Any] | None = None
+    refit: bool | None = None
+    events_per_second: float | None = None
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    checkpoint_bytes: int | None = None
+    latency_ms: dict[str, float] | None = None
+    first_stage: dict[str, Any] | None = None
+    classification: dict[str, Any] | None = None
+    recent_popularity_half_life_days: float | None = None
+    question: str | None = None
+    cohorts: list[dict[str, Any]] | None = None
+    canaries: dict[str, dict[str, float]] | None = None
+    seconds_per_update: float | None = None
+    k_shot: dict[str, Any] | None = None
+    peak_memory_mb: float | None = None
+    unknown: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def data(self) -> DataFacts:
+        """Return the data set's facts, which every run has that came past its preparation."""
+        assert self.dataset is not None
+        return self.dataset
+
+    @property
+    def best_epoch(self) -> int:
+        """Return the epochs that validation chose."""
+        assert self.validation is not None
+        return int(self.validation["best_epoch"])
+
+    def plain(self) -> dict[str, Any]:
+        """Return what is written: what was measured, and why the run ended as it did."""
+        values: dict[str, Any] = dataclasses.asdict(self)
+        unknown: dict[str, Any] = values.pop("unknown")
+        return {key: value for key, value in values.items() if value is not None or key == "reason"} | unknown
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> Manifest:
+        """Return the manifest that ``plain`` gave, of this version or another.
+
+        Raises:
+            KeyError, TypeError, ValueError: what every manifest holds is missing, or of another kind.
+        """
+        known = {f.name for f in dataclasses.fields(Manifest)} - {"unknown"}
+        found = {key: value for key, value in values.items() if key in known}
+        if not (isinstance(found["config_hash"], str) and isinstance(found["done"], list)):
+            raise ValueError("config_hash or done is of another kind")
+        if found.get("recipe") is not None:
+            found["recipe"] = {"plugins": [], **{MOVED.get(key, key): value for key, value in found["recipe"].items()}}
+        if found.get("dataset") is not None:
+            found["dataset"] = _facts(DataFacts, found["dataset"])
+        if found.get("checkpoint") is not None:
+            found["checkpoint"] = _facts(CheckpointFacts, found["checkpoint"])
+        return Manifest(**found, unknown={key: value for key, value in values.items() if key not in known})
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a run says of itself.
+def _facts(kind: type[T], values: Mapping[str, Any]) -> T:
+    known = {f.name for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return kind(**{key: value for key, value in values.items() if key in known})
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return what the run in ``folder`` says of itself.
 
     Raises:
         RunFolderError: nothing that can be read.
     """
-    file = folder / "manifest.json"
+    file = folder / NAME
     try:
-        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if isinstance(manifest["config_hash"], str) and isinstance(manifest["done"], list):
-            return manifest
-        reason = "config_hash or done is of another kind"
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-    raise RunFolderError(
-        f"{file} is no manifest of a run ({reason}); give this run another name=..., or remove the folder"
-    )
+        return Manifest.of(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunFolderError(f"{file} is no manifest of a run ({type(error).__name__}: {error}); {ANEW}") from error
 
 
-def refuse_other_data(manifest: Mapping[str, Any], hashes: Mapping[str, str], folder: Path) -> None:
+def refuse_other_data(manifest: Manifest, hashes: Mapping[str, str], folder: Path) -> None:
     """Compare the raw files with those that the run in ``folder`` was made from.
 
     Raises:
         RunFolderError: a file has another content, or there are other files.
     """
-    before = manifest.get("dataset", {}).get("hashes", hashes)
+    before = hashes if manifest.dataset is None or manifest.dataset.hashes is None else manifest.dataset.hashes
     if changed := sorted(name for name in {*before, *hashes} if before.get(name) != hashes.get(name)):
         raise RunFolderError(
             f"{folder} was made from other data: {', '.join(changed)} changed since. "

@@ -9,13 +9,14 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from coldlm.config.schema import Trainer
 
 THREADS = torch.get_num_threads()
 """Torch's own choice, before any run asked for another."""
@@ -26,7 +27,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LIBRARIES = ("coldlm", "torch", "pytorch-lightning", "transformers", "peft", "torchmetrics", "numpy", "polars")
 
 
-def prepare(trainer: Mapping[str, Any], accelerator: str) -> None:
+def set_up_process(trainer: Trainer, accelerator: str) -> None:
     """Set what a run needs of its process, and count its memory from here.
 
     Args:
@@ -34,8 +35,8 @@ def prepare(trainer: Mapping[str, Any], accelerator: str) -> None:
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1" if os.environ.get("COLDLM_ALLOW_DOWNLOAD") != "1" else "0")
     # set it in any case: the run before this one in a sweep may have asked for another number
-    torch.set_num_threads(trainer["threads"] or THREADS)
-    if port := trainer["port"]:
+    torch.set_num_threads(trainer.threads or THREADS)
+    if port := trainer.port:
         os.environ.setdefault("MASTER_PORT", str(port))
     if accelerator == "cpu":
         # the gradient of an index adds in parallel, in any order, unless told otherwise
@@ -46,7 +47,7 @@ def prepare(trainer: Mapping[str, Any], accelerator: str) -> None:
     _reset_peak_memory()
 
 
-def describe() -> dict[str, Any]:
+def process_facts() -> dict[str, Any]:
     """Commit, versions and machine of this process."""
     gpu = torch.cuda.is_available()
     return {
@@ -59,7 +60,7 @@ def describe() -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process since ``prepare``, in MB (GPU memory where there is a GPU)."""
+    """Largest resident memory of this process since ``set_up_process``, in MB (GPU memory where there is a GPU)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     try:

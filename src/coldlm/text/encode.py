@@ -6,19 +6,22 @@ Shapes: N items, n texts asked for, T tokens, D width, S tokens of all items.
 from __future__ import annotations
 
 import hashlib
-import os
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from coldlm.core.files import write_file
 from coldlm.core.seeding import generator
 from coldlm.core.tables import Ints
 from coldlm.text.tokens import Tokens, blocks, tokenize
+
+log = logging.getLogger("coldlm")
 
 EVAL_TOKENS = 512
 """Tokens per block without gradient: fixed shapes, filled up with empty rows (see ``tokens.blocks``)."""
@@ -34,8 +37,9 @@ TRAIN_TOKENS = 4096
 
 
 class Body(Protocol):
-    """What this module needs of a backbone (``models.body.Backbone`` is one)."""
+    """What this module needs of a backbone (``models.backbones.backbone_module.Backbone`` is one)."""
 
+    name: str
     depth: int
     width: int
     is_frozen: bool
@@ -150,9 +154,7 @@ class TextEncoder(nn.Module):
         below = next((d for d in range(self.body.depth - 1, 0, -1) if self._file(cache, d).is_file()), 0)
         kept = self._compute(load_file(self._file(cache, below))["kept"] if below else None, below)
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.part")
-        save_file({"kept": kept}, part)
-        part.replace(file)
+        write_file(file, lambda part: save_file({"kept": kept}, part))
         return kept
 
     def _file(self, cache: Path, depth: int) -> Path:
@@ -168,6 +170,7 @@ class TextEncoder(nn.Module):
         Args:
             below: [S, D] output of the stages before ``first``, None for the token ids themselves.
         """
+        log.info("encoding %d item texts with %s", len(self._order), self.body.name)
         frozen, device = self.body.is_frozen, self._anchor.device
         kept = torch.empty(len(self._order) if frozen else len(self.tokens.ids), self.width)
         for places, rows, length in blocks(self.tokens.lengths[self._order], EVAL_TOKENS, EVAL_STEP):
@@ -217,11 +220,17 @@ def _remember(memo: dict[str, Tensor], encode: Callable[[Sequence[str]], Tensor]
 
 
 class RandomEncoder(nn.Module):
-    """The control that knows no language: a fixed random unit vector per item, and per distinct free text."""
+    """The control that knows no language: a fixed random unit vector per item, and per distinct free text.
 
-    def __init__(self, n_items: int, *, width: int, seed: int) -> None:
+    Args:
+        body: ``RandomVectors``, which says how wide they are and by which seed they are drawn.
+    """
+
+    def __init__(self, n_items: int, body: Any) -> None:
         super().__init__()
-        self.width, self.seed = width, seed
+        self.body = body
+        self.width: int = body.width
+        self.seed: int = body.seed
         vectors = [self._vector("item", item) for item in range(n_items)]
         self.register_buffer("_vectors", torch.from_numpy(np.stack(vectors)), persistent=False)
         self._vectors: Tensor

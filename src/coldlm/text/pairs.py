@@ -27,7 +27,7 @@ BETWEEN = "; "
 
 
 class Body(Protocol):
-    """What this module needs of a backbone (``models.body.Backbone`` is one)."""
+    """What this module needs of a backbone (``models.backbones.backbone_module.Backbone`` is one)."""
 
     name: str
     width: int

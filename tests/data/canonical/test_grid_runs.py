@@ -170,7 +170,7 @@ def test_auto_takes_the_shortest_slot_with_enough_fresh_items_in_training(stream
 
 
 def test_where_all_release_times_are_known_a_grid_is_refused() -> None:
-    with pytest.raises(DataError, match=r"every item of simulated has a release time; set dataset\.release_slot=null"):
+    with pytest.raises(DataError, match=r"every item of simulated has a release time; set release_slot=null"):
         on_grid(load(users=20, items=30, events=100), "day", np.arange(50))
 
 
@@ -189,7 +189,7 @@ def test_the_key_changes_the_world(slot: str, tmp_path: Path) -> None:
     own = ["dataset=own", f"dataset.items={tmp_path / 'i.csv'}", f"dataset.interactions={tmp_path / 'e.csv'}"]
 
     def world(value: str) -> World:
-        return make_world(compose_plain([*own, f"dataset.release_slot={value}", "split.windows=1"]))
+        return make_world(compose_plain([*own, f"release_slot={value}", "split.windows=1"]))
 
     plain, changed = world("null"), world(slot)
     assert (changed.catalogue.enters_at < plain.catalogue.enters_at).all()
@@ -206,7 +206,7 @@ def test_a_run_on_a_grid_has_a_value_at_no_events_and_no_leak(tmp_path: Path) ->
     ).write_parquet(tmp_path / "e.parquet")
     own = ["dataset=own", f"dataset.items={tmp_path / 'i.csv'}", f"dataset.interactions={tmp_path / 'e.parquet'}"]
     small = ["backbone=random_vectors", "backbone.width=16", "head.width=16", "train.epochs=1", "online=off"]
-    run = compose_plain([*own, *small, "dataset.release_slot=day", f"output={tmp_path}", f"cache={tmp_path}"])
+    run = compose_plain([*own, *small, "release_slot=day", f"output={tmp_path}", f"cache={tmp_path}"])
     folder = execute(run, "grid")
     results = pl.read_parquet(folder / "results.parquet").filter(scorer=MODEL, bucket="item:0", schedule="history")
     assert results.height > 0

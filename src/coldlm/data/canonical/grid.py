@@ -30,14 +30,12 @@ def on_grid(data: Dataset, slot: str, rows: Ints) -> Dataset:
         DataError: every item has a release time, or leaves within the slot in which it enters.
     """
     if not (data.items.released_at == UNKNOWN).any():
-        raise DataError(
-            f"dataset.release_slot={slot}: every item of {data.name} has a release time; set dataset.release_slot=null"
-        )
+        raise DataError(f"release_slot={slot}: every item of {data.name} has a release time; set release_slot=null")
     chosen = choose(data, rows) if slot == "auto" else slot
     if data.item_ttl_days is not None and data.item_ttl_days * DAY <= SLOTS[chosen]:
         raise DataError(
             f"dataset.item_ttl_days={data.item_ttl_days}: items would leave within the {chosen} in which they enter; "
-            "set more days than that, null for items that stay, or a shorter dataset.release_slot"
+            "set more days than that, null for items that stay, or a shorter release_slot"
         )
     return replace(data, release="grid", slot=SLOTS[chosen])
 

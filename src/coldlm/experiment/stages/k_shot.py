@@ -24,29 +24,53 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from coldlm.config.schema import RunConfig
 from coldlm.core.columns import CANARIES, CHANCE, HEADLINE_K, MODEL
+from coldlm.core.progress import listed
 from coldlm.evaluate.judge import ScoreFunction
 from coldlm.evaluate.summary import summarise, tabulate
-from coldlm.experiment.baselines import Ready, make_baselines, prepare
+from coldlm.experiment.baselines import Ready, make_baselines, prepare_baselines
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.model import take_snapshot
+from coldlm.experiment.state import State
 from coldlm.experiment.training import Training
 from coldlm.experiment.world import World
 from coldlm.learn.fit import Machine
 from coldlm.models.rankers.ranker import Model, Scorer
-from coldlm.runs.record import from_chance
+from coldlm.runs.canaries import from_chance
 from coldlm.split.k_shot import SIDES, Plan, make_plan
 
 log = logging.getLogger("coldlm")
 
 
+def run(state: State) -> None:
+    """Reveal the first k events of each newcomer, update once, and ask the same queries for every k."""
+    begin = time.perf_counter()
+    shop, inputs = state.workshop, state.inputs
+    is_control = shop.config.control.name != "none"  # which has no baselines, as in stage evaluate
+    reveals = Reveals(
+        shop.config,
+        inputs.world,
+        shop.ranker,
+        inputs.machine,
+        shop.evaluation,
+        trained=state.trained(),
+        epochs=shop.config.online.epochs or state.manifest.best_epoch,
+        cuts=inputs.record.ks,
+        ready=None if is_control else prepare_baselines(shop.config, inputs.world, shop.evaluation.measure),
+    )
+    tables = reveals.run()
+    state.manifest.seconds["k_shot"] = time.perf_counter() - begin
+    inputs.record.write_k_shot(*tables)
+
+
 @dataclass(frozen=True)
-class Stage:
+class Reveals:
     """What stays the same at every k. ``ranker``: holds the weights trained before T_test, and again at the end.
     ``trained``: their snapshot. ``epochs``: of one update. ``cuts``: of the metrics. ``ready``: None without baselines.
     """
 
-    config: Mapping[str, Any]
+    config: RunConfig
     world: World
     ranker: Model
     machine: Machine
@@ -62,10 +86,10 @@ class Stage:
         before = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
         for plan in self._plans():
             about["midpoint"] = str(np.datetime64(plan.midpoint, "s"))
-            about[plan.side] = said = _describe(plan)
-            log.info("k-shot by %s: %s", plan.side, ", ".join(f"{name} {n:,}" for name, n in said.items()))
+            about[plan.side] = said = _plan_facts(plan)
+            log.info("k-shot by %s: %s", plan.side, listed(said))
             said["canaries"] = {}
-            for shots in self.config["evaluate"]["k_shot"] if len(plan.queries) else ():
+            for shots in self.config.evaluate.k_shot if len(plan.queries) else ():
                 self.ranker.restore(before)
                 known = self.world.knowing(plan.known(self.world.data.log, shots))
                 updates.append({"side": plan.side, "shots": shots, **self._update(plan, shots, known)})
@@ -78,7 +102,7 @@ class Stage:
         return pl.concat(values) if values else pl.DataFrame(), pl.DataFrame(updates), about
 
     def _plans(self) -> Iterator[Plan]:
-        world, most = self.world, max(self.config["evaluate"]["k_shot"])
+        world, most = self.world, max(self.config.evaluate.k_shot)
         for side in SIDES:
             cold = world.cold_items if side == "item" else world.cold_users
             yield make_plan(side, world.data.log, world.split, world.stream, cold, most)
@@ -93,7 +117,7 @@ class Stage:
             training.trainable(rows),
             f"{plan.side}, {shots} shots",
             epochs=self.epochs,
-            lr_factor=self.config["online"]["lr_factor"],
+            lr_factor=self.config.online.lr_factor,
         )
         return {"known": len(rows), "examples": fitted.examples, "seconds": time.perf_counter() - begin}
 
@@ -138,23 +162,7 @@ class Stage:
         )
 
 
-def make_stage(
-    config: Mapping[str, Any],
-    world: World,
-    ranker: Model,
-    machine: Machine,
-    evaluation: Evaluation,
-    *,
-    trained: Scorer,
-    epochs: int,
-    cuts: list[int],
-) -> Stage:
-    """The stage of one run; a control has no baselines, as in ``evaluate``."""
-    ready = prepare(config, world, evaluation.measure) if config["control"]["name"] == "none" else None
-    return Stage(config, world, ranker, machine, evaluation, trained, epochs, cuts, ready)
-
-
-def _describe(plan: Plan) -> dict[str, Any]:
+def _plan_facts(plan: Plan) -> dict[str, Any]:
     n_eligible = int(plan.eligible.sum())
     return {
         "cold": plan.n_cold,

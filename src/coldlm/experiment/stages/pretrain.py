@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from coldlm.config.check import build
+from coldlm.config.build import build
+from coldlm.config.schema import RunConfig
 from coldlm.core.files import write_json
 from coldlm.core.seeding import torch_seed
+from coldlm.experiment.encoder import make_backbone, with_backbone_at
+from coldlm.experiment.state import State
 from coldlm.experiment.world import World
-from coldlm.experiment.world import make_backbone as put_under_strategy
 from coldlm.learn.fit import Budget, Machine
 from coldlm.learn.pretrain import pretrain
-from coldlm.models.backbone import Scratch, load
-from coldlm.models.backbones.backbone_module import Backbone
+from coldlm.models.backbone import load
 from coldlm.models.backbones.checkpoints import PRETRAINED, find
 from coldlm.models.backbones.families import quiet
 from coldlm.models.backbones.objectives import open_objective
@@ -29,25 +30,13 @@ from coldlm.models.backbones.scratch import random_model, train_tokenizer
 
 log = logging.getLogger("coldlm")
 
-PLACES = {"hub": None, "revision": None, "package": None, "sha256": None, "keep_layers": None}
-"""Keys that say which files a backbone is made of, or how they are cut: done when the run's own folder was made."""
 
-
-def with_own_backbone(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The configuration in which the backbone is what stage pretrain left in the run ``folder``; as it is where no
-    such stage belongs to the run."""
-    return dict(config) if config["pretrain"]["objective"] == "off" else _with_backbone_at(folder / "backbone", config)
-
-
-def _with_backbone_at(path: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    node = dict(config["backbone"])
-    if node["_target_"].endswith(".scratch"):
-        node = {
-            "_target_": "coldlm.models.backbone.load",
-            "name": f"scratch_{node['family']}",
-            **{key: node[key] for key in ("pooling", "max_tokens")},
-        }
-    return {**config, "backbone": node | PLACES | {"path": str(path)}}
+def run(state: State) -> None:
+    """Show the backbone the item texts known before validation; later stages use what comes of it."""
+    inputs = state.inputs
+    about = pretrain_backbone(inputs.config, inputs.world, inputs.record.folder, inputs.machine, inputs.record.loggers)
+    state.manifest.pretrain = about
+    state.manifest.seconds["pretrain"] = about["seconds"]
 
 
 def known_texts(world: World) -> list[str]:
@@ -65,8 +54,8 @@ def known_texts(world: World) -> list[str]:
     return [text for text in dict.fromkeys(texts[i] for i in np.flatnonzero(world.meets_at < t_val)) if text]
 
 
-def make_backbone(
-    config: Mapping[str, Any], world: World, folder: Path, machine: Machine, loggers: list[Any]
+def pretrain_backbone(
+    config: RunConfig, world: World, folder: Path, machine: Machine, loggers: list[Any]
 ) -> dict[str, Any]:
     """Pre-train, and leave config.json, tokenizer and weights in ``folder``/backbone; what the manifest says of it.
 
@@ -76,36 +65,36 @@ def make_backbone(
         DataError: too few texts.
         Diverged: the loss stopped being finite.
     """
-    asked, seed, texts = config["pretrain"], config["seed"], known_texts(world)
+    asked, seed, texts = config.pretrain, config.seed, known_texts(world)
     until = str(np.datetime64(int(world.split.t_val), "s"))
-    log.info("pre-training (%s) on %d distinct item texts known before %s", asked["objective"], len(texts), until)
+    log.info("pre-training (%s) on %d distinct item texts known before %s", asked.objective, len(texts), until)
     with TemporaryDirectory(dir=folder, prefix=".backbone.") as scratch, torch_seed(seed, "pretrain"):
-        start, backbone = _begin(config["backbone"], texts, Path(scratch), seed)
+        start, backbone = _begin(config.backbone, texts, Path(scratch), seed)
         # what would be refused after training is refused now
-        put_under_strategy(_with_backbone_at(start, config) if start == Path(scratch) else config)
+        make_backbone(with_backbone_at(start, config) if start == Path(scratch) else config)
         objective = open_objective(
-            asked["objective"],
+            asked.objective,
             start,
             backbone,
-            dropout=config["backbone"].get("dropout"),
-            keep_layers=config["backbone"].get("keep_layers"),
-            mask_share=asked["mask_share"],
-            temperature=asked["temperature"],
+            dropout=config.backbone.get("dropout"),
+            keep_layers=config.backbone.get("keep_layers"),
+            mask_share=asked.mask_share,
+            temperature=asked.temperature,
         )
     done = pretrain(
         objective,
         [backbone.item_prefix + text for text in texts],
         Budget(
-            epochs=asked["epochs"],
-            max_steps=asked["max_steps"],
-            max_seconds=asked["max_seconds"],
-            warmup=config["train"]["warmup"],
-            clip=config["train"]["clip"],
+            epochs=asked.epochs,
+            max_steps=asked.max_steps,
+            max_seconds=asked.max_seconds,
+            warmup=config.train.warmup,
+            clip=config.train.clip,
         ),
         machine,
-        lr=asked["lr"],
-        batch_size=asked["batch_size"],
-        held_out=asked["held_out"],
+        lr=asked.lr,
+        batch_size=asked.batch_size,
+        held_out=asked.held_out,
         seed=seed,
         loggers=loggers,
     )
@@ -115,7 +104,7 @@ def make_backbone(
     )
     if done.after >= done.before:
         log.warning("pre-training did not lower the held-out loss: lower pretrain.lr, or leave the stage out")
-    about = {"objective": asked["objective"], "dataset": world.data.name, "texts_until": until, **asdict(done)}
+    about = {"objective": asked.objective, "dataset": world.data.name, "texts_until": until, **asdict(done)}
     about["parameters"] = sum(p.numel() for p in objective.model.parameters())
     with TemporaryDirectory(dir=folder, prefix=".backbone.") as part:
         objective.save(Path(part) / "backbone")
@@ -125,13 +114,12 @@ def make_backbone(
     return about
 
 
-def _begin(node: Mapping[str, Any], texts: list[str], folder: Path, seed: int) -> tuple[Path, Backbone]:
+def _begin(node: Mapping[str, Any], texts: list[str], folder: Path, seed: int) -> tuple[Path, Any]:
     """The folder from which training starts, and its backbone: the checkpoint's, or a random one made in ``folder``."""
     spec = build(node)
-    if isinstance(spec, Backbone):
+    if spec.has_weights:
         places = {key: node[key] for key in ("name", "hub", "revision", "package", "path", "sha256")}
         return find(**places), spec
-    assert isinstance(spec, Scratch)
     tokenizer = train_tokenizer(texts, spec.vocabulary, spec.family)
     shape = {"layers": spec.layers, "width": spec.width, "heads": spec.heads, "positions": spec.max_tokens + 2}
     with quiet():

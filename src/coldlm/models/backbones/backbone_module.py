@@ -33,6 +33,9 @@ class Backbone(nn.Module):
     (Chen et al. 2016). ``fingerprint`` identifies the weights as loaded, for caches.
     """
 
+    reads_text = True
+    has_weights = True
+
     def __init__(
         self,
         model: Any,

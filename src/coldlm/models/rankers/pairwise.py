@@ -38,7 +38,11 @@ class PairRanker(Model):
 
     def __init__(self, encoder: Any, head: Any, first_stage: Callable[[AsOf], FirstStage]) -> None:
         super().__init__(encoder, head)
-        self.first_stage = first_stage
+        self.first_stage: Callable[[AsOf], FirstStage] = first_stage
+
+    def snapshot(self, as_of: AsOf, users: Users, catalogue: Catalogue) -> PairSnapshot:
+        """Return the current weights as a scorer that remembers ``as_of``."""
+        return PairSnapshot(self, as_of, users, catalogue)
 
     def forward(self, batch: ScoringBatch) -> Tensor:
         """[B, M] logits; only those of positives and of columns that were drawn for an event (a finite ``log_weight``)

@@ -13,11 +13,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, distributed, nn
 
+from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
 from coldlm.core import ranks
-from coldlm.core.tables import Ints
+from coldlm.core.tables import Ints, Users
 from coldlm.models.parts.adalora import Ranks
-from coldlm.models.towers import ItemSide
+from coldlm.models.parts.sides import ItemSide
+from coldlm.models.rankers.snapshot import Snapshot
 
 
 class Encoder(Protocol):
@@ -75,6 +77,9 @@ class Model(nn.Module):
     """What training needs of a model, whatever its head. The optimiser gives what lies in ``encoder`` a learning rate
     of its own; the sampler asks ``head`` for its ``history``, ``pseudo_query``, ``uses_text`` and ``uses_context``."""
 
+    first_stage: Callable[[AsOf], Any] | None = None
+    """What is known -> the scorer whose best candidates are read; None where the whole catalogue is scored."""
+
     def __init__(self, encoder: Any, head: Any) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
@@ -82,6 +87,10 @@ class Model(nn.Module):
     @abstractmethod
     def forward(self, batch: ScoringBatch) -> Tensor:
         """[B, M] logits; where ``log_weight`` is -inf only the positive's own need be right."""
+
+    @abstractmethod
+    def snapshot(self, as_of: AsOf, users: Users, catalogue: Catalogue) -> Scorer:
+        """Return the current weights as a scorer that remembers ``as_of``."""
 
     @property
     def starts_from_vectors(self) -> bool:
@@ -136,8 +145,12 @@ class Ranker(Model):
     """Two towers: scores events against columns, every distinct item of a batch encoded once.
 
     Args:
-        encoder: an ``Encoder``. head: ``Towers``, or ``ZeroShot``.
+        encoder: an ``Encoder``. head: ``Towers``, ``ZeroShot``, or another with their methods.
     """
+
+    def snapshot(self, as_of: AsOf, users: Users, catalogue: Catalogue) -> Snapshot:
+        """Return the current weights as a scorer that remembers ``as_of``."""
+        return Snapshot(self, as_of, users, len(catalogue))
 
     @property
     def starts_from_vectors(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from coldlm.asof.context import AsOf
 from coldlm.core.tables import Ints, Users
-from coldlm.models.rankers.ranker import Ranker, ScoringBatch
+
+if TYPE_CHECKING:
+    from coldlm.models.rankers.ranker import Ranker, ScoringBatch
 
 
 class Snapshot:

@@ -1,0 +1,75 @@
+"""The only way from a config to an object: what may be named, and what is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from coldlm.config import options
+from coldlm.config.signatures import fields_of
+from coldlm.core.errors import ConfigError
+
+GROUPS = ("backbone", "strategy", "head", "loss", "dataset", "split", "optim", "logger")
+"""The groups whose nodes name targets."""
+
+
+def refuse(found: list[str]) -> None:
+    """Raise one ``ConfigError`` that lists all problems; do nothing if there are none."""
+    if found:
+        head = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+        raise ConfigError("\n  - ".join([f"{head} in the configuration:", *found]))
+
+
+def build(node: Mapping[str, object], *args: object) -> Any:
+    """Call the target of ``node`` with ``args`` and the node's keys. The only caller of ``instantiate``.
+
+    Raises:
+        ConfigError: the target is not on the allow-list; nothing was imported then.
+        Exception: whatever the target raises.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    target = node.get("_target_")
+    refuse([] if any(is_allowed(target, group) for group in GROUPS) else [refusal("", target)])
+    refuse([f"{key}: this key is not allowed here" for key in node if key.startswith("_") and key != "_target_"])
+    try:
+        return instantiate(dict(node), *args, _convert_="all", _recursive_=False)
+    except InstantiationException as error:
+        # what a target raises says more to the user than what Hydra makes of it
+        raise error.__cause__ or error from None
+
+
+def resolve(target: str) -> Any:
+    """Return the function or class that a declared option stands for, imported.
+
+    Raises:
+        ConfigError: no option stands for it.
+    """
+    if not any(target in options.targets(group) for group in options.GROUPS):
+        raise ConfigError(refusal("", target))
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def is_allowed(target: object, group: str) -> bool:
+    """Return whether a node of ``group`` may name this target; decided from declarations and source, without importing
+    it."""
+    if not isinstance(target, str) or target not in options.targets(group):
+        return False
+    try:
+        fields_of(target)
+    except LookupError:
+        return False
+    return True
+
+
+def refusal(group: str, target: object) -> str:
+    """Return what is said of a target that may not be named."""
+    path = f"{group}._target_" if group else "_target_"
+    allowed = " or ".join(options.targets(group)) if group else "what coldlm/config/options.py declares"
+    return (
+        f"{path}: got {target!r}, allowed: {allowed}; nothing else is imported (an option of another package is named "
+        "with plugins=[PACKAGE])"
+    )

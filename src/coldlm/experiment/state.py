@@ -1,0 +1,149 @@
+"""What the stages of one run share: what it was given, and what they make of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from coldlm.config.schema import RunConfig
+from coldlm.core.columns import MODEL
+from coldlm.core.errors import ConfigError
+from coldlm.core.tables import TRAIN, VALIDATION, Ints
+from coldlm.experiment.baselines import JudgedBaselines
+from coldlm.experiment.encoder import with_own_backbone
+from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.model import first_vectors, make_ranker, standardise, take_snapshot
+from coldlm.experiment.training import Training
+from coldlm.experiment.world import World
+from coldlm.learn.fit import Fitted, Machine
+from coldlm.models.rankers.ranker import Model, Scorer
+from coldlm.runs.manifest import CheckpointFacts, Manifest
+from coldlm.runs.record import Record
+from coldlm.runs.weights import read_weights
+
+log = logging.getLogger("coldlm")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run is given. ``baselines``: those that a run before this one in the same sweep has judged, if any."""
+
+    config: RunConfig
+    world: World
+    record: Record
+    machine: Machine
+    baselines: JudgedBaselines
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """The model and what trains and judges it. ``config``: with the backbone that stage pretrain has left.
+    ``initial``: the model's first weights."""
+
+    config: RunConfig
+    ranker: Model
+    initial: dict[str, Tensor]
+    training: Training
+    evaluation: Evaluation
+
+
+class State:
+    """The inputs of a run, and what its stages make of them; each stage is a function of it.
+
+    The workshop is opened by the first stage that asks for it, since stage pretrain makes the backbone in it.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self._workshop: Workshop | None = None
+        self._scorer: Scorer | None = None
+        self._vectors: Tensor | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """Return what the run says of itself."""
+        return self.inputs.record.manifest
+
+    @property
+    def workshop(self) -> Workshop:
+        """Return the model and what trains and judges it, made when it is first asked for."""
+        if self._workshop is None:
+            self._workshop = _open_workshop(self.inputs)
+        return self._workshop
+
+    def fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
+        """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the
+        seconds it took with those of the head's own epochs."""
+        shop, world = self.workshop, self.inputs.world
+        ranker, training = shop.ranker, shop.training
+        ranker.restore(shop.initial)
+        if self._vectors is None and ranker.starts_from_vectors:
+            self._vectors = first_vectors(shop.config, world, ranker)
+        standardise(ranker, self._vectors, world.entered_by(time))
+        rows = training.trainable(rows)[-(shop.config.train.latest or 0) :]
+        warmed = training.fit_head(rows, self._vectors)
+        fitted = training.fit(rows, part, **keys)
+        return fitted, warmed + fitted.seconds
+
+    def validate(self) -> float:
+        """Return the macro nDCG@k of the current weights on validation."""
+        self._scorer = take_snapshot(self.workshop.ranker, self.inputs.world)
+        return self.workshop.evaluation.measure(self._scorer, MODEL)
+
+    def keep_scorer(self, *, of_these_weights: bool) -> None:
+        """Keep the scorer that validation made, if the weights that are saved are those that it is of."""
+        if not of_these_weights:
+            self._scorer = None
+
+    def trained(self) -> Scorer:
+        """Return the weights that stage train saved, as a scorer, and put them into the model; encoded once for all
+        stages.
+
+        Raises:
+            ConfigError: there are none.
+            RunFolderError: they are damaged, or of another model.
+        """
+        file = self.inputs.record.folder / "model.safetensors"
+        if not file.is_file():
+            raise ConfigError(f"there is no trained model in {file.parent}: add train to stages")
+        read_weights(file, self.workshop.ranker)
+        if self._scorer is None:
+            self._scorer = take_snapshot(self.workshop.ranker, self.inputs.world)
+        return self._scorer
+
+
+def _open_workshop(inputs: Inputs) -> Workshop:
+    """The untrained model, its training and its evaluation; meters the leaks."""
+    begin = time.perf_counter()
+    world, record, manifest = inputs.world, inputs.record, inputs.record.manifest
+    config = with_own_backbone(inputs.config, record.folder)
+    if config.pretrain.objective != "off" and "pretrain" not in manifest.done:
+        raise ConfigError(f"there is no pre-trained backbone in {record.folder}: add pretrain to stages")
+    ranker = make_ranker(config, world)
+    if inputs.machine.accelerator == "gpu":
+        ranker.to("cuda")
+    shop = Workshop(
+        config,
+        ranker,
+        initial={name: tensor.clone() for name, tensor in ranker.trainable().items()},
+        training=Training(config, world, ranker, inputs.machine, record.loggers),
+        evaluation=Evaluation(config, world, record.name),
+    )
+    metered = shop.evaluation.meter_leaks(shop.training.trainable(world.split.rows(TRAIN, VALIDATION)))
+    manifest.leaks = {**(manifest.leaks or {}), **metered["leaks"]}  # what a stage that is done has metered stays
+    manifest.dropped, manifest.others_would_drop = metered["dropped"], metered["others_would_drop"]
+    backbone = ranker.encoder.body
+    manifest.matched = dict(backbone.matched)
+    t_test = str(np.datetime64(int(world.split.t_test), "s"))
+    manifest.checkpoint = CheckpointFacts(
+        name=record.axes["backbone"],
+        date=backbone.released,
+        newer_than_t_test=backbone.released is not None and backbone.released > t_test[:7],
+    )
+    manifest.seconds["prepare"] = (manifest.seconds.get("prepare") or 0) + time.perf_counter() - begin
+    return shop
