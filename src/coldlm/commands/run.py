@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
     from coldlm.config.build import refuse
-    from coldlm.config.compose import CONF, PRIMARY, UNREADABLE, check_overrides
+    from coldlm.config.compose import CONF, PRIMARY, UNREADABLE, check_hydra, check_overrides
 
     if SWEEP in arguments:
         return tune(arguments)
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str]) -> int:
     shows_only = any(argument.split("=")[0] in SHOW_ONLY for argument in arguments)
     if shows_only and MULTIRUN & set(arguments):
         raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
-    if not shows_only:
-        refuse(check_overrides(arguments))
+    # Hydra's own node is looked at in any case: --help sets up its logging, and a search path imports
+    refuse(check_hydra(arguments) if shows_only else check_overrides(arguments))
     outcome, program = _Outcome(), sys.argv
 
     def task(config: DictConfig) -> None:

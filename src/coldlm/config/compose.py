@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from coldlm.config.build import GROUPS
+from coldlm.config import hydra_node
+from coldlm.config.build import GROUPS, refuse
 from coldlm.config.check import file_problems, known_paths, problems
 from coldlm.config.signatures import PACKAGE, nearest
 from coldlm.core.errors import ConfigError
@@ -74,33 +76,118 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
     """The configuration that these overrides make.
 
     Raises:
-        ConfigError: an override that cannot be used.
+        ConfigError: an override that cannot be used, or something of Hydra's own that may not be set.
     """
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config, found = _compose_safely(overrides)
+    refuse(found)
+    assert config is not None
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return plain(compose(PRIMARY, list(overrides)))
+        return plain(config)
     except UNREADABLE as error:
         raise ConfigError(_message(error)) from error
+
+
+def check_hydra(argv: Sequence[str]) -> list[str]:
+    """What a command line that only shows something sets of Hydra's own and may not: Hydra acts on it all the same."""
+    args = get_args(list(argv))
+    if found := _flag_problems(args):
+        return found
+    if args.shell_completion:  # nothing is composed of these overrides
+        return []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return _compose_safely([*_search_path(args.config_dir), *args.overrides])[1]
+
+
+def _compose_safely(texts: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
+    """What Hydra makes of these overrides, and what is wrong with its own node; nothing foreign is imported."""
+    try:
+        parsed = [OverridesParser.create().parse_override(text) for text in texts]
+        if found := [*_before_composing(parsed)]:
+            return None, found
+        config = compose(PRIMARY, list(texts), return_hydra_config=True)
+        lines = [[str(o.input_line) for o in parsed if o.is_hydra_override() == own] for own in (True, False)]
+        return config, _own_problems(config, *lines)
+    except UNREADABLE as error:
+        return None, [_message(error)]
+
+
+def _flag_problems(args: Any) -> list[str]:
+    """Flags of Hydra's that bring another primary config, which may name packages, or unpickle a file."""
+    flags = {
+        "--config-path": args.config_path,
+        "--config-name": args.config_name,
+        "--experimental-rerun": args.experimental_rerun,
+    }
+    found = [
+        f"{flag}: is not taken; --config-dir DIR adds a folder of config files, such as DIR/experiment/mine.yaml"
+        for flag, value in flags.items()
+        if value is not None
+    ]
+    if args.config_dir and not Path(args.config_dir).is_dir():
+        found.append(f"--config-dir: got {args.config_dir}, which is not a folder")
+    return found
+
+
+def _search_path(config_dir: str | None) -> list[str]:
+    """The user's own config folder as an override."""
+    return [f"hydra.searchpath=['{Path(config_dir).absolute().as_uri()}']"] if config_dir else []
+
+
+def _before_composing(overrides: Sequence[Override]) -> Iterator[str]:
+    """What must not even be composed with."""
+    if sum(override.key_or_group == "hydra.searchpath" for override in overrides) > 1:
+        yield "hydra.searchpath: got more than one search path, allowed: one, or --config-dir DIR"
+    for override in overrides:
+        if override.key_or_group == "hydra.searchpath":
+            problem = hydra_node.search_path_problem(override.value())
+            if problem:
+                yield problem
+        elif hydra_node.HYDRAS.match(override.key_or_group) and not override.is_hydra_override():
+            yield f"{override.key_or_group}: Hydra's node is not set as a whole; name the key, such as hydra.verbose"
+
+
+def _own_problems(config: DictConfig, hydra: Sequence[str], task: Sequence[str]) -> list[str]:
+    """What of Hydra's own node, as composed with these overrides of its own and of the run, may not be there."""
+    launcher = config.hydra.runtime.choices.get("hydra/launcher")
+    base = _usual(launcher if launcher in hydra_node.LAUNCHERS else "basic")
+    return list(hydra_node.node_problems(config.hydra, base, hydra, task))
+
+
+@cache
+def _usual(launcher: str) -> DictConfig:
+    """Hydra's own node without anything of the user's."""
+    node: DictConfig = compose(PRIMARY, [f"hydra/launcher={launcher}"], return_hydra_config=True).hydra
+    return node
 
 
 def check_overrides(argv: Sequence[str]) -> list[str]:
     """Everything wrong with a command line, the files it names and the configurations it makes; [] if nothing is."""
     args = get_args(list(argv))
-    if args.config_dir and not Path(args.config_dir).is_dir():
-        return [f"--config-dir: got {args.config_dir}, which is not a folder"]
+    if found := _flag_problems(args):
+        return found
     options = list_options(args.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         overrides, found = _parse(parser, args.overrides, options)
-        hydra = [str(o.input_line) for o in overrides if o.is_hydra_override()]
-        if args.config_dir:
-            hydra.append(f"hydra.searchpath=['{Path(args.config_dir).absolute().as_uri()}']")
+        hydra = [parser.parse_override(text) for text in _search_path(args.config_dir)]
+        if foreign := [*_before_composing([*hydra, *overrides])]:
+            return found + foreign
+        hydra += [o for o in overrides if o.is_hydra_override()]
         own = [o for o in overrides if not o.is_hydra_override()]
-        composed = _composer(hydra)
+        lines = [str(o.input_line) for o in hydra]
+        composed = _composer(lines)
+        groups = [o for o in own if o.key_or_group in options]
+        firsts = tuple(_texts(o)[0] for o in groups if not o.is_delete())
+        # what a sweep itself is made by: Hydra leaves out the groups that it varies
+        settled = tuple(str(o.input_line) for o in groups if not o.is_sweep_override())
         try:
-            first = composed(tuple(_texts(o)[0] for o in own if o.key_or_group in options and not o.is_delete()))
+            first = composed(firsts)
+            foreign = [text for made in {firsts, settled} for text in _own_problems(composed(made), lines, made)]
         except UNREADABLE as error:
             return [*found, _message(error)]
+        if foreign:
+            return [*found, *dict.fromkeys(foreign)]
         is_sweep = args.multirun or first.hydra.mode == RunMode.MULTIRUN
         if is_sweep:
             params = OmegaConf.select(first, "hydra.sweeper.params") or {}
@@ -108,6 +195,12 @@ def check_overrides(argv: Sequence[str]) -> list[str]:
             own, found = [*swept, *own], found + more
         else:
             found += [f"{o.input_line}: several values are a sweep; add -m" for o in own if o.is_sweep_override()]
+        if any(o.key_or_group == "hydra.searchpath" for o in hydra):  # in our own files there is nothing to look for
+            for made in _every_choice([o for o in own if o.key_or_group in options]):
+                with suppress(*UNREADABLE):  # what cannot be composed is never run, and told below
+                    foreign += _own_problems(composed(made), lines, made)
+        if foreign:
+            return [*found, *dict.fromkeys(foreign)]
         return found + _cell_problems(list(_cells(parser, own)), composed, options)
 
 
@@ -177,6 +270,12 @@ def _cells(parser: OverridesParser, overrides: Sequence[Override]) -> Iterator[C
     order = itertools.chain([firsts], single, itertools.product(*axes))
     distinct = dict.fromkeys(map(tuple, itertools.islice(order, MAX_CELLS)))
     return (tuple(map(parse, texts)) for texts in distinct)
+
+
+def _every_choice(groups: Sequence[Override]) -> Iterator[tuple[str, ...]]:
+    """Every combination of the groups of a sweep, more than ``MAX_CELLS`` too: files could hide something in one."""
+    by_key = {o.get_key_element(): o for o in groups if o.is_discrete_sweep() or not o.is_sweep_override()}
+    return itertools.product(*(_texts(override) for override in by_key.values()))
 
 
 def _cell_problems(

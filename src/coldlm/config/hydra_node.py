@@ -1,0 +1,116 @@
+"""What may be set of Hydra's own node: a short list, since Hydra imports and calls what the rest of it names.
+
+Callbacks, launchers, sweepers, factories in the logging and packages on the search path run before a run begins, and so
+before anything that ``config.check`` could refuse. The composed node is compared with what it is without the user's
+files and overrides, so that it does not matter how something came into it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from coldlm.config.signatures import show
+
+ALLOWED = (
+    "hydra.mode",
+    "hydra.verbose",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+    "hydra.sweeper.params",
+    "hydra.sweeper.max_batch_size",
+    "hydra.output_subdir",
+    "hydra.job.chdir",
+    "hydra.job.config.override_dirname",
+    "hydra.help",
+)
+"""What files and overrides may set, with all below it."""
+
+FILLED_IN = ("hydra.runtime", "hydra.overrides", "hydra.searchpath", "hydra.job.override_dirname")
+"""What Hydra writes itself, over anything that a file says, or what is looked at apart."""
+
+LAUNCHERS = {
+    "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "joblib": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "submitit_local": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
+    "ray": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
+}
+"""Options of hydra/launcher, of those plugins that are installed, and the only targets they may name."""
+
+LAUNCHER_KEYS = (
+    *("n_jobs", "backend", "prefer", "require", "verbose", "timeout", "batch_size"),  # joblib
+    *("timeout_min", "cpus_per_task", "gpus_per_node", "gpus_per_task", "tasks_per_node", "mem_gb", "nodes", "name"),
+    *("partition", "qos", "constraint", "gres", "account", "array_parallelism", "max_num_timeout", "signal_delay_s"),
+)
+"""What may be set of a launcher, to a number or a plain word: no commands of a shell, no paths of programs."""
+
+PLAIN = re.compile(r"[\w.:,-]*")
+
+HYDRAS = re.compile(r"[+~\s]*hydra\b")
+"""The beginning of an override that is Hydra's own."""
+
+
+def search_path_problem(folders: object) -> str | None:
+    """What is wrong with a search path: composing with a package on it would import that package."""
+    if isinstance(folders, list) and all(
+        isinstance(folder, str) and folder.startswith("file://") for folder in folders
+    ):
+        return None
+    return f"hydra.searchpath: got {show(folders)}, allowed: folders, as file:///...; --config-dir DIR adds one"
+
+
+def node_problems(node: DictConfig, base: DictConfig, hydra: Sequence[str], task: Sequence[str]) -> Iterator[str]:
+    """What a composed node of Hydra's holds that it may not.
+
+    Args:
+        base: the node as it is without the user's files and overrides, but with the same launcher.
+        hydra, task: the overrides that it was composed with: files could name others, for the cells of a sweep.
+    """
+    own, usual = (OmegaConf.to_container(part, resolve=False) for part in (node, base))
+    assert isinstance(own, dict)
+    said = own["overrides"]
+    if (said["hydra"], said["task"]) != ([*hydra], [*task]):
+        yield _refusal("hydra.overrides", said)
+    target = LAUNCHERS.get(str(own["runtime"]["choices"].get("hydra/launcher")))
+    for path, value in _differences(own, usual, "hydra"):
+        if not _is_below(path, ALLOWED + FILLED_IN) and not _is_plain_key_of_launcher(path, value):
+            yield _refusal(path, value)
+    launcher = own.get("launcher")
+    if not isinstance(launcher, dict) or target is None or launcher.get("_target_") != target:
+        yield f"hydra/launcher: got {show(launcher)}, allowed: {', '.join(LAUNCHERS)}, as far as they are installed"
+    params = own["sweeper"].get("params") if isinstance(own.get("sweeper"), dict) else None
+    for key in params if isinstance(params, dict) else ():
+        if HYDRAS.match(str(key)):
+            yield f"hydra.sweeper.params: got {key}, allowed: keys of the run; Hydra's own are the same for all cells"
+
+
+def _differences(own: Any, usual: Any, path: str) -> Iterator[tuple[str, object]]:
+    """Full path and value of each leaf that is not as usual."""
+    if isinstance(own, dict) and own and (isinstance(usual, dict) or usual is None):
+        before = usual or {}
+        for key in {**before, **own}:
+            yield from _differences(own.get(key), before.get(key), f"{path}.{key}")
+    elif own != usual:
+        yield path, own
+
+
+def _is_below(path: str, allowed: Sequence[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in allowed)
+
+
+def _is_plain_key_of_launcher(path: str, value: object) -> bool:
+    if path not in {f"hydra.launcher.{key}" for key in LAUNCHER_KEYS}:
+        return False
+    return value is None or isinstance(value, int | float) or (isinstance(value, str) and bool(PLAIN.fullmatch(value)))
+
+
+def _refusal(path: str, value: object) -> str:
+    return (
+        f"{path}: got {show(value)}, but of Hydra's own settings only {', '.join(ALLOWED)}, plain values of a launcher "
+        "and hydra/launcher may be set, as the rest could import and run foreign code; leave it out"
+    )

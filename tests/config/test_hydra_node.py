@@ -1,0 +1,148 @@
+"""Nothing of Hydra's own node imports or runs foreign code, whichever way it came into it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from coldlm.config.hydra_node import LAUNCHERS, node_problems
+from coldlm.config.compose import check_hydra, check_overrides, compose_plain
+
+from coldlm.cli import main
+from coldlm.core.errors import ConfigError
+
+TINY = ("backbone=tiny_bert", "dataset=simulated")
+
+CALLBACK = "hydra: {callbacks: {x: {_target_: evil.Touch}}}"
+FACTORY = "hydra: {%s: {version: 1, handlers: {x: {(): evil.Touch}}, root: {handlers: [x]}}}"
+FILES = {
+    "callbacks": (CALLBACK, "hydra.callbacks.x._target_"),
+    "job_logging": (FACTORY % "job_logging", "hydra.job_logging.handlers.x.()"),
+    "hydra_logging": (FACTORY % "hydra_logging", "hydra.hydra_logging.handlers.x.()"),
+    "launcher": ("hydra: {mode: MULTIRUN, launcher: {_target_: evil.Touch}}", "hydra.launcher._target_"),
+    "sweeper": ("hydra: {mode: MULTIRUN, sweeper: {_target_: evil.Touch}}", "hydra.sweeper._target_"),
+    "env": ("hydra: {job: {env_set: {PYTHONPATH: /evil}}}", "hydra.job.env_set.PYTHONPATH"),
+    "cells": ("hydra: {overrides: {hydra: ['hydra.searchpath=[pkg://evil]']}}", "hydra.overrides"),
+    "params": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: {hydra.searchpath: '[pkg://evil]'}}}",
+        "hydra.sweeper.params: got hydra.searchpath",
+    ),
+    "by defaults": ("defaults: [override /hydra/callbacks: mine]", "hydra.callbacks.x._target_"),
+}
+LINES = {
+    "searchpath": (["hydra.searchpath=[pkg://evil]"], "hydra.searchpath: got ['pkg://evil']"),
+    "callbacks": (["+hydra.callbacks.x._target_=evil.Touch"], "hydra.callbacks.x._target_"),
+    "whole node": (["+hydra={callbacks:{x:{_target_:evil.Touch}}}"], "hydra: Hydra's node is not set as a whole"),
+    "config": (["--config-path", "pkg://evil"], "--config-path: is not taken"),
+    "name": (["--config-name", "evil"], "--config-name: is not taken"),
+    "rerun": (["--experimental-rerun", "evil.pickle"], "--experimental-rerun: is not taken"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of config files, and a module ``evil`` beside it that leaves a file ``marker`` when it is imported."""
+    for part in ("experiment", "hydra/callbacks"):
+        (tmp_path / part).mkdir(parents=True)
+    for name, (text, _) in FILES.items():
+        (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+    (tmp_path / "experiment" / "good.yaml").write_text("# @package _global_\nseed: 7\nhydra: {verbose: true}\n")
+    (tmp_path / "hydra" / "callbacks" / "mine.yaml").write_text("x: {_target_: evil.Touch}\n")
+    (tmp_path / "evil").mkdir()
+    marker = tmp_path / "marker"
+    (tmp_path / "evil" / "__init__.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Touch: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=lambda config, name: None))
+    yield tmp_path
+    assert not marker.exists()
+    assert "evil" not in sys.modules
+
+
+SHOWS = ([], ["-m"], ["--cfg", "job"], ["--help"], ["--info", "all"])
+
+
+@pytest.mark.parametrize("shows", [SHOWS[0], SHOWS[2], SHOWS[3]], ids=["run", "--cfg", "--help"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_cannot_set_what_hydra_would_run(
+    name: str, shows: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name == "params" and shows:
+        shows = []  # a sweep's values are never looked at where something is only shown
+    assert main(["run", *TINY, *shows, "--config-dir", str(folder), f"experiment={name}"]) == 2
+    assert FILES[name][1] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shows", SHOWS, ids=" ".join)
+@pytest.mark.parametrize("name", LINES)
+def test_nor_can_the_command_line(
+    name: str, shows: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *shows, *TINY, *LINES[name][0]]) == 2
+    assert LINES[name][1] in capsys.readouterr().err
+
+
+def test_nor_can_one_of_many_cells(folder: Path) -> None:
+    sweep = ["-m", "--config-dir", str(folder), *TINY, "experiment=good,callbacks", "strategy=frozen,top"]
+    assert any(problem.startswith("hydra.callbacks.x._target_: got 'evil.Touch'") for problem in check_overrides(sweep))
+
+
+def test_nor_can_a_line_of_tune(folder: Path) -> None:
+    for line in (["hydra.searchpath=[pkg://evil]"], ["+hydra.callbacks.x._target_=evil.Touch"]):
+        with pytest.raises(ConfigError, match="hydra"):
+            compose_plain([*TINY, *line])
+
+
+def test_without_the_check_the_marker_would_be_there(folder: Path) -> None:
+    """The files above are no empty threats."""
+    code = "import hydra; hydra.main('conf', 'run', version_base='1.3')(lambda config: None)()"
+    (folder / "conf").mkdir()
+    (folder / "conf" / "run.yaml").write_text(CALLBACK)
+    (folder / "app.py").write_text(code)
+    subprocess.run([sys.executable, "app.py"], cwd=folder, env={**os.environ, "PYTHONPATH": "."}, capture_output=True)
+    (folder / "marker").unlink()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["-m", "seed=1,2"],
+        ["sweep=strategies"],
+        ["-m", "hydra/launcher=basic", "seed=1,2"],
+        ["hydra.verbose=true"],
+        ["hydra.mode=MULTIRUN", "seed=1,2", "hydra.sweep.subdir=here", "hydra.sweeper.max_batch_size=3"],
+        ["hydra.run.dir=.", "hydra.job.chdir=false", "hydra.job.config.override_dirname.exclude_keys=[seed]"],
+    ],
+    ids=" ".join,
+)
+def test_what_a_sweep_needs_may_be_set(line: list[str]) -> None:
+    assert check_overrides([*line, *TINY]) == []
+
+
+def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    execute: Callable[..., None] = lambda config, name: seeds.append(config["seed"])  # noqa: E731
+    monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=execute))
+    assert main(["run", *TINY, "--config-dir", str(folder), "experiment=good"]) == 0
+    assert main(["run", "-m", *TINY, "--config-dir", str(folder), "experiment=good", "strategy=frozen,top"]) == 0
+    assert seeds == [7, 7, 7]
+    assert check_hydra(["--cfg", "job", "--config-dir", str(folder), "experiment=good"]) == []
+
+
+def test_a_launcher_that_is_installed_may_be_chosen_and_given_plain_values() -> None:
+    from omegaconf import OmegaConf
+
+    def found(**launcher: object) -> list[str]:
+        node = {"overrides": {"hydra": [], "task": []}, "runtime": {"choices": {"hydra/launcher": "joblib"}}}
+        usual = {"_target_": LAUNCHERS["joblib"], "n_jobs": -1, "pre_dispatch": "2*n_jobs"}
+        own, base = ({**node, "sweeper": {}, "launcher": part} for part in ({**usual, **launcher}, usual))
+        return list(node_problems(OmegaConf.create(own), OmegaConf.create(base), [], []))
+
+    assert found() == found(n_jobs=2) == found(backend="threading") == []
+    assert found(pre_dispatch="evil()")[0].startswith("hydra.launcher.pre_dispatch: got 'evil()', but of Hydra's own")
+    assert found(backend="a; b")[0].startswith("hydra.launcher.backend: got 'a; b'")
+    assert len(found(_target_="evil.Touch")) == 2
