@@ -13,12 +13,20 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Above0, Count, Range, Share
 
 PACKAGE = Path(__file__).parents[1]
 
-_NAMES: dict[str, object] = {**vars(typing), **vars(collections.abc), "Range": Range, "Path": Path}
-"""What the annotation of a config key may mention, besides aliases of its own module."""
+_NAMES: dict[str, object] = {
+    **vars(typing),
+    **vars(collections.abc),
+    "Range": Range,
+    "Share": Share,
+    "Above0": Above0,
+    "Count": Count,
+    "Path": Path,
+}
+"""What the annotation of a config key may mention, besides aliases of its own module, which come first."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +209,6 @@ def _evaluate(annotation: ast.AST | None, module: str) -> Any:
     """The type that an annotation in the source of ``module`` stands for; aliases of that module are followed."""
     if not isinstance(annotation, ast.expr):
         return Any
-    used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - _NAMES.keys()
+    used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
     aliases = {name: _evaluate(_definitions(module)[name], module) for name in used & _definitions(module).keys()}
     return eval(ast.unparse(annotation), {**_NAMES, **aliases})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 COHORTS: Final = (
     "all",
@@ -132,6 +132,11 @@ class Range:
     low: float | None = None
     high: float | None = None
     above: bool = False
+
+
+Share = Annotated[float, Range(0, 1)]
+Above0 = Annotated[float, Range(0, above=True)]
+Count = Annotated[int, Range(1)]
 
 
 def metric_key(stage: str, cohort: str, metric: str, k: int) -> str:

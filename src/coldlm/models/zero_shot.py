@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Count
 from coldlm.models.towers import ItemSide, UserSide
 
 
@@ -24,7 +22,7 @@ class ZeroShot(nn.Module):
     uses_context = False
     pseudo_query = 0.0
 
-    def __init__(self, input_width: int, /, *, history: Annotated[int, Range(1)] = 20) -> None:
+    def __init__(self, input_width: int, /, *, history: Count = 20) -> None:
         super().__init__()
         self.width, self.history = input_width, history
         self.register_buffer("centre", torch.zeros(input_width))
