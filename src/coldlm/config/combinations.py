@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from coldlm.config import model_combinations as model
 from coldlm.config.model_combinations import Section, name_of
 from coldlm.config.schema import WITH_LISTS
-from coldlm.core.tables import seconds
+from coldlm.core.dates import seconds
 
 
 def combination_problems(sound: Section) -> Iterator[str]:
