@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from coldlm.data import movielens_editions
-from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.prepared import prepared_tables
 
 SIZES = (1_000_000, 5_000_000, 20_000_000)
 RATINGS_PER_USER, FILMS, RATINGS_PER_TAG = 154, 62_423, 23
@@ -82,8 +82,8 @@ def child(root: Path, ratings: int, users: int, films: int, tags: int) -> None:
     movielens_editions.EDITIONS["25m"] = known
     begin = time.perf_counter()
     files = movielens_editions.find(root, "25m")
-    tables, _ = prepare(
-        "benchmark", files, lambda: movielens_editions.read(files, "25m"), version=1, options={}, cache=root / "cache"
+    tables, _ = prepared_tables(
+        "benchmark", files, lambda: movielens_editions.read(files, "25m"), version=1, cache=root / "cache"
     )
     seconds = time.perf_counter() - begin
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

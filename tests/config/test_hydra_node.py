@@ -10,10 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from coldlm.config.hydra_node import LAUNCHERS, node_problems
-from coldlm.config.compose import check_hydra, check_overrides, compose_plain
 
 from coldlm.cli import main
+from coldlm.config.compose import check_hydra, check_overrides, compose_plain
+from coldlm.config.hydra_node import LAUNCHERS, node_problems
 from coldlm.core.errors import ConfigError
 
 TINY = ("backbone=tiny_bert", "dataset=simulated")

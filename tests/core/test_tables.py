@@ -16,7 +16,6 @@ from coldlm.core.tables import (
     Ints,
     Queries,
     Split,
-    seconds,
     sorted_log,
 )
 
@@ -131,26 +130,6 @@ def test_a_split_says_how_it_cuts_and_whether_it_leaks() -> None:
     assert str(Split("loo", 60, 172_800, part, edges, leaky=True)) == (
         "LEAKY split loo: train + validation < 1970-01-03T00:00:00, but 1970-01-02T00:00:00 <= stream"
     )
-
-
-@pytest.mark.parametrize(
-    ("date", "at"),
-    [
-        ("1970-01-02", 86_400),
-        ("1970-01-01T00:00:07", 7),
-        ("1970-01-01 00:00:07Z", 7),
-        ("1970-01-01T01:00:00+01:00", 0),
-        ("1969-12-31", -86_400),
-    ],
-)
-def test_dates_without_a_zone_are_utc(date: str, at: int) -> None:
-    assert seconds(date) == at
-
-
-@pytest.mark.parametrize("date", ["", "now", "2016", "31.1.2016", "2016-02-30"])
-def test_what_is_no_date_is_refused(date: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        seconds(date)
 
 
 def test_lists_know_their_clicks_and_owners(shown: Shown) -> None:

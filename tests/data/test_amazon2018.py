@@ -1,56 +1,14 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coldlm.core.errors import DataError
-from coldlm.data.amazon2018 import BANNED, find, load, problems, read
-
-REVIEWS: list[dict[str, Any]] = [
-    {"overall": 5.0, "reviewerID": "A1", "asin": "B001", "unixReviewTime": 1518048000, "reviewText": 'two\nlines "'},
-    {"overall": 4, "verified": True, "reviewerID": "A2", "asin": "B002", "unixReviewTime": 1500000000, "vote": "3"},
-    {"overall": 5.0, "reviewerID": "A1", "asin": "B001", "unixReviewTime": 1518048000, "reviewText": "once more"},
-    {"overall": 2.0, "reviewerID": "a1", "asin": "0000031887", "unixReviewTime": 1518048000},
-    {"overall": 3.0, "reviewerID": "A2", "asin": "B002", "unixReviewTime": 1518048000},
-]
-CSV = """B000000001,A1,5.0,1518048000
-B000000002,A2ABCDEFGHIJK,4.0,1500000000
-B000000001,A1,5.0,1518048000
-0000031887,a1,2.0,1518048000
-B000000002,A2ABCDEFGHIJK,3.0,1518048000
-"""
-META: list[dict[str, Any]] = [
-    {
-        "category": ["Beauty", "Hair &amp; Skin"],
-        "description": ["<b>Soft</b> &amp; <a href='x'>mild</a>", "", "<style>p {color: red}</style>5 < 6<br/>end"],
-        "title": "Loud &#39;N Clear&trade;",
-        "brand": "by\n  Some",
-        "feature": [],
-        "rank": "2,938,573 in Beauty",
-        "main_cat": "All Beauty",
-        "also_buy": ["B002"],
-        "price": "",
-        "asin": "B001",
-    },
-    {"asin": "B001", "title": "later", "category": []},
-    {"asin": "B002", "title": "var aPageStart = (new Date()).getTime();", "description": "护发素", "category": []},
-    {"asin": "B009", "title": "never rated"},
-]
-
-
-def _lines(rows: list[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _write(folder: Path, stars: str, name: str = "Gift_Cards_5.json", meta: str | None = None) -> list[Path]:
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(stars, encoding="utf-8", newline="")
-    (folder / "meta_Gift_Cards.json").write_text(_lines(META) if meta is None else meta, encoding="utf-8", newline="")
-    return find(folder, "Gift_Cards")
+from coldlm.data.amazon2018 import BANNED, load, problems, read
+from toys.amazon2018 import CSV, META, REVIEWS, lines, write
 
 
 def _load(root: Path, **keys: Any) -> Any:
@@ -58,7 +16,7 @@ def _load(root: Path, **keys: Any) -> Any:
 
 
 def test_tables_of_reviews_are_exact(tmp_path: Path) -> None:
-    tables = read(_write(tmp_path, _lines(REVIEWS)))
+    tables = read(write(tmp_path, lines(REVIEWS)))
     assert tables.items.rows(named=True) == [
         {
             "item_id": "B001",
@@ -90,7 +48,7 @@ def test_tables_of_reviews_are_exact(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Gift_Cards.csv", "Gift_Cards.csv.gz"])
 def test_stars_without_header_name_the_product_first(tmp_path: Path, name: str) -> None:
-    files = _write(tmp_path, CSV, name)
+    files = write(tmp_path, CSV, name)
     if name.endswith(".gz"):
         files[0].write_bytes(gzip.compress(CSV.encode()))
     tables = read(files)
@@ -107,7 +65,7 @@ def test_stars_without_header_name_the_product_first(tmp_path: Path, name: str) 
 
 def test_the_order_of_2014_is_refused(tmp_path: Path) -> None:
     swapped = "".join(",".join((user, item, *rest)) + "\n" for item, user, *rest in map(_split, CSV.splitlines()))
-    _write(tmp_path, swapped, "Gift_Cards.csv")
+    write(tmp_path, swapped, "Gift_Cards.csv")
     with pytest.raises(DataError, match=r"Gift_Cards\.csv, line 1: 'B000000001' is a product, not a user; .* of 2014"):
         _load(tmp_path)
 
@@ -119,8 +77,8 @@ def _split(line: str) -> list[str]:
 def test_texts_thresholds_and_archives(tmp_path: Path) -> None:
     folder = tmp_path / "amazon2018"
     folder.mkdir()
-    (folder / "Gift_Cards.json.gz").write_bytes(gzip.compress(_lines(REVIEWS).encode()))
-    (folder / "meta_Gift_Cards.json.gz").write_bytes(gzip.compress(_lines(META).encode()))
+    (folder / "Gift_Cards.json.gz").write_bytes(gzip.compress(lines(REVIEWS).encode()))
+    (folder / "meta_Gift_Cards.json.gz").write_bytes(gzip.compress(lines(META).encode()))
     data = _load(tmp_path)
     assert (data.name, data.repeats, data.release) == ("amazon2018_Gift_Cards", False, "after_first")
     assert data.items.texts == ("Loud 'N Clear™ | Beauty, Hair & Skin", "", "")
@@ -134,15 +92,15 @@ def test_texts_thresholds_and_archives(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "stars", "old", "new", "message"),
     [
-        ("Gift_Cards_5.json", _lines(REVIEWS), '1518048000}\n', '15', "line 4: not JSON"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), "{", "\ufeff{", "line 1: not JSON"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), "1500000000", '"1500000000"', "line 2, 'unixReviewTime': '1500000000'"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), "1500000000", "1500000000000", "line 2, column 'timestamp': 1500000"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), "1500000000", "150000000", "line 2, column 'timestamp': 150000000;"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), '"overall": 4', '"overall": 0', "line 2, column 'label': 0.0; expected"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), "asin", "asun", "line 1, column 'item_id': nothing; expected an id"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), '"0000031887"', '["x"]', "line 4, column 'item_id': .*expected an id"),
-        ("Gift_Cards_5.json", _lines(REVIEWS), '"a1"', '""', "line 4, column 'user_id': nothing; expected an id"),
+        ("Gift_Cards_5.json", lines(REVIEWS), '1518048000}\n', '15', "line 4: not JSON"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "{", "\ufeff{", "line 1: not JSON"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", '"1500000000"', "line 2, 'unixReviewTime': '1500000000'"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", "1500000000000", "line 2, column 'timestamp': 1500000"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", "150000000", "line 2, column 'timestamp': 150000000;"),
+        ("Gift_Cards_5.json", lines(REVIEWS), '"overall": 4', '"overall": 0', "line 2, column 'label': 0.0; expected"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "asin", "asun", "line 1, column 'item_id': nothing; expected an id"),
+        ("Gift_Cards_5.json", lines(REVIEWS), '"0000031887"', '["x"]', "line 4, column 'item_id': .*expected an id"),
+        ("Gift_Cards_5.json", lines(REVIEWS), '"a1"', '""', "line 4, column 'user_id': nothing; expected an id"),
         ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0,15180480", "line 5: no line break at its end"),
         ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0\n", "line 5: 3 fields, expected 4"),
         ("Gift_Cards.csv", CSV, "B000000001,A1,5", "item,user,stars,time\nB000000001,A1,5", "line 1, column 'label'"),
@@ -155,30 +113,30 @@ def test_damaged_stars_are_refused_with_their_line(
     tmp_path: Path, name: str, stars: str, old: str, new: str, message: str
 ) -> None:
     assert old in stars
-    _write(tmp_path, stars.replace(old, new), name)
+    write(tmp_path, stars.replace(old, new), name)
     with pytest.raises(DataError, match=rf"{name.replace('.', '[.]')}.*({message})"):
         _load(tmp_path)
 
 
 def test_damaged_metadata_is_refused_with_its_line(tmp_path: Path) -> None:
     for meta, message in (
-        (_lines(META)[:-9], "line 4: not JSON"),
-        (_lines(META).replace('"asin": "B009"', '"asin": null'), "line 4, 'asin': None; expected an id"),
-        (_lines(META).replace('"by\\n  Some"', "7"), "line 1, 'brand': 7; expected text or a list of texts"),
+        (lines(META)[:-9], "line 4: not JSON"),
+        (lines(META).replace('"asin": "B009"', '"asin": null'), "line 4, 'asin': None; expected an id"),
+        (lines(META).replace('"by\\n  Some"', "7"), "line 1, 'brand': 7; expected text or a list of texts"),
     ):
-        _write(tmp_path, _lines(REVIEWS), meta=meta)
+        write(tmp_path, lines(REVIEWS), meta=meta)
         with pytest.raises(DataError, match=rf"meta_Gift_Cards\.json, {message}"):
             _load(tmp_path)
 
 
 def test_a_byte_order_mark_before_the_first_product_is_no_part_of_it(tmp_path: Path) -> None:
-    tables = read(_write(tmp_path, "\ufeff" + CSV, "Gift_Cards.csv"))
+    tables = read(write(tmp_path, "\ufeff" + CSV, "Gift_Cards.csv"))
     assert tables.items["item_id"].to_list() == ["0000031887", "B000000001", "B000000002"]
 
 
 @pytest.mark.parametrize("field", BANNED)
 def test_fields_that_know_the_future_are_refused(tmp_path: Path, field: str) -> None:
-    _write(tmp_path, CSV, "Gift_Cards.csv")
+    write(tmp_path, CSV, "Gift_Cards.csv")
     [problem] = problems(root=str(tmp_path), category="Gift_Cards", text=f"{{{field}}}")
     assert f"{{{field}}} is a later aggregate ({BANNED[field]}) and would leak the future; fields may be" in problem
 
@@ -194,9 +152,9 @@ def test_problems_name_what_to_do(tmp_path: Path) -> None:
     ):
         assert way in found[2]
     assert "no metadata" in found[3]
-    _write(tmp_path, CSV, "Gift_Cards.csv")
+    write(tmp_path, CSV, "Gift_Cards.csv")
     assert problems(root=str(tmp_path), category="Gift_Cards") == []
-    _write(tmp_path, _lines(REVIEWS))
+    write(tmp_path, lines(REVIEWS))
     [problem] = problems(root=str(tmp_path), category="Gift_Cards")
     assert "the stars are there more than once" in problem
     [problem] = problems()

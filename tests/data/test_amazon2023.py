@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,46 +9,7 @@ import pytest
 from coldlm.core.errors import DataError
 from coldlm.data.amazon2023 import BANNED, FIELDS, find, load, problems, read
 from coldlm.data.files import amazon
-
-STARS = """user_id,parent_asin,rating,timestamp
-AGKHLEW2SOWHNMFQIJGBECAF7INQ,B081TJ8YS3,4.0,1588687728923
-AFSKPY37N3C43SOI5IEXEK5JSIYA,B000000001,5.0,1588687728001
-AGKHLEW2SOWHNMFQIJGBECAF7INQ,B00MISSING,3.0,1600000000000
-AGKHLEW2SOWHNMFQIJGBECAF7INQ,B081TJ8YS3,4.0,1588687728923
-AGKHLEW2SOWHNMFQIJGBECAF7INQ,B081TJ8YS3,1.0,1588687728923
-afskpy37n3c43soi5iexek5jsiya,B000000001,2.0,1500000000999
-"""
-META: list[dict[str, Any]] = [
-    {
-        "main_category": "All Beauty",
-        "title": "Soap &amp; Water \n 5 < 6 &lt;b&gt;",
-        "average_rating": 4.8,
-        "rating_number": 10,
-        "features": ["Mild", " ", "Green &#39;leaf&#39;"],
-        "description": ["Long.", "Longer."],
-        "price": None,
-        "store": "H &amp; M",
-        "categories": ["Beauty & Personal Care", "Soap"],
-        "details": {"Best Sellers Rank": "1"},
-        "parent_asin": "B000000001",
-        "bought_together": None,
-    },
-    {"title": "never rated", "parent_asin": "B00UNRATED", "categories": []},
-    {"title": "another soap", "parent_asin": "B000000001", "categories": ["Late"]},
-    {"title": "发膜", "parent_asin": "B081TJ8YS3", "categories": [], "store": None, "features": None},
-    {"title": "never rated, again", "parent_asin": "B00UNRATED"},
-]
-
-
-def _meta(rows: list[dict[str, Any]] = META) -> str:
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def _write(folder: Path, stars: str = STARS, meta: str | None = None, category: str = "All_Beauty") -> list[Path]:
-    folder.mkdir(exist_ok=True)
-    (folder / f"{category}.csv").write_text(stars, encoding="utf-8", newline="")
-    (folder / f"meta_{category}.jsonl").write_text(_meta() if meta is None else meta, encoding="utf-8", newline="")
-    return find(folder, category)
+from toys.amazon2023 import META, STARS, meta_lines, reviews, write
 
 
 def _load(root: Path, **keys: Any) -> Any:
@@ -57,7 +17,7 @@ def _load(root: Path, **keys: Any) -> Any:
 
 
 def test_tables_are_exact(tmp_path: Path) -> None:
-    tables = read(_write(tmp_path / "amazon2023"))
+    tables = read(write(tmp_path / "amazon2023"))
     assert tables.items.rows(named=True) == [
         {
             "item_id": "B000000001",
@@ -94,7 +54,7 @@ def test_tables_are_exact(tmp_path: Path) -> None:
 
 
 def test_template_and_threshold_need_no_second_reading(tmp_path: Path) -> None:
-    _write(tmp_path)
+    write(tmp_path)
     data = _load(tmp_path)
     assert (data.name, data.domain, data.repeats, data.release) == (
         "amazon2023_All_Beauty",
@@ -114,15 +74,15 @@ def test_template_and_threshold_need_no_second_reading(tmp_path: Path) -> None:
 
 
 def test_categories_are_data_sets_of_their_own(tmp_path: Path) -> None:
-    _write(tmp_path)
-    _write(tmp_path, STARS.replace(",4.0,", ",5.0,"), category="Gift_Cards")
+    write(tmp_path)
+    write(tmp_path, STARS.replace(",4.0,", ",5.0,"), category="Gift_Cards")
     assert _load(tmp_path).log.label.max() == _load(tmp_path, category="Gift_Cards").log.label.max() == 5
     assert _load(tmp_path, category="Gift_Cards").name == "amazon2023_Gift_Cards"
     assert _load(tmp_path, category="Gift_Cards").log.label.sum() == _load(tmp_path).log.label.sum() + 1
 
 
 def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> None:
-    plain = read(_write(tmp_path))
+    plain = read(write(tmp_path))
     for number, stars in enumerate(
         (
             STARS,
@@ -134,7 +94,7 @@ def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> Non
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "All_Beauty.csv.gz").write_bytes(gzip.compress(stars.encode()))
-        (folder / "meta_All_Beauty.jsonl.gz").write_bytes(gzip.compress(_meta().encode()))
+        (folder / "meta_All_Beauty.jsonl.gz").write_bytes(gzip.compress(meta_lines().encode()))
         other = read(find(folder))
         assert other.interactions.equals(plain.interactions)
         assert other.items.equals(plain.items)
@@ -169,7 +129,7 @@ def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> Non
 )
 def test_damaged_stars_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in STARS
-    _write(tmp_path, STARS.replace(old, new))
+    write(tmp_path, STARS.replace(old, new))
     with pytest.raises(DataError, match=rf"All_Beauty\.csv.*{message}"):
         _load(tmp_path)
 
@@ -177,51 +137,42 @@ def test_damaged_stars_are_refused_with_their_line(tmp_path: Path, old: str, new
 @pytest.mark.parametrize(
     ("meta", "message"),
     [
-        (_meta()[:-20], "line 5: not JSON"),
-        ("\ufeff" + _meta(), "line 1: not JSON"),
-        (_meta().replace("parent_asin", "asin"), "line 1, 'parent_asin': None; expected an id"),
-        (_meta([{"parent_asin": 5}]), "line 1, 'parent_asin': 5; expected an id"),
-        (_meta([{"parent_asin": "B000000001", "title": {"en": "x"}}]), "line 1, 'title': .*expected text or a list"),
-        (_meta([{"parent_asin": "B000000001", "categories": [1]}]), "line 1, 'categories': 1; expected text or a li"),
+        (meta_lines()[:-20], "line 5: not JSON"),
+        ("\ufeff" + meta_lines(), "line 1: not JSON"),
+        (meta_lines().replace("parent_asin", "asin"), "line 1, 'parent_asin': None; expected an id"),
+        (meta_lines([{"parent_asin": 5}]), "line 1, 'parent_asin': 5; expected an id"),
+        (
+            meta_lines([{"parent_asin": "B000000001", "title": {"en": "x"}}]),
+            "line 1, 'title': .*expected text or a list",
+        ),
+        (
+            meta_lines([{"parent_asin": "B000000001", "categories": [1]}]),
+            "line 1, 'categories': 1; expected text or a li",
+        ),
         ("", "no rows"),
     ],
 )
 def test_damaged_metadata_is_refused_with_its_line(tmp_path: Path, meta: str, message: str) -> None:
-    _write(tmp_path, meta=meta)
+    write(tmp_path, meta=meta)
     with pytest.raises(DataError, match=rf"meta_All_Beauty\.jsonl.*{message}"):
         _load(tmp_path)
 
 
 def test_metadata_of_no_rated_product_leaves_all_texts_empty(tmp_path: Path) -> None:
-    _write(tmp_path, meta=_meta(META[1:2]))
+    write(tmp_path, meta=meta_lines(META[1:2]))
     data = _load(tmp_path)
     assert data.items.texts == ("", "", "")
     assert data.counts["items_without_metadata"] == 3
 
 
-def _reviews(stars: str = STARS) -> str:
-    """The same stars as reviews, with all keys that the published ones have."""
-    lines = [line.split(",") for line in stars.splitlines()[1:]]
-    return "".join(
-        json.dumps(
-            {
-                "rating": float(rating), "title": "Five stars", "text": "I took it, and it was good", "images": [],
-                "asin": "B0VARIANT0", "parent_asin": item, "user_id": user, "timestamp": int(time),
-                "helpful_vote": 7, "verified_purchase": True,
-            }
-        ) + "\n"
-        for user, item, rating, time in lines
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("is_zipped", [False, True])
 def test_raw_reviews_give_the_tables_of_the_stars(tmp_path: Path, is_zipped: bool) -> None:
-    plain = read(_write(tmp_path / "csv"))
+    plain = read(write(tmp_path / "csv"))
     (tmp_path / "raw").mkdir()
-    content = _reviews().encode()
+    content = reviews().encode()
     name = "All_Beauty.jsonl.gz" if is_zipped else "All_Beauty.jsonl"
     (tmp_path / "raw" / name).write_bytes(gzip.compress(content) if is_zipped else content)
-    (tmp_path / "raw" / "meta_All_Beauty.jsonl").write_text(_meta())
+    (tmp_path / "raw" / "meta_All_Beauty.jsonl").write_text(meta_lines())
     other = read(find(tmp_path / "raw"))
     for table in ("items", "users", "interactions", "dated"):
         assert getattr(other, table).equals(getattr(plain, table))
@@ -243,16 +194,16 @@ def test_raw_reviews_give_the_tables_of_the_stars(tmp_path: Path, is_zipped: boo
     ],
 )
 def test_damaged_reviews_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
-    assert old in _reviews()
-    (tmp_path / "All_Beauty.jsonl").write_text(_reviews().replace(old, new))
-    (tmp_path / "meta_All_Beauty.jsonl").write_text(_meta())
+    assert old in reviews()
+    (tmp_path / "All_Beauty.jsonl").write_text(reviews().replace(old, new))
+    (tmp_path / "meta_All_Beauty.jsonl").write_text(meta_lines())
     with pytest.raises(DataError, match=rf"All_Beauty\.jsonl.*{message}"):
         _load(tmp_path)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_metadata_is_the_same_in_blocks_of_any_size(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = _write(tmp_path)
+    files = write(tmp_path)
     whole = read(files)
     monkeypatch.setattr(amazon, "BLOCK", size)
     assert read(files).items.equals(whole.items)
@@ -261,13 +212,13 @@ def test_metadata_is_the_same_in_blocks_of_any_size(tmp_path: Path, size: int, m
 
 @pytest.mark.parametrize("field", BANNED)
 def test_fields_that_know_the_future_are_refused(tmp_path: Path, field: str) -> None:
-    _write(tmp_path)
+    write(tmp_path)
     [problem] = problems(root=str(tmp_path), text=f"{{title}} {{{field}}}")
     assert f"{{{field}}} is a later aggregate ({BANNED[field]}) and would leak the future; fields may be" in problem
 
 
 def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
-    _write(tmp_path, category="Books")
+    write(tmp_path, category="Books")
     found = problems(root=str(tmp_path), text="{titel}", half_lives_days=[1.0], item_ttl_days=0.0)
     assert len(found) == 5
     assert "dataset.text='{titel}': no field {titel}; fields may be {title}, {store}" in found[0]
@@ -285,11 +236,11 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
 
 
 def test_two_files_for_one_thing_are_a_problem(tmp_path: Path) -> None:
-    _write(tmp_path)
+    write(tmp_path)
     (tmp_path / "All_Beauty.csv.gz").write_bytes(gzip.compress(STARS.encode()))
     [problem] = problems(root=str(tmp_path))
     assert "the stars are there more than once" in problem
     (tmp_path / "All_Beauty.csv.gz").unlink()
-    (tmp_path / "All_Beauty.jsonl").write_text(_reviews())
+    (tmp_path / "All_Beauty.jsonl").write_text(reviews())
     assert "the stars are there more than once" in problems(root=str(tmp_path))[0]
     assert "keep one of them" in problem

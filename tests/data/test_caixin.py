@@ -12,23 +12,10 @@ from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN
 from coldlm.data import caixin
 from coldlm.data.caixin import find, load, problems, read
+from toys.caixin import CLICKS, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / caixin.FOLDER).is_dir(), reason="caixin_news is not there")
-
-CLICKS = (
-    "1626\t100633811\t1393631935\t早产儿，还能走多久\t26\n"
-    '24378\t100645303\t1393637577\t"百忧解"\t1\n'
-    '24378\t100645303\t1393637577\t"百忧解"\t1\n'  # once more, in all fields
-    '24378\t100645303\t1393637578\t"百忧解"\t1\n'  # read again a second later: kept
-    '01626\t100645303\t1393637577\t"百忧解"\t1\n'  # not user 1626
-)
-
-
-def write(root: Path) -> Path:
-    (root / caixin.FOLDER).mkdir()
-    (root / caixin.FOLDER / "clicks.tsv").write_bytes(CLICKS.encode())
-    return root
 
 
 @pytest.fixture

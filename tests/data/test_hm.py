@@ -7,48 +7,11 @@ import pytest
 
 from coldlm.core.errors import DataError
 from coldlm.data import hm
-from coldlm.data.hm import FIELDS, find, load, problems, read
+from coldlm.data.hm import FIELDS, load, problems, read
+from toys.hm import ARTICLES, CUSTOMERS, HEADER, LINES, A, B, C, write
 
 DAY = 86_400
 START = 1_537_401_600  # 2018-09-20
-
-HEADER = (
-    "article_id,product_code,prod_name,product_type_no,product_type_name,product_group_name,graphical_appearance_no,"
-    "graphical_appearance_name,colour_group_code,colour_group_name,perceived_colour_value_id,"
-    "perceived_colour_value_name,perceived_colour_master_id,perceived_colour_master_name,department_no,"
-    "department_name,index_code,index_name,index_group_no,index_group_name,section_no,section_name,garment_group_no,"
-    "garment_group_name,detail_desc"
-)
-REST = "1010016,Solid,{},4,Dark,5,{},1676,Jersey Basic,A,Ladieswear,1,Ladieswear,16,Basics,1002,Jersey"
-BLACK = REST.format("09,Black", "Black")
-ARTICLES = f"""{HEADER}
-0108775015,0108775,Strap top,253,Vest top,Garment Upper body,{BLACK},"Jersey top, narrow ""spaghetti"" straps."
-0108775044,0108775,Strap top,253,Vest top,Garment Upper body,{REST.format("10,White", "White")},
-0110065001,0110065,OP T-shirt (Idro),306,Bra,Underwear,{BLACK},"Two
-lines: 罩杯"
-"""
-A, B, C = (letter * 64 for letter in "abc")
-LINES = f"""t_dat,customer_id,article_id,price,sales_channel_id
-2018-09-20,{A},0108775015,0.05083050847457627,2
-2018-09-20,{A},0108775015,0.0508,2
-2018-09-20,{B},0110065001,1e-05,1
-2018-09-20,{A},0999999999,0.03,1
-2018-09-21,{A},0108775015,0.05,2
-"""
-CUSTOMERS = f"""customer_id,FN,Active,club_member_status,fashion_news_frequency,age,postal_code
-{B},,,ACTIVE,NONE,49,52043ee2
-{C},1.0,1.0,PRE-CREATE,Regularly,24.0,2973abc5
-{A},,,,,,64f17e6a
-"""
-
-
-def _write(folder: Path, articles: str = ARTICLES, lines: str = LINES, customers: str | None = None) -> list[Path]:
-    folder.mkdir(exist_ok=True)
-    texts = {"articles.csv": articles, "transactions_train.csv": lines, "customers.csv": customers}
-    for name, text in texts.items():
-        if text is not None:
-            (folder / name).write_text(text, encoding="utf-8", newline="")
-    return find(folder)
 
 
 def _load(root: Path, **keys: Any) -> Any:
@@ -56,7 +19,7 @@ def _load(root: Path, **keys: Any) -> Any:
 
 
 def test_tables_are_exact(tmp_path: Path) -> None:
-    tables = read(_write(tmp_path, customers=CUSTOMERS))
+    tables = read(write(tmp_path, customers=CUSTOMERS))
     assert tables.items["item_id"].to_list() == ["0108775015", "0108775044", "0110065001", "0999999999"]
     assert tables.items.columns == ["item_id", *FIELDS]
     assert tables.items.row(0)[1:] == (
@@ -75,14 +38,14 @@ def test_tables_are_exact(tmp_path: Path) -> None:
 
 
 def test_without_customers_users_have_no_text(tmp_path: Path) -> None:
-    tables = read(_write(tmp_path))
+    tables = read(write(tmp_path))
     assert tables.users.rows() == [(A,), (B,)]
     assert tables.counts == {"repeated_lines": 1, "items_without_metadata": 1}
 
 
 @pytest.mark.parametrize("folder", [*hm.FOLDERS, "."])
 def test_texts_and_profiles(tmp_path: Path, folder: str) -> None:
-    _write(tmp_path / folder, customers=CUSTOMERS)
+    write(tmp_path / folder, customers=CUSTOMERS)
     data = _load(tmp_path)
     assert (data.name, data.domain, data.repeats, data.release) == ("hm", "ecommerce", True, "after_first")
     assert data.items.texts == (
@@ -104,7 +67,7 @@ def _reverse(text: str) -> str:
 
 
 def test_marks_line_ends_and_swapped_columns_read_the_same(tmp_path: Path) -> None:
-    plain = read(_write(tmp_path / "plain", customers=CUSTOMERS))
+    plain = read(write(tmp_path / "plain", customers=CUSTOMERS))
     for number, (lines, customers) in enumerate(
         [
             ("\ufeff" + LINES, "\ufeff" + CUSTOMERS),
@@ -113,11 +76,11 @@ def test_marks_line_ends_and_swapped_columns_read_the_same(tmp_path: Path) -> No
             (LINES, CUSTOMERS.replace(",24.0,", ",24,")),
         ]
     ):
-        other = read(_write(tmp_path / str(number), "\ufeff" + ARTICLES, lines, customers))
+        other = read(write(tmp_path / str(number), "\ufeff" + ARTICLES, lines, customers))
         assert other.interactions.equals(plain.interactions)
         assert other.items.equals(plain.items)
         assert other.users.equals(plain.users)
-    crlf = read(_write(tmp_path / "crlf", ARTICLES.replace("\n", "\r\n"), customers=CUSTOMERS))
+    crlf = read(write(tmp_path / "crlf", ARTICLES.replace("\n", "\r\n"), customers=CUSTOMERS))
     assert crlf.items.equals(plain.items)
 
 
@@ -144,7 +107,7 @@ def test_marks_line_ends_and_swapped_columns_read_the_same(tmp_path: Path) -> No
 )
 def test_damaged_transactions_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in LINES
-    _write(tmp_path, lines=LINES.replace(old, new))
+    write(tmp_path, lines=LINES.replace(old, new))
     with pytest.raises(DataError, match=rf"transactions_train\.csv.*({message})"):
         _load(tmp_path)
 
@@ -173,13 +136,13 @@ def test_damaged_transactions_are_refused_with_their_line(tmp_path: Path, old: s
 )
 def test_damaged_articles_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in ARTICLES
-    _write(tmp_path, ARTICLES.replace(old, new))
+    write(tmp_path, ARTICLES.replace(old, new))
     with pytest.raises(DataError, match=rf"articles\.csv.*({message})"):
         _load(tmp_path)
 
 
 def test_latin_1_is_refused(tmp_path: Path) -> None:
-    files = _write(tmp_path)
+    files = write(tmp_path)
     files[0].write_bytes(ARTICLES.replace("罩杯", "é").encode("latin-1"))
     with pytest.raises(DataError, match=r"articles\.csv.*not UTF-8 text"):
         read(files)
@@ -198,7 +161,7 @@ def test_latin_1_is_refused(tmp_path: Path) -> None:
 )
 def test_damaged_customers_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in CUSTOMERS
-    _write(tmp_path, customers=CUSTOMERS.replace(old, new))
+    write(tmp_path, customers=CUSTOMERS.replace(old, new))
     with pytest.raises(DataError, match=rf"customers\.csv, {message}"):
         _load(tmp_path)
 
@@ -211,7 +174,7 @@ def test_problems_name_what_to_do(tmp_path: Path) -> None:
         assert way in found[3]
     [problem] = problems()
     assert "neither COLDLM_DATA nor dataset.root" in problem
-    _write(tmp_path / "hm")
+    write(tmp_path / "hm")
     assert problems(root=str(tmp_path)) == []
     with pytest.raises(DataError, match="no field"):
         _load(tmp_path, text="{price}")

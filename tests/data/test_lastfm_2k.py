@@ -10,32 +10,12 @@ import pytest
 from coldlm.core.errors import DataError
 from coldlm.data import lastfm_2k
 from coldlm.data.lastfm_2k import find, load, problems, read
+from toys.lastfm_2k import TAGGED, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / lastfm_2k.FOLDER).is_dir(), reason="hetrec2011-lastfm-2k is not there")
 
 JAN, FEB, MAR = 1_230_768_000, 1_233_446_400, 1_235_865_600  # 2009
-
-ARTISTS = 'id\tname\turl\tpictureURL\n7\t"Weird Al" Yankovic\thttp://a\thttp://b\n07\tSigur Rós\t\t\n'
-TAGS = "tagID\ttagValue\r\n1\tmetal\r\n2\ttropicália\r\n"
-TAGGED = (
-    "userID\tartistID\ttagID\tday\tmonth\tyear\r\n"
-    "2\t7\t1\t1\t3\t2009\r\n"  # a further tag
-    "2\t7\t2\t1\t1\t2009\r\n"  # the first one, though it stands below
-    "3\t7\t1\t1\t2\t2009\r\n"
-    "3\t07\t1\t1\t6\t1956\r\n"  # a wrong month, so the next line is the event
-    "3\t07\t1\t1\t3\t2009\r\n"
-    "3\t9\t5\t1\t2\t2009\r\n"  # neither artist nor tag has a name
-)
-
-
-def write(root: Path) -> Path:
-    inside = root / lastfm_2k.FOLDER
-    inside.mkdir()
-    (inside / "artists.dat").write_bytes(ARTISTS.encode())
-    (inside / "tags.dat").write_bytes(TAGS.encode("latin-1"))
-    (inside / "user_taggedartists.dat").write_bytes(TAGGED.encode())
-    return inside
 
 
 @pytest.fixture

@@ -11,34 +11,12 @@ import pytest
 from coldlm.core.errors import DataError
 from coldlm.data.mind import find, load, problems, read
 from coldlm.split import cuts
+from toys.mind import CHINESE, news, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / "mind_sample").is_dir(), reason="mind_sample is not there")
 
 AT = 1_573_257_673  # 11/9/2019 12:01:13 AM
-
-TRAIN = (
-    "1\tU10\t11/9/2019 12:01:13 AM\tN1 N2 N1\tN3-0 N4-1 N5-1\n"
-    "2\tU2\t11/9/2019 1:00:00 PM\t\tN3-1\n"  # a user without a history
-)
-DEV = (
-    "1\tU10\t11/14/2019 12:00:00 PM\tN2 N1 N6\tN4-0 N7-1\n"  # the same number as in train
-    "2\tU2\t11/14/2019 12:00:00 PM\t\tN7-1 N3-0\n"
-    "3\tU2\t11/14/2019 12:00:00 PM\t\tN7-1\n"  # the same click in the same second
-)
-
-
-def news(*ids: int, title: str = "Title") -> str:
-    return "".join(f'N{i}\tnews\tworld\t"{title}" {i}\tAbout {i}\thttps://x\t[]\t[{{"Label": "x"}}]\n' for i in ids)
-
-
-def write(root: Path) -> Path:
-    for name, behaviors, ids in (("train", TRAIN, (1, 2, 3, 4, 5)), ("dev", DEV, (4, 7, 3))):
-        folder = root / f"MINDsmall_{name}"
-        folder.mkdir()
-        (folder / "behaviors.tsv").write_bytes(behaviors.encode())
-        (folder / "news.tsv").write_bytes(news(*ids).encode())
-    return root
 
 
 @pytest.fixture
@@ -181,8 +159,6 @@ def test_a_byte_order_mark_and_cr_lf_change_nothing(root: Path, change: Callable
 
 # --- xMIND ------------------------------------------------------------------------------------------------------------
 
-CHINESE = 'nid\ttitle\tabstract\nN1\t标题一\t\nN2\t"他说""好"""\t摘要\nN99\t其他\t\n'
-
 
 @pytest.fixture
 def chinese(root: Path) -> Path:
@@ -247,7 +223,7 @@ def test_problems_name_keys_and_ways(root: Path, tmp_path: Path) -> None:
     [problem] = problems(root=str(root), language="cmn")
     assert "put its unpacked files (nid, title, abstract) into xMINDsmall/cmn/" in problem
     (root / "MINDsmall_dev" / "behaviors.tsv").unlink()
-    assert "behaviors.tsv and news.tsv were not found in both" in problems(root=str(root))[0]
+    assert "holds no behaviors.tsv and news.tsv in both MINDsmall_train/" in problems(root=str(root))[0]
     assert len(problems(text="{url}", half_lives_days=[1.0], item_ttl_days=-1.0)) == 4
 
 

@@ -8,33 +8,27 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import xlsxwriter
 
 from coldlm.core.errors import DataError
 from coldlm.data.online_retail import find, load, problems, read
+from toys.online_retail import (
+    FIRST,
+    NEW,
+    SECOND,
+    csv_text,
+    frame,
+    write_book,
+    write_csv,
+    write_new,
+    write_old,
+    write_parquet,
+    write_times,
+)
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
 needs_files = pytest.mark.skipif(not (DATA / "online_retail_ii").is_dir(), reason="online_retail_ii is not there")
 
-NEW = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country")
-OLD = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 
-Line = tuple[object, ...]
-FIRST: list[Line] = [
-    (489434, 85048, 'LIGHTS, 15" BALL', 12, "2009-12-01 07:45:00", 6.95, 13085, "United Kingdom"),
-    (489434, "79323P", "PINK LIGHTS", 12, "2009-12-01 07:45:00", 6.75, 13085, "United Kingdom"),
-    (489434, "79323P", "PINK LIGHTS", 6, "2009-12-01 07:45:00", 6.75, 13085, "United Kingdom"),  # repeated
-    ("C489449", 22087, "BUNTING", -12, "2009-12-01 10:33:00", 2.95, 16321, "Australia"),  # cancelled
-    (489450, 22087, "BUNTING", -1, "2009-12-01 10:34:00", 2.95, 16321, "Australia"),  # quantity
-    (489450, 22087, "BUNTING", 1, "2009-12-01 10:34:00", 0, 16321, "Australia"),  # price
-    (489451, 22087, None, 1, "2009-12-01 10:35:00", 2.95, None, "EIRE"),  # no customer
-    (489452, "POST", "POSTAGE", 1, "2009-12-01 10:36:00", 18, 16321, "EIRE"),  # no product
-    (489453, 22087, None, 1, "2009-12-02 00:00:00", 2.95, 16321, "EIRE"),  # no description
-]
-SECOND: list[Line] = [
-    (536365, 85048, "LIGHTS BALL", 1, "2010-12-01 08:26:00", 7.95, 13085, "United Kingdom"),
-    (536366, 85048, "LIGHTS BALL", 1, "2010-12-01 08:28:00", 7.95, 17850, "United Kingdom"),
-]
 COUNTS = {
     "cancelled_lines": 1,
     "lines_without_quantity_or_price": 2,
@@ -50,63 +44,7 @@ def _seconds(text: str) -> int:
     return int(datetime.fromisoformat(f"{text}+00:00").timestamp())
 
 
-def _xlsx(path: Path, names: tuple[str, ...], **sheets: list[Line]) -> None:
-    with xlsxwriter.Workbook(path) as book:
-        date = book.add_format({"num_format": "yyyy-mm-dd hh:mm"})
-        for title, rows in sheets.items():
-            sheet = book.add_worksheet(title.replace("_", " "))
-            sheet.write_row(0, 0, names)
-            for number, row in enumerate(rows, 1):
-                for place, value in enumerate(row):
-                    if names[place] == "InvoiceDate" and isinstance(value, str) and value[:2] == "20":
-                        sheet.write_datetime(number, place, datetime.fromisoformat(value), date)
-                    elif value is not None:
-                        sheet.write(number, place, value)
-
-
-def _new(folder: Path) -> Path:
-    _xlsx(folder / "online_retail_II.xlsx", NEW, Year_2009=FIRST, Year_2010=SECOND)
-    return folder / "online_retail_II.xlsx"
-
-
-def _old(folder: Path) -> Path:
-    _xlsx(folder / "Online Retail.xlsx", OLD, Online_Retail=FIRST + SECOND)
-    return folder / "Online Retail.xlsx"
-
-
-def _text(value: object) -> str:
-    text = "" if value is None else str(value)
-    return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
-
-
-def _csv_text(names: tuple[str, ...] = NEW, rows: list[Line] = FIRST + SECOND) -> str:
-    return "".join(",".join(map(_text, row)) + "\r\n" for row in (names, *rows))
-
-
-def _csv(folder: Path) -> Path:
-    (folder / "retail.csv").write_text(_csv_text(), encoding="utf-8", newline="")
-    return folder / "retail.csv"
-
-
-def _frame() -> pl.DataFrame:
-    columns = dict(zip(NEW, map(list, zip(*(FIRST + SECOND), strict=True)), strict=True))
-    strings = {name: [None if v is None else str(v) for v in columns[name]] for name in ("Invoice", "StockCode")}
-    floats = {name: [None if v is None else float(str(v)) for v in columns[name]] for name in ("Price", "Customer ID")}
-    return pl.DataFrame({**columns, **strings, **floats})
-
-
-def _parquet(folder: Path) -> Path:
-    _frame().write_parquet(folder / "retail.parquet")
-    return folder / "retail.parquet"
-
-
-def _parquet_of_times(folder: Path) -> Path:
-    times = pl.col("InvoiceDate").str.to_datetime("%Y-%m-%d %H:%M:%S")
-    _frame().with_columns(times).write_parquet(folder / "retail.parquet")
-    return folder / "retail.parquet"
-
-
-@pytest.mark.parametrize("make", [_new, _old, _csv, _parquet, _parquet_of_times])
+@pytest.mark.parametrize("make", [write_new, write_old, write_csv, write_parquet, write_times])
 def test_all_containers_give_the_same_tables(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     tables = read([make(tmp_path)])
     assert tables.items.to_dict(as_series=False) == {"item_id": ["22087", "79323P", "85048"]}
@@ -130,7 +68,7 @@ def test_all_containers_give_the_same_tables(tmp_path: Path, make: Callable[[Pat
 
 def test_codes_that_are_numbers_in_one_sheet_and_text_in_another_are_one_product(tmp_path: Path) -> None:
     rows = [(*row[:1], code, *row[2:]) for row, code in zip(SECOND, (85048.0, "85048"), strict=True)]
-    _xlsx(tmp_path / "online_retail_II.xlsx", NEW, numbers=rows[:1], text=rows[1:])
+    write_book(tmp_path / "online_retail_II.xlsx", NEW, numbers=rows[:1], text=rows[1:])
     assert read([tmp_path / "online_retail_II.xlsx"]).items["item_id"].to_list() == ["85048"]
     pl.DataFrame([SECOND[0]], schema=list(NEW), orient="row").with_columns(
         pl.col("StockCode").cast(pl.Float64), pl.col("Invoice").cast(pl.Float64)
@@ -139,13 +77,13 @@ def test_codes_that_are_numbers_in_one_sheet_and_text_in_another_are_one_product
 
 
 def test_overlapping_sheets_count_once(tmp_path: Path) -> None:
-    _xlsx(tmp_path / "online_retail_II.xlsx", NEW, Year_2009=FIRST + SECOND, Year_2010=SECOND)
+    write_book(tmp_path / "online_retail_II.xlsx", NEW, Year_2009=FIRST + SECOND, Year_2010=SECOND)
     tables = read([tmp_path / "online_retail_II.xlsx"])
     assert (len(tables.interactions), tables.counts["repeated_lines"]) == (5, 3)
 
 
 def test_a_later_description_does_not_show_before_its_time(tmp_path: Path) -> None:
-    _csv(tmp_path)
+    write_csv(tmp_path)
     data = load(root=str(tmp_path), cache=str(tmp_path / "cache"))
     assert data.repeats
     assert data.release == "after_first"
@@ -161,9 +99,9 @@ def test_a_later_description_does_not_show_before_its_time(tmp_path: Path) -> No
 
 
 def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) -> None:
-    plain = read([_csv(tmp_path)])
+    plain = read([write_csv(tmp_path)])
     other = tmp_path / "marked.csv"
-    text = "\ufeff" + _csv_text().replace(",13085,", ",13085.0,").replace(":00,", ",").replace(
+    text = "\ufeff" + csv_text().replace(",13085,", ",13085.0,").replace(":00,", ",").replace(
         "2009-12-01 ", "2009-12-01T"
     )
     other.write_text(text, encoding="utf-8")
@@ -198,7 +136,7 @@ def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) ->
     ],
 )
 def test_damaged_csv_is_refused_with_its_row(tmp_path: Path, old: str, new: str, message: str) -> None:
-    text = _csv_text()
+    text = csv_text()
     assert old in text
     (tmp_path / "retail.csv").write_text(text.replace(old, new), encoding="utf-8", newline="")
     with pytest.raises(DataError, match=rf"retail\.csv.*({message})"):
@@ -206,12 +144,12 @@ def test_damaged_csv_is_refused_with_its_row(tmp_path: Path, old: str, new: str,
 
 
 def test_latin_1_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "retail.csv").write_bytes(_csv_text().replace("PINK", "CAFÉ").encode("latin-1"))
+    (tmp_path / "retail.csv").write_bytes(csv_text().replace("PINK", "CAFÉ").encode("latin-1"))
     with pytest.raises(DataError, match=r"retail\.csv.*not UTF-8|utf-8"):
         read([tmp_path / "retail.csv"])
 
 
-@pytest.mark.parametrize("make", [_new, _parquet])
+@pytest.mark.parametrize("make", [write_new, write_parquet])
 def test_a_truncated_or_damaged_container_is_refused_by_name(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     path = make(tmp_path)
     content = path.read_bytes()
@@ -224,7 +162,7 @@ def test_a_truncated_or_damaged_container_is_refused_by_name(tmp_path: Path, mak
 
 
 def test_a_flipped_bit_of_a_sheet_is_refused_or_changes_nothing(tmp_path: Path) -> None:
-    path = _new(tmp_path)
+    path = write_new(tmp_path)
     whole, content = read([path]), path.read_bytes()
     refused = 0
     for place in range(0, len(content), 67):
@@ -241,7 +179,7 @@ def test_a_flipped_bit_of_a_sheet_is_refused_or_changes_nothing(tmp_path: Path) 
 
 
 def test_a_damaged_page_of_a_parquet_file_is_a_data_error_and_no_panic(tmp_path: Path) -> None:
-    path = _parquet(tmp_path)
+    path = write_parquet(tmp_path)
     content = path.read_bytes()
     refused = 0
     for place in range(4, len(content), 31):  # parquet has no checksums: some flips only change a value
@@ -257,16 +195,16 @@ def test_a_damaged_page_of_a_parquet_file_is_a_data_error_and_no_panic(tmp_path:
 def test_a_sheet_and_its_row_are_named(tmp_path: Path) -> None:
     wrong = [*SECOND, (536367, 85048, "LIGHTS", "some", "2010-12-01 08:30:00", 7.95, 17850, "United Kingdom")]
     path = tmp_path / "online_retail_II.xlsx"
-    _xlsx(path, NEW, Year_2009=FIRST, Year_2010=wrong)
+    write_book(path, NEW, Year_2009=FIRST, Year_2010=wrong)
     with pytest.raises(DataError, match=r"II\.xlsx, sheet 'Year 2010', row 4, column 'Quantity': 'some' cannot be"):
         read([path])
-    _xlsx(path, NEW[1:], Year_2010=[])
+    write_book(path, NEW[1:], Year_2010=[])
     with pytest.raises(DataError, match=r"II\.xlsx, sheet 'Year 2010', row 1: no column 'Invoice' or 'InvoiceNo'"):
         read([path])
 
 
 def test_times_as_numbers_are_refused(tmp_path: Path) -> None:
-    _frame().with_columns(InvoiceDate=pl.lit(1_259_653_500)).write_parquet(tmp_path / "retail.parquet")
+    frame().with_columns(InvoiceDate=pl.lit(1_259_653_500)).write_parquet(tmp_path / "retail.parquet")
     with pytest.raises(
         DataError, match=r"retail\.parquet, data row 1, column 'InvoiceDate': 1259653500 cannot be read"
     ):
@@ -290,12 +228,12 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
 
 
 def test_files_are_found_in_the_folder_or_in_the_root_newest_edition_first(tmp_path: Path) -> None:
-    old = _old(tmp_path)
+    old = write_old(tmp_path)
     assert find(tmp_path) == [old]
-    new = _new(tmp_path)
+    new = write_new(tmp_path)
     assert find(tmp_path) == [new]
     (tmp_path / "online_retail_ii").mkdir()
-    inside = _csv(tmp_path / "online_retail_ii")
+    inside = write_csv(tmp_path / "online_retail_ii")
     assert find(tmp_path) == [inside]
     assert problems(root=str(tmp_path)) == []
 

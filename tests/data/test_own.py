@@ -10,19 +10,7 @@ from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN, Dataset
 from coldlm.data.files.raw import hash_file
 from coldlm.data.own import load, problems
-
-ITEMS = "item_id,title,brand,price\na,Red tea,Oolong House,3.5\nb,Tea pot 🫖,,20\n"
-EVENTS = "user_id,item_id,timestamp\nv,b,30\nu,a,10\nu,b,20\n"
-
-
-def _write(folder: Path, items: str = ITEMS, events: str = EVENTS, users: str | None = None) -> dict[str, str]:
-    paths = {"items": folder / "items.csv", "interactions": folder / "events.csv"}
-    for path, content in zip(paths.values(), (items, events), strict=True):
-        path.write_text(content, encoding="utf-8")
-    if users is not None:
-        paths["users"] = folder / "users.csv"
-        paths["users"].write_text(users, encoding="utf-8")
-    return {key: str(path) for key, path in paths.items()}
+from toys.own import EVENTS, ITEMS, write
 
 
 def _events(data: Dataset) -> list[tuple[str, str, int, float, bool, int]]:
@@ -34,7 +22,7 @@ def _events(data: Dataset) -> list[tuple[str, str, int, float, bool, int]]:
 
 
 def test_two_csv_files_become_a_dataset_in_time_order(tmp_path: Path) -> None:
-    keys = _write(tmp_path)
+    keys = write(tmp_path)
     data = load(**keys)
     assert data.items.ids == ("a", "b")
     assert data.items.titles == ("Red tea", "Tea pot 🫖")
@@ -46,7 +34,7 @@ def test_two_csv_files_become_a_dataset_in_time_order(tmp_path: Path) -> None:
 
 
 def test_a_column_that_looks_like_a_label_is_read_or_refused_never_passed_over(tmp_path: Path) -> None:
-    keys = _write(tmp_path, events="user_id,item_id,timestamp,Rating,day\nu,a,10,0,mon\nu,b,20,1,tue\n")
+    keys = write(tmp_path, events="user_id,item_id,timestamp,Rating,day\nu,a,10,0,mon\nu,b,20,1,tue\n")
     with pytest.raises(
         DataError, match=r"column .Rating. looks like a label, but is not read: set dataset\.label=Rating"
     ):
@@ -60,7 +48,7 @@ def test_a_column_that_looks_like_a_label_is_read_or_refused_never_passed_over(t
 @pytest.mark.parametrize("values", [("true", "false"), ("1", "0"), ("True", "False")])
 def test_labels_may_be_written_as_truth_values(tmp_path: Path, values: tuple[str, str]) -> None:
     events = "user_id,item_id,timestamp,label\n" + "".join(f"u,{i},5,{v}\n" for i, v in zip("ab", values, strict=True))
-    assert load(**_write(tmp_path, events=events)).log.positive.tolist() == [True, False]
+    assert load(**write(tmp_path, events=events)).log.positive.tolist() == [True, False]
 
 
 def test_parquet_with_integer_ids_gives_the_same_as_csv(tmp_path: Path) -> None:
@@ -99,7 +87,7 @@ def test_the_number_1_and_the_text_1_are_two_ids(column: str, tmp_path: Path) ->
 
 
 def test_byte_order_mark_and_crlf_change_nothing(tmp_path: Path) -> None:
-    plain = load(**_write(tmp_path))
+    plain = load(**write(tmp_path))
     for name in ("items.csv", "events.csv"):
         path = tmp_path / name
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
@@ -111,7 +99,7 @@ def test_byte_order_mark_and_crlf_change_nothing(tmp_path: Path) -> None:
 def test_ids_that_differ_in_blanks_zeros_or_case_are_different(tmp_path: Path) -> None:
     items = "item_id,title\n1,a\n01,b\n 1,c\n1.0,d\nA,e\na,f\n"
     events = "user_id,item_id,timestamp\n" + "".join(f"u,{i},5\nU,{i},5\n" for i in ("1", "01", " 1", "1.0", "A", "a"))
-    data = load(**_write(tmp_path, items, events))
+    data = load(**write(tmp_path, items, events))
     assert data.items.ids == ("1", "01", " 1", "1.0", "A", "a")
     assert data.users.ids == ("U", "u")
     assert len(data.log) == 12
@@ -119,13 +107,13 @@ def test_ids_that_differ_in_blanks_zeros_or_case_are_different(tmp_path: Path) -
 
 def test_exact_duplicates_are_dropped_and_counted_others_kept(tmp_path: Path) -> None:
     events = "user_id,item_id,timestamp,label\nu,a,10,1\nu,a,10,1.0\nu,a,10,2\nu,a,11,1\nu,a,10,1\n"
-    data = load(**_write(tmp_path, events=events))
+    data = load(**write(tmp_path, events=events))
     assert data.counts["exact_duplicate_interactions_dropped"] == 2  # rows 2 and 5
     assert [event[2:] for event in _events(data)] == [(10, 1, True, 0), (10, 2, True, 2), (11, 1, True, 3)]
 
 
 def test_positive_is_a_label_above_zero_or_from_the_threshold(tmp_path: Path) -> None:
-    keys = _write(tmp_path, events="user_id,item_id,timestamp,label\nu,a,1,-1\nu,a,2,0\nu,a,3,0.5\nu,a,4,4\n")
+    keys = write(tmp_path, events="user_id,item_id,timestamp,label\nu,a,1,-1\nu,a,2,0\nu,a,3,0.5\nu,a,4,4\n")
     assert load(**keys).log.positive.tolist() == [False, False, True, True]
     assert load(**keys, positive_from=4).log.positive.tolist() == [False, False, False, True]
     assert load(**keys, positive_from=-1).log.positive.all()
@@ -135,7 +123,7 @@ def test_positive_is_a_label_above_zero_or_from_the_threshold(tmp_path: Path) ->
 
 def test_release_column_is_found_or_named(tmp_path: Path) -> None:
     items = "item_id,title,released_at,launch\na,x,5,2010-01-01\nb,y,,1950-01-01\n"
-    keys = _write(tmp_path, items)
+    keys = write(tmp_path, items)
     data = load(**keys)
     assert (data.release, data.items.released_at.tolist()) == ("field", [5, UNKNOWN])
     assert data.items.texts == ("x | 2010-01-01", "y | 1950-01-01")
@@ -146,7 +134,7 @@ def test_release_column_is_found_or_named(tmp_path: Path) -> None:
 
 
 def test_users_file_gives_texts_and_unlisted_users_are_counted(tmp_path: Path) -> None:
-    keys = _write(tmp_path, users="user_id,about\nz,likes pots\nu,likes  tea\n")
+    keys = write(tmp_path, users="user_id,about\nz,likes pots\nu,likes  tea\n")
     data = load(**keys)
     assert data.users.ids == ("z", "u", "v")
     assert data.users.texts == ("likes pots", "likes tea", "")
@@ -155,7 +143,7 @@ def test_users_file_gives_texts_and_unlisted_users_are_counted(tmp_path: Path) -
 
 def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None:
     items = f'item_id,title\na,\nb,"  "\nc,{"x" * 100_000}\nd,"two\nlines"\n'
-    data = load(**_write(tmp_path, items))
+    data = load(**write(tmp_path, items))
     assert [len(text) for text in data.items.texts] == [0, 0, 100_000, 9]
     assert data.counts["items_without_text"] == 2
     assert data.counts["texts_over_10000_chars"] == 1
@@ -198,16 +186,16 @@ def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None
 )
 def test_bad_rows_are_refused_with_file_column_and_row(tmp_path: Path, items: str, events: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        load(**_write(tmp_path, items, events))
+        load(**write(tmp_path, items, events))
 
 
 def test_a_user_listed_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"users\.csv, column 'user_id': 'u' again in data row 2"):
-        load(**_write(tmp_path, users="user_id\nu\nu\n"))
+        load(**write(tmp_path, users="user_id\nu\nu\n"))
 
 
 def test_float_ids_and_list_texts_are_refused(tmp_path: Path) -> None:
-    keys = _write(tmp_path)
+    keys = write(tmp_path)
     pl.DataFrame({"item_id": [1.0], "title": ["x"]}).write_parquet(tmp_path / "i.parquet")
     with pytest.raises(DataError, match="ids of type Float64; expected strings or integers"):
         load(items=str(tmp_path / "i.parquet"), interactions=keys["interactions"])
@@ -217,9 +205,9 @@ def test_float_ids_and_list_texts_are_refused(tmp_path: Path) -> None:
 
 
 def test_shuffled_rows_give_the_same_events_but_for_their_numbers(tmp_path: Path) -> None:
-    straight = load(**_write(tmp_path))
+    straight = load(**write(tmp_path))
     header, *rows = EVENTS.splitlines()
-    shuffled = load(**_write(tmp_path, events="\n".join([header, *reversed(rows)]) + "\n"))
+    shuffled = load(**write(tmp_path, events="\n".join([header, *reversed(rows)]) + "\n"))
     assert shuffled.users.ids == straight.users.ids
     assert [event[:5] for event in _events(shuffled)] == [event[:5] for event in _events(straight)]
 
@@ -258,7 +246,7 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
     ],
 )
 def test_keys_that_do_not_fit_the_files_are_problems(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
-    keys = {**_write(tmp_path), **keys}
+    keys = {**write(tmp_path), **keys}
     [problem] = problems(**keys)
     assert message in problem
     with pytest.raises(DataError):
@@ -266,4 +254,4 @@ def test_keys_that_do_not_fit_the_files_are_problems(tmp_path: Path, keys: dict[
 
 
 def test_good_files_have_no_problems(tmp_path: Path) -> None:
-    assert problems(**_write(tmp_path, users="user_id\nu\n"), text="{title} ({price})") == []
+    assert problems(**write(tmp_path, users="user_id\nu\n"), text="{title} ({price})") == []

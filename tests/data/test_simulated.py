@@ -8,7 +8,7 @@ import pytest
 from coldlm.asof.catalogue import Catalogue
 from coldlm.core.errors import DataError
 from coldlm.core.tables import DAY, Dataset, Ints
-from coldlm.data.simulated import START, World, load, make_world, problems
+from coldlm.data.simulated import START, SimulatedTruth, load, make_world, problems
 
 SMALL = {"users": 120, "items": 240, "events": 4000}
 
@@ -19,7 +19,7 @@ def _first_events(code: Ints, time: Ints, n: int) -> Ints:
     return first
 
 
-def _ndcg(data: Dataset, world: World) -> tuple[float, float]:
+def _ndcg(data: Dataset, world: SimulatedTruth) -> tuple[float, float]:
     """nDCG@10 of the true affinity and of a random order, on items that are new in the last fifth of the events."""
     log = data.log
     cut = log.time[int(0.8 * len(log))]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coldlm.core.errors import ConfigError, DataError
+from coldlm.core.files import write_file
 from coldlm.data.sources.catalogue import SOURCES, Source
 from coldlm.data.sources.fetch import RECORD, Remote, damaged, fetch, read_record
 
@@ -136,9 +137,8 @@ def _accepted(name: str, root: Path, accepts: bool) -> bool:
     known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     if accepts and name not in known:
         root.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(sorted([*known, name])), encoding="utf-8")
-        part.replace(file)
+        text = json.dumps(sorted([*known, name]))
+        write_file(file, lambda part: part.write_text(text, encoding="utf-8"))
     return accepts or name in known
 
 

@@ -11,8 +11,8 @@ from coldlm.config import options
 from coldlm.config.model_combinations import Section
 from coldlm.config.options import BackboneSource, Logger, Reader, Schedule, SplitRule, Strategy, chosen, named
 from coldlm.config.signatures import nearest
+from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
-from coldlm.core.tables import seconds
 
 
 def combination_problems(sound: Section) -> Iterator[str]:

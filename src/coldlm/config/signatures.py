@@ -22,7 +22,7 @@ _SOURCES: dict[str, Path] = {PACKAGE.name: PACKAGE}
 """Packages whose source is read, by name: coldlm, and those of the plugins at hand."""
 
 _NAMES: dict[str, object] = {**vars(typing), **vars(collections.abc), "Range": Range, "Path": Path}
-"""What the annotation of a config key may mention, besides aliases of its own module."""
+"""What the annotation of a config key may mention, besides aliases that its module has or imports, which come first."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def _evaluate(annotation: ast.AST | None, module: str) -> Any:
     """The type that an annotation in the source of ``module`` stands for; aliases of that module are followed."""
     if not isinstance(annotation, ast.expr):
         return Any
-    used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - _NAMES.keys()
+    used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
     found = {name: _find(module, name) for name in used}
-    aliases = {name: _evaluate(node, where) for name, (where, node) in found.items() if node is not None}
+    aliases = {name: _evaluate(node, where) for name, (where, node) in found.items() if isinstance(node, ast.expr)}
     return eval(ast.unparse(annotation), {**_NAMES, **aliases})

@@ -134,9 +134,9 @@ class Range:
     above: bool = False
 
 
-Count = Annotated[int, Range(1)]
 Share = Annotated[float, Range(0, 1)]
 Above0 = Annotated[float, Range(0, above=True)]
+Count = Annotated[int, Range(1)]
 
 
 def metric_key(stage: str, cohort: str, metric: str, k: int) -> str:

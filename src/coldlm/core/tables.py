@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coldlm.core.dates import iso
 from coldlm.core.errors import DataError
 
 Ints = NDArray[np.int64]
@@ -197,7 +197,7 @@ class Split:
         return np.flatnonzero(np.isin(self.part, parts))
 
     def __str__(self) -> str:
-        t_val, t_test, first = (np.datetime64(int(t), "s") for t in (self.t_val, self.t_test, self.edges[0]))
+        t_val, t_test, first = map(iso, (self.t_val, self.t_test, self.edges[0]))
         if self.leaky:
             return f"LEAKY split {self.name}: train + validation < {t_test}, but {first} <= stream"
         return f"train < {t_val} <= validation < {t_test} <= stream"
@@ -269,16 +269,3 @@ def sorted_log(user: Ints, item: Ints, time: Ints, label: Floats, positive: Bool
         positive[order].astype(np.bool_),
         ids[order],
     )
-
-
-def seconds(date: str) -> int:
-    """Unix seconds of an ISO date or time; UTC where it names no zone.
-
-    Raises:
-        ValueError: it is none.
-
-    >>> seconds("1970-01-02"), seconds("1970-01-01T01:00:00+01:00")
-    (86400, 0)
-    """
-    moment = datetime.fromisoformat(date)
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -14,19 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import refuse_lines
 from coldlm.data.files.lines import read_objects
-from coldlm.data.files.raw import refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
 
 FIELDS: Final = ("title", "category", "keywords")
 
@@ -66,34 +62,31 @@ def load(
     Raises:
         DataError: see ``problems``; a line that is no JSON object or has values of another type.
     """
-    refuse(problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
-    files = find(Path(root or ""))
-    tables, hashes = prepare("adressa", files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
-    return to_dataset(
-        tables,
-        name="adressa",
-        domain="news",
-        text=text,
-        title="title",
-        repeats=False,
-        release="field",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        hashes=hashes,
+    return reader().load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    text: str = "{title}",
-    half_lives_days: Sequence[float] = (0.25, 1.0, 7.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(**keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    return found + root_problems("adressa", root, find, f"files of days such as {FOLDER}/20170101", WAYS)
+    return reader().problems(**keys)
+
+
+def reader() -> Reader:
+    """Say what is special to this data set."""
+    return Reader(
+        name="adressa",
+        domain="news",
+        version=1,
+        fields=FIELDS,
+        title="title",
+        find=find,
+        read=read,
+        wanted=f"files of days such as {FOLDER}/20170101",
+        ways=WAYS,
+        release="field",
+    )
 
 
 def find(root: Path) -> list[Path]:

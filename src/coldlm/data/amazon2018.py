@@ -19,21 +19,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import polars as pl
 
 from coldlm.core.columns import Range
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import Tables
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files import amazon
 from coldlm.data.files.fields import scan_fields
 from coldlm.data.files.lines import read_objects
-from coldlm.data.files.raw import refuse, time_scale_problems
-
-VERSION: Final = 1
 
 FOLDER: Final = "amazon2018"
 
@@ -92,41 +88,36 @@ def load(
     Raises:
         DataError: see ``problems``; damaged files, with the line.
     """
-    refuse(
-        problems(root=root, category=category, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days)
-    )
-    files = find(Path(root or ""), category)
-    name = f"amazon2018_{category}"
-    tables, hashes = prepare(name, files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
-    return to_dataset(
-        tables,
-        name=name,
-        domain="ecommerce",
+    return reader(category).load(
+        root=root,
         text=text,
-        title="title",
-        positive=tables.interactions["label"].to_numpy() >= positive_from,
-        repeats=False,
-        release="after_first",
         half_lives_days=half_lives_days,
         item_ttl_days=item_ttl_days,
-        hashes=hashes,
+        cache=cache,
+        positive_from=positive_from,
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    category: str = "All_Beauty",
-    text: str = "{title} | {category}",
-    half_lives_days: Sequence[float] = (30.0, 90.0, 365.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(*, category: str, **keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
-    if wrong := amazon.category_problems(category):
-        return found + wrong
-    return found + amazon.file_problems(root, FOLDER, _names(category), category, WAYS)
+    return reader(category).problems(**keys)
+
+
+def reader(category: str) -> Reader:
+    """Say what is special to a category."""
+    return Reader(
+        name=f"amazon2018_{category}",
+        domain="ecommerce",
+        version=1,
+        fields=FIELDS,
+        banned=BANNED,
+        title="title",
+        find=lambda root: find(root, category),
+        read=read,
+        ways=WAYS,
+        further=lambda _, root: amazon.file_problems(root, FOLDER, _names(category), category, WAYS),
+    )
 
 
 def find(root: Path, category: str = "All_Beauty") -> list[Path]:

@@ -14,19 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import refuse_lines, scan_fields
-from coldlm.data.files.raw import find_files, refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
+from coldlm.data.files.raw import find_files
 
 FIELDS: Final = ("headline",)
 
@@ -63,34 +60,30 @@ def load(
     Raises:
         DataError: see ``problems``; a damaged file, with the line.
     """
-    refuse(problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
-    files = find(Path(root or ""))
-    tables, hashes = prepare("caixin", files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
-    return to_dataset(
-        tables,
-        name="caixin",
-        domain="news",
-        text=text,
-        title="headline",
-        repeats=False,
-        release="after_first",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        hashes=hashes,
+    return reader().load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    text: str = "{headline}",
-    half_lives_days: Sequence[float] = (0.25, 1.0, 7.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(**keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    return found + root_problems("caixin", root, find, f"{FILES[0]}, nor does {FOLDER}/ in it", WAYS)
+    return reader().problems(**keys)
+
+
+def reader() -> Reader:
+    """Say what is special to this data set."""
+    return Reader(
+        name="caixin",
+        domain="news",
+        version=1,
+        fields=FIELDS,
+        title="headline",
+        find=find,
+        read=read,
+        wanted=f"{FILES[0]}, nor does {FOLDER}/ in it",
+        ways=WAYS,
+    )
 
 
 def find(root: Path) -> list[Path]:

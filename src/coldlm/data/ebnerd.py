@@ -15,29 +15,24 @@ more than its readers did, and the data does not tell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import fields, template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.columnar import read_columns
-from coldlm.data.files.raw import name_rows, refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
+from coldlm.data.files.raw import find_files, name_rows
 
 FIELDS: Final = ("title", "subtitle", "body", "category", "topics")
 
 BANNED: Final = dict.fromkeys(
-    ("total_inviews", "total_pageviews", "total_read_time"),
-    "is a later aggregate, counted over the week after publication, and would leak the future",
+    ("total_inviews", "total_pageviews", "total_read_time"), "counted over the week after publication"
 )
-"""Fields of the articles that no text may hold -> why."""
+"""Fields of the articles that know the future."""
 
 ARTICLES: Final = {
     "article_id": "id", "title": "text", "subtitle": "text", "body": "text", "category_str": "text", "topics": "texts",
@@ -51,6 +46,8 @@ BEHAVIORS: Final = {
 
 HISTORY: Final = {"user_id": "id", "article_id_fixed": "ids", "impression_time_fixed": "times"}
 
+Edition = Literal["demo", "small", "large"]
+
 BLOCK: Final = 50_000
 """Lists that are taken apart at once."""
 
@@ -60,19 +57,10 @@ WAYS: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Files:
-    """``behaviors``, ``histories``: of train, then of validation. ``articles``: one."""
-
-    behaviors: list[Path]
-    histories: list[Path]
-    articles: list[Path]
-
-
 def load(
     *,
     root: str | None = None,
-    edition: Literal["demo", "small", "large"] = "small",
+    edition: Edition = "small",
     text: str = "{title} | {subtitle}",
     half_lives_days: list[float] = [0.25, 1.0, 7.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,
@@ -92,69 +80,45 @@ def load(
     Raises:
         DataError: see ``problems``; files that are no parquet, lack a column, or have one of another type.
     """
-    refuse(
-        problems(root=root, edition=edition, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days)
+    return reader(edition).load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
-    files = find(Path(root or ""), edition)
-    tables, hashes = prepare(
-        "ebnerd",
-        [*files.behaviors, *files.histories, *files.articles],
-        lambda: read(files),
-        version=VERSION,
-        options={"edition": edition},
-        cache=Path(cache),
-    )
-    return to_dataset(
-        tables,
+
+
+@with_defaults_of(load)
+def problems(*, edition: Edition, **keys: Any) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    return reader(edition).problems(**keys)
+
+
+def reader(edition: Edition) -> Reader:
+    """Say what is special to an edition."""
+    return Reader(
         name=f"ebnerd_{edition}",
         domain="news",
-        text=text,
+        version=1,
+        fields=FIELDS,
+        banned=BANNED,
         title="title",
-        repeats=False,
+        find=lambda root: find(root, edition),
+        read=read,
+        wanted="articles.parquet with behaviors.parquet and history.parquet in train/ and validation/, nor does "
+        f"ebnerd_{edition}/ in it",
+        ways=WAYS.format(edition=edition),
         release="field",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        hashes=hashes,
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    edition: str = "small",
-    text: str = "{title} | {subtitle}",
-    half_lives_days: Sequence[float] = (0.25, 1.0, 7.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = [f"dataset.text={text!r}: {{{name}}} {BANNED[name]}" for name in fields(text) if name in BANNED]
-    found = found or template_problems(text, FIELDS)
-    found += time_scale_problems(half_lives_days, item_ttl_days)
-    ways = WAYS.format(edition=edition)
-    wanted = (
-        f"articles.parquet with behaviors.parquet and history.parquet in train/ and validation/, nor does "
-        f"ebnerd_{edition}/ in it"
-    )
-    return found + root_problems("ebnerd", root, lambda folder: find(folder, edition).articles, wanted, ways)
+def find(root: Path, edition: str = "small") -> list[Path]:
+    """Behaviors of train and validation, histories of both, articles; all five files or none."""
+    names = [f"{part}/{name}.parquet" for name in ("behaviors", "history") for part in ("train", "validation")]
+    return find_files(root, [f"ebnerd_{edition}"], [*names, "articles.parquet"])
 
 
-def find(root: Path, edition: str = "small") -> Files:
-    """All five files, or none."""
-    parts = ("train", "validation")
-    for folder in (root / f"ebnerd_{edition}", root):
-        behaviors, histories = (
-            [folder / part / f"{name}.parquet" for part in parts] for name in ("behaviors", "history")
-        )
-        articles = [folder / "articles.parquet"]
-        if all(file.is_file() for file in (*behaviors, *histories, *articles)):
-            return Files(behaviors, histories, articles)
-    return Files([], [], [])
-
-
-def read(files: Files) -> Tables:
+def read(files: Sequence[Path]) -> Tables:
     """Clicks of histories and lists as events, the lists as impressions, publication as release."""
-    lists = pl.concat([read_columns(path, BEHAVIORS) for path in files.behaviors]).select(
+    behaviors, histories, (articles,) = files[:2], files[2:4], files[4:]
+    lists = pl.concat([read_columns(path, BEHAVIORS) for path in behaviors]).select(
         "user_id",
         timestamp=pl.col("impression_time").dt.epoch("s"),
         shown="article_ids_inview",
@@ -162,7 +126,7 @@ def read(files: Files) -> Tables:
     )
     clicks = lists.select("user_id", "timestamp", item_id="clicked").explode("item_id").drop_nulls("item_id")
     clicks = clicks.select("user_id", "item_id", "timestamp")
-    past = pl.concat([_read_history(path) for path in files.histories])
+    past = pl.concat([_read_history(path) for path in histories])
     distinct = past.unique(maintain_order=True)
     new = _not_in_lists(distinct, clicks)
     events = pl.concat([new, clicks])
@@ -174,7 +138,7 @@ def read(files: Files) -> Tables:
         "lists_without_a_click": int((lists["clicked"].list.len() == 0).sum()),
         "repeated_clicks": len(events) - len(once),
     }
-    items = _read_articles(files.articles[0])
+    items = _read_articles(articles)
     seen = lists.with_columns(pl.col("shown").list.drop_nulls()).filter(pl.col("shown").list.len() > 0)
     seen = seen.sort("timestamp", maintain_order=True)
     return assemble(

@@ -20,18 +20,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import read_quoted, refuse_lines, scan_fields
-from coldlm.data.files.raw import find_files, header, refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
+from coldlm.data.files.raw import find_files, header
 
 FIELDS: Final = (
     "prod_name",
@@ -83,35 +80,30 @@ def load(
     Raises:
         DataError: see ``problems``; damaged files, with the line.
     """
-    refuse(problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
-    files = find(Path(root or ""))
-    tables, hashes = prepare("hm", files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
-    return to_dataset(
-        tables,
-        name="hm",
-        domain="ecommerce",
-        text=text,
-        title="prod_name",
-        repeats=True,
-        release="after_first",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        hashes=hashes,
+    return reader().load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    text: str = "{prod_name} | {product_type_name} | {colour_group_name} | {detail_desc}",
-    half_lives_days: Sequence[float] = (2.0, 7.0, 30.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(**keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    return found + root_problems(
-        "hm", root, find, f"{' and '.join(FILES)}, nor does {' or '.join(FOLDERS)}/ in it", WAYS
+    return reader().problems(**keys)
+
+
+def reader() -> Reader:
+    """Say what is special to this data set."""
+    return Reader(
+        name="hm",
+        domain="ecommerce",
+        version=1,
+        fields=FIELDS,
+        title="prod_name",
+        find=find,
+        read=read,
+        wanted=f"{' and '.join(FILES)}, nor does {' or '.join(FOLDERS)}/ in it",
+        ways=WAYS,
+        repeats=True,
     )
 
 

@@ -17,21 +17,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Above0
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import read_numbers, read_quoted, refuse_lines, to_numbers
-from coldlm.data.files.raw import name_rows, refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
+from coldlm.data.files.raw import name_rows
 
 FIELDS: Final = ("caption", "cover", "topics", "category")
 
@@ -53,6 +50,8 @@ YEARS: Final = (1_420_070_400, 1_735_689_600)
 N_VIEWS: Final = {"big_matrix.csv": 12_530_806, "small_matrix.csv": 4_676_570}
 """As published; another number is a file that was cut short, or another version."""
 
+Matrix = Literal["big", "small"]
+
 CAPTIONS: Final = "kuairec_caption_category.csv"
 
 FOLDERS: Final = ("KuaiRec 2.0/data", "KuaiRec 2.0", "KuaiRec/data", "KuaiRec", "kuairec", ".")
@@ -67,8 +66,8 @@ WAYS: Final = (
 def load(
     *,
     root: str | None = None,
-    matrix: Literal["big", "small"] = "big",
-    positive_from: Annotated[float, Range(0, above=True)] = 2.0,
+    matrix: Matrix = "big",
+    positive_from: Above0 = 2.0,
     text: str = "{caption} | {category}",
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,
@@ -89,42 +88,39 @@ def load(
     Raises:
         DataError: see ``problems``; damaged files.
     """
-    keys = {"text": text, "half_lives_days": half_lives_days, "item_ttl_days": item_ttl_days}
-    refuse(problems(root=root, matrix=matrix, **keys))  # type: ignore[arg-type]
-    files = find(Path(root or ""), matrix)
-    name = "kuairec" if matrix == "big" else "kuairec_small"
-    tables, hashes = prepare(name, files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
-    return to_dataset(
-        tables,
-        name=name,
-        domain="video",
+    return reader(matrix).load(
+        root=root,
         text=text,
-        title="caption",
-        positive=tables.interactions["label"].to_numpy() >= positive_from,
-        repeats=False,
-        release="after_first",
         half_lives_days=half_lives_days,
         item_ttl_days=item_ttl_days,
-        hashes=hashes,
+        cache=cache,
+        positive_from=positive_from,
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    matrix: Literal["big", "small"] = "big",
-    text: str = "{caption} | {category}",
-    half_lives_days: Sequence[float] = (1.0, 7.0, 30.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(*, matrix: Matrix, **keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
-    wanted = f"{matrix}_matrix.csv and {CAPTIONS}, neither itself nor in {' or '.join(FOLDERS[:-1])}"
-    return found + root_problems("KuaiRec", root, lambda folder: find(folder, matrix), wanted, WAYS)
+    return reader(matrix).problems(**keys)
 
 
-def find(root: Path, matrix: Literal["big", "small"]) -> list[Path]:
+def reader(matrix: Matrix) -> Reader:
+    """Say what is special to a matrix."""
+    return Reader(
+        name="kuairec" if matrix == "big" else "kuairec_small",
+        domain="video",
+        version=1,
+        fields=FIELDS,
+        banned=BANNED,
+        title="caption",
+        find=lambda root: find(root, matrix),
+        read=read,
+        wanted=f"{matrix}_matrix.csv and {CAPTIONS}, neither itself nor in {' or '.join(FOLDERS[:-1])}",
+        ways=WAYS,
+    )
+
+
+def find(root: Path, matrix: Matrix) -> list[Path]:
     """The matrix and the captions, which may lie in different ones of ``FOLDERS``; [] if one is missing."""
     found = [
         next((root / folder / name for folder in FOLDERS if (root / folder / name).is_file()), None)

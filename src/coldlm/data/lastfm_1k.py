@@ -14,19 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import fields, template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
+from coldlm.data.canonical.template import fields
 from coldlm.data.files.fields import refuse_lines, scan_fields
-from coldlm.data.files.raw import find_files, refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
+from coldlm.data.files.raw import find_files
 
 FIELDS: Final = ("artist", "track")
 
@@ -38,6 +36,8 @@ FILES: Final = ("userid-timestamp-artid-artname-traid-traname.tsv",)
 
 COLLECTED_BY: Final = 1_262_304_000
 """2010, in Unix seconds: the data was published before, so later plays are those of a wrong clock."""
+
+Level = Literal["artist", "track"]
 
 MBID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
@@ -51,7 +51,7 @@ WAYS: Final = (
 def load(
     *,
     root: str | None = None,
-    level: Literal["artist", "track"] = "artist",
+    level: Level = "artist",
     text: str = "{track} | {artist}",
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,
@@ -70,39 +70,39 @@ def load(
     Raises:
         DataError: see ``problems``; a damaged file, with the line.
     """
-    refuse(problems(root=root, level=level, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
-    files = find(Path(root or ""))
-    tables, hashes = prepare(
-        "lastfm_1k", files, lambda: read(files, level), version=VERSION, options={"level": level}, cache=Path(cache)
+    return reader(level).load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
-    return to_dataset(
-        tables,
+
+
+@with_defaults_of(load)
+def problems(*, level: Level, **keys: Any) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    return reader(level).problems(**keys)
+
+
+def reader(level: Level) -> Reader:
+    """Say what is special to this data set, with items of that level."""
+    return Reader(
         name=f"lastfm_1k_{level}",
         domain="music",
-        text=text,
+        version=1,
+        fields=FIELDS,
         title=level,
+        find=find,
+        read=lambda files: read(files, level),
+        wanted=f"{FILES[0]}, nor does {FOLDER}/ in it",
+        ways=WAYS,
         repeats=True,
-        release="after_first",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        hashes=hashes,
+        further=lambda text, _: _artist_problems(text) if level == "artist" else [],
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    level: str = "artist",
-    text: str = "{track} | {artist}",
-    half_lives_days: Sequence[float] = (1.0, 7.0, 30.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not found and level == "artist" and "artist" not in fields(text):
-        found.append(f"dataset.text={text!r}: artists have no {{track}}; write {{artist}}, or set dataset.level=track")
-    return found + root_problems("lastfm_1k", root, find, f"{FILES[0]}, nor does {FOLDER}/ in it", WAYS)
+def _artist_problems(text: str) -> list[str]:
+    """What is wrong with a template for artists: it would leave all of them without a text."""
+    if "track" not in fields(text) or "artist" in fields(text):
+        return []
+    return [f"dataset.text={text!r}: artists have no {{track}}; write {{artist}}, or set dataset.level=track"]
 
 
 def find(root: Path) -> list[Path]:

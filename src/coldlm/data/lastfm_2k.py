@@ -17,19 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import DatedField, Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import refuse_lines, scan_fields
-from coldlm.data.files.raw import find_files, refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
+from coldlm.data.files.raw import find_files
 
 FIELDS: Final = ("name", "tags")
 
@@ -71,35 +68,31 @@ def load(
     Raises:
         DataError: see ``problems``; files that are damaged, with the line.
     """
-    refuse(problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
-    files = find(Path(root or ""))
-    tables, hashes = prepare("lastfm_2k", files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
-    return to_dataset(
-        tables,
-        name="lastfm_2k",
-        domain="music",
-        text=text,
-        title="name",
-        repeats=False,
-        release="after_first",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        dated={"tags": TAGS},
-        hashes=hashes,
+    return reader().load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    text: str = "{name} | {tags}",
-    half_lives_days: Sequence[float] = (30.0, 180.0, 720.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(**keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    return found + root_problems("lastfm_2k", root, find, f"{', '.join(FILES[:3])}, nor does {FOLDER}/ in it", WAYS)
+    return reader().problems(**keys)
+
+
+def reader() -> Reader:
+    """Say what is special to this data set."""
+    return Reader(
+        name="lastfm_2k",
+        domain="music",
+        version=1,
+        fields=FIELDS,
+        title="name",
+        find=find,
+        read=read,
+        wanted=f"{', '.join(FILES[:3])}, nor does {FOLDER}/ in it",
+        ways=WAYS,
+        dated={"tags": TAGS},
+    )
 
 
 def find(root: Path) -> list[Path]:

@@ -16,21 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import read_numbers, read_quoted, refuse_lines, to_numbers
-from coldlm.data.files.raw import find_files, header, name_rows, refuse, root_problems, time_scale_problems
+from coldlm.data.files.raw import find_files, header, name_rows
 from coldlm.data.files.times import MILLISECONDS_FROM
-
-VERSION: Final = 1
 
 FIELDS: Final = ("title",)
 
@@ -63,39 +60,32 @@ def load(
     Raises:
         DataError: see ``problems``; damaged files.
     """
-    keys = {"text": text, "half_lives_days": half_lives_days, "item_ttl_days": item_ttl_days}
-    refuse(problems(edition=edition, root=root, **keys))  # type: ignore[arg-type]
-    files = find(Path(root or ""), edition)
-    name = f"microlens_{edition}"
-    tables, hashes = prepare(name, files, lambda: read(files), version=VERSION, options={}, cache=Path(cache))
-    return to_dataset(
-        tables,
-        name=name,
-        domain="video",
-        text=text,
-        title="title",
-        repeats=False,
-        release="after_first",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        hashes=hashes,
+    return reader(edition).load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
 
 
-def problems(
-    *,
-    edition: Name = "50k",
-    root: str | None = None,
-    text: str = "{title}",
-    half_lives_days: Sequence[float] = (1.0, 7.0, 30.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(*, edition: Name, **keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
+    return reader(edition).problems(**keys)
+
+
+def reader(edition: Name) -> Reader:
+    """Say what is special to an edition."""
     pairs, *titles = _names(edition)
-    wanted = f"{pairs} beside {' or '.join(titles)}, neither itself nor in {' or '.join(_folders(edition))}"
-    return found + root_problems("MicroLens", root, lambda folder: find(folder, edition), wanted, ways(edition))
+    return Reader(
+        name=f"microlens_{edition}",
+        domain="video",
+        version=1,
+        fields=FIELDS,
+        banned=BANNED,
+        title="title",
+        find=lambda root: find(root, edition),
+        read=read,
+        wanted=f"{pairs} beside {' or '.join(titles)}, neither itself nor in {' or '.join(_folders(edition))}",
+        ways=ways(edition),
+    )
 
 
 def ways(edition: Name) -> str:

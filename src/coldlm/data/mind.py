@@ -20,21 +20,16 @@ small holds what its users were shown, nothing else.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files import xmind
 from coldlm.data.files.fields import refuse_lines, scan_fields
-from coldlm.data.files.raw import refuse, time_scale_problems
-
-VERSION: Final = 2
 
 FIELDS: Final = ("title", "abstract", "category", "subcategory")
 
@@ -57,15 +52,6 @@ WAYS: Final = (
     " from https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a folder of its name in "
     "the data folder, and name that by COLDLM_DATA or dataset.root"
 )
-
-
-@dataclass(frozen=True)
-class Files:
-    """``behaviors``, ``news``: of train, then of dev. ``translations``: any number."""
-
-    behaviors: list[Path]
-    news: list[Path]
-    translations: list[Path]
 
 
 def load(
@@ -95,83 +81,59 @@ def load(
     Raises:
         DataError: see ``problems``; damaged files, with the line. Free text in the wrong column goes unnoticed.
     """
-    refuse(
-        problems(
-            root=root,
-            edition=edition,
-            language=language,
-            text=text,
-            half_lives_days=half_lives_days,
-            item_ttl_days=item_ttl_days,
-        )
+    return reader(edition, language).load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
-    files = find(Path(root or ""), edition, language)
-    tables, hashes = prepare(
-        "mind",
-        [*files.behaviors, *files.news, *files.translations],
-        lambda: read(files),
-        version=VERSION,
-        options={"edition": edition, "language": language},
-        cache=Path(cache),
-    )
-    return to_dataset(
-        tables,
+
+
+@with_defaults_of(load)
+def problems(*, edition: Edition, language: Language | None, **keys: Any) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    return reader(edition, language).problems(**keys)
+
+
+def reader(edition: Edition, language: Language | None) -> Reader:
+    """Say what is special to an edition, with its texts in a language."""
+    return Reader(
         name=f"mind_{edition}" + (f"_{language}" if language else ""),
         domain="news",
-        text=text,
+        version=2,
+        fields=FIELDS,
         title="title",
-        repeats=False,
-        release="after_first",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
-        hashes=hashes,
+        find=lambda root: find(root, edition, language),
+        read=read,
+        wanted=f"behaviors.tsv and news.tsv in both MIND{edition}_train/ and MIND{edition}_dev/",
+        ways=f"{WAYS}; other editions: dataset.edition=demo, small, large or sample",
+        further=lambda _, root: _language_problems(edition, language, root),
     )
 
 
-def problems(
-    *,
-    root: str | None = None,
-    edition: str = "small",
-    language: str | None = None,
-    text: str = "{title}",
-    half_lives_days: Sequence[float] = (0.25, 1.0, 7.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    if not root:
-        return [*found, f"mind: neither COLDLM_DATA nor dataset.root names a folder. {WAYS}"]
-    files = find(Path(root), edition, language)
-    if len(files.behaviors) < 2 or len(files.news) < 2:
-        found.append(
-            f"dataset.root={root}: behaviors.tsv and news.tsv were not found in both MIND{edition}_train/ and "
-            f"MIND{edition}_dev/. {WAYS}; other editions: dataset.edition=demo, small, large or sample"
-        )
-    if language and not files.translations:
-        ways = xmind.WAYS.format(edition=edition, language=language)
-        found.append(f"dataset.language={language}: no translations in {root}. {ways}")
-    return found
+def _language_problems(edition: Edition, language: Language | None, root: Path | None) -> list[str]:
+    """What keeps a data folder from having the texts in this language."""
+    if not root or not language or xmind.find(root, edition, language):
+        return []
+    ways = xmind.WAYS.format(edition=edition, language=language)
+    return [f"dataset.language={language}: no translations in {root}. {ways}"]
 
 
-def find(root: Path, edition: str = "small", language: str | None = None) -> Files:
-    """The files that are there; some archives hold a folder of their own name, others do not."""
+def find(root: Path, edition: str = "small", language: str | None = None) -> list[Path]:
+    """Behaviors of train and dev, news of both, and any number of translations; [] unless the first four are there.
+    Some archives hold a folder of their own name, others do not."""
     names = [f"MIND{edition}_{part}" for part in ("train", "dev")]
     for top in (root / f"mind_{edition}", root / "mind", root):
         folders = [next((f for f in (top / n / n, top / n) if (f / "news.tsv").is_file()), top / n) for n in names]
-        if all(folder.is_dir() for folder in folders):
-            break
-    behaviors, news = (
-        [file for folder in folders if (file := folder / name).is_file()] for name in ("behaviors.tsv", "news.tsv")
-    )
-    return Files(behaviors, news, xmind.find(root, edition, language) if language else [])
+        files = [folder / name for name in ("behaviors.tsv", "news.tsv") for folder in folders]
+        if all(file.is_file() for file in files):
+            return files + (xmind.find(root, edition, language) if language else [])
+    return []
 
 
-def read(files: Files) -> Tables:
+def read(files: Sequence[Path]) -> Tables:
     """Histories and clicks as events, the lists as impressions."""
+    behaviors, news, translations = files[:2], files[2:4], files[4:]
     counts: dict[str, int] = {}
-    items = _read_news(files, counts)
-    lists = pl.concat([_read_behaviors(path) for path in files.behaviors]).with_row_index("impression")
+    items = _read_news(news, translations, counts)
+    lists = pl.concat([_read_behaviors(path) for path in behaviors]).with_row_index("impression")
     past = _histories(lists)
     empty = lists.filter(history="").height
     lists = lists.drop("history").sort("timestamp", maintain_order=True)
@@ -240,10 +202,10 @@ def _read_behaviors(path: Path) -> pl.DataFrame:
     return fields.select(user_id=user, timestamp=seconds, history="history", shown="shown").collect()
 
 
-def _read_news(files: Files, counts: dict[str, int]) -> pl.DataFrame:
+def _read_news(files: Sequence[Path], translations: Sequence[Path], counts: dict[str, int]) -> pl.DataFrame:
     """Every news item once, as the first file has it, and its translation where there is one."""
     parts = []
-    for path in files.news:
+    for path in files:
         fields = scan_fields(path, NEWS)
         new = pl.col("item_id").str.contains(r"^N\d+$") & pl.col("item_id").is_first_distinct()
         rules = {name: (pl.col(name).str.contains(r"^(\[.*\])?$"), "a JSON list or nothing") for name in NEWS[-2:]}
@@ -252,4 +214,4 @@ def _read_news(files: Files, counts: dict[str, int]) -> pl.DataFrame:
     distinct = pl.concat(parts).unique(maintain_order=True)
     news = distinct.unique("item_id", keep="first", maintain_order=True)
     counts["news_that_differ_between_files"] = len(distinct) - len(news)
-    return xmind.translate(news, files.translations, counts) if files.translations else news
+    return xmind.translate(news, translations, counts) if translations else news

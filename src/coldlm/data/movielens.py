@@ -23,6 +23,7 @@ import polars as pl
 from coldlm.core.columns import Range
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset, Items, Users, sorted_log
+from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import clean, fill, template_problems
 from coldlm.data.files.fields import read_numbers, read_quoted, to_numbers
 from coldlm.data.files.films import article_first, list_genres, new_years, split_year
@@ -113,13 +114,14 @@ def load(
     )
 
 
+@with_defaults_of(load)
 def problems(
     *,
-    root: str | None = None,
-    source: str = "auto",
-    text: str = "{title} | {genres}",
-    half_lives_days: Sequence[float] = (30.0, 365.0, 3650.0),
-    item_ttl_days: float | None = None,
+    root: str | None,
+    source: str,
+    text: str,
+    half_lives_days: Sequence[float],
+    item_ttl_days: float | None,
     **_: object,
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""

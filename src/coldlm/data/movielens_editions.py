@@ -24,21 +24,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import polars as pl
 
 from coldlm.core.columns import Range
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import fields, template_problems
+from coldlm.data.canonical.assemble import DatedField, Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
+from coldlm.data.canonical.template import fields
 from coldlm.data.files import movielens as movielens_files
 from coldlm.data.files.movielens import Raw
-from coldlm.data.files.raw import find_files, refuse, root_problems, time_scale_problems
-
-VERSION: Final = 1
+from coldlm.data.files.raw import find_files
 
 FIELDS: Final = ("title", "genres", "year", "tags")
 
@@ -101,51 +99,52 @@ def load(
     Raises:
         DataError: see ``problems``; a file that is damaged, cut short, or of another edition.
     """
-    keys = {"text": text, "half_lives_days": half_lives_days, "item_ttl_days": item_ttl_days}
-    refuse(problems(edition=edition, root=root, **keys))  # type: ignore[arg-type]
-    files = find(Path(root or ""), edition)
-    name = "movielens_" + edition.replace("-", "_")
-    tables, hashes = prepare(
-        name, files, lambda: read(files, edition), version=VERSION, options={"edition": edition}, cache=Path(cache)
-    )
-    return to_dataset(
-        tables,
-        name=name,
-        domain="video",
+    return reader(edition).load(
+        root=root,
         text=text,
-        title="title",
-        positive=tables.interactions["label"].to_numpy() >= positive_from,
-        repeats=False,
-        release="field",
         half_lives_days=half_lives_days,
         item_ttl_days=item_ttl_days,
-        # without them in the template, texts do not change
-        dated={"tags": DatedField(limit=5, at_entry=False)} if "tags" in fields(text) else None,
-        hashes=hashes,
+        cache=cache,
+        positive_from=positive_from,
     )
 
 
-def problems(
-    *,
-    edition: Name = "25m",
-    root: str | None = None,
-    text: str = "{title} | {genres}",
-    half_lives_days: Sequence[float] = (30.0, 365.0, 3650.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
+@with_defaults_of(load)
+def problems(*, edition: Name, **keys: Any) -> list[str]:
     """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    return reader(edition).problems(**keys)
+
+
+def reader(edition: Name) -> Reader:
+    """Say what is special to an edition."""
     known = EDITIONS[edition]
-    found = template_problems(text, FIELDS, BANNED) + time_scale_problems(half_lives_days, item_ttl_days)
-    files = find(Path(root), edition) if root else []
-    wanted = f"{' and '.join(known.files)}, neither itself nor in {' or '.join(known.folders)}"
-    found += root_problems("MovieLens", root, lambda _: files, wanted, ways(edition))
-    if "tags" in fields(text):
-        if not known.tags:
-            found.append(f"dataset.text={text!r}: edition {edition} has no tags; remove {{tags}}")
-        elif files and not any(file.name == "tags.csv" for file in files):
-            found.append(f"dataset.text={text!r}: {files[0].parent} holds no tags.csv; add it, or remove {{tags}}")
-    return found
+    return Reader(
+        name="movielens_" + edition.replace("-", "_"),
+        domain="video",
+        version=1,
+        fields=FIELDS,
+        banned=BANNED,
+        title="title",
+        find=lambda root: find(root, edition),
+        read=lambda files: read(files, edition),
+        wanted=f"{' and '.join(known.files)}, neither itself nor in {' or '.join(known.folders)}",
+        ways=ways(edition),
+        release="field",
+        dated={"tags": DatedField(limit=5, at_entry=False)},
+        further=lambda text, root: _tag_problems(edition, text, root),
+    )
+
+
+def _tag_problems(edition: Name, text: str, root: Path | None) -> list[str]:
+    """What keeps tags out of a template that asks for them."""
+    if "tags" not in fields(text):
+        return []
+    if not EDITIONS[edition].tags:
+        return [f"dataset.text={text!r}: edition {edition} has no tags; remove {{tags}}"]
+    files = find(root, edition) if root else []
+    if not files or any(file.name == "tags.csv" for file in files):
+        return []
+    return [f"dataset.text={text!r}: {files[0].parent} holds no tags.csv; add it, or remove {{tags}}"]
 
 
 def ways(edition: Name) -> str:

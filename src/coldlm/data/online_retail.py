@@ -15,21 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zipfile import ZipFile
 
 import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, assemble, to_dataset
-from coldlm.data.canonical.prepared import prepare
-from coldlm.data.canonical.template import template_problems
+from coldlm.data.canonical.assemble import DatedField, Tables, assemble
+from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import read_table
 from coldlm.data.files.lines import NO_ROWS
-from coldlm.data.files.raw import refuse, root_problems, time_scale_problems
-
-VERSION: Final = 2
+from coldlm.data.files.raw import refuse
 
 FIELDS: Final = ("description",)
 
@@ -79,38 +76,32 @@ def load(
     Raises:
         DataError: see ``problems``; columns that are missing, or values of another type.
     """
-    refuse(problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
-    files = find(Path(root or ""))
-    tables, hashes = prepare(
-        "online_retail", files, lambda: read(files), version=VERSION, options={}, cache=Path(cache)
+    return reader().load(
+        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
     )
-    return to_dataset(
-        tables,
+
+
+@with_defaults_of(load)
+def problems(**keys: Any) -> list[str]:
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    return reader().problems(**keys)
+
+
+def reader() -> Reader:
+    """Say what is special to this data set."""
+    return Reader(
         name="online_retail",
         domain="ecommerce",
-        text=text,
+        version=2,
+        fields=FIELDS,
         title="description",
+        find=find,
+        read=read,
+        wanted=f"{' or '.join(FILES)}, nor does online_retail_ii/ in it",
+        ways=WAYS,
         repeats=True,
-        release="after_first",
-        half_lives_days=half_lives_days,
-        item_ttl_days=item_ttl_days,
         dated={"description": DatedField()},
-        hashes=hashes,
     )
-
-
-def problems(
-    *,
-    root: str | None = None,
-    text: str = "{description}",
-    half_lives_days: Sequence[float] = (7.0, 30.0, 90.0),
-    item_ttl_days: float | None = None,
-    **_: object,
-) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-    found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
-    wanted = f"{' or '.join(FILES)}, nor does online_retail_ii/ in it"
-    return found + root_problems("online_retail", root, find, wanted, WAYS)
 
 
 def find(root: Path) -> list[Path]:

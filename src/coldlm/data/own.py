@@ -20,6 +20,7 @@ import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN, Bools, Dataset, Floats, Ints, Items, Log, Users, sorted_log
+from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import clean, fields, fill, template_problems
 from coldlm.data.files.fields import read_table
 from coldlm.data.files.raw import (
@@ -139,17 +140,18 @@ def load(
     )
 
 
+@with_defaults_of(load)
 def problems(
     *,
-    items: str | None = None,
-    interactions: str | None = None,
-    users: str | None = None,
-    text: str | None = None,
-    label: str | None = None,
-    positive_from: float | None = None,
-    released_at: str | None = None,
-    half_lives_days: Sequence[float] = (1.0, 7.0, 30.0),
-    item_ttl_days: float | None = None,
+    items: str | None,
+    interactions: str | None,
+    users: str | None,
+    text: str | None,
+    label: str | None,
+    positive_from: float | None,
+    released_at: str | None,
+    half_lives_days: Sequence[float],
+    item_ttl_days: float | None,
     **_: object,
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting; reads the headers of the files, not their rows."""

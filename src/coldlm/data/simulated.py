@@ -23,10 +23,11 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.random import Generator
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Range, Share
 from coldlm.core.errors import DataError
 from coldlm.core.seeding import generator
 from coldlm.core.tables import DAY, Dataset, Floats, Ints, Items, Users, sorted_log
+from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.words import write
 from coldlm.data.files.raw import refuse, three, time_scale_problems
 
@@ -47,9 +48,9 @@ ROOM = 4
 
 
 @dataclass(frozen=True)
-class World:
-    """The truth. ``item_topics``: [N, K] and ``tastes``: [2, U, K], at the start and at the end, mixtures that sum to 1
-    over K topics. ``popularity``: [N], added to the utility. ``released_at``: [N] and ``arrived_at``: [U], ascending
+class SimulatedTruth:
+    """``item_topics``: [N, K] and ``tastes``: [2, U, K], at the start and at the end, mixtures that sum to 1 over K
+    topics. ``popularity``: [N], added to the utility. ``released_at``: [N] and ``arrived_at``: [U], ascending
     Unix seconds. ``span``: seconds from ``START`` to the end."""
 
     item_topics: Floats
@@ -76,11 +77,11 @@ def load(
     items: Annotated[int, Range(10, 10_000)] = 600,
     events: Annotated[int, Range(10, 1_000_000)] = 20_000,
     topics: Annotated[int, Range(2, 12)] = 8,
-    text_signal: Annotated[float, Range(0, 1)] = 1.0,
+    text_signal: Share = 1.0,
     language: Literal["en", "zh", "both"] = "both",
     days: Annotated[float, Range(1, 3650)] = 60.0,
     new_item_share: Annotated[float, Range(0, 0.9)] = 0.5,
-    drift: Annotated[float, Range(0, 1)] = 0.2,
+    drift: Share = 0.2,
     popularity: Annotated[float, Range(0, 3)] = 0.5,
     repeats: bool = False,
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
@@ -120,14 +121,9 @@ def load(
     return replace(data, half_lives_days=three(half_lives_days))
 
 
+@with_defaults_of(load)
 def problems(
-    *,
-    users: int = 300,
-    items: int = 600,
-    events: int = 20_000,
-    repeats: bool = False,
-    half_lives_days: Sequence[float] = (1.0, 7.0, 30.0),
-    **_: object,
+    *, users: int, items: int, events: int, repeats: bool, half_lives_days: Sequence[float], **_: object
 ) -> list[str]:
     """What keeps ``load`` with the same keys from starting, beyond the ranges of the single keys."""
     found = time_scale_problems(half_lives_days, None)
@@ -153,7 +149,7 @@ def make_world(
     drift: float = 0.2,
     popularity: float = 0.5,
     repeats: bool = False,
-) -> tuple[Dataset, World]:
+) -> tuple[Dataset, SimulatedTruth]:
     """The data set together with the truth behind it; see ``load``.
 
     Items are numbered in the order of their release, users in the order of their arrival. Every event lies strictly
@@ -168,7 +164,7 @@ def make_world(
     tastes = draw.dirichlet(mixture, (2, users))
     tastes[1] = (1 - drift) * tastes[0] + drift * tastes[1]
     arrives_late = np.arange(users) >= (users + 1) // 2
-    world = World(
+    world = SimulatedTruth(
         item_topics=draw.dirichlet(mixture, items),
         tastes=tastes,
         popularity=popularity * draw.standard_normal(items),
@@ -201,7 +197,7 @@ def _release_times(draw: Generator, n_items: int, n_new: int, span: int) -> Ints
     return np.sort(np.concatenate([old, np.minimum(new, START + span - 1)])).astype(np.int64)
 
 
-def _draw_events(draw: Generator, world: World, n_events: int, repeats: bool) -> tuple[Ints, Ints, Ints]:
+def _draw_events(draw: Generator, world: SimulatedTruth, n_events: int, repeats: bool) -> tuple[Ints, Ints, Ints]:
     """Users, items, times: [E] each, in time order."""
     n_users, n_items = len(world.arrived_at), len(world.released_at)
     time = START + np.sort(draw.integers(1, world.span, n_events))

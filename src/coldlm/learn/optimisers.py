@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Above0, Range, Share
 
 POOLING = "encoder.body.query"
 
@@ -21,10 +21,10 @@ def adamw(
     named: Named,
     /,
     *,
-    lr: Annotated[float, Range(0, above=True)] = 1e-3,
-    body_lr: Annotated[float, Range(0, above=True)] = 5e-5,
+    lr: Above0 = 1e-3,
+    body_lr: Above0 = 5e-5,
     weight_decay: Annotated[float, Range(0)] = 0.01,
-    betas: tuple[Annotated[float, Range(0, 1)], Annotated[float, Range(0, 1)]] = (0.9, 0.999),
+    betas: tuple[Share, Share] = (0.9, 0.999),
 ) -> Optimizer:
     """AdamW (Loshchilov and Hutter 2019); no decay on vectors, that is on biases, norms and scales."""
     return AdamW(groups(named, lr, body_lr, weight_decay), betas=(betas[0], betas[1]))
@@ -34,10 +34,10 @@ def sgd(
     named: Named,
     /,
     *,
-    lr: Annotated[float, Range(0, above=True)] = 0.1,
-    body_lr: Annotated[float, Range(0, above=True)] = 0.01,
+    lr: Above0 = 0.1,
+    body_lr: Above0 = 0.01,
     weight_decay: Annotated[float, Range(0)] = 0.0,
-    momentum: Annotated[float, Range(0, 1)] = 0.9,
+    momentum: Share = 0.9,
 ) -> Optimizer:
     """Stochastic gradient descent with momentum; no decay on vectors."""
     return SGD(groups(named, lr, body_lr, weight_decay), momentum=momentum)

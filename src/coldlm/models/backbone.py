@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Count, Range, Share
 from coldlm.core.errors import CheckpointError
 from coldlm.core.seeding import torch_seed
 from coldlm.models.backbones.backbone_module import Backbone
@@ -28,12 +28,12 @@ def load(
     package: str | None = None,
     path: str | None = None,
     sha256: str | None = None,
-    keep_layers: list[Annotated[int, Range(0)]] | Annotated[int, Range(1)] | None = None,
+    keep_layers: list[Annotated[int, Range(0)]] | Count | None = None,
     pooling: Pooling = "mean",
     max_tokens: Annotated[int, Range(4, 512)] = 64,
     item_prefix: str = "",
     query_prefix: str = "",
-    dropout: Annotated[float, Range(0, 1)] | None = None,
+    dropout: Share | None = None,
     released: str | None = None,
 ) -> Backbone:
     """A checkpoint from the hub's local cache, an installed package or a folder; never code from the checkpoint.
@@ -84,7 +84,7 @@ class RandomVectors:
     matched: ClassVar[dict[str, int]] = {}
 
 
-def random_vectors(*, width: Annotated[int, Range(1)] = 384, seed: int = 0) -> RandomVectors:
+def random_vectors(*, width: Count = 384, seed: int = 0) -> RandomVectors:
     """A fixed random vector of ``width`` per item."""
     return RandomVectors(width, seed)
 
@@ -92,9 +92,9 @@ def random_vectors(*, width: Annotated[int, Range(1)] = 384, seed: int = 0) -> R
 def tiny(
     *,
     family: Literal["bert", "roberta", "gpt2"],
-    layers: Annotated[int, Range(1)] = 2,
+    layers: Count = 2,
     width: Annotated[int, Range(4)] = 32,
-    heads: Annotated[int, Range(1)] = 2,
+    heads: Count = 2,
     pooling: Pooling = "mean",
     max_tokens: Annotated[int, Range(4, 512)] = 64,
     seed: int = 0,
@@ -130,9 +130,9 @@ class Scratch:
 def scratch(
     *,
     family: Literal["bert", "roberta", "gpt2"],
-    layers: Annotated[int, Range(1)] = 3,
+    layers: Count = 3,
     width: Annotated[int, Range(4)] = 128,
-    heads: Annotated[int, Range(1)] = 4,
+    heads: Count = 4,
     vocabulary: Annotated[int, Range(512)] = 4096,
     pooling: Pooling = "mean",
     max_tokens: Annotated[int, Range(4, 512)] = 64,

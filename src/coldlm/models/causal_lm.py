@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Count, Share
 from coldlm.models.parts.fusion import Fusion
 from coldlm.models.parts.head import Head, Parts
 from coldlm.models.rankers.pairwise import PairRanker
@@ -38,14 +38,14 @@ class CausalLM(Head):
         input_width: int,
         /,
         *,
-        history: Annotated[int, Range(1)] = 20,
+        history: Count = 20,
         prompt: str = "Chosen before, newest first: {history}\nLooking for: {query}\nChosen next:",
         context: Literal["on", "off", "only"] = "off",
         fusion: Literal["add", "gate"] = "add",
-        context_width: Annotated[int, Range(1)] = 8,
-        pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
+        context_width: Count = 8,
+        pseudo_query: Share = 0.05,
         first_stage: str = "recent_popularity",
-        rerank: Annotated[int, Range(1)] = 100,
+        rerank: Count = 100,
     ) -> None:
         super().__init__()
         self.history, self.prompt, self.pseudo_query = history, prompt, pseudo_query

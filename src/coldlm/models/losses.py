@@ -30,11 +30,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Above0, Count, Range, Share
 
 Negatives = Literal["uniform", "popularity", "in_batch", "given"]
-Draws = Annotated[int, Range(1)]
-Smoothing = Annotated[float, Range(0, 1)]
 Propensity = Annotated[float, Range(0, 1, above=True)] | None
 
 
@@ -60,8 +58,8 @@ class SampledSoftmax:
         self,
         *,
         negatives: Negatives = "uniform",
-        draws: Draws = 256,
-        label_smoothing: Smoothing = 0.0,
+        draws: Count = 256,
+        label_smoothing: Share = 0.0,
         ips: Propensity = None,
     ) -> None:
         self.negatives, self.ips, self.label_smoothing = negatives, ips, label_smoothing
@@ -83,7 +81,7 @@ class FullSoftmax:
     explicit_negatives = False
     sees_level = False
 
-    def __init__(self, *, label_smoothing: Smoothing = 0.0, ips: Propensity = None) -> None:
+    def __init__(self, *, label_smoothing: Share = 0.0, ips: Propensity = None) -> None:
         self.ips, self.label_smoothing = ips, label_smoothing
 
     def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
@@ -111,8 +109,8 @@ class InfoNCE:
     def __init__(
         self,
         *,
-        temperature: Annotated[float, Range(0, above=True)] = 1.0,
-        label_smoothing: Smoothing = 0.0,
+        temperature: Above0 = 1.0,
+        label_smoothing: Share = 0.0,
         ips: Propensity = None,
     ) -> None:
         self.ips, self.temperature, self.label_smoothing = ips, temperature, label_smoothing
@@ -130,7 +128,7 @@ class BPR:
     explicit_negatives = False
     sees_level = False
 
-    def __init__(self, *, negatives: Negatives = "uniform", draws: Draws = 64, ips: Propensity = None) -> None:
+    def __init__(self, *, negatives: Negatives = "uniform", draws: Count = 64, ips: Propensity = None) -> None:
         self.negatives, self.ips = negatives, ips
         self.draws: int | None = _drawn(negatives, draws)
         self.in_batch = negatives == "in_batch"
@@ -159,8 +157,8 @@ class BinaryCrossEntropy:
         self,
         *,
         negatives: Negatives = "uniform",
-        draws: Draws = 64,
-        label_smoothing: Smoothing = 0.0,
+        draws: Count = 64,
+        label_smoothing: Share = 0.0,
         ips: Propensity = None,
     ) -> None:
         self.negatives, self.ips, self.label_smoothing = negatives, ips, label_smoothing

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import nn
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Above0, Count, Range, Share
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.families import final_norm
 from coldlm.models.parts.adalora import Ranks
@@ -23,9 +23,6 @@ from coldlm.models.parts.adapters import Adapted
 from coldlm.models.parts.prefixes import Prefixed, Table
 from coldlm.models.parts.target_modules import adapt, fit_size, is_transposed, modules_of, outputs, require_staged
 
-Size = Annotated[int, Range(1)]
-Share = Annotated[float, Range(0, 1)]
-Above0 = Annotated[float, Range(0, above=True)]
 Targets = Literal["attention", "attention_all", "ffn", "all"]
 
 
@@ -43,7 +40,7 @@ def full(backbone: Backbone) -> Backbone:
     return backbone
 
 
-def top(backbone: Backbone, *, layers: Size = 1) -> Backbone:
+def top(backbone: Backbone, *, layers: Count = 1) -> Backbone:
     """The top ``layers`` transformer layers train, and the final norm where there is one; the output below them is
     cached, but not in models that are run as one stage.
 
@@ -78,14 +75,14 @@ def bitfit(backbone: Backbone) -> Backbone:
 def lora(
     backbone: Backbone,
     *,
-    rank: Size = 8,
+    rank: Count = 8,
     alpha: Above0 = 16,
     dropout: Share = 0.0,
-    layers: Size | None = None,
+    layers: Count | None = None,
     targets: Targets = "attention",
     use_rslora: bool = False,
     use_dora: bool = False,
-    match_params: Size | None = None,
+    match_params: Count | None = None,
 ) -> Backbone:
     """Low-rank additions to the matrices ``targets``: Hu et al. 2021, eq. 3.
 
@@ -123,15 +120,15 @@ def lora(
 def adalora(
     backbone: Backbone,
     *,
-    rank: Size = 8,
+    rank: Count = 8,
     start: Annotated[float, Range(1, above=True)] = 1.5,
     alpha: Above0 = 16,
-    layers: Size | None = None,
+    layers: Count | None = None,
     targets: Targets = "attention",
     tinit: Share = 0.1,
     tfinal: Share = 0.3,
     orthogonality: Annotated[float, Range(0)] = 0.5,
-    match_params: Size | None = None,
+    match_params: Count | None = None,
 ) -> Backbone:
     """Low-rank additions whose ranks move to the matrices that need them: Zhang et al. 2023, see ``models/parts/adalora.py``.
 
@@ -180,7 +177,7 @@ def adalora(
     return backbone
 
 
-def ia3(backbone: Backbone, *, layers: Size | None = None) -> Backbone:
+def ia3(backbone: Backbone, *, layers: Count | None = None) -> Backbone:
     """Keys, values and the inner activations of the feed-forward network, each times a trained factor that is one at
     the start: Liu et al. 2022, section 3.3. GPT-2's queries get one too, as its three are one matrix.
 
@@ -209,10 +206,10 @@ def adapter(
     backbone: Backbone,
     *,
     variant: Literal["houlsby", "pfeiffer"] = "pfeiffer",
-    bottleneck: Size = 16,
+    bottleneck: Count = 16,
     activation: Literal["gelu", "relu", "tanh"] = "gelu",
-    layers: Size | None = None,
-    match_params: Size | None = None,
+    layers: Count | None = None,
+    match_params: Count | None = None,
 ) -> Backbone:
     """Small networks behind the feed-forward network of each layer (Pfeiffer et al. 2021), or behind attention too
     (Houlsby et al. 2019); before the sum with what went around, see ``models/parts/adapters.py``. Norms stay frozen.
@@ -234,10 +231,10 @@ def adapter(
 def prefix(
     backbone: Backbone,
     *,
-    length: Size = 10,
-    projection: Size | None = None,
-    layers: Size | None = None,
-    match_params: Size | None = None,
+    length: Count = 10,
+    projection: Count | None = None,
+    layers: Count | None = None,
+    match_params: Count | None = None,
 ) -> Backbone:
     """Trained keys and values before those of the text in each layer's attention: see ``models/parts/prefixes.py``.
 
@@ -262,7 +259,7 @@ def prefix(
     return backbone
 
 
-def prompt(backbone: Backbone, *, length: Size = 10, match_params: Size | None = None) -> Backbone:
+def prompt(backbone: Backbone, *, length: Count = 10, match_params: Count | None = None) -> Backbone:
     """Trained vectors that enter the first layer before the text: Lester et al. 2021, section 2.
 
     They begin as embedded words drawn from the vocabulary (their section 3.2), so this is no no-op before training. The

@@ -5,12 +5,12 @@ Shapes: B users, H history, M items, N all items, D backbone width, W head width
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Count, Share
 from coldlm.models.parts.fusion import Fusion
 from coldlm.models.parts.head import Head, Parts
 from coldlm.models.parts.sides import ItemSide, UserSide
@@ -41,16 +41,16 @@ class Towers(Head):
         input_width: int,
         /,
         *,
-        width: Annotated[int, Range(1)] = 64,
-        history: Annotated[int, Range(1)] = 20,
+        width: Count = 64,
+        history: Count = 20,
         user: Literal["attention", "mean", "transformer"] = "attention",
-        user_layers: Annotated[int, Range(1)] = 1,
-        user_heads: Annotated[int, Range(1)] = 2,
+        user_layers: Count = 1,
+        user_heads: Count = 2,
         context: Literal["on", "off", "only"] = "on",
         fusion: Literal["add", "gate"] = "add",
-        context_width: Annotated[int, Range(1)] = 8,
-        pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
-        dropout: Annotated[float, Range(0, 1)] = 0.0,
+        context_width: Count = 8,
+        pseudo_query: Share = 0.05,
+        dropout: Share = 0.0,
     ) -> None:
         super().__init__()
         self.width, self.history, self.pseudo_query = width, history, pseudo_query

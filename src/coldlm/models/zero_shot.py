@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Count
 from coldlm.models.parts.head import Head, Parts
 from coldlm.models.parts.sides import ItemSide, UserSide
 from coldlm.models.rankers.ranker import Ranker
@@ -22,7 +20,7 @@ class ZeroShot(Head):
     ``strategy=frozen``.
     """
 
-    def __init__(self, input_width: int, /, *, history: Annotated[int, Range(1)] = 20) -> None:
+    def __init__(self, input_width: int, /, *, history: Count = 20) -> None:
         super().__init__()
         self.width, self.history = input_width, history
         self.register_buffer("centre", torch.zeros(input_width))

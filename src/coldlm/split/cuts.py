@@ -32,24 +32,25 @@ from typing import Annotated
 
 import numpy as np
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Count, Range
+from coldlm.core.dates import iso, seconds
 from coldlm.core.errors import DataError
 from coldlm.core.seeding import generator
-from coldlm.core.tables import ALWAYS, DAY, HELD_OUT, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split, seconds
+from coldlm.core.tables import ALWAYS, DAY, HELD_OUT, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split
 from coldlm.split.simulated_cold import draw
 
-Share = Annotated[float, Range(0, 1, above=True)]
+PartShare = Annotated[float, Range(0, 1, above=True)]
 
 
 def time(
     log: Log,
     starts_at: int = ALWAYS,
     *,
-    train: Share | None = 0.7,
-    validation: Share | None = 0.1,
+    train: PartShare | None = 0.7,
+    validation: PartShare | None = 0.1,
     t_val: str | None = None,
     t_test: str | None = None,
-    windows: Annotated[int, Range(1)] | None = 5,
+    windows: Count | None = 5,
     window_days: Annotated[float, Range(0.01)] | None = None,
     edges: list[str] | None = None,
     simulated_cold: Annotated[float, Range(0, 0.99)] = 0.0,
@@ -88,7 +89,7 @@ def time(
         cuts, how = (seconds(t_val), seconds(t_test)), f"split.t_val={t_val} and split.t_test={t_test}"
         for key, text, cut in (("t_val", t_val, cuts[0]), ("t_test", t_test, cuts[1])):
             if cut < starts_at:
-                start = np.datetime64(starts_at, "s")
+                start = iso(starts_at)
                 raise DataError(
                     f"split.{key}={text}: events before {start} have no time of their own in this data, so nothing can "
                     f"be cut there; set {start} or later"
@@ -149,8 +150,8 @@ def random(
     log: Log,
     starts_at: int = ALWAYS,
     *,
-    train: Share = 0.7,
-    validation: Share = 0.1,
+    train: PartShare = 0.7,
+    validation: PartShare = 0.1,
     seed: Annotated[int, Range(0)] = 0,
 ) -> Split:
     """LEAKY: blocks are drawn at random until the shares of the events are reached; the rest is asked for.
@@ -220,7 +221,7 @@ def _by_date(stream: Ints, t_test: int, dates: list[str]) -> Ints:
     inner = [seconds(date) for date in dates]
     outside = [date for date, edge in zip(dates, inner, strict=True) if not t_test < edge <= stream[-1]]
     if outside:
-        first, last = (np.datetime64(int(t), "s") for t in (t_test, stream[-1]))
+        first, last = iso(t_test), iso(stream[-1])
         raise DataError(
             f"split.edges: {', '.join(outside)} does not lie inside the stream; allowed: later than T_test ({first}), "
             f"not later than the last event ({last})"

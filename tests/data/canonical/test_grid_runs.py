@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import FEATURES, AsOf
+from coldlm.config.check import check
 from coldlm.config.compose import compose_plain
+from coldlm.config.schema import typed
 from coldlm.core.columns import CANARIES, MODEL
 from coldlm.core.errors import DataError
 from coldlm.core.tables import DAY, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints
@@ -181,17 +184,21 @@ def test_items_that_would_leave_within_their_slot_are_refused(make_data: MakeDat
         on_grid(replace(data, item_ttl_days=1.0), "day", np.arange(2))
 
 
-@pytest.mark.parametrize("slot", ["hour", "day", "week", "auto"])
-def test_the_key_changes_the_world(slot: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def world_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str | None], World]:
+    """The world of 40 items, each new for a time, with a value of ``release_slot``."""
+    folder = tmp_path_factory.mktemp("own")
     events = "".join(f"u{n % 7},i{n // 3},{1_000_000 + n * 20_000}\n" for n in range(120))
-    (tmp_path / "e.csv").write_text("user_id,item_id,timestamp\n" + events)
-    (tmp_path / "i.csv").write_text("item_id,title\n" + "".join(f"i{n},title {n}\n" for n in range(40)))
-    own = ["dataset=own", f"dataset.items={tmp_path / 'i.csv'}", f"dataset.interactions={tmp_path / 'e.csv'}"]
+    (folder / "e.csv").write_text("user_id,item_id,timestamp\n" + events)
+    (folder / "i.csv").write_text("item_id,title\n" + "".join(f"i{n},title {n}\n" for n in range(40)))
+    own = ["dataset=own", f"dataset.items={folder / 'i.csv'}", f"dataset.interactions={folder / 'e.csv'}"]
+    config = typed(compose_plain([*own, "split.windows=1"]))
+    return cache(lambda slot: make_world(replace(config, release_slot=slot)))
 
-    def world(value: str) -> World:
-        return make_world(compose_plain([*own, f"release_slot={value}", "split.windows=1"]))
 
-    plain, changed = world("null"), world(slot)
+@pytest.mark.parametrize("slot", ["hour", "day", "week", "auto"])
+def test_the_key_changes_the_world(slot: str, world_of: Callable[[str | None], World]) -> None:
+    plain, changed = world_of(None), world_of(slot)
     assert (changed.catalogue.enters_at < plain.catalogue.enters_at).all()
     assert len(changed.stream.event) > len(plain.stream.event)
     assert (plain.data.release, changed.data.release) == ("after_first", "grid")
@@ -206,7 +213,7 @@ def test_a_run_on_a_grid_has_a_value_at_no_events_and_no_leak(tmp_path: Path) ->
     ).write_parquet(tmp_path / "e.parquet")
     own = ["dataset=own", f"dataset.items={tmp_path / 'i.csv'}", f"dataset.interactions={tmp_path / 'e.parquet'}"]
     small = ["backbone=random_vectors", "backbone.width=16", "head.width=16", "train.epochs=1", "online=off"]
-    run = compose_plain([*own, *small, "release_slot=day", f"output={tmp_path}", f"cache={tmp_path}"])
+    run = check(compose_plain([*own, *small, "release_slot=day", f"output={tmp_path}", f"cache={tmp_path}"]))
     folder = execute(run, "grid")
     results = pl.read_parquet(folder / "results.parquet").filter(scorer=MODEL, bucket="item:0", schedule="history")
     assert results.height > 0

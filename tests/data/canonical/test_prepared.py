@@ -10,19 +10,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from coldlm.core.errors import DataError
-from coldlm.data.canonical.assemble import Tables, assemble
-from coldlm.data.canonical.prepared import prepare
+from coldlm.data.canonical.assemble import Tables
+from coldlm.data.canonical.prepared import prepared_tables
+from toys.text import count_lines
 
 ALONE = """
 import os, sys, time
 from pathlib import Path
 from coldlm.data.canonical import prepared
-sys.path.insert(0, {here!r})
-from test_prepared import count_lines
+sys.path.insert(0, {toys!r})
+from toys.text import count_lines
 file, builds = Path(sys.argv[1]), Path(sys.argv[2])
 def build():
     with builds.open("a") as stream:
@@ -30,16 +30,9 @@ def build():
     {during}
     return count_lines(file)
 {before}
-tables, _ = prepared.prepare("toy", [file], build, version=1, options={{}}, cache=builds.parent / "cache")
+tables, _ = prepared.prepared_tables("toy", [file], build, version=1, cache=builds.parent / "cache")
 print(tables.items["title"].to_list())
 """
-
-
-def count_lines(file: Path) -> Tables:
-    """One user and one item, whose title is the file's content."""
-    title = file.read_text(encoding="utf-8")
-    events = pl.DataFrame({"user_id": ["u"], "item_id": ["i"], "timestamp": [1], "label": [1.0]})
-    return assemble(events, pl.DataFrame({"item_id": ["i"], "title": [title]}))
 
 
 class Toy:
@@ -49,12 +42,12 @@ class Toy:
         self.file, self.cache, self.builds = folder / "raw.txt", folder / "cache", 0
         self.file.write_text("first", encoding="utf-8")
 
-    def title(self, *, version: int = 1, options: dict[str, object] | None = None, name: str = "toy") -> str:
+    def title(self, *, version: int = 1, name: str = "toy") -> str:
         def build() -> Tables:
             self.builds += 1
             return count_lines(self.file)
 
-        tables, hashes = prepare(name, [self.file], build, version=version, options=options or {}, cache=self.cache)
+        tables, hashes = prepared_tables(name, [self.file], build, version=version, cache=self.cache)
         assert list(hashes) == ["raw.txt"]
         return str(tables.items["title"].item())
 
@@ -68,7 +61,7 @@ def toy(tmp_path: Path) -> Toy:
 
 
 def _start(toy: Toy, *, during: str = "pass", before: str = "") -> subprocess.Popen[str]:
-    script = ALONE.format(here=str(Path(__file__).parent), during=during, before=before)
+    script = ALONE.format(toys=str(Path(__file__).parents[1]), during=during, before=before)
     builds = toy.file.parent / "builds"
     return subprocess.Popen(
         [sys.executable, "-c", script, str(toy.file), str(builds)], stdout=subprocess.PIPE, text=True
@@ -126,25 +119,23 @@ def test_a_build_that_fails_keeps_nothing(toy: Toy) -> None:
         raise DataError("line 3: no")
 
     with pytest.raises(DataError, match="line 3: no"):
-        prepare("toy", [toy.file], fail, version=1, options={}, cache=toy.cache)
+        prepared_tables("toy", [toy.file], fail, version=1, cache=toy.cache)
     assert toy.kept() == []
     assert toy.title() == "first"
 
 
-def test_another_content_version_option_or_name_never_reads_what_was_kept(toy: Toy) -> None:
+def test_another_content_version_or_name_never_reads_what_was_kept(toy: Toy) -> None:
     assert toy.title() == "first"
     stamp = toy.file.stat()
     toy.file.write_text("other", encoding="utf-8")
     os.utime(toy.file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # neither size nor date tells
     assert toy.title() == "other"
     toy.title(version=2)
-    toy.title(options={"edition": "small"})
-    toy.title(options={"edition": "large"})
     toy.title(name="another")
-    assert toy.builds == 6
+    assert toy.builds == 4
     toy.file.write_text("first", encoding="utf-8")
-    assert (toy.title(), toy.builds) == ("first", 6)
-    assert len(toy.kept()) == 6
+    assert (toy.title(), toy.builds) == ("first", 4)
+    assert len(toy.kept()) == 4
 
 
 def test_files_that_have_changed_places_are_other_tables(tmp_path: Path) -> None:
@@ -156,7 +147,7 @@ def test_files_that_have_changed_places_are_other_tables(tmp_path: Path) -> None
     def title(*contents: str) -> str:
         for file, content in zip(files, contents, strict=True):
             file.write_text(content, encoding="utf-8")
-        tables, _ = prepare("toy", files, lambda: count_lines(files[0]), version=1, options={}, cache=tmp_path / "c")
+        tables, _ = prepared_tables("toy", files, lambda: count_lines(files[0]), version=1, cache=tmp_path / "c")
         return str(tables.items["title"].item())
 
     assert [title("a", "b"), title("b", "a"), title("a", "b")] == ["a", "b", "a"]

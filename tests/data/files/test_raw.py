@@ -17,7 +17,6 @@ from coldlm.data.files.raw import (
     missing_columns,
     name_rows,
     release_counts,
-    root_problems,
 )
 
 
@@ -109,14 +108,6 @@ def test_files_are_those_of_the_first_folder_that_holds_all_that_is_needed(tmp_p
     assert find_files(tmp_path, ["x", "y"], ["a", "b"], ["c", "d"]) == [tmp_path / "y" / name for name in "abd"]
     assert find_files(tmp_path, ["x"], ["a", "b"]) == [tmp_path / "a", tmp_path / "b"]
     assert find_files(tmp_path, ["x"], ["a", "c"]) == []
-
-
-def test_a_data_set_that_is_not_there_is_one_problem_with_its_ways(tmp_path: Path) -> None:
-    assert root_problems("toy", str(tmp_path), lambda folder: [folder], "t.csv", "Make it.") == []
-    [problem] = root_problems("toy", None, lambda folder: [folder], "t.csv", "Make it.")
-    assert problem == "toy: neither COLDLM_DATA nor dataset.root names a folder. Make it."
-    [problem] = root_problems("toy", str(tmp_path), lambda folder: [], "t.csv", "Make it.")
-    assert problem == f"dataset.root={tmp_path}: holds no t.csv. Make it."
 
 
 def test_rows_are_counted_from_one() -> None:

@@ -1,7 +1,7 @@
 """Parsed tables kept on disk: a second start reads parquet, and two processes that need the same ones build them once.
 
-A folder is named by what it was made from: the content of the raw files, the reader's version and its options. Nothing
-else is ever looked up, so a changed file or option cannot meet stale tables.
+A folder is named by what it was made from: the data set, the content of the raw files and the reader's version. Nothing
+else is ever looked up, so a changed file cannot meet stale tables.
 """
 
 from __future__ import annotations
@@ -29,27 +29,26 @@ _SMALL = ("counts", "log_starts_at")
 _FRAMES = tuple(f.name for f in fields(Tables) if f.name not in _SMALL)
 
 
-def prepare(
+def prepared_tables(
     name: str,
     files: Sequence[Path],
     build: Callable[[], Tables],
     *,
     version: int,
-    options: Mapping[str, object],
     cache: Path,
 ) -> tuple[Tables, dict[str, str]]:
     """The tables of ``build``, from the cache if it holds them, and the sha256 of each raw file by name.
 
     Args:
-        name: of the data set, first part of the folder's name.
+        name: of the data set, first part of the folder's name; another wherever ``build`` depends on more than the
+            files.
         version: of the reader; raise it whenever it reads a file differently.
-        options: whatever else ``build`` depends on, as plain JSON.
 
     Raises:
         DataError: see ``build``; nothing is kept then.
     """
     hashes = hash_files(files)
-    made_from = {"format": FORMAT, "reader": name, "version": version, "options": options, "files": hashes}
+    made_from = {"format": FORMAT, "reader": name, "version": version, "files": hashes}
     key = sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
     folder = cache / "prepared" / f"{name}-{key}"
     if not folder.is_dir():

@@ -22,13 +22,6 @@ BLOCK = 10_000
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
 
 
-def category_problems(category: str) -> list[str]:
-    """What is wrong with the key ``dataset.category``, which becomes part of file names."""
-    if re.fullmatch(r"\w+", category, re.ASCII):
-        return []
-    return [f"dataset.category={category!r}: letters, digits and underscores, as in Home_and_Kitchen"]
-
-
 def find(root: Path, folder: str, names: Sequence[str]) -> list[Path]:
     """The files with these names, plain or .gz, in ``root/folder``, or, if there is none, in ``root``."""
     for place in (root / folder, root):
@@ -38,18 +31,21 @@ def find(root: Path, folder: str, names: Sequence[str]) -> list[Path]:
 
 
 def file_problems(
-    root: str | None, folder: str, wanted: Mapping[str, Sequence[str]], category: str, ways: str
+    root: Path | None, folder: str, wanted: Mapping[str, Sequence[str]], category: str, ways: str
 ) -> list[str]:
-    """What is missing, or there more than once.
+    """What is wrong with the key ``dataset.category``, or else missing, or there more than once.
 
     Args:
+        root: the data folder, if there is one.
         wanted: what a file holds -> the names that it may have.
     """
+    if not re.fullmatch(r"\w+", category, re.ASCII):  # it becomes part of file names
+        return [f"dataset.category={category!r}: letters, digits and underscores, as in Home_and_Kitchen"]
     if not root:
-        return [f"{folder}: neither COLDLM_DATA nor dataset.root names a folder. {ways}"]
+        return []
     problems = []
     for what, names in wanted.items():
-        found = find(Path(root), folder, names)
+        found = find(root, folder, names)
         if not found:
             problems.append(
                 f"dataset.root={root}: no {what} of dataset.category={category}: none of {', '.join(names)}, plain or "

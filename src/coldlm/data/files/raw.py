@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
@@ -175,22 +175,6 @@ def find_files(root: Path, folders: Sequence[str], needed: Sequence[str], more: 
     for folder in (*(root / name for name in folders), root):
         if all((folder / name).is_file() for name in needed):
             return [folder / name for name in (*needed, *more) if (folder / name).is_file()]
-    return []
-
-
-def root_problems(name: str, root: str | None, find: Callable[[Path], object], wanted: str, ways: str) -> list[str]:
-    """What keeps a data set from being found.
-
-    Args:
-        name: of the data set.
-        find: what is there of it in a folder; nothing, if it is false.
-        wanted: the files and where they may lie, behind "holds no ...".
-        ways: how to get them.
-    """
-    if not root:
-        return [f"{name}: neither COLDLM_DATA nor dataset.root names a folder. {ways}"]
-    if not find(Path(root)):
-        return [f"dataset.root={root}: holds no {wanted}. {ways}"]
     return []
 
 

@@ -22,6 +22,7 @@ from typing import IO, Any
 from filelock import FileLock
 
 from coldlm.core.errors import DataError
+from coldlm.core.files import write_json
 
 BLOCK = 1 << 20
 TIMEOUT = 30
@@ -84,7 +85,7 @@ def fetch(remote: Remote, folder: Path, progress: Progress = lambda done, total:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         entry = {"url": remote.url, "sha256": found, "date": now, "files": files}
         with FileLock(folder / f".{RECORD}.lock"):  # others may have fetched other files since
-            _write_record(folder, {**read_record(folder), remote.name: entry})
+            write_json(folder / RECORD, {**read_record(folder), remote.name: entry})
     return True
 
 
@@ -130,12 +131,6 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     except ValueError as error:
         raise DataError(f"{file} is damaged ({error}); remove it and fetch again") from error
     return record
-
-
-def _write_record(folder: Path, record: Mapping[str, object]) -> None:
-    part = folder / f".{RECORD}.part"
-    part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    part.replace(folder / RECORD)
 
 
 def _download(url: str, part: Path, progress: Progress) -> None:

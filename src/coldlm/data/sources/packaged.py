@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from coldlm.core.errors import DataError
+from coldlm.core.files import write_file
 from coldlm.data.files.raw import hash_file
 
 SHA256 = "f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5"
@@ -73,11 +72,8 @@ def _cached(cache: Path) -> pl.DataFrame | None:
 
 def _keep(table: pl.DataFrame, cache: Path) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix=".tmp", dir=cache)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            table.write_parquet(stream)
-        os.replace(name, cache / f"movielens-{SHA256[:16]}-{hash_file(Path(name))[:16]}.parquet")
-    except BaseException:
-        os.unlink(name)
-        raise
+    stream = BytesIO()
+    table.write_parquet(stream)
+    content = stream.getvalue()
+    name = f"movielens-{SHA256[:16]}-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+    write_file(cache / name, lambda part: part.write_bytes(content))

@@ -1,4 +1,4 @@
-"""Ways to damage raw files, by format: bytes -> bytes, always the same. Loaded by ``test_mutations``."""
+"""Ways to damage raw files, by format: bytes -> bytes, always the same."""
 
 from __future__ import annotations
 
