@@ -28,27 +28,58 @@ NO_PAGES = {".py", ".yaml", ".csv", ".parquet"}
 """Suffixes of what lies in ``docs/`` and is no part of the site."""
 
 
+def on_config(config: Any) -> Any:
+    """Put every study into the navigation."""
+    pages = [f"studies/{file.parent.name}.md" for file in find_studies()]
+    for entry in config["nav"]:
+        if "Studies" in entry:
+            entry["Studies"] = ["studies/index.md", *pages]
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
-    """Add the pages that no file holds."""
-    for path, make in (("guide/reference.md", make_reference), ("studies.md", make_studies)):
-        files.append(File.generated(config, path, content=make()))
+    """Add the pages that no file of ``docs/`` holds, and the pictures of the studies."""
+    pages = {"guide/reference.md": make_reference(), "studies/index.md": make_studies()}
+    pages |= {f"studies/{file.parent.name}.md": file.read_text(encoding="utf-8") for file in find_studies()}
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
+    for study in find_studies():
+        for picture in study.parent.glob("*.png"):
+            path = f"studies/{study.parent.name}/{picture.name}"
+            files.append(File.generated(config, path, abs_src_path=str(picture)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Fill in what is made, and point links that leave the site at the repository."""
     markdown = MARK.sub(lambda found: MADE[found[1]](), markdown)
-    folder = (PurePosixPath("docs") / page.file.src_uri).parent
+    place = PurePosixPath("docs") / page.file.src_uri
+    study = REPO / "studies" / place.stem
+    # a study's page lies beside its folder, and its text speaks from inside
+    folder = PurePosixPath("studies", place.stem) if place.parent.name == "studies" and study.is_dir() else place.parent
 
     def outward(found: re.Match[str]) -> str:
         target = os.path.normpath(folder / found[2])
         is_page = target.startswith("docs/") and Path(target).suffix not in NO_PAGES
-        if is_page or not (REPO / target).exists():
+        if is_page and folder == place.parent:
+            return found[0]
+        if is_page:
+            return f"{found[1]}{os.path.relpath(target, place.parent)}{found[3]}"
+        if target.startswith("studies/") and target.endswith(".png"):
+            return f"{found[1]}{os.path.relpath(f'docs/{target}', place.parent)}{found[3]}"
+        if re.fullmatch(r"studies/\w+/README.md", target):
+            return f"{found[1]}{os.path.relpath(f'docs/{os.path.dirname(target)}.md', place.parent)}{found[3]}"
+        if not (REPO / target).exists():
             return found[0]
         kind = "tree" if (REPO / target).is_dir() else "blob"
         return f"{found[1]}{config['extra']['source']}/{kind}/main/{target}{found[3]}"
 
     return LINK.sub(outward, markdown)
+
+
+def find_studies() -> list[Path]:
+    """What every study says of itself."""
+    return sorted((REPO / "studies").glob("*/README.md"))
 
 
 def make_reference() -> str:
@@ -80,11 +111,11 @@ def make_studies() -> str:
         "# Studies\n\nOne folder per study in `studies/`: the claim, the command, hardware, time, table and findings."
     )
     parts = [head]
-    for file in sorted((REPO / "studies").glob("*/README.md")):
+    for file in find_studies():
         title, _, body = file.read_text(encoding="utf-8").partition("\n")
         first = next((part for part in body.split("\n\n") if part.strip() and not part.startswith(("#", "!", "|"))), "")
         plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", first.strip())
-        parts.append(f"## {title.lstrip('# ')}\n\n{plain}\n\n[Read it](../studies/{file.parent.name}/README.md)")
+        parts.append(f"## [{title.lstrip('# ')}]({file.parent.name}.md)\n\n{plain}")
     if len(parts) == 1:
         parts.append("There is none in this checkout.")
     return "\n\n".join(parts) + "\n"

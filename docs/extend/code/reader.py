@@ -10,7 +10,7 @@ import polars as pl
 from coldlm.core.tables import Dataset
 from coldlm.data.canonical.assemble import assemble, to_dataset
 from coldlm.data.canonical.template import template_problems
-from coldlm.data.files.raw import refuse, root_problems, time_scale_problems
+from coldlm.data.files.raw import refuse, time_scale_problems
 
 FIELDS = ("title", "singer")
 """What a text template may name."""
@@ -48,7 +48,11 @@ def problems(
 ) -> list[str]:
     """What keeps ``load`` from starting, found without opening a file."""
     found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, None)
-    return found + root_problems("songs", root, find, "songs.csv and plays.csv", "put both files into one folder")
+    if root is None or not find(Path(root)):
+        found.append(
+            f"dataset.root={root}: holds no songs.csv and plays.csv; put both files into one folder and name it"
+        )
+    return found
 
 
 def find(root: Path) -> list[Path]:
