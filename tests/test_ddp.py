@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from coldlm.experiment.run import execute
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 pytestmark = pytest.mark.slow
 

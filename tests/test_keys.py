@@ -33,7 +33,7 @@ from coldlm.models.backbone import tiny
 from coldlm.runs import process
 from coldlm.runs.record import Record
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
 ADALORA = "strategy=adalora"

@@ -30,7 +30,7 @@ from coldlm.evaluate import baselines, judge
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import cut
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 Read = Callable[..., Dataset]
 
 READ: Read = simulated.load

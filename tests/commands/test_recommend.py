@@ -21,7 +21,7 @@ from coldlm.core.errors import ConfigError, RunFolderError
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import World, make_world
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 MODELS = Path(__file__).parents[3] / "shared" / "models"
 

@@ -18,7 +18,7 @@ from coldlm.core.errors import ConfigError, Diverged
 from coldlm.experiment import run
 from coldlm.experiment.evaluation import Evaluation
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 STRATEGIES = ("frozen", "full", "top", "lora", "adapter", "prefix")
 
 

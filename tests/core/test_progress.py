@@ -10,7 +10,7 @@ import pytest
 from coldlm.core.progress import progress
 from coldlm.experiment.run import execute
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 
 def show() -> None:

@@ -18,7 +18,7 @@ from coldlm.core import ranks
 from coldlm.core.errors import ConfigError
 from coldlm.experiment.run import execute
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 SRUN = {
     "SLURM_JOB_ID": "7",

@@ -22,7 +22,7 @@ from coldlm.experiment.run import execute
 from coldlm.experiment.world import World
 from coldlm.report.statistics import interval
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 WORLDS = (0, 1, 2)
 READER = (

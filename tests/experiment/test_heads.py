@@ -20,7 +20,7 @@ from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
 from coldlm.report.write import write_report
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 GPT2 = ("backbone=tiny_gpt2", "backbone.width=16", "backbone.max_tokens=64")
 HEADS: dict[str, tuple[str, ...]] = {

@@ -41,7 +41,7 @@ from coldlm.experiment.world import make_world
 from coldlm.report.results import read_runs
 from coldlm.split.queries import ask_lists
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 MakeData = Callable[..., Dataset]
 Shown = Callable[..., Impressions]
 

@@ -22,7 +22,7 @@ from coldlm.experiment.training import Training
 from coldlm.experiment.world import World, make_world
 from coldlm.split.k_shot import SIDES, Plan, Side, make_plan
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 SHOTS = (0, 1, 2)
 STAGE = (

@@ -19,7 +19,7 @@ from coldlm.experiment.stages import pretrain as pretraining
 from coldlm.experiment.world import World, make_world
 from coldlm.models.backbone import load
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 pytestmark = pytest.mark.long
 

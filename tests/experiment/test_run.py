@@ -43,7 +43,7 @@ from coldlm.learn import loggers
 from coldlm.models.losses import SampledSoftmax
 from coldlm.report.results import read_runs
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 K = 10
 WHOLE = {"window": -1, "cohort": "all", "bucket": "all"}

@@ -19,7 +19,7 @@ from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world, untrained
 from coldlm.runs.identity import axes
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 ALL = ("frozen", "bitfit", "lora", "adalora", "ia3", "adapter", "prefix", "prompt", "top", "full")
 

@@ -19,7 +19,7 @@ from coldlm.experiment.model import make_ranker, take_snapshot
 from coldlm.experiment.world import World, cut, make_world
 from coldlm.runs.record import read_weights
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 
 @pytest.fixture

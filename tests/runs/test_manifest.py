@@ -15,7 +15,7 @@ from coldlm.core.files import write_file
 from coldlm.runs.identity import axes, config_hash, flatten
 from coldlm.runs.manifest import open_run
 
-MakeConfig = Callable[..., dict[str, Any]]
+MakeConfig = Callable[..., RunConfig]
 
 
 def hold(folder: Path, config: dict[str, Any]) -> None:
