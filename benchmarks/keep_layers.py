@@ -15,7 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from coldlm.config.check import build
+from coldlm.config.build import build
 from coldlm.config.compose import CONF, plain
 from coldlm.experiment.world import make_world
 from coldlm.models import strategy

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from coldlm.config.check import build
+from coldlm.config.build import build
 from coldlm.config.compose import CONF, plain
 from coldlm.core.tables import TRAIN
 from coldlm.experiment.model import make_ranker, standardise

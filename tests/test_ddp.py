@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from polars.testing import assert_frame_equal
 from safetensors.torch import load_file
 
+from coldlm.config.schema import RunConfig
 from coldlm.experiment.run import execute
 
 MakeConfig = Callable[..., RunConfig]
@@ -105,7 +107,7 @@ def test_the_same_weights_are_judged_alike(both: tuple[Path, Any], config: MakeC
     alone = execute(settled, "judge")
     assert len(rows(folder, "history").filter(scorer="model")) > 64  # more than one chunk, so both had work
     shutil.copy(folder / "model.safetensors", alone / "model.safetensors")
-    execute({**settled, "stages": ["evaluate"]}, "judge")
+    execute(replace(settled, stages=["evaluate"]), "judge")
     assert_frame_equal(rows(alone, "history", "static"), rows(folder, "history", "static"), check_exact=True)
     left, right = (pl.read_parquet(run / "results.parquet").drop("run", "config_hash") for run in (alone, folder))
     assert_frame_equal(left, right.filter(stage="test"), check_exact=True)

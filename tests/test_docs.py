@@ -23,6 +23,7 @@ import yaml
 
 from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS
 from coldlm.core.tables import Dataset
+from coldlm.models.backbone import RandomVectors
 
 REPO = Path(__file__).parents[1]
 DOCS = REPO / "docs"
@@ -253,7 +254,7 @@ def test_the_example_of_a_head() -> None:
     from coldlm.text.encode import RandomEncoder
 
     n, width = 6, 8
-    encoder = RandomEncoder(n, width=width, seed=0)
+    encoder = RandomEncoder(n, RandomVectors(width, 0))
     with torch_seed(0):
         head = load(EXAMPLES / "head.py").Weighted(width, history=1)
     head.standardise(encoder.all_items())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from dataclasses import asdict, is_dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +17,11 @@ import polars as pl
 import pytest
 import yaml
 
-from coldlm.config.check import build, check
+from coldlm.config.build import build
+from coldlm.config.check import check
 from coldlm.config.compose import CONF, list_options
-from coldlm.config.schema import EXTRA, WITH_LISTS, Node
-from coldlm.config.schema import Run as Schema
+from coldlm.config.options import Reader, every
+from coldlm.config.schema import Node, RunConfig, typed
 from coldlm.config.signatures import fields_of, fields_of_dataclass
 from coldlm.core.columns import MODEL
 from coldlm.data import hm, kuairec, movielens
@@ -71,12 +71,11 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "split.time.t_test": ("2024-02-20", DATES),
     "split.time.simulated_cold": (0.3, ()),
     "split.time.simulated_seed": (1, ("split.simulated_cold=0.3",)),
-    "split.time.refit": (True, ()),
-    "split.loo.refit": (True, ("split=loo", OFF)),
+    "train.refit": (True, ()),
+    "train.schedule": ("linear", (BATCHES,)),
     "split.random.train": (0.5, ("split=random", OFF)),
     "split.random.validation": (0.2, ("split=random", OFF)),
     "split.random.seed": (1, ("split=random", OFF)),
-    "split.random.refit": (True, ("split=random", OFF)),
     "trainer.precision": ("bf16-mixed", ()),
     "backbone.tiny.family": ("roberta", ()),
     "backbone.tiny.layers": (1, ()),
@@ -221,7 +220,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "online.schedule": ("off", (ONLINE,), "online"),
     "online.epochs": (2, (ONLINE,), "online"),
     "online.lr_factor": (0.1, (ONLINE,), "online"),
-    "control.name": ("permuted_text", ("dataset.permute_text=true",), "axes"),
+    "control.name": ("permuted_text", (), "axes"),
     "stages": (["train", "evaluate", "online"], (), "online"),
     "backbone.load.name": ("mine", (LOCAL,), "axes"),
     "backbone.load.released": ("2030-01", (LOCAL,), "checkpoint"),
@@ -231,68 +230,68 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
 READERS: dict[str, dict[str, object]] = {
     "simulated": {
         "seed": 1, "users": 50, "items": 70, "events": 300, "topics": 4, "text_signal": 0.5, "language": "zh",
-        "days": 30.0, "new_item_share": 0.2, "drift": 0.9, "popularity": 2.0, "repeats": True, "permute_text": True,
+        "days": 30.0, "new_item_share": 0.2, "drift": 0.9, "popularity": 2.0, "repeats": True,
     },
     "own": {
         "items": "other_items.csv", "interactions": "other_events.csv", "users": "users.csv", "name": "mine",
         "text": "{title}", "label": "grade", "positive_from": 3.0, "repeats": True, "released_at": "launch",
-        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
     },
     "lastfm_2k": {
         "root": "other", "text": "{tags}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
-        "permute_text": True,
+
     },
     "lastfm_1k": {
         "root": "other", "level": "track", "text": "by {artist}", "half_lives_days": [2.0, 20.0, 200.0],
-        "item_ttl_days": 3.0, "permute_text": True,
+        "item_ttl_days": 3.0,
     },
     "caixin": {
         "root": "other", "text": "《{headline}》", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
-        "permute_text": True,
+
     },
     "mind": {
         "root": "other", "edition": "large", "language": "cmn", "text": "{title} | {category}",
-        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
     },
     "ebnerd": {
         "root": "other", "edition": "demo", "text": "{title} | {category}", "half_lives_days": [2.0, 20.0, 200.0],
-        "item_ttl_days": 3.0, "permute_text": True,
+        "item_ttl_days": 3.0,
     },
     "adressa": {
         "root": "other", "text": "{title} | {category}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
-        "permute_text": True,
+
     },
     "movielens": {
         "root": "other", "positive_from": 3.0, "text": "{title}", "half_lives_days": [2.0, 20.0, 200.0],
-        "item_ttl_days": 3.0, "permute_text": True,
+        "item_ttl_days": 3.0,
     },
     "movielens_editions": {
         "edition": "20m", "root": "other", "positive_from": 3.0, "text": "{title}", "item_ttl_days": 3.0,
-        "half_lives_days": [2.0, 20.0, 200.0], "permute_text": True,
+        "half_lives_days": [2.0, 20.0, 200.0],
     },
     "microlens": {
         "edition": "100k", "root": "other", "text": "video: {title}", "half_lives_days": [2.0, 20.0, 200.0],
-        "item_ttl_days": 3.0, "permute_text": True,
+        "item_ttl_days": 3.0,
     },
     "kuairec": {
         "root": "other", "matrix": "small", "positive_from": 0.5, "text": "{caption}", "item_ttl_days": 3.0,
-        "half_lives_days": [2.0, 20.0, 200.0], "permute_text": True,
+        "half_lives_days": [2.0, 20.0, 200.0],
     },
     "online_retail": {
         "root": "other", "text": "{description}!", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
-        "permute_text": True,
+
     },
     "amazon2023": {
         "root": "other", "category": "Books", "positive_from": 3.0, "text": "{title}",
-        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
     },
     "amazon2018": {
         "root": "other", "category": "Books", "positive_from": 3.0, "text": "{title}",
-        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "permute_text": True,
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
     },
     "hm": {
         "root": "other", "text": "{prod_name}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
-        "permute_text": True,
+
     },
 }  # fmt: skip
 """Reader -> key -> its new value; it changes the data set."""
@@ -321,7 +320,8 @@ EXCEPTIONS = {
         for reader in READERS
         if reader not in ("own", "simulated")
     },
-    **{f"dataset.{reader}.release_slot": "acts on the world: tests/test_grid.py" for reader in READERS},
+    "release_slot": "acts on the world: tests/data/canonical/test_grid_runs.py",
+    "plugins": "lets options of other packages be named: tests/examples/test_plugin.py",
     **{
         f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
         for key in ("project", "entity", "mode", "group", "job_type", "tags")
@@ -332,11 +332,11 @@ EXCEPTIONS = {
 
 def all_keys() -> Iterator[str]:
     """``train.epochs``, ``optim.adamw.lr``, ``dataset.own.items``: things by the name of their target."""
-    for name, field in fields_of_dataclass(Schema).items():
+    for name, field in fields_of_dataclass(RunConfig).items():
         if field.annotation == Node:
             for option in list_options()[name]:
                 target = yaml.safe_load((CONF / name / f"{option}.yaml").read_text())["_target_"]
-                yield from (f"{name}.{short(target)}.{key}" for key in fields_of(target) | EXTRA.get(name, {}))
+                yield from (f"{name}.{short(target)}.{key}" for key in fields_of(target))
         elif is_dataclass(field.annotation):
             yield from (f"{name}.{key}" for key in fields_of_dataclass(cast(type, field.annotation)))
         else:
@@ -355,7 +355,7 @@ def test_every_key_has_its_line() -> None:
     assert sum(map(len, tables)) == len(set.union(*tables))
 
 
-Observe = Callable[[dict[str, Any]], dict[str, object]]
+Observe = Callable[[RunConfig], dict[str, object]]
 
 
 @pytest.fixture(scope="module")
@@ -372,14 +372,14 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     """Run a configuration without the baselines, and gather what keys may show in."""
-    monkeypatch.setattr("coldlm.experiment.run.judge_baselines", lambda *_: ({}, 0.0, 0))
-    monkeypatch.setattr(Evaluation, "meter_leaks", lambda evaluation, trained: {})
+    monkeypatch.setattr("coldlm.experiment.stages.evaluate.judge_baselines", lambda *_: None)
+    monkeypatch.setattr(Evaluation, "meter_leaks", lambda *_: {"leaks": {}, "dropped": 0, "others_would_drop": {}})
     monkeypatch.setattr(process, "_commit", lambda: None)  # two processes
     folders = (tmp_path / str(i) for i in itertools.count())
 
-    def observe(config: dict[str, Any]) -> dict[str, object]:
-        check(config)
-        folder = execute({**config, "output": str(next(folders))}, "run")
+    def observe(config: RunConfig) -> dict[str, object]:
+        check(config.plain())
+        folder = execute(replace(config, output=str(next(folders))), "run")
         events = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
         said = json.loads((folder / "manifest.json").read_text())
         shots = folder / "k_shot.parquet"
@@ -409,11 +409,11 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Record, "write_events", write)
 
 
-Before = Callable[..., tuple[dict[str, Any], dict[str, object]]]
+Before = Callable[..., tuple[RunConfig, dict[str, object]]]
 
 
 @pytest.fixture(scope="module")
-def known() -> dict[tuple[str, ...], tuple[dict[str, Any], dict[str, object]]]:
+def known() -> dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]]:
     """Runs that were observed already."""
     return {}
 
@@ -423,12 +423,12 @@ def before(
     config: MakeConfig,
     observe: Observe,
     checkpoints: Path,
-    known: dict[tuple[str, ...], tuple[dict[str, Any], dict[str, object]]],
+    known: dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]],
     request: pytest.FixtureRequest,
 ) -> Before:
     """``before("strategy=lora")``: the configuration that the overrides make, and what was observed of it."""
 
-    def before(*overrides: str) -> tuple[dict[str, Any], dict[str, object]]:
+    def before(*overrides: str) -> tuple[RunConfig, dict[str, object]]:
         name = ("light", *overrides) if "light" in request.fixturenames else overrides
         if name not in known:
             path = [f"backbone.path={checkpoints / 'one'}", "backbone.max_tokens=32"] if LOCAL in overrides else []
@@ -439,13 +439,13 @@ def before(
     return before
 
 
-def change(config: dict[str, Any], key: str, value: object) -> dict[str, Any]:
-    config = deepcopy(config)
+def change(config: RunConfig, key: str, value: object) -> RunConfig:
+    values = config.plain()
     group, _, last = key.rpartition(".")
-    owner = config[group.partition(".")[0]] if group else config
+    owner = values[group.partition(".")[0]] if group else values
     assert owner[last] != value
     owner[last] = value
-    return config
+    return typed(values)
 
 
 @pytest.mark.parametrize("key", SCORES)
@@ -609,7 +609,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         **{reader: {"root": "."} for reader in ("online_retail", "amazon2023", "amazon2018", "hm")},
     }
     return {
-        reader: {"_target_": f"coldlm.data.{reader}.load", "permute_text": False, "release_slot": None}
+        reader: {"_target_": f"coldlm.data.{reader}.load"}
         | {key: field.default for key, field in fields_of(f"coldlm.data.{reader}.load").items()}
         | keys
         for reader, keys in given.items()
@@ -672,6 +672,5 @@ def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[s
 
 
 def test_lists_may_be_ranked_where_the_reader_gives_some_and_nowhere_else(nodes: dict[str, dict[str, Any]]) -> None:
-    given = {key: {k: v for k, v in node.items() if k not in EXTRA["dataset"]} for key, node in nodes.items()}
-    with_lists = {node["_target_"] for node in given.values() if build(node).impressions is not None}
-    assert with_lists == set(WITH_LISTS)
+    with_lists = {node["_target_"] for node in nodes.values() if build(node).impressions is not None}
+    assert with_lists == {option.target for option in every(Reader) if option.has_lists}

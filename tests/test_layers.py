@@ -158,7 +158,7 @@ def test_every_foreign_library_has_a_door() -> None:
         ("learn/toy.py", "def f():\n    import wandb"),
         ("evaluate/toy.py", "from coldlm.models import backbone"),
         ("core/toy.py", "from coldlm.asof.context import AsOf"),
-        ("online/toy.py", "from coldlm.config.check import build"),
+        ("online/toy.py", "from coldlm.config.build import build"),
     ],
 )
 def test_a_forbidden_import_is_found(file: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ import torch
 from polars.testing import assert_frame_equal
 
 from coldlm.asof.catalogue import Catalogue
-from coldlm.config.schema import EXTRA
+from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MANDATORY_BASELINES, MODEL
 from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Queries, Users, sorted_log
 from coldlm.data import simulated
@@ -107,9 +107,9 @@ def _garble(texts: tuple[str, ...], keep: Bools, draw: np.random.Generator) -> t
     return tuple(text if kept else words[draw.integers(len(words))] for text, kept in zip(texts, keep, strict=True))
 
 
-def moments(read: Read, config: dict[str, Any]) -> dict[str, int]:
+def moments(read: Read, config: RunConfig) -> dict[str, int]:
     """An edge between two windows, the time of an event in the middle of a window, and the start of a day in it."""
-    keys = {key: value for key, value in config["dataset"].items() if key not in ("_target_", *EXTRA["dataset"])}
+    keys = {key: value for key, value in config.dataset.items() if key != "_target_"}
     data = read(**keys)
     split = cut(config, data)
     rows = np.searchsorted(data.log.time, split.edges)
@@ -117,7 +117,7 @@ def moments(read: Read, config: dict[str, Any]) -> dict[str, int]:
     return {"edge": edge, "middle": middle, "day": (edge // DAY + 1) * DAY}
 
 
-def run(read: Read, config: dict[str, Any], name: str, patch: pytest.MonkeyPatch) -> Path:
+def run(read: Read, config: RunConfig, name: str, patch: pytest.MonkeyPatch) -> Path:
     patch.setattr(simulated, "load", read)
     return execute(config, name)
 
@@ -198,7 +198,7 @@ def lists(
 
     def both(*overrides: str) -> tuple[tuple[Path, Scores], tuple[Path, Scores], int]:
         settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", "dataset.items=200", *overrides)
-        settled["evaluate"]["candidates"] = "impression"
+        settled = replace(settled, evaluate=replace(settled.evaluate, candidates="impression"))
         time = moments(read, settled)["middle"]
 
         def read_garbage(**keys: Any) -> Dataset:
@@ -211,7 +211,7 @@ def lists(
 
         return noted(read, settled, "true", time), noted(read_garbage, settled, "scrambled", time), time
 
-    def noted(read: Read, settled: dict[str, Any], name: str, time: int) -> tuple[Path, Scores]:
+    def noted(read: Read, settled: RunConfig, name: str, time: int) -> tuple[Path, Scores]:
         scores: Scores = []
 
         def note(scorer: Any, queries: Queries, data: Dataset, catalogue: Catalogue, of: str, part: Any) -> Any:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from coldlm.cli import main
 from coldlm.commands.recommend import parse, recommend
+from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError, RunFolderError
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import World, make_world

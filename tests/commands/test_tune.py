@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -14,9 +13,11 @@ from coldlm.cli import main
 from coldlm.commands import tune
 from coldlm.commands.tune import Trial, choose, draw, own_key, parse
 from coldlm.config.compose import check_overrides, compose_plain, list_options
+from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError, Diverged
 from coldlm.experiment import run
 from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.state import State
 
 MakeConfig = Callable[..., RunConfig]
 STRATEGIES = ("frozen", "full", "top", "lora", "adapter", "prefix")
@@ -28,11 +29,11 @@ def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(strateg
     assert draw(base, 0) == {}
     trials = [draw(base, number) for number in range(1, 16)]
     assert trials[:3] == [draw(base, number) for number in range(1, 4)]
-    key = own_key(base["strategy"])
+    key = own_key(base.strategy)
     rate = "lr" if strategy == "frozen" else "body_lr"
     assert all(list(v) == [f"optim.{rate}", *([f"strategy.{key}"] if key else [])] for v in trials)
     # whatever the number of trials, no third of the reach is left out (the first trial is in the middle)
-    ratios = [math.log10(values[f"optim.{rate}"] / base["optim"][rate]) for values in trials]
+    ratios = [math.log10(values[f"optim.{rate}"] / base.optim[rate]) for values in trials]
     assert all(-1.01 < ratio < 1.01 for ratio in ratios)
     for n in (3, 6, 15):
         assert {min(int((ratio + 1) * 1.5), 2) for ratio in [0.0, *ratios[:n]]} == {0, 1, 2}
@@ -45,12 +46,12 @@ def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
 
     assert sizes("top", "layers") == {1, 2}  # of the tiny backbone's two layers
     assert sizes("lora", "rank") == {2, 4, 8, 16, 32}
-    keys = {name: own_key(config(f"strategy={name}")["strategy"]) for name in list_options()["strategy"]}
+    keys = {name: own_key(config(f"strategy={name}").strategy) for name in list_options()["strategy"]}
     assert keys == {
         "frozen": None, "full": None, "bitfit": None, "ia3": None, "top": "layers", "lora": "rank", "adalora": "rank",
         "adapter": "bottleneck", "prefix": "length", "prompt": "length",
     }  # fmt: skip
-    assert own_key(config("strategy=lora", "strategy.match_params=500")["strategy"]) is None
+    assert own_key(config("strategy=lora", "strategy.match_params=500").strategy) is None
 
 
 def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig) -> None:
@@ -58,8 +59,8 @@ def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig)
     for number in range(1, 5):
         assert len({draw(base, number).get("optim.body_lr") for base in bases}) == 2  # frozen has none
         frozen, other = (draw(base, number) for base in bases[:2])
-        assert frozen["optim.lr"] / bases[0]["optim"]["lr"] == pytest.approx(
-            other["optim.body_lr"] / bases[1]["optim"]["body_lr"], rel=0.02
+        assert frozen["optim.lr"] / bases[0].optim["lr"] == pytest.approx(
+            other["optim.body_lr"] / bases[1].optim["body_lr"], rel=0.02
         )
 
 
@@ -111,15 +112,15 @@ def tuned(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
 
     monkeypatch.setattr(Evaluation, "judge_stream", refuse)
     trained: list[str] = []
-    original = run.Run.train
+    original = run.STAGES["train"]
 
-    def train(self: run.Run) -> None:
-        trained.append(self.record.name)
-        if self.record.name == "top,trial=2":
+    def train(state: State) -> None:
+        trained.append(state.inputs.record.name)
+        if state.inputs.record.name == "top,trial=2":
             raise Diverged("too fast")
-        original(self)
+        original(state)
 
-    monkeypatch.setattr(run.Run, "train", train)
+    monkeypatch.setitem(run.STAGES, "train", train)
     line = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600", "backbone=tiny_bert"]
     line += ["backbone.width=16", "train.epochs=1", "strategy=frozen,top", "trials=3"]
     line += [f"output={tmp_path / 'tuned'}", f"cache={cache}"]

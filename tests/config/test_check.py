@@ -11,16 +11,17 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from coldlm.config.check import build, check, file_problems, is_allowed, problems
+from coldlm.config.build import GROUPS, build, is_allowed
+from coldlm.config.check import check, file_problems, problems
 from coldlm.config.compose import CONF, check_overrides, list_options, plain
-from coldlm.config.schema import ALLOWED, EXTRA, Control
+from coldlm.config.schema import Control
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass, nearest
 from coldlm.core.columns import MANDATORY_CONTROLS, Range
 from coldlm.core.errors import ConfigError
 from coldlm.models.backbones import checkpoints
 
 OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
-NODES = [(group, option) for group, option in OPTIONS if group in ALLOWED]
+NODES = [(group, option) for group, option in OPTIONS if group in GROUPS]
 EXPERIMENTS = list_options()["experiment"]
 NEEDED = {
     **{("split", name): ["online=off"] for name in ("loo", "random")},
@@ -51,7 +52,7 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 
 def test_the_tree_is_all_there() -> None:
     assert len(OPTIONS) >= 45
-    assert set(list_options()) >= {*ALLOWED, "online", "trainer", "control", "experiment", "sweep"}
+    assert set(list_options()) >= {*GROUPS, "online", "trainer", "control", "experiment", "sweep"}
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
@@ -67,8 +68,12 @@ def test_every_control_composes_on_top_of_every_experiment(experiment: str, cont
 
 @pytest.mark.parametrize(("group", "option"), NODES, ids=lambda value: value)
 def test_every_file_of_a_thing_sets_all_keys_of_its_target(group: str, option: str) -> None:
-    node = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
-    assert node.keys() == {"_target_", *fields_of(node["_target_"]), *EXTRA.get(group, {})}
+    own = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())
+    node = own
+    for file in own.pop("defaults", []):
+        if file != "_self_":
+            node = yaml.safe_load((CONF / f"{file.partition('@')[0].strip('/')}.yaml").read_text()) | own
+    assert node.keys() == {"_target_", *fields_of(node["_target_"])}
 
 
 @pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.relative_to(CONF).as_posix())
@@ -188,7 +193,7 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
 def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out() -> None:
     line = [
         "backbone=tiny_gpt2",
-        "experiment=cell",
+        "experiment=strategies_x_backbones",
         "train.head_epochs=0",
         "head=causal_lm",
         "loss=nll",
@@ -311,7 +316,7 @@ def test_several_values_need_the_flag() -> None:
         (["trainer.compile=true"], "trainer.compile=true acts on layers that train"),
         (["loss.negatives=given"], "learns from lists as shown, but evaluate.candidates=full; use evaluate.cand"),
         (["control=context_only", "head.context=off"], "leave it to the control"),
-        (["control=permuted_text", "dataset.permute_text=false"], "leave it to the control"),
+        (["control=permuted_text", "control.permute_text=false"], "leave it to the control"),
     ],
 )
 def test_impossible_combinations_are_refused(overrides: list[str], message: str) -> None:
@@ -438,7 +443,7 @@ def test_wandb_online_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 )
 def test_what_is_not_on_the_allow_list_is_refused_before_it_is_imported(target: str) -> None:
     config = compose_plain(*TINY)
-    config["dataset"] = {"_target_": target, "permute_text": False}
+    config["dataset"] = {"_target_": target}
     (problem,) = problems(config)
     assert problem.startswith(f"dataset._target_: got {target!r}")
     with pytest.raises(ConfigError, match="nothing else is imported"):
@@ -455,7 +460,8 @@ def test_an_unlisted_module_is_never_imported(tmp_path: Path) -> None:
     (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
     code = f"""
 import sys; sys.path.insert(0, {str(tmp_path)!r})
-from coldlm.config.check import build, problems
+from coldlm.config.build import build
+from coldlm.config.check import problems
 from coldlm.core.errors import ConfigError
 try: build({{"_target_": "trap.load"}})
 except ConfigError: print("refused")

@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from coldlm.config.schema import RunConfig
 from coldlm.core.progress import progress
 from coldlm.experiment.run import execute
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pytorch_lightning.plugins.environments import (
@@ -14,6 +13,7 @@ from pytorch_lightning.plugins.environments import (
     TorchElasticEnvironment,
 )
 
+from coldlm.config.schema import RunConfig
 from coldlm.core import ranks
 from coldlm.core.errors import ConfigError
 from coldlm.experiment.run import execute

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
+from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from coldlm.commands.recommend import recommend
+from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import ConfigError, RunFolderError
 from coldlm.evaluate.classify import DRAWN

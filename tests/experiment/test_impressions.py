@@ -27,12 +27,14 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
 from coldlm.config.check import check
 from coldlm.config.compose import compose_plain
-from coldlm.core.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, MANDATORY_BASELINES, METRICS, MODEL
+from coldlm.config.schema import RunConfig
+from coldlm.core.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, MANDATORY_BASELINES, MODEL, USER_AUC
 from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.tables import DAY, STREAM, UNKNOWN, Dataset, Impressions
 from coldlm.data import simulated
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge
+from coldlm.evaluate.metrics import FORMULAS
 from coldlm.evaluate.summary import per_user, summarise, tabulate
 from coldlm.experiment import baselines as scorers
 from coldlm.experiment.model import make_ranker
@@ -150,10 +152,9 @@ def listed(config: MakeConfig, show_blocks: Callable[..., Impressions], monkeypa
 
     monkeypatch.setattr(simulated, "load", read)
 
-    def make(*overrides: str, candidates: str = "impression") -> dict[str, Any]:
+    def make(*overrides: str, candidates: str = "impression") -> RunConfig:
         settled = config(*overrides)
-        settled["evaluate"]["candidates"] = candidates
-        return settled
+        return replace(settled, evaluate=replace(settled.evaluate, candidates=candidates))
 
     return make
 
@@ -169,7 +170,7 @@ def test_a_run_over_lists(listed: MakeConfig) -> None:
     world = make_world(listed())
     assert set(results["candidates"]) == {"impression"}
     assert set(results["scorer"]) == {MODEL, "fewest_events", *MANDATORY_BASELINES}
-    assert set(results["metric"]) == set(users["metric"]) == {*METRICS, *LIST_METRICS}
+    assert set(results["metric"]) == set(users["metric"]) == {*FORMULAS, USER_AUC, *LIST_METRICS}
     assert set(results.filter(metric="ndcg/impression")["k"]) == {5, 10}
     assert set(results.filter(metric="auc/impression")["k"]) == {0}
     assert results["value"].is_finite().all()
@@ -261,25 +262,25 @@ def test_the_candidates_make_another_run_of_the_same_data(listed: MakeConfig, tm
     # stopping has looked at other queries
     said = [tables(folder)[3]["validation"]["ndcg@10"] for folder in (lists, full)]
     assert said[0] != said[1]
-    assert {c.candidates for c in read_runs([Path(settled["output"])]).comparisons} == {"impression", "full"}
+    assert {c.candidates for c in read_runs([Path(settled.output)]).comparisons} == {"impression", "full"}
 
 
 def test_baselines_are_not_shared_between_candidates(listed: MakeConfig) -> None:
+    kept = scorers.JudgedBaselines()
     for candidates in ("impression", "full"):
-        execute(listed("stages=[train,evaluate]", candidates=candidates), candidates)
-        [(judged, *_)] = scorers._judged.values()
+        execute(listed("stages=[train,evaluate]", candidates=candidates), candidates, kept)
         world = make_world(listed(candidates=candidates))
-        assert len(judged["popularity"].g) == len(world.stream.event)
+        assert len(kept.rows["popularity"].g) == len(world.stream.event)
 
 
 def test_data_without_lists_are_refused_before_anything_is_read(config: MakeConfig) -> None:
     settled = config()
-    settled["evaluate"]["candidates"] = "impression"
+    settled = replace(settled, evaluate=replace(settled.evaluate, candidates="impression"))
     said = (
         "evaluate.candidates=impression: simulated holds no lists as shown; use evaluate.candidates=full, or dataset="
     )
     with pytest.raises(ConfigError, match=re.escape(said)):
-        check(settled)
+        check(settled.plain())
     with pytest.raises(ConfigError, match=r"evaluate\.candidates=impression: simulated holds no lists"):
         make_world(settled)
 
@@ -315,20 +316,21 @@ def published(clicked: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> dic
 @pytest.mark.real_data
 @pytest.mark.skipif(not (DATA / "mind_sample").is_dir(), reason="mind_sample is not there")
 def test_the_lists_of_the_mind_sample(tmp_path: Path) -> None:
-    settled = compose_plain(
-        [
-            "dataset=news/mind",
-            "dataset.edition=sample",
-            f"dataset.root='{DATA}'",
-            "evaluate.candidates=impression",
-            "backbone=random_vectors",
-            "train.epochs=1",
-            "online=off",
-            f"output={tmp_path}",
-            f"cache={tmp_path}",
-        ]
+    settled = check(
+        compose_plain(
+            [
+                "dataset=news/mind",
+                "dataset.edition=sample",
+                f"dataset.root='{DATA}'",
+                "evaluate.candidates=impression",
+                "backbone=random_vectors",
+                "train.epochs=1",
+                "online=off",
+                f"output={tmp_path}",
+                f"cache={tmp_path}",
+            ]
+        )
     )
-    check(settled)
     events, results, _, said = tables(execute(settled, "mind"))
     assert said["dropped"] == 0
     assert said["not_asked"]["outside the lists"] == 0
@@ -337,7 +339,7 @@ def test_the_lists_of_the_mind_sample(tmp_path: Path) -> None:
     assert (chance["value"] - 0.5).abs().max() < 1e-12  # type: ignore[operator]
     random = results.filter(scorer="random")
     world = make_world(settled)
-    lists, scorer = world.stream.lists, baselines.random(settled["seed"], len(world.data.items), world.data.users.ids)
+    lists, scorer = world.stream.lists, baselines.random(settled.seed, len(world.data.items), world.data.users.ids)
     assert lists is not None
     by_list = []
     for at in range(len(lists)):

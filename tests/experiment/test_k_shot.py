@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from coldlm.core.columns import K_SHOT_COLUMNS, MANDATORY_BASELINES, METRICS, MODEL
+from coldlm.config.schema import RunConfig
+from coldlm.core.columns import K_SHOT_COLUMNS, MANDATORY_BASELINES, MODEL, USER_AUC
 from coldlm.core.tables import Dataset, Ints, Log
 from coldlm.data import simulated
+from coldlm.evaluate.metrics import FORMULAS
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
 from coldlm.experiment.training import Training
@@ -76,7 +78,7 @@ def test_every_k_is_asked_the_same_questions_by_every_scorer(whole: Path, config
         kinds = set(part.select("scorer", "updated").unique().iter_rows())
         assert kinds == {(MODEL, True), *((scorer, False) for scorer in set(part["scorer"]))}
         for _, values in part.group_by("scorer", "updated"):
-            assert values.height == len(SHOTS) * len(METRICS) * 2
+            assert values.height == len(SHOTS) * len((*FORMULAS, USER_AUC)) * 2
         said = manifest(whole)["k_shot"][side]
         assert said["eligible"] + said["counted out"] == said["cold"] == plan.n_cold
         assert said["question"] == asked["question"].item()
@@ -256,5 +258,5 @@ def test_half_lives_are_chosen_as_in_evaluate(whole: Path, config: MakeConfig, m
     execute(config(*STAGE, "stages=[train,k_shot]"), "alone")
     assert [name for name in measured if name != MODEL] == [f"recent_popularity {h}" for h in range(3)]
     assert_frame_equal(
-        shots_of(Path(config()["output"]) / "alone").drop("run"), shots_of(whole).drop("run"), check_exact=True
+        shots_of(Path(config().output) / "alone").drop("run"), shots_of(whole).drop("run"), check_exact=True
     )

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from coldlm.commands.recommend import recommend
+from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError
 from coldlm.experiment.run import execute
 from coldlm.experiment.stages import pretrain as pretraining

@@ -21,23 +21,26 @@ from safetensors.torch import load_file
 
 from coldlm.cli import main
 from coldlm.commands.recommend import recommend
+from coldlm.config.schema import RunConfig
 from coldlm.core.columns import (
     COHORTS,
     MANDATORY_BASELINES,
-    METRICS,
     MODEL,
     RESULT_COLUMNS,
+    USER_AUC,
     WARMUP_BUCKETS,
     WARMUP_EDGES,
 )
 from coldlm.core.errors import Diverged, RunFolderError
 from coldlm.core.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset
 from coldlm.data import simulated
+from coldlm.evaluate.metrics import FORMULAS
 from coldlm.experiment import baselines as scorers
 from coldlm.experiment import run, training
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.model import make_ranker
-from coldlm.experiment.run import Run, execute
+from coldlm.experiment.run import execute
+from coldlm.experiment.state import State
 from coldlm.experiment.world import make_world
 from coldlm.learn import loggers
 from coldlm.models.losses import SampledSoftmax
@@ -109,7 +112,7 @@ def test_tables_have_their_columns_and_finite_values(finished: Path) -> None:
     assert results.null_count().sum_horizontal().item() == 0
     assert set(results["scorer"]) == {MODEL, "fewest_events", *MANDATORY_BASELINES}
     assert set(results["cohort"]) <= set(COHORTS)
-    assert set(results["metric"]) == set(METRICS)
+    assert set(results["metric"]) == {*FORMULAS, USER_AUC}
     assert users.columns == [
         "run", "control", "strategy", "scorer", "schedule", "user", "cohort", "metric", "k", "value", "n_queries",
         "n_events",
@@ -197,7 +200,7 @@ def test_results_are_what_events_say(finished: Path, scorer: str) -> None:
     for schedule, cohort, bucket, window in slices:
         part = rows_of(events.filter(schedule=schedule), cohort, bucket, window)
         where = {"schedule": schedule, "cohort": cohort, "bucket": bucket, "window": window}
-        for metric in METRICS:
+        for metric in (*FORMULAS, USER_AUC):
             expected = average_by_hand(part, metric)
             for average, value in expected.items():
                 line = results.filter(average=average, metric=metric, **where).row(0, named=True)
@@ -344,7 +347,7 @@ def trained_too_early(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Ca
         world = make_world(config())
         time = world.data.log.time
         told: list[tuple[str, NDArray[np.int64]]] = []
-        make, judge, online = training.Batches, Evaluation.judge, Run.online
+        make, judge, online = training.Batches, Evaluation.judge, run.STAGES["online"]
 
         def batches(data: Any, catalogue: Any, as_of: Any, rows: NDArray[np.int64], *others: Any, **keys: Any) -> Any:
             told.append(("train", rows[time[rows] >= world.split.t_test]))
@@ -354,13 +357,13 @@ def trained_too_early(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Ca
             told.append(("score", queries.event))
             return judge(self, scorer, queries, name)
 
-        def begin(self: Run) -> None:
+        def begin(state: State) -> None:
             told.clear()  # what was scored before with frozen weights does not count
-            online(self)
+            online(state)
 
         monkeypatch.setattr(training, "Batches", batches)
         monkeypatch.setattr(Evaluation, "judge", score)
-        monkeypatch.setattr(Run, "online", begin)
+        monkeypatch.setitem(run.STAGES, "online", begin)
         execute(config(f"online={schedule}"), schedule)
         seen, early = set[int](), set[int]()
         for place, (what, rows) in enumerate(told):
@@ -459,8 +462,8 @@ def test_without_updates_nothing_is_online(config: MakeConfig, finished: Path) -
 def test_stages_one_by_one_give_the_same_numbers_as_in_one_go(finished: Path, config: MakeConfig) -> None:
     for stage in ("train", "evaluate", "online"):
         execute(config(f"stages=[{stage}]"), "steps")
-    assert manifest(config()["output"] / Path("steps"))["done"] == ["train", "evaluate", "online"]
-    assert_same_numbers(finished, Path(config()["output"]) / "steps")
+    assert manifest(config().output / Path("steps"))["done"] == ["train", "evaluate", "online"]
+    assert_same_numbers(finished, Path(config().output) / "steps")
 
 
 @pytest.mark.parametrize(("values", "encodings"), [((0.1, 0.9), 2), ((0.9, 0.1), 3)])
@@ -536,7 +539,7 @@ def test_data_that_changed_under_a_run_is_refused(config: MakeConfig, monkeypatc
 def test_an_output_that_is_no_folder_is_refused(config: MakeConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match=r"cannot be made .*: choose another output"):
-        execute({**config(), "output": str(tmp_path / "file")}, "run")
+        execute(replace(config(), output=str(tmp_path / "file")), "run")
 
 
 def test_a_changed_configuration_is_refused_by_the_key_that_changed(config: MakeConfig) -> None:
@@ -551,10 +554,10 @@ def test_a_run_that_was_killed_says_so_and_goes_on_to_the_same_numbers(
     finished: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "evaluate", _interrupt)
+        patch.setitem(run.STAGES, "evaluate", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             execute(config(), "killed")
-    folder = Path(config()["output"]) / "killed"
+    folder = Path(config().output) / "killed"
     assert (manifest(folder)["status"], manifest(folder)["done"]) == ("FAILED", ["train"])
     assert manifest(folder)["reason"].startswith("interrupted; the same command goes on")
     execute(config(), "killed")
@@ -574,12 +577,12 @@ def test_an_interrupt_in_the_middle_of_training_is_an_interrupt(
     with pytest.raises(KeyboardInterrupt):
         execute(config(), "struck")
     assert signal.getsignal(signal.SIGINT) is before
-    said = manifest(Path(config()["output"]) / "struck")
+    said = manifest(Path(config().output) / "struck")
     assert (said["status"], said["done"]) == ("FAILED", [])
     assert said["reason"].startswith("interrupted; the same command goes on")
 
 
-def _interrupt(_: Run) -> None:
+def _interrupt(_: State) -> None:
     raise KeyboardInterrupt
 
 
@@ -595,7 +598,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
     monkeypatch.setattr(SampledSoftmax, "__call__", nan)
     with pytest.raises(Diverged, match=r"training loss is nan in epoch 0, batch 0: lower optim\.lr"):
         execute(config(), "nan")
-    said = manifest(Path(config()["output"]) / "nan")
+    said = manifest(Path(config().output) / "nan")
     assert (said["status"], said["done"]) == ("DIVERGED", [])
     assert said["reason"].startswith("training loss is nan")
 
@@ -603,7 +606,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
 def test_a_learning_rate_without_measure_diverges(config: MakeConfig) -> None:
     with pytest.raises(Diverged):
         execute(config("optim.lr=1e30", "train.epochs=3", "train.batch_size=64", "train.warmup=0"), "huge")
-    assert manifest(Path(config()["output"]) / "huge")["status"] == "DIVERGED"
+    assert manifest(Path(config().output) / "huge")["status"] == "DIVERGED"
 
 
 def test_an_update_that_diverges_is_rolled_back(config: MakeConfig, finished: Path) -> None:
@@ -625,7 +628,7 @@ def test_loggers_are_closed_however_a_run_ends(
     closed: list[tuple[int, bool]] = []
     monkeypatch.setattr(loggers, "close", lambda made, failed: closed.append((len(made), failed)))
     if failed:
-        monkeypatch.setattr(Run, "train", _interrupt)
+        monkeypatch.setitem(run.STAGES, "train", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             execute(config("stages=[train]"), "closing")
     else:
@@ -643,7 +646,7 @@ def test_no_half_written_file_is_left(config: MakeConfig, monkeypatch: pytest.Mo
         patch.setattr(pl.DataFrame, "write_parquet", tear)
         with pytest.raises(OSError, match="disk full"):
             execute(config(), "torn")
-    folder = Path(config()["output"]) / "torn"
+    folder = Path(config().output) / "torn"
     assert sorted(folder.glob("*.parquet")) == sorted(folder.glob(".*")) == []
     assert manifest(folder)["done"] == ["train"]
 
@@ -652,8 +655,8 @@ def test_cells_of_a_sweep_share_the_judged_baselines(config: MakeConfig, monkeyp
     made = []
     make = scorers.make_baselines
     monkeypatch.setattr(scorers, "make_baselines", lambda *arguments: made.append(1) or make(*arguments))
-    scorers._judged.clear()
-    first, second = (execute(config(f"strategy={name}"), name) for name in ("frozen", "top"))
+    kept = scorers.JudgedBaselines()
+    first, second = (execute(config(f"strategy={name}"), name, kept) for name in ("frozen", "top"))
     assert len(made) == 1
     baselines = [pl.read_parquet(run / "events.parquet").filter(pl.col("scorer") != MODEL) for run in (first, second)]
     assert [frame["run"].unique().to_list() for frame in baselines] == [["frozen"], ["top"]]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,9 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from coldlm.commands.recommend import recommend
+from coldlm.config.schema import RunConfig
+from coldlm.experiment.encoder import untrained
 from coldlm.experiment.model import first_vectors, make_ranker, standardise
 from coldlm.experiment.run import execute
-from coldlm.experiment.world import make_world, untrained
+from coldlm.experiment.world import make_world
 from coldlm.runs.identity import axes
 
 MakeConfig = Callable[..., RunConfig]

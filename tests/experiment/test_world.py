@@ -6,18 +6,18 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.tables import STREAM, TRAIN, VALIDATION
 from coldlm.experiment.model import make_ranker, take_snapshot
 from coldlm.experiment.world import World, cut, make_world
-from coldlm.runs.record import read_weights
+from coldlm.runs.weights import read_weights
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -64,7 +64,7 @@ def test_a_memory_that_ends_knows_nothing_later(world: World) -> None:
 
 
 def test_permuted_texts_stay_the_same_texts_on_other_items(config: MakeConfig) -> None:
-    plain, permuted = make_world(config()).data, make_world(config("dataset.permute_text=true")).data
+    plain, permuted = make_world(config()).data, make_world(config("control=permuted_text")).data
     assert sorted(plain.items.texts) == sorted(permuted.items.texts)
     assert all(a != b for a, b in zip(plain.items.texts, permuted.items.texts, strict=True))
     assert plain.items.titles == permuted.items.titles

@@ -17,6 +17,7 @@ from coldlm.core.errors import Diverged
 from coldlm.core.seeding import torch_seed
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.optimisers import Named, adamw
+from coldlm.models.backbone import RandomVectors
 from coldlm.models.losses import FullSoftmax
 from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.towers import Towers
@@ -25,7 +26,7 @@ from coldlm.text.encode import RandomEncoder
 
 def _ranker(**head: Any) -> Ranker:
     with torch_seed(0):
-        return Ranker(RandomEncoder(12, width=8, seed=0), Towers(8, **{"width": 8, "history": 3, **head}))
+        return Ranker(RandomEncoder(12, RandomVectors(8, 0)), Towers(8, **{"width": 8, "history": 3, **head}))
 
 
 def _weights(ranker: Ranker) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import Dataset, Queries
 from coldlm.evaluate.judge import Judged, judge
 from coldlm.learn.fit import Fitted
+from coldlm.models.backbone import RandomVectors
 from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.rankers.snapshot import Snapshot
 from coldlm.models.towers import Towers
@@ -41,7 +42,7 @@ class Stream:
         self.as_of = AsOf(self.data.log, 2, 4, enters, half_lives)
         self.queries: Queries = ask(self.data.log, self.catalogue, np.arange(2, 8), EDGES)
         with torch_seed(0):
-            self.ranker = Ranker(RandomEncoder(4, width=6, seed=0), Towers(6, width=4, history=2))
+            self.ranker = Ranker(RandomEncoder(4, RandomVectors(6, 0)), Towers(6, width=4, history=2))
         self.calls: list[str] = []
         self.scorers: list[Snapshot] = []
 

@@ -19,7 +19,6 @@ def recipe(strategy: str, **more: Any) -> dict[str, Any]:
         "recipe": {
             "strategy._target_": strategy,
             "control.name": control,
-            "dataset.permute_text": control == "permuted_text",
             **more,
         }
     }

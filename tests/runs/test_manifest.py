@@ -4,49 +4,50 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
+from coldlm.config.schema import RunConfig
 from coldlm.core.errors import RunFolderError
 from coldlm.core.files import write_file
-from coldlm.runs.identity import axes, config_hash, flatten
-from coldlm.runs.manifest import open_run
+from coldlm.runs.identity import axes, config_hash, flatten, open_run
+from coldlm.runs.manifest import Manifest
 
 MakeConfig = Callable[..., RunConfig]
 
 
-def hold(folder: Path, config: dict[str, Any]) -> None:
+def hold(folder: Path, config: RunConfig) -> None:
     """Make ``folder`` the run folder of ``config``."""
     folder.mkdir()
-    (folder / "config.resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    (folder / "config.resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config.plain())))
     (folder / "manifest.json").write_text(json.dumps({"config_hash": config_hash(config), "done": ["train"]}))
 
 
 def test_a_run_is_what_it_does_and_not_where_it_lives(config: MakeConfig) -> None:
     one = config()
-    moved = {**one, "output": "elsewhere", "name": "other", "cache": "there", "stages": ["train"]}
+    moved = replace(one, output="elsewhere", name="other", cache="there", stages=["train"])
     assert config_hash(moved) == config_hash(one)
-    assert config_hash({**one, "seed": 2}) != config_hash(one)
-    assert config_hash({**one, "head": {**one["head"], "width": 65}}) != config_hash(one)
+    assert config_hash(replace(one, seed=2)) != config_hash(one)
+    assert config_hash(replace(one, head={**one.head, "width": 65})) != config_hash(one)
 
 
 def test_the_order_of_keys_is_no_difference(config: MakeConfig) -> None:
     one = config()
-    assert config_hash(dict(reversed(one.items()))) == config_hash(one)
+    assert config_hash(replace(one, head=dict(reversed(one.head.items())))) == config_hash(one)
 
 
 def test_a_new_folder_starts_a_new_run(tmp_path: Path, config: MakeConfig) -> None:
     one = config()
-    assert open_run(tmp_path / "new", one) == {"status": "RUNNING", "done": [], "config_hash": config_hash(one)}
+    assert open_run(tmp_path / "new", one) == Manifest(config_hash(one))
     assert not (tmp_path / "new").exists()
 
 
 def test_the_same_configuration_opens_its_run_again(tmp_path: Path, config: MakeConfig) -> None:
     hold(tmp_path / "mine", config())
-    assert open_run(tmp_path / "mine", {**config(), "stages": ["online"]})["done"] == ["train"]
+    assert open_run(tmp_path / "mine", replace(config(), stages=["online"])).done == ["train"]
 
 
 def test_another_configuration_is_refused_with_every_difference(tmp_path: Path, config: MakeConfig) -> None:
@@ -89,7 +90,7 @@ def test_axes_name_what_a_sweep_compares(config: MakeConfig) -> None:
 
 def test_backbones_have_axes_of_their_own(config: MakeConfig) -> None:
     names = ["tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors", "minilm"]
-    made = [axes({**config(), "backbone": config(f"backbone={name}")["backbone"]})["backbone"] for name in names[:-1]]
+    made = [axes(replace(config(), backbone=config(f"backbone={name}").backbone))["backbone"] for name in names[:-1]]
     assert made == names[:-1]
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from coldlm.runs.process import describe, peak_memory_mb
+from coldlm.runs.process import peak_memory_mb, process_facts
 
 
 def test_the_machine_is_described_without_its_paths() -> None:
-    said = describe()
+    said = process_facts()
     assert said["versions"].keys() >= {"python", "torch", "transformers", "polars"}
     assert all(said["versions"].values())
     assert said["threads"] >= 1

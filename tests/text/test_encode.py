@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coldlm.core.seeding import torch_seed
 from coldlm.models import strategy
-from coldlm.models.backbone import tiny
+from coldlm.models.backbone import RandomVectors, tiny
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.text import encode
 from coldlm.text.encode import RandomEncoder, TextEncoder
@@ -210,7 +210,7 @@ def test_eval_blocks_have_a_fixed_number_of_rows(monkeypatch: pytest.MonkeyPatch
 
 
 def test_random_vectors_are_fixed_unit_vectors_that_know_no_language() -> None:
-    encoder = RandomEncoder(6, width=64, seed=0)
+    encoder = RandomEncoder(6, RandomVectors(64, 0))
     vectors = encoder.all_items()
     assert vectors.dtype == torch.float32
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(6))
@@ -224,9 +224,9 @@ def test_random_vectors_are_fixed_unit_vectors_that_know_no_language() -> None:
 
 
 def test_random_vectors_depend_on_the_seed_and_not_on_the_number_of_items() -> None:
-    one = RandomEncoder(4, width=8, seed=0).all_items()
-    assert torch.equal(one, RandomEncoder(9, width=8, seed=0).all_items()[:4])
-    assert not torch.allclose(one, RandomEncoder(4, width=8, seed=1).all_items())
+    one = RandomEncoder(4, RandomVectors(8, 0)).all_items()
+    assert torch.equal(one, RandomEncoder(9, RandomVectors(8, 0)).all_items()[:4])
+    assert not torch.allclose(one, RandomEncoder(4, RandomVectors(8, 1)).all_items())
 
 
 @strategies

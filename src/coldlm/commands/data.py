@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from coldlm.core.dates import iso
 from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.files import write_file
 from coldlm.data.sources.catalogue import SOURCES, Source
@@ -206,7 +207,7 @@ def _about_data(data: Dataset) -> list[str]:
     import numpy as np
 
     log = data.log
-    first, last = (str(np.datetime64(int(t), "s")) for t in (log.time[0], log.time[-1]))
+    first, last = (iso(t) for t in (log.time[0], log.time[-1]))
     characters = np.array([len(text) for text in data.items.texts])
     return [
         f"domain: {data.domain}; items {'repeat' if data.repeats else 'do not repeat'}; release: {data.release}",

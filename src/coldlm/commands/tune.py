@@ -9,14 +9,14 @@ strategies get the same multiples of their own rate.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coldlm.config.options import Strategy, chosen
+from coldlm.config.schema import RunConfig, typed
 from coldlm.core.errors import ConfigError, Diverged
 
 REACH = 10.0
@@ -70,16 +70,17 @@ def main(argv: Sequence[str]) -> int:
         print(HELP, end="")
         return 0
     strategies, n_trials, rest = parse(argv)
+    from coldlm.config.check import check
     from coldlm.config.compose import compose_plain
 
-    bases = {name: compose_plain([*rest, f"strategy={name}"]) for name in strategies}
+    bases = {name: check(compose_plain([*rest, f"strategy={name}"])) for name in strategies}
     trials = [trial for name, base in bases.items() for trial in tune(base, name, n_trials)]
-    folder = Path(next(iter(bases.values()))["output"])
+    folder = Path(next(iter(bases.values())).output)
     write(folder, trials, n_trials, argv)
     for name in strategies:
         best, first = choose(trials, name), next(trial for trial in trials if trial.strategy == name)
-        chosen = ", ".join(f"{key}={value}" for key, value in best.values.items()) or "as configured"
-        print(f"{name}: validation nDCG {first.score:.4f} as configured, {best.score:.4f} best of {n_trials}: {chosen}")
+        values = ", ".join(f"{key}={value}" for key, value in best.values.items()) or "as configured"
+        print(f"{name}: validation nDCG {first.score:.4f} as configured, {best.score:.4f} best of {n_trials}: {values}")
     print(f"\nwritten to {folder}/; use: coldlm run --config-dir {folder} experiment=tuned_{strategies[0]}")
     return 0
 
@@ -111,30 +112,25 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
     return strategies, int(given["trials"]), [*rest, f"output={given['output']}"]
 
 
-def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:
-    """``n_trials`` trainings of a configuration, each in a run folder below its output; finished ones are read.
+def tune(base: RunConfig, strategy: str, n_trials: int) -> list[Trial]:
+    """Carry out ``n_trials`` trainings of a configuration, each in a run folder below its output; finished ones are
+    read.
 
     Raises:
-        ConfigError: a configuration that ``coldlm run`` would refuse, or more than one process.
+        ConfigError: more than one process.
     """
-    from coldlm.config.check import check
-    from coldlm.config.schema import typed
     from coldlm.experiment.run import execute
     from coldlm.runs.identity import open_run
 
-    if base["trainer"]["devices"] > 1:
-        raise ConfigError(
-            f"trainer.devices={base['trainer']['devices']}: trials run in one process; use trainer=cpu or gpu"
-        )
-    check(dict(base))
+    if base.trainer.devices > 1:
+        raise ConfigError(f"trainer.devices={base.trainer.devices}: trials run in one process; use trainer=cpu or gpu")
     trials = []
     for number in range(n_trials):
-        values = draw(base, number)
-        config = with_values(base, values) | {"stages": ["train"], "name": f"{strategy},trial={number}"}
-        config["train"] = config["train"] | {"validate": True, "refit": False}
-        checked = typed(config)
+        values, name = draw(base, number), f"{strategy},trial={number}"
+        train = replace(base.train, validate=True, refit=False)
+        config = replace(with_values(base, values), stages=["train"], name=name, train=train)
         try:
-            manifest = open_run(execute(checked, config["name"]), checked)
+            manifest = open_run(execute(config, name), config)
             score = max(next(iter((manifest.validation or {}).values())))
         except Diverged:
             score = -math.inf
@@ -142,18 +138,18 @@ def tune(base: Mapping[str, Any], strategy: str, n_trials: int) -> list[Trial]:
     return trials
 
 
-def draw(base: Mapping[str, Any], number: int) -> dict[str, float | int]:
-    """Dotted key -> value of a trial; none for the first, which is ``base`` itself."""
+def draw(base: RunConfig, number: int) -> dict[str, float | int]:
+    """Return dotted key -> value of a trial; none for the first, which is ``base`` itself."""
     from coldlm.config.check import problems
 
     if not number:
         return {}
     high, large = ((0.5 + number * step) % 1 for step in SPREAD)
-    rate = "body_lr" if chosen(Strategy, base["strategy"]).trains else "lr"
-    values: dict[str, float | int] = {f"optim.{rate}": float(f"{base['optim'][rate] * REACH ** (2 * high - 1):.3g}")}
-    if key := own_key(base["strategy"]):
-        sizes = sorted({max(1, int(base["strategy"][key] * step)) for step in STEPS})
-        allowed = [size for size in sizes if not problems(with_values(base, {f"strategy.{key}": size}))]
+    rate = "body_lr" if chosen(Strategy, base.strategy).trains else "lr"
+    values: dict[str, float | int] = {f"optim.{rate}": float(f"{base.optim[rate] * REACH ** (2 * high - 1):.3g}")}
+    if key := own_key(base.strategy):
+        sizes = sorted({max(1, int(base.strategy[key] * step)) for step in STEPS})
+        allowed = [size for size in sizes if not problems(with_values(base, {f"strategy.{key}": size}).plain())]
         values[f"strategy.{key}"] = allowed[int(large * len(allowed))]
     return values
 
@@ -164,13 +160,13 @@ def own_key(strategy: Mapping[str, Any]) -> str | None:
     return None if strategy.get("match_params") else size
 
 
-def with_values(base: Mapping[str, Any], values: Mapping[str, float | int]) -> dict[str, Any]:
-    """A copy of a configuration with these values at their dotted keys."""
-    config = copy.deepcopy(dict(base))
+def with_values(base: RunConfig, values: Mapping[str, float | int]) -> RunConfig:
+    """Return a configuration with these values at their dotted keys."""
+    config = base.plain()
     for path, value in values.items():
         group, key = path.split(".")
         config[group][key] = value
-    return config
+    return typed(config)
 
 
 def choose(trials: Sequence[Trial], strategy: str) -> Trial:

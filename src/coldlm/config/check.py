@@ -12,7 +12,7 @@ from typing import Any, cast
 from coldlm.config.build import is_allowed, refusal, refuse
 from coldlm.config.combinations import combination_problems, device_problems, logger_problems
 from coldlm.config.plugins import plug_problems
-from coldlm.config.schema import MOVED, Node, RunConfig, typed
+from coldlm.config.schema import GONE, MOVED, Node, RunConfig, typed
 from coldlm.config.signatures import Field, check_value, fields_of, fields_of_dataclass, is_defined, nearest, show
 from coldlm.models.backbones import checkpoints
 
@@ -112,8 +112,9 @@ def _unknown_keys(
     values: Mapping[str, object], known: Mapping[str, Field], prefix: str, paths: list[str]
 ) -> Iterator[str]:
     for key in (key for key in values if key not in known):
-        if moved := MOVED.get(f"{prefix}{key}"):
-            yield f"{prefix}{key}: unknown key; it is {moved} now"
+        path = f"{prefix}{key}"
+        if path in MOVED or path in GONE:
+            yield f"{path}: unknown key; {f'it is {MOVED[path]} now' if path in MOVED else GONE[path]}"
             continue
         near = nearest(f"{prefix}{key}", paths)
         hint = (

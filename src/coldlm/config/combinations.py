@@ -210,7 +210,3 @@ def _control_problems(control: Section, backbone: Section, head: Section) -> Ite
     source = chosen(BackboneSource, backbone)
     if name == "random_vectors" and source.reads_text:
         yield f"control=random_vectors, but backbone={source.name}; leave it to the control"
-    if (name == "permuted_text") != control["permute_text"]:
-        yield (
-            f"control={name}, but control.permute_text={str(control['permute_text']).lower()}; leave it to the control"
-        )

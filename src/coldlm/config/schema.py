@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from coldlm.core.columns import Above0, Count, Range, Share
+from coldlm.core.columns import PERMUTED_TEXT, Above0, Count, Range, Share
 
 Node = dict[str, Any]
 """A thing: ``_target_`` names a function or class, the other keys are its keyword-only parameters."""
@@ -86,7 +86,6 @@ class Tuning:
 class Control:
     name: Literal["none", "context_only", "random_vectors", "permuted_text"]
     replaces: dict[str, str]
-    permute_text: bool
 
 
 @dataclass(frozen=True)
@@ -141,18 +140,22 @@ def _typed(cls: type[Any], values: dict[str, Any]) -> Any:
 
 
 MOVED = {
-    "dataset.permute_text": "control.permute_text",
     "dataset.release_slot": "release_slot",
     "split.refit": "train.refit",
     "optim.schedule": "train.schedule",
 }
 """Keys of earlier versions, and what they are now."""
 
+GONE = {"dataset.permute_text": "control=permuted_text does that"}
+"""Keys of earlier versions that are none any more, and what there is instead."""
+
 
 def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Return the plain configuration of an earlier version with its keys where they are now; as it is otherwise."""
     now = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     now.setdefault("plugins", [])
+    if isinstance(dataset := now.get("dataset"), dict) and dataset.pop("permute_text", False):
+        now["control"] = {**now.get("control", {}), "name": PERMUTED_TEXT}
     for old, new in MOVED.items():
         group, _, key = old.partition(".")
         owner, _, last = new.rpartition(".")

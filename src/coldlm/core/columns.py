@@ -54,7 +54,10 @@ MANDATORY_BASELINES: Final = (
 )
 """Baselines that need no training; ``own_repeats`` joins them in domains where items repeat."""
 
-MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", "permuted_text")
+PERMUTED_TEXT: Final = "permuted_text"
+"""The control in which every item has another item's text."""
+
+MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", PERMUTED_TEXT)
 """Trained controls, each a run of its own: what is left when language is taken away."""
 
 CANARIES: Final = ("newest", "fewest_events")

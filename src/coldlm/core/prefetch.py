@@ -17,7 +17,7 @@ WORKERS = 2
 def prefetch(function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
     """``map`` with results in order, at most ``WORKERS`` + 1 of them in memory; ``function`` must be pure.
 
-    >>> list(ahead(abs, [-1, 2, -3]))
+    >>> list(prefetch(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
     left = iter(arguments)

@@ -15,6 +15,7 @@ from torch import Tensor
 from coldlm.config.build import resolve
 from coldlm.config.options import Baseline, plugged
 from coldlm.config.schema import RunConfig
+from coldlm.core.columns import PERMUTED_TEXT
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.experiment.encoder import untrained
@@ -52,7 +53,7 @@ def judge_baselines(
         judge: (scorer, name) -> its rows.
     """
     asked = (config.evaluate.k, config.evaluate.candidates, config.evaluate.queries, config.plugins)
-    parts = (config.dataset, config.release_slot, config.control.permute_text, config.split, config.backbone)
+    parts = (config.dataset, config.release_slot, config.control.name == PERMUTED_TEXT, config.split, config.backbone)
     key = json.dumps([parts, asdict(config.trainer), config.seed, history, asked, _digest(world)], sort_keys=True)
     if key == kept.key:
         return

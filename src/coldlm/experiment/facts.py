@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 
+from coldlm.core.dates import iso
 from coldlm.core.errors import DataError
 from coldlm.core.progress import listed
 from coldlm.core.tables import TRAIN
@@ -41,8 +42,8 @@ def refuse_empty_parts(world: World, has_lists: bool) -> None:
 def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
     """Log the counts, policies, dates and what is not asked, and write them into the manifest."""
     data, split, stream = world.data, world.split, world.stream
-    dates = {key: str(np.datetime64(int(t), "s")) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
-    windows = [str(np.datetime64(int(t), "s")) for t in split.edges]
+    dates = {key: iso(t) for key, t in (("t_val", split.t_val), ("t_test", split.t_test))}
+    windows = [iso(t) for t in split.edges]
     log.info(
         "%s: %d users, %d items, %d events (%d positive); %s",
         data.name,

@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
+from coldlm.core.dates import iso
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import TRAIN, VALIDATION, Ints
 from coldlm.experiment.baselines import JudgedBaselines
@@ -139,7 +139,7 @@ def _open_workshop(inputs: Inputs) -> Workshop:
     manifest.dropped, manifest.others_would_drop = metered["dropped"], metered["others_would_drop"]
     backbone = ranker.encoder.body
     manifest.matched = dict(backbone.matched)
-    t_test = str(np.datetime64(int(world.split.t_test), "s"))
+    t_test = iso(world.split.t_test)
     manifest.checkpoint = CheckpointFacts(
         name=record.axes["backbone"],
         date=backbone.released,

@@ -11,6 +11,7 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
+from coldlm.core.columns import PERMUTED_TEXT
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import HELD_OUT, STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
 from coldlm.data.canonical.control import permute_texts
@@ -106,7 +107,7 @@ def make_world(config: RunConfig) -> World:
     # a text that changes is frozen before the first query that may meet it
     first_query = data.log.time[split.rows(VALIDATION, STREAM)[0]]
     data = data.with_texts_as_of(np.maximum(meets_at, first_query), catalogue.enters_at)
-    if config.control.permute_text:
+    if config.control.name == PERMUTED_TEXT:
         data = permute_texts(data, config.seed)
     cold_users, cold_items = cold(data, split)
 

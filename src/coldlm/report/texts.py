@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from coldlm.core.columns import PERMUTED_TEXT
 from coldlm.report.rows import Comparison, Row
 from coldlm.report.statistics import DRAWS, Difference, differences, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
@@ -13,8 +14,8 @@ from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
 ASKED: Final = ("all", "cold_item_any")
 """Cohorts in which it is measured."""
 
-SET_BY_CONTROL: Final = ("control.name", "control.permute_text")
-"""Keys in which a run and its control differ."""
+SET_BY_CONTROL: Final = "control.name"
+"""The key in which a run and its control differ."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def is_control_of(control: Row, row: Row) -> bool:
     if control.kind != "control" or control.schedule != row.schedule or not control.its_seeds & row.its_seeds:
         return False
     recipes = [dict(its.manifests[0].recipe) for its in (control, row)]
-    is_permuted = control.manifests[0].axes["control"] == "permuted_text"
+    is_permuted = control.manifests[0].axes["control"] == PERMUTED_TEXT
     return is_permuted and _without_control(recipes[0]) == _without_control(recipes[1])
 
 
 def _without_control(recipe: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in recipe.items() if key not in SET_BY_CONTROL}
+    return {key: value for key, value in recipe.items() if key != SET_BY_CONTROL}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coldlm.config.schema import MOVED
+from coldlm.config.schema import GONE, MOVED
 from coldlm.core.errors import RunFolderError
 
 NAME = "manifest.json"
@@ -129,7 +129,8 @@ class Manifest:
         if not (isinstance(found["config_hash"], str) and isinstance(found["done"], list)):
             raise ValueError("config_hash or done is of another kind")
         if found.get("recipe") is not None:
-            found["recipe"] = {"plugins": [], **{MOVED.get(key, key): value for key, value in found["recipe"].items()}}
+            kept = {MOVED.get(key, key): value for key, value in found["recipe"].items() if key not in GONE}
+            found["recipe"] = {"plugins": [], **kept}
         if found.get("dataset") is not None:
             found["dataset"] = _facts(DataFacts, found["dataset"])
         if found.get("checkpoint") is not None:

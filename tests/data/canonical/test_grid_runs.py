@@ -26,7 +26,7 @@ from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import World, make_world
-from coldlm.runs.record import canaries
+from coldlm.runs.canaries import canaries
 from coldlm.split import cuts
 from coldlm.split.leaks import meter
 from coldlm.split.queries import ask

@@ -26,6 +26,7 @@ import polars as pl
 
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import CANARIES, CHANCE, HEADLINE_K, MODEL
+from coldlm.core.dates import iso
 from coldlm.core.progress import listed
 from coldlm.evaluate.judge import ScoreFunction
 from coldlm.evaluate.summary import summarise, tabulate
@@ -85,7 +86,7 @@ class Reveals:
         values, updates, about = [], [], dict[str, Any]()
         before = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
         for plan in self._plans():
-            about["midpoint"] = str(np.datetime64(plan.midpoint, "s"))
+            about["midpoint"] = iso(plan.midpoint)
             about[plan.side] = said = _plan_facts(plan)
             log.info("k-shot by %s: %s", plan.side, listed(said))
             said["canaries"] = {}

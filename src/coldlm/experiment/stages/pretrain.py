@@ -15,6 +15,7 @@ import numpy as np
 
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
+from coldlm.core.dates import iso
 from coldlm.core.files import write_json
 from coldlm.core.seeding import torch_seed
 from coldlm.experiment.encoder import make_backbone, with_backbone_at
@@ -66,7 +67,7 @@ def pretrain_backbone(
         Diverged: the loss stopped being finite.
     """
     asked, seed, texts = config.pretrain, config.seed, known_texts(world)
-    until = str(np.datetime64(int(world.split.t_val), "s"))
+    until = iso(world.split.t_val)
     log.info("pre-training (%s) on %d distinct item texts known before %s", asked.objective, len(texts), until)
     with TemporaryDirectory(dir=folder, prefix=".backbone.") as scratch, torch_seed(seed, "pretrain"):
         start, backbone = _begin(config.backbone, texts, Path(scratch), seed)
