@@ -54,7 +54,7 @@ def test_encoding_and_scoring_tell_what_they_have_done(
 
         def __exit__(self, *_: object) -> None: ...
 
-    for module in ("evaluation", "world"):
+    for module in ("experiment.evaluation", "experiment.encoder"):
         monkeypatch.setattr(f"coldlm.{module}.progress", Told)
     folder: Path = execute(config("seed=77", f"cache={tmp_path}"), "told")
     assert folder.is_dir()

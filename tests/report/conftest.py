@@ -168,7 +168,7 @@ def make_manifest(run: str, strategy: str, facts: dict[str, Any]) -> dict[str, A
     heavy = {"frozen": 1.0, "lora": 6.0}.get(strategy, 2.0)
     return {
         "status": "FINISHED", "reason": None, "run": run, "config_hash": f"{run}-hash", "commit": "0123456789abcdef",
-        "versions": {"polars": "2"},
+        "versions": {"polars": "2"}, "done": ["train", "evaluate", "online"],
         "dataset": {
             "name": "toy", "hashes": {"ratings.csv": "ab12cd34ef"}, "counts": {},
             "dates": {"t_val": "2015-08-02", "t_test": "2017-05-03"},
