@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from coldlm.config import schema
-from coldlm.config.signatures import PACKAGE, Field, describe, fields_of, fields_of_dataclass
+from coldlm.config.schema import RunConfig
+from coldlm.config.signatures import PACKAGE, Field, describe_type, fields_of, fields_of_dataclass
 
 NOTES: dict[str, str] = yaml.safe_load((Path(__file__).parent / "key_notes.yaml").read_text(encoding="utf-8"))
 """Meanings of keys that neither a file nor a docstring explains."""
@@ -21,10 +21,6 @@ GLOBAL = "# @package _global_"
 """First line of the files that change keys of several groups: they are shown as they are."""
 
 DOCUMENT = re.compile(r"^(claim|command|hardware|time|expected)$")
-
-SCHEMA = getattr(schema, "RunConfig", None) or getattr(schema, "Run")  # noqa: B009  whichever of the two there is
-EXTRA: Mapping[str, Mapping[str, Field]] = getattr(schema, "EXTRA", {})
-"""Keys of a group that its target does not know itself, where the schema has some."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,8 @@ def make_page(conf: Path) -> str:
 
 def read_group(folder: Path) -> list[Option]:
     """Every option of a group, by name."""
-    return [read_option(file, folder) for file in sorted(folder.rglob("*.yaml"))]
+    files = (file for file in sorted(folder.rglob("*.yaml")) if not file.name.startswith("_"))
+    return [read_option(file, folder) for file in files]
 
 
 def read_option(file: Path, root: Path) -> Option:
@@ -76,7 +73,9 @@ def read_option(file: Path, root: Path) -> Option:
     node = yaml.compose(text)
     keys = [] if node is None else list(_keys(node, lines, "", n_head + int(is_global)))
     target = next((key.value for key in keys if key.path == "_target_"), None)
-    keys = [key for key in keys if key.path != "_target_"]
+    own = [key for key in keys if key.path != "_target_"]
+    paths = {key.path for key in own}
+    keys = own + [key for key in _shared(text, root.parent) if key.path not in paths]
     name = file.relative_to(root).with_suffix("").as_posix()
     return Option(name, about, body, keys, target, is_global)
 
@@ -85,10 +84,10 @@ def known_of(group: str, target: str | None) -> dict[str, Field]:
     """Dotted path -> what the schema, or the signature of the target, allows there."""
     try:
         if target is not None:
-            return {**fields_of(target), **EXTRA.get(group, {})}
+            return fields_of(target)
         if not group:
-            return dict(_flat(SCHEMA, ""))
-        annotation = fields_of_dataclass(SCHEMA)[group].annotation
+            return dict(_flat(RunConfig, ""))
+        annotation = fields_of_dataclass(RunConfig)[group].annotation
         return dict(_flat(annotation, "")) if is_dataclass(annotation) else {}
     except (LookupError, TypeError):
         return {}
@@ -140,6 +139,14 @@ def without_type(conf: Path) -> list[str]:
 def without_meaning(page: str) -> list[str]:
     """Keys of the page whose last cell is empty; [] where all is well."""
     return sorted({line.split("`")[1] for line in page.splitlines() if re.search(r"^ *\| `.*\| +\|$", line)})
+
+
+def _shared(text: str, conf: Path) -> Iterator[Key]:
+    """The keys of the files that a file of a group is made of (``/dataset/_files@_here_``)."""
+    for entry in (yaml.safe_load(text) or {}).get("defaults", []):
+        if isinstance(entry, str) and entry.endswith("@_here_"):
+            file = conf / f"{entry.removesuffix('@_here_').strip('/')}.yaml"
+            yield from read_option(file, file.parent).keys
 
 
 def _keys(node: yaml.Node, lines: list[str], prefix: str, first: int) -> Iterator[Key]:
@@ -230,7 +237,7 @@ def _table(
     told = told_by(target)
     rows = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
     for key in keys:
-        allowed = describe(known[key.path].annotation) if key.path in known else ""
+        allowed = describe_type(known[key.path].annotation) if key.path in known else ""
         path = f"{prefix}{key.path}"
         meaning = key.comment or told.get(key.path) or shared.get(key.path) or NOTES.get(path, "")
         cells = f"`{path}`", f"`{_clip(key.value)}`", allowed, meaning.replace("``", "`")

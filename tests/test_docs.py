@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -49,9 +50,6 @@ COMMANDS = sorted(
         if line.strip().startswith("coldlm run")
     }
 )
-NOT_YET = ("release_slot=",)
-"""Keys of which pages speak and which the schema does not have yet: such commands must fail, or be taken from here."""
-
 MakeData = Callable[..., Dataset]
 
 
@@ -110,7 +108,7 @@ def test_every_key_has_a_type_and_a_meaning(config_page: ModuleType) -> None:
 
 def test_the_page_of_keys_names_every_option(config_page: ModuleType) -> None:
     page = config_page.make_page(REPO / "conf")
-    files = [file.relative_to(REPO / "conf").with_suffix("") for file in (REPO / "conf").rglob("*.yaml")]
+    files = [file.relative_to(REPO / "conf").with_suffix("") for file in (REPO / "conf").rglob("[!_]*.yaml")]
     options = [(file.parts[0], "/".join(file.parts[1:])) for file in files if len(file.parts) > 1]
     assert len(options) > 60
     assert [option for option in options if f'"{option[0]}={option[1]}"' not in page] == []
@@ -161,14 +159,10 @@ _JSON = "`model.json` `online.json`"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_of_the_pages_are_right(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_the_commands_of_the_pages_are_right(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Composed and checked, not run; files and weights need not be there."""
     from coldlm.config import compose
 
-    if any(key in command for key in NOT_YET):
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the key is not there yet"))
     monkeypatch.setattr(compose, "file_problems", lambda config: [])
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "narrow.yaml").write_text("# @package _global_\nhead:\n  width: 32\n")
@@ -290,15 +284,16 @@ def test_the_example_of_a_metric_is_the_mean_over_every_order_of_the_ties() -> N
         assert found.item() == pytest.approx(np.mean(values), abs=1e-12)
 
 
-def test_the_example_of_a_baseline_looks_at_the_last_days_only(make_data: MakeData) -> None:
+def test_the_example_of_a_baseline_looks_at_the_last_week_only(make_data: MakeData) -> None:
     from coldlm.asof.catalogue import Catalogue
     from coldlm.asof.context import AsOf
 
     day = 86_400
-    data = make_data([(0, 0, 0), (1, 0, day), (0, 1, 5 * day), (1, 1, 6 * day), (1, 2, 7 * day)])
-    as_of = AsOf(data.log, 2, 3, Catalogue(data).enters_at, data.half_lives_days)
-    score = load(EXAMPLES / "baseline.py").last_days(as_of, 3.0)
-    scores = score(np.array([0, 0]), np.array([3 * day, 7 * day]))
+    data = make_data([(0, 0, 0), (1, 0, day), (0, 1, 9 * day), (1, 1, 10 * day), (1, 2, 11 * day)])
+    catalogue = Catalogue(data)
+    as_of = AsOf(data.log, 2, 3, catalogue.enters_at, data.half_lives_days)
+    score = load(EXAMPLES / "baseline.py").last_week(data, as_of, catalogue)
+    scores = score(np.array([0, 0]), np.array([3 * day, 11 * day]))
     assert scores.tolist() == [[2, 0, 0], [0, 2, 0]]  # the event at the very time is not counted
     assert scores.dtype == torch.float32
 
@@ -306,15 +301,44 @@ def test_the_example_of_a_baseline_looks_at_the_last_days_only(make_data: MakeDa
 def test_the_example_of_a_schedule() -> None:
     from coldlm.learn.fit import Fitted
 
-    seen: list[list[int]] = []
+    class Work:
+        def fit_window(self, window: int) -> Fitted:
+            return Fitted(examples=1)
 
-    def fit(rows: Any) -> Fitted:
-        seen.append(rows.tolist())
-        return Fitted(examples=len(rows))
+        def fit_anew(self, window: int) -> Fitted:
+            return Fitted(examples=window + 1)
 
-    update = load(EXAMPLES / "schedule.py").every(2, [np.array([w]) for w in range(5)], fit)
-    assert [update(window).examples for window in range(5)] == [0, 2, 0, 2, 0]
-    assert seen == [[0, 1], [2, 3]]
+    schedule = load(EXAMPLES / "schedule.py").third_anew
+    assert [schedule(Work(), window).examples for window in range(7)] == [1, 1, 3, 1, 1, 6, 1]
+
+
+@pytest.mark.slow
+def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A strategy, head, loss, schedule, metric and baseline of a package that is not ours, in one run."""
+    from coldlm.cli import main
+
+    package = tmp_path / "packages" / "mypackage"
+    shutil.copytree(EXAMPLES, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__init__.py").touch()
+    targets = {"strategy": "strategy.norms", "head": "head.Weighted", "loss": "loss.Margin"}
+    for group, target in targets.items():
+        file = package / "conf" / group / f"{target.partition('.')[2].lower()}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"_target_: mypackage.{target}\n")
+    (package / "conf" / "online").mkdir()
+    (package / "conf" / "online" / "third_anew.yaml").write_text("schedule: third_anew\nepochs: 1\nlr_factor: 0.5\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    monkeypatch.chdir(tmp_path)
+    small = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600"]
+    mine = ["plugins=[mypackage]", "strategy=norms", "head=weighted", "loss=margin", "online=third_anew"]
+    folder = ["--config-dir", str(package / "conf")]
+    assert main(["run", *folder, *mine, *small, "backbone=tiny_bert", "train.epochs=1", "name=mine"]) == 0
+    results = pl.read_parquet(tmp_path / "runs" / "mine" / "results.parquet")
+    assert "rbp" in results["metric"].unique()
+    assert "last_week" in results["scorer"].unique()
+    assert "third_anew" in results["schedule"].unique()
 
 
 def test_hooks_before_a_commit_have_the_locked_versions() -> None:

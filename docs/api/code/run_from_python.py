@@ -11,7 +11,7 @@ from coldlm.experiment.run import execute
 
 def run(output: Path) -> pl.DataFrame:
     """nDCG@10 of every scorer of a small run in a made-up world."""
-    config = compose_plain(
+    values = compose_plain(
         [
             "dataset=simulated",
             "dataset.users=40",
@@ -23,8 +23,7 @@ def run(output: Path) -> pl.DataFrame:
             f"cache={output / 'cache'}",
         ]
     )
-    check(config)
-    folder = execute(config, "small")
+    folder = execute(check(values), "small")
     results = pl.read_parquet(folder / "results.parquet")
     whole = results.filter(metric="ndcg", k=10, average="macro", cohort="all", window=-1, bucket="all")
     return whole.select("scorer", "schedule", "value").sort("value", descending=True)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from coldlm.core.columns import Range
-from coldlm.models.towers import ItemSide, UserSide
+from coldlm.core.columns import Count, Share
+from coldlm.models.parts.head import Head, Parts
+from coldlm.models.parts.sides import ItemSide, UserSide
+from coldlm.models.rankers.ranker import Ranker
 
 
-class Weighted(nn.Module):
+class Weighted(Head):
     """score = scale * sum over d of w_d u_d v_d, of unit vectors u (mean of the last H items and the text) and v."""
-
-    uses_text = True
-    uses_context = False
 
     def __init__(
         self,
         input_width: int,  # of the backbone: given at run time, so no key
         /,
         *,
-        history: Annotated[int, Range(1)] = 20,
-        pseudo_query: Annotated[float, Range(0, 1)] = 0.05,
+        history: Count = 20,
+        pseudo_query: Share = 0.05,
     ) -> None:
         super().__init__()
         self.width, self.history, self.pseudo_query = input_width, history, pseudo_query
@@ -32,6 +29,10 @@ class Weighted(nn.Module):
         self.scale = nn.Parameter(torch.tensor(5.0))
         self.register_buffer("centre", torch.zeros(input_width))
         self.centre: Tensor
+
+    def assemble(self, parts: Parts) -> Ranker:
+        """Two towers over the texts' vectors, each text encoded once."""
+        return Ranker(parts.vectors(), self)
 
     def standardise(self, vectors: Tensor) -> None:
         """Take the centre from the text vectors of items known before training, [M, D]."""

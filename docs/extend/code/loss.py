@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from coldlm.core.columns import Range
+from coldlm.core.columns import Above0, Count, Range
 
 
 class Margin:
@@ -16,13 +16,14 @@ class Margin:
     in_batch = False  # the batch's other items are no negatives
     corrected = False  # w_ij counts draws; True divides them by their expectation
     explicit_negatives = False  # events with label 0 are left out
+    sees_level = False  # a number added to all scores of an event changes nothing
 
     def __init__(
         self,
         *,
         negatives: Literal["uniform", "popularity"] = "uniform",
-        draws: Annotated[int, Range(1)] = 64,
-        margin: Annotated[float, Range(0, above=True)] = 1.0,
+        draws: Count = 64,
+        margin: Above0 = 1.0,
         ips: Annotated[float, Range(0, 1, above=True)] | None = None,
     ) -> None:
         self.negatives, self.draws, self.margin, self.ips = negatives, draws, margin, ips

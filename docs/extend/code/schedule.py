@@ -1,26 +1,15 @@
-"""A schedule: learn after every n-th window only, from all windows since the last time."""
+"""A schedule: train anew after every third window, and on the window alone after the others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numpy as np
-
-from coldlm.core.tables import Ints
 from coldlm.learn.fit import Fitted
+from coldlm.online.schedules import Work
+
+EVERY = 3
 
 
-def every(n: int, rows: list[Ints], fit: Callable[[Ints], Fitted]) -> Callable[[int], Fitted]:
-    """An ``update`` for ``coldlm.online.loop.run``: window -> what was done.
-
-    Args:
-        rows: of each window, the numbers of the log's events that may be trained on.
-        fit: train on these rows.
-    """
-
-    def update(window: int) -> Fitted:
-        if (window + 1) % n:
-            return Fitted()  # nothing was done
-        return fit(np.concatenate(rows[window + 1 - n : window + 1]))
-
-    return update
+def third_anew(work: Work, window: int) -> Fitted:
+    """What happens between ``window``, counted from 0, which has been scored, and the next."""
+    if (window + 1) % EVERY:
+        return work.fit_window(window)
+    return work.fit_anew(window)
