@@ -14,7 +14,7 @@ import pytest
 
 from coldlm import __version__
 from coldlm.cli import main
-from coldlm.commands.run import MAX_NAME, name_run
+from coldlm.commands.names import MAX_NAME, name_run
 from coldlm.config.compose import list_options
 from coldlm.core.errors import ConfigError, DataError
 
@@ -149,6 +149,77 @@ def test_a_sweep_file_runs_one_cell_per_strategy(use: Callable[[Execute], None])
     assert seen == [(strategy, tail + strategy) for strategy, _ in seen]
 
 
+def test_a_key_that_only_the_swept_options_know_is_taken(use: Callable[[Execute], None]) -> None:
+    seen = []
+    use(lambda config, name: seen.append((config["strategy"]["_target_"].rpartition(".")[2], config["strategy"])))
+    assert main(["run", "-m", *TINY, "strategy=lora,adapter,top", "strategy.layers=1"]) == 0
+    assert [(name, node["layers"]) for name, node in seen] == [("lora", 1), ("adapter", 1), ("top", 1)]
+
+
+def test_a_key_that_some_cells_lack_is_refused_with_their_names(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+    use(lambda config, name: ran.append(name))
+    assert main(["run", "-m", *TINY, "strategy=lora,frozen,bitfit", "strategy.layers=1", "seed=1,2"]) == 2
+    assert capsys.readouterr().err == (
+        "2 problems in the configuration:\n"
+        "  - strategy.layers: unknown key; strategy=frozen takes none (in 2 of 6 cells: strategy=frozen)\n"
+        "  - strategy.layers: unknown key; strategy=bitfit takes none (in 2 of 6 cells: strategy=bitfit)\n"
+    )
+    assert ran == []
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "seeds"),
+    [
+        (["seed=choice(3,1)"], [3, 1]),
+        (["seed=range(1,4)"], [1, 2, 3]),
+        (["seed=2,1", "hydra.sweeper.max_batch_size=1"], [2, 1]),
+        (["--config-dir", ".", "sweep=mine"], [4, 5]),
+        (["--config-dir", ".", "sweep=mine", "seed=6,7"], [6, 7]),
+    ],
+)
+def test_all_forms_of_a_sweep_are_taken(use: Callable[[Execute], None], line: list[str], seeds: list[int]) -> None:
+    seen: list[int] = []
+    use(lambda config, name: seen.append(config["seed"]))
+    Path("sweep").mkdir()
+    Path("sweep/mine.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '4,5'}}}")
+    assert main(["run", "-m", *TINY, *line]) == 0
+    assert seen == seeds
+    assert "hydra:" in Path("runs/multirun.yaml").read_text()
+
+
+def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
+    plugin = tmp_path / "hydra_plugins" / "backwards"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text(
+        "from hydra._internal.core_plugins.basic_launcher import BasicLauncher\n"
+        "class Backwards(BasicLauncher):\n"
+        "    def launch(self, job_overrides, initial_job_idx):\n"
+        "        print('LAUNCHED', len(job_overrides))\n"
+        "        return super().launch(job_overrides[::-1], initial_job_idx)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    line = [
+        "run",
+        "-m",
+        *TINY,
+        "stages=[evaluate]",
+        "seed=1,2",
+        "hydra.launcher._target_=hydra_plugins.backwards.Backwards",
+    ]
+    done = coldlm(*line, cwd=tmp_path, env=environment)
+    assert "LAUNCHED 2\n" in done.stdout
+    assert done.stderr.index("seed=2:") < done.stderr.index("seed=1:")  # without a trained run there is nothing to do
+
+
+def test_another_sweeper_is_refused(use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "-m", *TINY, "seed=1,2", "hydra.sweeper._target_=hydra_plugins.optuna.Sweeper"]) == 2
+    assert "coldlm run makes its cells itself" in capsys.readouterr().err
+
+
 def test_distributed_cells_run_in_processes_of_their_own(
     use: Callable[[Execute], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +290,9 @@ def test_a_terminated_training_ends_with_143(use: Callable[[Execute], None]) -> 
 
 
 def test_names_of_runs_are_safe_for_folders() -> None:
-    assert name_run(None, ["dataset=video/x", "text='{a} | b'", "seed=1"]) == "dataset=video-x,seed=1,text=-a-b"
+    assert (
+        name_run(None, ["dataset=video/x", "text='{a} | b'", "seed=1"]) == "dataset=video-x,seed=1,text=-a-b-38e6ebca"
+    )
     assert name_run(None, []) == "default"
     long = [name_run(None, ["x" * MAX_NAME + end]) for end in ("a", "b")]
     assert long[0] != long[1]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coldlm.commands.names import is_hidden, name_run
+from coldlm.commands.outcomes import Outcome, conclude
 from coldlm.core.errors import ColdlmError, ConfigError
 
 if TYPE_CHECKING:
@@ -23,57 +23,63 @@ MULTIRUN = {"-m", "--multirun"}
 SHOW_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--shell-completion", "-sc")
 """Flags of Hydra's that show something and run nothing."""
 
-TELLING = ("experiment", "dataset", "backbone", "strategy", "head", "loss", "control", "online", "seed")
-"""Overrides that come first in a run folder's name."""
-
-MAX_NAME = 100
-"""Characters of a run folder's name; longer ones are cut and end in a hash."""
-
-
-@dataclass
-class _Outcome:
-    """What became of the runs of one command: names in order, and the exceptions of those that failed.
-
-    ``process``: who keeps this record.
-    """
-
-    names: list[str] = field(default_factory=list)
-    failures: dict[str, Exception] = field(default_factory=dict)
-    process: int = field(default_factory=os.getpid)
+SKIP = "--skip-impossible"
+"""Our own flag: a sweep's impossible cells are told and left out."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Hand over to Hydra, once everything that can be known to be wrong beforehand has been ruled out."""
-    import hydra
-
+    from coldlm.commands.sweep import launch
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
     from coldlm.config.check import refuse
-    from coldlm.config.compose import CONF, PRIMARY, UNREADABLE, check_overrides
+    from coldlm.config.compose import make_plan
 
     if SWEEP in arguments:
         return tune(arguments)
-    arguments = _flags_first(arguments)
-    shows_only = any(argument.split("=")[0] in SHOW_ONLY for argument in arguments)
-    if shows_only and MULTIRUN & set(arguments):
-        raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
-    if not shows_only:
-        refuse(check_overrides(arguments))
-    outcome, program = _Outcome(), sys.argv
+    skip, arguments = SKIP in arguments, _flags_first([argument for argument in arguments if argument != SKIP])
+    if any(argument.split("=")[0] in SHOW_ONLY for argument in arguments):
+        if MULTIRUN & set(arguments):
+            raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
+        _hand_over(arguments, lambda _: None)
+        return 0
+    plan = make_plan(arguments, skip=skip)
+    refuse(plan.problems)
+    task = partial(_run_one, arguments=arguments, swept=plan.swept)
+    if plan.is_sweep:
+        return conclude(launch(plan, task), plan.impossible)
+    if skip:
+        raise ConfigError(f"{SKIP}: this is one run, not a sweep; leave it out")
+    outcomes: list[Outcome] = []
+    _hand_over(arguments, lambda config: outcomes.append(task(config)))
+    return conclude(outcomes)
 
-    def task(config: DictConfig) -> None:
+
+def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> None:
+    """Let Hydra show something, or compose one run and call ``task``.
+
+    Raises:
+        ConfigError: what Hydra makes of files and overrides that cannot be used.
+    """
+    import hydra
+
+    from coldlm.config.compose import CONF, PRIMARY, UNREADABLE
+    from coldlm.config.overrides import one_line
+
+    program = sys.argv
+
+    def with_program(config: DictConfig) -> None:
         sys.argv = program  # Lightning starts the other processes of a distributed run by this command line
-        _run_one(config, outcome, arguments)
+        task(config)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us instead of printing and exiting
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
-        hydra.main(str(CONF), PRIMARY, version_base="1.3")(task)()
+        hydra.main(str(CONF), PRIMARY, version_base="1.3")(with_program)()
     except UNREADABLE as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(one_line(error)) from error
     finally:
         sys.argv = program
-    return _conclude(outcome)
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
@@ -92,7 +98,7 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
     return flags + overrides
 
 
-def _run_one(config: DictConfig, outcome: _Outcome, arguments: list[str]) -> None:
+def _run_one(config: DictConfig, arguments: Sequence[str], swept: Collection[str]) -> Outcome:
     """One run of a command, or one cell of a sweep: a failure is kept, so that the other cells go on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -104,25 +110,26 @@ def _run_one(config: DictConfig, outcome: _Outcome, arguments: list[str]) -> Non
     values = plain(config)
     is_cell = settings.mode == RunMode.MULTIRUN
     hidden = settings.job.config.override_dirname.exclude_keys
-    name = name_run(values["name"], [o for o in settings.overrides.task if o.partition("=")[0] not in hidden], is_cell)
+    own = list(settings.overrides.task)
+    name = name_run(values["name"], [o for o in own if not is_hidden(o, hidden)], is_cell, swept)
     values["name"] = name
-    outcome.names.append(name)
+    folder = Path(values["output"]) / name
     try:
-        check(values, Path(values["output"]) / name)
+        check(values, folder)
         if is_cell and values["trainer"]["devices"] > 1:
-            _run_apart([*_folder_flags(arguments), *settings.overrides.task, f"name={name!r}", "hydra.mode=RUN"])
+            _run_apart([*_folder_flags(arguments), *own, f"name={name!r}", "hydra.mode=RUN"])
         else:
             from coldlm.experiment.run import execute
 
             execute(values, name)
     except Exception as error:
-        if os.getpid() != outcome.process:  # a launcher's worker: what is kept here would be lost with it
-            raise
-        outcome.failures[name] = error
-        if not isinstance(error, ColdlmError):
+        is_ours = isinstance(error, ColdlmError)
+        if not is_ours:
             traceback.print_exc()
         elif is_cell:
             print(f"{name}: {error}", file=sys.stderr)
+        return Outcome(folder, type(error).__name__, str(error), is_ours)
+    return Outcome(folder)
 
 
 def _run_apart(arguments: list[str]) -> None:
@@ -132,49 +139,9 @@ def _run_apart(arguments: list[str]) -> None:
         raise ColdlmError(f"ended with status {status}; what it said stands above")
 
 
-def _conclude(outcome: _Outcome) -> int:
-    """The exit status; of a sweep with failures, also a line per run."""
-    if not outcome.failures:
-        return 0
-    if len(outcome.names) == 1:
-        error = outcome.failures[outcome.names[0]]
-        if isinstance(error, ColdlmError):
-            raise error
-        return 1
-    print(f"{len(outcome.failures)} of {len(outcome.names)} runs failed:", file=sys.stderr)
-    for name in outcome.names:
-        failure = outcome.failures.get(name)
-        reason = f"  {type(failure).__name__}: {str(failure).partition(chr(10))[0]}" if failure else ""
-        print(f"  {'FAILED' if failure else 'done':<8}{name}{reason}", file=sys.stderr)
-    return 1
-
-
-def name_run(name: str | None, overrides: Sequence[str], is_cell: bool = False) -> str:
-    """A run folder's name: the user's, or one made from the overrides, those that tell cells of a sweep apart first; a
-    cell of a sweep always carries its overrides.
-
-    >>> name_run(None, ["dataset=video/x", "dataset.text=t", "seed=2"]), name_run(None, [])
-    ('dataset=video-x,seed=2,dataset.text=t', 'default')
-    >>> name_run("mine", ["seed=2"], True)
-    'mine,seed=2'
-
-    Raises:
-        ConfigError: a name with a slash.
-    """
-    if name and "/" in name:
-        raise ConfigError(f"name={name}: a folder's own name, without slashes; output=... says where it lies")
-    rank = {key: i for i, key in enumerate(TELLING)}
-    made = sorted(overrides, key=lambda o: (rank.get(o.partition("=")[0], len(rank)), o))
-    parts = [name, *made] if is_cell or not name else [name]
-    text = re.sub(r"[^\w=,.+~-]+", "-", ",".join(filter(None, parts))).strip(".-") or "default"
-    if len(text) <= MAX_NAME:
-        return text
-    return f"{text[: MAX_NAME - 9]}-{sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _folder_flags(arguments: list[str]) -> list[str]:
+def _folder_flags(arguments: Sequence[str]) -> list[str]:
     """The flag that adds the user's own config folder, if it is there."""
     from hydra._internal.utils import get_args
 
-    folder = get_args(arguments).config_dir
+    folder = get_args(list(arguments)).config_dir
     return ["--config-dir", folder] if folder else []

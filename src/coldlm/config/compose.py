@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from coldlm.config.cells import Cell, Grid, make_grid, told_once
 from coldlm.config.check import file_problems, known_paths, problems
+from coldlm.config.overrides import Options, one_line, parse, texts_of
 from coldlm.config.schema import ALLOWED
 from coldlm.config.signatures import PACKAGE, nearest
 from coldlm.core.errors import ConfigError
@@ -32,14 +34,23 @@ CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] /
 PRIMARY = "run"
 """Name of the primary config."""
 
-MAX_CELLS = 64
-"""Cells of a sweep that are checked beforehand, each swept value at least once; the rest are checked in their turn."""
-
 UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
 """What composing raises for files and overrides that cannot be used."""
 
-Cell = tuple[Override, ...]
-Options = dict[str, list[str]]
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command line asks for. ``problems``: everything wrong with it. ``hydra``: overrides of Hydra's, which all
+    cells share; ``given``: the others. ``cells``: the overrides of every cell that is to run, a single one where it is
+    no sweep. ``swept``: keys. ``impossible``: (name, problems) of each cell that was left out."""
+
+    problems: list[str]
+    is_sweep: bool = False
+    hydra: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    swept: tuple[str, ...] = ()
+    impossible: tuple[tuple[str, list[str]], ...] = ()
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -80,35 +91,53 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return plain(compose(PRIMARY, list(overrides)))
     except UNREADABLE as error:
-        raise ConfigError(_message(error)) from error
+        raise ConfigError(one_line(error)) from error
 
 
 def check_overrides(argv: Sequence[str]) -> list[str]:
     """Everything wrong with a command line, the files it names and the configurations it makes; [] if nothing is."""
+    return make_plan(argv).problems
+
+
+def make_plan(argv: Sequence[str], *, skip: bool = False) -> Plan:
+    """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long as any is possible.
+
+    Cells are composed one by one, so that a key need only be known where it is used.
+    """
     args = get_args(list(argv))
     if args.config_dir and not Path(args.config_dir).is_dir():
-        return [f"--config-dir: got {args.config_dir}, which is not a folder"]
+        return Plan([f"--config-dir: got {args.config_dir}, which is not a folder"])
     options = list_options(args.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        overrides, found = _parse(parser, args.overrides, options)
+        overrides, found = parse(parser, args.overrides, options)
         hydra = [str(o.input_line) for o in overrides if o.is_hydra_override()]
         if args.config_dir:
             hydra.append(f"hydra.searchpath=['{Path(args.config_dir).absolute().as_uri()}']")
         own = [o for o in overrides if not o.is_hydra_override()]
+        given = tuple(str(override.input_line) for override in own)
         composed = _composer(hydra)
         try:
-            first = composed(tuple(_texts(o)[0] for o in own if o.key_or_group in options and not o.is_delete()))
+            chosen = [o for o in own if o.key_or_group in options and not o.is_delete()]
+            first = composed(tuple(texts_of(override, options)[0] for override in chosen))
         except UNREADABLE as error:
-            return [*found, _message(error)]
+            return Plan([*found, one_line(error)])
         is_sweep = args.multirun or first.hydra.mode == RunMode.MULTIRUN
         if is_sweep:
             params = OmegaConf.select(first, "hydra.sweeper.params") or {}
-            swept, more = _parse(parser, [f"{key}={value}" for key, value in params.items()], options)
+            swept, more = parse(parser, [f"{key}={value}" for key, value in params.items()], options)
             own, found = [*swept, *own], found + more
         else:
             found += [f"{o.input_line}: several values are a sweep; add -m" for o in own if o.is_sweep_override()]
-        return found + _cell_problems(list(_cells(parser, own)), composed, options)
+        grid = make_grid(own, options)
+        by_cell = _problems_by_cell(grid, parser, composed, options, check_all=skip)
+    bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
+    if len(bad) == len(by_cell):
+        bad = set()
+    found += told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
+    impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
+    cells = tuple(cell for cell in grid.cells() if cell not in bad)
+    return Plan(found, is_sweep, tuple(hydra), given, cells, grid.swept, impossible)
 
 
 def list_options(config_dir: str | None = None) -> Options:
@@ -122,34 +151,6 @@ def list_options(config_dir: str | None = None) -> Options:
     return options
 
 
-def _parse(parser: OverridesParser, texts: Sequence[str], options: Options) -> tuple[list[Override], list[str]]:
-    """The overrides that can be used, and what is wrong with the others: syntax, or an option that is not there."""
-    overrides, found = [], []
-    for text in texts:
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            found.append(f"{text}: cannot be read as key=value: {_message(error).removesuffix('.')}")
-            continue
-        wrong = list(_option_problems(override, options))
-        found += wrong
-        if not wrong:
-            overrides.append(override)
-    return overrides, found
-
-
-def _option_problems(override: Override, options: Options) -> Iterator[str]:
-    group = override.key_or_group
-    if group not in options or override.is_delete():
-        return
-    values = override.value() if not override.is_sweep_override() else list(override.sweep_iterator())
-    for value in values if isinstance(values, list) else [values]:
-        if value is not None and value not in options[group]:
-            near = nearest(str(value), options[group])
-            hint = f"did you mean {near}? " if near else ""
-            yield f"{group}={value}: no such option; {hint}there are: {', '.join(options[group])}"
-
-
 def _composer(hydra: list[str]) -> Callable[[tuple[str, ...]], DictConfig]:
     """Composition by group choices alone, which is the slow part: cells that differ in values share it."""
 
@@ -160,46 +161,35 @@ def _composer(hydra: list[str]) -> Callable[[tuple[str, ...]], DictConfig]:
     return composed
 
 
-def _texts(override: Override) -> list[str]:
-    """One ``key=value`` per value of a sweep; the override as it stands if it is none."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-
-
-def _cells(parser: OverridesParser, overrides: Sequence[Override]) -> Iterator[Cell]:
-    """Up to ``MAX_CELLS`` combinations: first those in which one axis leaves its first value, then the others."""
-    parse = cache(parser.parse_override)
-    by_key = {o.get_key_element(): o for o in overrides if o.is_discrete_sweep() or not o.is_sweep_override()}
-    axes = [_texts(override) for override in by_key.values()]
-    firsts = [axis[0] for axis in axes]
-    single = ([*firsts[:i], text, *firsts[i + 1 :]] for i, axis in enumerate(axes) for text in axis[1:])
-    order = itertools.chain([firsts], single, itertools.product(*axes))
-    distinct = dict.fromkeys(map(tuple, itertools.islice(order, MAX_CELLS)))
-    return (tuple(map(parse, texts)) for texts in distinct)
-
-
-def _cell_problems(
-    cells: Sequence[Cell], composed: Callable[[tuple[str, ...]], DictConfig], options: Options
-) -> list[str]:
-    """Problems of all cells, each once, with the first cell that has it where not all have."""
-    seen: dict[str, list[Cell]] = {}
+def _problems_by_cell(
+    grid: Grid,
+    parser: OverridesParser,
+    composed: Callable[[tuple[str, ...]], DictConfig],
+    options: Options,
+    *,
+    check_all: bool,
+) -> dict[Cell, list[str]]:
+    """The problems of every cell; beyond ``MAX_CELLS`` only whether it can be composed, unless ``check_all``."""
+    parsed = cache(parser.parse_override)
+    whole = dict.fromkeys(grid.cells() if check_all else grid.sample())
     files: dict[str, list[str]] = {}
-    for cell in cells:
-        choices = tuple(str(o.input_line) for o in cell if o.key_or_group in options)
-        values = [o for o in cell if o.key_or_group not in options]
+    found: dict[Cell, list[str]] = {}
+    for cell in dict.fromkeys([*whole, *grid.cells()]):
+        overrides = [parsed(text) for text in cell]
+        choices = tuple(t for t, o in zip(cell, overrides, strict=True) if o.key_or_group in options)
+        values = [o for o in overrides if o.key_or_group not in options]
         try:
-            config, found = _apply(values, composed(choices), options)
-            found += problems(config)
-            nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger", "trainer")])
-            if nodes not in files:
-                files[nodes] = file_problems(config)
-            found += files[nodes]
+            config, wrong = _apply(values, composed(choices), options)
+            if cell in whole:
+                wrong += problems(config)
+                nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger", "trainer")])
+                if nodes not in files:
+                    files[nodes] = file_problems(config)
+                wrong += files[nodes]
         except UNREADABLE as error:
-            found = [_message(error)]
-        for problem in dict.fromkeys(found):
-            seen.setdefault(problem, []).append(cell)
-    return [problem + _where(where, len(cells)) for problem, where in seen.items()]
+            wrong = [one_line(error)]
+        found[cell] = list(dict.fromkeys(wrong))
+    return found
 
 
 def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -> tuple[dict[str, Any], list[str]]:
@@ -214,9 +204,10 @@ def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -
         owner = OmegaConf.select(config, parent) if parent else config
         is_new = not isinstance(owner, DictConfig) or last not in list(owner)  # ``in`` alone is False for ???
         if is_new and not (override.is_add() or override.is_force_add()):
-            near = nearest(key, paths)
-            hint = f"did you mean {near}?" if near != key else f"this file does not set it: write +{key}"
-            found.append(f"{key}: unknown key; {hint if near else 'coldlm run --help lists all keys'}")
+            found.append(f"{key}: unknown key; {_hint(key, paths, before)}")
+            continue
+        if override.is_add() and not is_new and not isinstance(override.value(), dict | list):
+            found.append(f"{override.input_line}: this file sets it already; leave out the +")
             continue
         with open_dict(config):
             if override.is_delete():
@@ -226,14 +217,13 @@ def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -
     return plain(config), found
 
 
-def _where(cells: Sequence[Cell], total: int) -> str:
-    if len(cells) == total:
-        return ""
-    first = ",".join(str(override.input_line) for override in cells[0])
-    return f" (in {len(cells)} of {total} cells, such as {first})"
-
-
-def _message(error: Exception) -> str:
-    """An exception of Hydra's on one line, without its pointer to the documentation."""
-    lines = str(error).splitlines()
-    return " ".join(line.strip() for line in lines if line.strip() and not line.startswith("See http"))
+def _hint(key: str, paths: Sequence[str], config: Mapping[str, Any]) -> str:
+    """What to do about an unknown key."""
+    near, group = nearest(key, paths), key.partition(".")[0]
+    if near == key:
+        return f"this file does not set it: write +{key}"
+    node = config.get(group)
+    if isinstance(node, dict) and "_target_" in node and (near or "").partition(".")[0] != group:
+        keys = [name for name in node if not name.startswith("_")]
+        return f"{group}={node['_target_'].rpartition('.')[2]} takes {', '.join(keys) or 'none'}"
+    return f"did you mean {near}?" if near else "coldlm run --help lists all keys"
