@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     if any(argument.split("=")[0] in SHOW_ONLY for argument in arguments):
         if MULTIRUN & set(arguments):
             raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
-        _hand_over(arguments, lambda _: None)
+        _show(arguments)
         return 0
     plan = make_plan(arguments, skip=skip)
     refuse(plan.problems)
@@ -53,6 +53,30 @@ def main(arguments: Sequence[str]) -> int:
     outcomes: list[Outcome] = []
     _hand_over(arguments, lambda config: outcomes.append(task(config)))
     return conclude(outcomes)
+
+
+def _show(arguments: Sequence[str]) -> None:
+    """Let Hydra show what a flag asks for.
+
+    Raises:
+        ConfigError: overrides or flags that cannot be used.
+    """
+    from hydra._internal.utils import get_args
+
+    from coldlm.config.check import refuse
+    from coldlm.config.compose import make_plan
+    from coldlm.config.quoting import unreadable
+
+    if get_args(list(arguments)).shell_completion:
+        raise ConfigError("-sc is Hydra's and completes no command of this kind; see coldlm completion --help")
+    refuse([problem for _, problem in unreadable(get_args(list(arguments)).overrides)])
+    try:
+        _hand_over(arguments, lambda _: None)
+    except ConfigError:
+        refuse(
+            make_plan(get_args(list(arguments)).overrides, shows_only=True).problems
+        )  # in words of ours, if there are any
+        raise
 
 
 def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> None:
@@ -76,15 +100,17 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
         hydra.main(str(CONF), PRIMARY, version_base="1.3")(with_program)()
-    except UNREADABLE as error:
+    except (*UNREADABLE, ValueError) as error:  # the latter: flags that do not go together
         raise ConfigError(one_line(error)) from error
     finally:
         sys.argv = program
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Hydra's parser wants all overrides on one side of the flags."""
+    """Hydra's parser wants all overrides on one side of the flags, and its grammar quotes around some of them."""
     from hydra._internal.utils import get_args_parser
+
+    from coldlm.config.quoting import readable
 
     with_value = {
         flag for action in get_args_parser()._actions if action.nargs is None for flag in action.option_strings
@@ -95,7 +121,7 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
             flags += [argument, *islice(rest, int(argument in with_value))]
         else:
             overrides.append(argument)
-    return flags + overrides
+    return flags + readable(overrides)
 
 
 def _run_one(config: DictConfig, arguments: Sequence[str], swept: Collection[str]) -> Outcome:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,9 +24,11 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from coldlm.config.cells import Cell, Grid, make_grid, told_once
 from coldlm.config.check import file_problems, known_paths, problems
+from coldlm.config.hints import hint
 from coldlm.config.overrides import Options, one_line, parse, texts_of
+from coldlm.config.quoting import readable, typed, unreadable
 from coldlm.config.schema import ALLOWED
-from coldlm.config.signatures import PACKAGE, nearest
+from coldlm.config.signatures import PACKAGE
 from coldlm.core.errors import ConfigError
 
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
@@ -87,9 +90,12 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an override that cannot be used.
     """
+    written = readable(overrides)
+    if wrong := [problem for _, problem in unreadable(written)]:
+        raise ConfigError("; ".join(wrong))
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return plain(compose(PRIMARY, list(overrides)))
+            return plain(compose(PRIMARY, written))
     except UNREADABLE as error:
         raise ConfigError(one_line(error)) from error
 
@@ -99,8 +105,9 @@ def check_overrides(argv: Sequence[str]) -> list[str]:
     return make_plan(argv).problems
 
 
-def make_plan(argv: Sequence[str], *, skip: bool = False) -> Plan:
-    """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long as any is possible.
+def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = False) -> Plan:
+    """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long as any is possible,
+    ``shows_only`` checks no more than that they can be composed.
 
     Cells are composed one by one, so that a key need only be known where it is used.
     """
@@ -128,13 +135,16 @@ def make_plan(argv: Sequence[str], *, skip: bool = False) -> Plan:
             swept, more = parse(parser, [f"{key}={value}" for key, value in params.items()], options)
             own, found = [*swept, *own], found + more
         else:
-            found += [f"{o.input_line}: several values are a sweep; add -m" for o in own if o.is_sweep_override()]
+            found += [_no_sweep(override, options) for override in own if override.is_sweep_override()]
         grid = make_grid(own, options)
-        by_cell = _problems_by_cell(grid, parser, composed, options, check_all=skip)
+        whole = [] if shows_only else grid.cells() if skip else grid.sample()
+        by_cell = _problems_by_cell(grid, whole, parser, composed, options)
     bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
     if len(bad) == len(by_cell):
         bad = set()
-    found += told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
+    left_out = {key for key, _ in unreadable(args.overrides)}  # what follows from that says nothing new
+    told = told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
+    found += [problem for problem in told if re.split("[: ]", problem)[0] not in left_out]
     impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
     cells = tuple(cell for cell in grid.cells() if cell not in bad)
     return Plan(found, is_sweep, tuple(hydra), given, cells, grid.swept, impossible)
@@ -151,6 +161,14 @@ def list_options(config_dir: str | None = None) -> Options:
     return options
 
 
+def _no_sweep(override: Override, options: Options) -> str:
+    """What to do about several values in one run."""
+    line, (key, _, value) = override.input_line, str(override.input_line).partition("=")
+    is_text = any(isinstance(each, str) and {*" ./"} & {*each} for each in override.sweep_iterator())
+    one = f"; or as one value, type {typed(key, value)}" if is_text and override.key_or_group not in options else ""
+    return f"{line}: several values are a sweep; add -m{one}"
+
+
 def _composer(hydra: list[str]) -> Callable[[tuple[str, ...]], DictConfig]:
     """Composition by group choices alone, which is the slow part: cells that differ in values share it."""
 
@@ -163,24 +181,23 @@ def _composer(hydra: list[str]) -> Callable[[tuple[str, ...]], DictConfig]:
 
 def _problems_by_cell(
     grid: Grid,
+    whole: Sequence[Cell],
     parser: OverridesParser,
     composed: Callable[[tuple[str, ...]], DictConfig],
     options: Options,
-    *,
-    check_all: bool,
 ) -> dict[Cell, list[str]]:
-    """The problems of every cell; beyond ``MAX_CELLS`` only whether it can be composed, unless ``check_all``."""
+    """The problems of every cell: all of those in ``whole``, of the others only whether they can be composed."""
     parsed = cache(parser.parse_override)
-    whole = dict.fromkeys(grid.cells() if check_all else grid.sample())
+    first = dict.fromkeys(whole)
     files: dict[str, list[str]] = {}
     found: dict[Cell, list[str]] = {}
-    for cell in dict.fromkeys([*whole, *grid.cells()]):
+    for cell in dict.fromkeys([*first, *grid.cells()]):
         overrides = [parsed(text) for text in cell]
         choices = tuple(t for t, o in zip(cell, overrides, strict=True) if o.key_or_group in options)
         values = [o for o in overrides if o.key_or_group not in options]
         try:
             config, wrong = _apply(values, composed(choices), options)
-            if cell in whole:
+            if cell in first:
                 wrong += problems(config)
                 nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger", "trainer")])
                 if nodes not in files:
@@ -204,7 +221,7 @@ def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -
         owner = OmegaConf.select(config, parent) if parent else config
         is_new = not isinstance(owner, DictConfig) or last not in list(owner)  # ``in`` alone is False for ???
         if is_new and not (override.is_add() or override.is_force_add()):
-            found.append(f"{key}: unknown key; {_hint(key, paths, before)}")
+            found.append(f"{key}: unknown key; {hint(key, override.value(), paths, before, options)}")
             continue
         if override.is_add() and not is_new and not isinstance(override.value(), dict | list):
             found.append(f"{override.input_line}: this file sets it already; leave out the +")
@@ -215,15 +232,3 @@ def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -
             else:
                 OmegaConf.update(config, key, override.value(), force_add=True)
     return plain(config), found
-
-
-def _hint(key: str, paths: Sequence[str], config: Mapping[str, Any]) -> str:
-    """What to do about an unknown key."""
-    near, group = nearest(key, paths), key.partition(".")[0]
-    if near == key:
-        return f"this file does not set it: write +{key}"
-    node = config.get(group)
-    if isinstance(node, dict) and "_target_" in node and (near or "").partition(".")[0] != group:
-        keys = [name for name in node if not name.startswith("_")]
-        return f"{group}={node['_target_'].rpartition('.')[2]} takes {', '.join(keys) or 'none'}"
-    return f"did you mean {near}?" if near else "coldlm run --help lists all keys"

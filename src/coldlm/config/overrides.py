@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
-from hydra.errors import HydraException
 
+from coldlm.config import quoting
+from coldlm.config.schema import Run
 from coldlm.config.signatures import nearest
 
 Options = dict[str, list[str]]
 """Options of each group."""
+
+NEEDED = {field.name for field in fields(Run)}
+"""Groups that a run cannot do without, and keys."""
 
 
 def parse(parser: OverridesParser, texts: Sequence[str], options: Options) -> tuple[list[Override], list[str]]:
     """The overrides that can be used, and what is wrong with the others: syntax, or an option that is not there."""
     overrides, found = [], []
     for text in texts:
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            found.append(f"{text}: cannot be read as key=value: {one_line(error).removesuffix('.')}")
+        if unreadable := quoting.problem(text):
+            found.append(unreadable)
             continue
+        override = parser.parse_override(text)
         wrong = list(_option_problems(override, options))
         found += wrong
         if not wrong:
@@ -64,7 +68,8 @@ def _option_problems(override: Override, options: Options) -> Iterator[str]:
         return
     values = list(override.sweep_iterator()) if override.is_sweep_override() else value
     for each in values if isinstance(values, list) else [values]:
-        if each is not None and each not in options[group]:
+        if each not in options[group] and (each is not None or group in NEEDED):
             near = nearest(str(each), options[group])
             hint = f"did you mean {near}? " if near else ""
-            yield f"{group}={each}: no such option; {hint}there are: {', '.join(options[group])}"
+            got = "null" if each is None else each
+            yield f"{group}={got}: no such option; {hint}there are: {', '.join(options[group])}"
