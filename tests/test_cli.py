@@ -1,6 +1,7 @@
 """The command line: quick help, clear refusals, exit codes, and an installed wheel that works anywhere."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -308,6 +309,69 @@ def test_what_tells_cells_apart_comes_first_in_their_names() -> None:
     assert {name.split(",dataset.key0")[0] for name in names} == {
         f"strategy={t},seed={s}" for s in (1, 2) for t in ("frozen", "lora")
     }
+
+
+def test_what_cleaning_takes_from_a_name_is_kept_as_a_hash() -> None:
+    texts = ["{title} | {topic}", "{title} ({topic})", "{title}, {topic}", "{title}/{topic}"]
+    names = [name_run(None, [f'dataset.text="{text}"']) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert all(re.fullmatch(r"dataset\.text=[\w,-]+-[0-9a-f]{8}", name) for name in names)
+    assert name_run(None, ["dataset.text='{title}'"]) == name_run(None, ['dataset.text="{title}"'])
+    assert name_run(None, ["dataset.items=a/b.csv"]) != name_run(None, ["dataset.items=a-b.csv"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["seed=2"], "seed=2"),
+        (["strategy=lora", "seed=1"], "strategy=lora,seed=1"),
+        (["strategy.rank=4", "strategy=lora", "optim.lr=1e-3"], "strategy=lora,optim.lr=1e-3,strategy.rank=4"),
+        (["+loss.draws=3", "~head.history", "dataset=news/mind"], "dataset=news-mind,+loss.draws=3,~head.history"),
+        (["train.max_steps=null", "dataset.name=我的"], "dataset.name=我的,train.max_steps=null"),
+    ],
+)
+def test_names_of_simple_runs_are_what_they_were(overrides: list[str], name: str) -> None:
+    assert name_run(None, overrides) == name
+
+
+def test_the_swept_keys_of_a_long_name_are_always_shown() -> None:
+    fixed = ["dataset=" + "x" * 50, "backbone=" + "y" * 50, *(f"dataset.key{i}=value" for i in range(20))]
+    for name in (None, "mine", "m" * 120):
+        made = name_run(name, [*fixed, "strategy=lora", "optim.lr=0.001"], True, {"strategy", "optim.lr"})
+        assert "strategy=lora" in made.split(",")
+        assert "optim.lr=0.001" in made.split(",")
+        assert len(made) <= MAX_NAME
+    texts = [f"dataset.text='{'z' * 150}{end}'" for end in "ab"]
+    names = [name_run(None, [*fixed, text, "seed=1"], True, {"dataset.text", "seed"}) for text in texts]
+    assert names[0] != names[1]
+    assert all("dataset.text=zz" in name and "seed=1" in name for name in names)
+    assert len(name_run(None, ["dataset.name=" + "我" * 200]).encode()) < 255
+
+
+def test_who_watches_a_run_or_launches_it_leaves_its_name(use: Callable[[Execute], None]) -> None:
+    names = []
+    use(lambda config, name: names.append(name))
+    plain, watched = [*TINY, "seed=3"], ["logger=tensorboard", "hydra/launcher=basic"]
+    assert main(["run", *plain]) == main(["run", *plain, *watched]) == main(["run", "-m", *plain, *watched]) == 0
+    assert set(names) == {"dataset=simulated,backbone=tiny_bert,seed=3"}
+
+
+def test_outcomes_are_those_of_cells_not_of_folders(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: list[str] = []
+
+    def execute(config: dict[str, Any], name: str) -> None:
+        names.append(name)
+        if len(names) == 2:
+            raise DataError("row 3 is bad")
+
+    use(execute)
+    assert main(["run", "-m", *TINY, "seed=choice(1,1)"]) == 1
+    assert len(set(names)) == 1
+    assert capsys.readouterr().err.endswith(
+        f"1 of 2 runs failed:\n  done    {names[0]}\n  FAILED  {names[0]}  DataError: row 3 is bad\n"
+    )
 
 
 @pytest.mark.parametrize("script", sorted((REPO / "scripts").glob("*.py")), ids=lambda script: script.name)

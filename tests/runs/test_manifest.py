@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 
 from coldlm.core.errors import RunFolderError
 from coldlm.core.files import write_file
-from coldlm.runs.identity import axes, config_hash, flatten
+from coldlm.runs.identity import WATCHED_BY_FILES, axes, config_hash, flatten
 from coldlm.runs.manifest import open_run
 
 MakeConfig = Callable[..., dict[str, Any]]
@@ -31,6 +32,24 @@ def test_a_run_is_what_it_does_and_not_where_it_lives(config: MakeConfig) -> Non
     assert config_hash(moved) == config_hash(one)
     assert config_hash({**one, "seed": 2}) != config_hash(one)
     assert config_hash({**one, "head": {**one["head"], "width": 65}}) != config_hash(one)
+
+
+def test_a_run_is_the_same_whoever_watches_it(tmp_path: Path, config: MakeConfig) -> None:
+    one = config()
+    assert one["logger"] == WATCHED_BY_FILES["logger"]
+    watched = {**one, "logger": {"_target_": "coldlm.learn.loggers.wandb", "project": "mine"}}
+    assert config_hash(watched) == config_hash(one)
+    hold(tmp_path / "mine", one)
+    assert open_run(tmp_path / "mine", watched)["done"] == ["train"]
+    with pytest.raises(RunFolderError) as refused:
+        open_run(tmp_path / "mine", {**watched, "seed": 2})
+    assert "logger" not in str(refused.value)
+
+
+def test_the_hash_of_a_run_with_files_is_what_it_was_when_the_logger_was_part_of_it(config: MakeConfig) -> None:
+    identity = {key: value for key, value in config().items() if key not in ("output", "name", "cache", "stages")}
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, default=str)
+    assert config_hash(config()) == hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def test_the_order_of_keys_is_no_difference(config: MakeConfig) -> None:

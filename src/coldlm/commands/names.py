@@ -39,10 +39,10 @@ def name_run(name: str | None, overrides: Sequence[str], is_cell: bool = False, 
     text = whole = ",".join(filter(None, parts)).strip(".-") or "default"
     if _fits(text, MAX_NAME):
         return text
-    first = [_part(o) for o in made if _key(o) in swept]
-    if not set(first) <= {*_cut(text, MAX_NAME - 9).split(",")[:-1]}:
+    first = [*of_user, *(_part(o) for o in made if _key(o) in swept)]
+    if not {*first} <= {*_cut(text, MAX_NAME - 9).split(",")[:-1]}:
         rest = [part for part in parts if part not in first]
-        text = ",".join([*_shortened(first), *filter(None, rest)]).strip(".-")
+        text = ",".join(filter(None, [*_shortened(first), *rest])).strip(".-")
     return f"{_cut(text, MAX_NAME - 9)}-{_digest(whole)}"
 
 
@@ -71,6 +71,8 @@ def _part(override: str) -> str:
 def _shortened(parts: Sequence[str]) -> list[str]:
     """Parts that leave room for each other in a name, those that are cut with a hash of the whole."""
     room = (MAX_NAME - 9) // max(1, len(parts)) - 1
+    if _fits(",".join(parts), MAX_NAME - 9):
+        return list(parts)
     return [part if _fits(part, room) else f"{_cut(part, room - 9)}-{_digest(part)}" for part in parts]
 
 

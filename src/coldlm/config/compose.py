@@ -221,7 +221,8 @@ def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -
         owner = OmegaConf.select(config, parent) if parent else config
         is_new = not isinstance(owner, DictConfig) or last not in list(owner)  # ``in`` alone is False for ???
         if is_new and not (override.is_add() or override.is_force_add()):
-            found.append(f"{key}: unknown key; {hint(key, override.value(), paths, before, options)}")
+            chosen = config.hydra.runtime.choices
+            found.append(f"{key}: unknown key; {hint(key, override.value(), paths, before, chosen, options)}")
             continue
         if override.is_add() and not is_new and not isinstance(override.value(), dict | list):
             found.append(f"{override.input_line}: this file sets it already; leave out the +")

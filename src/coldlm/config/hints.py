@@ -32,8 +32,20 @@ SAID = {
 """Words of others -> what to do."""
 
 
-def hint(key: str, value: object, paths: Sequence[str], config: Mapping[str, Any], options: Options) -> str:
-    """What to do about an unknown key that was given ``value``. ``paths``: all keys that ``config`` knows."""
+def hint(
+    key: str,
+    value: object,
+    paths: Sequence[str],
+    config: Mapping[str, Any],
+    chosen: Mapping[Any, Any],
+    options: Options,
+) -> str:
+    """What to do about an unknown key that was given ``value``.
+
+    Args:
+        paths: all keys that ``config`` knows.
+        chosen: the option of each group that ``config`` is made of.
+    """
     if key in SAID:
         return SAID[key]
     if key in MEANT:
@@ -44,7 +56,7 @@ def hint(key: str, value: object, paths: Sequence[str], config: Mapping[str, Any
     node = config.get(group)
     if isinstance(node, dict) and "_target_" in node and (near or "").partition(".")[0] != group:
         keys = [name for name in node if not name.startswith("_")]
-        return f"{group}={node['_target_'].rpartition('.')[2]} takes {', '.join(keys) or 'none'}"
+        return f"{group}={chosen.get(group)} takes {', '.join(keys) or 'none'}"
     return f"did you mean {near}?" if near else "coldlm run --help lists all keys"
 
 

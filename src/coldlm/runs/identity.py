@@ -10,10 +10,13 @@ from typing import Any
 
 from coldlm.core.columns import SIMULATED_COLD
 
-NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
-"""Where a run lives and how much of it was asked for: everything else makes another run."""
+NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages", "logger")
+"""Where a run lives, how much of it was asked for and who watches: everything else makes another run."""
 
-NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "logger", "evaluate")
+WATCHED_BY_FILES = {"logger": {"_target_": "coldlm.learn.loggers.files"}}
+"""Stands for every logger in the hash, which runs were told apart by when it was part of what they are."""
+
+NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "evaluate")
 """What two seeds of one experiment may differ in."""
 
 SIZES = ("rank", "bottleneck", "length")
@@ -22,7 +25,7 @@ SIZES = ("rank", "bottleneck", "length")
 
 def config_hash(config: Mapping[str, Any]) -> str:
     """12 hexadecimal digits that identify what a run is."""
-    identity = {key: value for key, value in config.items() if key not in NOT_PART_OF_A_RUN}
+    identity = {key: value for key, value in config.items() if key not in NOT_PART_OF_A_RUN} | WATCHED_BY_FILES
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
