@@ -16,6 +16,7 @@ import pytest
 from coldlm import __version__
 from coldlm.cli import main
 from coldlm.commands.names import MAX_NAME, name_run
+from coldlm.commands.outcomes import Outcome, conclude
 from coldlm.config.compose import list_options
 from coldlm.core.errors import ConfigError, DataError
 
@@ -219,6 +220,66 @@ def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
 def test_another_sweeper_is_refused(use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-m", *TINY, "seed=1,2", "hydra.sweeper._target_=hydra_plugins.optuna.Sweeper"]) == 2
     assert "coldlm run makes its cells itself" in capsys.readouterr().err
+
+
+def test_a_glob_stands_for_the_options_that_it_fits(use: Callable[[Execute], None]) -> None:
+    seen = []
+    use(lambda config, name: seen.append(config["strategy"]["_target_"].rpartition(".")[2]))
+    assert main(["run", "-m", *TINY, "strategy=glob(a*)"]) == 0
+    assert seen == ["adalora", "adapter"]
+
+
+def test_impossible_cells_are_left_out_on_demand(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = []
+    use(lambda config, name: ran.append(config["backbone"]["_target_"].rpartition(".")[2]))
+    line = ["run", "-m", "dataset=simulated", "backbone=random_vectors,tiny_bert", "strategy=top", "--skip-impossible"]
+    assert main(line) == 3
+    assert ran == ["tiny"]
+    said = capsys.readouterr()
+    assert "1 of 2 cells are impossible and were left out:\n  backbone=random_vectors: strategy=top has" in said.err
+    assert "1 of 2 done" in said.out
+    assert main([*line, "seed=3", "strategy.n=1"]) == 2  # what no cell knows is a mistake
+    assert ran == ["tiny"]
+    use(lambda config, name: (_ for _ in ()).throw(DataError("row 3 is bad")))  # type: ignore[arg-type]
+    assert main(line) == 1
+
+
+def test_a_single_run_has_nothing_to_leave_out(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *TINY, "--skip-impossible"]) == 2
+    assert "this is one run, not a sweep" in capsys.readouterr().err
+
+
+def test_a_run_ends_with_its_number_and_what_comes_next(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a finished run too; without torch."""
+    import polars as pl
+
+    whole = pl.read_parquet(finished / "results.parquet").filter(
+        window=-1, cohort="all", bucket="all", average="macro", metric="ndcg", k=10
+    )
+    best = whole.filter(pl.col("scorer") != "model")["value"].max()
+    own = whole.filter(scorer="model").sort("value", descending=True)
+    assert conclude([Outcome(finished)]) == 0
+    first, done, then = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"nDCG@10 (macro, all): {own['value'][0]:.4f} ({own['schedule'][0]}), ")
+    assert f"; best baseline {best:.4f} (" in first
+    assert (done, then) == (f"1 of 1 done, in {finished}", f"next: coldlm report {finished}")
+    assert conclude([Outcome(finished), Outcome(tmp_path / "lost", "DataError", "bad"), Outcome(finished)]) == 1
+    out = capsys.readouterr().out
+    assert f"2 of 3 done, in {finished.parent}\nnext: coldlm report {finished.parent}\n" in out
+    code = f"""
+import sys
+from pathlib import Path
+from coldlm.report.headline import headlines
+assert headlines([Path({str(finished)!r})])
+sys.exit("torch" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_distributed_cells_run_in_processes_of_their_own(

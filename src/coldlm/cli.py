@@ -36,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; ``argv`` without the program's name.
 
     Returns:
-        The exit status: 0, 2 for what the user can mend, 1 for failed runs, 130 and 143 for interruptions.
+        The exit status: 0, 2 for what the user can mend, 1 for failed runs, 3 for a sweep whose impossible cells were
+        left out, 130 and 143 for interruptions.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +43,24 @@ def conclude(outcomes: Sequence[Outcome], impossible: Sequence[tuple[str, list[s
             reason = f"  {outcome.kind}: {outcome.problem.partition(chr(10))[0]}" if outcome.kind else ""
             print(f"  {'FAILED' if outcome.kind else 'done':<8}{outcome.folder.name}{reason}", file=sys.stderr)
     tell_impossible(impossible, len(outcomes) + len(impossible))
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        _summarise(outcomes, len(outcomes) + len(impossible))
     return 1 if failed else SKIPPED if impossible else 0
+
+
+def _summarise(outcomes: Sequence[Outcome], n_cells: int) -> None:
+    """The headline, how many are done, where they lie and what comes next, on stdout."""
+    from coldlm.report.headline import headlines
+
+    done = [outcome.folder for outcome in outcomes if not outcome.kind]
+    if not done:
+        return
+    where = done[0] if n_cells == 1 else done[0].parent
+    found = headlines(done)
+    print("\n".join(found or ["nothing was scored yet: that takes the stage evaluate or online"]))
+    print(f"{len(done)} of {n_cells} done, in {where}")
+    if found:
+        print(f"next: coldlm report {shlex.quote(str(where))}")
 
 
 def tell_impossible(impossible: Sequence[tuple[str, list[str]]], n_cells: int) -> None:
