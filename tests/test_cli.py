@@ -63,7 +63,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
-        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, data (coldlm --help)\n"
+        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, data, completion "
+        "(coldlm --help)\n"
     )
 
 

@@ -68,7 +68,7 @@ def _show(arguments: Sequence[str]) -> None:
     from coldlm.config.quoting import unreadable
 
     if get_args(list(arguments)).shell_completion:
-        raise ConfigError("-sc is Hydra's and completes no command of this kind; see coldlm completion --help")
+        raise ConfigError('-sc is Hydra\'s, and knows no commands; for the Tab key: eval "$(coldlm completion bash)"')
     refuse([problem for _, problem in unreadable(get_args(list(arguments)).overrides)])
     try:
         _hand_over(arguments, lambda _: None)
@@ -87,8 +87,9 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
     """
     import hydra
 
-    from coldlm.config.compose import CONF, PRIMARY, UNREADABLE
+    from coldlm.config.compose import UNREADABLE
     from coldlm.config.overrides import one_line
+    from coldlm.config.tree import CONF, PRIMARY
 
     program = sys.argv
 

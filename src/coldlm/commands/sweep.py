@@ -19,8 +19,9 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from coldlm.commands.outcomes import Outcome, tell_impossible
-from coldlm.config.compose import CONF, PRIMARY, UNREADABLE, Plan
+from coldlm.config.compose import UNREADABLE, Plan
 from coldlm.config.overrides import one_line
+from coldlm.config.tree import CONF, PRIMARY
 from coldlm.core.errors import ConfigError, RunFolderError
 
 SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from hydra.core.override_parser.types import Override
 
-from coldlm.config.overrides import Options, texts_of
+from coldlm.config.overrides import texts_of
+from coldlm.config.tree import Options
 
 MAX_CELLS = 64
 """Cells of a sweep that are checked whole beforehand, each swept value at least once; of the others only that they can

@@ -25,17 +25,11 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from coldlm.config.cells import Cell, Grid, make_grid, told_once
 from coldlm.config.check import file_problems, known_paths, problems
 from coldlm.config.hints import hint
-from coldlm.config.overrides import Options, one_line, parse, texts_of
+from coldlm.config.overrides import one_line, parse, texts_of
 from coldlm.config.quoting import readable, typed, unreadable
 from coldlm.config.schema import ALLOWED
-from coldlm.config.signatures import PACKAGE
+from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 from coldlm.core.errors import ConfigError
-
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
-"""The config tree: inside the installed package, or beside the source."""
-
-PRIMARY = "run"
-"""Name of the primary config."""
 
 UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
 """What composing raises for files and overrides that cannot be used."""
@@ -148,17 +142,6 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
     cells = tuple(cell for cell in grid.cells() if cell not in bad)
     return Plan(found, is_sweep, tuple(hydra), given, cells, grid.swept, impossible)
-
-
-def list_options(config_dir: str | None = None) -> Options:
-    """Options of each group (``video/movielens_latest_small`` of ``dataset``), ours and those in ``config_dir``."""
-    options: Options = {}
-    for root in [CONF, *([Path(config_dir)] if config_dir else [])]:
-        for file in sorted(root.rglob("*.yaml")):
-            group, *rest = file.relative_to(root).with_suffix("").parts
-            if rest:
-                options.setdefault(group, []).append("/".join(rest))
-    return options
 
 
 def _no_sweep(override: Override, options: Options) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coldlm.config.overrides import Options
 from coldlm.config.signatures import nearest
+from coldlm.config.tree import Options
 
 MEANT = {
     "model": ("backbone", "head"),

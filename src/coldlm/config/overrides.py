@@ -11,9 +11,7 @@ from hydra.core.override_parser.types import Glob, Override
 from coldlm.config import quoting
 from coldlm.config.schema import Run
 from coldlm.config.signatures import nearest
-
-Options = dict[str, list[str]]
-"""Options of each group."""
+from coldlm.config.tree import Options
 
 NEEDED = {field.name for field in fields(Run)}
 """Groups that a run cannot do without, and keys."""

@@ -1,0 +1,27 @@
+"""The config tree as files: where it is, and which options each group has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from coldlm.config.signatures import PACKAGE
+
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+"""The config tree: inside the installed package, or beside the source."""
+
+PRIMARY = "run"
+"""Name of the primary config."""
+
+Options = dict[str, list[str]]
+"""Options of each group."""
+
+
+def list_options(config_dir: str | None = None) -> Options:
+    """Options of each group (``video/movielens_latest_small`` of ``dataset``), ours and those in ``config_dir``."""
+    options: Options = {}
+    for root in [CONF, *([Path(config_dir)] if config_dir else [])]:
+        for file in sorted(root.rglob("*.yaml")):
+            group, *rest = file.relative_to(root).with_suffix("").parts
+            if rest:
+                options.setdefault(group, []).append("/".join(rest))
+    return options
