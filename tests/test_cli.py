@@ -17,7 +17,8 @@ from coldlm import __version__
 from coldlm.cli import main
 from coldlm.commands.names import MAX_NAME, name_run
 from coldlm.commands.outcomes import Outcome, conclude
-from coldlm.config.compose import list_options
+from coldlm.config.explain import explain
+from coldlm.config.tree import list_options
 from coldlm.core.errors import ConfigError, DataError
 
 REPO = Path(__file__).parents[1]
@@ -73,6 +74,43 @@ def test_run_help_shows_groups_keys_and_examples() -> None:
     assert done.returncode == 0
     assert "\nstrategy: adalora, adapter, bitfit, frozen, full, ia3, lora, prefix, prompt, top\n" in done.stdout
     assert "coldlm run experiment=quickstart" in done.stdout
+
+
+def test_run_help_says_what_keys_mean() -> None:
+    out = coldlm("run", "--help", "seed=7").stdout
+    assert "\nseed: 7\n" in out
+    assert "\n  batch_size: 512  # training events per step, on average" in out
+    assert "\nstrategy:  # strategy=frozen\n" in out
+    assert "\n  history: 20  # items of the user's history, newest first\n" in out
+    assert "_target_" not in out
+    assert "--skip-impossible" in out
+    assert max(map(len, out.split("\nKeys, ")[1].splitlines())) <= 120
+
+
+def test_help_on_an_option_says_what_it_takes() -> None:
+    out = coldlm("run", "strategy=lora", "--help").stdout
+    assert out.startswith("strategy=lora\nLow-rank updates")
+    assert "\nstrategy.rank: 8\n    allowed: an integer from 1\n" in out
+    layers = "strategy.layers: null\n    the top n layers only; null: all\n    allowed: an integer from 1 or null\n"
+    assert layers in out
+    assert "train." not in out
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, found in list_options().items() for o in found])
+def test_every_option_can_be_explained(group: str, option: str) -> None:
+    text = explain([f"{group}={option}"])
+    assert f"{group}={option}\n" in text
+    assert len(text.splitlines()) > 2
+
+
+def test_help_knows_the_folder_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text(
+        "# Of my own.\n_target_: coldlm.models.losses.infonce\n# how\n# sharp\ntemperature: 0.1 # tried\n"
+    )
+    text = explain(["loss=mine"], str(tmp_path))
+    assert "Of my own." in text
+    assert "how sharp; tried" in text
 
 
 def test_the_config_is_shown_quickly_and_without_looking_for_data(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -122,7 +123,10 @@ def test_words_of_others_are_answered_with_ours(text: str, said: str) -> None:
         (["--hydra-help", "训=1"], "a key in plain letters"),
         (["--resolve"], "--resolve flag can only be used"),
         (["--cfg", "job", "--info", "config"], "Only one of"),
-        (["-sc", "install=bash"], "coldlm completion"),
+        (["-sc", "install=bash"], 'eval "$(coldlm completion bash)"'),
+        (["--config-dir", "nowhere", "--cfg", "job"], "--config-dir: got nowhere, which is not a folder"),
+        (["--config-dir", "nowhere", "--help"], "--config-dir: got nowhere, which is not a folder"),
+        (["--help", "strategy=lora,top"], "strategy=lora,top: several values are a sweep; add -m"),
         (["--cfg", "job", "--resolve", "output=${nowhere}"], "nowhere"),
     ],
 )
@@ -131,6 +135,17 @@ def test_flags_that_show_something_refuse_in_words(line: list[str], said: str) -
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_torn_file_is_named_by_every_flag(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "torn.yaml").write_text("# @package _global_\ntrain: {epochs: 1\n")
+    for flag in (["--cfg", "job"], ["--help"], ["--info", "config"]):
+        line = ["run", *flag, "--config-dir", str(tmp_path), "experiment=torn"]
+        done = subprocess.run([sys.executable, "-m", "coldlm", *line], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "torn.yaml" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_what_is_quoted_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

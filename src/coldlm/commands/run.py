@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,17 +65,33 @@ def _show(arguments: Sequence[str]) -> None:
     from coldlm.config.check import refuse
     from coldlm.config.compose import make_plan
     from coldlm.config.quoting import unreadable
+    from coldlm.config.tree import folder_problem
 
-    if get_args(list(arguments)).shell_completion:
+    args = get_args(list(arguments))
+    if args.shell_completion:
         raise ConfigError('-sc is Hydra\'s, and knows no commands; for the Tab key: eval "$(coldlm completion bash)"')
-    refuse([problem for _, problem in unreadable(get_args(list(arguments)).overrides)])
+    wrong = folder_problem(args.config_dir)
+    refuse([*([wrong] if wrong else []), *(problem for _, problem in unreadable(args.overrides))])
     try:
-        _hand_over(arguments, lambda _: None)
+        if args.help:
+            _help(args.overrides, args.config_dir)
+        else:
+            _hand_over(arguments, lambda _: None)
     except ConfigError:
-        refuse(
-            make_plan(get_args(list(arguments)).overrides, shows_only=True).problems
-        )  # in words of ours, if there are any
+        # in words of ours, if there are any
+        refuse(make_plan([*_folder_flags(arguments), *args.overrides], shows_only=True).problems)
         raise
+
+
+def _help(overrides: Sequence[str], config_dir: str | None) -> None:
+    from coldlm.config.compose import UNREADABLE
+    from coldlm.config.explain import explain
+    from coldlm.config.overrides import one_line
+
+    try:
+        print(explain(overrides, config_dir))
+    except UNREADABLE as error:
+        raise ConfigError(one_line(error)) from error
 
 
 def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> None:
@@ -113,15 +128,17 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
 
     from coldlm.config.quoting import readable
 
-    with_value = {
-        flag for action in get_args_parser()._actions if action.nargs is None for flag in action.option_strings
-    }
-    flags, overrides, rest = list[str](), list[str](), iter(arguments)
-    for argument in rest:
-        if argument.startswith("-"):
-            flags += [argument, *islice(rest, int(argument in with_value))]
-        else:
+    actions = {flag: action for action in get_args_parser()._actions for flag in action.option_strings}
+    flags, overrides, rest = list[str](), list[str](), list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
             overrides.append(argument)
+            continue
+        flags.append(argument)
+        action = actions.get(argument)
+        if action and rest and (action.nargs is None or (action.nargs == "?" and rest[0] in (action.choices or ()))):
+            flags.append(rest.pop(0))
     return flags + readable(overrides)
 
 

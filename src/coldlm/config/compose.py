@@ -28,7 +28,7 @@ from coldlm.config.hints import hint
 from coldlm.config.overrides import one_line, parse, texts_of
 from coldlm.config.quoting import readable, typed, unreadable
 from coldlm.config.schema import ALLOWED
-from coldlm.config.tree import CONF, PRIMARY, Options, list_options
+from coldlm.config.tree import CONF, PRIMARY, Options, folder_problem, list_options
 from coldlm.core.errors import ConfigError
 
 UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
@@ -106,8 +106,8 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     Cells are composed one by one, so that a key need only be known where it is used.
     """
     args = get_args(list(argv))
-    if args.config_dir and not Path(args.config_dir).is_dir():
-        return Plan([f"--config-dir: got {args.config_dir}, which is not a folder"])
+    if wrong := folder_problem(args.config_dir):
+        return Plan([wrong])
     options = list_options(args.config_dir)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())

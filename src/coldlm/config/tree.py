@@ -25,3 +25,10 @@ def list_options(config_dir: str | None = None) -> Options:
             if rest:
                 options.setdefault(group, []).append("/".join(rest))
     return options
+
+
+def folder_problem(config_dir: str | None) -> str | None:
+    """What is wrong with the user's own config folder, None if nothing."""
+    if config_dir and not Path(config_dir).is_dir():
+        return f"--config-dir: got {config_dir}, which is not a folder"
+    return None
