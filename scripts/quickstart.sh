@@ -10,3 +10,8 @@ runs="${1:-runs/quickstart}"
 .venv/bin/coldlm run -m experiment=quickstart output="$runs" strategy=top,frozen
 .venv/bin/coldlm run -m experiment=quickstart output="$runs" strategy=top control=context_only,random_vectors,permuted_text
 .venv/bin/coldlm report "$runs" --out "$runs/report"
+cat <<END
+
+open  $runs/report/report.md, the table and the figures on one page
+then  source .venv/bin/activate, after which coldlm is a command: coldlm run --help
+END

@@ -130,6 +130,22 @@ def test_events_at_one_time_are_one_query_of_each_user(run: Try) -> None:
     assert rows["query"].n_unique() == rows.select("user", "time").n_unique() < rows.height
 
 
+def test_paths_of_any_script_need_no_quotes(run: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(events(), "stages=[train]", "name=first") == 0
+    for file, text in (("items.parquet", "数据/商品.parquet"), ("events.csv", "数据/交互 (1).csv")):
+        (tmp_path / text).parent.mkdir(exist_ok=True)
+        (tmp_path / file).rename(tmp_path / text)
+    line = ["dataset=own", "dataset.items=数据/商品.parquet", "dataset.interactions=数据/交互 (1).csv"]
+    line += ["stages=[train]", "backbone=tiny_bert", "backbone.width=16", "train.epochs=1", "cache=cache"]
+    assert main(["run", *line, "name=甲"]) == 0
+    assert main(["run", "-m", *line, "seed=1,2"]) == 0
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["run", *line, "dataset.items=~/数据/商品.parquet", "output=家 里"]) == 0
+    assert Path("runs/甲/manifest.json").is_file()
+    (folder,) = Path("家 里").iterdir()
+    assert folder.name.startswith("dataset=own,backbone=tiny_bert,")
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

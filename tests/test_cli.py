@@ -1,6 +1,7 @@
 """The command line: quick help, clear refusals, exit codes, and an installed wheel that works anywhere."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import pytest
 
 from coldlm import __version__
 from coldlm.cli import main
-from coldlm.commands.run import MAX_NAME, name_run
-from coldlm.config.compose import list_options
+from coldlm.commands.names import MAX_NAME, name_run
+from coldlm.commands.outcomes import Outcome, conclude
+from coldlm.config.explain import explain
+from coldlm.config.tree import list_options
 from coldlm.core.errors import ConfigError, DataError
 
 REPO = Path(__file__).parents[1]
@@ -61,7 +64,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
-        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, data (coldlm --help)\n"
+        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, data, completion "
+        "(coldlm --help)\n"
     )
 
 
@@ -70,6 +74,43 @@ def test_run_help_shows_groups_keys_and_examples() -> None:
     assert done.returncode == 0
     assert "\nstrategy: adalora, adapter, bitfit, frozen, full, ia3, lora, prefix, prompt, top\n" in done.stdout
     assert "coldlm run experiment=quickstart" in done.stdout
+
+
+def test_run_help_says_what_keys_mean() -> None:
+    out = coldlm("run", "--help", "seed=7").stdout
+    assert "\nseed: 7\n" in out
+    assert "\n  batch_size: 512  # training events per step, on average" in out
+    assert "\nstrategy:  # strategy=frozen\n" in out
+    assert "\n  history: 20  # items of the user's history, newest first\n" in out
+    assert "_target_" not in out
+    assert "--skip-impossible" in out
+    assert max(map(len, out.split("\nKeys, ")[1].splitlines())) <= 120
+
+
+def test_help_on_an_option_says_what_it_takes() -> None:
+    out = coldlm("run", "strategy=lora", "--help").stdout
+    assert out.startswith("strategy=lora\nLow-rank updates")
+    assert "\nstrategy.rank: 8\n    allowed: an integer from 1\n" in out
+    layers = "strategy.layers: null\n    the top n layers only; null: all\n    allowed: an integer from 1 or null\n"
+    assert layers in out
+    assert "train." not in out
+
+
+@pytest.mark.parametrize(("group", "option"), [(g, o) for g, found in list_options().items() for o in found])
+def test_every_option_can_be_explained(group: str, option: str) -> None:
+    text = explain([f"{group}={option}"])
+    assert f"{group}={option}\n" in text
+    assert len(text.splitlines()) > 2
+
+
+def test_help_knows_the_folder_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "mine.yaml").write_text(
+        "# Of my own.\n_target_: coldlm.models.losses.infonce\n# how\n# sharp\ntemperature: 0.1 # tried\n"
+    )
+    text = explain(["loss=mine"], str(tmp_path))
+    assert "Of my own." in text
+    assert "how sharp; tried" in text
 
 
 def test_the_config_is_shown_quickly_and_without_looking_for_data(tmp_path: Path) -> None:
@@ -149,6 +190,137 @@ def test_a_sweep_file_runs_one_cell_per_strategy(use: Callable[[Execute], None])
     assert seen == [(strategy, tail + strategy) for strategy, _ in seen]
 
 
+def test_a_key_that_only_the_swept_options_know_is_taken(use: Callable[[Execute], None]) -> None:
+    seen = []
+    use(lambda config, name: seen.append((config["strategy"]["_target_"].rpartition(".")[2], config["strategy"])))
+    assert main(["run", "-m", *TINY, "strategy=lora,adapter,top", "strategy.layers=1"]) == 0
+    assert [(name, node["layers"]) for name, node in seen] == [("lora", 1), ("adapter", 1), ("top", 1)]
+
+
+def test_a_key_that_some_cells_lack_is_refused_with_their_names(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+    use(lambda config, name: ran.append(name))
+    assert main(["run", "-m", *TINY, "strategy=lora,frozen,bitfit", "strategy.layers=1", "seed=1,2"]) == 2
+    assert capsys.readouterr().err == (
+        "2 problems in the configuration:\n"
+        "  - strategy.layers: unknown key; strategy=frozen takes none (in 2 of 6 cells: strategy=frozen)\n"
+        "  - strategy.layers: unknown key; strategy=bitfit takes none (in 2 of 6 cells: strategy=bitfit)\n"
+    )
+    assert ran == []
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "seeds"),
+    [
+        (["seed=choice(3,1)"], [3, 1]),
+        (["seed=range(1,4)"], [1, 2, 3]),
+        (["seed=2,1", "hydra.sweeper.max_batch_size=1"], [2, 1]),
+        (["--config-dir", ".", "sweep=mine"], [4, 5]),
+        (["--config-dir", ".", "sweep=mine", "seed=6,7"], [6, 7]),
+    ],
+)
+def test_all_forms_of_a_sweep_are_taken(use: Callable[[Execute], None], line: list[str], seeds: list[int]) -> None:
+    seen: list[int] = []
+    use(lambda config, name: seen.append(config["seed"]))
+    Path("sweep").mkdir()
+    Path("sweep/mine.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '4,5'}}}")
+    assert main(["run", "-m", *TINY, *line]) == 0
+    assert seen == seeds
+    assert "hydra:" in Path("runs/multirun.yaml").read_text()
+
+
+def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
+    plugin = tmp_path / "hydra_plugins" / "backwards"
+    plugin.mkdir(parents=True)
+    (plugin / "__init__.py").write_text(
+        "from hydra._internal.core_plugins.basic_launcher import BasicLauncher\n"
+        "class Backwards(BasicLauncher):\n"
+        "    def launch(self, job_overrides, initial_job_idx):\n"
+        "        print('LAUNCHED', len(job_overrides))\n"
+        "        return super().launch(job_overrides[::-1], initial_job_idx)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    line = [
+        "run",
+        "-m",
+        *TINY,
+        "stages=[evaluate]",
+        "seed=1,2",
+        "hydra.launcher._target_=hydra_plugins.backwards.Backwards",
+    ]
+    done = coldlm(*line, cwd=tmp_path, env=environment)
+    assert "LAUNCHED 2\n" in done.stdout
+    assert done.stderr.index("seed=2:") < done.stderr.index("seed=1:")  # without a trained run there is nothing to do
+
+
+def test_another_sweeper_is_refused(use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "-m", *TINY, "seed=1,2", "hydra.sweeper._target_=hydra_plugins.optuna.Sweeper"]) == 2
+    assert "coldlm run makes its cells itself" in capsys.readouterr().err
+
+
+def test_a_glob_stands_for_the_options_that_it_fits(use: Callable[[Execute], None]) -> None:
+    seen = []
+    use(lambda config, name: seen.append(config["strategy"]["_target_"].rpartition(".")[2]))
+    assert main(["run", "-m", *TINY, "strategy=glob(a*)"]) == 0
+    assert seen == ["adalora", "adapter"]
+
+
+def test_impossible_cells_are_left_out_on_demand(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = []
+    use(lambda config, name: ran.append(config["backbone"]["_target_"].rpartition(".")[2]))
+    line = ["run", "-m", "dataset=simulated", "backbone=random_vectors,tiny_bert", "strategy=top", "--skip-impossible"]
+    assert main(line) == 3
+    assert ran == ["tiny"]
+    said = capsys.readouterr()
+    assert "1 of 2 cells are impossible and were left out:\n  backbone=random_vectors: strategy=top has" in said.err
+    assert "1 of 2 done" in said.out
+    assert main([*line, "seed=3", "strategy.n=1"]) == 2  # what no cell knows is a mistake
+    assert ran == ["tiny"]
+    use(lambda config, name: (_ for _ in ()).throw(DataError("row 3 is bad")))  # type: ignore[arg-type]
+    assert main(line) == 1
+
+
+def test_a_single_run_has_nothing_to_leave_out(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", *TINY, "--skip-impossible"]) == 2
+    assert "this is one run, not a sweep" in capsys.readouterr().err
+
+
+def test_a_run_ends_with_its_number_and_what_comes_next(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """For a finished run too; without torch."""
+    import polars as pl
+
+    whole = pl.read_parquet(finished / "results.parquet").filter(
+        window=-1, cohort="all", bucket="all", average="macro", metric="ndcg", k=10
+    )
+    best = whole.filter(pl.col("scorer") != "model")["value"].max()
+    own = whole.filter(scorer="model").sort("value", descending=True)
+    assert conclude([Outcome(finished)]) == 0
+    first, done, then = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"nDCG@10 (macro, all): {own['value'][0]:.4f} ({own['schedule'][0]}), ")
+    assert f"; best baseline {best:.4f} (" in first
+    assert (done, then) == (f"1 of 1 done, in {finished}", f"next: coldlm report {finished}")
+    assert conclude([Outcome(finished), Outcome(tmp_path / "lost", "DataError", "bad"), Outcome(finished)]) == 1
+    out = capsys.readouterr().out
+    assert f"2 of 3 done, in {finished.parent}\nnext: coldlm report {finished.parent}\n" in out
+    code = f"""
+import sys
+from pathlib import Path
+from coldlm.report.headline import headlines
+assert headlines([Path({str(finished)!r})])
+sys.exit("torch" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_distributed_cells_run_in_processes_of_their_own(
     use: Callable[[Execute], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +391,9 @@ def test_a_terminated_training_ends_with_143(use: Callable[[Execute], None]) -> 
 
 
 def test_names_of_runs_are_safe_for_folders() -> None:
-    assert name_run(None, ["dataset=video/x", "text='{a} | b'", "seed=1"]) == "dataset=video-x,seed=1,text=-a-b"
+    assert (
+        name_run(None, ["dataset=video/x", "text='{a} | b'", "seed=1"]) == "dataset=video-x,seed=1,text=-a-b-38e6ebca"
+    )
     assert name_run(None, []) == "default"
     long = [name_run(None, ["x" * MAX_NAME + end]) for end in ("a", "b")]
     assert long[0] != long[1]
@@ -235,6 +409,69 @@ def test_what_tells_cells_apart_comes_first_in_their_names() -> None:
     assert {name.split(",dataset.key0")[0] for name in names} == {
         f"strategy={t},seed={s}" for s in (1, 2) for t in ("frozen", "lora")
     }
+
+
+def test_what_cleaning_takes_from_a_name_is_kept_as_a_hash() -> None:
+    texts = ["{title} | {topic}", "{title} ({topic})", "{title}, {topic}", "{title}/{topic}"]
+    names = [name_run(None, [f'dataset.text="{text}"']) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert all(re.fullmatch(r"dataset\.text=[\w,-]+-[0-9a-f]{8}", name) for name in names)
+    assert name_run(None, ["dataset.text='{title}'"]) == name_run(None, ['dataset.text="{title}"'])
+    assert name_run(None, ["dataset.items=a/b.csv"]) != name_run(None, ["dataset.items=a-b.csv"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["seed=2"], "seed=2"),
+        (["strategy=lora", "seed=1"], "strategy=lora,seed=1"),
+        (["strategy.rank=4", "strategy=lora", "optim.lr=1e-3"], "strategy=lora,optim.lr=1e-3,strategy.rank=4"),
+        (["+loss.draws=3", "~head.history", "dataset=news/mind"], "dataset=news-mind,+loss.draws=3,~head.history"),
+        (["train.max_steps=null", "dataset.name=我的"], "dataset.name=我的,train.max_steps=null"),
+    ],
+)
+def test_names_of_simple_runs_are_what_they_were(overrides: list[str], name: str) -> None:
+    assert name_run(None, overrides) == name
+
+
+def test_the_swept_keys_of_a_long_name_are_always_shown() -> None:
+    fixed = ["dataset=" + "x" * 50, "backbone=" + "y" * 50, *(f"dataset.key{i}=value" for i in range(20))]
+    for name in (None, "mine", "m" * 120):
+        made = name_run(name, [*fixed, "strategy=lora", "optim.lr=0.001"], True, {"strategy", "optim.lr"})
+        assert "strategy=lora" in made.split(",")
+        assert "optim.lr=0.001" in made.split(",")
+        assert len(made) <= MAX_NAME
+    texts = [f"dataset.text='{'z' * 150}{end}'" for end in "ab"]
+    names = [name_run(None, [*fixed, text, "seed=1"], True, {"dataset.text", "seed"}) for text in texts]
+    assert names[0] != names[1]
+    assert all("dataset.text=zz" in name and "seed=1" in name for name in names)
+    assert len(name_run(None, ["dataset.name=" + "我" * 200]).encode()) < 255
+
+
+def test_who_watches_a_run_or_launches_it_leaves_its_name(use: Callable[[Execute], None]) -> None:
+    names = []
+    use(lambda config, name: names.append(name))
+    plain, watched = [*TINY, "seed=3"], ["logger=tensorboard", "hydra/launcher=basic"]
+    assert main(["run", *plain]) == main(["run", *plain, *watched]) == main(["run", "-m", *plain, *watched]) == 0
+    assert set(names) == {"dataset=simulated,backbone=tiny_bert,seed=3"}
+
+
+def test_outcomes_are_those_of_cells_not_of_folders(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: list[str] = []
+
+    def execute(config: dict[str, Any], name: str) -> None:
+        names.append(name)
+        if len(names) == 2:
+            raise DataError("row 3 is bad")
+
+    use(execute)
+    assert main(["run", "-m", *TINY, "seed=choice(1,1)"]) == 1
+    assert len(set(names)) == 1
+    assert capsys.readouterr().err.endswith(
+        f"1 of 2 runs failed:\n  done    {names[0]}\n  FAILED  {names[0]}  DataError: row 3 is bad\n"
+    )
 
 
 @pytest.mark.parametrize("script", sorted((REPO / "scripts").glob("*.py")), ids=lambda script: script.name)

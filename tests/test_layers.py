@@ -57,7 +57,7 @@ DOORS = {
     "scipy": {"report", "evaluate"},
     "matplotlib": {"report"},
     "rich": {"core/progress.py", "report", "commands"},
-    "hydra": {"config", "commands/run.py"},
+    "hydra": {"config", "commands/run.py", "commands/sweep.py"},
     "omegaconf": {"config", "runs", "experiment", "commands"},
     "yaml": {"config", "runs"},
     "numpy": {"core", "asof", "data", "split", "text", "models", "learn", "evaluate", "online", "report", "runs",

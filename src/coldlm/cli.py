@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from coldlm import __version__
+from coldlm.commands import COMMANDS
 from coldlm.core.errors import ColdlmError, ConfigError
-
-COMMANDS = ("run", "tune", "report", "recommend", "data")
-"""Each is the ``main`` of a module of ``coldlm.commands``."""
 
 HELP = """\
 coldlm: after how many feedback events, and at what cost, does a language model recommend well?
@@ -24,6 +22,7 @@ usage: coldlm COMMAND [...]
   report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
   data        fetch, verify and describe public data sets
+  completion  what the Tab key needs, for bash, zsh and fish
 
   coldlm run experiment=quickstart         a documented experiment
   coldlm run -m strategy=frozen,lora       a sweep
@@ -36,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; ``argv`` without the program's name.
 
     Returns:
-        The exit status: 0, 2 for what the user can mend, 1 for failed runs, 130 and 143 for interruptions.
+        The exit status: 0, 2 for what the user can mend, 1 for failed runs, 3 for a sweep whose impossible cells were
+        left out, 130 and 143 for interruptions.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)

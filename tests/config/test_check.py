@@ -232,7 +232,10 @@ def test_a_sweep_is_checked_cell_by_cell() -> None:
         "strategy=top has nothing to train in backbone=random_vectors",
         "strategy=lora has nothing to train in backbone=random_vectors",
     ]
-    assert all("(in 2 of 12 cells, such as backbone=random_vectors" in problem for problem in found)
+    assert [problem.partition(" (in ")[2] for problem in found] == [
+        "2 of 12 cells: backbone=random_vectors,strategy=top)",
+        "2 of 12 cells: backbone=random_vectors,strategy=lora)",
+    ]
 
 
 def test_a_sweep_file_sweeps_without_a_flag_and_is_checked() -> None:

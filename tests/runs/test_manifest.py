@@ -34,6 +34,17 @@ def test_a_run_is_what_it_does_and_not_where_it_lives(config: MakeConfig) -> Non
     assert config_hash(replace(one, head={**one.head, "width": 65})) != config_hash(one)
 
 
+def test_a_run_is_the_same_whoever_watches_it(tmp_path: Path, config: MakeConfig) -> None:
+    one = config()
+    watched = replace(one, logger={"_target_": "coldlm.learn.loggers.wandb", "project": "mine"})
+    assert config_hash(watched) == config_hash(one)
+    hold(tmp_path / "mine", one)
+    assert open_run(tmp_path / "mine", watched).done == ["train"]
+    with pytest.raises(RunFolderError) as refused:
+        open_run(tmp_path / "mine", replace(watched, seed=2))
+    assert "logger" not in str(refused.value)
+
+
 def test_the_order_of_keys_is_no_difference(config: MakeConfig) -> None:
     one = config()
     assert config_hash(replace(one, head=dict(reversed(one.head.items())))) == config_hash(one)

@@ -168,7 +168,7 @@ def _verify(name: str, root: Path, remotes: Sequence[Remote]) -> int:
 
 def _option(name: str) -> str:
     """``video/movielens_1m`` for ``movielens_1m``."""
-    from coldlm.config.compose import list_options
+    from coldlm.config.tree import list_options
 
     return next(option for option in list_options()["dataset"] if option.rpartition("/")[2] == name)
 

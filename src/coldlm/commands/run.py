@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
-from itertools import islice
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from coldlm.commands.names import is_hidden, name_run
+from coldlm.commands.outcomes import Outcome, conclude
 from coldlm.core.errors import ColdlmError, ConfigError
 
 if TYPE_CHECKING:
@@ -25,77 +24,144 @@ MULTIRUN = {"-m", "--multirun"}
 SHOW_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--shell-completion", "-sc")
 """Flags of Hydra's that show something and run nothing."""
 
-TELLING = ("experiment", "dataset", "backbone", "strategy", "head", "loss", "control", "online", "seed")
-"""Overrides that come first in a run folder's name."""
-
-MAX_NAME = 100
-"""Characters of a run folder's name; longer ones are cut and end in a hash."""
+SKIP = "--skip-impossible"
+"""Our own flag: a sweep's impossible cells are told and left out."""
 
 
-@dataclass
-class _Outcome:
-    """What became of the runs of one command: names in order, and the exceptions of those that failed.
+class Kept:
+    """What the cells of a sweep share in one process: the baselines that were judged last."""
 
-    ``process``: who keeps this record. ``baselines``: judged once for the cells that agree in what baselines see.
-    """
+    def __init__(self) -> None:
+        self._baselines: JudgedBaselines | None = None
 
-    names: list[str] = field(default_factory=list)
-    failures: dict[str, Exception] = field(default_factory=dict)
-    process: int = field(default_factory=os.getpid)
-    baselines: JudgedBaselines | None = None
+    def baselines(self) -> JudgedBaselines:
+        """Return the baselines, none judged at first; heavy libraries are imported no earlier."""
+        from coldlm.experiment.baselines import JudgedBaselines
+
+        self._baselines = self._baselines or JudgedBaselines()
+        return self._baselines
 
 
 def main(arguments: Sequence[str]) -> int:
     """Hand over to Hydra, once everything that can be known to be wrong beforehand has been ruled out."""
-    import hydra
-
+    from coldlm.commands.sweep import launch
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
     from coldlm.config.build import refuse
-    from coldlm.config.compose import CONF, PRIMARY, UNREADABLE, check_hydra, check_overrides
+    from coldlm.config.compose import make_plan
 
     if SWEEP in arguments:
         return tune(arguments)
-    arguments = _flags_first(arguments)
-    shows_only = any(argument.split("=")[0] in SHOW_ONLY for argument in arguments)
-    if shows_only and MULTIRUN & set(arguments):
-        raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
-    # Hydra's own node is looked at in any case: --help sets up its logging, and a search path imports
-    refuse(check_hydra(arguments) if shows_only else check_overrides(arguments))
-    outcome, program = _Outcome(), sys.argv
+    skip, arguments = SKIP in arguments, _flags_first([argument for argument in arguments if argument != SKIP])
+    if any(argument.split("=")[0] in SHOW_ONLY for argument in arguments):
+        if MULTIRUN & set(arguments):
+            raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
+        _show(arguments)
+        return 0
+    plan = make_plan(arguments, skip=skip)
+    refuse(plan.problems)
+    task = partial(_run_one, arguments=arguments, swept=plan.swept, kept=Kept())
+    if plan.is_sweep:
+        return conclude(launch(plan, task), plan.impossible)
+    if skip:
+        raise ConfigError(f"{SKIP}: this is one run, not a sweep; leave it out")
+    outcomes: list[Outcome] = []
+    _hand_over(arguments, lambda config: outcomes.append(task(config)))
+    return conclude(outcomes)
 
-    def task(config: DictConfig) -> None:
+
+def _show(arguments: Sequence[str]) -> None:
+    """Let Hydra show what a flag asks for.
+
+    Raises:
+        ConfigError: overrides or flags that cannot be used.
+    """
+    from hydra._internal.utils import get_args
+
+    from coldlm.config.build import refuse
+    from coldlm.config.compose import make_plan
+    from coldlm.config.guard import check_hydra
+    from coldlm.config.quoting import unreadable
+
+    args = get_args(list(arguments))
+    if args.shell_completion:
+        raise ConfigError('-sc is Hydra\'s, and knows no commands; for the Tab key: eval "$(coldlm completion bash)"')
+    refuse([problem for _, problem in unreadable(args.overrides)])
+    try:
+        # Hydra's own node is looked at here too: --help sets up its logging, and a search path imports
+        refuse(check_hydra(arguments))
+        if args.help:
+            _help(args.overrides, args.config_dir)
+        else:
+            _hand_over(arguments, lambda _: None)
+    except ConfigError:
+        # in words of ours, if there are any
+        refuse(make_plan([*_folder_flags(arguments), *args.overrides], shows_only=True).problems)
+        raise
+
+
+def _help(overrides: Sequence[str], config_dir: str | None) -> None:
+    from coldlm.config.explain import explain
+    from coldlm.config.guard import UNREADABLE
+    from coldlm.config.overrides import one_line
+
+    try:
+        print(explain(overrides, config_dir))
+    except UNREADABLE as error:
+        raise ConfigError(one_line(error)) from error
+
+
+def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> None:
+    """Let Hydra show something, or compose one run and call ``task``.
+
+    Raises:
+        ConfigError: what Hydra makes of files and overrides that cannot be used.
+    """
+    import hydra
+
+    from coldlm.config.guard import UNREADABLE
+    from coldlm.config.overrides import one_line
+    from coldlm.config.search_path import with_plugins
+    from coldlm.config.tree import CONF, PRIMARY
+
+    program = sys.argv
+
+    def with_program(config: DictConfig) -> None:
         sys.argv = program  # Lightning starts the other processes of a distributed run by this command line
-        _run_one(config, outcome, arguments)
+        task(config)
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us instead of printing and exiting
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
-        hydra.main(str(CONF), PRIMARY, version_base="1.3")(task)()
-    except UNREADABLE as error:
-        raise ConfigError(str(error)) from error
+        with with_plugins(arguments):
+            hydra.main(str(CONF), PRIMARY, version_base="1.3")(with_program)()
+    except (*UNREADABLE, ValueError) as error:  # the latter: flags that do not go together
+        raise ConfigError(one_line(error)) from error
     finally:
         sys.argv = program
-    return _conclude(outcome)
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Hydra's parser wants all overrides on one side of the flags."""
+    """Hydra's parser wants all overrides on one side of the flags, and its grammar quotes around some of them."""
     from hydra._internal.utils import get_args_parser
 
-    with_value = {
-        flag for action in get_args_parser()._actions if action.nargs is None for flag in action.option_strings
-    }
-    flags, overrides, rest = list[str](), list[str](), iter(arguments)
-    for argument in rest:
-        if argument.startswith("-"):
-            flags += [argument, *islice(rest, int(argument in with_value))]
-        else:
+    from coldlm.config.quoting import readable
+
+    actions = {flag: action for action in get_args_parser()._actions for flag in action.option_strings}
+    flags, overrides, rest = list[str](), list[str](), list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("-"):
             overrides.append(argument)
-    return flags + overrides
+            continue
+        flags.append(argument)
+        action = actions.get(argument)
+        if action and rest and (action.nargs is None or (action.nargs == "?" and rest[0] in (action.choices or ()))):
+            flags.append(rest.pop(0))
+    return flags + readable(overrides)
 
 
-def _run_one(config: DictConfig, outcome: _Outcome, arguments: list[str]) -> None:
+def _run_one(config: DictConfig, arguments: Sequence[str], swept: Collection[str], kept: Kept) -> Outcome:
     """One run of a command, or one cell of a sweep: a failure is kept, so that the other cells go on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
@@ -107,27 +173,26 @@ def _run_one(config: DictConfig, outcome: _Outcome, arguments: list[str]) -> Non
     values = plain(config)
     is_cell = settings.mode == RunMode.MULTIRUN
     hidden = settings.job.config.override_dirname.exclude_keys
-    name = name_run(values["name"], [o for o in settings.overrides.task if o.partition("=")[0] not in hidden], is_cell)
+    own = list(settings.overrides.task)
+    name = name_run(values["name"], [o for o in own if not is_hidden(o, hidden)], is_cell, swept)
     values["name"] = name
-    outcome.names.append(name)
+    folder = Path(values["output"]) / name
     try:
-        checked = check(values, Path(values["output"]) / name)
+        checked = check(values, folder)
         if is_cell and checked.trainer.devices > 1:
-            _run_apart([*_folder_flags(arguments), *settings.overrides.task, f"name={name!r}", "hydra.mode=RUN"])
+            _run_apart([*_folder_flags(arguments), *own, f"name={name!r}", "hydra.mode=RUN"])
         else:
-            from coldlm.experiment.baselines import JudgedBaselines
             from coldlm.experiment.run import execute
 
-            outcome.baselines = outcome.baselines or JudgedBaselines()
-            execute(checked, name, outcome.baselines)
+            execute(checked, name, kept.baselines())
     except Exception as error:
-        if os.getpid() != outcome.process:  # a launcher's worker: what is kept here would be lost with it
-            raise
-        outcome.failures[name] = error
-        if not isinstance(error, ColdlmError):
+        is_ours = isinstance(error, ColdlmError)
+        if not is_ours:
             traceback.print_exc()
         elif is_cell:
             print(f"{name}: {error}", file=sys.stderr)
+        return Outcome(folder, type(error).__name__, str(error), is_ours)
+    return Outcome(folder)
 
 
 def _run_apart(arguments: list[str]) -> None:
@@ -137,49 +202,9 @@ def _run_apart(arguments: list[str]) -> None:
         raise ColdlmError(f"ended with status {status}; what it said stands above")
 
 
-def _conclude(outcome: _Outcome) -> int:
-    """The exit status; of a sweep with failures, also a line per run."""
-    if not outcome.failures:
-        return 0
-    if len(outcome.names) == 1:
-        error = outcome.failures[outcome.names[0]]
-        if isinstance(error, ColdlmError):
-            raise error
-        return 1
-    print(f"{len(outcome.failures)} of {len(outcome.names)} runs failed:", file=sys.stderr)
-    for name in outcome.names:
-        failure = outcome.failures.get(name)
-        reason = f"  {type(failure).__name__}: {str(failure).partition(chr(10))[0]}" if failure else ""
-        print(f"  {'FAILED' if failure else 'done':<8}{name}{reason}", file=sys.stderr)
-    return 1
-
-
-def name_run(name: str | None, overrides: Sequence[str], is_cell: bool = False) -> str:
-    """A run folder's name: the user's, or one made from the overrides, those that tell cells of a sweep apart first; a
-    cell of a sweep always carries its overrides.
-
-    >>> name_run(None, ["dataset=video/x", "dataset.text=t", "seed=2"]), name_run(None, [])
-    ('dataset=video-x,seed=2,dataset.text=t', 'default')
-    >>> name_run("mine", ["seed=2"], True)
-    'mine,seed=2'
-
-    Raises:
-        ConfigError: a name with a slash.
-    """
-    if name and "/" in name:
-        raise ConfigError(f"name={name}: a folder's own name, without slashes; output=... says where it lies")
-    rank = {key: i for i, key in enumerate(TELLING)}
-    made = sorted(overrides, key=lambda o: (rank.get(o.partition("=")[0], len(rank)), o))
-    parts = [name, *made] if is_cell or not name else [name]
-    text = re.sub(r"[^\w=,.+~-]+", "-", ",".join(filter(None, parts))).strip(".-") or "default"
-    if len(text) <= MAX_NAME:
-        return text
-    return f"{text[: MAX_NAME - 9]}-{sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _folder_flags(arguments: list[str]) -> list[str]:
+def _folder_flags(arguments: Sequence[str]) -> list[str]:
     """The flag that adds the user's own config folder, if it is there."""
     from hydra._internal.utils import get_args
 
-    folder = get_args(arguments).config_dir
+    folder = get_args(list(arguments)).config_dir
     return ["--config-dir", folder] if folder else []

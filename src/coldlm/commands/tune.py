@@ -91,7 +91,7 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
     Raises:
         ConfigError: no trials, or a sweep over anything else.
     """
-    from coldlm.config.compose import list_options
+    from coldlm.config.tree import list_options
 
     given = {"strategy": ",".join(list_options()["strategy"]), "trials": "8", "output": "tuned"}
     rest = []

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -16,32 +15,34 @@ from hydra._internal.utils import get_args
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
-from coldlm.config import hydra_node
 from coldlm.config.build import GROUPS, refuse
+from coldlm.config.cells import Cell, Grid, make_grid, told_once
 from coldlm.config.check import file_problems, known_paths, problems
-from coldlm.config.signatures import PACKAGE, nearest
+from coldlm.config.guard import UNREADABLE, before_composing, compose_safely, flag_problems, own_problems, search_path
+from coldlm.config.hints import hint
+from coldlm.config.overrides import one_line, parse, texts_of
+from coldlm.config.quoting import readable, typed, unreadable
+from coldlm.config.search_path import with_plugins
+from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 from coldlm.core.errors import ConfigError
 
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
-"""The config tree: inside the installed package, or beside the source."""
 
-PRIMARY = "run"
-"""Name of the primary config."""
+@dataclass(frozen=True)
+class Plan:
+    """What a command line asks for. ``problems``: everything wrong with it. ``hydra``: overrides of Hydra's, which all
+    cells share; ``given``: the others. ``cells``: the overrides of every cell that is to run, a single one where it is
+    no sweep. ``swept``: keys. ``impossible``: (name, problems) of each cell that was left out."""
 
-MAX_CELLS = 64
-"""Cells of a sweep that are checked beforehand, each swept value at least once; the rest are checked in their turn."""
-
-UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
-"""What composing raises for files and overrides that cannot be used."""
-
-Cell = tuple[Override, ...]
-Options = dict[str, list[str]]
+    problems: list[str]
+    is_sweep: bool = False
+    hydra: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    swept: tuple[str, ...] = ()
+    impossible: tuple[tuple[str, list[str]], ...] = ()
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -78,169 +79,81 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an override that cannot be used, or something of Hydra's own that may not be set.
     """
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config, found = _compose_safely(overrides)
+    written = readable(overrides)
+    refuse([problem for _, problem in unreadable(written)])
+    with with_plugins(written), initialize_config_dir(str(CONF), version_base="1.3"):
+        config, found = compose_safely(written)
     refuse(found)
     assert config is not None
     try:
         return plain(config)
     except UNREADABLE as error:
-        raise ConfigError(_message(error)) from error
-
-
-def check_hydra(argv: Sequence[str]) -> list[str]:
-    """What a command line that only shows something sets of Hydra's own and may not: Hydra acts on it all the same."""
-    args = get_args(list(argv))
-    if found := _flag_problems(args):
-        return found
-    if args.shell_completion:  # nothing is composed of these overrides
-        return []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return _compose_safely([*_search_path(args.config_dir), *args.overrides])[1]
-
-
-def _compose_safely(texts: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
-    """What Hydra makes of these overrides, and what is wrong with its own node; nothing foreign is imported."""
-    try:
-        parsed = [OverridesParser.create().parse_override(text) for text in texts]
-        if found := [*_before_composing(parsed)]:
-            return None, found
-        config = compose(PRIMARY, list(texts), return_hydra_config=True)
-        lines = [[str(o.input_line) for o in parsed if o.is_hydra_override() == own] for own in (True, False)]
-        return config, _own_problems(config, *lines)
-    except UNREADABLE as error:
-        return None, [_message(error)]
-
-
-def _flag_problems(args: Any) -> list[str]:
-    """Flags of Hydra's that bring another primary config, which may name packages, or unpickle a file."""
-    flags = {
-        "--config-path": args.config_path,
-        "--config-name": args.config_name,
-        "--experimental-rerun": args.experimental_rerun,
-    }
-    found = [
-        f"{flag}: is not taken; --config-dir DIR adds a folder of config files, such as DIR/experiment/mine.yaml"
-        for flag, value in flags.items()
-        if value is not None
-    ]
-    if args.config_dir and not Path(args.config_dir).is_dir():
-        found.append(f"--config-dir: got {args.config_dir}, which is not a folder")
-    return found
-
-
-def _search_path(config_dir: str | None) -> list[str]:
-    """The user's own config folder as an override."""
-    return [f"hydra.searchpath=['{Path(config_dir).absolute().as_uri()}']"] if config_dir else []
-
-
-def _before_composing(overrides: Sequence[Override]) -> Iterator[str]:
-    """What must not even be composed with."""
-    if sum(override.key_or_group == "hydra.searchpath" for override in overrides) > 1:
-        yield "hydra.searchpath: got more than one search path, allowed: one, or --config-dir DIR"
-    for override in overrides:
-        if override.key_or_group == "hydra.searchpath":
-            problem = hydra_node.search_path_problem(override.value())
-            if problem:
-                yield problem
-        elif hydra_node.HYDRAS.match(override.key_or_group) and not override.is_hydra_override():
-            yield f"{override.key_or_group}: Hydra's node is not set as a whole; name the key, such as hydra.verbose"
-
-
-def _own_problems(config: DictConfig, hydra: Sequence[str], task: Sequence[str]) -> list[str]:
-    """What of Hydra's own node, as composed with these overrides of its own and of the run, may not be there."""
-    launcher = config.hydra.runtime.choices.get("hydra/launcher")
-    base = _usual(launcher if launcher in hydra_node.LAUNCHERS else "basic")
-    return list(hydra_node.node_problems(config.hydra, base, hydra, task))
-
-
-@cache
-def _usual(launcher: str) -> DictConfig:
-    """Hydra's own node without anything of the user's."""
-    node: DictConfig = compose(PRIMARY, [f"hydra/launcher={launcher}"], return_hydra_config=True).hydra
-    return node
+        raise ConfigError(one_line(error)) from error
 
 
 def check_overrides(argv: Sequence[str]) -> list[str]:
     """Everything wrong with a command line, the files it names and the configurations it makes; [] if nothing is."""
+    return make_plan(argv).problems
+
+
+def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = False) -> Plan:
+    """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long as any is possible,
+    ``shows_only`` checks no more than that they can be composed.
+
+    Cells are composed one by one, so that a key need only be known where it is used.
+    """
     args = get_args(list(argv))
-    if found := _flag_problems(args):
-        return found
-    options = list_options(args.config_dir)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    if found := flag_problems(args):
+        return Plan(found)
+    with with_plugins(args.overrides) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
+        options = list_options(args.config_dir, folders)
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
-        overrides, found = _parse(parser, args.overrides, options)
-        hydra = [parser.parse_override(text) for text in _search_path(args.config_dir)]
-        if foreign := [*_before_composing([*hydra, *overrides])]:
-            return found + foreign
-        hydra += [o for o in overrides if o.is_hydra_override()]
+        overrides, found = parse(parser, args.overrides, options)
+        search = [parser.parse_override(text) for text in search_path(args.config_dir)]
+        if foreign := [*before_composing([*search, *overrides])]:
+            return Plan(found + foreign)
+        hydra = [str(o.input_line) for o in [*search, *overrides] if o.is_hydra_override()]
         own = [o for o in overrides if not o.is_hydra_override()]
-        lines = [str(o.input_line) for o in hydra]
-        composed = _composer(lines)
-        groups = [o for o in own if o.key_or_group in options]
-        firsts = tuple(_texts(o)[0] for o in groups if not o.is_delete())
-        # what a sweep itself is made by: Hydra leaves out the groups that it varies
-        settled = tuple(str(o.input_line) for o in groups if not o.is_sweep_override())
+        given = tuple(str(override.input_line) for override in own)
+        composed = _composer(hydra)
         try:
-            first = composed(firsts)
-            foreign = [text for made in {firsts, settled} for text in _own_problems(composed(made), lines, made)]
+            chosen = [o for o in own if o.key_or_group in options and not o.is_delete()]
+            choices = tuple(texts_of(override, options)[0] for override in chosen)
+            first = composed(choices)
+            foreign = own_problems(first, hydra, choices)
         except UNREADABLE as error:
-            return [*found, _message(error)]
+            return Plan([*found, one_line(error)])
         if foreign:
-            return [*found, *dict.fromkeys(foreign)]
+            return Plan([*found, *foreign])
         is_sweep = args.multirun or first.hydra.mode == RunMode.MULTIRUN
         if is_sweep:
             params = OmegaConf.select(first, "hydra.sweeper.params") or {}
-            swept, more = _parse(parser, [f"{key}={value}" for key, value in params.items()], options)
+            swept, more = parse(parser, [f"{key}={value}" for key, value in params.items()], options)
             own, found = [*swept, *own], found + more
         else:
-            found += [f"{o.input_line}: several values are a sweep; add -m" for o in own if o.is_sweep_override()]
-        if any(o.key_or_group == "hydra.searchpath" for o in hydra):  # in our own files there is nothing to look for
-            for made in _every_choice([o for o in own if o.key_or_group in options]):
-                with suppress(*UNREADABLE):  # what cannot be composed is never run, and told below
-                    foreign += _own_problems(composed(made), lines, made)
+            found += [_no_sweep(override, options) for override in own if override.is_sweep_override()]
+        grid = make_grid(own, options)
+        whole = [] if shows_only else grid.cells() if skip else grid.sample()
+        by_cell, foreign = _problems_by_cell(grid, whole, parser, composed, hydra, options)
         if foreign:
-            return [*found, *dict.fromkeys(foreign)]
-        return found + _cell_problems(list(_cells(parser, own)), composed, options)
+            return Plan([*found, *foreign])
+    bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
+    if len(bad) == len(by_cell):
+        bad = set()
+    left_out = {key for key, _ in unreadable(args.overrides)}  # what follows from that says nothing new
+    told = told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
+    found += [problem for problem in told if re.split("[: ]", problem)[0] not in left_out]
+    impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
+    cells = tuple(cell for cell in grid.cells() if cell not in bad)
+    return Plan(found, is_sweep, tuple(hydra), given, cells, grid.swept, impossible)
 
 
-def list_options(config_dir: str | None = None) -> Options:
-    """Options of each group (``video/movielens_latest_small`` of ``dataset``), ours and those in ``config_dir``."""
-    options: Options = {}
-    for root in [CONF, *([Path(config_dir)] if config_dir else [])]:
-        for file in sorted(root.rglob("*.yaml")):
-            group, *rest = file.relative_to(root).with_suffix("").parts
-            if rest and not file.name.startswith("_"):  # which other files are made of
-                options.setdefault(group, []).append("/".join(rest))
-    return options
-
-
-def _parse(parser: OverridesParser, texts: Sequence[str], options: Options) -> tuple[list[Override], list[str]]:
-    """The overrides that can be used, and what is wrong with the others: syntax, or an option that is not there."""
-    overrides, found = [], []
-    for text in texts:
-        try:
-            override = parser.parse_override(text)
-        except HydraException as error:
-            found.append(f"{text}: cannot be read as key=value: {_message(error).removesuffix('.')}")
-            continue
-        wrong = list(_option_problems(override, options))
-        found += wrong
-        if not wrong:
-            overrides.append(override)
-    return overrides, found
-
-
-def _option_problems(override: Override, options: Options) -> Iterator[str]:
-    group = override.key_or_group
-    if group not in options or override.is_delete():
-        return
-    values = override.value() if not override.is_sweep_override() else list(override.sweep_iterator())
-    for value in values if isinstance(values, list) else [values]:
-        if value is not None and value not in options[group]:
-            near = nearest(str(value), options[group])
-            hint = f"did you mean {near}? " if near else ""
-            yield f"{group}={value}: no such option; {hint}there are: {', '.join(options[group])}"
+def _no_sweep(override: Override, options: Options) -> str:
+    """What to do about several values in one run."""
+    line, (key, _, value) = override.input_line, str(override.input_line).partition("=")
+    is_text = any(isinstance(each, str) and {*" ./"} & {*each} for each in override.sweep_iterator())
+    one = f"; or as one value, type {typed(key, value)}" if is_text and override.key_or_group not in options else ""
+    return f"{line}: several values are a sweep; add -m{one}"
 
 
 def _composer(hydra: list[str]) -> Callable[[tuple[str, ...]], DictConfig]:
@@ -253,52 +166,41 @@ def _composer(hydra: list[str]) -> Callable[[tuple[str, ...]], DictConfig]:
     return composed
 
 
-def _texts(override: Override) -> list[str]:
-    """One ``key=value`` per value of a sweep; the override as it stands if it is none."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-
-
-def _cells(parser: OverridesParser, overrides: Sequence[Override]) -> Iterator[Cell]:
-    """Up to ``MAX_CELLS`` combinations: first those in which one axis leaves its first value, then the others."""
-    parse = cache(parser.parse_override)
-    by_key = {o.get_key_element(): o for o in overrides if o.is_discrete_sweep() or not o.is_sweep_override()}
-    axes = [_texts(override) for override in by_key.values()]
-    firsts = [axis[0] for axis in axes]
-    single = ([*firsts[:i], text, *firsts[i + 1 :]] for i, axis in enumerate(axes) for text in axis[1:])
-    order = itertools.chain([firsts], single, itertools.product(*axes))
-    distinct = dict.fromkeys(map(tuple, itertools.islice(order, MAX_CELLS)))
-    return (tuple(map(parse, texts)) for texts in distinct)
-
-
-def _every_choice(groups: Sequence[Override]) -> Iterator[tuple[str, ...]]:
-    """Every combination of the groups of a sweep, more than ``MAX_CELLS`` too: files could hide something in one."""
-    by_key = {o.get_key_element(): o for o in groups if o.is_discrete_sweep() or not o.is_sweep_override()}
-    return itertools.product(*(_texts(override) for override in by_key.values()))
-
-
-def _cell_problems(
-    cells: Sequence[Cell], composed: Callable[[tuple[str, ...]], DictConfig], options: Options
-) -> list[str]:
-    """Problems of all cells, each once, with the first cell that has it where not all have."""
-    seen: dict[str, list[Cell]] = {}
+def _problems_by_cell(
+    grid: Grid,
+    whole: Sequence[Cell],
+    parser: OverridesParser,
+    composed: Callable[[tuple[str, ...]], DictConfig],
+    hydra: Sequence[str],
+    options: Options,
+) -> tuple[dict[Cell, list[str]], list[str]]:
+    """The problems of every cell: all of those in ``whole``, of the others only whether they can be composed; and what
+    of Hydra's own node the files of any cell set and may not."""
+    parsed = cache(parser.parse_override)
+    foreign: dict[str, None] = {}
+    looked_at = set[tuple[str, ...]]()
+    first = dict.fromkeys(whole)
     files: dict[str, list[str]] = {}
-    for cell in cells:
-        choices = tuple(str(o.input_line) for o in cell if o.key_or_group in options)
-        values = [o for o in cell if o.key_or_group not in options]
+    found: dict[Cell, list[str]] = {}
+    for cell in dict.fromkeys([*first, *grid.cells()]):
+        overrides = [parsed(text) for text in cell]
+        choices = tuple(t for t, o in zip(cell, overrides, strict=True) if o.key_or_group in options)
+        values = [o for o in overrides if o.key_or_group not in options]
         try:
-            config, found = _apply(values, composed(choices), options)
-            found += problems(config)
-            nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger", "trainer")])
-            if nodes not in files:
-                files[nodes] = file_problems(config)
-            found += files[nodes]
+            if choices not in looked_at:
+                looked_at.add(choices)
+                foreign |= dict.fromkeys(own_problems(composed(choices), hydra, choices))
+            config, wrong = _apply(values, composed(choices), options)
+            if cell in first:
+                wrong += problems(config)
+                nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger", "trainer")])
+                if nodes not in files:
+                    files[nodes] = file_problems(config)
+                wrong += files[nodes]
         except UNREADABLE as error:
-            found = [_message(error)]
-        for problem in dict.fromkeys(found):
-            seen.setdefault(problem, []).append(cell)
-    return [problem + _where(where, len(cells)) for problem, where in seen.items()]
+            wrong = [one_line(error)]
+        found[cell] = list(dict.fromkeys(wrong))
+    return found, list(foreign)
 
 
 def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -> tuple[dict[str, Any], list[str]]:
@@ -313,9 +215,11 @@ def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -
         owner = OmegaConf.select(config, parent) if parent else config
         is_new = not isinstance(owner, DictConfig) or last not in list(owner)  # ``in`` alone is False for ???
         if is_new and not (override.is_add() or override.is_force_add()):
-            near = nearest(key, paths)
-            hint = f"did you mean {near}?" if near != key else f"this file does not set it: write +{key}"
-            found.append(f"{key}: unknown key; {hint if near else 'coldlm run --help lists all keys'}")
+            chosen = config.hydra.runtime.choices
+            found.append(f"{key}: unknown key; {hint(key, override.value(), paths, before, chosen, options)}")
+            continue
+        if override.is_add() and not is_new and not isinstance(override.value(), dict | list):
+            found.append(f"{override.input_line}: this file sets it already; leave out the +")
             continue
         with open_dict(config):
             if override.is_delete():
@@ -323,16 +227,3 @@ def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -
             else:
                 OmegaConf.update(config, key, override.value(), force_add=True)
     return plain(config), found
-
-
-def _where(cells: Sequence[Cell], total: int) -> str:
-    if len(cells) == total:
-        return ""
-    first = ",".join(str(override.input_line) for override in cells[0])
-    return f" (in {len(cells)} of {total} cells, such as {first})"
-
-
-def _message(error: Exception) -> str:
-    """An exception of Hydra's on one line, without its pointer to the documentation."""
-    lines = str(error).splitlines()
-    return " ".join(line.strip() for line in lines if line.strip() and not line.startswith("See http"))

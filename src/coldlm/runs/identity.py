@@ -14,10 +14,10 @@ from coldlm.core.columns import SIMULATED_COLD
 from coldlm.core.errors import RunFolderError
 from coldlm.runs.manifest import NAME, Manifest, read_manifest
 
-NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages")
-"""Where a run lives and how much of it was asked for: everything else makes another run."""
+NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages", "logger")
+"""Where a run lives, how much of it was asked for and who watches: everything else makes another run."""
 
-NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "logger", "evaluate")
+NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "evaluate")
 """What two seeds of one experiment may differ in."""
 
 

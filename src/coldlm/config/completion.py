@@ -1,0 +1,99 @@
+"""What may stand next on a command line of ``coldlm run``: groups, options, keys, values and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any, Literal, get_args, get_origin
+
+import yaml  # type: ignore[import-untyped]
+
+from coldlm.config.schema import EXTRA, Node, Run
+from coldlm.config.signatures import Field, fields_of, fields_of_dataclass
+from coldlm.config.tree import CONF, PRIMARY, list_options
+
+FLAGS = (
+    "--cfg",
+    "--config-dir",
+    "--help",
+    "--info",
+    "--multirun",
+    "--resolve",
+    "--skip-impossible",
+)
+
+
+def complete(given: Sequence[str], word: str) -> list[str]:
+    """Everything that begins with ``word`` and may follow the words ``given``, in order.
+
+    >>> complete([], "strategy=ad"), complete(["strategy=lora"], "strategy.ra"), complete([], "seed=1,2")
+    (['strategy=adalora', 'strategy=adapter'], ['strategy.rank='], [])
+    """
+    if word.startswith("-"):
+        return [flag for flag in FLAGS if flag.startswith(word)]
+    sign = word[: len(word) - len(word.lstrip("+~"))]
+    return [
+        sign + text for text in dict.fromkeys(_candidates(given, word[len(sign) :])) if (sign + text).startswith(word)
+    ]
+
+
+def fields_below(name: str, option: str | None) -> dict[str, Field]:
+    """The keys of a group, as its option's target has them, or of one of our own parts; {} of a plain value."""
+    field = fields_of_dataclass(Run).get(name)
+    if field is None:
+        return {}
+    if is_dataclass(field.annotation):
+        return fields_of_dataclass(field.annotation)  # type: ignore[arg-type]
+    target = _read(f"{name}/{option}").get("_target_") if field.annotation == Node else None
+    try:
+        return fields_of(str(target)) | EXTRA.get(name, {})
+    except LookupError:
+        return {}
+
+
+def default_options() -> dict[str, str]:
+    """The option that each group has without a word."""
+    chosen: dict[str, str] = {}
+    for entry in _read(PRIMARY)["defaults"]:
+        if isinstance(entry, dict):
+            chosen |= {str(group): str(option) for group, option in entry.items()}
+    return chosen
+
+
+def _candidates(given: Sequence[str], word: str) -> Iterator[str]:
+    key, equals, value = word.partition("=")
+    options = list_options()
+    chosen = default_options() | dict(text.split("=", 1) for text in given if "=" in text)
+    name, dot, last = key.partition(".")
+    option = str(chosen.get(name)).split(",")[0]
+    if equals:
+        before = value[: value.rfind(",") + 1]
+        field = fields_below(name, option).get(last) if dot else fields_of_dataclass(Run).get(name)
+        found = options[key] if key in options else _values(field.annotation) if field else []
+        yield from (f"{key}={before}{each}" for each in found)
+    elif dot:
+        yield from (f"{name}.{each}=" for each in fields_below(name, option))
+    else:
+        yield from (f"{group}=" for group in options)
+        for each in fields_of_dataclass(Run):
+            if fields_below(each, str(chosen.get(each)).split(",")[0]):
+                yield f"{each}."
+            elif each not in options:
+                yield f"{each}="
+
+
+def _values(annotation: Any) -> list[str]:
+    """The words that a key may hold, where they can be listed."""
+    if annotation is bool:
+        return ["true", "false"]
+    if annotation is type(None):
+        return ["null"]
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [] if get_origin(annotation) is list else [word for inner in get_args(annotation) for word in _values(inner)]
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    """A config file of ours, not composed; {} if it is not there."""
+    file = CONF / f"{name}.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file.is_file() else {}

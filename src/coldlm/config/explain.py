@@ -1,0 +1,139 @@
+"""``coldlm run --help``: every key with its value, and what the comment in its config file says of it."""
+
+from __future__ import annotations
+
+import re
+import string
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml  # type: ignore[import-untyped]
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from coldlm.config.compose import plain
+from coldlm.config.schema import EXTRA, Run
+from coldlm.config.signatures import Field, describe, fields_of, fields_of_dataclass
+from coldlm.config.tree import CONF, PRIMARY, Options, list_options
+
+LINE = re.compile(r"(?P<indent> *)(?P<key>[\w/]+):(?P<value>.*?)(?:(?:^|\s)# (?P<comment>.*))?$")
+"""A key of a config file, with what stands behind it."""
+
+WIDTH = 120
+"""Columns of a terminal that hold a key and its comment; longer comments stand below their key."""
+
+
+@dataclass(frozen=True)
+class Comments:
+    """What a config file says in comments: of itself, at its head, and of each key by its dotted path."""
+
+    head: str
+    of: dict[str, str]
+
+
+def explain(overrides: Sequence[str], config_dir: str | None = None) -> str:
+    """The help of ``coldlm run``; with ``group=option`` among the overrides, what that option takes instead.
+
+    Raises:
+        HydraException: overrides that cannot be used.
+    """
+    options = list_options(config_dir)
+    search = [f"hydra.searchpath=['{Path(config_dir).absolute().as_uri()}']"] if config_dir else []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(PRIMARY, [*search, *overrides], return_hydra_config=True)
+    named = [key for key, _, _ in (text.partition("=") for text in overrides) if key in options]
+    roots = [Path(config_dir), CONF] if config_dir else [CONF]
+    if named:
+        return "\n\n".join(_option(group, config, roots) for group in dict.fromkeys(named))
+    return string.Template(config.hydra.help.template).safe_substitute(
+        APP_CONFIG_GROUPS="".join(f"{group}: {', '.join(names)}\n" for group, names in options.items()),
+        CONFIG="\n".join(_all_keys(config, roots, options)),
+    )
+
+
+def read_comments(text: str) -> Comments:
+    """The comments of a config file; one on lines of its own belongs to the key below, or to the file if it begins it.
+
+    >>> read_comments("# a file\\n\\na:\\n  # one\\n  b: 1 # of b\\nc: 2\\n")
+    Comments(head='a file', of={'a.b': 'one; of b'})
+    """
+    head, of, waiting, path = list[str](), dict[str, str](), list[str](), list[tuple[int, str]]()
+    for number, line in enumerate(text.splitlines()):
+        if line.lstrip().startswith("#"):
+            said = line.lstrip(" #")
+            (head if number == len(head) and not of else waiting).append(said)
+        elif match := LINE.match(line):
+            indent = len(match["indent"])
+            path = [*(step for step in path if step[0] < indent), (indent, match["key"])]
+            if said := "; ".join(filter(None, [" ".join(waiting), match["comment"]])):
+                of[".".join(key for _, key in path)] = said
+            waiting = []
+        else:
+            waiting = []
+    return Comments("\n".join(line for line in head if not line.startswith("@")), of)
+
+
+def _option(group: str, config: DictConfig, roots: Sequence[Path]) -> str:
+    """One chosen option: what it is, and its keys with default, meaning and allowed values."""
+    option = str(config.hydra.runtime.choices[group])
+    comments, node = _comments(group, option, roots), plain(config).get(group)
+    lines = [f"{group}={option}", *comments.head.splitlines(), ""]
+    if not isinstance(node, dict):
+        return "\n".join([*lines, "sets values of other groups: coldlm run --cfg job shows them"])
+    fields = _fields(group, node)
+    keys = [key for key in {**node, **fields} if not key.startswith("_")]
+    for key in keys:
+        plus = "" if key in node else "+"
+        lines += _key_lines(f"{plus}{group}.{key}", node.get(key, fields[key].default if key in fields else None), "")
+        lines += textwrap.wrap(comments.of.get(key, ""), WIDTH - 6, initial_indent="    ", subsequent_indent="    ")
+        lines += [f"    allowed: {describe(fields[key].annotation)}"] if key in fields else []
+    return "\n".join(lines if keys else [*lines, "takes no keys"])
+
+
+def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> Iterator[str]:
+    """Every key of a configuration with its value and comment; those of a group below ``group=option``."""
+    own, values = _comments("", PRIMARY, roots), plain(config)
+    for name in fields_of_dataclass(Run):
+        value = values.get(name)
+        if not isinstance(value, dict):
+            yield from _key_lines(name, value, own.of.get(name, ""))
+            continue
+        option = config.hydra.runtime.choices.get(name)
+        comments = _comments(name, str(option), roots).of if name in options else {}
+        yield f"\n{name}:" + (f"  # {name}={option}" if name in options else "")
+        for key, inner in value.items():
+            if not key.startswith("_"):
+                said = comments.get(key) or own.of.get(f"{name}.{key}", "")
+                yield from _key_lines(f"  {key}", inner, said)
+
+
+def _key_lines(key: str, value: object, comment: str) -> list[str]:
+    """A key with its value, and its comment beside it, or above it where there is no room."""
+    shown = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("\n...\n")
+    line, indent = f"{key}: {shown.strip()}", " " * (len(key) - len(key.lstrip()))
+    if not comment:
+        return [line]
+    if len(line) + len(comment) + 4 <= WIDTH:
+        return [f"{line}  # {comment}"]
+    above = textwrap.wrap(comment, WIDTH - len(indent) - 2)
+    return [*(f"{indent}# {part}" for part in above), line]
+
+
+def _comments(group: str, option: str, roots: Sequence[Path]) -> Comments:
+    files = (root / group / f"{option}.yaml" for root in roots)
+    file = next((file for file in files if file.is_file()), None)
+    return read_comments(file.read_text(encoding="utf-8")) if file else Comments("", {})
+
+
+def _fields(group: str, node: Mapping[str, Any]) -> dict[str, Field]:
+    """The keys that a part of a configuration may have."""
+    field = fields_of_dataclass(Run).get(group)
+    if field and is_dataclass(field.annotation):
+        return fields_of_dataclass(cast(type, field.annotation))
+    try:
+        return fields_of(str(node.get("_target_"))) | EXTRA.get(group, {})
+    except LookupError:
+        return {}
