@@ -53,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     from coldlm.commands.tune import main as tune
     from coldlm.config.build import refuse
     from coldlm.config.compose import CONF, PRIMARY, UNREADABLE, check_hydra, check_overrides
+    from coldlm.config.search_path import with_plugins
 
     if SWEEP in arguments:
         return tune(arguments)
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us instead of printing and exiting
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
-        hydra.main(str(CONF), PRIMARY, version_base="1.3")(task)()
+        with with_plugins(arguments):
+            hydra.main(str(CONF), PRIMARY, version_base="1.3")(task)()
     except UNREADABLE as error:
         raise ConfigError(str(error)) from error
     finally:

@@ -25,6 +25,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from coldlm.config import hydra_node
 from coldlm.config.build import GROUPS, refuse
 from coldlm.config.check import file_problems, known_paths, problems
+from coldlm.config.search_path import with_plugins
 from coldlm.config.signatures import PACKAGE, nearest
 from coldlm.core.errors import ConfigError
 
@@ -78,7 +79,7 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an override that cannot be used, or something of Hydra's own that may not be set.
     """
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with with_plugins(overrides), initialize_config_dir(str(CONF), version_base="1.3"):
         config, found = _compose_safely(overrides)
     refuse(found)
     assert config is not None
@@ -95,7 +96,7 @@ def check_hydra(argv: Sequence[str]) -> list[str]:
         return found
     if args.shell_completion:  # nothing is composed of these overrides
         return []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with with_plugins(args.overrides), initialize_config_dir(str(CONF), version_base="1.3"):
         return _compose_safely([*_search_path(args.config_dir), *args.overrides])[1]
 
 
@@ -166,8 +167,8 @@ def check_overrides(argv: Sequence[str]) -> list[str]:
     args = get_args(list(argv))
     if found := _flag_problems(args):
         return found
-    options = list_options(args.config_dir)
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with with_plugins(args.overrides) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
+        options = list_options(args.config_dir, folders)
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         overrides, found = _parse(parser, args.overrides, options)
         hydra = [parser.parse_override(text) for text in _search_path(args.config_dir)]
@@ -195,7 +196,8 @@ def check_overrides(argv: Sequence[str]) -> list[str]:
             own, found = [*swept, *own], found + more
         else:
             found += [f"{o.input_line}: several values are a sweep; add -m" for o in own if o.is_sweep_override()]
-        if any(o.key_or_group == "hydra.searchpath" for o in hydra):  # in our own files there is nothing to look for
+        # in our own files there is nothing to look for
+        if folders or any(o.key_or_group == "hydra.searchpath" for o in hydra):
             for made in _every_choice([o for o in own if o.key_or_group in options]):
                 with suppress(*UNREADABLE):  # what cannot be composed is never run, and told below
                     foreign += _own_problems(composed(made), lines, made)
@@ -204,10 +206,11 @@ def check_overrides(argv: Sequence[str]) -> list[str]:
         return found + _cell_problems(list(_cells(parser, own)), composed, options)
 
 
-def list_options(config_dir: str | None = None) -> Options:
-    """Options of each group (``video/movielens_latest_small`` of ``dataset``), ours and those in ``config_dir``."""
+def list_options(config_dir: str | None = None, plugins: Sequence[Path] = ()) -> Options:
+    """Options of each group (``video/movielens_latest_small`` of ``dataset``): ours, and those in the folders of
+    ``plugins`` and in ``config_dir``."""
     options: Options = {}
-    for root in [CONF, *([Path(config_dir)] if config_dir else [])]:
+    for root in [CONF, *plugins, *([Path(config_dir)] if config_dir else [])]:
         for file in sorted(root.rglob("*.yaml")):
             group, *rest = file.relative_to(root).with_suffix("").parts
             if rest and not file.name.startswith("_"):  # which other files are made of
