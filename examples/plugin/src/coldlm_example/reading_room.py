@@ -81,15 +81,12 @@ def read(files: Sequence[Path]) -> Tables:
             files, [("book", "title", "subject", "acquired"), ("reader", "book", "seconds")], strict=True
         )
     )
-    day, seconds = (
-        pl.col("acquired").str.to_date("%Y-%m-%d", strict=False),
-        pl.col("seconds").cast(pl.Int64, strict=False),
-    )
+    day = pl.col("acquired").str.to_date("%Y-%m-%d", strict=False)
+    seconds = pl.col("seconds").cast(pl.Int64, strict=False)
     refuse_lines(files[0], books, {"acquired": (day.is_not_null(), "a date such as 2026-01-31")})
     refuse_lines(files[1], loans, {"seconds": (seconds.is_between(1_000_000_000, 4_000_000_000), "Unix seconds")})
+    midnight = day.cast(pl.Datetime("us")).dt.epoch("s")
     return assemble(
         loans.select(user_id="reader", item_id="book", timestamp=seconds, label=pl.lit(1.0)).collect(),
-        books.select(
-            "title", "subject", item_id="book", released_at=day.cast(pl.Datetime("us")).dt.epoch("s")
-        ).collect(),
+        books.select("title", "subject", item_id="book", released_at=midnight).collect(),
     )
