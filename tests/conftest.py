@@ -35,7 +35,8 @@ def compose_micro(output: Path, cache: Path, *overrides: str) -> RunConfig:
     from hydra import compose, initialize_config_dir
 
     from coldlm.config.check import check
-    from coldlm.config.compose import CONF, plain
+    from coldlm.config.compose import plain
+    from coldlm.config.tree import CONF
 
     is_tiny = not any(override.startswith("backbone=") for override in overrides)
     backbone = ["backbone=tiny_bert", "backbone.width=16"] if is_tiny else []

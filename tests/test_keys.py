@@ -19,10 +19,10 @@ import yaml
 
 from coldlm.config.build import build
 from coldlm.config.check import check
-from coldlm.config.compose import CONF, list_options
 from coldlm.config.options import Reader, every
 from coldlm.config.schema import Node, RunConfig, typed
 from coldlm.config.signatures import fields_of, fields_of_dataclass
+from coldlm.config.tree import CONF, list_options
 from coldlm.core.columns import MODEL
 from coldlm.data import hm, kuairec, movielens
 from coldlm.data.movielens_editions import EDITIONS

@@ -10,7 +10,7 @@ import pytest
 
 from coldlm.cli import main
 from coldlm.commands import data as datasets
-from coldlm.config.compose import list_options
+from coldlm.config.tree import list_options
 from coldlm.data.sources.catalogue import SOURCES, Source
 from coldlm.data.sources.fetch import Remote
 

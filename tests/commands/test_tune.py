@@ -12,8 +12,9 @@ import pytest
 from coldlm.cli import main
 from coldlm.commands import tune
 from coldlm.commands.tune import Trial, choose, draw, own_key, parse
-from coldlm.config.compose import check_overrides, compose_plain, list_options
+from coldlm.config.compose import check_overrides, compose_plain
 from coldlm.config.schema import RunConfig
+from coldlm.config.tree import list_options
 from coldlm.core.errors import ConfigError, Diverged
 from coldlm.experiment import run
 from coldlm.experiment.evaluation import Evaluation

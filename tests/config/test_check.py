@@ -13,9 +13,10 @@ from hydra import compose, initialize_config_dir
 
 from coldlm.config.build import GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
-from coldlm.config.compose import CONF, check_overrides, list_options, plain
+from coldlm.config.compose import check_overrides, plain
 from coldlm.config.schema import Control
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass, nearest
+from coldlm.config.tree import CONF, list_options
 from coldlm.core.columns import MANDATORY_CONTROLS, Range
 from coldlm.core.errors import ConfigError
 from coldlm.models.backbones import checkpoints

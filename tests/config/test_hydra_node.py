@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from coldlm.cli import main
-from coldlm.config.compose import check_hydra, check_overrides, compose_plain
+from coldlm.config.compose import check_overrides, compose_plain
+from coldlm.config.guard import check_hydra
 from coldlm.config.hydra_node import LAUNCHERS, node_problems
 from coldlm.core.errors import ConfigError
 

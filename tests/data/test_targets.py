@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import coldlm
-from coldlm.config.compose import CONF
+from coldlm.config.tree import CONF
 
 GROUPS = {"data": ("dataset",), "models": ("backbone", "strategy", "head", "loss")}
 

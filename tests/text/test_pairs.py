@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from coldlm.config.compose import list_options
+from coldlm.config.tree import list_options
 from coldlm.core.errors import CheckpointError
 from coldlm.core.seeding import torch_seed
 from coldlm.models import strategy

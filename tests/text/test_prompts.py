@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from coldlm.config.compose import list_options
+from coldlm.config.tree import list_options
 from coldlm.models import strategy
 from coldlm.models.backbone import load, tiny
 from coldlm.models.backbones.backbone_module import Backbone

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coldlm.config import options
+from coldlm.config.plugins import how_to_name
 from coldlm.config.signatures import fields_of
 from coldlm.core.errors import ConfigError
 
@@ -69,7 +70,4 @@ def refusal(group: str, target: object) -> str:
     """Return what is said of a target that may not be named."""
     path = f"{group}._target_" if group else "_target_"
     allowed = " or ".join(options.targets(group)) if group else "what coldlm/config/options.py declares"
-    return (
-        f"{path}: got {target!r}, allowed: {allowed}; nothing else is imported (an option of another package is named "
-        "with plugins=[PACKAGE])"
-    )
+    return f"{path}: got {target!r}, allowed: {allowed}; {how_to_name(target)}"

@@ -10,6 +10,7 @@ from coldlm.config import model_combinations as model
 from coldlm.config import options
 from coldlm.config.model_combinations import Section
 from coldlm.config.options import BackboneSource, Logger, Reader, Schedule, SplitRule, Strategy, chosen, named
+from coldlm.config.plugins import installed
 from coldlm.config.signatures import nearest
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
@@ -22,7 +23,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _split_problems: ("split",),
         _leaky_problems: ("split", "online"),
         _validation_problems: ("train",),
-        _schedule_problems: ("online",),
+        _schedule_problems: ("online", "plugins"),
         _trainer_problems: ("trainer", "train"),
         _layer_problems: ("trainer", "strategy", "control"),
         model.strategy_problems: ("backbone", "strategy"),
@@ -122,11 +123,13 @@ def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
         )
 
 
-def _schedule_problems(online: Section) -> Iterator[str]:
+def _schedule_problems(online: Section, plugins: list[str]) -> Iterator[str]:
     there = options.names(Schedule)
     if online["schedule"] not in there:
         near = nearest(online["schedule"], there)
         hint = f"; did you mean {near}?" if near else ""
+        if packages := [package for package in installed() if package not in plugins]:
+            hint += f"; if it is of another package: add plugins=[{' or '.join(packages)}]"
         yield f"online.schedule: got {online['schedule']!r}, allowed: {', '.join(there)}{hint}"
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml  # type: ignore[import-untyped]
 
-from coldlm.config.schema import EXTRA, Node, Run
+from coldlm.config.plugins import config_folders
+from coldlm.config.schema import Node, RunConfig
 from coldlm.config.signatures import Field, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, PRIMARY, list_options
 
@@ -39,14 +40,14 @@ def complete(given: Sequence[str], word: str) -> list[str]:
 
 def fields_below(name: str, option: str | None) -> dict[str, Field]:
     """The keys of a group, as its option's target has them, or of one of our own parts; {} of a plain value."""
-    field = fields_of_dataclass(Run).get(name)
+    field = fields_of_dataclass(RunConfig).get(name)
     if field is None:
         return {}
     if is_dataclass(field.annotation):
         return fields_of_dataclass(field.annotation)  # type: ignore[arg-type]
     target = _read(f"{name}/{option}").get("_target_") if field.annotation == Node else None
     try:
-        return fields_of(str(target)) | EXTRA.get(name, {})
+        return fields_of(str(target))
     except LookupError:
         return {}
 
@@ -62,20 +63,20 @@ def default_options() -> dict[str, str]:
 
 def _candidates(given: Sequence[str], word: str) -> Iterator[str]:
     key, equals, value = word.partition("=")
-    options = list_options()
+    options = list_options(plugins=config_folders())
     chosen = default_options() | dict(text.split("=", 1) for text in given if "=" in text)
     name, dot, last = key.partition(".")
     option = str(chosen.get(name)).split(",")[0]
     if equals:
         before = value[: value.rfind(",") + 1]
-        field = fields_below(name, option).get(last) if dot else fields_of_dataclass(Run).get(name)
+        field = fields_below(name, option).get(last) if dot else fields_of_dataclass(RunConfig).get(name)
         found = options[key] if key in options else _values(field.annotation) if field else []
         yield from (f"{key}={before}{each}" for each in found)
     elif dot:
         yield from (f"{name}.{each}=" for each in fields_below(name, option))
     else:
         yield from (f"{group}=" for group in options)
-        for each in fields_of_dataclass(Run):
+        for each in fields_of_dataclass(RunConfig):
             if fields_below(each, str(chosen.get(each)).split(",")[0]):
                 yield f"{each}."
             elif each not in options:

@@ -15,8 +15,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from coldlm.config.compose import plain
-from coldlm.config.schema import EXTRA, Run
-from coldlm.config.signatures import Field, describe, fields_of, fields_of_dataclass
+from coldlm.config.guard import search_path
+from coldlm.config.schema import RunConfig
+from coldlm.config.search_path import with_plugins
+from coldlm.config.signatures import Field, describe_type, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 
 LINE = re.compile(r"(?P<indent> *)(?P<key>[\w/]+):(?P<value>.*?)(?:(?:^|\s)# (?P<comment>.*))?$")
@@ -40,12 +42,11 @@ def explain(overrides: Sequence[str], config_dir: str | None = None) -> str:
     Raises:
         HydraException: overrides that cannot be used.
     """
-    options = list_options(config_dir)
-    search = [f"hydra.searchpath=['{Path(config_dir).absolute().as_uri()}']"] if config_dir else []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(PRIMARY, [*search, *overrides], return_hydra_config=True)
+    with with_plugins(overrides) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(PRIMARY, [*search_path(config_dir), *overrides], return_hydra_config=True)
+    options = list_options(config_dir, folders)
     named = [key for key, _, _ in (text.partition("=") for text in overrides) if key in options]
-    roots = [Path(config_dir), CONF] if config_dir else [CONF]
+    roots = [*([Path(config_dir)] if config_dir else []), CONF, *folders]
     if named:
         return "\n\n".join(_option(group, config, roots) for group in dict.fromkeys(named))
     return string.Template(config.hydra.help.template).safe_substitute(
@@ -89,14 +90,14 @@ def _option(group: str, config: DictConfig, roots: Sequence[Path]) -> str:
         plus = "" if key in node else "+"
         lines += _key_lines(f"{plus}{group}.{key}", node.get(key, fields[key].default if key in fields else None), "")
         lines += textwrap.wrap(comments.of.get(key, ""), WIDTH - 6, initial_indent="    ", subsequent_indent="    ")
-        lines += [f"    allowed: {describe(fields[key].annotation)}"] if key in fields else []
+        lines += [f"    allowed: {describe_type(fields[key].annotation)}"] if key in fields else []
     return "\n".join(lines if keys else [*lines, "takes no keys"])
 
 
 def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> Iterator[str]:
     """Every key of a configuration with its value and comment; those of a group below ``group=option``."""
     own, values = _comments("", PRIMARY, roots), plain(config)
-    for name in fields_of_dataclass(Run):
+    for name in fields_of_dataclass(RunConfig):
         value = values.get(name)
         if not isinstance(value, dict):
             yield from _key_lines(name, value, own.of.get(name, ""))
@@ -125,15 +126,22 @@ def _key_lines(key: str, value: object, comment: str) -> list[str]:
 def _comments(group: str, option: str, roots: Sequence[Path]) -> Comments:
     files = (root / group / f"{option}.yaml" for root in roots)
     file = next((file for file in files if file.is_file()), None)
-    return read_comments(file.read_text(encoding="utf-8")) if file else Comments("", {})
+    if file is None:
+        return Comments("", {})
+    text = file.read_text(encoding="utf-8")
+    own, shared = read_comments(text), dict[str, str]()
+    for name in yaml.safe_load(text).get("defaults") or ():
+        if str(name).endswith("@_here_"):  # keys that several files share
+            shared |= _comments("", str(name).partition("@")[0].strip("/"), roots).of
+    return Comments(own.head, shared | own.of)
 
 
 def _fields(group: str, node: Mapping[str, Any]) -> dict[str, Field]:
     """The keys that a part of a configuration may have."""
-    field = fields_of_dataclass(Run).get(group)
+    field = fields_of_dataclass(RunConfig).get(group)
     if field and is_dataclass(field.annotation):
         return fields_of_dataclass(cast(type, field.annotation))
     try:
-        return fields_of(str(node.get("_target_"))) | EXTRA.get(group, {})
+        return fields_of(str(node.get("_target_")))
     except LookupError:
         return {}

@@ -9,11 +9,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 
 from coldlm.config import quoting
-from coldlm.config.schema import Run
+from coldlm.config.schema import RunConfig
 from coldlm.config.signatures import nearest
 from coldlm.config.tree import Options
 
-NEEDED = {field.name for field in fields(Run)}
+NEEDED = {field.name for field in fields(RunConfig)}
 """Groups that a run cannot do without, and keys."""
 
 

@@ -14,19 +14,27 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from coldlm.config import options, signatures
-from coldlm.config.options import Option
+from coldlm.config.options import Baseline, Metric, Option, Schedule
+from coldlm.core.columns import CANARIES, LIST_METRICS, MANDATORY_BASELINES, MODEL, USER_AUC
 
 GROUP = "coldlm.options"
 """Of the entry points of packages with options."""
 
 NAME = re.compile(r"[A-Za-z_]\w*")
+
+RESERVED = {
+    Baseline.group: {*MANDATORY_BASELINES, *CANARIES, "own_repeats", MODEL},
+    Metric.group: {USER_AUC, *LIST_METRICS, "query", "user", "window", "cohort", "n_item", "n_user", "slice"},
+    Schedule.group: {"history", "static"},
+}
+"""Names that results, or the tables that they are made of, use for what is not declared as an option."""
 
 
 @cache
@@ -69,27 +77,61 @@ def plug_problems(named: object) -> list[str]:
         sources[package] = folder
         try:
             declared += _declared(package)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            found.append(f"plugins: {package}: its options cannot be read: {error}")
+        except Exception as error:  # a package may do anything when it is imported
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            found.append(f"plugins: {package}: its options cannot be read from {_place(package)}: {said}")
     signatures.read_also(sources)
     options.plug(declared)
-    taken = [(option.group, option.name) for group in options.GROUPS for option in options.every(group)]
-    found += [
-        f"plugins: {group}={name} is declared twice; rename the option of the package"
-        for group, name in dict.fromkeys(taken)
-        if taken.count((group, name)) > 1
-    ]
+    found += [*_name_problems(), *_target_problems(declared)]
     if found:
         options.plug(())
     return found
 
 
+def how_to_name(target: object) -> str:
+    """Return what to do about a target that is not declared, be its package at hand, installed or unknown."""
+    package = str(target).partition(".")[0]
+    if any(option.target.startswith(f"{package}.") for option in options.plugged(Option)):
+        return f"{_place(package)} does not declare it; add it there"
+    if package in installed():
+        return f"it is of another package: add plugins=[{package}]"
+    return "nothing else is imported (an option of another package is named with plugins=[PACKAGE])"
+
+
+def _place(package: str) -> str:
+    """``module:attribute`` of a package's declarations."""
+    return installed().get(package, f"{package}.options:OPTIONS")
+
+
 def _declared(package: str) -> list[Option]:
-    module, _, attribute = installed().get(package, f"{package}.options:OPTIONS").partition(":")
-    declared = getattr(importlib.import_module(module), attribute or "OPTIONS")
+    module, _, attribute = _place(package).partition(":")
+    declared = list(getattr(importlib.import_module(module), attribute or "OPTIONS"))
+    if not declared:
+        raise ValueError("it declares no option")
     for option in declared:
         if not isinstance(option, Option):
             raise TypeError(f"{option!r} is none of coldlm.config.options")
         if not option.target.startswith(f"{package}."):
             raise ValueError(f"{option.group}={option.name} stands for {option.target}, which is not in {package}")
-    return list(declared)
+    return declared
+
+
+def _name_problems() -> Iterator[str]:
+    """Names that two options of a group have, or that results use for something else."""
+    taken = [(option.group, option.name) for group in options.GROUPS for option in options.every(group)]
+    for option in dict.fromkeys(options.plugged(Option)):
+        group, name = option.group, option.name
+        if taken.count((group, name)) > 1 or name in RESERVED.get(group, ()):
+            package = option.target.partition(".")[0]
+            yield f"plugins: {package}: {group}={name} is taken; rename the option of the package"
+
+
+def _target_problems(declared: Sequence[Option]) -> Iterator[str]:
+    """Options that stand for what is not there: without this, some would fail when they are used, hours later."""
+    for option in declared:
+        if not signatures.is_defined(option.target):
+            package = option.target.partition(".")[0]
+            yield (
+                f"plugins: {package}: {option.group}={option.name} stands for {option.target}, which its source does "
+                "not define; write it, or correct the declaration"
+            )

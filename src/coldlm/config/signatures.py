@@ -200,7 +200,8 @@ def _definitions(module: str) -> dict[str, ast.AST]:
     package, *parts = module.split(".")
     if package not in _SOURCES or not all(part.isidentifier() for part in parts):
         return {}
-    path = _SOURCES[package].joinpath(*parts).with_suffix(".py") if parts else _SOURCES[package] / "__init__.py"
+    place = _SOURCES[package].joinpath(*parts)
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
     if not path.is_file():
         return {}
     found: dict[str, ast.AST] = {}
@@ -220,7 +221,17 @@ def _find(module: str, name: str) -> tuple[str, ast.AST | None]:
     if not isinstance(node, ast.ImportFrom):
         return module, node
     alias = next(alias for alias in node.names if name in (alias.asname, alias.name))
-    return _find(str(node.module), alias.name)
+    return _find(_absolute(node, module), alias.name)
+
+
+def _absolute(node: ast.ImportFrom, module: str) -> str:
+    """The module that ``module`` imports from, which packages may write relative to themselves."""
+    if not node.level:
+        return str(node.module)
+    parts = module.split(".")
+    is_package = _SOURCES[parts[0]].joinpath(*parts[1:]).is_dir()
+    above = parts[: len(parts) - node.level + is_package]
+    return ".".join([*above, *filter(None, [node.module])])
 
 
 def _constructor(module: str, cls: ast.ClassDef) -> tuple[str, ast.FunctionDef | None]:

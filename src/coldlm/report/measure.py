@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
-from coldlm.report.rows import WITHOUT_UPDATES, Comparison, K, Row
+from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import DRAWS, Difference, differences, holm, intervals, smallest_effect, wilcoxon
 from coldlm.runs.manifest import Manifest
 
@@ -34,6 +34,8 @@ LIST_QUALITY: Final[dict[str, dict[str, Any]]] = {
     for metric, k in zip((LIST_METRICS[0], *LIST_METRICS), (LIST_K, K, MRR_K, MRR_K), strict=True)
 }
 """The same for the columns of the list table: first over users, then over lists."""
+
+_OWN: Final = {where.get("metric", METRIC) for where in (*QUALITY.values(), *LIST_QUALITY.values())}
 
 COST: Final = (
     "trainable_parameters",
@@ -80,6 +82,22 @@ class Headline:
     measures: tuple[Measure, ...]
     best_trivial: Row | None
     smallest_effect: float | None
+
+
+def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Return the same for metrics of other packages, as the results hold them: first over users, then over queries."""
+    whole = comparison.values.filter(window=-1, cohort="all", bucket="all")
+    there = set(whole.select("metric", "k").unique().rows())
+    found = [(metric, k) for metric, k in sorted(there) if metric not in _OWN and k in (K, MRR_K)]
+    return {
+        f"{metric}{f'@{k}' if k else ''}{'' if average == 'macro' else '/micro'}": {
+            "metric": metric,
+            "k": k,
+            "average": average,
+        }
+        for average in ("macro", "micro")
+        for metric, k in found
+    }
 
 
 def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headline:

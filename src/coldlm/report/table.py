@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline
+from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline, further_quality
 from coldlm.report.rows import Comparison, Row
 
 NOT_MEASURABLE: Final = "n/a"
@@ -55,12 +55,15 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
 def list_table(comparison: Comparison) -> Table:
     """Quality over whole lists, with all their clicks: mean over users, then mean over lists, as is usual elsewhere."""
     names = ("nDCG@5", "nDCG@10", "MRR", "AUC")
-    header = ("scorer", *names, *(f"micro {name}" for name in names))
-    body = tuple(
-        (name(row, comparison), *(metric(comparison.value(i, **where)) for where in LIST_QUALITY.values()))
-        for i, row in enumerate(comparison.rows)
-    )
-    return Table("Whole lists", header, body, _kinds(comparison))
+    header = (*names, *(f"micro {name}" for name in names))
+    return _metric_table("Whole lists", header, LIST_QUALITY, comparison)
+
+
+def further_table(comparison: Comparison) -> Table | None:
+    """Metrics of other packages: mean over users, then mean over queries; None without any."""
+    quality = further_quality(comparison)
+    header = [f"micro {key.removesuffix('/micro')}" if key.endswith("/micro") else key for key in quality]
+    return _metric_table("Further metrics", header, quality, comparison) if quality else None
 
 
 def cost_table(comparison: Comparison, headline: Headline) -> Table:
@@ -128,6 +131,17 @@ def k_shot_table(shots: Comparison) -> Table:
         f"{asked['queries']:,} queries of {asked['users']:,} users)"
     )
     return _grid(title, shots, [f"k events of the {shots.title}", *columns], columns, cells)
+
+
+def _metric_table(
+    title: str, header: Sequence[str], quality: Mapping[str, Mapping[str, Any]], comparison: Comparison
+) -> Table:
+    """One line per row of the comparison; ``quality``: arguments of ``Comparison.value`` for each column."""
+    body = tuple(
+        (name(row, comparison), *(metric(comparison.value(i, **where)) for where in quality.values()))
+        for i, row in enumerate(comparison.rows)
+    )
+    return Table(title, ("scorer", *header), body, _kinds(comparison))
 
 
 def name(row: Row, comparison: Comparison) -> str:

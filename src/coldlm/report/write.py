@@ -16,7 +16,7 @@ import polars as pl
 from coldlm.report.cohorts import CohortMeasure, cohort_table, measure_cohorts
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.formats import latex, markdown, terminal
-from coldlm.report.measure import LIST_QUALITY, Headline, measure
+from coldlm.report.measure import LIST_QUALITY, Headline, further_quality, measure
 from coldlm.report.notes import about_shots, flags, footnotes
 from coldlm.report.pack import pack
 from coldlm.report.pareto import draw_cost
@@ -26,6 +26,7 @@ from coldlm.report.table import (
     Table,
     classification_table,
     cost_table,
+    further_table,
     k_shot_table,
     list_table,
     quality_table,
@@ -146,9 +147,10 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 def _headline_tables(comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]) -> tuple[Table, ...]:
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
-    classified = classification_table(comparison)
+    further, classified = further_table(comparison), classification_table(comparison)
     return (
         quality_table(comparison, headline),
+        *((further,) if further else ()),
         *((texts_table(comparison, texts),) if texts else ()),
         *lists,
         *((classified,) if classified else ()),
@@ -211,13 +213,14 @@ def _table_lines(comparison: Comparison, headline: Headline, texts: tuple[TextWo
     """One flat record per row, with every digit; an empty cell is a number that does not exist."""
     lines, worth = [], {each.row: each.line() for each in texts}
     lists = LIST_QUALITY if comparison.candidates == "impression" else {}
+    more = lists | further_quality(comparison)
     for i, m in enumerate(headline.measures):
         vs = asdict(m.vs_trivial) if m.vs_trivial else dict.fromkeys(("mean", "low", "high", "p", "users"))
         lines.append(
             {"comparison": comparison.title, "split": comparison.split, "candidates": comparison.candidates}
             | {"kind": m.row.kind, "label": m.row.label, "schedule": m.row.schedule, "seeds": m.row.seeds}
             | m.quality
-            | {key: comparison.value(i, **where) for key, where in lists.items()}
+            | {key: comparison.value(i, **where) for key, where in more.items()}
             | {"ndcg@10/low": m.low, "ndcg@10/high": m.high}
             | {f"vs_trivial/{name}": value for name, value in vs.items()}
             | {"vs_trivial/p_holm": m.p_holm, "vs_trivial/p_wilcoxon_holm": m.p_wilcoxon, "bold": m.is_bold}

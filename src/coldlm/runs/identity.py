@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coldlm.config.options import Strategy, chosen
+from coldlm.config.options import Reader, Strategy, chosen
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import SIMULATED_COLD
 from coldlm.core.errors import RunFolderError
@@ -38,7 +38,7 @@ def axes(config: RunConfig) -> dict[str, str]:
     objective = config.pretrain.objective.replace("off", "")
     held_out = config.split.get("simulated_cold")
     return {
-        "dataset": _label(config.dataset),
+        "dataset": str(config.dataset.get("name") or chosen(Reader, config.dataset).name),
         "split": f"{SIMULATED_COLD}_{held_out:g}" if held_out else _label(config.split),
         "candidates": config.evaluate.candidates,
         "backbone": "_".join(filter(None, [_label(config.backbone), config.backbone.get("family"), objective])),
@@ -78,9 +78,10 @@ def _label(node: Mapping[str, Any]) -> str:
 def _strategy(node: Mapping[str, Any]) -> str:
     """The strategy's label with its values; a size that was chosen to match a number of parameters is not what the
     configuration says."""
-    size = chosen(Strategy, node).size if node.get("match_params") else None
+    option = chosen(Strategy, node)
+    size = option.size if node.get("match_params") else None
     values = [f"{key}={value}" for key, value in node.items() if value and key not in ("_target_", "name", size)]
-    return " ".join([_label(node), *values])
+    return " ".join([option.name, *values])
 
 
 def _difference(folder: Path, config: RunConfig) -> str:

@@ -1,0 +1,1 @@
+"""Options of another package: what it takes to add to coldlm without changing it. See README.md."""
