@@ -91,8 +91,11 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
         ConfigError: no trials, or a sweep over anything else.
     """
     from coldlm.config.compose import list_options
+    from coldlm.config.plugins import config_folders
+    from coldlm.config.search_path import named
 
-    given = {"strategy": ",".join(list_options()["strategy"]), "trials": "8", "output": "tuned"}
+    there = list_options(plugins=config_folders(named(argv)))["strategy"]
+    given = {"strategy": ",".join(there), "trials": "8", "output": "tuned"}
     rest = []
     for argument in argv:
         key, _, value = argument.partition("=")
