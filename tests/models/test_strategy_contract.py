@@ -26,12 +26,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from coldlm.asof.context import FEATURES
+from coldlm.config import options
+from coldlm.config.build import resolve
+from coldlm.config.options import Strategy
 from coldlm.core.seeding import torch_seed
 from coldlm.learn.batches import Batch
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.module import Learner
 from coldlm.learn.optimisers import Named, adamw, sgd
-from coldlm.models import strategy
 from coldlm.models.backbone import tiny
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.losses import FullSoftmax
@@ -128,13 +130,24 @@ CELLS = {
     "prompt": cell("prompt", lambda n: n == "prompt", 3 * D, no_op=False, length=3),
 }  # fmt: skip
 
+
+def cells_of(option: str) -> list[str]:
+    """The names of a strategy's cells; its own where there is none, which then fails everywhere."""
+    return [name for name, its in CELLS.items() if its.name == option] or [option]
+
+
 families = pytest.mark.parametrize("family", FAMILIES)
-cells = pytest.mark.parametrize("name", CELLS)
+cells = pytest.mark.parametrize("name", [name for option in options.every(Strategy) for name in cells_of(option.name)])
+
+
+def test_cells_are_those_of_declared_strategies() -> None:
+    assert {its.name for its in CELLS.values()} == set(options.names(Strategy))
 
 
 def make_body(name: str, family: str, seed: int = 0) -> Backbone:
+    make = resolve(options.named(Strategy, CELLS[name].name).target)
     with torch_seed(seed, "strategy"):
-        made: Backbone = getattr(strategy, CELLS[name].name)(untouched(family), **CELLS[name].keys)
+        made: Backbone = make(untouched(family), **CELLS[name].keys)
         return made
 
 
@@ -190,7 +203,7 @@ def train(
         lambda epoch: batches.loader,
         optimiser,
         Budget(epochs=epochs, accumulate=accumulate, clip=None),
-        Machine(world=world),
+        Machine(processes=world),
         seed=0,
         name="test",
     )

@@ -91,9 +91,12 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
     Raises:
         ConfigError: no trials, or a sweep over anything else.
     """
+    from coldlm.config.plugins import config_folders
+    from coldlm.config.search_path import named
     from coldlm.config.tree import list_options
 
-    given = {"strategy": ",".join(list_options()["strategy"]), "trials": "8", "output": "tuned"}
+    there = list_options(plugins=config_folders(named(argv)))["strategy"]
+    given = {"strategy": ",".join(there), "trials": "8", "output": "tuned"}
     rest = []
     for argument in argv:
         key, _, value = argument.partition("=")

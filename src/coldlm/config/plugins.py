@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from coldlm.config import options, signatures
-from coldlm.config.options import Baseline, Metric, Option, Schedule
+from coldlm.config.options import Baseline, Metric, Option, Schedule, Strategy
 from coldlm.core.columns import CANARIES, LIST_METRICS, MANDATORY_BASELINES, MODEL, USER_AUC
 
 GROUP = "coldlm.options"
@@ -53,10 +53,9 @@ def folder_of(package: str) -> Path | None:
     return Path(places[0]) if places else None
 
 
-def config_folders(named: Sequence[str] = ()) -> list[Path]:
-    """Return the folders ``conf`` of the packages that are installed with options, and of those ``named``."""
-    packages = dict.fromkeys([*installed(), *named])
-    folders = (folder_of(package) for package in packages)
+def config_folders(packages: Iterable[str]) -> list[Path]:
+    """Return the folders ``conf`` of those packages that are there and have one."""
+    folders = (folder_of(package) for package in dict.fromkeys(packages))
     return [folder / "conf" for folder in folders if folder is not None and (folder / "conf").is_dir()]
 
 
@@ -129,9 +128,14 @@ def _name_problems() -> Iterator[str]:
 def _target_problems(declared: Sequence[Option]) -> Iterator[str]:
     """Options that stand for what is not there: without this, some would fail when they are used, hours later."""
     for option in declared:
+        package = option.target.partition(".")[0]
         if not signatures.is_defined(option.target):
-            package = option.target.partition(".")[0]
             yield (
                 f"plugins: {package}: {option.group}={option.name} stands for {option.target}, which its source does "
                 "not define; write it, or correct the declaration"
+            )
+        elif isinstance(option, Strategy) and option.size and option.size not in signatures.fields_of(option.target):
+            yield (
+                f"plugins: {package}: {option.group}={option.name} is declared with size={option.size}, which is no "
+                f"keyword-only parameter of {option.target}; correct the declaration"
             )

@@ -18,7 +18,7 @@ from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from coldlm.config.plugins import config_folders
+from coldlm.config.plugins import config_folders, installed
 
 KEY = "plugins"
 
@@ -38,7 +38,7 @@ class PluginFolders(SearchPathPlugin):
 def with_plugins(arguments: Sequence[str]) -> Iterator[Sequence[Path]]:
     """Let Hydra find the config files of plugins too: of those that are installed, and those that these command line
     ``arguments`` name. Gives their folders."""
-    before, PluginFolders.folders = PluginFolders.folders, config_folders(named(arguments))
+    before, PluginFolders.folders = PluginFolders.folders, config_folders([*installed(), *named(arguments)])
     Plugins.instance().register(PluginFolders)
     try:
         yield PluginFolders.folders

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from coldlm.config.check import missing_keys, problems
+from coldlm.config.plugins import plug_problems
 from coldlm.config.schema import RunConfig, typed, under_todays_keys
 from coldlm.core.errors import RunFolderError
 from coldlm.core.files import write_file
@@ -27,7 +28,8 @@ def read_config(folder: Path) -> RunConfig:
     """Return the resolved configuration of a run folder, of this version or an earlier one with the same choices.
 
     Raises:
-        RunFolderError: it is missing or damaged, or was written by a version with other keys.
+        RunFolderError: it is missing or damaged, was written by a version with other keys, or names plugins that are
+            not installed.
     """
     file = folder / NAME
     try:
@@ -37,6 +39,8 @@ def read_config(folder: Path) -> RunConfig:
     if not isinstance(config, dict):
         raise RunFolderError(f"{file} holds no configuration: {ANEW}")
     named = under_todays_keys({str(key): value for key, value in config.items()})
+    if absent := plug_problems(named["plugins"]):  # before the keys of their options are looked for
+        raise RunFolderError(f"{folder} was made with packages that are not at hand: {'; '.join(absent)}; install them")
     if unknown := [*missing_keys(named), *problems(named)]:
         raise RunFolderError(
             f"{folder} was made by another version of coldlm, whose configuration differs: {'; '.join(unknown[:3])}"

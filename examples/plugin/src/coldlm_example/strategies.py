@@ -9,9 +9,9 @@ from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.parts.target_modules import adapt, require_staged
 
 
-def norms(backbone: Backbone, *, layers: Count | None = None) -> Backbone:
-    """Train the weights of the layer norms in the top ``layers`` layers (null: in all) and nothing else, not even their
-    biases: 2 * width parameters a layer.
+def norms(backbone: Backbone, *, layers: Count = 1) -> Backbone:
+    """Train the weights of the layer norms in the top ``layers`` layers and nothing else, not even their biases: 2 *
+    width parameters a layer.
 
     Raises:
         ValueError: more layers than the backbone has, or a backbone that is run as one stage.

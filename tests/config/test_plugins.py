@@ -1,0 +1,176 @@
+"""Options of other packages: what is refused, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from coldlm.config import options
+from coldlm.config.build import refusal
+from coldlm.config.check import problems
+from coldlm.config.compose import check_overrides, compose_plain, list_options
+from coldlm.config.options import Strategy
+from coldlm.config.plugins import plug_problems
+from coldlm.config.search_path import PluginFolders, named, with_plugins
+from coldlm.config.signatures import fields_of
+
+TINY = ("backbone=tiny_bert", "dataset=simulated")
+
+Package = Callable[..., str]
+
+NUMBERS = count()
+
+STRATEGY = """
+def mine(backbone, *, size: int = 2):
+    return backbone
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
+    """``package("options.py", "OPTIONS = ()", ...)``: a package that can be imported under the name that comes back."""
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"plugin_{next(NUMBERS)}"  # what was imported stays so: each test has another
+
+    def make(*files: str) -> str:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        for file, content in zip(files[::2], files[1::2], strict=True):
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            text = dedent(content).replace("PACKAGE", name)
+            (tmp_path / name / file).write_text(text, encoding="utf-8")
+        return name
+
+    yield make
+    plug_problems([])
+
+
+def declares(*declared: str) -> str:
+    lines = ["from coldlm.config.options import *", *(f"    {option}," for option in declared)]
+    return "\n".join([lines[0], "OPTIONS = (", *lines[1:], ")"])
+
+
+def test_an_option_of_a_package_can_be_chosen_while_it_is_named(package: Package) -> None:
+    name = package(
+        "options.py", declares('Strategy("mine", "PACKAGE.strategies.mine", size="size")'),
+        "strategies.py", STRATEGY,
+        "conf/strategy/mine.yaml", "_target_: PACKAGE.strategies.mine\nsize: 2",
+    )  # fmt: skip
+    config = compose_plain([*TINY, f"plugins=[{name}]", "strategy=mine"])
+    assert problems(config) == []
+    assert options.names(Strategy)[-1] == "mine"
+    (problem,) = problems(config | {"plugins": []})
+    assert f"got '{name}.strategies.mine'" in problem
+    assert "mine" not in options.names(Strategy)
+    assert check_overrides([*TINY, f"plugins=[{name}]", "strategy=mine", "strategy.size=3"]) == []
+    (problem,) = check_overrides([*TINY, "strategy=mine"])
+    assert problem.startswith("strategy=mine: no such option")
+
+
+def test_coldlms_own_files_come_first(package: Package) -> None:
+    name = package("options.py", "", "conf/strategy/lora.yaml", "_target_: os.system", "conf/run.yaml", "seed: 7")
+    with with_plugins([f"plugins=[{name}]"]) as folders:
+        assert [folder.parent.name for folder in folders][-1] == name
+        assert PluginFolders.folders == folders
+    assert PluginFolders.folders == ()
+    config = compose_plain([*TINY, f"plugins=[{name}]", "strategy=lora"])
+    assert (config["strategy"]["_target_"], config["seed"]) == ("coldlm.models.strategy.lora", 1)
+    assert sorted(list_options(plugins=folders)["strategy"]) == sorted(["lora", *list_options()["strategy"]])
+
+
+def test_a_packages_files_may_set_no_more_of_hydras_than_others(package: Package) -> None:
+    name = package("options.py", "", "conf/experiment/bad.yaml", """
+        # @package _global_
+        hydra: {callbacks: {mine: {_target_: os.system}}}
+    """)  # fmt: skip
+    (problem,) = check_overrides([*TINY, f"plugins=[{name}]", "experiment=bad"])
+    assert problem.startswith("hydra.callbacks")
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ("", "its options cannot be read from PACKAGE.options:OPTIONS: AttributeError: "),
+        ("OPTIONS = ()", "ValueError: it declares no option"),
+        ("OPTIONS = 3", "TypeError: 'int' object is not iterable"),
+        ("OPTIONS = ('lora',)", "TypeError: 'lora' is none of coldlm.config.options"),
+        ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        ("raise RuntimeError('on\\npurpose')", "RuntimeError: on purpose"),
+        ("OPTIONS = (", "SyntaxError: "),
+        (declares('Strategy("mine", "os.system")'), "strategy=mine stands for os.system, which is not in PACKAGE"),
+        (declares('Strategy("mine", "coldlm.models.strategy.lora")'), "which is not in PACKAGE"),
+        (declares('Strategy("lora", "PACKAGE.strategies.mine")'), "strategy=lora is taken; rename the option"),
+        (declares('Baseline("popularity", "PACKAGE.strategies.mine")'), "baseline=popularity is taken"),
+        (declares('Metric("auc/user", "PACKAGE.strategies.mine")'), "metric=auc/user is taken"),
+        (declares('Schedule("history", "PACKAGE.strategies.mine")'), "online=history is taken"),
+        (declares(*2 * ['Metric("hit", "PACKAGE.strategies.mine")']), "metric=hit is taken"),
+        (declares('Schedule("never", "PACKAGE.schedules.never")'), "stands for PACKAGE.schedules.never, which its"),
+        (declares('Metric("hit", "PACKAGE.strategies.other")'), "stands for PACKAGE.strategies.other, which its"),
+        (declares('Strategy("mine", "PACKAGE.strategies.mine", size="rank")'), "declared with size=rank, which is no"),
+    ],
+)
+def test_a_package_that_cannot_be_used_is_one_clear_line(package: Package, declared: str, said: str) -> None:
+    name = package("options.py", declared, "strategies.py", STRATEGY)
+    (problem,) = plug_problems([name])
+    assert problem.startswith(f"plugins: {name}: ")
+    assert said.replace("PACKAGE", name) in problem
+    assert "\n" not in problem
+    assert not list(options.plugged(options.Option))
+
+
+def test_a_package_without_declarations_or_that_is_not_there(package: Package) -> None:
+    name = package()
+    (problem,) = plug_problems([name])
+    assert f"No module named '{name}.options'" in problem
+    (problem,) = plug_problems([f"{name}_2"])
+    assert "no such package is installed" in problem
+    for wrong in (name, [3], None):
+        (problem,) = plug_problems(wrong)
+        assert problem.endswith("allowed: a list of names of packages, such as plugins=[coldlm_example]")
+
+
+def test_a_file_whose_target_is_not_declared_says_where_to_declare_it(package: Package) -> None:
+    name = package(
+        "options.py", declares('Strategy("mine", "PACKAGE.strategies.mine")'),
+        "strategies.py", STRATEGY + STRATEGY.replace("mine", "forgotten"),
+        "conf/strategy/forgotten.yaml", "_target_: PACKAGE.strategies.forgotten",
+    )  # fmt: skip
+    (problem,) = problems(compose_plain([*TINY, f"plugins=[{name}]", "strategy=forgotten"]))
+    assert f"got '{name}.strategies.forgotten'" in problem
+    assert problem.endswith(f"{name}.options:OPTIONS does not declare it; add it there")
+    assert refusal("strategy", "os.system").endswith("is named with plugins=[PACKAGE])")
+
+
+def test_a_schedule_that_is_not_declared_is_refused(package: Package) -> None:
+    name = package(
+        "options.py", declares('Metric("hit", "PACKAGE.metrics.hit")'),
+        "metrics.py", "def hit(g, e, k): return e",
+        "conf/online/never.yaml", "schedule: never\nepochs: 1\nlr_factor: 1.0",
+    )  # fmt: skip
+    (problem,) = problems(compose_plain([*TINY, f"plugins=[{name}]", "online=never"]))
+    assert problem.startswith("online.schedule: got 'never', allowed: off, per_window, retrain")
+
+
+@pytest.mark.parametrize("base", ["coldlm.models.towers", "PACKAGE.between", "..between"])
+def test_a_head_without_a_constructor_of_its_own_has_its_bases_keys(package: Package, base: str) -> None:
+    name = package(
+        "options.py", declares('Head("mine", "PACKAGE.heads.mine.Mine")'),
+        "between.py", "from coldlm.models.towers import Towers",
+        "heads/__init__.py", "",
+        "heads/mine.py", f"from {base} import Towers\n\nclass Mine(Towers):\n    pass\n",
+        "conf/head/mine.yaml", "_target_: PACKAGE.heads.mine.Mine\nhistory: 8",
+    )  # fmt: skip
+    assert plug_problems([name]) == []
+    assert fields_of(f"{name}.heads.mine.Mine") == fields_of("coldlm.models.towers.Towers")
+    assert check_overrides([*TINY, f"plugins=[{name}]", "head=mine", "head.history=3"]) == []
+    (problem,) = check_overrides([*TINY, f"plugins=[{name}]", "head=mine", "head.widht=3"])
+    assert problem == "head.widht: unknown key; did you mean head.width?"
+
+
+def test_plugins_are_found_on_a_command_line() -> None:
+    assert named(["-m", "seed=1,2", "plugins=[a],[b,a]"]) == ["a", "b"]
+    assert named(["plugins=[", "plugins=a", "~plugins", "+plugins=[c]", "plugins=[3]", "x.plugins=[d]"]) == ["c"]
