@@ -35,7 +35,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 """A row per folder: the folders, or single modules, that it may import besides itself. ``top`` is what lies in none."""
 
 DOORS = {
-    "torch": {"core/seeding.py", "core/ranks.py", "text", "models", "learn", "evaluate", "online", "runs", "experiment",
+    "torch": {"core/aligned.py", "core/seeding.py", "core/ranks.py", "text", "models", "learn", "evaluate", "online", "runs", "experiment",
               "config/combinations.py", "commands/recommend.py"},
     "transformers": {"text", "models"},
     "tokenizers": {"text", "models"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from coldlm.config.combinations import logger_problems
 from coldlm.learn import loggers
 
 AXES = {"dataset": "toy", "split": "time", "strategy": "lora", "control": "none", "seed": "1"}
@@ -90,6 +91,11 @@ def test_a_key_is_found_in_the_environment_or_in_netrc(tmp_path: Path, monkeypat
     assert not loggers.has_wandb_key()
     netrc.write_text("machine api.wandb.ai login user password not-a-key\n")
     assert loggers.has_wandb_key()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8080")  # a server of one's own
+    assert not loggers.has_wandb_key()
+    netrc.write_text("machine wandb.example.org login user password not-a-key\n")
+    assert loggers.has_wandb_key()
+    assert not list(logger_problems({"_target_": "coldlm.learn.loggers.wandb", "mode": "online"}))
     netrc.write_text("not a netrc file")
     assert not loggers.has_wandb_key()
     monkeypatch.setenv("WANDB_API_KEY", "not-a-key")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import polars as pl
-import pytest
 from rich.console import Console
 
-from coldlm.report.write import make_report, print_report, write_atomically, write_report
+from coldlm.report.write import make_report, print_report, write_report
 
 FILES = {"report.md", "table.md", "table.tex", "table.csv", "cohorts.csv", "warmup.csv", "figure.png", "figure.svg", "cost.png", "cost.svg"}  # fmt: skip  # noqa: E501
 
@@ -74,17 +72,3 @@ def test_the_terminal_shows_quality_cost_and_warm_up(make_runs) -> None:
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert all(title in text for title in ("Quality", "Cost", "Warm-up by item", "1 seed: no claim"))
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch) -> None:
-    path = tmp_path / "report.md"
-    write_atomically(path, "old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
-    assert [p.name for p in tmp_path.iterdir()] == ["report.md"]
-    assert path.read_text() == "old"

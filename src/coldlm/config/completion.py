@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml  # type: ignore[import-untyped]
 
-from coldlm.config.plugins import config_folders
+from coldlm.config.plugins import config_folders, installed
 from coldlm.config.schema import Node, RunConfig
 from coldlm.config.signatures import Field, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, PRIMARY, list_options
@@ -63,7 +63,7 @@ def default_options() -> dict[str, str]:
 
 def _candidates(given: Sequence[str], word: str) -> Iterator[str]:
     key, equals, value = word.partition("=")
-    options = list_options(plugins=config_folders())
+    options = list_options(plugins=config_folders(installed()))
     chosen = default_options() | dict(text.split("=", 1) for text in given if "=" in text)
     name, dot, last = key.partition(".")
     option = str(chosen.get(name)).split(",")[0]

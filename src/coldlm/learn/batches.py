@@ -16,6 +16,7 @@ from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, ranges
+from coldlm.core.aligned import aligned
 from coldlm.core.prefetch import prefetch
 from coldlm.core.seeding import generator
 from coldlm.core.tables import Dataset, Ints
@@ -151,7 +152,7 @@ class Batches:
             texts=distinct,
             text=torch.tensor([number_of.get(text, -1) for text in chosen], dtype=torch.int64),
             log_weight=torch.from_numpy(log_weight),
-            features=torch.from_numpy(features).clone(),  # aligned memory: see models/rankers/snapshot.py
+            features=aligned(features),
             label=torch.from_numpy(log.positive[rows[mine]].astype(np.float32)),
             weight=torch.from_numpy(self._negatives.event_weight(rows)[mine]),
             size=len(rows),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from coldlm.core.files import write_file
 from coldlm.report.cohorts import CohortMeasure, cohort_table, measure_cohorts
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.formats import latex, markdown, terminal
@@ -92,10 +91,10 @@ def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -
                 files[f"{_stem(name, comparison, report)}.{kind}"] = render(figure, kind)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        write_atomically(out / name, content)
+        _write(out / name, content)
     if packed is not None:
         packed.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(packed, pack(report.runs.found))
+        _write(packed, pack(report.runs.found))
     return replace(report, files=tuple(out / name for name in files))
 
 
@@ -131,18 +130,9 @@ def print_report(report: Report, console: Console | None = None) -> None:
         console.print(Text(f"skipped {folder}: {why}", style="yellow"))
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """``path`` holds the old content or the new, never a part: written beside it, then renamed."""
+def _write(path: Path, content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would hide the report from everyone else
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_file(path, lambda part: part.write_bytes(data))
 
 
 def _headline_tables(comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]) -> tuple[Table, ...]:

@@ -12,7 +12,14 @@ from coldlm.core.errors import CheckpointError
 from coldlm.core.seeding import torch_seed
 from coldlm.models.backbone import load
 from coldlm.models.backbones.backbone_module import Backbone
-from coldlm.models.backbones.objectives import CausalLM, Contrastive, MaskedLM, Objective, TextBatch, open_objective
+from coldlm.models.backbones.objectives import (
+    CausalLMObjective,
+    ContrastiveObjective,
+    MaskedLMObjective,
+    Objective,
+    TextBatch,
+    open_objective,
+)
 from coldlm.models.backbones.scratch import byte_tokenizer, random_model, train_tokenizer
 
 TEXTS = ("space adventure", "the sea", "大海", "space ship", "deep water")
@@ -61,7 +68,7 @@ def test_byte_pairs_are_learned_from_the_texts_and_lose_nothing() -> None:
 
 def test_words_are_hidden_in_the_shares_of_bert(folder: Any) -> None:
     objective = _open("masked_lm", folder("bert"))
-    assert isinstance(objective, MaskedLM)
+    assert isinstance(objective, MaskedLMObjective)
     ids = torch.arange(20, 120).repeat(400, 1)
     special = objective.tokenizer.cls_token_id
     ids[:, 0] = special
@@ -101,7 +108,7 @@ def test_the_masked_loss_is_the_models_own(family: str, folder: Any) -> None:
 
 def test_the_causal_loss_is_that_of_each_text_alone_with_its_end(folder: Any) -> None:
     objective = _open("causal_lm", folder("gpt2"))
-    assert isinstance(objective, CausalLM)
+    assert isinstance(objective, CausalLMObjective)
     losses = objective(_batch(objective))
     alone = []
     for text in TEXTS:
@@ -113,7 +120,7 @@ def test_the_causal_loss_is_that_of_each_text_alone_with_its_end(folder: Any) ->
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_the_contrastive_loss_is_equation_1(family: str, folder: Any) -> None:
     objective = _open("contrastive", folder(family), temperature=0.1).train()
-    assert isinstance(objective, Contrastive)
+    assert isinstance(objective, ContrastiveObjective)
     batch = _batch(objective)
     with torch_seed(5):
         losses = objective(batch)
@@ -128,7 +135,7 @@ def test_the_contrastive_loss_is_equation_1(family: str, folder: Any) -> None:
 
 def test_contrast_without_dropout_is_refused(folder: Any) -> None:
     backbone: Backbone = load(name="mine", path=str(folder("bert")), max_tokens=32, dropout=0.0)
-    objective = Contrastive(backbone, temperature=0.05).train()
+    objective = ContrastiveObjective(backbone, temperature=0.05).train()
     with pytest.raises(CheckpointError, match="needs dropout, which the backbone has none of"):
         objective(_batch(objective))
 

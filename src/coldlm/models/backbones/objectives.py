@@ -70,7 +70,7 @@ class Objective(nn.Module):
         self.tokenizer.save_pretrained(folder)
 
 
-class MaskedLM(Objective):
+class MaskedLMObjective(Objective):
     """Hidden tokens from those around them (Devlin et al. 2019, section 3.1, task 1).
 
     Args:
@@ -101,7 +101,7 @@ class MaskedLM(Objective):
         return torch.where(hidden & (kind >= 0.9), other, ids), hidden
 
 
-class CausalLM(Objective):
+class CausalLMObjective(Objective):
     """Each next token, the end of the text included, from those before it (Radford et al. 2019, eq. 1)."""
 
     def forward(self, batch: TextBatch) -> Tensor:
@@ -111,7 +111,7 @@ class CausalLM(Objective):
         return F.cross_entropy(logits[:, :-1][told].float(), batch.ids[:, 1:][told], reduction="none")
 
 
-class Contrastive(Objective):
+class ContrastiveObjective(Objective):
     """A text from its own vector under other dropout, among the texts of the batch (Gao et al. 2021, eq. 1).
 
     Args:
@@ -155,7 +155,7 @@ def open_objective(
     """
     if objective == "contrastive":
         assert temperature is not None
-        return Contrastive(backbone, temperature=temperature)
+        return ContrastiveObjective(backbone, temperature=temperature)
     if backbone.causal != (objective == "causal_lm"):
         kind, fits = ("causal", "causal_lm") if backbone.causal else ("an encoder", "masked_lm")
         raise CheckpointError(f"pretrain={objective}: the backbone is {kind}; use pretrain={fits} or contrastive")
@@ -165,6 +165,6 @@ def open_objective(
         cut_layers(model, keep_layers)
     tokenizer = open_tokenizer(folder, model)
     if backbone.causal:
-        return CausalLM(model, tokenizer, causal=True, max_tokens=backbone.max_tokens)
+        return CausalLMObjective(model, tokenizer, causal=True, max_tokens=backbone.max_tokens)
     assert mask_share is not None
-    return MaskedLM(model, tokenizer, max_tokens=backbone.max_tokens, share=mask_share)
+    return MaskedLMObjective(model, tokenizer, max_tokens=backbone.max_tokens, share=mask_share)

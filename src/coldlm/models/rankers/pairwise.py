@@ -15,6 +15,7 @@ from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
+from coldlm.core.aligned import aligned
 from coldlm.core.seeding import generator
 from coldlm.core.tables import Bools, Ints, Users
 from coldlm.models.rankers.ranker import Model, ScoringBatch
@@ -157,9 +158,7 @@ class PairSnapshot:
         features = None
         if head.uses_context:
             own = self._as_of.own_features(np.full(len(items), time), items)
-            features = (
-                torch.from_numpy(own).clone().to(device)[:, None]
-            )  # aligned memory: see models/rankers/snapshot.py
+            features = aligned(own).to(device)[:, None]
         count = torch.tensor([int((history >= 0).sum())], device=device)
         scores: Tensor = head.fusion(None if text is None else text[None], features, count)
         return scores[0].float().cpu()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from coldlm.asof.context import AsOf
+from coldlm.core.aligned import aligned
 from coldlm.core.tables import Ints, Users
 
 if TYPE_CHECKING:
@@ -76,8 +77,7 @@ class Snapshot:
             users = head.users(self._side.vector[past.clamp(min=0)], past >= 0, text, has_text)
         features = None
         if head.uses_context:
-            # a copy in torch's own, aligned memory: numpy's alignment varies, and matrix products' last bits with it
-            features = torch.from_numpy(self._as_of.features(times, self._every_item)).clone().to(self._device)
+            features = aligned(self._as_of.features(times, self._every_item)).to(self._device)
         scores: Tensor = head.score(users, self._side, features)
         return scores.float().cpu()
 
