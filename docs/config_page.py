@@ -14,9 +14,6 @@ import yaml
 from coldlm.config.schema import RunConfig
 from coldlm.config.signatures import PACKAGE, Field, describe_type, fields_of, fields_of_dataclass
 
-NOTES: dict[str, str] = yaml.safe_load((Path(__file__).parent / "key_notes.yaml").read_text(encoding="utf-8"))
-"""Meanings of keys that neither a file nor a docstring explains."""
-
 GLOBAL = "# @package _global_"
 """First line of the files that change keys of several groups: they are shown as they are."""
 
@@ -239,7 +236,7 @@ def _table(
     for key in keys:
         allowed = describe_type(known[key.path].annotation) if key.path in known else ""
         path = f"{prefix}{key.path}"
-        meaning = key.comment or told.get(key.path) or shared.get(key.path) or NOTES.get(path, "")
+        meaning = key.comment or told.get(key.path) or shared.get(key.path) or ""
         cells = f"`{path}`", f"`{_clip(key.value)}`", allowed, meaning.replace("``", "`")
         rows.append(f"| {' | '.join(map(_cell, cells))} |")
     return ["\n".join(rows)]
