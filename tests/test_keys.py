@@ -197,8 +197,6 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "optim.adamw.body_lr": (1e-2, (FULL,)),
     "optim.adamw.weight_decay": (0.5, ()),
     "optim.adamw.betas": ([0.5, 0.9], (BATCHES,)),
-    "optim.adamw.schedule": ("cosine", (BATCHES,)),
-    "optim.sgd.schedule": ("linear", (SGD, BATCHES)),
     "optim.sgd.lr": (0.2, (SGD,)),
     "optim.sgd.body_lr": (0.2, (SGD, FULL)),
     "optim.sgd.weight_decay": (0.5, (SGD,)),
@@ -658,12 +656,12 @@ def write_hm(root: Path, shift: int) -> None:
 
 
 @pytest.mark.parametrize(("reader", "key"), [(reader, key) for reader, keys in READERS.items() for key in keys])
-def test_a_key_of_a_reader_changes_the_data(reader: str, key: str, nodes: dict[str, dict[str, Any]]) -> None:
+def test_a_key_of_a_reader_changes_the_data(
+    reader: str, key: str, nodes: dict[str, dict[str, Any]], config: MakeConfig
+) -> None:
     def read(node: dict[str, Any]) -> str:
         split = {"_target_": "coldlm.split.cuts.time", "train": 0.6, "validation": 0.2, "windows": 1}
-        data = make_world(
-            {"dataset": node, "split": split, "evaluate": {"candidates": "full", "queries": None}, "seed": 1}
-        ).data
+        data = make_world(replace(config(), dataset=node, split=split)).data
         return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
 
     node = nodes[reader]

@@ -58,7 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     marker = tmp_path / "marker"
     (tmp_path / "evil" / "__init__.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Touch: pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=lambda config, name: None))
+    monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=lambda *_: None))
     yield tmp_path
     assert not marker.exists()
     assert "evil" not in sys.modules
@@ -126,7 +126,7 @@ def test_what_a_sweep_needs_may_be_set(line: list[str]) -> None:
 
 def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
-    execute: Callable[..., None] = lambda config, name: seeds.append(config["seed"])  # noqa: E731
+    execute: Callable[..., None] = lambda config, name, _: seeds.append(config.seed)  # noqa: E731
     monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=execute))
     assert main(["run", *TINY, "--config-dir", str(folder), "experiment=good"]) == 0
     assert main(["run", "-m", *TINY, "--config-dir", str(folder), "experiment=good", "strategy=frozen,top"]) == 0

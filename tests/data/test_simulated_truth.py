@@ -56,7 +56,7 @@ def measure(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[fl
     ) -> tuple[dict[str, Judged], float, int]:
         return {"constant": judge(baselines.constant(len(world.data.items)), "constant")}, 1.0, 0
 
-    monkeypatch.setattr("coldlm.experiment.run.judge_baselines", constant_alone)
+    monkeypatch.setattr("coldlm.experiment.stages.evaluate.judge_baselines", constant_alone)
 
     def users(folder: Path) -> pl.DataFrame:
         found = pl.read_parquet(folder / "per_user.parquet")

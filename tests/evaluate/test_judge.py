@@ -167,7 +167,7 @@ def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monke
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: None)
     shares, metrics = [], []
     for rank in (0, 1):
-        monkeypatch.setattr(module, "_ranks", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(module, "_share", lambda rank=rank: (rank, 2))
         shares.append(_judge(world, scorer, queries))
         metrics.append(RankingMetric("ndcg", 10, len(world.users)))
         measure(scorer, queries, world, Catalogue(world), metrics[-1], name="toy")

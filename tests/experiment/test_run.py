@@ -36,10 +36,11 @@ from coldlm.core.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset
 from coldlm.data import simulated
 from coldlm.evaluate.metrics import FORMULAS
 from coldlm.experiment import baselines as scorers
-from coldlm.experiment import run, training
+from coldlm.experiment import run, state, training
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute
+from coldlm.experiment.stages import online
 from coldlm.experiment.state import State
 from coldlm.experiment.world import make_world
 from coldlm.learn import loggers
@@ -347,7 +348,7 @@ def trained_too_early(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Ca
         world = make_world(config())
         time = world.data.log.time
         told: list[tuple[str, NDArray[np.int64]]] = []
-        make, judge, online = training.Batches, Evaluation.judge, run.STAGES["online"]
+        make, judge, stage = training.Batches, Evaluation.judge, run.STAGES["online"]
 
         def batches(data: Any, catalogue: Any, as_of: Any, rows: NDArray[np.int64], *others: Any, **keys: Any) -> Any:
             told.append(("train", rows[time[rows] >= world.split.t_test]))
@@ -357,9 +358,9 @@ def trained_too_early(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Ca
             told.append(("score", queries.event))
             return judge(self, scorer, queries, name)
 
-        def begin(state: State) -> None:
+        def begin(its: State) -> None:
             told.clear()  # what was scored before with frozen weights does not count
-            online(state)
+            stage(its)
 
         monkeypatch.setattr(training, "Batches", batches)
         monkeypatch.setattr(Evaluation, "judge", score)
@@ -472,7 +473,7 @@ def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best
 ) -> None:
     """In one go, and never in stages of their own: the numbers are the same."""
     taken: list[object] = []
-    take, measure = run.take_snapshot, Evaluation.measure
+    take, measure = state.take_snapshot, Evaluation.measure
     told = iter([*values, *values])
 
     def counted(*arguments: Any) -> Any:
@@ -482,7 +483,8 @@ def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best
     def measured(self: Evaluation, scorer: Any, name: str) -> float:
         return next(told) if name == MODEL else measure(self, scorer, name)
 
-    monkeypatch.setattr(run, "take_snapshot", counted)
+    for module in (state, online):
+        monkeypatch.setattr(module, "take_snapshot", counted)
     monkeypatch.setattr(Evaluation, "measure", measured)
     line = ("train.refit=false", "train.epochs=2", "strategy=top", "split.windows=1")
     whole = execute(config(*line), "whole")
@@ -526,7 +528,7 @@ def test_data_that_changed_under_a_run_is_refused(config: MakeConfig, monkeypatc
     folder = execute(config("stages=[train]"), "half")
     data = replace(make_world(config()).data, hashes={"events.csv": "abc"})
     for module in ("run", "world"):
-        monkeypatch.setattr(f"coldlm.{module}.read_data", lambda _: data)
+        monkeypatch.setattr(f"coldlm.experiment.{module}.read_data", lambda _: data)
     for again in (
         lambda: execute(config("stages=[train]"), "half"),  # finished
         lambda: execute(config("stages=[train,evaluate]"), "half"),  # to be resumed

@@ -45,7 +45,7 @@ def test_training_starts_from_what_the_model_reads_at_first(name: str, config: M
 @pytest.fixture
 def run(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """``run("strategy=lora")``: the folder of a finished micro run, without baselines."""
-    monkeypatch.setattr("coldlm.experiment.run.judge_baselines", lambda *_: ({}, 0.0, 0))
+    monkeypatch.setattr("coldlm.experiment.stages.evaluate.judge_baselines", lambda *_: None)
     line = ("train.batch_size=64", "optim.body_lr=0.01", "split.windows=2")
     return lambda *overrides: execute(config(*line, *overrides), "run")
 
@@ -77,7 +77,7 @@ def test_updates_move_what_trains_and_the_run_recommends(name: str, run: Callabl
 
 def test_an_adalora_run_is_judged_by_what_is_left_of_it(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a refit the best epoch's weights are the model: one in which the budget was not met yet cannot be it."""
-    monkeypatch.setattr("coldlm.experiment.run.judge_baselines", lambda *_: ({}, 0.0, 0))
+    monkeypatch.setattr("coldlm.experiment.stages.evaluate.judge_baselines", lambda *_: None)
     line = ("strategy=adalora", "strategy.tfinal=0.0", "train.epochs=3", "train.patience=0", "train.batch_size=64")
     folder = execute(config(*line, "train.refit=false", "stages=[train]"), "run")
     said = json.loads((folder / "manifest.json").read_text())["validation"]

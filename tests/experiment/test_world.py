@@ -132,14 +132,14 @@ def test_a_snapshot_is_deaf_to_later_training(config: MakeConfig, world: World) 
 
 def test_a_strategy_that_does_not_fit_is_a_problem_of_the_configuration(config: MakeConfig, world: World) -> None:
     bad = config("strategy=top")
-    bad["strategy"]["layers"] = 3
+    bad.strategy["layers"] = 3
     with pytest.raises(ConfigError, match=r"strategy.*layers=3, but backbone 'tiny_bert' has 2 layers"):
         make_ranker(bad, world)
 
 
 def test_what_a_reader_refuses_arrives_as_it_was_said(config: MakeConfig) -> None:
     bad = config()
-    bad["dataset"]["events"] = 100_000
+    bad.dataset["events"] = 100_000
     with pytest.raises(DataError, match=r"^dataset\.events=100000: at most 600"):
         make_world(bad)
 
@@ -150,6 +150,6 @@ def test_a_tokenizer_of_another_language_is_warned_of(
     monkeypatch.setattr(logging.getLogger("coldlm"), "propagate", True)
     make_ranker(config(), world)
     assert "unknown" not in caplog.text
-    monkeypatch.setattr("coldlm.experiment.world.UNKNOWN_TOKENS", -1.0)
+    monkeypatch.setattr("coldlm.experiment.encoder.UNKNOWN_TOKENS", -1.0)
     make_ranker(config(), world)
     assert "is it a model of this language?" in caplog.text

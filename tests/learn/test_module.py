@@ -239,9 +239,9 @@ def test_gradients_averaged_over_ranks_are_those_of_the_whole_batch(
     expected = _gradients(value, ranker)
     copies = [copy.deepcopy(ranker) for _ in range(world)]
     ranks = Ranks(world)
-    for module in ("models.ranker", "learn.module"):
+    for module in ("models.rankers.ranker", "learn.module"):
         monkeypatch.setattr(f"coldlm.{module}.distributed", ranks)
-    monkeypatch.setattr("coldlm.ranks._distributed", lambda: ranks)
+    monkeypatch.setattr("coldlm.core.ranks._distributed", lambda: ranks)
 
     def step(rank: int) -> tuple[float, dict[str, Tensor]]:
         batch = small.batches(loss, share=(rank, world))[0]
