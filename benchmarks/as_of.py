@@ -1,7 +1,9 @@
-"""Histories, counts, context and cohorts of a log of a million events, each compared with a recount on a sample.
+"""Histories, counts, context and cohorts of a log of a million events, each compared with a recount
+on a sample.
 
-The sum is over each event's own user and item. What an epoch of training asks besides, the context of *all* items of a
-batch as of every time in it, is some hundred times as many values, and stands on a line of its own.
+The sum is over each event's own user and item. What an epoch of training asks besides, the context
+of *all* items of a batch as of every time in it, is some hundred times as many values, and stands
+on a line of its own.
 
 Usage: python benchmarks/as_of.py [events]
 """
@@ -27,12 +29,19 @@ BATCH = 256
 
 
 def make(n_events: int) -> Dataset:
-    """A made-up log with popular and rare items and users, half of the items released by a stated time."""
+    """A made-up log with popular and rare items and users, half of the items released by a stated
+    time."""
     rng = generator(0, "benchmark")
     n_users, n_items = n_events // 20, n_events // 50
     user = (n_users * rng.random(n_events) ** 2).astype(np.int64)
     item = (n_items * rng.random(n_events) ** 3).astype(np.int64)
-    log = sorted_log(user, item, rng.integers(0, 365 * DAY, n_events), np.ones(n_events), rng.random(n_events) < 0.8)
+    log = sorted_log(
+        user,
+        item,
+        rng.integers(0, 365 * DAY, n_events),
+        np.ones(n_events),
+        rng.random(n_events) < 0.8,
+    )
     names = tuple(map(str, range(max(n_users, n_items))))
     released = np.where(np.arange(n_items) % 2, 0, UNKNOWN)
     items = Items(names[:n_items], names[:n_items], names[:n_items], released)
@@ -55,7 +64,9 @@ def main() -> None:
     timed("catalogue and split", begin)
     begin = time.perf_counter()
     sizes = len(data.users), len(data.items)
-    as_of = AsOf(data.log, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)
+    as_of = AsOf(
+        data.log, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until
+    )
     timed("as-of index", begin)
     begin = time.perf_counter()
     queries = ask(data.log, catalogue, split.rows(STREAM), split.edges)
@@ -74,7 +85,9 @@ def main() -> None:
     epoch = time.perf_counter() - begin
     assert np.abs(in_batches - context).max() < 1e-5
     _check(data, as_of, history, n_user, n_item, context)
-    assert (cold_users.sum(), cold_items.sum()) == _recounted_cold(data, len(data.log) - len(split.rows(STREAM)))
+    assert (cold_users.sum(), cold_items.sum()) == _recounted_cold(
+        data, len(data.log) - len(split.rows(STREAM))
+    )
     for name, value in seconds.items():
         print(f"{name:<50}{value:8.2f} s")
     print(f"{f'batches of {BATCH}: all their items at all times':<50}{epoch:8.2f} s")
@@ -84,7 +97,8 @@ def main() -> None:
 
 
 def _context_in_batches(as_of: AsOf, times: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """[F, E] context of each event's item as of its time, picked out of what training batches ask for."""
+    """[F, E] context of each event's item as of its time, picked out of what training batches ask
+    for."""
     out = np.empty((len(FEATURES), len(times)), np.float32)
     for first in range(0, len(times), BATCH):
         part = slice(first, first + BATCH)
@@ -94,7 +108,12 @@ def _context_in_batches(as_of: AsOf, times: np.ndarray, items: np.ndarray) -> np
 
 
 def _check(
-    data: Dataset, as_of: AsOf, history: np.ndarray, n_user: np.ndarray, n_item: np.ndarray, context: np.ndarray
+    data: Dataset,
+    as_of: AsOf,
+    history: np.ndarray,
+    n_user: np.ndarray,
+    n_item: np.ndarray,
+    context: np.ndarray,
 ) -> None:
     """Compare a sample of events with plain recounts of the raw columns."""
     log = data.log
@@ -114,7 +133,9 @@ def _check(
 def _recounted_cold(data: Dataset, n_past: int) -> tuple[int, int]:
     past = data.log.rows(slice(n_past))
     seen = past.rows(past.positive)
-    return len(data.users) - len(set(seen.user.tolist())), len(data.items) - len(set(seen.item.tolist()))
+    return len(data.users) - len(set(seen.user.tolist())), len(data.items) - len(
+        set(seen.item.tolist())
+    )
 
 
 if __name__ == "__main__":

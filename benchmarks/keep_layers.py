@@ -2,8 +2,9 @@
 
     python benchmarks/keep_layers.py [overrides], for example dataset.text={title}
 
-Median of 5 readings of the same texts after one that does not count, every depth in turn. Beside it, the largest
-difference to the hidden states of the whole model, as transformers gives them, behind so many layers.
+Median of 5 readings of the same texts after one that does not count, every depth in turn. Beside
+it, the largest difference to the hidden states of the whole model, as transformers gives them,
+behind so many layers.
 """
 
 import statistics
@@ -32,8 +33,12 @@ def main(overrides: list[str]) -> None:
         config = plain(compose("run", overrides))
     texts = make_world(config).data.items.texts[:TEXTS]
     # as under full tuning: nothing is kept, so that every reading goes through all layers
-    bodies = {n: strategy.full(build(config["backbone"] | {"keep_layers": n})).eval() for n in DEPTHS}
-    encoders = {n: TextEncoder(body, texts, np.arange(len(texts))).eval() for n, body in bodies.items()}
+    bodies = {
+        n: strategy.full(build(config["backbone"] | {"keep_layers": n})).eval() for n in DEPTHS
+    }
+    encoders = {
+        n: TextEncoder(body, texts, np.arange(len(texts))).eval() for n, body in bodies.items()
+    }
     seconds: dict[int, list[float]] = {n: [] for n in DEPTHS}
     for _ in range(REPEATS + 1):
         for n, encoder in encoders.items():
@@ -44,8 +49,15 @@ def main(overrides: list[str]) -> None:
     print(f"{len(texts)} texts, {torch.get_num_threads()} threads")
     for n, encoder in encoders.items():
         took = statistics.median(seconds[n][1:])
-        apart = float((encoder.all_items()[:100] - by_transformers(bodies[DEPTHS[0]], texts[:100], n)).abs().max())
-        print(f"{n} layers: {took:6.3f} s, {whole / took:.2f} times as fast, largest difference {apart:.1e}")
+        apart = float(
+            (encoder.all_items()[:100] - by_transformers(bodies[DEPTHS[0]], texts[:100], n))
+            .abs()
+            .max()
+        )
+        print(
+            f"{n} layers: {took:6.3f} s, {whole / took:.2f} times as fast, largest difference "
+            f"{apart:.1e}"
+        )
 
 
 def by_transformers(body: Backbone, texts: list[str], layers: int) -> Tensor:
@@ -53,7 +65,9 @@ def by_transformers(body: Backbone, texts: list[str], layers: int) -> Tensor:
     vectors = []
     for text in texts:
         ids = body.tokenizer(text, truncation=True, max_length=body.max_tokens, return_tensors="pt")
-        vectors.append(body.model(**ids, output_hidden_states=True).hidden_states[layers][0].mean(0))
+        vectors.append(
+            body.model(**ids, output_hidden_states=True).hidden_states[layers][0].mean(0)
+        )
     return torch.stack(vectors)
 
 

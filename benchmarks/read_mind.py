@@ -1,5 +1,5 @@
-"""Made-up files in the layout of MIND, read in a fresh process: seconds, peak memory, and whether the lists and clicks
-are those that were written.
+"""Made-up files in the layout of MIND, read in a fresh process: seconds, peak memory, and whether
+the lists and clicks are those that were written.
 
 Usage: python benchmarks/read_mind.py [lists ...]     by default 100,000 and 400,000, a quarter of them in dev
 
@@ -28,23 +28,35 @@ def write(root: Path, n_lists: int) -> str:
     """Both parts of an edition "large" below ``root``; the digest of what they hold."""
     rng = generator(0, "benchmark")
     n_news, n_users = 70_000, max(n_lists // 3, 1)
-    histories = [" ".join(f"N{i}" for i in row) for row in rng.integers(1, n_news, (n_users, HISTORY))]
+    histories = [
+        " ".join(f"N{i}" for i in row) for row in rng.integers(1, n_news, (n_users, HISTORY))
+    ]
     user = rng.integers(0, n_users, n_lists)
-    second = rng.integers(0, 5 * 86_400, n_lists) + np.where(np.arange(n_lists) < n_lists * 3 // 4, 0, 5 * 86_400)
+    second = rng.integers(0, 5 * 86_400, n_lists) + np.where(
+        np.arange(n_lists) < n_lists * 3 // 4, 0, 5 * 86_400
+    )
     sizes = rng.integers(1, 2 * PLACES, n_lists)
     item, clicked = rng.integers(1, n_news, sizes.sum()), rng.random(sizes.sum()) < 1.5 / PLACES
     ends = np.cumsum(sizes)
-    for part, rows in (("train", range(n_lists * 3 // 4)), ("dev", range(n_lists * 3 // 4, n_lists))):
+    for part, rows in (
+        ("train", range(n_lists * 3 // 4)),
+        ("dev", range(n_lists * 3 // 4, n_lists)),
+    ):
         folder = root / f"MINDlarge_{part}"
         folder.mkdir(parents=True)
         with (folder / "behaviors.tsv").open("w") as stream:
             for n, row in enumerate(rows, 1):
                 place = slice(ends[row] - sizes[row], ends[row])
-                shown = " ".join(f"N{i}-{c:d}" for i, c in zip(item[place].tolist(), clicked[place], strict=True))
+                shown = " ".join(
+                    f"N{i}-{c:d}" for i, c in zip(item[place].tolist(), clicked[place], strict=True)
+                )
                 moment = time.strftime("%m/%d/%Y %I:%M:%S %p", time.gmtime(START + second[row]))
                 stream.write(f"{n}\tU{user[row]}\t{moment}\t{histories[user[row]]}\t{shown}\n")
         with (folder / "news.tsv").open("w") as stream:
-            stream.writelines(f"N{i}\tnews\tworld\tTitle {i}\tAbout {i}\thttps://x\t[]\t[]\n" for i in range(1, n_news))
+            stream.writelines(
+                f"N{i}\tnews\tworld\tTitle {i}\tAbout {i}\thttps://x\t[]\t[]\n"
+                for i in range(1, n_news)
+            )
     order = np.argsort(second, kind="stable")
     start = ends - sizes
     places = np.concatenate([np.arange(start[row], ends[row]) for row in order])
@@ -55,7 +67,11 @@ def write(root: Path, n_lists: int) -> str:
         sizes[order],
         item[places],
         clicked[places],
-        len(np.unique(np.stack([user[owner[clicked]], item[clicked], second[owner[clicked]]]), axis=1).T),
+        len(
+            np.unique(
+                np.stack([user[owner[clicked]], item[clicked], second[owner[clicked]]]), axis=1
+            ).T
+        ),
     )
 
 
@@ -67,7 +83,8 @@ def _digest(*columns: np.ndarray | int) -> str:
 
 
 def read(root: str) -> None:
-    """The child: prints seconds, bytes above those of the imports, places, events, and the digest of what was read."""
+    """The child: prints seconds, bytes above those of the imports, places, events, and the digest
+    of what was read."""
     import polars as pl
 
     from coldlm.data import mind
@@ -96,14 +113,19 @@ def main() -> None:
             written = write(Path(root), n_lists)
             size = sum(file.stat().st_size for file in Path(root).rglob("behaviors.tsv"))
             child = subprocess.run(
-                [sys.executable, __file__, "--read", root], capture_output=True, text=True, check=True
+                [sys.executable, __file__, "--read", root],
+                capture_output=True,
+                text=True,
+                check=True,
             )
         seconds, peak, places, events, found = json.loads(child.stdout)
         assert found == written, "what was read is not what was written"
         above = (peak - size) / places
         print(
-            f"{n_lists:>9,} lists, {places:,} places, {events:,} events: {seconds:.1f} s, peak {peak / 1e9:.2f} GB, "
-            f"files {size / 1e9:.2f} GB, {above:.0f} bytes a place above the files; digest {found} as written"
+            f"{n_lists:>9,} lists, {places:,} places, {events:,} events: {seconds:.1f} s, peak "
+            f"{peak / 1e9:.2f} GB, "
+            f"files {size / 1e9:.2f} GB, {above:.0f} bytes a place above the files; digest {found} "
+            "as written"
         )
 
 

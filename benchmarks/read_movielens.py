@@ -1,10 +1,13 @@
-"""From raw csv to prepared tables: MovieLens in the layout of ml-25m, made up, of 1, 5 and 20 million ratings.
+"""From raw csv to prepared tables: MovieLens in the layout of ml-25m, made up, of 1, 5 and 20
+million ratings.
 
-Usage: OMP_NUM_THREADS=2 POLARS_MAX_THREADS=2 python benchmarks/read_movielens.py [number of ratings ...]
+Usage: OMP_NUM_THREADS=2 POLARS_MAX_THREADS=2 python benchmarks/read_movielens.py [number of ratings
+...]
 
-Prints the seconds that reading and preparing take in a process of its own (hashing the raw files, reading, coding,
-sorting, writing parquet and reading it again), and that process's peak memory; then whether the number of rows and a
-checksum of users, items, times and stars in their order are those of a direct computation with numpy.
+Prints the seconds that reading and preparing take in a process of its own (hashing the raw files,
+reading, coding, sorting, writing parquet and reading it again), and that process's peak memory;
+then whether the number of rows and a checksum of users, items, times and stars in their order are
+those of a direct computation with numpy.
 """
 
 import resource
@@ -33,12 +36,21 @@ def main(sizes: list[int]) -> None:
             expected = make(Path(folder) / "ml-25m", n_ratings)
             size = sum(file.stat().st_size for file in Path(folder).rglob("*.csv")) / 1e6
             command = [sys.executable, __file__, "--child", folder, *map(str, expected[:4])]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        seconds, gigabytes, rows, checksum = float(said[0]), float(said[1]), int(said[2]), int(said[3])
+            said = subprocess.run(
+                command, check=True, capture_output=True, text=True
+            ).stdout.split()
+        seconds, gigabytes, rows, checksum = (
+            float(said[0]),
+            float(said[1]),
+            int(said[2]),
+            int(said[3]),
+        )
         same = (rows, checksum) == (n_ratings, expected[4])
         print(
-            f"{n_ratings:>11,} ratings, {size:6.0f} MB csv: {seconds:6.1f} s, peak {gigabytes:.2f} GB, "
-            f"rows and checksum {'as computed directly' if same else f'WRONG: {rows:,}, {checksum}'}",
+            f"{n_ratings:>11,} ratings, {size:6.0f} MB csv: {seconds:6.1f} s, peak {gigabytes:.2f} "
+            "GB, "
+            "rows and checksum "
+            f"{'as computed directly' if same else f'WRONG: {rows:,}, {checksum}'}",
             flush=True,
         )
         if not same:
@@ -46,7 +58,8 @@ def main(sizes: list[int]) -> None:
 
 
 def make(folder: Path, n_ratings: int) -> tuple[int, int, int, int, int]:
-    """Write the three files; numbers of ratings, users, films and tags, and the expected checksum."""
+    """Write the three files; numbers of ratings, users, films and tags, and the expected
+    checksum."""
     folder.mkdir()
     rng = np.random.default_rng(1)
     films = np.sort(rng.choice(np.arange(1, 210_000), FILMS, replace=False))
@@ -78,12 +91,18 @@ def checksum(user: np.ndarray, item: np.ndarray, at: np.ndarray, stars: np.ndarr
 
 def child(root: Path, ratings: int, users: int, films: int, tags: int) -> None:
     """Read and prepare; print seconds, gigabytes, rows and checksum."""
-    known = replace(movielens_editions.EDITIONS["25m"], ratings=ratings, users=users, films=films, tags=tags)
+    known = replace(
+        movielens_editions.EDITIONS["25m"], ratings=ratings, users=users, films=films, tags=tags
+    )
     movielens_editions.EDITIONS["25m"] = known
     begin = time.perf_counter()
     files = movielens_editions.find(root, "25m")
     tables, _ = prepared_tables(
-        "benchmark", files, lambda: movielens_editions.read(files, "25m"), version=1, cache=root / "cache"
+        "benchmark",
+        files,
+        lambda: movielens_editions.read(files, "25m"),
+        version=1,
+        cache=root / "cache",
     )
     seconds = time.perf_counter() - begin
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

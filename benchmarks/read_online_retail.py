@@ -1,4 +1,5 @@
-"""Online Retail II as published, a workbook of two sheets, and as parquet of the same rows: seconds, memory, equality.
+"""Online Retail II as published, a workbook of two sheets, and as parquet of the same rows:
+seconds, memory, equality.
 
 Usage: python benchmarks/read_online_retail.py [rows]     by default 525,461, made up
 """
@@ -22,7 +23,8 @@ ROWS = 525_461
 
 
 def make(n: int) -> pl.DataFrame:
-    """Lines of invoices over two years, of numbers and of codes such as 85123A, some without a customer."""
+    """Lines of invoices over two years, of numbers and of codes such as 85123A, some without a
+    customer."""
     rng = generator(0, "benchmark")
     code = rng.integers(10_000, 14_000, n)
     start = datetime(2009, 12, 1)
@@ -34,7 +36,9 @@ def make(n: int) -> pl.DataFrame:
             "Quantity": rng.integers(-2, 40, n),
             "InvoiceDate": [start + timedelta(minutes=2 * (row // 20)) for row in range(n)],
             "Price": rng.integers(0, 900, n) / 100,
-            "Customer ID": [None if c == 0 else float(12_000 + c) for c in rng.integers(0, 5_000, n).tolist()],
+            "Customer ID": [
+                None if c == 0 else float(12_000 + c) for c in rng.integers(0, 5_000, n).tolist()
+            ],
             "Country": ["United Kingdom"] * n,
         }
     )
@@ -79,9 +83,19 @@ def main() -> None:
         table.write_parquet(folder / "retail.parquet")
         write_book(table, folder / "online_retail_II.xlsx")
         for file in ("retail.parquet", "online_retail_II.xlsx"):
-            command = [sys.executable, __file__, str(folder / file), str(folder / f"tables of {file}")]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-            print(f"{file:<24} {len(table):,} rows: {float(said[0]):6.1f} s, {float(said[1]):.2f} GB above the imports")
+            command = [
+                sys.executable,
+                __file__,
+                str(folder / file),
+                str(folder / f"tables of {file}"),
+            ]
+            said = subprocess.run(
+                command, check=True, capture_output=True, text=True
+            ).stdout.split()
+            print(
+                f"{file:<24} {len(table):,} rows: {float(said[0]):6.1f} s, {float(said[1]):.2f} GB "
+                "above the imports"
+            )
         for part in ("items", "users", "interactions", "dated"):
             both = [pl.read_parquet(folder / f"tables of {file}-{part}") for file in
                     ("retail.parquet", "online_retail_II.xlsx")]  # fmt: skip

@@ -1,9 +1,12 @@
-"""Training throughput of the towers head: MiniLM, the default loss, histories of 20, batches of 1,024.
+"""Training throughput of the towers head: MiniLM, the default loss, histories of 20, batches of
+1,024.
 
-Usage: python benchmarks/throughput.py [overrides], for example strategy.layers=1 train.session=128 dataset.text={title}
+Usage: python benchmarks/throughput.py [overrides], for example strategy.layers=1 train.session=128
+dataset.text={title}
 
-Prints interactions per second (median of 7 steps after one warm-up: batch, forward, backward, step) and, beside it, the
-largest difference between the vectors of the batched, cached path and those of each text encoded alone.
+Prints interactions per second (median of 7 steps after one warm-up: batch, forward, backward, step)
+and, beside it, the largest difference between the vectors of the batched, cached path and those of
+each text encoded alone.
 """
 
 import statistics
@@ -23,7 +26,13 @@ from coldlm.experiment.world import make_world
 from coldlm.learn.fit import Machine
 
 STEPS = 7
-BASE = ["strategy=top", "strategy.layers=2", "train.batch_size=1024", "train.session=64", "backbone.dropout=0.0"]
+BASE = [
+    "strategy=top",
+    "strategy.layers=2",
+    "train.batch_size=1024",
+    "train.session=64",
+    "backbone.dropout=0.0",
+]
 
 
 def main(overrides: list[str]) -> None:
@@ -34,7 +43,10 @@ def main(overrides: list[str]) -> None:
     ranker = make_ranker(config, world)
     standardise(ranker, ranker.encoder.all_items(), world.entered_by(world.split.t_val))
     training = Training(config, world, ranker, Machine(), [])
-    batches, loss = training._batches(training.trainable(world.split.rows(TRAIN)), 0), build(config["loss"])
+    batches, loss = (
+        training._batches(training.trainable(world.split.rows(TRAIN)), 0),
+        build(config["loss"]),
+    )
     optimiser = build(config["optim"], list(ranker.named_parameters()))
     difference = largest_difference(ranker, batches[0].items[:200])
     ranker.train()
@@ -49,13 +61,20 @@ def main(overrides: list[str]) -> None:
         seconds.append((time.perf_counter() - begin) / batch.size)
     rates = sorted(1 / s for s in seconds[1:])
     print(f"{' '.join([*BASE, *overrides])}")
-    print(f"  {statistics.median(rates):.0f} interactions/s (min {rates[0]:.0f}, max {rates[-1]:.0f}, {STEPS} steps)")
-    print(f"  {len(batch.items)} distinct items a batch; largest difference to single texts {difference:.1e}")
+    print(
+        f"  {statistics.median(rates):.0f} interactions/s (min {rates[0]:.0f}, max "
+        f"{rates[-1]:.0f}, {STEPS} steps)"
+    )
+    print(
+        f"  {len(batch.items)} distinct items a batch; largest difference to single texts "
+        f"{difference:.1e}"
+    )
 
 
 @torch.no_grad()
 def largest_difference(ranker: torch.nn.Module, codes: torch.Tensor) -> float:
-    """Between the batched vectors of ``codes`` and those of each text alone, without cache or padding."""
+    """Between the batched vectors of ``codes`` and those of each text alone, without cache or
+    padding."""
     encoder = ranker.encoder
     body, tokens = encoder.body, encoder.tokens
     encoder.train()

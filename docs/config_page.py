@@ -1,4 +1,5 @@
-"""The page of all configuration keys, made from ``conf/``, the schema and the signatures of what the files name."""
+"""The page of all configuration keys, made from ``conf/``, the schema and the signatures of what
+the files name."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ DOCUMENT = re.compile(r"^(claim|command|hardware|time|expected)$")
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a file: its dotted path below the group, its value as YAML has it, and what the file says of it."""
+    """One key of a file: its dotted path below the group, its value as YAML has it, and what the
+    file says of it."""
 
     path: str
     value: str
@@ -44,9 +46,16 @@ class Option:
 def make_page(conf: Path) -> str:
     """The whole page as Markdown."""
     primary = read_option(conf / "run.yaml", conf)
-    groups = {folder.name: read_group(folder) for folder in sorted(conf.iterdir()) if folder.is_dir()}
+    groups = {
+        folder.name: read_group(folder) for folder in sorted(conf.iterdir()) if folder.is_dir()
+    }
     order = list(dict.fromkeys([*_defaults(conf / "run.yaml"), *groups]))
-    lines = [_HEAD, "## The run itself {#run}", primary.about, *_table(primary.keys, "", known_of("", None), {}, None)]
+    lines = [
+        _HEAD,
+        "## The run itself {#run}",
+        primary.about,
+        *_table(primary.keys, "", known_of("", None), {}, None),
+    ]
     for name in (name for name in order if name in groups):
         lines += _group(name, groups[name])
     return "\n\n".join(line for line in lines if line) + "\n"
@@ -120,8 +129,13 @@ def told_by(target: str | None) -> dict[str, str]:
 
 
 def without_type(conf: Path) -> list[str]:
-    """Keys in the files of groups for which nothing says what they may hold; [] where all is well."""
-    missing = [key.path for key in read_option(conf / "run.yaml", conf).keys if key.path not in known_of("", None)]
+    """Keys in the files of groups for which nothing says what they may hold; [] where all is
+    well."""
+    missing = [
+        key.path
+        for key in read_option(conf / "run.yaml", conf).keys
+        if key.path not in known_of("", None)
+    ]
     for folder in (folder for folder in sorted(conf.iterdir()) if folder.is_dir()):
         for option in read_group(folder):
             known = known_of(folder.name, option.target)
@@ -135,7 +149,9 @@ def without_type(conf: Path) -> list[str]:
 
 def without_meaning(page: str) -> list[str]:
     """Keys of the page whose last cell is empty; [] where all is well."""
-    return sorted({line.split("`")[1] for line in page.splitlines() if re.search(r"^ *\| `.*\| +\|$", line)})
+    return sorted(
+        {line.split("`")[1] for line in page.splitlines() if re.search(r"^ *\| `.*\| +\|$", line)}
+    )
 
 
 def _shared(text: str, conf: Path) -> Iterator[Key]:
@@ -171,7 +187,9 @@ def _shown(value: yaml.Node, lines: list[str]) -> str:
     start, end = value.start_mark, value.end_mark
     if start.line == end.line:
         shown = lines[start.line][start.column : end.column]
-        return value.value if shown[:1] in "\"'" and value.value and "\n" not in value.value else shown
+        return (
+            value.value if shown[:1] in "\"'" and value.value and "\n" not in value.value else shown
+        )
     return str(yaml.safe_load(yaml.serialize(value)))
 
 
@@ -229,7 +247,11 @@ def _global(option: Option) -> list[str]:
 
 
 def _table(
-    keys: list[Key], prefix: str, known: Mapping[str, Field], shared: Mapping[str, str], target: str | None
+    keys: list[Key],
+    prefix: str,
+    known: Mapping[str, Field],
+    shared: Mapping[str, str],
+    target: str | None,
 ) -> list[str]:
     told = told_by(target)
     rows = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
@@ -246,7 +268,9 @@ def _summary(option: Option) -> str:
     first = option.about.splitlines()[0] if option.about else ""
     text = " ".join(option.about.splitlines())
     if first.startswith("claim"):
-        return re.split(r"\s(?:command|hardware|time|expected) {2,}", first.removeprefix("claim").strip())[0]
+        return re.split(
+            r"\s(?:command|hardware|time|expected) {2,}", first.removeprefix("claim").strip()
+        )[0]
     return text if len(text) < 200 else first
 
 

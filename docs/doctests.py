@@ -1,4 +1,5 @@
-"""Doctests of docstrings as code: a paragraph that begins with >>> is fenced before it is read as Markdown."""
+"""Doctests of docstrings as code: a paragraph that begins with >>> is fenced before it is read as
+Markdown."""
 
 from __future__ import annotations
 
@@ -16,4 +17,6 @@ class Doctests(griffe.Extension):
 
     def on_object(self, *, obj: Any, **_: Any) -> None:
         if obj.docstring and ">>> " in obj.docstring.value:
-            obj.docstring.value = DOCTEST.sub(lambda found: f"```pycon\n{found[0]}\n```", obj.docstring.value)
+            obj.docstring.value = DOCTEST.sub(
+                lambda found: f"```pycon\n{found[0]}\n```", obj.docstring.value
+            )

@@ -1,4 +1,5 @@
-"""What the site takes from the code while it is built: keys, floors, commands, studies; and links out of ``docs/``."""
+"""What the site takes from the code while it is built: keys, floors, commands, studies; and links
+out of ``docs/``."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def on_config(config: Any) -> Any:
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages that no file of ``docs/`` holds, and the pictures of the studies."""
     pages = {"guide/reference.md": make_reference(), "studies/index.md": make_studies()}
-    pages |= {f"studies/{file.parent.name}.md": file.read_text(encoding="utf-8") for file in find_studies()}
+    pages |= {
+        f"studies/{file.parent.name}.md": file.read_text(encoding="utf-8")
+        for file in find_studies()
+    }
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     for study in find_studies():
@@ -56,7 +60,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     place = PurePosixPath("docs") / page.file.src_uri
     study = REPO / "studies" / place.stem
     # a study's page lies beside its folder, and its text speaks from inside
-    folder = PurePosixPath("studies", place.stem) if place.parent.name == "studies" and study.is_dir() else place.parent
+    folder = (
+        PurePosixPath("studies", place.stem)
+        if place.parent.name == "studies" and study.is_dir()
+        else place.parent
+    )
 
     def outward(found: re.Match[str]) -> str:
         target = os.path.normpath(folder / found[2])
@@ -100,7 +108,9 @@ def make_commands() -> str:
 
     parts = [f"```text\n{HELP}```"]
     for name in COMMANDS:
-        said = "See [all keys](reference.md)." if name == "run" else f"```text\n{_ask_help(name)}```"
+        said = (
+            "See [all keys](reference.md)." if name == "run" else f"```text\n{_ask_help(name)}```"
+        )
         parts.append(f"## coldlm {name} {{#{name}}}\n\n{said}")
     return "\n\n".join(parts)
 
@@ -108,12 +118,20 @@ def make_commands() -> str:
 def make_studies() -> str:
     """Every study's name and its first paragraph."""
     head = (
-        "# Studies\n\nOne folder per study in `studies/`: the claim, the command, hardware, time, table and findings."
+        "# Studies\n\nOne folder per study in `studies/`: the claim, the command, hardware, "
+        "time, table and findings."
     )
     parts = [head]
     for file in find_studies():
         title, _, body = file.read_text(encoding="utf-8").partition("\n")
-        first = next((part for part in body.split("\n\n") if part.strip() and not part.startswith(("#", "!", "|"))), "")
+        first = next(
+            (
+                part
+                for part in body.split("\n\n")
+                if part.strip() and not part.startswith(("#", "!", "|"))
+            ),
+            "",
+        )
         plain = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", first.strip())
         parts.append(f"## [{title.lstrip('# ')}]({file.parent.name}.md)\n\n{plain}")
     if len(parts) == 1:

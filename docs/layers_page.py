@@ -1,4 +1,5 @@
-"""The picture and the table of the floors, made from the tables that ``tests/test_layers.py`` checks the imports by."""
+"""The picture and the table of the floors, made from the tables that ``tests/test_layers.py``
+checks the imports by."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ def heights(floors: Floors) -> dict[str, int]:
 
 def arrows(floors: Floors) -> list[tuple[str, str]]:
     """(importer, imported), without those that follow from others."""
-    below = {name: {each for each in floors[name] if each in floors and each != name} for name in floors}
+    below = {
+        name: {each for each in floors[name] if each in floors and each != name} for name in floors
+    }
 
     def all_below(name: str) -> set[str]:
         return below[name].union(*(all_below(each) for each in below[name]))
@@ -74,12 +77,14 @@ def arrows(floors: Floors) -> list[tuple[str, str]]:
         (name, each)
         for name in floors
         for each in floors[name]
-        if each in below[name] and not any(each in all_below(other) for other in below[name] - {each})
+        if each in below[name]
+        and not any(each in all_below(other) for other in below[name] - {each})
     ]
 
 
 def make_picture(floors: Floors) -> str:
-    """An SVG to stand inside a page: a box per folder, an arrow to what it may import; colours are the page's."""
+    """An SVG to stand inside a page: a box per folder, an arrow to what it may import; colours are
+    the page's."""
     level = heights(floors)
     top = max(level.values())
     place: dict[str, tuple[float, float]] = {}
@@ -88,24 +93,30 @@ def make_picture(floors: Floors) -> str:
         for i, name in enumerate(names):
             place[name] = ((i + 0.5) * WIDTH / len(names), (top - row) * (HEIGHT + GAP) + 10)
     lines = [
-        f'<svg viewBox="0 0 {WIDTH} {(top + 1) * (HEIGHT + GAP)}" role="img" aria-label="folders and their imports" '
+        f'<svg viewBox="0 0 {WIDTH} {(top + 1) * (HEIGHT + GAP)}" role="img" aria-label="folders '
+        'and their imports" '
         'xmlns="http://www.w3.org/2000/svg" style="width:100%;height:auto;font-family:inherit">',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
+        'markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="var(--md-default-fg-color--light, #888)"/></marker></defs>',
     ]
     for upper, lower in arrows(floors):
         (x, y), (u, v) = place[upper], place[lower]
         y, middle = y + HEIGHT, (y + HEIGHT + v) / 2
         lines.append(
-            f'<path d="M{x:.0f} {y:.0f}C{x:.0f} {middle:.0f} {u:.0f} {middle:.0f} {u:.0f} {v - 2:.0f}" fill="none" '
-            'stroke="var(--md-default-fg-color--light, #888)" stroke-width="1.2" marker-end="url(#tip)"/>'
+            f'<path d="M{x:.0f} {y:.0f}C{x:.0f} {middle:.0f} {u:.0f} {middle:.0f} {u:.0f} '
+            f'{v - 2:.0f}" fill="none" '
+            'stroke="var(--md-default-fg-color--light, #888)" stroke-width="1.2" '
+            'marker-end="url(#tip)"/>'
         )
     for name, (x, y) in place.items():
         title = "cli.py" if name == "top" else f"{name}/"
         lines.append(
             f'<rect x="{x - BOX / 2:.0f}" y="{y:.0f}" width="{BOX}" height="{HEIGHT}" rx="6" '
-            'fill="var(--md-default-bg-color, #fff)" stroke="var(--md-primary-fg-color, #345)" stroke-width="1.5"/>'
-            f'<text x="{x:.0f}" y="{y + 26:.0f}" text-anchor="middle" font-size="17" font-weight="600" '
+            'fill="var(--md-default-bg-color, #fff)" stroke="var(--md-primary-fg-color, #345)" '
+            'stroke-width="1.5"/>'
+            f'<text x="{x:.0f}" y="{y + 26:.0f}" text-anchor="middle" font-size="17" '
+            'font-weight="600" '
             f'fill="var(--md-default-fg-color, #222)">{title}</text>'
             f'<text x="{x:.0f}" y="{y + 46:.0f}" text-anchor="middle" font-size="12" '
             f'fill="var(--md-default-fg-color--light, #555)">{PURPOSE.get(name, "")}</text>'
@@ -121,7 +132,11 @@ def make_table(floors: Floors, doors: Mapping[str, set[str]]) -> str:
         inside = [
             library if name in where else f"{library} ({', '.join(sorted(here))})"
             for library, where in doors.items()
-            if (here := {each.removeprefix(f"{name}/") for each in where if each.split("/")[0] == name})
+            if (
+                here := {
+                    each.removeprefix(f"{name}/") for each in where if each.split("/")[0] == name
+                }
+            )
         ]
         allowed = ", ".join(f"`{each}`" for each in floors[name] if each != name) or "nothing"
         title = "cli.py" if name == "top" else f"{name}/"

@@ -1,4 +1,5 @@
-"""Shared by many tests: toy data sets to check by eye, and a world that a whole run gets through in seconds."""
+"""Shared by many tests: toy data sets to check by eye, and a world that a whole run gets through in
+seconds."""
 
 from __future__ import annotations
 
@@ -41,14 +42,16 @@ def compose_micro(output: Path, cache: Path, *overrides: str) -> RunConfig:
     is_tiny = not any(override.startswith("backbone=") for override in overrides)
     backbone = ["backbone=tiny_bert", "backbone.width=16"] if is_tiny else []
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        values = plain(compose("run", [*MICRO, *backbone, f"output={output}", f"cache={cache}", *overrides]))
+        values = plain(
+            compose("run", [*MICRO, *backbone, f"output={output}", f"cache={cache}", *overrides])
+        )
     check({**values, "stages": list(dict.fromkeys(["pretrain", "train", *values["stages"]]))})
     return typed(values)
 
 
 def pytest_collection_finish() -> None:
-    """What collection has imported is there to stay: runs, which collect garbage before they measure their memory, need
-    not look at it each time."""
+    """What collection has imported is there to stay: runs, which collect garbage before they
+    measure their memory, need not look at it each time."""
     gc.freeze()
 
 
@@ -60,7 +63,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(tmp_path: Path, cache: Path) -> MakeConfig:
-    """``config("seed=2")``: the checked configuration of a micro run with these overrides, below ``tmp_path``."""
+    """``config("seed=2")``: the checked configuration of a micro run with these overrides, below
+    ``tmp_path``."""
     return lambda *overrides: compose_micro(tmp_path / "runs", cache, *overrides)
 
 
@@ -104,13 +108,14 @@ def show(*lists: tuple[int, int, str]) -> Impressions:
 
 @pytest.fixture(scope="session")
 def show_blocks() -> Callable[..., Impressions]:
-    """``show_blocks(data)``: a list for every (user, time) block of positives, in which any item may stand."""
+    """``show_blocks(data)``: a list for every (user, time) block of positives, in which any item
+    may stand."""
     return list_blocks
 
 
 def list_blocks(data: Dataset, seed: int = 0) -> Impressions:
-    """Up to five other items beside what the user took, from a catalogue that grows; every fifth list has no click, and
-    every fifth no other item."""
+    """Up to five other items beside what the user took, from a catalogue that grows; every fifth
+    list has no click, and every fifth no other item."""
     draw, log = np.random.default_rng(seed), data.log
     blocks: dict[tuple[int, int], list[int]] = {}
     for row in np.flatnonzero(log.positive):
@@ -118,8 +123,12 @@ def list_blocks(data: Dataset, seed: int = 0) -> Impressions:
     lists = []
     for number, ((time, user), taken) in enumerate(sorted(blocks.items())):
         known = max(2, len(data.items) * (number + 1) // len(blocks))
-        others = [i for i in draw.integers(0, known, draw.integers(1, 6)).tolist() if i not in taken]
-        words = [f"{item}*" for item in taken if number % 5 != 3] + [str(item) for item in others if number % 5 != 4]
+        others = [
+            i for i in draw.integers(0, known, draw.integers(1, 6)).tolist() if i not in taken
+        ]
+        words = [f"{item}*" for item in taken if number % 5 != 3] + [
+            str(item) for item in others if number % 5 != 4
+        ]
         if words:
             lists.append((user, time, " ".join(draw.permutation(words).tolist())))
     return show(*lists)
@@ -136,9 +145,11 @@ def toy(
     repeats: bool = False,
     ttl_seconds: float | None = None,
 ) -> Dataset:
-    """Events are (user, item, seconds) or (user, item, seconds, is positive); half-lives are 10, 100 and 1,000 s.
+    """Events are (user, item, seconds) or (user, item, seconds, is positive); half-lives are 10,
+    100 and 1,000 s.
 
-    ``users``, ``items``: sizes, where they exceed what the rest implies. ``released``: unknown by default.
+    ``users``, ``items``: sizes, where they exceed what the rest implies. ``released``: unknown by
+    default.
     """
     user, item, time = (np.array([event[c] for event in events], np.int64) for c in range(3))
     positive = np.array([bool(event[3]) if len(event) > 3 else True for event in events], np.bool_)
@@ -152,7 +163,9 @@ def toy(
         name="toy",
         domain="toy",
         items=Items(names, names, (*texts, *[""] * (items - len(texts))), released_at),
-        users=Users(tuple(f"u{n}" for n in range(users)), (*profiles, *[""] * (users - len(profiles)))),
+        users=Users(
+            tuple(f"u{n}" for n in range(users)), (*profiles, *[""] * (users - len(profiles)))
+        ),
         log=sorted_log(user, item, time, positive.astype(np.float64), positive),
         repeats=repeats,
         release="field" if released else "after_first",

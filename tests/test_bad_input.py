@@ -1,4 +1,5 @@
-"""Odd data of a user's own, from files on disk through the command line: it works, or it says what to do."""
+"""Odd data of a user's own, from files on disk through the command line: it works, or it says what
+to do."""
 
 from __future__ import annotations
 
@@ -22,26 +23,44 @@ ITEMS = {f"i{i}": f"title {i} of {'tea' if i % 2 else 'guitar'}" for i in range(
 
 
 def events(users: int = 20, items: int = len(ITEMS), count: int = 300) -> list[Event]:
-    """(user, item, time, label) at distinct times; no user meets an item twice as long as there are enough pairs."""
+    """(user, item, time, label) at distinct times; no user meets an item twice as long as there are
+    enough pairs."""
     pairs = np.random.default_rng(0).permutation(users * items)[np.arange(count) % (users * items)]
-    return [(f"u{pair // items}", f"i{pair % items}", DAY + 3600 * n, 1.0) for n, pair in enumerate(pairs)]
+    return [
+        (f"u{pair // items}", f"i{pair % items}", DAY + 3600 * n, 1.0)
+        for n, pair in enumerate(pairs)
+    ]
 
 
 @pytest.fixture
 def run(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Try:
-    """``run(log, texts, overrides...)``: write the files, run them as ``coldlm run`` would; the exit status."""
+    """``run(log, texts, overrides...)``: write the files, run them as ``coldlm run`` would; the
+    exit status."""
     monkeypatch.chdir(tmp_path)
 
-    def run(log: Sequence[Event], *overrides: str, texts: dict[str, str | None] | None = None) -> int:
+    def run(
+        log: Sequence[Event], *overrides: str, texts: dict[str, str | None] | None = None
+    ) -> int:
         texts = dict(ITEMS) if texts is None else texts
         released = [0] * len(texts)
-        pl.DataFrame({"item_id": list(texts), "title": list(texts.values()), "released_at": released}).cast(
-            {"title": pl.String}
-        ).write_parquet("items.parquet")
+        pl.DataFrame(
+            {"item_id": list(texts), "title": list(texts.values()), "released_at": released}
+        ).cast({"title": pl.String}).write_parquet("items.parquet")
         columns = ["user_id", "item_id", "timestamp", "label"]
         pl.DataFrame(log, schema=columns, orient="row").write_csv("events.csv")
-        line = ["dataset=own", "dataset.items=items.parquet", "dataset.interactions=events.csv", "backbone=tiny_bert"]
-        line += ["backbone.width=16", "train.epochs=1", "evaluate.latency_requests=1", "name=mine", f"cache={cache}"]
+        line = [
+            "dataset=own",
+            "dataset.items=items.parquet",
+            "dataset.interactions=events.csv",
+            "backbone=tiny_bert",
+        ]
+        line += [
+            "backbone.width=16",
+            "train.epochs=1",
+            "evaluate.latency_requests=1",
+            "name=mine",
+            f"cache={cache}",
+        ]
         return main(["run", *line, *overrides])
 
     return run
@@ -63,7 +82,10 @@ def results() -> pl.DataFrame:
 
 
 def test_users_with_one_event_each_are_asked_without_a_history(run: Try) -> None:
-    assert run([(f"u{n}", item, time, label) for n, (_, item, time, label) in enumerate(events())]) == 0
+    assert (
+        run([(f"u{n}", item, time, label) for n, (_, item, time, label) in enumerate(events())])
+        == 0
+    )
     rows = pl.read_parquet("runs/mine/events.parquet")
     assert (rows["n_user"] == 0).all()
     assert set(rows["cohort"]) <= {"cold_user", "cold_both"}
@@ -115,28 +137,52 @@ def test_a_catalogue_smaller_than_k_is_ranked_whole(run: Try) -> None:
 
 
 def test_a_window_without_a_positive_teaches_nothing(run: Try) -> None:
-    log = [(u, i, t, 0.0 if 265 <= n < 290 else label) for n, (u, i, t, label) in enumerate(events())]
-    assert run(log, "split.windows=4") == 0  # about 60 events in the stream, so window 2 is about 270 to 284
+    log = [
+        (u, i, t, 0.0 if 265 <= n < 290 else label) for n, (u, i, t, label) in enumerate(events())
+    ]
+    assert (
+        run(log, "split.windows=4") == 0
+    )  # about 60 events in the stream, so window 2 is about 270 to 284
     updates = pl.read_parquet("runs/mine/updates.parquet")
-    assert updates["n_events"].to_list()[2] == updates["bytes"].to_list()[2] == 0 < updates["n_events"][0]
+    assert (
+        updates["n_events"].to_list()[2]
+        == updates["bytes"].to_list()[2]
+        == 0
+        < updates["n_events"][0]
+    )
     assert not updates["rolled_back"].any()
     assert sorted(set(pl.read_parquet("runs/mine/events.parquet")["window"])) == [0, 1, 3]
 
 
 def test_events_at_one_time_are_one_query_of_each_user(run: Try) -> None:
-    log = [(u, i, DAY + 3600 * (n // 5), label) for n, (u, i, _, label) in enumerate(events(users=3, count=90))]
+    log = [
+        (u, i, DAY + 3600 * (n // 5), label)
+        for n, (u, i, _, label) in enumerate(events(users=3, count=90))
+    ]
     assert run(log, "split.windows=2") == 0
     rows = pl.read_parquet("runs/mine/events.parquet").filter(scorer=MODEL, schedule="history")
     assert rows["query"].n_unique() == rows.select("user", "time").n_unique() < rows.height
 
 
-def test_paths_of_any_script_need_no_quotes(run: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_any_script_need_no_quotes(
+    run: Try, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run(events(), "stages=[train]", "name=first") == 0
     for file, text in (("items.parquet", "数据/商品.parquet"), ("events.csv", "数据/交互 (1).csv")):
         (tmp_path / text).parent.mkdir(exist_ok=True)
         (tmp_path / file).rename(tmp_path / text)
-    line = ["dataset=own", "dataset.items=数据/商品.parquet", "dataset.interactions=数据/交互 (1).csv"]
-    line += ["stages=[train]", "backbone=tiny_bert", "backbone.width=16", "train.epochs=1", "cache=cache"]
+    line = [
+        "dataset=own",
+        "dataset.items=数据/商品.parquet",
+        "dataset.interactions=数据/交互 (1).csv",
+    ]
+    line += [
+        "stages=[train]",
+        "backbone=tiny_bert",
+        "backbone.width=16",
+        "train.epochs=1",
+        "cache=cache",
+    ]
     assert main(["run", *line, "name=甲"]) == 0
     assert main(["run", "-m", *line, "seed=1,2"]) == 0
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -158,20 +204,46 @@ def without_positives(part: slice) -> list[Event]:
 @pytest.mark.parametrize(
     ("log", "overrides", "message"),
     [
-        ([(u, i, DAY, label) for u, i, _, label in events()], (), "the time split leaves an empty part"),
-        ([(u, i, DAY + n // 20, label) for n, (u, i, _, label) in enumerate(events())], (), "split.windows=5"),
+        (
+            [(u, i, DAY, label) for u, i, _, label in events()],
+            (),
+            "the time split leaves an empty part",
+        ),
+        (
+            [(u, i, DAY + n // 20, label) for n, (u, i, _, label) in enumerate(events())],
+            (),
+            "split.windows=5",
+        ),
         (without_positives(slice(0, 210)), (), "the training part holds no positive"),
-        (without_positives(slice(0, 210)), ("loss=binary_cross_entropy",), "the training part holds no positive"),
+        (
+            without_positives(slice(0, 210)),
+            ("loss=binary_cross_entropy",),
+            "the training part holds no positive",
+        ),
         (without_positives(slice(200, 245)), (), "the validation part holds no positive"),
         (without_positives(slice(235, 300)), (), "the stream part holds no positive"),
         (without_positives(slice(0, 300)), (), "no positive event"),
         ([*events(), ("u1", "I1", DAY, 1.0)], (), "'i1' is another id: case and blanks count"),
         ([*events(), ("u1", "i1", 1_700_000_000_000, 1.0)], (), "looks like milliseconds"),
     ],
-    ids=["one time", "few times", "train", "train, bce", "validation", "stream", "nowhere", "unknown item", "ms"],
+    ids=[
+        "one time",
+        "few times",
+        "train",
+        "train, bce",
+        "validation",
+        "stream",
+        "nowhere",
+        "unknown item",
+        "ms",
+    ],
 )
 def test_data_that_cannot_be_used_is_refused_in_words(
-    run: Try, capsys: pytest.CaptureFixture[str], log: list[Event], overrides: tuple[str, ...], message: str
+    run: Try,
+    capsys: pytest.CaptureFixture[str],
+    log: list[Event],
+    overrides: tuple[str, ...],
+    message: str,
 ) -> None:
     assert run(log, *overrides) == 2
     said = capsys.readouterr().err

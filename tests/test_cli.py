@@ -1,4 +1,5 @@
-"""The command line: quick help, clear refusals, exit codes, and an installed wheel that works anywhere."""
+"""The command line: quick help, clear refusals, exit codes, and an installed wheel that works
+anywhere."""
 
 import os
 import re
@@ -28,7 +29,9 @@ Execute = Callable[[dict[str, Any], str], object]
 
 
 def coldlm(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "coldlm", *arguments], capture_output=True, text=True, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "coldlm", *arguments], capture_output=True, text=True, **options
+    )
 
 
 @pytest.fixture
@@ -44,7 +47,9 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Execute], 
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
-def test_help_lists_the_commands(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_commands(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert all(f"  {command} " in out for command in ("run", "report", "recommend", "data"))
@@ -52,7 +57,10 @@ def test_help_lists_the_commands(arguments: tuple[str, ...], capsys: pytest.Capt
 
 def test_help_is_quick_and_imports_no_hydra() -> None:
     start = time.perf_counter()
-    code = "import sys; from coldlm.cli import main; main(['--help']); sys.exit('hydra' in sys.modules)"
+    code = (
+        "import sys; from coldlm.cli import main; main(['--help']); sys.exit('hydra' in "
+        "sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert time.perf_counter() - start < 2
 
@@ -65,7 +73,8 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
-        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, data, completion "
+        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, "
+        "data, completion "
         "(coldlm --help)\n"
     )
 
@@ -73,7 +82,10 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
 def test_run_help_shows_groups_keys_and_examples() -> None:
     done = coldlm("run", "--help")
     assert done.returncode == 0
-    assert "\nstrategy: adalora, adapter, bitfit, frozen, full, ia3, lora, prefix, prompt, top\n" in done.stdout
+    assert (
+        "\nstrategy: adalora, adapter, bitfit, frozen, full, ia3, lora, prefix, prompt, top\n"
+        in done.stdout
+    )
     assert "coldlm run experiment=quickstart" in done.stdout
 
 
@@ -92,12 +104,18 @@ def test_help_on_an_option_says_what_it_takes() -> None:
     out = coldlm("run", "strategy=lora", "--help").stdout
     assert out.startswith("strategy=lora\nLow-rank updates")
     assert "\nstrategy.rank: 8\n    allowed: an integer from 1\n" in out
-    layers = "strategy.layers: null\n    the top n layers only; null: all\n    allowed: an integer from 1 or null\n"
+    layers = (
+        "strategy.layers: null\n    the top n layers only; null: all\n    allowed: an "
+        "integer "
+        "from 1 or null\n"
+    )
     assert layers in out
     assert "train." not in out
 
 
-@pytest.mark.parametrize(("group", "option"), [(g, o) for g, found in list_options().items() for o in found])
+@pytest.mark.parametrize(
+    ("group", "option"), [(g, o) for g, found in list_options().items() for o in found]
+)
 def test_every_option_can_be_explained(group: str, option: str) -> None:
     text = explain([f"{group}={option}"])
     assert f"{group}={option}\n" in text
@@ -107,7 +125,8 @@ def test_every_option_can_be_explained(group: str, option: str) -> None:
 def test_help_knows_the_folder_of_ones_own(tmp_path: Path) -> None:
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss" / "mine.yaml").write_text(
-        "# Of my own.\n_target_: coldlm.models.losses.infonce\n# how\n# sharp\ntemperature: 0.1 # tried\n"
+        "# Of my own.\n_target_: coldlm.models.losses.infonce\n# how\n# sharp\ntemperature: 0.1 # "
+        "tried\n"
     )
     text = explain(["loss=mine"], str(tmp_path))
     assert "Of my own." in text
@@ -127,12 +146,15 @@ def test_a_refusal_is_the_message_alone(tmp_path: Path) -> None:
     done = coldlm("run", *TINY, "train.epoch=1", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "1 problem in the configuration:\n  - train.epoch: unknown key; did you mean train.epochs?\n"
+        "1 problem in the configuration:\n  - train.epoch: unknown key; did you mean "
+        "train.epochs?\n"
     )
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_gets_plain_values_and_a_name_made_from_its_overrides(use: Callable[[Execute], None]) -> None:
+def test_a_run_gets_plain_values_and_a_name_made_from_its_overrides(
+    use: Callable[[Execute], None],
+) -> None:
     got: list[tuple[dict[str, Any], str]] = []
     use(lambda config, name: got.append((config, name)))
     assert main(["run", *TINY, "seed=3", "output=elsewhere"]) == 0
@@ -143,7 +165,9 @@ def test_a_run_gets_plain_values_and_a_name_made_from_its_overrides(use: Callabl
     assert list(Path().iterdir()) == []
 
 
-def test_what_the_user_can_mend_ends_with_2(use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_user_can_mend_ends_with_2(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
     def execute(config: dict[str, Any], name: str) -> None:
         raise DataError("row 3 is bad")
 
@@ -193,9 +217,17 @@ def test_a_sweep_file_runs_one_cell_per_strategy(use: Callable[[Execute], None])
 
 def test_a_key_that_only_the_swept_options_know_is_taken(use: Callable[[Execute], None]) -> None:
     seen = []
-    use(lambda config, name: seen.append((config["strategy"]["_target_"].rpartition(".")[2], config["strategy"])))
+    use(
+        lambda config, name: seen.append(
+            (config["strategy"]["_target_"].rpartition(".")[2], config["strategy"])
+        )
+    )
     assert main(["run", "-m", *TINY, "strategy=lora,adapter,top", "strategy.layers=1"]) == 0
-    assert [(name, node["layers"]) for name, node in seen] == [("lora", 1), ("adapter", 1), ("top", 1)]
+    assert [(name, node["layers"]) for name, node in seen] == [
+        ("lora", 1),
+        ("adapter", 1),
+        ("top", 1),
+    ]
 
 
 def test_a_key_that_some_cells_lack_is_refused_with_their_names(
@@ -203,11 +235,16 @@ def test_a_key_that_some_cells_lack_is_refused_with_their_names(
 ) -> None:
     ran: list[str] = []
     use(lambda config, name: ran.append(name))
-    assert main(["run", "-m", *TINY, "strategy=lora,frozen,bitfit", "strategy.layers=1", "seed=1,2"]) == 2
+    assert (
+        main(["run", "-m", *TINY, "strategy=lora,frozen,bitfit", "strategy.layers=1", "seed=1,2"])
+        == 2
+    )
     assert capsys.readouterr().err == (
         "2 problems in the configuration:\n"
-        "  - strategy.layers: unknown key; strategy=frozen takes none (in 2 of 6 cells: strategy=frozen)\n"
-        "  - strategy.layers: unknown key; strategy=bitfit takes none (in 2 of 6 cells: strategy=bitfit)\n"
+        "  - strategy.layers: unknown key; strategy=frozen takes none (in 2 of 6 cells: "
+        "strategy=frozen)\n"
+        "  - strategy.layers: unknown key; strategy=bitfit takes none (in 2 of 6 cells: "
+        "strategy=bitfit)\n"
     )
     assert ran == []
     assert list(Path().iterdir()) == []
@@ -223,18 +260,24 @@ def test_a_key_that_some_cells_lack_is_refused_with_their_names(
         (["--config-dir", ".", "sweep=mine", "seed=6,7"], [6, 7]),
     ],
 )
-def test_all_forms_of_a_sweep_are_taken(use: Callable[[Execute], None], line: list[str], seeds: list[int]) -> None:
+def test_all_forms_of_a_sweep_are_taken(
+    use: Callable[[Execute], None], line: list[str], seeds: list[int]
+) -> None:
     seen: list[int] = []
     use(lambda config, name: seen.append(config["seed"]))
     Path("sweep").mkdir()
-    Path("sweep/mine.yaml").write_text("# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '4,5'}}}")
+    Path("sweep/mine.yaml").write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '4,5'}}}"
+    )
     assert main(["run", "-m", *TINY, *line]) == 0
     assert seen == seeds
     assert "hydra:" in Path("runs/multirun.yaml").read_text()
 
 
 def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
-    plugin = tmp_path / "hydra_plugins" / "hydra_joblib_launcher"  # its place and names, which are not installed here
+    plugin = (
+        tmp_path / "hydra_plugins" / "hydra_joblib_launcher"
+    )  # its place and names, which are not installed here
     plugin.mkdir(parents=True)
     (plugin / "__init__.py").touch()
     (plugin / "joblib_launcher.py").write_text(
@@ -245,17 +288,30 @@ def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
         "        print('LAUNCHED', len(job_overrides))\n"
         "        return super().launch(job_overrides[::-1], initial_job_idx)\n"
         "node = {'_target_': f'{__name__}.JoblibLauncher'}\n"
-        "ConfigStore.instance().store(group='hydra/launcher', name='joblib', node=node, provider='mine')\n"
+        "ConfigStore.instance().store(group='hydra/launcher', name='joblib', node=node, "
+        "provider='mine')\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
+    }
     line = ["run", "-m", *TINY, "stages=[evaluate]", "seed=1,2", "hydra/launcher=joblib"]
     done = coldlm(*line, cwd=tmp_path, env=environment)
     assert "LAUNCHED 2\n" in done.stdout
-    assert done.stderr.index("seed=2:") < done.stderr.index("seed=1:")  # without a trained run there is nothing to do
+    assert done.stderr.index("seed=2:") < done.stderr.index(
+        "seed=1:"
+    )  # without a trained run there is nothing to do
 
 
-def test_another_sweeper_is_refused(use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", "-m", *TINY, "seed=1,2", "hydra.sweeper._target_=hydra_plugins.optuna.Sweeper"]) == 2
+def test_another_sweeper_is_refused(
+    use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main(
+            ["run", "-m", *TINY, "seed=1,2", "hydra.sweeper._target_=hydra_plugins.optuna.Sweeper"]
+        )
+        == 2
+    )
     said = capsys.readouterr().err
     assert "hydra" in said
     assert "sweeper" in said
@@ -274,11 +330,21 @@ def test_impossible_cells_are_left_out_on_demand(
 ) -> None:
     ran = []
     use(lambda config, name: ran.append(config["backbone"]["_target_"].rpartition(".")[2]))
-    line = ["run", "-m", "dataset=simulated", "backbone=random_vectors,tiny_bert", "strategy=top", "--skip-impossible"]
+    line = [
+        "run",
+        "-m",
+        "dataset=simulated",
+        "backbone=random_vectors,tiny_bert",
+        "strategy=top",
+        "--skip-impossible",
+    ]
     assert main(line) == 3
     assert ran == ["tiny"]
     said = capsys.readouterr()
-    assert "1 of 2 cells are impossible and were left out:\n  backbone=random_vectors: strategy=top has" in said.err
+    assert (
+        "1 of 2 cells are impossible and were left out:\n  backbone=random_vectors: strategy=top "
+        "has" in said.err
+    )
     assert "1 of 2 done" in said.out
     assert main([*line, "seed=3", "strategy.n=1"]) == 2  # what no cell knows is a mistake
     assert ran == ["tiny"]
@@ -294,7 +360,10 @@ def test_a_single_run_has_nothing_to_leave_out(
 
 
 def test_a_run_ends_with_its_number_and_what_comes_next(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """For a finished run too; without torch."""
     import polars as pl
@@ -309,7 +378,12 @@ def test_a_run_ends_with_its_number_and_what_comes_next(
     assert first.startswith(f"nDCG@10 (macro, all): {own['value'][0]:.4f} ({own['schedule'][0]}), ")
     assert f"; best baseline {best:.4f} (" in first
     assert (done, then) == (f"1 of 1 done, in {finished}", f"next: coldlm report {finished}")
-    assert conclude([Outcome(finished), Outcome(tmp_path / "lost", "DataError", "bad"), Outcome(finished)]) == 1
+    assert (
+        conclude(
+            [Outcome(finished), Outcome(tmp_path / "lost", "DataError", "bad"), Outcome(finished)]
+        )
+        == 1
+    )
     out = capsys.readouterr().out
     assert f"2 of 3 done, in {finished.parent}\nnext: coldlm report {finished.parent}\n" in out
     code = f"""
@@ -323,7 +397,9 @@ sys.exit("torch" in sys.modules)
 
 
 def test_distributed_cells_run_in_processes_of_their_own(
-    use: Callable[[Execute], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    use: Callable[[Execute], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     lines: list[list[str]] = []
 
@@ -338,13 +414,20 @@ def test_distributed_cells_run_in_processes_of_their_own(
     ran = []
     use(lambda config, name: ran.append((name, config["seed"], config["trainer"]["devices"])))
     assert [main(line[3:]) for line in lines] == [0, 0]
-    assert ran == [(f"dataset=simulated,backbone=tiny_bert,seed={seed},trainer=ddp", seed, 2) for seed in (1, 2)]
+    assert ran == [
+        (f"dataset=simulated,backbone=tiny_bert,seed={seed},trainer=ddp", seed, 2)
+        for seed in (1, 2)
+    ]
 
 
 def test_the_flag_of_a_sweep_may_stand_anywhere(use: Callable[[Execute], None]) -> None:
     seeds: list[int] = []
     use(lambda config, name: seeds.append(config["seed"]))
-    assert main(["run", *TINY, "-m", "seed=1,2"]) == main(["run", *TINY, "seed=3,4", "--multirun"]) == 0
+    assert (
+        main(["run", *TINY, "-m", "seed=1,2"])
+        == main(["run", *TINY, "seed=3,4", "--multirun"])
+        == 0
+    )
     assert seeds == [1, 2, 3, 4]
 
 
@@ -355,7 +438,10 @@ def test_a_flag_with_a_value_may_stand_between_overrides(
     (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 7\n")
     seeds: list[int] = []
     use(lambda config, name: seeds.append(config["seed"]))
-    assert main(["run", *TINY, "--config-dir", str(tmp_path), "experiment=mine", "-m", "online=off"]) == 0
+    assert (
+        main(["run", *TINY, "--config-dir", str(tmp_path), "experiment=mine", "-m", "online=off"])
+        == 0
+    )
     assert seeds == [7]
     assert main(["run", *TINY, "--cfg", "job", "seed=5"]) == 0
     assert "seed: 5" in capsys.readouterr().out
@@ -375,7 +461,9 @@ def test_the_command_line_is_in_place_while_a_run_goes_on(
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_have_their_exit_codes(use: Callable[[Execute], None], number: int, status: int) -> None:
+def test_signals_have_their_exit_codes(
+    use: Callable[[Execute], None], number: int, status: int
+) -> None:
     use(lambda config, name: os.kill(os.getpid(), number))
     assert main(["run", "-m", *TINY, "seed=1,2"]) == status
 
@@ -393,7 +481,8 @@ def test_a_terminated_training_ends_with_143(use: Callable[[Execute], None]) -> 
 
 def test_names_of_runs_are_safe_for_folders() -> None:
     assert (
-        name_run(None, ["dataset=video/x", "text='{a} | b'", "seed=1"]) == "dataset=video-x,seed=1,text=-a-b-38e6ebca"
+        name_run(None, ["dataset=video/x", "text='{a} | b'", "seed=1"])
+        == "dataset=video-x,seed=1,text=-a-b-38e6ebca"
     )
     assert name_run(None, []) == "default"
     long = [name_run(None, ["x" * MAX_NAME + end]) for end in ("a", "b")]
@@ -406,7 +495,11 @@ def test_names_of_runs_are_safe_for_folders() -> None:
 
 def test_what_tells_cells_apart_comes_first_in_their_names() -> None:
     rest = [f"dataset.key{i}=value" for i in range(20)]
-    names = {name_run(None, [*rest, f"seed={s}", f"strategy={t}"], True) for s in (1, 2) for t in ("frozen", "lora")}
+    names = {
+        name_run(None, [*rest, f"seed={s}", f"strategy={t}"], True)
+        for s in (1, 2)
+        for t in ("frozen", "lora")
+    }
     assert {name.split(",dataset.key0")[0] for name in names} == {
         f"strategy={t},seed={s}" for s in (1, 2) for t in ("frozen", "lora")
     }
@@ -426,8 +519,14 @@ def test_what_cleaning_takes_from_a_name_is_kept_as_a_hash() -> None:
     [
         (["seed=2"], "seed=2"),
         (["strategy=lora", "seed=1"], "strategy=lora,seed=1"),
-        (["strategy.rank=4", "strategy=lora", "optim.lr=1e-3"], "strategy=lora,optim.lr=1e-3,strategy.rank=4"),
-        (["+loss.draws=3", "~head.history", "dataset=news/mind"], "dataset=news-mind,+loss.draws=3,~head.history"),
+        (
+            ["strategy.rank=4", "strategy=lora", "optim.lr=1e-3"],
+            "strategy=lora,optim.lr=1e-3,strategy.rank=4",
+        ),
+        (
+            ["+loss.draws=3", "~head.history", "dataset=news/mind"],
+            "dataset=news-mind,+loss.draws=3,~head.history",
+        ),
         (["train.max_steps=null", "dataset.name=我的"], "dataset.name=我的,train.max_steps=null"),
     ],
 )
@@ -436,14 +535,22 @@ def test_names_of_simple_runs_are_what_they_were(overrides: list[str], name: str
 
 
 def test_the_swept_keys_of_a_long_name_are_always_shown() -> None:
-    fixed = ["dataset=" + "x" * 50, "backbone=" + "y" * 50, *(f"dataset.key{i}=value" for i in range(20))]
+    fixed = [
+        "dataset=" + "x" * 50,
+        "backbone=" + "y" * 50,
+        *(f"dataset.key{i}=value" for i in range(20)),
+    ]
     for name in (None, "mine", "m" * 120):
-        made = name_run(name, [*fixed, "strategy=lora", "optim.lr=0.001"], True, {"strategy", "optim.lr"})
+        made = name_run(
+            name, [*fixed, "strategy=lora", "optim.lr=0.001"], True, {"strategy", "optim.lr"}
+        )
         assert "strategy=lora" in made.split(",")
         assert "optim.lr=0.001" in made.split(",")
         assert len(made) <= MAX_NAME
     texts = [f"dataset.text='{'z' * 150}{end}'" for end in "ab"]
-    names = [name_run(None, [*fixed, text, "seed=1"], True, {"dataset.text", "seed"}) for text in texts]
+    names = [
+        name_run(None, [*fixed, text, "seed=1"], True, {"dataset.text", "seed"}) for text in texts
+    ]
     assert names[0] != names[1]
     assert all("dataset.text=zz" in name and "seed=1" in name for name in names)
     assert len(name_run(None, ["dataset.name=" + "我" * 200]).encode()) < 255
@@ -453,7 +560,12 @@ def test_who_watches_a_run_or_launches_it_leaves_its_name(use: Callable[[Execute
     names = []
     use(lambda config, name: names.append(name))
     plain, watched = [*TINY, "seed=3"], ["logger=tensorboard", "hydra/launcher=basic"]
-    assert main(["run", *plain]) == main(["run", *plain, *watched]) == main(["run", "-m", *plain, *watched]) == 0
+    assert (
+        main(["run", *plain])
+        == main(["run", *plain, *watched])
+        == main(["run", "-m", *plain, *watched])
+        == 0
+    )
     assert set(names) == {"dataset=simulated,backbone=tiny_bert,seed=3"}
 
 
@@ -471,11 +583,14 @@ def test_outcomes_are_those_of_cells_not_of_folders(
     assert main(["run", "-m", *TINY, "seed=choice(1,1)"]) == 1
     assert len(set(names)) == 1
     assert capsys.readouterr().err.endswith(
-        f"1 of 2 runs failed:\n  done    {names[0]}\n  FAILED  {names[0]}  DataError: row 3 is bad\n"
+        f"1 of 2 runs failed:\n  done    {names[0]}\n  FAILED  {names[0]}  DataError: row 3 is "
+        "bad\n"
     )
 
 
-@pytest.mark.parametrize("script", sorted((REPO / "scripts").glob("*.py")), ids=lambda script: script.name)
+@pytest.mark.parametrize(
+    "script", sorted((REPO / "scripts").glob("*.py")), ids=lambda script: script.name
+)
 def test_scripts_are_thin_doors(script: Path) -> None:
     assert len(script.read_text().splitlines()) <= 30
 
@@ -488,7 +603,17 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, *build], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = wheels.glob("*.whl")
-    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
     subprocess.run([sys.executable, *install], check=True, capture_output=True)
     assert (site / "coldlm" / "conf" / "run.yaml").is_file()
     environment = {**os.environ, "PYTHONPATH": str(site)}
@@ -496,5 +621,11 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "coldlm.models.strategy.frozen" in done.stdout
     where = "import coldlm.config.compose; print(coldlm.config.compose.CONF)"
-    done = subprocess.run([sys.executable, "-c", where], cwd=elsewhere, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", where],
+        cwd=elsewhere,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.strip() == str(site / "coldlm" / "conf")

@@ -37,11 +37,15 @@ def test_a_file_names_what_is_declared(group: str, option: str) -> None:
 @pytest.mark.parametrize("group", [*GROUPS, Schedule.group])
 def test_every_declared_option_has_a_file(group: str) -> None:
     by_files = {named_by(group, option) for its, option in FILES if its == group}
-    declared = {option.name if group == Schedule.group else option.target for option in options.every(group)}
+    declared = {
+        option.name if group == Schedule.group else option.target for option in options.every(group)
+    }
     assert declared == by_files
 
 
-@pytest.mark.parametrize("option", list(options.every(Option)), ids=lambda option: f"{option.group}={option.name}")
+@pytest.mark.parametrize(
+    "option", list(options.every(Option)), ids=lambda option: f"{option.group}={option.name}"
+)
 def test_every_target_is_there(option: Option) -> None:
     assert signatures.is_defined(option.target)
 
@@ -59,7 +63,11 @@ def test_formulas_and_declared_metrics_agree() -> None:
 
 
 def test_schedules_and_their_module_agree() -> None:
-    there = {name for name, value in vars(schedules).items() if getattr(value, "__module__", "") == schedules.__name__}
+    there = {
+        name
+        for name, value in vars(schedules).items()
+        if getattr(value, "__module__", "") == schedules.__name__
+    }
     assert set(options.names(Schedule)) == there - {"Work"}
 
 

@@ -1,4 +1,5 @@
-"""The site is built strictly, every example of it runs, every command is one, every link leads somewhere."""
+"""The site is built strictly, every example of it runs, every command is one, every link leads
+somewhere."""
 
 from __future__ import annotations
 
@@ -72,11 +73,24 @@ def config_page() -> ModuleType:
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    command = [
+        sys.executable,
+        "-m",
+        "mkdocs",
+        "build",
+        "--strict",
+        "--site-dir",
+        str(tmp_path / "site"),
+    ]
     built = subprocess.run(command, cwd=REPO, env=quiet, capture_output=True, text=True)
     assert built.returncode == 0, built.stdout + built.stderr
-    pages = {file.relative_to(tmp_path / "site").as_posix() for file in (tmp_path / "site").rglob("*.html")}
-    assert pages >= {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in {*PAGES, *MADE_PAGES}}
+    pages = {
+        file.relative_to(tmp_path / "site").as_posix()
+        for file in (tmp_path / "site").rglob("*.html")
+    }
+    assert pages >= {
+        page.relative_to(DOCS).with_suffix(".html").as_posix() for page in {*PAGES, *MADE_PAGES}
+    }
     elsewhere = re.compile(
         r"<(?:script|link|img|iframe)[^>]+(?:src|href)=[\"']?https?://(?!github\.com/coldlm)[^\"' >]+"
     )
@@ -91,7 +105,11 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     lost = []
     for link, included in LINK.findall(page.read_text(encoding="utf-8")):
         target = REPO / included if included else page.parent / link.partition("#")[0]
-        if not link.startswith(("http", "mailto", "#")) and not target.exists() and target.resolve() not in MADE_PAGES:
+        if (
+            not link.startswith(("http", "mailto", "#"))
+            and not target.exists()
+            and target.resolve() not in MADE_PAGES
+        ):
             lost.append(link or included)
     assert lost == []
 
@@ -108,7 +126,10 @@ def test_every_key_has_a_type_and_a_meaning(config_page: ModuleType) -> None:
 
 def test_the_page_of_keys_names_every_option(config_page: ModuleType) -> None:
     page = config_page.make_page(REPO / "conf")
-    files = [file.relative_to(REPO / "conf").with_suffix("") for file in (REPO / "conf").rglob("[!_]*.yaml")]
+    files = [
+        file.relative_to(REPO / "conf").with_suffix("")
+        for file in (REPO / "conf").rglob("[!_]*.yaml")
+    ]
     options = [(file.parts[0], "/".join(file.parts[1:])) for file in files if len(file.parts) > 1]
     assert len(options) > 60
     assert [option for option in options if f'"{option[0]}={option[1]}"' not in page] == []
@@ -121,7 +142,9 @@ def test_every_folder_has_a_word_in_the_picture() -> None:
     floors, doors = page.read_tables(REPO / "tests")
     assert set(page.PURPOSE) == set(floors)
     picture, table = page.make_picture(floors), page.make_table(floors, doors)
-    assert all(f">{name}/<" in picture and f"`{name}/`" in table for name in floors if name != "top")
+    assert all(
+        f">{name}/<" in picture and f"`{name}/`" in table for name in floors if name != "top"
+    )
     level = page.heights(floors)
     assert all(level[upper] > level[lower] for upper, lower in page.arrows(floors))
 
@@ -137,7 +160,9 @@ def test_every_folder_has_a_word_in_the_picture() -> None:
     ],
 )
 def test_the_tables_of_the_guide_name_every_option(page: str, group: str) -> None:
-    rows = re.findall(r"^\| `(\w+)` \|", (DOCS / "guide" / f"{page}.md").read_text(encoding="utf-8"), re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \|", (DOCS / "guide" / f"{page}.md").read_text(encoding="utf-8"), re.M
+    )
     options = {file.stem for file in (REPO / "conf" / group).glob("*.yaml")} - {"none"}
     assert options <= set(rows)
 
@@ -146,26 +171,38 @@ def test_the_tables_of_the_guide_name_every_option(page: str, group: str) -> Non
 def test_the_columns_of_a_run_are_explained(finished: Path) -> None:
     text = (DOCS / "understand" / "files.md").read_text(encoding="utf-8")
     tables = dict(re.findall(r"<!-- columns: (\w+) -->\n\n(.*?)\n\n", f"{text}\n\n", re.S))
-    there = {name: pl.read_parquet_schema(finished / f"{name}.parquet").keys() for name in tables if name != "k_shot"}
+    there = {
+        name: pl.read_parquet_schema(finished / f"{name}.parquet").keys()
+        for name in tables
+        if name != "k_shot"
+    }
     there |= {"results": RESULT_COLUMNS, "k_shot": K_SHOT_COLUMNS}
     for name, table in tables.items():
         rows = [line.split("|")[1] for line in table.splitlines()[2:]]
         assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(there[name]), name
     assert set(tables) == {"results", "events", "per_user", "updates", "k_shot"}
-    assert [file.name for file in finished.iterdir() if f"`{file.name}`" not in text.replace("`.json`", _JSON)] == []
+    assert [
+        file.name
+        for file in finished.iterdir()
+        if f"`{file.name}`" not in text.replace("`.json`", _JSON)
+    ] == []
 
 
 _JSON = "`model.json` `online.json`"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_commands_of_the_pages_are_right(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_of_the_pages_are_right(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Composed and checked, not run; files and weights need not be there."""
     from coldlm.config import compose
 
     monkeypatch.setattr(compose, "file_problems", lambda config: [])
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
-    (tmp_path / "mine" / "experiment" / "narrow.yaml").write_text("# @package _global_\nhead:\n  width: 32\n")
+    (tmp_path / "mine" / "experiment" / "narrow.yaml").write_text(
+        "# @package _global_\nhead:\n  width: 32\n"
+    )
     (tmp_path / "tuned" / "experiment").mkdir(parents=True)
     (tmp_path / "tuned" / "experiment" / "tuned_top.yaml").write_text(
         "# @package _global_\ndefaults: [_self_, {override /strategy: top}]\n"
@@ -201,8 +238,14 @@ def test_the_files_of_ones_own_are_read(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.chdir(tmp_path)
     code = DOCS / "start" / "code"
-    files = [f"dataset.items={code / 'items.csv'}", f"dataset.interactions={code / 'interactions.csv'}"]
-    assert main(["run", "dataset=own", *files, "backbone=tiny_bert", "train.epochs=1", "name=own"]) == 0
+    files = [
+        f"dataset.items={code / 'items.csv'}",
+        f"dataset.interactions={code / 'interactions.csv'}",
+    ]
+    assert (
+        main(["run", "dataset=own", *files, "backbone=tiny_bert", "train.epochs=1", "name=own"])
+        == 0
+    )
     assert (tmp_path / "runs" / "own" / "updates.parquet").is_file()
 
 
@@ -217,7 +260,9 @@ def test_the_example_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     reader = load(EXAMPLES / "reader.py")
     assert reader.problems(root=str(tmp_path), text="{titel}") != []
-    (tmp_path / "songs.csv").write_text("song,title,singer\n1,十年,陈奕迅\n2,晴天,周杰伦\n", encoding="utf-8")
+    (tmp_path / "songs.csv").write_text(
+        "song,title,singer\n1,十年,陈奕迅\n2,晴天,周杰伦\n", encoding="utf-8"
+    )
     (tmp_path / "plays.csv").write_text("listener,song,second\na,1,30\na,2,10\nb,1,20\nb,9,40\n")
     assert reader.problems(root=str(tmp_path)) == []
     data = reader.load(root=str(tmp_path))
@@ -233,9 +278,13 @@ def test_the_example_of_a_strategy(family: Any) -> None:
     from coldlm.models.backbone import tiny
 
     width, layers = 16, 2
-    backbone = load(EXAMPLES / "strategy.py").norms(tiny(family=family, layers=layers, width=width, max_tokens=8))
+    backbone = load(EXAMPLES / "strategy.py").norms(
+        tiny(family=family, layers=layers, width=width, max_tokens=8)
+    )
     trained = [name for name, p in backbone.named_parameters() if p.requires_grad]
-    assert len(trained) == 2 * (2 * layers + 1)  # two norms a layer; BERT's embeddings, or GPT-2's end, have one more
+    assert len(trained) == 2 * (
+        2 * layers + 1
+    )  # two norms a layer; BERT's embeddings, or GPT-2's end, have one more
     ids = torch.tensor([[1, 2, 3]])
     backbone(ids, torch.ones_like(ids, dtype=torch.bool)).sum().backward()
     gradients = {name: p.grad for name, p in backbone.named_parameters() if p.grad is not None}
@@ -256,12 +305,17 @@ def test_the_example_of_a_head() -> None:
     assert {"head.weight", "head.scale"} <= ranker.trainable().keys()
     items = head.items(encoder.all_items())
     users = head.users(
-        items.vector[:2, None], torch.ones(2, 1, dtype=torch.bool), torch.zeros(2, width), torch.zeros(2)
+        items.vector[:2, None],
+        torch.ones(2, 1, dtype=torch.bool),
+        torch.zeros(2, width),
+        torch.zeros(2),
     )
     scores = head.score(users, items, None)
     assert scores.shape == (2, n)
     assert scores.argmax(1).tolist() == [0, 1]  # nothing is nearer than itself
-    nobody = head.users(items.vector[:1, None], torch.zeros(1, 1), torch.zeros(1, width), torch.zeros(1))
+    nobody = head.users(
+        items.vector[:1, None], torch.zeros(1, 1), torch.zeros(1, width), torch.zeros(1)
+    )
     assert head.score(nobody, items, None).unique().tolist() == [0.0]
 
 
@@ -269,7 +323,8 @@ def test_the_example_of_a_loss() -> None:
     loss = load(EXAMPLES / "loss.py").Margin(margin=1.0)
     logits = torch.tensor([[2.0, 1.5, 0.0], [0.0, 0.0, 9.0]])
     log_weight = torch.tensor([[0.0, 0.0, 0.0], [0.0, np.log(2.0), -np.inf]])
-    # (max(0, 1 - 2 + 1.5) + max(0, 1 - 2 + 0)) / 2; the one negative that is left, level, counts twice
+    # (max(0, 1 - 2 + 1.5) + max(0, 1 - 2 + 0)) / 2; the one negative that is left, level, counts
+    # twice
     assert loss(logits, log_weight, torch.tensor([0, 0]), torch.ones(2)).tolist() == [0.25, 1.0]
     nothing = torch.full((1, 3), -np.inf)
     assert loss(logits[:1], nothing, torch.tensor([0]), torch.ones(1)).tolist() == [0.0]
@@ -279,7 +334,9 @@ def test_the_example_of_a_metric_is_the_mean_over_every_order_of_the_ties() -> N
     metric = load(EXAMPLES / "metric.py")
     for above, level, k in itertools.product(range(3), range(1, 5), (1, 3, 10)):
         ranks = [above + order.index(0) + 1 for order in itertools.permutations(range(level))]
-        values = [(1 - metric.PATIENCE) * metric.PATIENCE ** (rank - 1) * (rank <= k) for rank in ranks]
+        values = [
+            (1 - metric.PATIENCE) * metric.PATIENCE ** (rank - 1) * (rank <= k) for rank in ranks
+        ]
         found = metric.rbp(torch.tensor([above]), torch.tensor([level]), k)
         assert found.item() == pytest.approx(np.mean(values), abs=1e-12)
 
@@ -316,7 +373,8 @@ def test_the_example_of_a_schedule() -> None:
 def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A strategy, head, loss, schedule, metric and baseline of a package that is not ours, in one run."""
+    """A strategy, head, loss, schedule, metric and baseline of a package that is not ours, in one
+    run."""
     from coldlm.cli import main
 
     package = tmp_path / "packages" / "mypackage"
@@ -328,13 +386,24 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
         file.parent.mkdir(parents=True)
         file.write_text(f"_target_: mypackage.{target}\n")
     (package / "conf" / "online").mkdir()
-    (package / "conf" / "online" / "third_anew.yaml").write_text("schedule: third_anew\nepochs: 1\nlr_factor: 0.5\n")
+    (package / "conf" / "online" / "third_anew.yaml").write_text(
+        "schedule: third_anew\nepochs: 1\nlr_factor: 0.5\n"
+    )
     monkeypatch.syspath_prepend(str(package.parent))
     monkeypatch.chdir(tmp_path)
     small = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600"]
-    mine = ["plugins=[mypackage]", "strategy=norms", "head=weighted", "loss=margin", "online=third_anew"]
+    mine = [
+        "plugins=[mypackage]",
+        "strategy=norms",
+        "head=weighted",
+        "loss=margin",
+        "online=third_anew",
+    ]
     folder = ["--config-dir", str(package / "conf")]
-    assert main(["run", *folder, *mine, *small, "backbone=tiny_bert", "train.epochs=1", "name=mine"]) == 0
+    assert (
+        main(["run", *folder, *mine, *small, "backbone=tiny_bert", "train.epochs=1", "name=mine"])
+        == 0
+    )
     results = pl.read_parquet(tmp_path / "runs" / "mine" / "results.parquet")
     assert "rbp" in results["metric"].unique()
     assert "last_week" in results["scorer"].unique()
@@ -342,7 +411,11 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
 
 
 def test_hooks_before_a_commit_have_the_locked_versions() -> None:
-    locked = dict(line.split("==") for line in (REPO / "constraints.txt").read_text().splitlines() if "==" in line)
+    locked = dict(
+        line.split("==")
+        for line in (REPO / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
     hooks = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text())["repos"]
     ruff = next(repo for repo in hooks if repo["repo"].endswith("ruff-pre-commit"))
     mypy = next(hook for repo in hooks for hook in repo["hooks"] if hook["id"] == "mypy")
@@ -362,6 +435,8 @@ def test_the_package_says_that_it_is_typed_and_where_it_lives() -> None:
 
 
 def test_every_push_runs_what_a_clean_clone_must_do() -> None:
-    steps = yaml.safe_load((REPO / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["run"]["steps"]
+    steps = yaml.safe_load((REPO / ".github" / "workflows" / "ci.yml").read_text())["jobs"]["run"][
+        "steps"
+    ]
     assert steps[-1] == {"run": ".ci/run"}
     assert os.access(REPO / ".ci" / "run", os.X_OK)

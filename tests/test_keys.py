@@ -1,6 +1,7 @@
 """No key is ignored: each one, changed to another valid value, changes what it is there to change.
 
-The keys are read from the schema and from the targets of all option files, so a new key without a line below fails.
+The keys are read from the schema and from the targets of all option files, so a new key without a
+line below fails.
 """
 
 from __future__ import annotations
@@ -43,17 +44,37 @@ SPEAKS = (
     "head=causal_lm", "loss=nll", "backbone=tiny_gpt2", "backbone.max_tokens=64", "strategy=lora", "optim.body_lr=1e-2",
     "head.rerank=10", "head.history=3", "train.max_steps=2",
 )  # fmt: skip
-PAIR = ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=10", "train.max_steps=2")
-FUSED = (*(o for o in SPEAKS if o != "loss=nll"), "loss=binary_cross_entropy", "loss.draws=2", "head.context=on")
+PAIR = (
+    "head=pair",
+    "loss=binary_cross_entropy",
+    "loss.draws=2",
+    "head.rerank=10",
+    "train.max_steps=2",
+)
+FUSED = (
+    *(o for o in SPEAKS if o != "loss=nll"),
+    "loss=binary_cross_entropy",
+    "loss.draws=2",
+    "head.context=on",
+)
 LONG = ("backbone.max_tokens=512", "head.rerank=3", "dataset.users=20", "dataset.events=300")
 NEEDED = {"pair": PAIR, "causal_lm": SPEAKS, "nll": SPEAKS}
-DATES = ("split.train=null", "split.validation=null", "split.t_val=2024-02-01", "split.t_test=2024-02-15")
+DATES = (
+    "split.train=null",
+    "split.validation=null",
+    "split.t_val=2024-02-01",
+    "split.t_test=2024-02-15",
+)
 
 SCRATCH = (
     "stages=[pretrain,train,evaluate]", "backbone.width=16", "backbone.layers=1", "backbone.heads=2",
     "backbone.vocabulary=520", "backbone.max_tokens=32", "pretrain.batch_size=16", "pretrain.lr=1e-2",
 )  # fmt: skip
-GPT2, CAUSAL, MASKED = ("backbone=scratch_gpt2", *SCRATCH), "pretrain=causal_lm", "pretrain=masked_lm"
+GPT2, CAUSAL, MASKED = (
+    ("backbone=scratch_gpt2", *SCRATCH),
+    "pretrain=causal_lm",
+    "pretrain=masked_lm",
+)
 
 SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "seed": (2, ()),
@@ -170,7 +191,10 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
             "rerank": 5,
         }.items()
     },
-    "head.causallm.context": ("only", (*(o for o in FUSED if o != "strategy=lora"), "strategy=frozen")),
+    "head.causallm.context": (
+        "only",
+        (*(o for o in FUSED if o != "strategy=lora"), "strategy=frozen"),
+    ),
     "head.causallm.fusion": ("gate", FUSED),
     "head.causallm.context_width": (4, FUSED),
     "head.pair.history": (1, (*PAIR, *LONG)),
@@ -202,19 +226,32 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "optim.sgd.weight_decay": (0.5, (SGD,)),
     "optim.sgd.momentum": (0.5, (SGD, BATCHES)),
 }
-"""Key -> its new value and the overrides under which it matters; it changes the scores of the stream."""
+"""Key -> its new value and the overrides under which it matters; it changes the scores of the
+stream."""
 
 OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.epochs": (2, (), "validation"),
     "train.patience": (0, ("train.epochs=3",), "validation"),
     "train.validate": (False, ("train.refit=true",), "validation"),
     "evaluate.k": (5, (), "k"),
-    "evaluate.queries": (300, ("dataset.users=90", "dataset.items=300", "dataset.events=2500"), "scores"),
-    "evaluate.k_shot": ([0, 1], ("stages=[train,evaluate,k_shot]", "evaluate.k_shot=[0,1,2]"), "shots"),
+    "evaluate.queries": (
+        300,
+        ("dataset.users=90", "dataset.items=300", "dataset.events=2500"),
+        "scores",
+    ),
+    "evaluate.k_shot": (
+        [0, 1],
+        ("stages=[train,evaluate,k_shot]", "evaluate.k_shot=[0,1,2]"),
+        "shots",
+    ),
     "evaluate.latency_requests": (0, (), "latency"),
     "split.time.windows": (3, (), "windows"),
     "split.time.window_days": (9.0, ("split.windows=null", "split.window_days=4"), "windows"),
-    "split.time.edges": (["2024-02-20"], ("split.windows=null", "split.edges=[2024-02-20,2024-02-25]"), "windows"),
+    "split.time.edges": (
+        ["2024-02-20"],
+        ("split.windows=null", "split.edges=[2024-02-20,2024-02-25]"),
+        "windows",
+    ),
     "online.schedule": ("off", (ONLINE,), "online"),
     "online.epochs": (2, (ONLINE,), "online"),
     "online.lr_factor": (0.1, (ONLINE,), "online"),
@@ -329,14 +366,17 @@ EXCEPTIONS = {
 
 
 def all_keys() -> Iterator[str]:
-    """``train.epochs``, ``optim.adamw.lr``, ``dataset.own.items``: things by the name of their target."""
+    """``train.epochs``, ``optim.adamw.lr``, ``dataset.own.items``: things by the name of their
+    target."""
     for name, field in fields_of_dataclass(RunConfig).items():
         if field.annotation == Node:
             for option in list_options()[name]:
                 target = yaml.safe_load((CONF / name / f"{option}.yaml").read_text())["_target_"]
                 yield from (f"{name}.{short(target)}.{key}" for key in fields_of(target))
         elif is_dataclass(field.annotation):
-            yield from (f"{name}.{key}" for key in fields_of_dataclass(cast(type, field.annotation)))
+            yield from (
+                f"{name}.{key}" for key in fields_of_dataclass(cast(type, field.annotation))
+            )
         else:
             yield name
 
@@ -371,7 +411,9 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
     """Run a configuration without the baselines, and gather what keys may show in."""
     monkeypatch.setattr("coldlm.experiment.stages.evaluate.judge_baselines", lambda *_: None)
-    monkeypatch.setattr(Evaluation, "meter_leaks", lambda *_: {"leaks": {}, "dropped": 0, "others_would_drop": {}})
+    monkeypatch.setattr(
+        Evaluation, "meter_leaks", lambda *_: {"leaks": {}, "dropped": 0, "others_would_drop": {}}
+    )
     monkeypatch.setattr(process, "_commit", lambda: None)  # two processes
     folders = (tmp_path / str(i) for i in itertools.count())
 
@@ -398,7 +440,8 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the events are written: where scores are all that is looked at, averages need not be made."""
+    """Only the events are written: where scores are all that is looked at, averages need not be
+    made."""
 
     def write(record: Record, stage: str, frame: pl.DataFrame) -> None:
         frame.write_parquet(record.folder / "events.parquet")
@@ -424,12 +467,17 @@ def before(
     known: dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]],
     request: pytest.FixtureRequest,
 ) -> Before:
-    """``before("strategy=lora")``: the configuration that the overrides make, and what was observed of it."""
+    """``before("strategy=lora")``: the configuration that the overrides make, and what was observed
+    of it."""
 
     def before(*overrides: str) -> tuple[RunConfig, dict[str, object]]:
         name = ("light", *overrides) if "light" in request.fixturenames else overrides
         if name not in known:
-            path = [f"backbone.path={checkpoints / 'one'}", "backbone.max_tokens=32"] if LOCAL in overrides else []
+            path = (
+                [f"backbone.path={checkpoints / 'one'}", "backbone.max_tokens=32"]
+                if LOCAL in overrides
+                else []
+            )
             settled = config("train.refit=false", "stages=[train,evaluate]", *overrides, *path)
             known[name] = settled, observe(settled)
         return known[name]
@@ -448,7 +496,9 @@ def change(config: RunConfig, key: str, value: object) -> RunConfig:
 
 @pytest.mark.parametrize("key", SCORES)
 @pytest.mark.usefixtures("light")
-def test_a_key_changes_the_scores(key: str, before: Before, observe: Observe, checkpoints: Path) -> None:
+def test_a_key_changes_the_scores(
+    key: str, before: Before, observe: Observe, checkpoints: Path
+) -> None:
     value, overrides = SCORES[key]
     if key == "backbone.load.path":
         value = str(checkpoints / str(value))
@@ -467,14 +517,19 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
     ("group", "options"),
     [
         ("strategy", tuple(list_options()["strategy"])),
-        ("loss", ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce", "nll")),
+        (
+            "loss",
+            ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce", "nll"),
+        ),
         ("head", ("towers", "pair", "causal_lm", "zero_shot")),
         ("optim", ("adamw", "sgd")),
         ("backbone", ("tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors")),
     ],
 )
 @pytest.mark.usefixtures("light")
-def test_every_option_gives_scores_of_its_own(group: str, options: tuple[str, ...], before: Before) -> None:
+def test_every_option_gives_scores_of_its_own(
+    group: str, options: tuple[str, ...], before: Before
+) -> None:
     assert group == "backbone" or set(options) == set(list_options()[group])
     scores = [before(*NEEDED.get(option, [f"{group}={option}"]))[1]["scores"] for option in options]
     assert all(left != right for i, left in enumerate(scores) for right in scores[:i])
@@ -485,14 +540,22 @@ def test_every_option_gives_scores_of_its_own(group: str, options: tuple[str, ..
 
 def write_videos(folder: Path, shift: int) -> None:
     """The files of MicroLens and KuaiRec: 2 users, 10 videos each."""
-    seen = [(u, i, 1_600_000_000 + 90_000 * i + u, (i + shift) % 5) for i in range(1, 11) for u in (1, 2)]
+    seen = [
+        (u, i, 1_600_000_000 + 90_000 * i + u, (i + shift) % 5)
+        for i in range(1, 11)
+        for u in (1, 2)
+    ]
     pairs = "user,item,timestamp\n" + "".join(f"{u},{i},{at + shift}\n" for u, i, at, _ in seen)
     for edition in ("50k", "100k"):
         (folder / f"MicroLens-{edition}_pairs.csv").write_text(pairs)
-    (folder / "titles.csv").write_text("item,title\n" + "".join(f"{i},Video {i}\n" for i in range(1, 11)))
+    (folder / "titles.csv").write_text(
+        "item,title\n" + "".join(f"{i},Video {i}\n" for i in range(1, 11))
+    )
     views = [f"{u},{i},{at},{ratio}\n" for u, i, at, ratio in seen]
     for matrix, rows in (("big", views), ("small", views[:0:-1] + views[1:2])):
-        (folder / f"{matrix}_matrix.csv").write_text("user_id,video_id,timestamp,watch_ratio\n" + "".join(rows))
+        (folder / f"{matrix}_matrix.csv").write_text(
+            "user_id,video_id,timestamp,watch_ratio\n" + "".join(rows)
+        )
     names = ",".join(f"{level}_level_category_name" for level in ("first", "second", "third"))
     captions = "".join(f"{i},UNKNOWN,视频{i},[],生活,UNKNOWN,UNKNOWN\n" for i in range(1, 11))
     text = f"video_id,manual_cover_text,caption,topic_tag,{names}\n{captions}"
@@ -500,7 +563,8 @@ def write_videos(folder: Path, shift: int) -> None:
 
 
 def write_music_and_news(folder: Path, shift: int) -> None:
-    """Raw files of every data set of music and news: 20 events each; ``shift`` tells folders apart."""
+    """Raw files of every data set of music and news: 20 events each; ``shift`` tells folders
+    apart."""
     pairs = [(u, i, 1_300_000_000 + 90_000 * (i + shift) + u) for u in (1, 2) for i in range(1, 11)]
     (folder / "artists.dat").write_text(
         "id\tname\turl\tpictureURL\n" + "".join(f"{i}\tArtist {i}\t\t\n" for i in range(1, 11))
@@ -517,10 +581,21 @@ def write_music_and_news(folder: Path, shift: int) -> None:
     (folder / "userid-timestamp-artid-artname-traid-traname.tsv").write_text(
         "".join(f"user_{u}\t{iso(t - 10**8)}\t\tArtist {i % 5}\t\tTrack {i}\n" for u, i, t in pairs)
     )
-    (folder / "clicks.tsv").write_text("".join(f"{u}\t{i}\t{t}\t第{i}条\t1\n" for u, i, t in pairs), encoding="utf-8")
+    (folder / "clicks.tsv").write_text(
+        "".join(f"{u}\t{i}\t{t}\t第{i}条\t1\n" for u, i, t in pairs), encoding="utf-8"
+    )
     (folder / "20170101").write_text(
         "".join(
-            json.dumps({"userId": f"u{u}", "id": f"n{i}", "time": t, "title": f"Sak {i}", "category1": "sport"}) + "\n"
+            json.dumps(
+                {
+                    "userId": f"u{u}",
+                    "id": f"n{i}",
+                    "time": t,
+                    "title": f"Sak {i}",
+                    "category1": "sport",
+                }
+            )
+            + "\n"
             for u, i, t in pairs
         )
     )
@@ -537,7 +612,9 @@ def write_music_and_news(folder: Path, shift: int) -> None:
                 )
             )
     (folder / "xMINDsmall" / "cmn").mkdir(parents=True, exist_ok=True)
-    (folder / "xMINDsmall" / "cmn" / "news.tsv").write_text("nid\ttitle\tabstract\nN1\t新闻\t\n", encoding="utf-8")
+    (folder / "xMINDsmall" / "cmn" / "news.tsv").write_text(
+        "nid\ttitle\tabstract\nN1\t新闻\t\n", encoding="utf-8"
+    )
     for edition, more in (("small", 0), ("demo", 1)):
         write_ebnerd(folder / f"ebnerd_{edition}", [(u, i, t + more) for u, i, t in pairs])
 
@@ -555,12 +632,19 @@ def write_ebnerd(folder: Path, pairs: list[tuple[int, int, int]]) -> None:
             "article_ids_clicked": lists,
         }
         pl.DataFrame(behaviors).write_parquet(folder / part / "behaviors.parquet")
-        history = {"user_id": users, "article_id_fixed": lists, "impression_time_fixed": [[time] for time in times]}
+        history = {
+            "user_id": users,
+            "article_id_fixed": lists,
+            "impression_time_fixed": [[time] for time in times],
+        }
         pl.DataFrame(history).write_parquet(folder / part / "history.parquet")
     texts = {"subtitle": "Mere", "body": "", "category_str": "sport", "published_time": times[0]}
-    articles = pl.DataFrame({"article_id": range(1, 11), "title": [f"Artikel {i}" for i in range(1, 11)]})
+    articles = pl.DataFrame(
+        {"article_id": range(1, 11), "title": [f"Artikel {i}" for i in range(1, 11)]}
+    )
     articles.with_columns(
-        *(pl.lit(value).alias(name) for name, value in texts.items()), topics=pl.lit([], pl.List(pl.String))
+        *(pl.lit(value).alias(name) for name, value in texts.items()),
+        topics=pl.lit([], pl.List(pl.String)),
     ).write_parquet(folder / "articles.parquet")
 
 
@@ -575,7 +659,9 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
     (tmp_path / "other_items.csv").write_text(items.replace("about", "all about"))
     rows = [f"u{e % 5},i{e % 6},{100_000 + e * 3600},{1 + e % 5},{e % 2}\n" for e in range(30)]
     (tmp_path / "events.csv").write_text("user_id,item_id,timestamp,label,grade\n" + "".join(rows))
-    (tmp_path / "other_events.csv").write_text("user_id,item_id,timestamp,label,grade\n" + "".join(rows[1:]))
+    (tmp_path / "other_events.csv").write_text(
+        "user_id,item_id,timestamp,label,grade\n" + "".join(rows[1:])
+    )
     (tmp_path / "users.csv").write_text("user_id,about\nu1,likes tea\n")
     monkeypatch.setattr(movielens, "N_RATINGS", 20)
     monkeypatch.setattr(movielens, "N_USERS", 2)
@@ -584,7 +670,9 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         films = "".join(f"{i},Film {i} (20{10 + i}),Comedy|Drama\n" for i in range(1, 11))
         (tmp_path / name / "movies.csv").write_text("movieId,title,genres\n" + films)
         ratings = "".join(
-            f"{u},{i},{1 + (i + shift) % 5}.0,{1_300_000_000 + 90_000 * i + u}\n" for u in (1, 2) for i in range(1, 11)
+            f"{u},{i},{1 + (i + shift) % 5}.0,{1_300_000_000 + 90_000 * i + u}\n"
+            for u in (1, 2)
+            for i in range(1, 11)
         )
         (tmp_path / name / "ratings.csv").write_text("userId,movieId,rating,timestamp\n" + ratings)
         write_videos(tmp_path / name, shift)
@@ -603,7 +691,10 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         "movielens_editions": {"root": "."},
         "microlens": {"root": "."},
         "kuairec": {"root": "."},
-        **{reader: {"root": "."} for reader in ("lastfm_2k", "lastfm_1k", "caixin", "mind", "ebnerd", "adressa")},
+        **{
+            reader: {"root": "."}
+            for reader in ("lastfm_2k", "lastfm_1k", "caixin", "mind", "ebnerd", "adressa")
+        },
         **{reader: {"root": "."} for reader in ("online_retail", "amazon2023", "amazon2018", "hm")},
     }
     return {
@@ -618,7 +709,8 @@ def write_retail(root: Path, shift: int) -> None:
     """Thirty lines of six products whose description never changes; ``shift`` makes others."""
     (root / "online_retail_ii").mkdir()
     lines = "".join(
-        f"{e:06d},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} 12:00:00,2.5,{13000 + e % 5},France\n"
+        f"{e:06d},1000{e % 6},Lamp {e % 6},1,2010-01-{1 + (e + shift) // 2:02d} "
+        f"12:00:00,2.5,{13000 + e % 5},France\n"
         for e in range(30)
     )
     header = "Invoice,StockCode,Description,Quantity,InvoiceDate,Price,Customer ID,Country\n"
@@ -631,44 +723,70 @@ def write_amazon(root: Path, shift: int) -> None:
         (root / edition).mkdir()
     for more, category in enumerate(("All_Beauty", "Books")):
         rows = [
-            (f"B00000000{e % 6}", f"A{e % 5}", 1 + (e + shift + more) % 5, 1_500_000_000 + 3600 * e) for e in range(30)
+            (f"B00000000{e % 6}", f"A{e % 5}", 1 + (e + shift + more) % 5, 1_500_000_000 + 3600 * e)
+            for e in range(30)
         ]
         new = "".join(f"{user},{item},{stars},{time}000\n" for item, user, stars, time in rows)
-        (root / "amazon2023" / f"{category}.csv").write_text("user_id,parent_asin,rating,timestamp\n" + new)
+        (root / "amazon2023" / f"{category}.csv").write_text(
+            "user_id,parent_asin,rating,timestamp\n" + new
+        )
         old = "".join(f"{item},{user},{stars},{time}\n" for item, user, stars, time in rows)
         (root / "amazon2018" / f"{category}.csv").write_text(old)
         for edition, key, several, end in (
             ("amazon2018", "asin", "category", "json"),
             ("amazon2023", "parent_asin", "categories", "jsonl"),
         ):
-            meta = [{key: f"B00000000{i}", "title": f"Soap {i}", several: ["Bath", f"Kind {i}"]} for i in range(6)]
-            (root / edition / f"meta_{category}.{end}").write_text("".join(json.dumps(row) + "\n" for row in meta))
+            meta = [
+                {key: f"B00000000{i}", "title": f"Soap {i}", several: ["Bath", f"Kind {i}"]}
+                for i in range(6)
+            ]
+            (root / edition / f"meta_{category}.{end}").write_text(
+                "".join(json.dumps(row) + "\n" for row in meta)
+            )
 
 
 def write_hm(root: Path, shift: int) -> None:
     (root / "hm").mkdir()
-    articles = [f"010000000{i}," + ",".join(f"{name} {i}" for name in hm.FIELDS) + "\n" for i in range(6)]
+    articles = [
+        f"010000000{i}," + ",".join(f"{name} {i}" for name in hm.FIELDS) + "\n" for i in range(6)
+    ]
     header = "article_id," + ",".join(hm.FIELDS) + "\n"
     (root / "hm" / "articles.csv").write_text(header + "".join(articles))
-    lines = [f"2019-01-{1 + (e + shift) // 2:02d},c{e % 5},010000000{e % 6},0.05,2\n" for e in range(30)]
+    lines = [
+        f"2019-01-{1 + (e + shift) // 2:02d},c{e % 5},010000000{e % 6},0.05,2\n" for e in range(30)
+    ]
     header = "t_dat,customer_id,article_id,price,sales_channel_id\n"
     (root / "hm" / "transactions_train.csv").write_text(header + "".join(lines))
 
 
-@pytest.mark.parametrize(("reader", "key"), [(reader, key) for reader, keys in READERS.items() for key in keys])
+@pytest.mark.parametrize(
+    ("reader", "key"), [(reader, key) for reader, keys in READERS.items() for key in keys]
+)
 def test_a_key_of_a_reader_changes_the_data(
     reader: str, key: str, nodes: dict[str, dict[str, Any]], config: MakeConfig
 ) -> None:
     def read(node: dict[str, Any]) -> str:
-        split = {"_target_": "coldlm.split.cuts.time", "train": 0.6, "validation": 0.2, "windows": 1}
+        split = {
+            "_target_": "coldlm.split.cuts.time",
+            "train": 0.6,
+            "validation": 0.2,
+            "windows": 1,
+        }
         data = make_world(replace(config(), dataset=node, split=split)).data
-        return json.dumps({**asdict(data), "hashes": {}, "texts_as_of": None}, default=lambda array: array.tolist())
+        return json.dumps(
+            {**asdict(data), "hashes": {}, "texts_as_of": None},
+            default=lambda array: array.tolist(),
+        )
 
     node = nodes[reader]
     assert node[key] != READERS[reader][key]
     assert read(node) != read({**node, key: READERS[reader][key]})
 
 
-def test_lists_may_be_ranked_where_the_reader_gives_some_and_nowhere_else(nodes: dict[str, dict[str, Any]]) -> None:
-    with_lists = {node["_target_"] for node in nodes.values() if build(node).impressions is not None}
+def test_lists_may_be_ranked_where_the_reader_gives_some_and_nowhere_else(
+    nodes: dict[str, dict[str, Any]],
+) -> None:
+    with_lists = {
+        node["_target_"] for node in nodes.values() if build(node).impressions is not None
+    }
     assert with_lists == {option.target for option in every(Reader) if option.has_lists}

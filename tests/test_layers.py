@@ -32,11 +32,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "top": ("core", "config", "commands", "top"),
 }  # fmt: skip
-"""A row per folder: the folders, or single modules, that it may import besides itself. ``top`` is what lies in none."""
+"""A row per folder: the folders, or single modules, that it may import besides itself. ``top`` is
+what lies in none."""
 
 DOORS = {
-    "torch": {"core/aligned.py", "core/seeding.py", "core/ranks.py", "text", "models", "learn", "evaluate", "online", "runs", "experiment",
-              "config/combinations.py", "commands/recommend.py"},
+    "torch": {"core/aligned.py", "core/seeding.py", "core/ranks.py", "text", "models", "learn",
+              "evaluate", "online", "runs", "experiment", "config/combinations.py", "commands/recommend.py"},
     "transformers": {"text", "models"},
     "tokenizers": {"text", "models"},
     "huggingface_hub": {"models/backbones/checkpoints.py"},
@@ -72,7 +73,8 @@ def floor(parts: tuple[str, ...]) -> str:
 
 
 def imports(path: Path, *, top_only: bool = False) -> list[str]:
-    """Dotted names that a file imports, inside functions too; ``from a import b`` counts as ``a.b``."""
+    """Dotted names that a file imports, inside functions too; ``from a import b`` counts as
+    ``a.b``."""
     found = []
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body if top_only else ast.walk(tree):
@@ -87,13 +89,16 @@ def imports(path: Path, *, top_only: bool = False) -> list[str]:
 def module_parts(name: str) -> tuple[str, ...]:
     """Path parts of the coldlm module that ``coldlm.a.b.c`` lies in or is."""
     parts = tuple(name.split("."))[1:]
-    while parts and not (ROOT.joinpath(*parts).is_dir() or ROOT.joinpath(*parts).with_suffix(".py").is_file()):
+    while parts and not (
+        ROOT.joinpath(*parts).is_dir() or ROOT.joinpath(*parts).with_suffix(".py").is_file()
+    ):
         parts = parts[:-1]
     return parts
 
 
 def module_file(name: str) -> Path | None:
-    """The file of the coldlm module that ``name`` lies in or is; None for other libraries and whole packages."""
+    """The file of the coldlm module that ``name`` lies in or is; None for other libraries and whole
+    packages."""
     if not name.startswith("coldlm."):
         return None
     file = ROOT.joinpath(*module_parts(name)).with_suffix(".py")
@@ -109,7 +114,9 @@ def violations(path: Path) -> list[str]:
         if library in DOORS:
             doors = DOORS[library]
             if not doors & {relative.as_posix(), floor(here)}:
-                found.append(f"{relative} imports {library}, whose doors are {', '.join(sorted(doors))}")
+                found.append(
+                    f"{relative} imports {library}, whose doors are {', '.join(sorted(doors))}"
+                )
         elif library == "coldlm":
             there = module_parts(name)
             if not there or there == here:  # coldlm.__version__
@@ -130,12 +137,20 @@ def test_every_folder_has_a_row() -> None:
 
 
 def test_nothing_but_the_command_lies_loose() -> None:
-    assert sorted(path.name for path in ROOT.glob("*.py")) == ["__init__.py", "__main__.py", "cli.py"]
+    assert sorted(path.name for path in ROOT.glob("*.py")) == [
+        "__init__.py",
+        "__main__.py",
+        "cli.py",
+    ]
 
 
 def test_imports_run_in_no_circle() -> None:
-    """At the top of modules; what is imported inside a function is imported when everything is there."""
-    arrows = {path: {module_file(name) for name in imports(path, top_only=True)} - {None, path} for path in FILES}
+    """At the top of modules; what is imported inside a function is imported when everything is
+    there."""
+    arrows = {
+        path: {module_file(name) for name in imports(path, top_only=True)} - {None, path}
+        for path in FILES
+    }
     left = dict(arrows)
     while free := [path for path, targets in left.items() if not targets & left.keys()]:
         for path in free:
@@ -161,7 +176,9 @@ def test_every_foreign_library_has_a_door() -> None:
         ("online/toy.py", "from coldlm.config.build import build"),
     ],
 )
-def test_a_forbidden_import_is_found(file: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forbidden_import_is_found(
+    file: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in (
         "models/backbone.py",
         "asof/context.py",

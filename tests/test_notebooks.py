@@ -25,20 +25,28 @@ def test_there_are_notebooks() -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_outputs_are_stripped(path: Path) -> None:
     for cell in read(path).cells:
-        assert not cell.get("outputs"), f"run `jupyter nbconvert --clear-output --inplace {path.name}`"
+        assert not cell.get("outputs"), (
+            f"run `jupyter nbconvert --clear-output --inplace {path.name}`"
+        )
         assert cell.get("execution_count") is None
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_from_top_to_bottom(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("report_conftest", ROOT / "tests" / "report" / "conftest.py")
+def test_it_runs_from_top_to_bottom(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location(
+        "report_conftest", ROOT / "tests" / "report" / "conftest.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     synthetic = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(synthetic)
     synthetic.write_run(tmp_path / "runs" / "lora-1")
     synthetic.write_run(tmp_path / "runs" / "context-1", control="context_only")
-    synthetic.write_run(tmp_path / "runs" / "failed", seed=2, manifest={"status": "FAILED", "reason": "no memory"})
+    synthetic.write_run(
+        tmp_path / "runs" / "failed", seed=2, manifest={"status": "FAILED", "reason": "no memory"}
+    )
     monkeypatch.setenv("COLDLM_RUNS", str(tmp_path / "runs"))
 
     # the kernel that comes with this Python, whatever is installed for the user or the machine

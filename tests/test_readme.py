@@ -1,4 +1,5 @@
-"""Every command of the README runs: the two scripts in continuous integration, the rest here, on a small MovieLens."""
+"""Every command of the README runs: the two scripts in continuous integration, the rest here, on a
+small MovieLens."""
 
 from __future__ import annotations
 
@@ -26,14 +27,21 @@ USERS, MOVIES, RATINGS = 30, 40, 600
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, and beside it a small MovieLens and files of one's own, as the README names them."""
+    """An empty working directory, and beside it a small MovieLens and files of one's own, as the
+    README names them."""
     rng = np.random.default_rng(0)
     pair = rng.choice(USERS * MOVIES, RATINGS, replace=False)
     user, movie = pair // MOVIES + 1, pair % MOVIES + 1
     movie[movie == MOVIES] = 1260
     times = 1_400_000_000 + np.sort(rng.integers(0, 10**7, RATINGS))
-    titles = [f'{m},"Space Adventure {m} ({1980 + m % 30})",Comedy|Sci-Fi' for m in sorted(set(movie.tolist()))]
-    stars = [f"{u},{m},{s},{t}" for u, m, s, t in zip(user, movie, rng.integers(3, 6, RATINGS), times, strict=True)]
+    titles = [
+        f'{m},"Space Adventure {m} ({1980 + m % 30})",Comedy|Sci-Fi'
+        for m in sorted(set(movie.tolist()))
+    ]
+    stars = [
+        f"{u},{m},{s},{t}"
+        for u, m, s, t in zip(user, movie, rng.integers(3, 6, RATINGS), times, strict=True)
+    ]
     events = [f"{u},{m},{t}" for u, m, t in zip(user, movie, times, strict=True)]
     folder = tmp_path / "data" / "ml-latest-small"
     folder.mkdir(parents=True)
@@ -60,7 +68,9 @@ def test_the_readme_names_the_scripts_that_continuous_integration_runs() -> None
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme_run_in_their_order(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_of_the_readme_run_in_their_order(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for command in OTHERS:
         added: tuple[str, ...] = ()
         if command[0] in ("run", "tune") and not SHOWS & set(command):
@@ -74,7 +84,9 @@ def test_the_commands_of_the_readme_run_in_their_order(small: Path, capsys: pyte
     # the default, one, grid, controls, retrained, leaky, pair, tuned, own data
     assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1 + 1 + 1 + 1
     assert "default" in finished
-    assert len(list(small.rglob("figure*.png"))) == 2  # the leaky run has a table and a figure of its own
+    assert (
+        len(list(small.rglob("figure*.png"))) == 2
+    )  # the leaky run has a table and a figure of its own
 
 
 def test_every_file_that_the_readme_links_to_is_there() -> None:

@@ -4,7 +4,8 @@
 time ->   train + validation | window 0 | window 1 | ...      cut at a window's edge, or in the middle of a window
           events, labels, texts as they are        x garbage  (how many events there are, and releases, are kept)
 ```
-Under the grid rule the cut is the start of a slot: the rule lets an item in with the slot of its first event.
+Under the grid rule the cut is the start of a slot: the rule lets an item in with the slot of its
+first event.
 """
 
 from __future__ import annotations
@@ -38,15 +39,16 @@ WINDOWS = 4
 
 
 def without_releases(**keys: Any) -> Dataset:
-    """The simulated world as a log without release times shows it: items enter after their first event."""
+    """The simulated world as a log without release times shows it: items enter after their first
+    event."""
     data = READ(**keys)
     unknown = np.full(len(data.items), UNKNOWN)
     return replace(data, items=replace(data.items, released_at=unknown), release="after_first")
 
 
 def described(data: Dataset) -> Dataset:
-    """The same world where texts change: at every other event somebody writes a line about the item. Of many items the
-    first line is written long after their first event."""
+    """The same world where texts change: at every other event somebody writes a line about the
+    item. Of many items the first line is written long after their first event."""
     log, items, texts, profiles = data.log, data.items, data.items.texts, data.users.texts
     wrote = np.flatnonzero(log.user % 2 == 0)
     dated = pl.DataFrame(
@@ -54,16 +56,23 @@ def described(data: Dataset) -> Dataset:
             "item_id": log.item[wrote],
             "timestamp": log.time[wrote],
             "field": "line",
-            "value": [f"{texts[i]} {profiles[u]}" for u, i in zip(log.user[wrote], log.item[wrote], strict=True)],
+            "value": [
+                f"{texts[i]} {profiles[u]}"
+                for u, i in zip(log.user[wrote], log.item[wrote], strict=True)
+            ],
         }
     )
-    events = pl.DataFrame({"user_id": log.user, "item_id": log.item, "timestamp": log.time, "label": log.label})
+    events = pl.DataFrame(
+        {"user_id": log.user, "item_id": log.item, "timestamp": log.time, "label": log.label}
+    )
     tables = assemble(events, pl.DataFrame({"item_id": np.arange(len(items))}), dated=dated)
     changing = to_dataset(
         tables, name="described", domain="simulated", text="{line}", title="line", repeats=data.repeats,
         release="after_first", half_lives_days=data.half_lives_days, dated={"line": DatedField()},
     )  # fmt: skip
-    return replace(data, items=replace(items, texts=changing.items.texts), texts_as_of=changing.texts_as_of)
+    return replace(
+        data, items=replace(items, texts=changing.items.texts), texts_as_of=changing.texts_as_of
+    )
 
 
 def as_it_is(data: Dataset) -> Dataset:
@@ -71,7 +80,8 @@ def as_it_is(data: Dataset) -> Dataset:
 
 
 def scramble(data: Dataset, time: int) -> Dataset:
-    """``data`` with garbage for every event from ``time`` on, and for all texts of items and users first met then."""
+    """``data`` with garbage for every event from ``time`` on, and for all texts of items and users
+    first met then."""
     draw = np.random.default_rng(0)
     log, items, users = data.log, data.items, data.users
     late = log.time >= time
@@ -104,11 +114,15 @@ def scramble(data: Dataset, time: int) -> Dataset:
 def _garble(texts: tuple[str, ...], keep: Bools, draw: np.random.Generator) -> tuple[str, ...]:
     assert not keep.all()
     words = ["", "zebra", "乱码", "🫖 🫖", "spaceship " * 30, "x"]
-    return tuple(text if kept else words[draw.integers(len(words))] for text, kept in zip(texts, keep, strict=True))
+    return tuple(
+        text if kept else words[draw.integers(len(words))]
+        for text, kept in zip(texts, keep, strict=True)
+    )
 
 
 def moments(read: Read, config: RunConfig) -> dict[str, int]:
-    """An edge between two windows, the time of an event in the middle of a window, and the start of a day in it."""
+    """An edge between two windows, the time of an event in the middle of a window, and the start of
+    a day in it."""
     keys = {key: value for key, value in config.dataset.items() if key != "_target_"}
     data = read(**keys)
     split = cut(config, data)
@@ -131,7 +145,12 @@ def before(folder: Path, time: int) -> pl.DataFrame:
     [
         ((), READ, as_it_is, "edge"),
         ((), READ, as_it_is, "middle"),
-        (("dataset.repeats=true", "strategy=lora", "optim.body_lr=1e-3"), without_releases, as_it_is, "middle"),
+        (
+            ("dataset.repeats=true", "strategy=lora", "optim.body_lr=1e-3"),
+            without_releases,
+            as_it_is,
+            "middle",
+        ),
         (
             ("strategy=full", "backbone=tiny_gpt2", "head.user=mean", "loss=binary_cross_entropy"),
             READ,
@@ -142,7 +161,15 @@ def before(folder: Path, time: int) -> pl.DataFrame:
         (("release_slot=day",), without_releases, as_it_is, "day"),
         (("release_slot=day",), without_releases, described, "day"),
     ],
-    ids=["edge", "middle", "no releases, lora", "full, gpt2", "texts that change", "grid", "grid, texts that change"],
+    ids=[
+        "edge",
+        "middle",
+        "no releases, lora",
+        "full, gpt2",
+        "texts that change",
+        "grid",
+        "grid, texts that change",
+    ],
 )
 def test_garbage_after_a_cut_moves_no_bit_before_it(
     overrides: tuple[str, ...],
@@ -155,7 +182,9 @@ def test_garbage_after_a_cut_moves_no_bit_before_it(
     settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", *overrides)
     time = moments(read, settled)[place]
     true = run(lambda **keys: dress(read(**keys)), settled, "true", monkeypatch)
-    scrambled = run(lambda **keys: dress(scramble(read(**keys), time)), settled, "scrambled", monkeypatch)
+    scrambled = run(
+        lambda **keys: dress(scramble(read(**keys), time)), settled, "scrambled", monkeypatch
+    )
     left, right = before(true, time), before(scrambled, time)
     assert set(left["scorer"]) >= {
         MODEL,
@@ -165,8 +194,13 @@ def test_garbage_after_a_cut_moves_no_bit_before_it(
     assert set(left["schedule"]) == {"history", "static", "per_window"}
     assert left.filter(schedule="per_window")["version"].max() == (1 if place == "edge" else 2)
     assert_frame_equal(left, right, check_exact=True)
-    assert (true / "model.safetensors").read_bytes() == (scrambled / "model.safetensors").read_bytes()
-    after = [pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time) for folder in (true, scrambled)]
+    assert (true / "model.safetensors").read_bytes() == (
+        scrambled / "model.safetensors"
+    ).read_bytes()
+    after = [
+        pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time)
+        for folder in (true, scrambled)
+    ]
     assert not after[0].drop("run").equals(after[1].drop("run"))
 
 
@@ -186,18 +220,22 @@ Scores = list[tuple[str, int, int, bytes, bytes]]
 def lists(
     config: MakeConfig, show_blocks: Callable[..., Impressions], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[tuple[Path, Scores], tuple[Path, Scores], int]]:
-    """``lists(overrides...)``: a run over lists, one with garbage from a time on, and that time. With each folder what
-    every scorer gave to every item of the lists before: an item that has not entered yet stands above the positive
-    whatever its score knows of the future, so ranks do not tell."""
+    """``lists(overrides...)``: a run over lists, one with garbage from a time on, and that time.
+    With each folder what every scorer gave to every item of the lists before: an item that has not
+    entered yet stands above the positive whatever its score knows of the future, so ranks do not
+    tell."""
 
     def read(**keys: Any) -> Dataset:
-        """Many items stand in lists before anybody has met them; there are several clicks of a user on one day."""
+        """Many items stand in lists before anybody has met them; there are several clicks of a user
+        on one day."""
         data = without_releases(**keys)
         data = replace(data, log=replace(data.log, time=data.log.time // DAY * DAY))
         return replace(data, impressions=show_blocks(data))
 
     def both(*overrides: str) -> tuple[tuple[Path, Scores], tuple[Path, Scores], int]:
-        settled = config(f"split.windows={WINDOWS}", "train.batch_size=128", "dataset.items=200", *overrides)
+        settled = config(
+            f"split.windows={WINDOWS}", "train.batch_size=128", "dataset.items=200", *overrides
+        )
         settled = replace(settled, evaluate=replace(settled.evaluate, candidates="impression"))
         time = moments(read, settled)["middle"]
 
@@ -209,19 +247,35 @@ def lists(
             shown = joined(early.where(early.time < time), late.where(late.time >= time))
             return replace(garbage, impressions=shown)
 
-        return noted(read, settled, "true", time), noted(read_garbage, settled, "scrambled", time), time
+        return (
+            noted(read, settled, "true", time),
+            noted(read_garbage, settled, "scrambled", time),
+            time,
+        )
 
     def noted(read: Read, settled: RunConfig, name: str, time: int) -> tuple[Path, Scores]:
         scores: Scores = []
 
-        def note(scorer: Any, queries: Queries, data: Dataset, catalogue: Catalogue, of: str, part: Any) -> Any:
+        def note(
+            scorer: Any, queries: Queries, data: Dataset, catalogue: Catalogue, of: str, part: Any
+        ) -> Any:
             found = score(scorer, queries, data, catalogue, of, part)
             asked = queries.slice(*part)
             assert asked.lists is not None
-            for row, (user, at) in enumerate(zip(asked.user.tolist(), asked.time.tolist(), strict=True)):
+            for row, (user, at) in enumerate(
+                zip(asked.user.tolist(), asked.time.tolist(), strict=True)
+            ):
                 items = asked.lists.item[asked.lists.start[row] : asked.lists.start[row + 1]]
                 if at < time:
-                    scores.append((of, user, at, items.tobytes(), found[0][row, : len(items)].numpy().tobytes()))
+                    scores.append(
+                        (
+                            of,
+                            user,
+                            at,
+                            items.tobytes(),
+                            found[0][row, : len(items)].numpy().tobytes(),
+                        )
+                    )
             return found
 
         score = judge._chunk
@@ -242,8 +296,13 @@ def test_garbage_after_a_cut_moves_no_bit_of_the_lists_before_it(lists: Callable
     assert_frame_equal(left, right, check_exact=True)
     assert {of for of, *_ in scores} >= {MODEL, *MANDATORY_BASELINES}
     assert scores == scrambled_scores
-    assert (true / "model.safetensors").read_bytes() == (scrambled / "model.safetensors").read_bytes()
-    after = [pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time) for folder in (true, scrambled)]
+    assert (true / "model.safetensors").read_bytes() == (
+        scrambled / "model.safetensors"
+    ).read_bytes()
+    after = [
+        pl.read_parquet(folder / "events.parquet").filter(pl.col("time") >= time)
+        for folder in (true, scrambled)
+    ]
     assert not after[0].drop("run").equals(after[1].drop("run"))
 
 
@@ -256,12 +315,18 @@ def test_a_newest_first_that_looks_ahead_in_lists_is_caught(
 
     monkeypatch.setattr(baselines, "newest", foresee)
     (true, scores), (scrambled, scrambled_scores), time = lists("stages=[train,evaluate]")
-    assert_frame_equal(before(true, time), before(scrambled, time), check_exact=True)  # ranks do not tell
-    caught = {left[0] for left, right in zip(scores, scrambled_scores, strict=True) if left != right}
+    assert_frame_equal(
+        before(true, time), before(scrambled, time), check_exact=True
+    )  # ranks do not tell
+    caught = {
+        left[0] for left, right in zip(scores, scrambled_scores, strict=True) if left != right
+    }
     assert caught == {"newest"}
 
 
-def test_a_scorer_that_looks_ahead_is_caught(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scorer_that_looks_ahead_is_caught(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = baselines.popularity
 
     def foresee(as_of: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Every study has the same shape, and its table says what its own packed runs say, whatever options there are today."""
+"""Every study has the same shape, and its table says what its own packed runs say, whatever options
+there are today."""
 
 from __future__ import annotations
 
@@ -39,11 +40,15 @@ def named(folder: Path) -> str:
 
 
 def test_the_studies_are_found() -> None:
-    assert {"quickstart", "domain_tour", "strategies_x_backbones", "heads"} <= {study.name for study in STUDIES}
+    assert {"quickstart", "domain_tour", "strategies_x_backbones", "heads"} <= {
+        study.name for study in STUDIES
+    }
 
 
 @pytest.mark.parametrize("study", STUDIES, ids=named)
-def test_a_study_has_its_sections_in_order_and_says_what_its_intervals_leave_out(study: Path) -> None:
+def test_a_study_has_its_sections_in_order_and_says_what_its_intervals_leave_out(
+    study: Path,
+) -> None:
     text = (study / "README.md").read_text(encoding="utf-8")
     assert tuple(re.findall(r"^## (.+)$", text, re.M)) == SECTIONS
     top = text.partition("\n## ")[0]
@@ -95,7 +100,9 @@ def test_the_table_of_strategies_x_backbones_is_what_its_runs_say() -> None:
             its = found.setdefault((comparison.title, axes["backbone"]), {})
             its[strategy] = (comparison, comparison.rows[each.row], each)
             if (comparison.title, axes["backbone"]) == columns["MiniLM"]:
-                costs[strategy] = _headline("strategies_x_backbones", comparison.title).measures[each.row].cost
+                costs[strategy] = (
+                    _headline("strategies_x_backbones", comparison.title).measures[each.row].cost
+                )
     header, *body = _table("strategies_x_backbones")
     assert {cells[0] for cells in body} == set(found[columns["MiniLM"]])
     for cells in body:
@@ -125,10 +132,13 @@ def test_the_table_of_heads_is_what_its_runs_say() -> None:
     said = set()
     for m in headline.measures:
         seconds = [
-            "" if m.cost[name] is None else f"{m.cost[name]:.0f}" for name in ("train_seconds", "latency_p50_ms")
+            "" if m.cost[name] is None else f"{m.cost[name]:.0f}"
+            for name in ("train_seconds", "latency_p50_ms")
         ]
         if m.row.schedule == "history" or m.row.kind == "baseline":
-            said.add((metric(m.quality["ndcg@10"]), f"{metric(m.low)} to {metric(m.high)}", *seconds))
+            said.add(
+                (metric(m.quality["ndcg@10"]), f"{metric(m.low)} to {metric(m.high)}", *seconds)
+            )
     header, *body = _table("heads")
     names = ("nDCG@10", "95 %", "training s", "ms a request")
     for cells in body:
@@ -147,29 +157,42 @@ def test_the_table_of_the_domain_tour_is_what_its_digits_say() -> None:
         "MIND sample, lists": "mind_sample",
     }
     digits = pl.read_csv(REPO / "studies" / "domain_tour" / "domain_tour.csv")
-    lines = {(line["comparison"], line["row"].strip("†"), line["cohort"]): line for line in digits.to_dicts()}
+    lines = {
+        (line["comparison"], line["row"].strip("†"), line["cohort"]): line
+        for line in digits.to_dicts()
+    }
     header, *body = _table("domain_tour")
     assert header[-1] == "per_window vs better of both"
     assert len(body) == len(names) * 5
     for data_set, cohort, events, history, updated, baseline, control, distance in body:
         title = names[data_set]
-        frozen, line = (lines[title, f"frozen, {how}", cohort.replace(" ", "_")] for how in ("history", "per_window"))
+        frozen, line = (
+            lines[title, f"frozen, {how}", cohort.replace(" ", "_")]
+            for how in ("history", "per_window")
+        )
         assert events == f"{line['n_events']:,}"
         assert [history, updated] == [metric(each["ndcg@10"]) for each in (frozen, line)]
         for cell, best in ((baseline, "best_baseline"), (control, "best_control")):
             label = line[best].partition(",")[0].strip("†").replace("_", " ")
             assert cell == f"{label} {metric(line[f'{best}/ndcg@10'])}"
         if distance != "too few users":
-            mean, low, high = (metric(line[key], True) for key in ("vs_trivial", "vs_trivial/low", "vs_trivial/high"))
+            mean, low, high = (
+                metric(line[key], True)
+                for key in ("vs_trivial", "vs_trivial/low", "vs_trivial/high")
+            )
             assert distance == f"{mean} [{low}, {high}]"
 
 
-@pytest.mark.skipif(not (REPO / "studies" / "quickstart" / "runs.parquet").is_file(), reason="no packed runs yet")
+@pytest.mark.skipif(
+    not (REPO / "studies" / "quickstart" / "runs.parquet").is_file(), reason="no packed runs yet"
+)
 def test_the_table_of_the_quickstart_is_what_its_runs_say_within_its_tolerance() -> None:
     (comparison,) = _runs("quickstart")
     tolerance = float(re.findall(r"^Tolerance: (\.\d+)", _section("quickstart", "Table"), re.M)[0])
     rows = {
-        row.label.split()[0] if row.kind == "baseline" else f"{row.label.split()[0]}, {row.schedule}": i
+        row.label.split()[0]
+        if row.kind == "baseline"
+        else f"{row.label.split()[0]}, {row.schedule}": i
         for i, row in enumerate(comparison.rows)
     }
     header, *body = _table("quickstart")
@@ -177,9 +200,9 @@ def test_the_table_of_the_quickstart_is_what_its_runs_say_within_its_tolerance()
     for cells in body:
         row = rows[cells[0].partition(" (")[0]]
         for column, cohort in cohorts.items():
-            assert float(cells[header.index(column)]) == pytest.approx(comparison.value(row, cohort), abs=tolerance), (
-                cells
-            )
+            assert float(cells[header.index(column)]) == pytest.approx(
+                comparison.value(row, cohort), abs=tolerance
+            ), cells
 
 
 @cache
@@ -200,4 +223,8 @@ def _section(study: Path | str, name: str) -> str:
 def _table(study: str) -> list[list[str]]:
     """The first table of the section: its header and its rows, without the line between them."""
     lines = [line for line in _section(study, "Table").splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if not line.startswith("|---")]
+    return [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in lines
+        if not line.startswith("|---")
+    ]

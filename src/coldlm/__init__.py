@@ -1,3 +1,4 @@
-"""coldlm: after how many feedback events, and at what cost, does a language model recommend well?"""
+"""coldlm: after how many feedback events, and at what cost, does a language model recommend
+well?"""
 
 __version__ = "0.1.0"

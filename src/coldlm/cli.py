@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; ``argv`` without the program's name.
 
     Returns:
-        The exit status: 0, 2 for what the user can mend, 1 for failed runs, 3 for a sweep whose impossible cells were
-        left out, 130 and 143 for interruptions.
+        The exit status: 0, 2 for what the user can mend, 1 for failed runs, 3 for a sweep whose
+        impossible cells were left out, 130 and 143 for interruptions.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)
@@ -66,7 +66,9 @@ def _dispatch(arguments: list[str]) -> int:
 
         near = nearest(command, COMMANDS)
         hint = f"did you mean {near}? " if near else ""
-        raise ConfigError(f"{command}: no such command; {hint}there are: {', '.join(COMMANDS)} (coldlm --help)")
+        raise ConfigError(
+            f"{command}: no such command; {hint}there are: {', '.join(COMMANDS)} (coldlm --help)"
+        )
     status: int = importlib.import_module(f"coldlm.commands.{command}").main(rest)
     return status
 

@@ -31,7 +31,9 @@ def _pairs(catalogue: Catalogue, user: int, time: int, block: bool = False) -> l
     return sorted(items.tolist())
 
 
-def test_an_item_with_a_release_time_is_a_candidate_from_it_on_taken_or_not(make_data: MakeData) -> None:
+def test_an_item_with_a_release_time_is_a_candidate_from_it_on_taken_or_not(
+    make_data: MakeData,
+) -> None:
     catalogue = Catalogue(make_data([(0, 0, 50)], items=2, released={0: 10, 1: 40}))
     assert catalogue.enters_at.tolist() == [10, 40]
     at = np.array([9, 10, 39, 40, 51])
@@ -39,7 +41,9 @@ def test_an_item_with_a_release_time_is_a_candidate_from_it_on_taken_or_not(make
     assert catalogue.released(at)[:, 1].tolist() == [False, False, False, True, True]
 
 
-def test_an_item_without_a_release_time_enters_after_its_first_event_only(make_data: MakeData) -> None:
+def test_an_item_without_a_release_time_enters_after_its_first_event_only(
+    make_data: MakeData,
+) -> None:
     catalogue = Catalogue(make_data([(0, 0, 50), (1, 0, 90)], items=2))
     assert catalogue.first_event[0] == 50
     assert catalogue.released(np.array([49, 50, 51]))[:, 0].tolist() == [False, False, True]
@@ -91,7 +95,12 @@ def test_the_mask_of_a_toy_by_eye(make_data: MakeData) -> None:
     catalogue = Catalogue(make_data(EVENTS, items=4, released={3: 15}))
     users, at = np.array([0, 1, 0, 1]), np.array([11, 20, 25, 25])
     assert catalogue.mask(users, at).tolist() == [
-        [False, False, False, False],  # item 0 is out, had; 1 and 2 have not entered; 3 is not released
+        [
+            False,
+            False,
+            False,
+            False,
+        ],  # item 0 is out, had; 1 and 2 have not entered; 3 is not released
         [True, False, False, True],  # user 1 meets item 0 only now
         [False, False, False, True],  # user 0 has had 0, 1 and 2
         [False, True, True, True],
@@ -111,7 +120,9 @@ def test_candidates_equal_a_recount_of_the_raw_events(
 ) -> None:
     released = data.draw(st.dictionaries(codes, times))
     asked = data.draw(st.lists(st.integers(0, 35), min_size=len(users), max_size=len(users)))
-    toy = make_data(events, users=4, items=4, released=released, repeats=repeats, ttl_seconds=ttl_seconds)
+    toy = make_data(
+        events, users=4, items=4, released=released, repeats=repeats, ttl_seconds=ttl_seconds
+    )
     catalogue = Catalogue(toy)
     expected = np.zeros((len(users), 4), bool)
     for q, (user, time) in enumerate(zip(users, asked, strict=True)):

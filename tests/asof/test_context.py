@@ -25,7 +25,9 @@ item_lists = st.lists(codes, min_size=1, max_size=4, unique=True).map(np.array)
 
 def _as_of(data: Dataset, log: Log | None = None) -> AsOf:
     log = data.log if log is None else log
-    return AsOf(log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+    return AsOf(
+        log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days
+    )
 
 
 def _toy(make_data: MakeData, events: list[tuple[int, int, int, bool]]) -> Dataset:
@@ -47,12 +49,17 @@ def _history(log: Log, user: int, time: int, length: int) -> list[int]:
 
 
 def _planes(log: Log, enters_at: Ints, times: Ints, items: Ints) -> Floats:
-    """[F, Q, M] what ``AsOf.features`` should say, one event, one item and one time after the other."""
+    """[F, Q, M] what ``AsOf.features`` should say, one event, one item and one time after the
+    other."""
     out = np.zeros((len(FEATURES), len(times), len(items)))
     for q, time in enumerate(times):
         for m, item in enumerate(items):
             age = max(time - enters_at[item], 0) / DAY
-            values = [*(_decayed(log, item, time, h) for h in HALF_LIVES), _count(log, item, time), age]
+            values = [
+                *(_decayed(log, item, time, h) for h in HALF_LIVES),
+                _count(log, item, time),
+                age,
+            ]
             out[:5, q, m] = np.log1p(values) / SCALE
             out[5, q, m] = _count(log, item, time) == 0
     return out
@@ -84,19 +91,34 @@ def test_counts_and_decays_of_a_toy_by_eye(make_data: MakeData) -> None:
     data = make_data([(0, 0, 10), (1, 0, 20), (0, 1, 20), (1, 1, 20, False)])
     as_of, at = _as_of(data), np.array([10, 20, 21, 30])
     assert as_of.n_item(np.array([0]), at).tolist() == [0, 1, 2, 2]
-    assert as_of.n_item(np.array([1]), at).tolist() == [0, 0, 1, 1]  # the event that is no positive does not count
+    assert as_of.n_item(np.array([1]), at).tolist() == [
+        0,
+        0,
+        1,
+        1,
+    ]  # the event that is no positive does not count
     assert as_of.n_user(np.array([1]), at).tolist() == [0, 0, 1, 1]
     assert as_of.counts(at).tolist() == [[0, 0], [1, 0], [2, 1], [2, 1]]
     # item 0 at 30 with a half-life of 10: a half for the event at 20, a quarter for the one at 10
-    assert as_of.decayed_counts(at, 0)[:, 0].tolist() == pytest.approx([0, 0.5, 2**-1.1 + 2**-0.1, 0.75])
-    assert as_of.history(np.array([0, 0, 1]), np.array([20, 21, 21]), 2).tolist() == [[0, -1], [1, 0], [0, -1]]
+    assert as_of.decayed_counts(at, 0)[:, 0].tolist() == pytest.approx(
+        [0, 0.5, 2**-1.1 + 2**-0.1, 0.75]
+    )
+    assert as_of.history(np.array([0, 0, 1]), np.array([20, 21, 21]), 2).tolist() == [
+        [0, -1],
+        [1, 0],
+        [0, -1],
+    ]
 
 
 def test_age_counts_days_from_the_entry_and_is_zero_before_it(make_data: MakeData) -> None:
     data = make_data([(0, 0, 3 * DAY), (0, 1, 5 * DAY)], released={0: DAY})
-    age = _as_of(data).features(np.array([0, 2 * DAY, 5 * DAY, 6 * DAY + 1]), np.array([0, 1]))[FEATURES.index("age")]
+    age = _as_of(data).features(np.array([0, 2 * DAY, 5 * DAY, 6 * DAY + 1]), np.array([0, 1]))[
+        FEATURES.index("age")
+    ]
     assert age[:, 0] == pytest.approx(np.log1p([0, 1, 4, 5 + 1 / DAY]) / SCALE, abs=1e-6)
-    assert age[:, 1] == pytest.approx(np.log1p([0, 0, 0, 1]) / SCALE, abs=1e-6)  # enters one second after its event
+    assert age[:, 1] == pytest.approx(
+        np.log1p([0, 0, 0, 1]) / SCALE, abs=1e-6
+    )  # enters one second after its event
 
 
 @given(events=event_lists, at=time_lists, items=item_lists)
@@ -106,7 +128,9 @@ def test_everything_known_equals_a_recount_of_the_raw_events(
     data = _toy(make_data, events)
     as_of, log, users = _as_of(data), data.log, np.arange(4)
     enters_at = Catalogue(data).enters_at
-    assert as_of.n_item(items[None, :], at[:, None]).tolist() == [[_count(log, i, t) for i in items] for t in at]
+    assert as_of.n_item(items[None, :], at[:, None]).tolist() == [
+        [_count(log, i, t) for i in items] for t in at
+    ]
     assert as_of.counts(at).tolist() == [[_count(log, i, t) for i in range(4)] for t in at]
     for user in users:
         mine = log.time[log.positive & (log.user == user)]
@@ -116,8 +140,12 @@ def test_everything_known_equals_a_recount_of_the_raw_events(
             assert as_of.history(np.full(len(at), user), at, length).tolist() == expected
     for h, half_life in enumerate(HALF_LIVES):
         expected = [[_decayed(log, i, t, half_life) for i in range(4)] for t in np.sort(at)]
-        np.testing.assert_allclose(as_of.decayed_counts(np.sort(at), h), expected, rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(as_of.features(at, items), _planes(log, enters_at, at, items), atol=1e-6)
+        np.testing.assert_allclose(
+            as_of.decayed_counts(np.sort(at), h), expected, rtol=1e-6, atol=1e-6
+        )
+    np.testing.assert_allclose(
+        as_of.features(at, items), _planes(log, enters_at, at, items), atol=1e-6
+    )
 
 
 @given(events=event_lists, at=time_lists, items=item_lists, chunk=st.integers(1, 4))
@@ -129,7 +157,9 @@ def test_asking_in_chunks_gives_the_same_values(
     whole, pieces = as_of.features(at, items), [as_of.features(part, items) for part in parts]
     np.testing.assert_allclose(np.concatenate(pieces, axis=1), whole, atol=1e-6)
     count = FEATURES.index("count")
-    assert np.array_equal(np.concatenate([piece[count:] for piece in pieces], axis=1), whole[count:])
+    assert np.array_equal(
+        np.concatenate([piece[count:] for piece in pieces], axis=1), whole[count:]
+    )
     assert np.array_equal(np.concatenate([as_of.counts(part) for part in parts]), as_of.counts(at))
 
 
@@ -141,7 +171,10 @@ def test_own_features_are_to_the_bit_those_of_the_item_where_its_time_alone_is_a
     enters_at = Catalogue(data).enters_at
     as_of = AsOf(data.log, 4, 4, enters_at, data.half_lives_days, enters_at + slot)
     items = np.random.default_rng(seed).integers(0, 4, len(at))
-    alone = [as_of.features(np.array([time]), np.array([item]))[:, 0, 0] for time, item in zip(at, items, strict=True)]
+    alone = [
+        as_of.features(np.array([time]), np.array([item]))[:, 0, 0]
+        for time, item in zip(at, items, strict=True)
+    ]
     assert np.array_equal(as_of.own_features(at, items), np.stack(alone, axis=1))
 
 
@@ -153,11 +186,15 @@ def test_events_at_or_after_a_time_change_nothing_at_it(
     known, full = _as_of(data, data.log.rows(data.log.time < at)), _as_of(data)
     time, users = np.array([at]), np.arange(4)
     assert np.array_equal(known.features(time, items), full.features(time, items))
-    assert np.array_equal(known.history(users, np.repeat(time, 4), 5), full.history(users, np.repeat(time, 4), 5))
+    assert np.array_equal(
+        known.history(users, np.repeat(time, 4), 5), full.history(users, np.repeat(time, 4), 5)
+    )
     assert np.array_equal(known.n_user(users, time), full.n_user(users, time))
 
 
-def test_the_event_at_the_time_itself_is_not_known_but_one_second_later_it_is(make_data: MakeData) -> None:
+def test_the_event_at_the_time_itself_is_not_known_but_one_second_later_it_is(
+    make_data: MakeData,
+) -> None:
     as_of = _as_of(make_data([(0, 0, 100)]))
     is_new = as_of.features(np.array([100, 101]), np.array([0]))[FEATURES.index("is_new")]
     assert is_new[:, 0].tolist() == [1, 0]
@@ -165,7 +202,10 @@ def test_the_event_at_the_time_itself_is_not_known_but_one_second_later_it_is(ma
 
 def test_a_memory_without_any_positive_event_knows_nothing(make_data: MakeData) -> None:
     data = make_data([(0, 0, 10), (1, 1, 20)])
-    for log in (data.log.rows(slice(0)), sorted_log(*(np.array([0]),) * 3, np.zeros(1), np.zeros(1, bool))):
+    for log in (
+        data.log.rows(slice(0)),
+        sorted_log(*(np.array([0]),) * 3, np.zeros(1), np.zeros(1, bool)),
+    ):
         as_of, at = _as_of(data, log), np.array([5, 50, 50])
         assert as_of.history(np.array([0, 1, 1]), at, 2).tolist() == [[-1, -1]] * 3
         assert not as_of.counts(at).any()

@@ -59,7 +59,8 @@ def test_every_group_and_option_is_offered() -> None:
 
 
 def in_bash(line: str, path: str, *, setup: str = "") -> list[str]:
-    """What bash is given to complete ``line``, by the function that it has registered for ``coldlm``."""
+    """What bash is given to complete ``line``, by the function that it has registered for
+    ``coldlm``."""
     script = f"""
 eval "$(coldlm completion bash)"; {setup}
 [[ $(complete -p coldlm) == *"-F _coldlm coldlm" ]] || exit 9
@@ -67,14 +68,21 @@ COMP_LINE='{line}'; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=($COMP_LINE); _coldlm
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
     done = subprocess.run(
-        ["bash", "--norc", "-c", script], capture_output=True, text=True, check=True, env={**os.environ, "PATH": path}
+        ["bash", "--norc", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PATH": path},
     )
     return done.stdout.split()
 
 
 def test_bash_completes(path: str) -> None:
     assert in_bash("coldlm re", path) == ["report", "recommend"]
-    assert in_bash("coldlm run strategy=ad", path) == ["adalora", "adapter"]  # = parts words in bash
+    assert in_bash("coldlm run strategy=ad", path) == [
+        "adalora",
+        "adapter",
+    ]  # = parts words in bash
     whole = in_bash("coldlm run strategy=ad", path, setup="COMP_WORDBREAKS=${COMP_WORDBREAKS//=}")
     assert whole == ["strategy=adalora", "strategy=adapter"]
     assert in_bash("coldlm report x", path) == []  # files, which bash knows by itself

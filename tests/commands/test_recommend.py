@@ -1,4 +1,5 @@
-"""Recommending with a finished run: a typed text, a user, a history; and what is said where it cannot be done."""
+"""Recommending with a finished run: a typed text, a user, a history; and what is said where it
+cannot be done."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ def test_text_and_history_go_together(finished: Path) -> None:
     }
 
 
-def test_a_user_is_scored_as_the_run_would_score_him(finished: Path, world: World, config: MakeConfig) -> None:
+def test_a_user_is_scored_as_the_run_would_score_him(
+    finished: Path, world: World, config: MakeConfig
+) -> None:
     from coldlm.experiment.model import make_ranker, take_snapshot
 
     ranker = make_ranker(config(), world)
@@ -89,29 +92,47 @@ def test_a_user_is_scored_as_the_run_would_score_him(finished: Path, world: Worl
 
 def test_where_items_repeat_what_was_had_stays(config: MakeConfig) -> None:
     folder = execute(config("dataset.repeats=true", "stages=[train]"), "again")
-    assert len(recommend(folder, user="u3", k=100)) == len(recommend(folder, history=["i3"], k=100)) == 60
+    assert (
+        len(recommend(folder, user="u3", k=100))
+        == len(recommend(folder, history=["i3"], k=100))
+        == 60
+    )
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"user": "u33x"}, r"user 'u33x' is not in this run's data; did you mean 'u33'\? it has 40 users"),
-        ({"history": ["i3", "item4"]}, r"item 'item4' is not in this run's data; .*it has 60 items"),
+        (
+            {"user": "u33x"},
+            r"user 'u33x' is not in this run's data; did you mean 'u33'\? it has 40 users",
+        ),
+        (
+            {"history": ["i3", "item4"]},
+            r"item 'item4' is not in this run's data; .*it has 60 items",
+        ),
     ],
 )
-def test_an_unknown_id_is_named_with_the_nearest(finished: Path, asked: dict[str, Any], message: str) -> None:
+def test_an_unknown_id_is_named_with_the_nearest(
+    finished: Path, asked: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError, match=message):
         recommend(finished, **asked)
 
 
 def test_a_folder_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match=r"no trained model .*coldlm run output=.* name=nothing"):
+    with pytest.raises(
+        RunFolderError, match=r"no trained model .*coldlm run output=.* name=nothing"
+    ):
         recommend(tmp_path / "nothing", query="x")
 
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("evaluate.candidates", "evaluate.candidates"), ("dataset.users", r"dataset\.users"), ("loss", "loss")],
+    [
+        ("evaluate.candidates", "evaluate.candidates"),
+        ("dataset.users", r"dataset\.users"),
+        ("loss", "loss"),
+    ],
 )
 def test_a_run_of_another_version_is_refused_in_plain_words(
     finished: Path, tmp_path: Path, path: str, message: str
@@ -123,7 +144,9 @@ def test_a_run_of_another_version_is_refused_in_plain_words(
     group, _, key = path.rpartition(".")
     del (config[group] if group else config)[key]
     OmegaConf.save(config, old / "config.resolved.yaml")
-    with pytest.raises(RunFolderError, match=rf"made by another version of coldlm.*{message}.*into a new output="):
+    with pytest.raises(
+        RunFolderError, match=rf"made by another version of coldlm.*{message}.*into a new output="
+    ):
         recommend(old, query="x")
 
 
@@ -137,37 +160,66 @@ WEIGHTS: dict[str, Callable[[Path], object]] = {
     "cut off": lambda file: file.write_bytes(file.read_bytes()[:1000]),
     "empty": lambda file: file.write_bytes(b""),
     "a tensor less": lambda file: lose(file, lambda state: state.pop("head.prior.bias")),
-    "a tensor more": lambda file: lose(file, lambda state: state.update({"head.other": torch.zeros(2)})),
-    "a shape that would fit by repetition": lambda file: lose(
-        file, lambda state: state.update({"head.project.weight": state["head.project.weight"][:1].clone()})
+    "a tensor more": lambda file: lose(
+        file, lambda state: state.update({"head.other": torch.zeros(2)})
     ),
-    "not a number": lambda file: lose(file, lambda state: state["head.project.weight"].fill_(torch.nan)),
+    "a shape that would fit by repetition": lambda file: lose(
+        file,
+        lambda state: state.update(
+            {"head.project.weight": state["head.project.weight"][:1].clone()}
+        ),
+    ),
+    "not a number": lambda file: lose(
+        file, lambda state: state["head.project.weight"].fill_(torch.nan)
+    ),
 }
 
 
 @pytest.mark.parametrize("damage", WEIGHTS)
-def test_damaged_weights_are_refused(damage: str, finished: Path, tmp_path: Path, config: MakeConfig) -> None:
+def test_damaged_weights_are_refused(
+    damage: str, finished: Path, tmp_path: Path, config: MakeConfig
+) -> None:
     folder = tmp_path / "runs" / "damaged"
     shutil.copytree(finished, folder)
     for name in ("model", "online"):
         WEIGHTS[damage](folder / f"{name}.safetensors")
     with pytest.raises(
-        RunFolderError, match=r"online\.safetensors holds no weights of this run's model .*: run it again"
+        RunFolderError,
+        match=r"online\.safetensors holds no weights of this run's model .*: run it again",
     ):
         recommend(folder, query="x")
     manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps(manifest | {"done": ["train"], "status": "FAILED"}))
-    with pytest.raises(RunFolderError, match=r"model\.safetensors holds no weights of this run's model"):
+    (folder / "manifest.json").write_text(
+        json.dumps(manifest | {"done": ["train"], "status": "FAILED"})
+    )
+    with pytest.raises(
+        RunFolderError, match=r"model\.safetensors holds no weights of this run's model"
+    ):
         execute(config(), "damaged")
 
 
 FOLDER: dict[str, tuple[Callable[[Path], object], str]] = {
     "no manifest": (lambda run: (run / "manifest.json").unlink(), "is no manifest of a run"),
-    "broken manifest": (lambda run: (run / "manifest.json").write_text("{"), "is no manifest of a run"),
-    "another manifest": (lambda run: (run / "manifest.json").write_text("[]"), "is no manifest of a run"),
-    "no configuration": (lambda run: (run / "config.resolved.yaml").unlink(), "cannot be read .*run it again"),
-    "broken configuration": (lambda run: (run / "config.resolved.yaml").write_text("a: [1"), "cannot be read"),
-    "a list": (lambda run: (run / "config.resolved.yaml").write_text("[1, 2]"), "holds no configuration"),
+    "broken manifest": (
+        lambda run: (run / "manifest.json").write_text("{"),
+        "is no manifest of a run",
+    ),
+    "another manifest": (
+        lambda run: (run / "manifest.json").write_text("[]"),
+        "is no manifest of a run",
+    ),
+    "no configuration": (
+        lambda run: (run / "config.resolved.yaml").unlink(),
+        "cannot be read .*run it again",
+    ),
+    "broken configuration": (
+        lambda run: (run / "config.resolved.yaml").write_text("a: [1"),
+        "cannot be read",
+    ),
+    "a list": (
+        lambda run: (run / "config.resolved.yaml").write_text("[1, 2]"),
+        "holds no configuration",
+    ),
 }
 
 
@@ -203,7 +255,9 @@ def test_a_request_that_makes_no_sense_is_refused(
     assert message in capsys.readouterr().err
 
 
-def test_the_command_prints_a_ranked_table(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_a_ranked_table(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["recommend", str(finished), "--query", "厨房 菜谱", "--k", "3"]) == 0
     out = capsys.readouterr().out
     assert all(f" {rank} " in out for rank in (1, 2, 3))
@@ -214,8 +268,12 @@ def test_the_command_prints_a_ranked_table(finished: Path, capsys: pytest.Captur
 
 @pytest.mark.real_data
 @pytest.mark.slow
-@pytest.mark.skipif(not (MODELS / "e5_small_pruned").is_dir(), reason="the multilingual encoder is not there")
-def test_a_chinese_query_finds_items_of_its_topic_through_a_real_encoder(config: MakeConfig) -> None:
+@pytest.mark.skipif(
+    not (MODELS / "e5_small_pruned").is_dir(), reason="the multilingual encoder is not there"
+)
+def test_a_chinese_query_finds_items_of_its_topic_through_a_real_encoder(
+    config: MakeConfig,
+) -> None:
     run = execute(
         config(
             "backbone=local",
@@ -237,7 +295,9 @@ def test_a_chinese_query_finds_items_of_its_topic_through_a_real_encoder(config:
 
     def share_about_watches(query: str) -> float:
         found = recommend(run, query=query, k=15)
-        return sum(any(word in title for word in WATCHES.split()) for _, _, title in found) / len(found)
+        return sum(any(word in title for word in WATCHES.split()) for _, _, title in found) / len(
+            found
+        )
 
     assert share_about_watches("智能手表") > 2 * share_about_watches("足球")
 

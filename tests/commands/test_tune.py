@@ -1,4 +1,5 @@
-"""Every strategy gets the same trials, chosen from on validation alone; what is written can be run."""
+"""Every strategy gets the same trials, chosen from on validation alone; what is written can be
+run."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ STRATEGIES = ("frozen", "full", "top", "lora", "adapter", "prefix")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(strategy: str, config: MakeConfig) -> None:
+def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(
+    strategy: str, config: MakeConfig
+) -> None:
     base = config(f"strategy={strategy}")
     assert draw(base, 0) == {}
     trials = [draw(base, number) for number in range(1, 16)]
@@ -33,7 +36,8 @@ def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(strateg
     key = own_key(base.strategy)
     rate = "lr" if strategy == "frozen" else "body_lr"
     assert all(list(v) == [f"optim.{rate}", *([f"strategy.{key}"] if key else [])] for v in trials)
-    # whatever the number of trials, no third of the reach is left out (the first trial is in the middle)
+    # whatever the number of trials, no third of the reach is left out (the first trial is in the
+    # middle)
     ratios = [math.log10(values[f"optim.{rate}"] / base.optim[rate]) for values in trials]
     assert all(-1.01 < ratio < 1.01 for ratio in ratios)
     for n in (3, 6, 15):
@@ -47,7 +51,9 @@ def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
 
     assert sizes("top", "layers") == {1, 2}  # of the tiny backbone's two layers
     assert sizes("lora", "rank") == {2, 4, 8, 16, 32}
-    keys = {name: own_key(config(f"strategy={name}").strategy) for name in list_options()["strategy"]}
+    keys = {
+        name: own_key(config(f"strategy={name}").strategy) for name in list_options()["strategy"]
+    }
     assert keys == {
         "frozen": None, "full": None, "bitfit": None, "ia3": None, "top": "layers", "lora": "rank", "adalora": "rank",
         "adapter": "bottleneck", "prefix": "length", "prompt": "length",
@@ -58,7 +64,9 @@ def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
 def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig) -> None:
     bases = [config(f"strategy={name}") for name in STRATEGIES]
     for number in range(1, 5):
-        assert len({draw(base, number).get("optim.body_lr") for base in bases}) == 2  # frozen has none
+        assert (
+            len({draw(base, number).get("optim.body_lr") for base in bases}) == 2
+        )  # frozen has none
         frozen, other = (draw(base, number) for base in bases[:2])
         assert frozen["optim.lr"] / bases[0].optim["lr"] == pytest.approx(
             other["optim.body_lr"] / bases[1].optim["body_lr"], rel=0.02
@@ -81,11 +89,17 @@ def test_a_line_that_says_too_little_or_too_much_is_refused(line: str, message: 
 
 
 def test_a_line_that_leaves_it_open_tunes_every_strategy() -> None:
-    assert parse(["sweep=tune", "seed=2"]) == (list_options()["strategy"], 8, ["seed=2", "output=tuned"])
+    assert parse(["sweep=tune", "seed=2"]) == (
+        list_options()["strategy"],
+        8,
+        ["seed=2", "output=tuned"],
+    )
     assert parse(["strategy=top", "output=mine"]) == (["top"], 8, ["output=mine"])
 
 
-def test_the_sweep_is_the_command(capsys: pytest.CaptureFixture[str], tuned: tuple[Path, list[str], list[str]]) -> None:
+def test_the_sweep_is_the_command(
+    capsys: pytest.CaptureFixture[str], tuned: tuple[Path, list[str], list[str]]
+) -> None:
     _, line, trained = tuned
     said, n_trained = capsys.readouterr().out, len(trained)
     assert main(["run", "sweep=tune", *line]) == 0
@@ -100,12 +114,18 @@ def test_trials_run_in_one_process(config: MakeConfig) -> None:
 
 def test_the_best_is_chosen_the_earliest_of_equals_and_never_one_that_diverged() -> None:
     scores = {"top": [0.1, 0.3, 0.3, -math.inf], "frozen": [0.9]}
-    trials = [Trial(name, number, {}, score) for name, row in scores.items() for number, score in enumerate(row)]
+    trials = [
+        Trial(name, number, {}, score)
+        for name, row in scores.items()
+        for number, score in enumerate(row)
+    ]
     assert (choose(trials, "top").number, choose(trials, "frozen").number) == (1, 0)
 
 
 @pytest.fixture
-def tuned(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str], list[str]]:
+def tuned(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, list[str], list[str]]:
     """A tuning of two strategies, its command line, and the trainings that were carried out."""
 
     def refuse(*_: object) -> None:
@@ -122,7 +142,13 @@ def tuned(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
         original(state)
 
     monkeypatch.setitem(run.STAGES, "train", train)
-    line = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600", "backbone=tiny_bert"]
+    line = [
+        "dataset=simulated",
+        "dataset.users=40",
+        "dataset.items=60",
+        "dataset.events=600",
+        "backbone=tiny_bert",
+    ]
     line += ["backbone.width=16", "train.epochs=1", "strategy=frozen,top", "trials=3"]
     line += [f"output={tmp_path / 'tuned'}", f"cache={cache}"]
     assert tune.main(line) == 0
@@ -130,7 +156,9 @@ def tuned(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
 
 
 def test_every_strategy_has_as_many_trials_and_the_stream_is_not_scored(
-    tuned: tuple[Path, list[str], list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tuned: tuple[Path, list[str], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder, line, trained = tuned
     frame = pl.read_csv(folder / "trials.csv")
@@ -148,11 +176,22 @@ def test_every_strategy_has_as_many_trials_and_the_stream_is_not_scored(
 
     # what is written is an experiment that says its budget
     for name in ("frozen", "top"):
-        best = frame.filter(strategy=name).sort("validation", "trial", descending=[True, False]).row(0, named=True)
-        assert check_overrides(["--config-dir", str(folder), f"experiment=tuned_{name}", *line[:6]]) == []
-        config = compose_plain([f"hydra.searchpath=[file://{folder}]", f"experiment=tuned_{name}", *line[:6]])
+        best = (
+            frame.filter(strategy=name)
+            .sort("validation", "trial", descending=[True, False])
+            .row(0, named=True)
+        )
+        assert (
+            check_overrides(["--config-dir", str(folder), f"experiment=tuned_{name}", *line[:6]])
+            == []
+        )
+        config = compose_plain(
+            [f"hydra.searchpath=[file://{folder}]", f"experiment=tuned_{name}", *line[:6]]
+        )
         assert config["strategy"]["_target_"] == f"coldlm.models.strategy.{name}"
         assert config["tuning"]["trials"] == 3
         if best["trial"]:
             assert config["optim"]["lr"] == best["optim.lr"]
-            assert set(config["tuning"]["keys"]) == {key for key, value in best.items() if "." in key and value}
+            assert set(config["tuning"]["keys"]) == {
+                key for key, value in best.items() if "." in key and value
+            }

@@ -1,4 +1,5 @@
-"""Every config composes and checks; every mistake is named by its full path, all in one message, quickly."""
+"""Every config composes and checks; every mistake is named by its full path, all in one message,
+quickly."""
 
 import json
 import subprocess
@@ -33,7 +34,9 @@ NEEDED = {
     ("backbone", "scratch_roberta"): ["pretrain=masked_lm"],
     ("backbone", "scratch_gpt2"): ["pretrain=causal_lm"],
     ("pretrain", "causal_lm"): ["backbone=scratch_gpt2"],
-    **{("tuned", name): [f"strategy={name.rpartition('_')[2]}"] for name in list_options()["tuned"]},
+    **{
+        ("tuned", name): [f"strategy={name.rpartition('_')[2]}"] for name in list_options()["tuned"]
+    },
 }
 """What an option cannot stand without."""
 
@@ -74,11 +77,16 @@ def test_every_file_of_a_thing_sets_all_keys_of_its_target(group: str, option: s
     node = own
     for file in own.pop("defaults", []):
         if file != "_self_":
-            node = yaml.safe_load((CONF / f"{file.partition('@')[0].strip('/')}.yaml").read_text()) | own
+            node = (
+                yaml.safe_load((CONF / f"{file.partition('@')[0].strip('/')}.yaml").read_text())
+                | own
+            )
     assert node.keys() == {"_target_", *fields_of(node["_target_"])}
 
 
-@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.relative_to(CONF).as_posix())
+@pytest.mark.parametrize(
+    "file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.relative_to(CONF).as_posix()
+)
 def test_every_file_says_first_what_it_is(file: Path) -> None:
     lines = [line for line in file.read_text().splitlines() if not line.startswith("# @package")]
     assert lines[0].startswith("# ")
@@ -93,7 +101,8 @@ def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_pat
     folder = tmp_path / "experiment"
     folder.mkdir()
     (folder / "mine.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /strategy: lora\nstrategy: {rank: 2}\nhead: {context: 'off'}\n"
+        "# @package _global_\ndefaults:\n  - override /strategy: lora\nstrategy: {rank: 2}\nhead: "
+        "{context: 'off'}\n"
     )
     line = [*TINY, "experiment=mine", f"hydra.searchpath=[file://{tmp_path}]"]
     assert compose_plain(*line)["strategy"]["rank"] == 2
@@ -104,7 +113,13 @@ def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_pat
 
 
 def test_lists_are_not_ranked_under_a_leaky_split() -> None:
-    line = ["backbone=tiny_bert", "dataset=news/mind", "evaluate.candidates=impression", "split=loo", "online=off"]
+    line = [
+        "backbone=tiny_bert",
+        "dataset=news/mind",
+        "evaluate.candidates=impression",
+        "split=loo",
+        "online=off",
+    ]
     (problem,) = problems(compose_plain(*line))
     assert "goes with split=time alone, got split=loo" in problem
 
@@ -112,11 +127,17 @@ def test_lists_are_not_ranked_under_a_leaky_split() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (["evaluate.k_shot=[1,2]"], "evaluate.k_shot: got [1, 2], allowed: ascending numbers that begin with 0"),
+        (
+            ["evaluate.k_shot=[1,2]"],
+            "evaluate.k_shot: got [1, 2], allowed: ascending numbers that begin with 0",
+        ),
         (["evaluate.k_shot=[0,2,1]"], "evaluate.k_shot: got [0, 2, 1], allowed: ascending"),
         (["evaluate.k_shot=[0,1,1]"], "evaluate.k_shot: got [0, 1, 1], allowed: ascending"),
         (["evaluate.k_shot=[]"], "evaluate.k_shot: got [], allowed: ascending"),
-        (["stages=[train,k_shot]", "split=loo", "online=off"], "k_shot asks who is new after T_test, which split=loo"),
+        (
+            ["stages=[train,k_shot]", "split=loo", "online=off"],
+            "k_shot asks who is new after T_test, which split=loo",
+        ),
         (
             ["stages=[train,k_shot]", "dataset=news/mind", "evaluate.candidates=impression"],
             "k_shot ranks the catalogue, but evaluate.candidates=impression",
@@ -127,7 +148,9 @@ def test_lists_are_not_ranked_under_a_leaky_split() -> None:
         ),
     ],
 )
-def test_newcomers_are_revealed_and_held_out_where_there_can_be_any(line: list[str], said: str) -> None:
+def test_newcomers_are_revealed_and_held_out_where_there_can_be_any(
+    line: list[str], said: str
+) -> None:
     (problem,) = problems(compose_plain("backbone=tiny_bert", *line))
     assert said in problem
 
@@ -136,12 +159,18 @@ def test_newcomers_are_revealed_and_held_out_where_there_can_be_any(line: list[s
     ("line", "said"),
     [
         (["evaluate.k_shot=[0,-1]"], "evaluate.k_shot[1]: got -1, allowed: an integer from 0"),
-        (["split.simulated_cold=1.0"], "split.simulated_cold: got 1.0, allowed: a number from 0 up to 0.99"),
+        (
+            ["split.simulated_cold=1.0"],
+            "split.simulated_cold: got 1.0, allowed: a number from 0 up to 0.99",
+        ),
         (["split=loo", "split.simulated_cold=0.1"], "split.simulated_cold: unknown key"),
     ],
 )
 def test_shares_and_numbers_of_newcomers_have_bounds(line: list[str], said: str) -> None:
-    assert any(problem.startswith(said) for problem in check_overrides(["backbone=tiny_bert", "online=off", *line]))
+    assert any(
+        problem.startswith(said)
+        for problem in check_overrides(["backbone=tiny_bert", "online=off", *line])
+    )
 
 
 @pytest.mark.parametrize("control", MANDATORY_CONTROLS)
@@ -165,7 +194,9 @@ def test_a_control_that_replaces_by_nothing_is_refused() -> None:
 def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
     folder = tmp_path / "experiment"
     folder.mkdir()
-    (folder / "mine.yaml").write_text("# @package _global_\ntrain: {epoch: 3}\nhead: {context: on}\n")
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\ntrain: {epoch: 3}\nhead: {context: on}\n"
+    )
     found = check_overrides(
         [
             "--config-dir",
@@ -201,7 +232,9 @@ def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out(
         "loss=nll",
         "strategy=lora",
     ]
-    assert check_overrides(line) == ["loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"]
+    assert check_overrides(line) == [
+        "loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"
+    ]
     assert check_overrides([*line, "~loss.draws"]) == []
 
 
@@ -220,7 +253,9 @@ def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_composed_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "experiment"
     folder.mkdir()
-    (folder / "mine.yaml").write_text("# @package _global_\ndefaults:\n  - override /strategy: lorra\n")
+    (folder / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /strategy: lorra\n"
+    )
     (folder / "torn.yaml").write_text("# @package _global_\ntrain: {epochs: 1\n")
     for experiment, part in (("mine", "strategy/lorra"), ("torn", "torn.yaml")):
         (problem,) = check_overrides(["--config-dir", str(tmp_path), f"experiment={experiment}"])
@@ -228,7 +263,9 @@ def test_a_file_that_cannot_be_composed_is_named(tmp_path: Path) -> None:
 
 
 def test_a_sweep_is_checked_cell_by_cell() -> None:
-    found = check_overrides(["-m", *TINY, "strategy=frozen,top,lora", "backbone=tiny_bert,random_vectors", "seed=1,2"])
+    found = check_overrides(
+        ["-m", *TINY, "strategy=frozen,top,lora", "backbone=tiny_bert,random_vectors", "seed=1,2"]
+    )
     assert [problem.split(";")[0] for problem in found] == [
         "strategy=top has nothing to train in backbone=random_vectors",
         "strategy=lora has nothing to train in backbone=random_vectors",
@@ -258,23 +295,47 @@ def test_several_values_need_the_flag() -> None:
             ["split.windows=null"],
             "got nothing for the windows, allowed: split.windows or split.window_days or spl",
         ),
-        (["split.window_days=7"], "got split.windows=5, split.window_days=7 for the windows, allowed"),
-        (["split.t_val=2016-01-01"], "got split.train=0.7, split.validation=0.1, split.t_val=2016-01-01 for the cuts"),
-        ([*NO_SHARES, "split.t_val=2016-01-01"], "allowed: split.train and split.validation or split.t_val and split"),
-        ([*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=2016-01-02"], "split.t_test=2016-01-02 must be later"),
-        ([*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=soon"], "split.t_test: got 'soon', allowed: an ISO date"),
+        (
+            ["split.window_days=7"],
+            "got split.windows=5, split.window_days=7 for the windows, allowed",
+        ),
+        (
+            ["split.t_val=2016-01-01"],
+            "got split.train=0.7, split.validation=0.1, split.t_val=2016-01-01 for the cuts",
+        ),
+        (
+            [*NO_SHARES, "split.t_val=2016-01-01"],
+            "allowed: split.train and split.validation or split.t_val and split",
+        ),
+        (
+            [*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=2016-01-02"],
+            "split.t_test=2016-01-02 must be later",
+        ),
+        (
+            [*NO_SHARES, "split.t_val=2016-01-02", "split.t_test=soon"],
+            "split.t_test: got 'soon', allowed: an ISO date",
+        ),
         (
             ["split.windows=null", "split.edges=[2016-01-02,2016-01-01T07:00:00]"],
             "split.edges[1]=2016-01-01T07:00:00 m",
         ),
         (["split=loo"], "online.schedule=per_window; use online=off, or split=time"),
-        (["split=random", "online=retrain"], "online.schedule=retrain; use online=off, or split=time"),
+        (
+            ["split=random", "online=retrain"],
+            "online.schedule=retrain; use online=off, or split=time",
+        ),
         (["split=random", "online=off", "split.train=0.9"], "their sum must be below 1"),
         (["strategy=top", "strategy.layers=3"], "the backbone has 2 layers"),
         (["strategy=lora", "strategy.layers=3"], "the backbone has 2 layers"),
         (["strategy=prefix", "strategy.layers=3"], "the backbone has 2 layers"),
-        (["strategy=adalora", "strategy.tinit=0.5", "strategy.tfinal=0.5"], "their sum must be below 1"),
-        (["strategy=full", "backbone=random_vectors"], "nothing to train in backbone=random_vectors"),
+        (
+            ["strategy=adalora", "strategy.tinit=0.5", "strategy.tfinal=0.5"],
+            "their sum must be below 1",
+        ),
+        (
+            ["strategy=full", "backbone=random_vectors"],
+            "nothing to train in backbone=random_vectors",
+        ),
         (["strategy=full", "head.context=only"], "head.context=only never reads"),
         (["strategy=top", "head=zero_shot"], "head=zero_shot trains nothing"),
         (["head=pair"], "head=pair is a classifier, but loss=sampled_softmax"),
@@ -287,10 +348,14 @@ def test_several_values_need_the_flag() -> None:
         ([*SPEAKS, "head.context=on"], "its scores are no log-probabilities, but loss=nll"),
         (
             ["train.validate=false", "train.refit=false"],
-            "train.validate=false trains once, on train + validation, but train.refit=false leaves that out",
+            "train.validate=false trains once, on train + validation, but train.refit=false leaves "
+            "that out",
         ),
         ([*SPEAKS, "backbone=tiny_bert"], "head=causal_lm needs a decoder, got bert"),
-        ([*SPEAKS, "head.prompt='{history}'"], "head.prompt: got {history}, allowed: {history} and {query}"),
+        (
+            [*SPEAKS, "head.prompt='{history}'"],
+            "head.prompt: got {history}, allowed: {history} and {query}",
+        ),
         ([*SPEAKS, "head.prompt='{history} {query} {title}'"], "got {history}, {query}, {title}"),
         ([*SPEAKS, "head.prompt='{history} {query'"], "head.prompt: expected '}'"),
         (["stages=[]"], "at least one of train, evaluate, online"),
@@ -306,20 +371,44 @@ def test_several_values_need_the_flag() -> None:
             ["backbone=scratch_bert", "backbone.width=33", "pretrain=masked_lm"],
             "must be a multiple of backbone.heads=4",
         ),
-        (["backbone=scratch_bert", "pretrain=causal_lm"], "learns by pretrain=masked_lm or pretrain=contrastive"),
-        (["backbone=scratch_gpt2", "pretrain=masked_lm"], "learns by pretrain=causal_lm or pretrain=contrastive"),
-        (["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.mask_share=null"], "set it with pretrain=masked_lm"),
-        (["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.temperature=1"], "set it with pretrain=contrastive"),
-        (["backbone=scratch_bert", "pretrain=contrastive", "backbone.pooling=attention"], "would lose it"),
+        (
+            ["backbone=scratch_bert", "pretrain=causal_lm"],
+            "learns by pretrain=masked_lm or pretrain=contrastive",
+        ),
+        (
+            ["backbone=scratch_gpt2", "pretrain=masked_lm"],
+            "learns by pretrain=causal_lm or pretrain=contrastive",
+        ),
+        (
+            ["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.mask_share=null"],
+            "set it with pretrain=masked_lm",
+        ),
+        (
+            ["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.temperature=1"],
+            "set it with pretrain=contrastive",
+        ),
+        (
+            ["backbone=scratch_bert", "pretrain=contrastive", "backbone.pooling=attention"],
+            "would lose it",
+        ),
         (
             ["backbone=scratch_bert", "pretrain=masked_lm", "trainer.devices=2"],
             "runs in one process, but trainer.devices=2",
         ),
-        (["head.user=transformer", "head.width=15"], "head.width=15 must be a multiple of head.user_heads=2"),
+        (
+            ["head.user=transformer", "head.width=15"],
+            "head.width=15 must be a multiple of head.user_heads=2",
+        ),
         (["head.fusion=gate", "head.context=off"], "use head.context=on, or fusion=add"),
-        (["trainer.gradient_checkpointing=true"], "acts on layers that train, but strategy=frozen trains none"),
+        (
+            ["trainer.gradient_checkpointing=true"],
+            "acts on layers that train, but strategy=frozen trains none",
+        ),
         (["trainer.compile=true"], "trainer.compile=true acts on layers that train"),
-        (["loss.negatives=given"], "learns from lists as shown, but evaluate.candidates=full; use evaluate.cand"),
+        (
+            ["loss.negatives=given"],
+            "learns from lists as shown, but evaluate.candidates=full; use evaluate.cand",
+        ),
         (["control=context_only", "head.context=off"], "leave it to the control"),
     ],
 )
@@ -332,7 +421,9 @@ def test_impossible_combinations_are_refused(overrides: list[str], message: str)
 def test_a_strategy_for_three_families_is_refused_for_others_before_anything_is_loaded(
     strategy: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "distilbert", "n_layers": 2, "vocab_size": 9}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "distilbert", "n_layers": 2, "vocab_size": 9})
+    )
     other = ["dataset=simulated", "backbone=local", f"backbone.path={tmp_path}"]
     assert problems(compose_plain(*other, "strategy=lora")) == []
     (problem,) = problems(compose_plain(*other, f"strategy={strategy}"))
@@ -341,13 +432,17 @@ def test_a_strategy_for_three_families_is_refused_for_others_before_anything_is_
     )
 
 
-def test_missing_files_are_named_with_the_ways_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_files_are_named_with_the_ways_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("COLDLM_ALLOW_DOWNLOAD", raising=False)
     found = file_problems(compose_plain("backbone=bert_base", "dataset=own"))
     assert any("hf download bert-base-uncased --revision" in problem for problem in found)
     assert any(problem.startswith("dataset.items") for problem in found)
-    (problem,) = file_problems(compose_plain("dataset=simulated", "backbone=local", f"backbone.path={tmp_path}"))
+    (problem,) = file_problems(
+        compose_plain("dataset=simulated", "backbone=local", f"backbone.path={tmp_path}")
+    )
     assert "lacks config.json, a tokenizer, *.safetensors" in problem
     assert file_problems(compose_plain(*TINY)) == []
 
@@ -360,7 +455,9 @@ def test_a_checkpoint_with_another_hash_is_refused(tmp_path: Path) -> None:
     assert "expected 0000" in problem
 
 
-def test_a_checkpoint_is_found_in_the_hubs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_is_found_in_the_hubs_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     snapshot = tmp_path / "models--org--toy" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
@@ -371,18 +468,39 @@ def test_a_checkpoint_is_found_in_the_hubs_cache(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("config", "overrides", "message"),
     [
-        ({"model_type": "t5", "is_encoder_decoder": True}, [], "backbone: a 't5' model is an encoder-decoder"),
+        (
+            {"model_type": "t5", "is_encoder_decoder": True},
+            [],
+            "backbone: a 't5' model is an encoder-decoder",
+        ),
         ({"model_type": "vit"}, [], "backbone: a 'vit' model reads no text"),
-        ({"model_type": "gpt2", "vocab_size": 9, "n_layer": 2}, ["backbone.pooling=cls"], "use last or mean"),
-        ({"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2}, ["backbone.keep_layers=3"], "has 2 layers"),
-        ({"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2}, ["backbone.keep_layers=[2]"], "has 2 layers"),
+        (
+            {"model_type": "gpt2", "vocab_size": 9, "n_layer": 2},
+            ["backbone.pooling=cls"],
+            "use last or mean",
+        ),
+        (
+            {"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2},
+            ["backbone.keep_layers=3"],
+            "has 2 layers",
+        ),
+        (
+            {"model_type": "bert", "vocab_size": 9, "num_hidden_layers": 2},
+            ["backbone.keep_layers=[2]"],
+            "has 2 layers",
+        ),
         (
             {"model_type": "distilbert", "vocab_size": 9, "n_layers": 6},
             ["backbone.keep_layers=[0,5]", "strategy=top", "strategy.layers=3"],
             "the backbone has 2 layers; choose 1 to 2",
         ),
         (
-            {"model_type": "albert", "vocab_size": 9, "num_hidden_layers": 12, "num_hidden_groups": 1},
+            {
+                "model_type": "albert",
+                "vocab_size": 9,
+                "num_hidden_layers": 12,
+                "num_hidden_groups": 1,
+            },
             ["strategy=top"],
             "layers share their weights, so none can train alone",
         ),
@@ -413,7 +531,9 @@ def test_nonsense_is_a_problem_and_no_crash(part: str, value: object) -> None:
         assert all(problem.startswith(part) for problem in found)
 
 
-def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
@@ -521,7 +641,9 @@ print(json.dumps(sorted({heavy!r} & sys.modules.keys())))
         ("x", bool, False),
     ],
 )
-def test_values_are_compared_with_their_type(value: object, annotation: Any, is_right: bool) -> None:
+def test_values_are_compared_with_their_type(
+    value: object, annotation: Any, is_right: bool
+) -> None:
     assert (check_value("a.b", value, annotation) is None) == is_right
 
 
@@ -529,16 +651,29 @@ def test_values_are_compared_with_their_type(value: object, annotation: Any, is_
     ("value", "annotation", "message"),
     [
         (0, Annotated[int, Range(1)] | None, "a.b: got 0, allowed: an integer from 1 or null"),
-        ("None", int | None, "a.b: got 'None', allowed: an integer or null; write null, without quotes"),
-        ("meen", Literal["mean", "cls"], "a.b: got 'meen', allowed: mean or cls; did you mean mean?"),
+        (
+            "None",
+            int | None,
+            "a.b: got 'None', allowed: an integer or null; write null, without quotes",
+        ),
+        (
+            "meen",
+            Literal["mean", "cls"],
+            "a.b: got 'meen', allowed: mean or cls; did you mean mean?",
+        ),
         ([1, -1], list[Annotated[int, Range(0)]], "a.b[1]: got -1, allowed: an integer from 0"),
     ],
 )
-def test_messages_say_what_was_got_and_what_is_allowed(value: object, annotation: Any, message: str) -> None:
+def test_messages_say_what_was_got_and_what_is_allowed(
+    value: object, annotation: Any, message: str
+) -> None:
     assert check_value("a.b", value, annotation) == message
 
 
 def test_the_nearest_name_is_found() -> None:
-    assert nearest("movielens", ["own", "video/movielens_latest_small"]) == "video/movielens_latest_small"
+    assert (
+        nearest("movielens", ["own", "video/movielens_latest_small"])
+        == "video/movielens_latest_small"
+    )
     assert nearest("train.lr", ["train.clip", "optim.lr"]) == "optim.lr"
     assert nearest("zzz", ["own"]) is None

@@ -25,8 +25,14 @@ FILES = {
     "callbacks": (CALLBACK, "hydra.callbacks.x._target_"),
     "job_logging": (FACTORY % "job_logging", "hydra.job_logging.handlers.x.()"),
     "hydra_logging": (FACTORY % "hydra_logging", "hydra.hydra_logging.handlers.x.()"),
-    "launcher": ("hydra: {mode: MULTIRUN, launcher: {_target_: evil.Touch}}", "hydra.launcher._target_"),
-    "sweeper": ("hydra: {mode: MULTIRUN, sweeper: {_target_: evil.Touch}}", "hydra.sweeper._target_"),
+    "launcher": (
+        "hydra: {mode: MULTIRUN, launcher: {_target_: evil.Touch}}",
+        "hydra.launcher._target_",
+    ),
+    "sweeper": (
+        "hydra: {mode: MULTIRUN, sweeper: {_target_: evil.Touch}}",
+        "hydra.sweeper._target_",
+    ),
     "env": ("hydra: {job: {env_set: {PYTHONPATH: /evil}}}", "hydra.job.env_set.PYTHONPATH"),
     "cells": ("hydra: {overrides: {hydra: ['hydra.searchpath=[pkg://evil]']}}", "hydra.overrides"),
     "params": (
@@ -38,7 +44,10 @@ FILES = {
 LINES = {
     "searchpath": (["hydra.searchpath=[pkg://evil]"], "hydra.searchpath: got ['pkg://evil']"),
     "callbacks": (["+hydra.callbacks.x._target_=evil.Touch"], "hydra.callbacks.x._target_"),
-    "whole node": (["+hydra={callbacks:{x:{_target_:evil.Touch}}}"], "hydra: Hydra's node is not set as a whole"),
+    "whole node": (
+        ["+hydra={callbacks:{x:{_target_:evil.Touch}}}"],
+        "hydra: Hydra's node is not set as a whole",
+    ),
     "config": (["--config-path", "pkg://evil"], "--config-path: is not taken"),
     "name": (["--config-name", "evil"], "--config-name: is not taken"),
     "rerun": (["--experimental-rerun", "evil.pickle"], "--experimental-rerun: is not taken"),
@@ -47,18 +56,25 @@ LINES = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of config files, and a module ``evil`` beside it that leaves a file ``marker`` when it is imported."""
+    """A folder of config files, and a module ``evil`` beside it that leaves a file ``marker`` when
+    it is imported."""
     for part in ("experiment", "hydra/callbacks"):
         (tmp_path / part).mkdir(parents=True)
     for name, (text, _) in FILES.items():
         (tmp_path / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
-    (tmp_path / "experiment" / "good.yaml").write_text("# @package _global_\nseed: 7\nhydra: {verbose: true}\n")
+    (tmp_path / "experiment" / "good.yaml").write_text(
+        "# @package _global_\nseed: 7\nhydra: {verbose: true}\n"
+    )
     (tmp_path / "hydra" / "callbacks" / "mine.yaml").write_text("x: {_target_: evil.Touch}\n")
     (tmp_path / "evil").mkdir()
     marker = tmp_path / "marker"
-    (tmp_path / "evil" / "__init__.py").write_text(f"open({str(marker)!r}, 'w').close()\nclass Touch: pass\n")
+    (tmp_path / "evil" / "__init__.py").write_text(
+        f"open({str(marker)!r}, 'w').close()\nclass Touch: pass\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=lambda *_: None))
+    monkeypatch.setitem(
+        sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=lambda *_: None)
+    )
     yield tmp_path
     assert not marker.exists()
     assert "evil" not in sys.modules
@@ -88,8 +104,18 @@ def test_nor_can_the_command_line(
 
 
 def test_nor_can_one_of_many_cells(folder: Path) -> None:
-    sweep = ["-m", "--config-dir", str(folder), *TINY, "experiment=good,callbacks", "strategy=frozen,top"]
-    assert any(problem.startswith("hydra.callbacks.x._target_: got 'evil.Touch'") for problem in check_overrides(sweep))
+    sweep = [
+        "-m",
+        "--config-dir",
+        str(folder),
+        *TINY,
+        "experiment=good,callbacks",
+        "strategy=frozen,top",
+    ]
+    assert any(
+        problem.startswith("hydra.callbacks.x._target_: got 'evil.Touch'")
+        for problem in check_overrides(sweep)
+    )
 
 
 def test_nor_can_a_line_of_tune(folder: Path) -> None:
@@ -104,7 +130,12 @@ def test_without_the_check_the_marker_would_be_there(folder: Path) -> None:
     (folder / "conf").mkdir()
     (folder / "conf" / "run.yaml").write_text(CALLBACK)
     (folder / "app.py").write_text(code)
-    subprocess.run([sys.executable, "app.py"], cwd=folder, env={**os.environ, "PYTHONPATH": "."}, capture_output=True)
+    subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "."},
+        capture_output=True,
+    )
     (folder / "marker").unlink()
 
 
@@ -115,8 +146,17 @@ def test_without_the_check_the_marker_would_be_there(folder: Path) -> None:
         ["sweep=strategies"],
         ["-m", "hydra/launcher=basic", "seed=1,2"],
         ["hydra.verbose=true"],
-        ["hydra.mode=MULTIRUN", "seed=1,2", "hydra.sweep.subdir=here", "hydra.sweeper.max_batch_size=3"],
-        ["hydra.run.dir=.", "hydra.job.chdir=false", "hydra.job.config.override_dirname.exclude_keys=[seed]"],
+        [
+            "hydra.mode=MULTIRUN",
+            "seed=1,2",
+            "hydra.sweep.subdir=here",
+            "hydra.sweeper.max_batch_size=3",
+        ],
+        [
+            "hydra.run.dir=.",
+            "hydra.job.chdir=false",
+            "hydra.job.config.override_dirname.exclude_keys=[seed]",
+        ],
     ],
     ids=" ".join,
 )
@@ -129,7 +169,20 @@ def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.Mo
     execute: Callable[..., None] = lambda config, name, _: seeds.append(config.seed)  # noqa: E731
     monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=execute))
     assert main(["run", *TINY, "--config-dir", str(folder), "experiment=good"]) == 0
-    assert main(["run", "-m", *TINY, "--config-dir", str(folder), "experiment=good", "strategy=frozen,top"]) == 0
+    assert (
+        main(
+            [
+                "run",
+                "-m",
+                *TINY,
+                "--config-dir",
+                str(folder),
+                "experiment=good",
+                "strategy=frozen,top",
+            ]
+        )
+        == 0
+    )
     assert seeds == [7, 7, 7]
     assert check_hydra(["--cfg", "job", "--config-dir", str(folder), "experiment=good"]) == []
 
@@ -138,12 +191,19 @@ def test_a_launcher_that_is_installed_may_be_chosen_and_given_plain_values() -> 
     from omegaconf import OmegaConf
 
     def found(**launcher: object) -> list[str]:
-        node = {"overrides": {"hydra": [], "task": []}, "runtime": {"choices": {"hydra/launcher": "joblib"}}}
+        node = {
+            "overrides": {"hydra": [], "task": []},
+            "runtime": {"choices": {"hydra/launcher": "joblib"}},
+        }
         usual = {"_target_": LAUNCHERS["joblib"], "n_jobs": -1, "pre_dispatch": "2*n_jobs"}
-        own, base = ({**node, "sweeper": {}, "launcher": part} for part in ({**usual, **launcher}, usual))
+        own, base = (
+            {**node, "sweeper": {}, "launcher": part} for part in ({**usual, **launcher}, usual)
+        )
         return list(node_problems(OmegaConf.create(own), OmegaConf.create(base), [], []))
 
     assert found() == found(n_jobs=2) == found(backend="threading") == []
-    assert found(pre_dispatch="evil()")[0].startswith("hydra.launcher.pre_dispatch: got 'evil()', but of Hydra's own")
+    assert found(pre_dispatch="evil()")[0].startswith(
+        "hydra.launcher.pre_dispatch: got 'evil()', but of Hydra's own"
+    )
     assert found(backend="a; b")[0].startswith("hydra.launcher.backend: got 'a; b'")
     assert len(found(_target_="evil.Touch")) == 2

@@ -32,7 +32,8 @@ def mine(backbone, *, size: int = 2):
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package]:
-    """``package("options.py", "OPTIONS = ()", ...)``: a package that can be imported under the name that comes back."""
+    """``package("options.py", "OPTIONS = ()", ...)``: a package that can be imported under the name
+    that comes back."""
     monkeypatch.syspath_prepend(tmp_path)
     name = f"plugin_{next(NUMBERS)}"  # what was imported stays so: each test has another
 
@@ -72,14 +73,23 @@ def test_an_option_of_a_package_can_be_chosen_while_it_is_named(package: Package
 
 
 def test_coldlms_own_files_come_first(package: Package) -> None:
-    name = package("options.py", "", "conf/strategy/lora.yaml", "_target_: os.system", "conf/run.yaml", "seed: 7")
+    name = package(
+        "options.py",
+        "",
+        "conf/strategy/lora.yaml",
+        "_target_: os.system",
+        "conf/run.yaml",
+        "seed: 7",
+    )
     with with_plugins([f"plugins=[{name}]"]) as folders:
         assert [folder.parent.name for folder in folders][-1] == name
         assert PluginFolders.folders == folders
     assert PluginFolders.folders == ()
     config = compose_plain([*TINY, f"plugins=[{name}]", "strategy=lora"])
     assert (config["strategy"]["_target_"], config["seed"]) == ("coldlm.models.strategy.lora", 1)
-    assert sorted(list_options(plugins=folders)["strategy"]) == sorted(["lora", *list_options()["strategy"]])
+    assert sorted(list_options(plugins=folders)["strategy"]) == sorted(
+        ["lora", *list_options()["strategy"]]
+    )
 
 
 def test_a_packages_files_may_set_no_more_of_hydras_than_others(package: Package) -> None:
@@ -98,22 +108,45 @@ def test_a_packages_files_may_set_no_more_of_hydras_than_others(package: Package
         ("OPTIONS = ()", "ValueError: it declares no option"),
         ("OPTIONS = 3", "TypeError: 'int' object is not iterable"),
         ("OPTIONS = ('lora',)", "TypeError: 'lora' is none of coldlm.config.options"),
-        ("import nothing_of_this_name", "ModuleNotFoundError: No module named 'nothing_of_this_name'"),
+        (
+            "import nothing_of_this_name",
+            "ModuleNotFoundError: No module named 'nothing_of_this_name'",
+        ),
         ("raise RuntimeError('on\\npurpose')", "RuntimeError: on purpose"),
         ("OPTIONS = (", "SyntaxError: "),
-        (declares('Strategy("mine", "os.system")'), "strategy=mine stands for os.system, which is not in PACKAGE"),
+        (
+            declares('Strategy("mine", "os.system")'),
+            "strategy=mine stands for os.system, which is not in PACKAGE",
+        ),
         (declares('Strategy("mine", "coldlm.models.strategy.lora")'), "which is not in PACKAGE"),
-        (declares('Strategy("lora", "PACKAGE.strategies.mine")'), "strategy=lora is taken; rename the option"),
-        (declares('Baseline("popularity", "PACKAGE.strategies.mine")'), "baseline=popularity is taken"),
+        (
+            declares('Strategy("lora", "PACKAGE.strategies.mine")'),
+            "strategy=lora is taken; rename the option",
+        ),
+        (
+            declares('Baseline("popularity", "PACKAGE.strategies.mine")'),
+            "baseline=popularity is taken",
+        ),
         (declares('Metric("auc/user", "PACKAGE.strategies.mine")'), "metric=auc/user is taken"),
         (declares('Schedule("history", "PACKAGE.strategies.mine")'), "online=history is taken"),
         (declares(*2 * ['Metric("hit", "PACKAGE.strategies.mine")']), "metric=hit is taken"),
-        (declares('Schedule("never", "PACKAGE.schedules.never")'), "stands for PACKAGE.schedules.never, which its"),
-        (declares('Metric("hit", "PACKAGE.strategies.other")'), "stands for PACKAGE.strategies.other, which its"),
-        (declares('Strategy("mine", "PACKAGE.strategies.mine", size="rank")'), "declared with size=rank, which is no"),
+        (
+            declares('Schedule("never", "PACKAGE.schedules.never")'),
+            "stands for PACKAGE.schedules.never, which its",
+        ),
+        (
+            declares('Metric("hit", "PACKAGE.strategies.other")'),
+            "stands for PACKAGE.strategies.other, which its",
+        ),
+        (
+            declares('Strategy("mine", "PACKAGE.strategies.mine", size="rank")'),
+            "declared with size=rank, which is no",
+        ),
     ],
 )
-def test_a_package_that_cannot_be_used_is_one_clear_line(package: Package, declared: str, said: str) -> None:
+def test_a_package_that_cannot_be_used_is_one_clear_line(
+    package: Package, declared: str, said: str
+) -> None:
     name = package("options.py", declared, "strategies.py", STRATEGY)
     (problem,) = plug_problems([name])
     assert problem.startswith(f"plugins: {name}: ")
@@ -130,7 +163,9 @@ def test_a_package_without_declarations_or_that_is_not_there(package: Package) -
     assert "no such package is installed" in problem
     for wrong in (name, [3], None):
         (problem,) = plug_problems(wrong)
-        assert problem.endswith("allowed: a list of names of packages, such as plugins=[coldlm_example]")
+        assert problem.endswith(
+            "allowed: a list of names of packages, such as plugins=[coldlm_example]"
+        )
 
 
 def test_a_file_whose_target_is_not_declared_says_where_to_declare_it(package: Package) -> None:
@@ -156,7 +191,9 @@ def test_a_schedule_that_is_not_declared_is_refused(package: Package) -> None:
 
 
 @pytest.mark.parametrize("base", ["coldlm.models.towers", "PACKAGE.between", "..between"])
-def test_a_head_without_a_constructor_of_its_own_has_its_bases_keys(package: Package, base: str) -> None:
+def test_a_head_without_a_constructor_of_its_own_has_its_bases_keys(
+    package: Package, base: str
+) -> None:
     name = package(
         "options.py", declares('Head("mine", "PACKAGE.heads.mine.Mine")'),
         "between.py", "from coldlm.models.towers import Towers",
@@ -173,4 +210,6 @@ def test_a_head_without_a_constructor_of_its_own_has_its_bases_keys(package: Pac
 
 def test_plugins_are_found_on_a_command_line() -> None:
     assert named(["-m", "seed=1,2", "plugins=[a],[b,a]"]) == ["a", "b"]
-    assert named(["plugins=[", "plugins=a", "~plugins", "+plugins=[c]", "plugins=[3]", "x.plugins=[d]"]) == ["c"]
+    assert named(
+        ["plugins=[", "plugins=a", "~plugins", "+plugins=[c]", "plugins=[3]", "x.plugins=[d]"]
+    ) == ["c"]

@@ -32,7 +32,9 @@ def test_what_is_no_date_is_refused(date: str) -> None:
 @pytest.mark.parametrize("time", [0, 86_399, -1, np.int64(1_573_257_673), 253_402_300_800])
 def test_a_time_that_was_written_reads_as_itself(time: int) -> None:
     written = iso(time)
-    if time < 253_402_300_800:  # the year 10000 can be written, but ``seconds`` reads what people write
+    if (
+        time < 253_402_300_800
+    ):  # the year 10000 can be written, but ``seconds`` reads what people write
         assert seconds(written) == time
     assert np.datetime64(written, "s").astype(int) == time
 

@@ -18,7 +18,9 @@ def show() -> None:
         done(3)
 
 
-def test_a_terminal_sees_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_terminal_sees_a_bar(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     show()
@@ -59,5 +61,7 @@ def test_encoding_and_scoring_tell_what_they_have_done(
     folder: Path = execute(config("seed=77", f"cache={tmp_path}"), "told")
     assert folder.is_dir()
     assert told["encoding"] == [60, 60]
-    assert all(done >= total > 0 for what, (total, done) in told.items() if what.startswith("scoring"))
+    assert all(
+        done >= total > 0 for what, (total, done) in told.items() if what.startswith("scoring")
+    )
     assert {"scoring: model", "scoring: popularity", "scoring: tfidf"} <= set(told)

@@ -29,7 +29,14 @@ def _ints(*values: int) -> Ints:
 @pytest.fixture
 def queries() -> Queries:
     """Three queries with 2, 1 and 3 positives: rows 10 11 | 12 | 13 14 15."""
-    return Queries(_ints(4, 5, 6), _ints(100, 200, 300), _ints(0, 0, 1), _ints(0, 2, 3, 6), np.arange(10, 16), {"x": 7})
+    return Queries(
+        _ints(4, 5, 6),
+        _ints(100, 200, 300),
+        _ints(0, 0, 1),
+        _ints(0, 2, 3, 6),
+        np.arange(10, 16),
+        {"x": 7},
+    )
 
 
 def test_a_log_is_sorted_by_time_then_event_id_and_its_columns_stay_together() -> None:
@@ -65,14 +72,18 @@ def test_unequal_columns_and_an_empty_log_are_refused() -> None:
 
 
 def test_rows_of_a_log_may_be_named_by_slice_mask_or_number() -> None:
-    log = sorted_log(_ints(0, 1, 2), _ints(7, 8, 9), _ints(1, 2, 3), np.ones(3), np.array([True, False, True]))
+    log = sorted_log(
+        _ints(0, 1, 2), _ints(7, 8, 9), _ints(1, 2, 3), np.ones(3), np.array([True, False, True])
+    )
     assert log.rows(slice(2)).item.tolist() == [7, 8]
     assert log.rows(log.positive).item.tolist() == [7, 9]
     assert log.rows(_ints(2, 0)).item.tolist() == [9, 7]
     assert len(log.rows(slice(0))) == 0
 
 
-def test_permuted_texts_leave_everything_else_and_the_original_alone(make_data: Callable[..., Dataset]) -> None:
+def test_permuted_texts_leave_everything_else_and_the_original_alone(
+    make_data: Callable[..., Dataset],
+) -> None:
     data = make_data([(0, 0, 1), (0, 1, 2), (0, 2, 3)], texts=["a", "b", "c"])
     other = data.with_permuted_texts(_ints(2, 0, 1))
     assert other.items.texts == ("c", "a", "b")
@@ -117,7 +128,10 @@ def test_a_split_counts_its_windows_and_cannot_be_changed() -> None:
     split = Split("time", 5, 7, np.array([0, 0, 1, 2, 1], np.int8), _ints(7, 8, 9, 10))
     assert split.n_windows == 3
     assert not split.leaky
-    assert (split.rows(TRAIN).tolist(), split.rows(VALIDATION, STREAM).tolist()) == ([0, 1], [2, 3, 4])
+    assert (split.rows(TRAIN).tolist(), split.rows(VALIDATION, STREAM).tolist()) == (
+        [0, 1],
+        [2, 3, 4],
+    )
     with pytest.raises(FrozenInstanceError):
         split.t_val = 6  # type: ignore[misc]
 
@@ -128,7 +142,8 @@ def test_a_split_says_how_it_cuts_and_whether_it_leaks() -> None:
         "train < 1970-01-01T00:01:00 <= validation < 1970-01-02T00:00:00 <= stream"
     )
     assert str(Split("loo", 60, 172_800, part, edges, leaky=True)) == (
-        "LEAKY split loo: train + validation < 1970-01-03T00:00:00, but 1970-01-02T00:00:00 <= stream"
+        "LEAKY split loo: train + validation < 1970-01-03T00:00:00, but 1970-01-02T00:00:00 <= "
+        "stream"
     )
 
 
@@ -141,12 +156,19 @@ def test_lists_know_their_clicks_and_owners(shown: Shown) -> None:
 
 def test_a_part_of_the_lists_keeps_their_items_and_clicks(shown: Shown) -> None:
     lists = shown((4, 100, "7 8*"), (5, 200, "7"), (4, 200, "9* 8 7*"))
-    for part in (lists.where(np.array([True, False, True])), lists.where(np.array([False, False, True]))):
+    for part in (
+        lists.where(np.array([True, False, True])),
+        lists.where(np.array([False, False, True])),
+    ):
         assert part.start[-1] == len(part.item) == len(part.clicked)
         assert part.item[-3:].tolist() == [9, 8, 7]
         assert part.clicked[-3:].tolist() == [True, False, True]
     part = lists.slice(1, 3)
-    assert (part.user.tolist(), part.time.tolist(), part.start.tolist()) == ([5, 4], [200, 200], [0, 1, 4])
+    assert (part.user.tolist(), part.time.tolist(), part.start.tolist()) == (
+        [5, 4],
+        [200, 200],
+        [0, 1, 4],
+    )
     assert part.item.tolist() == [7, 9, 8, 7]
     assert len(lists.slice(3, 3)) == len(lists.where(np.zeros(3, bool))) == 0
 

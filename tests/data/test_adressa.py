@@ -44,7 +44,12 @@ def test_views_of_articles_are_events(root: Path) -> None:
 
 def test_the_data_set(root: Path) -> None:
     data = load(root=str(root), text="{title} | {category} | {keywords}", cache=str(root))
-    assert (data.name, data.domain, data.repeats, data.release) == ("adressa", "news", False, "field")
+    assert (data.name, data.domain, data.repeats, data.release) == (
+        "adressa",
+        "news",
+        False,
+        "field",
+    )
     assert data.items.texts[0] == '- Det blir "fyrverkeri" | nyheter, trondheim | utenriks,E6'
     assert data.items.titles == ('- Det blir "fyrverkeri"', "Uten tid", "item z")
     assert data.items.released_at.tolist() == [1_483_199_328, UNKNOWN, UNKNOWN]
@@ -93,4 +98,6 @@ def test_problems_name_keys_and_ways(root: Path, tmp_path: Path) -> None:
     assert problems(root=str(root)) == problems(root=str(root / "one_week")) == []
     assert "coldlm data fetch adressa" in problems()[0]
     assert "one_week/20170101" in problems(root=str(tmp_path / "nothing"))[0]
-    assert len(problems(root=str(root), text="{url}", half_lives_days=[1.0], item_ttl_days=-1.0)) == 3
+    assert (
+        len(problems(root=str(root), text="{url}", half_lives_days=[1.0], item_ttl_days=-1.0)) == 3
+    )

@@ -64,9 +64,14 @@ def test_stars_without_header_name_the_product_first(tmp_path: Path, name: str) 
 
 
 def test_the_order_of_2014_is_refused(tmp_path: Path) -> None:
-    swapped = "".join(",".join((user, item, *rest)) + "\n" for item, user, *rest in map(_split, CSV.splitlines()))
+    swapped = "".join(
+        ",".join((user, item, *rest)) + "\n" for item, user, *rest in map(_split, CSV.splitlines())
+    )
     write(tmp_path, swapped, "Gift_Cards.csv")
-    with pytest.raises(DataError, match=r"Gift_Cards\.csv, line 1: 'B000000001' is a product, not a user; .* of 2014"):
+    with pytest.raises(
+        DataError,
+        match=r"Gift_Cards\.csv, line 1: 'B000000001' is a product, not a user; .* of 2014",
+    ):
         _load(tmp_path)
 
 
@@ -80,7 +85,11 @@ def test_texts_thresholds_and_archives(tmp_path: Path) -> None:
     (folder / "Gift_Cards.json.gz").write_bytes(gzip.compress(lines(REVIEWS).encode()))
     (folder / "meta_Gift_Cards.json.gz").write_bytes(gzip.compress(lines(META).encode()))
     data = _load(tmp_path)
-    assert (data.name, data.repeats, data.release) == ("amazon2018_Gift_Cards", False, "after_first")
+    assert (data.name, data.repeats, data.release) == (
+        "amazon2018_Gift_Cards",
+        False,
+        "after_first",
+    )
     assert data.items.texts == ("Loud 'N Clear™ | Beauty, Hair & Skin", "", "")
     assert data.items.titles == ("Loud 'N Clear™", "item B002", "item 0000031887")
     assert data.log.positive.tolist() == [True, True, False, False]
@@ -95,17 +104,25 @@ def test_texts_thresholds_and_archives(tmp_path: Path) -> None:
         ("Gift_Cards_5.json", lines(REVIEWS), '1518048000}\n', '15', "line 4: not JSON"),
         ("Gift_Cards_5.json", lines(REVIEWS), "{", "\ufeff{", "line 1: not JSON"),
         ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", '"1500000000"', "line 2, 'unixReviewTime': '1500000000'"),
-        ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", "1500000000000", "line 2, column 'timestamp': 1500000"),
-        ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", "150000000", "line 2, column 'timestamp': 150000000;"),
-        ("Gift_Cards_5.json", lines(REVIEWS), '"overall": 4', '"overall": 0', "line 2, column 'label': 0.0; expected"),
-        ("Gift_Cards_5.json", lines(REVIEWS), "asin", "asun", "line 1, column 'item_id': nothing; expected an id"),
-        ("Gift_Cards_5.json", lines(REVIEWS), '"0000031887"', '["x"]', "line 4, column 'item_id': .*expected an id"),
-        ("Gift_Cards_5.json", lines(REVIEWS), '"a1"', '""', "line 4, column 'user_id': nothing; expected an id"),
-        ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0,15180480", "line 5: no line break at its end"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", "1500000000000", "line 2, column "
+                                                                             "'timestamp': 1500000"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "1500000000", "150000000", "line 2, column "
+                                                                         "'timestamp': 150000000;"),
+        ("Gift_Cards_5.json", lines(REVIEWS), '"overall": 4', '"overall": 0', "line 2, column "
+                                                                              "'label': 0.0; expected"),
+        ("Gift_Cards_5.json", lines(REVIEWS), "asin", "asun", "line 1, column 'item_id': nothing; "
+                                                              "expected an id"),
+        ("Gift_Cards_5.json", lines(REVIEWS), '"0000031887"', '["x"]', "line 4, column 'item_id': "
+                                                                       ".*expected an id"),
+        ("Gift_Cards_5.json", lines(REVIEWS), '"a1"', '""', "line 4, column 'user_id': nothing; "
+                                                            "expected an id"),
+        ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0,15180480", "line 5: no line break at its "
+                                                                    "end"),
         ("Gift_Cards.csv", CSV, "3.0,1518048000\n", "3.0\n", "line 5: 3 fields, expected 4"),
         ("Gift_Cards.csv", CSV, "B000000001,A1,5", "item,user,stars,time\nB000000001,A1,5", "line 1, column 'label'"),
         ("Gift_Cards.csv", CSV, "B000000002,A2", 'B000000002,"A2', "line 2: a quote"),
-        ("Gift_Cards.csv", CSV, "4.0,1500000000", "1500000000,4.0", "line 2, column 'label': '1500000000'"),
+        ("Gift_Cards.csv", CSV, "4.0,1500000000", "1500000000,4.0", "line 2, column 'label': "
+                                                                    "'1500000000'"),
         ("Gift_Cards.csv", CSV, ",", ";", "line 1: 1 fields, expected 4"),
     ],
 )  # fmt: skip
@@ -121,8 +138,14 @@ def test_damaged_stars_are_refused_with_their_line(
 def test_damaged_metadata_is_refused_with_its_line(tmp_path: Path) -> None:
     for meta, message in (
         (lines(META)[:-9], "line 4: not JSON"),
-        (lines(META).replace('"asin": "B009"', '"asin": null'), "line 4, 'asin': None; expected an id"),
-        (lines(META).replace('"by\\n  Some"', "7"), "line 1, 'brand': 7; expected text or a list of texts"),
+        (
+            lines(META).replace('"asin": "B009"', '"asin": null'),
+            "line 4, 'asin': None; expected an id",
+        ),
+        (
+            lines(META).replace('"by\\n  Some"', "7"),
+            "line 1, 'brand': 7; expected text or a list of texts",
+        ),
     ):
         write(tmp_path, lines(REVIEWS), meta=meta)
         with pytest.raises(DataError, match=rf"meta_Gift_Cards\.json, {message}"):
@@ -138,14 +161,20 @@ def test_a_byte_order_mark_before_the_first_product_is_no_part_of_it(tmp_path: P
 def test_fields_that_know_the_future_are_refused(tmp_path: Path, field: str) -> None:
     write(tmp_path, CSV, "Gift_Cards.csv")
     [problem] = problems(root=str(tmp_path), category="Gift_Cards", text=f"{{{field}}}")
-    assert f"{{{field}}} is a later aggregate ({BANNED[field]}) and would leak the future; fields may be" in problem
+    assert (
+        f"{{{field}}} is a later aggregate ({BANNED[field]}) and would leak the future; fields may "
+        "be" in problem
+    )
 
 
 def test_problems_name_what_to_do(tmp_path: Path) -> None:
-    found = problems(root=str(tmp_path), category="Gift_Cards", half_lives_days=[1.0], item_ttl_days=-1.0)
+    found = problems(
+        root=str(tmp_path), category="Gift_Cards", half_lives_days=[1.0], item_ttl_days=-1.0
+    )
     assert len(found) == 4
     for way in (
-        "none of Gift_Cards_5.json, Gift_Cards.json, Gift_Cards.csv, plain or .gz, nor in amazon2018/",
+        "none of Gift_Cards_5.json, Gift_Cards.json, Gift_Cards.csv, plain or .gz, nor in "
+        "amazon2018/",
         "coldlm data fetch amazon2018",
         "categoryFilesSmall/<Category>_5.json.gz",
         "COLDLM_DATA",

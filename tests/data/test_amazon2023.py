@@ -28,7 +28,11 @@ def test_tables_are_exact(tmp_path: Path) -> None:
             "description": "Long. Longer.",
             "main_category": "All Beauty",
         },
-        {"item_id": "B081TJ8YS3", "title": "发膜", **dict.fromkeys(list(tables.items.columns)[2:], "")},
+        {
+            "item_id": "B081TJ8YS3",
+            "title": "发膜",
+            **dict.fromkeys(list(tables.items.columns)[2:], ""),
+        },
         {"item_id": "B00MISSING", "title": "", **dict.fromkeys(list(tables.items.columns)[2:], "")},
     ]
     assert tables.users["user_id"].to_list() == [
@@ -76,9 +80,16 @@ def test_template_and_threshold_need_no_second_reading(tmp_path: Path) -> None:
 def test_categories_are_data_sets_of_their_own(tmp_path: Path) -> None:
     write(tmp_path)
     write(tmp_path, STARS.replace(",4.0,", ",5.0,"), category="Gift_Cards")
-    assert _load(tmp_path).log.label.max() == _load(tmp_path, category="Gift_Cards").log.label.max() == 5
+    assert (
+        _load(tmp_path).log.label.max()
+        == _load(tmp_path, category="Gift_Cards").log.label.max()
+        == 5
+    )
     assert _load(tmp_path, category="Gift_Cards").name == "amazon2023_Gift_Cards"
-    assert _load(tmp_path, category="Gift_Cards").log.label.sum() == _load(tmp_path).log.label.sum() + 1
+    assert (
+        _load(tmp_path, category="Gift_Cards").log.label.sum()
+        == _load(tmp_path).log.label.sum() + 1
+    )
 
 
 def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> None:
@@ -110,8 +121,16 @@ def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> Non
             "150000000099\n",
             r"line 7, column 'timestamp': '150000000099'; expected Unix milliseconds",
         ),
-        ("1500000000999\n", "\n", "line 7, column 'timestamp': nothing; expected Unix milliseconds"),
-        ("1588687728923", "1588687728", r"line 2, column 'timestamp': '1588687728'; expected Unix milliseconds"),
+        (
+            "1500000000999\n",
+            "\n",
+            "line 7, column 'timestamp': nothing; expected Unix milliseconds",
+        ),
+        (
+            "1588687728923",
+            "1588687728",
+            r"line 2, column 'timestamp': '1588687728'; expected Unix milliseconds",
+        ),
         ("1588687728923", "1588687728923.0", r"line 2, column 'timestamp': '1588687728923\.0'"),
         (",3.0,", ",0.0,", r"line 4, column 'label': '0\.0'; expected stars from 1 to 5"),
         (",3.0,", ",nan,", r"line 4, column 'label': 'nan'; expected stars from 1 to 5"),
@@ -121,13 +140,19 @@ def test_archives_marks_and_swapped_columns_read_the_same(tmp_path: Path) -> Non
         ("B00MISSING", 'B00"MISSING', "line 4: a quote"),
         ("B00MISSING", "B00\0MISSING", "line 4: a NUL byte"),
         ("B00MISSING", "", "line 4, column 'item_id': nothing"),
-        ("\nAFSKPY", "\nuser_id,parent_asin,rating,timestamp\nAFSKPY", "line 3: the header once more"),
+        (
+            "\nAFSKPY",
+            "\nuser_id,parent_asin,rating,timestamp\nAFSKPY",
+            "line 3: the header once more",
+        ),
         ("user_id,parent_asin,rating,timestamp\n", "", "no column 'parent_asin'"),
         ("user_id,parent_asin", "user_id,user_id", "column 'user_id' appears twice"),
         (",", "\t", "only one column: fields must be separated by commas"),
     ],
 )
-def test_damaged_stars_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_damaged_stars_are_refused_with_their_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     assert old in STARS
     write(tmp_path, STARS.replace(old, new))
     with pytest.raises(DataError, match=rf"All_Beauty\.csv.*{message}"):
@@ -139,7 +164,10 @@ def test_damaged_stars_are_refused_with_their_line(tmp_path: Path, old: str, new
     [
         (meta_lines()[:-20], "line 5: not JSON"),
         ("\ufeff" + meta_lines(), "line 1: not JSON"),
-        (meta_lines().replace("parent_asin", "asin"), "line 1, 'parent_asin': None; expected an id"),
+        (
+            meta_lines().replace("parent_asin", "asin"),
+            "line 1, 'parent_asin': None; expected an id",
+        ),
         (meta_lines([{"parent_asin": 5}]), "line 1, 'parent_asin': 5; expected an id"),
         (
             meta_lines([{"parent_asin": "B000000001", "title": {"en": "x"}}]),
@@ -179,21 +207,37 @@ def test_raw_reviews_give_the_tables_of_the_stars(tmp_path: Path, is_zipped: boo
     assert other.counts == plain.counts
     data = _load(tmp_path / "raw", text=" | ".join(f"{{{field}}}" for field in FIELDS))
     assert set(data.hashes) == {name, "meta_All_Beauty.jsonl"}
-    assert not any(word in text for text in data.items.texts for word in ("Five", "took", "VARIANT", "7"))
+    assert not any(
+        word in text for text in data.items.texts for word in ("Five", "took", "VARIANT", "7")
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"rating": 3.0', '"rating": 9.0', r"line 3, column 'label': 9\.0; expected stars from 1 to 5"),
-        ('"rating": 3.0', '"rating": null', "line 3, column 'label': nothing; expected stars from 1 to 5"),
+        (
+            '"rating": 3.0',
+            '"rating": 9.0',
+            r"line 3, column 'label': 9\.0; expected stars from 1 to 5",
+        ),
+        (
+            '"rating": 3.0',
+            '"rating": null',
+            "line 3, column 'label': nothing; expected stars from 1 to 5",
+        ),
         ('"rating": 3.0', '"rating": "three"', "line 3, 'rating': 'three'; expected"),
         ('"parent_asin": "B00MISSING", ', "", "line 3, column 'item_id': nothing; expected an id"),
-        ("1600000000000", "1600000000", "line 3, column 'timestamp': 1600000000; expected Unix milliseconds"),
+        (
+            "1600000000000",
+            "1600000000",
+            "line 3, column 'timestamp': 1600000000; expected Unix milliseconds",
+        ),
         ('{"rating": 3.0', '"rating": 3.0', "line 3: not JSON"),
     ],
 )
-def test_damaged_reviews_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_damaged_reviews_are_refused_with_their_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     assert old in reviews()
     (tmp_path / "All_Beauty.jsonl").write_text(reviews().replace(old, new))
     (tmp_path / "meta_All_Beauty.jsonl").write_text(meta_lines())
@@ -202,7 +246,9 @@ def test_damaged_reviews_are_refused_with_their_line(tmp_path: Path, old: str, n
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_metadata_is_the_same_in_blocks_of_any_size(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metadata_is_the_same_in_blocks_of_any_size(
+    tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = write(tmp_path)
     whole = read(files)
     monkeypatch.setattr(amazon, "BLOCK", size)
@@ -214,7 +260,10 @@ def test_metadata_is_the_same_in_blocks_of_any_size(tmp_path: Path, size: int, m
 def test_fields_that_know_the_future_are_refused(tmp_path: Path, field: str) -> None:
     write(tmp_path)
     [problem] = problems(root=str(tmp_path), text=f"{{title}} {{{field}}}")
-    assert f"{{{field}}} is a later aggregate ({BANNED[field]}) and would leak the future; fields may be" in problem
+    assert (
+        f"{{{field}}} is a later aggregate ({BANNED[field]}) and would leak the future; fields may "
+        "be" in problem
+    )
 
 
 def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
@@ -222,10 +271,18 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
     found = problems(root=str(tmp_path), text="{titel}", half_lives_days=[1.0], item_ttl_days=0.0)
     assert len(found) == 5
     assert "dataset.text='{titel}': no field {titel}; fields may be {title}, {store}" in found[0]
-    assert "no stars of dataset.category=All_Beauty: none of All_Beauty.csv, All_Beauty.jsonl, plain or" in found[3]
+    assert (
+        "no stars of dataset.category=All_Beauty: none of All_Beauty.csv, All_Beauty.jsonl, plain "
+        "or" in found[3]
+    )
     assert "nor in amazon2023/" in found[3]
     assert "no metadata of dataset.category=All_Beauty: none of meta_All_Beauty.jsonl" in found[4]
-    for way in ("coldlm data fetch amazon2023", "https://mcauleylab.ucsd.edu/", "amazon2023/", "COLDLM_DATA"):
+    for way in (
+        "coldlm data fetch amazon2023",
+        "https://mcauleylab.ucsd.edu/",
+        "amazon2023/",
+        "COLDLM_DATA",
+    ):
         assert way in found[4]
     assert problems(root=str(tmp_path), category="Books") == []
     [problem] = problems()

@@ -15,7 +15,9 @@ from coldlm.data.caixin import find, load, problems, read
 from toys.caixin import CLICKS, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_files = pytest.mark.skipif(not (DATA / caixin.FOLDER).is_dir(), reason="caixin_news is not there")
+needs_files = pytest.mark.skipif(
+    not (DATA / caixin.FOLDER).is_dir(), reason="caixin_news is not there"
+)
 
 
 @pytest.fixture
@@ -52,10 +54,16 @@ def test_news_enter_after_their_first_click_and_may_expire(root: Path) -> None:
         (lambda b: b[:-20] + b"\n", "line 5: 3 fields"),
         (lambda b: b[:-1], "line 5: no line break at its end"),
         (lambda b: b.replace(b"\t", b","), "line 1: 1 fields"),
-        (lambda b: b"user\tnews\tseconds\theadline\tday\n" + b, "line 1, column 'user': 'user'; expected a number"),
+        (
+            lambda b: b"user\tnews\tseconds\theadline\tday\n" + b,
+            "line 1, column 'user': 'user'; expected a number",
+        ),
         (lambda b: b.replace(b"1393637577\t", b"1393637577000\t"), "line 2, column 'seconds'"),
         (lambda b: b.replace(b"\t26\n", b"\t32\n"), "line 1, column 'day': '32'"),
-        (lambda b: b.replace("早产儿，还能走多久".encode(), b""), "line 1, column 'headline': nothing"),
+        (
+            lambda b: b.replace("早产儿，还能走多久".encode(), b""),
+            "line 1, column 'headline': nothing",
+        ),
         (lambda b: b.replace("早产儿".encode(), b"\0"), "line 1: a NUL byte"),
         (lambda b: b.decode().encode("gb18030"), "line 1: not UTF-8 text"),
         (lambda b: swap(b, 1, 2), "line 1, column 'seconds'"),
@@ -72,7 +80,9 @@ def test_damage_is_refused(root: Path, change: Callable[[bytes], bytes], message
 def test_users_and_news_that_changed_places_are_noticed_by_the_headlines(root: Path) -> None:
     path = root / caixin.FOLDER / "clicks.tsv"
     path.write_bytes(swap((CLICKS + '1626\t100645303\t1393637579\t"百忧解"\t1\n').encode(), 0, 1))
-    with pytest.raises(DataError, match=r"clicks\.tsv, line 6: a second headline for news 1626; expected one each"):
+    with pytest.raises(
+        DataError, match=r"clicks\.tsv, line 6: a second headline for news 1626; expected one each"
+    ):
         read(find(root))
 
 
@@ -83,8 +93,12 @@ def swap(content: bytes, left: int, right: int) -> bytes:
     return b"".join(b"\t".join(row) + b"\n" for row in rows)
 
 
-@pytest.mark.parametrize("change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")])
-def test_a_byte_order_mark_and_cr_lf_change_nothing(root: Path, change: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")]
+)
+def test_a_byte_order_mark_and_cr_lf_change_nothing(
+    root: Path, change: Callable[[bytes], bytes]
+) -> None:
     before, path = read(find(root)), root / caixin.FOLDER / "clicks.tsv"
     path.write_bytes(change(path.read_bytes()))
     after = read(find(root))
@@ -99,7 +113,14 @@ def test_problems_name_keys_and_ways(root: Path, tmp_path: Path) -> None:
     [problem] = problems(root=str(tmp_path / "nothing"))
     assert "holds no clicks.tsv, nor does caixin_news/ in it" in problem
     assert "put clicks.tsv" in problem
-    assert len(problems(root=str(root), text="{title}", half_lives_days=[3.0, 2.0, 1.0], item_ttl_days=0.0)) == 3
+    assert (
+        len(
+            problems(
+                root=str(root), text="{title}", half_lives_days=[3.0, 2.0, 1.0], item_ttl_days=0.0
+            )
+        )
+        == 3
+    )
 
 
 @pytest.mark.real_data
@@ -107,7 +128,11 @@ def test_problems_name_keys_and_ways(root: Path, tmp_path: Path) -> None:
 def test_the_published_counts(tmp_path: Path) -> None:
     data = load(root=str(DATA), cache=str(tmp_path))
     assert (len(data.log), len(data.users), len(data.items)) == (84_657, 9_235, 2_305)
-    assert data.counts == {"repeated_lines": 93_908 - 84_657, "items_without_metadata": 0, "items_without_text": 0}
+    assert data.counts == {
+        "repeated_lines": 93_908 - 84_657,
+        "items_without_metadata": 0,
+        "items_without_text": 0,
+    }
     assert np.bincount(data.log.user).max() == 3_713
     length = np.array([len(text) for text in data.items.texts])
     assert length[data.log.item].mean() == pytest.approx(14.6, abs=0.05)

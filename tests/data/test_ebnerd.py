@@ -46,8 +46,20 @@ def test_clicks_of_lists_and_histories_become_events_once(root: Path) -> None:
 
 def test_lists_are_kept_with_their_clicks(root: Path) -> None:
     tables = read(find(root))
-    assert tables.impressions.rows() == [(0, AT, 2), (1, AT + 5, 1), (0, AT + 100, 2), (0, AT + 100, 1)]
-    assert tables.shown.rows() == [(0, False), (1, True), (1, False), (2, True), (0, False), (2, True)]
+    assert tables.impressions.rows() == [
+        (0, AT, 2),
+        (1, AT + 5, 1),
+        (0, AT + 100, 2),
+        (0, AT + 100, 1),
+    ]
+    assert tables.shown.rows() == [
+        (0, False),
+        (1, True),
+        (1, False),
+        (2, True),
+        (0, False),
+        (2, True),
+    ]
 
 
 def test_lists_of_the_data_set_find_their_clicks_in_its_log(root: Path) -> None:
@@ -66,7 +78,12 @@ def test_lists_of_the_data_set_find_their_clicks_in_its_log(root: Path) -> None:
 def test_texts_and_release(root: Path) -> None:
     text = "{title} | {subtitle} | {body} | {category} | {topics}"
     data = load(root=str(root), text=text, cache=str(root))
-    assert (data.name, data.domain, data.repeats, data.release) == ("ebnerd_small", "news", False, "field")
+    assert (data.name, data.domain, data.repeats, data.release) == (
+        "ebnerd_small",
+        "news",
+        False,
+        "field",
+    )
     assert data.items.texts == (
         "Små grå | Undertitel | a b | sport | Fodbold, Sport",
         'Den "store" | nyheder',
@@ -107,7 +124,11 @@ def test_later_aggregates_are_banned_from_texts(root: Path, name: str) -> None:
             lambda t: t.rename({"impression_time": "user_id", "user_id": "impression_time"}),
             "column 'user_id': values of type Datetime",
         ),
-        ("train/history", lambda t: t.with_columns(pl.col("article_id_fixed").list.head(1)), "data row 2"),
+        (
+            "train/history",
+            lambda t: t.with_columns(pl.col("article_id_fixed").list.head(1)),
+            "data row 2",
+        ),
     ],
 )
 def test_other_tables_are_refused(
@@ -132,4 +153,6 @@ def test_problems_name_keys_and_ways(root: Path) -> None:
     [problem] = problems(root=str(root), edition="demo")
     assert "nor does ebnerd_demo/" in problem
     (root / "ebnerd_small" / "validation" / "history.parquet").unlink()
-    assert len(problems(root=str(root), text="{url}", half_lives_days=[1.0], item_ttl_days=-1.0)) == 4
+    assert (
+        len(problems(root=str(root), text="{url}", half_lives_days=[1.0], item_ttl_days=-1.0)) == 4
+    )

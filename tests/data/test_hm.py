@@ -20,7 +20,12 @@ def _load(root: Path, **keys: Any) -> Any:
 
 def test_tables_are_exact(tmp_path: Path) -> None:
     tables = read(write(tmp_path, customers=CUSTOMERS))
-    assert tables.items["item_id"].to_list() == ["0108775015", "0108775044", "0110065001", "0999999999"]
+    assert tables.items["item_id"].to_list() == [
+        "0108775015",
+        "0108775044",
+        "0110065001",
+        "0999999999",
+    ]
     assert tables.items.columns == ["item_id", *FIELDS]
     assert tables.items.row(0)[1:] == (
         "Strap top", "Vest top", "Garment Upper body", "Solid", "Black", "Dark", "Black", "Jersey Basic", "Ladieswear",
@@ -34,7 +39,11 @@ def test_tables_are_exact(tmp_path: Path) -> None:
         (2, 3, START, 1.0, 3),
         (2, 0, START + DAY, 1.0, 4),
     ]
-    assert tables.counts == {"repeated_lines": 1, "customers_without_age": 1, "items_without_metadata": 1}
+    assert tables.counts == {
+        "repeated_lines": 1,
+        "customers_without_age": 1,
+        "items_without_metadata": 1,
+    }
 
 
 def test_without_customers_users_have_no_text(tmp_path: Path) -> None:
@@ -47,7 +56,12 @@ def test_without_customers_users_have_no_text(tmp_path: Path) -> None:
 def test_texts_and_profiles(tmp_path: Path, folder: str) -> None:
     write(tmp_path / folder, customers=CUSTOMERS)
     data = _load(tmp_path)
-    assert (data.name, data.domain, data.repeats, data.release) == ("hm", "ecommerce", True, "after_first")
+    assert (data.name, data.domain, data.repeats, data.release) == (
+        "hm",
+        "ecommerce",
+        True,
+        "after_first",
+    )
     assert data.items.texts == (
         'Strap top | Vest top | Black | Jersey top, narrow "spaghetti" straps.',
         "Strap top | Vest top | White",
@@ -59,7 +73,9 @@ def test_texts_and_profiles(tmp_path: Path, folder: str) -> None:
     assert data.log.positive.all()
     assert data.counts["items_without_text"] == 1
     assert set(data.hashes) == {"articles.csv", "transactions_train.csv", "customers.csv"}
-    assert _load(tmp_path, text="{prod_name} ({section_name})").items.texts[0] == "Strap top (Basics)"
+    assert (
+        _load(tmp_path, text="{prod_name} ({section_name})").items.texts[0] == "Strap top (Basics)"
+    )
 
 
 def _reverse(text: str) -> str:
@@ -91,8 +107,16 @@ def test_marks_line_ends_and_swapped_columns_read_the_same(tmp_path: Path) -> No
         (",0.05,2\n", ",0.05,\n", "line 6, column 'sales_channel_id': nothing; expected a number"),
         (",0.05,2\n", ",0.0\n", "line 6: 4 fields, expected 5"),
         (",0.03,1", ",0.03,1,1", "line 5: 6 fields, expected 5"),
-        ("0999999999", "999999999", "line 5, column 'article_id': '999999999'; expected ten digits; the leading 0 is"),
-        ("2018-09-21", "21/09/2018", "line 6, column 't_dat': '21/09/2018'; expected a day from 2018-01-01"),
+        (
+            "0999999999",
+            "999999999",
+            "line 5, column 'article_id': '999999999'; expected ten digits; the leading 0 is",
+        ),
+        (
+            "2018-09-21",
+            "21/09/2018",
+            "line 6, column 't_dat': '21/09/2018'; expected a day from 2018-01-01",
+        ),
         ("2018-09-21", "2018-09-31", "line 6, column 't_dat': '2018-09-31'"),
         ("2018-09-21", "1018-09-21", "line 6, column 't_dat': '1018-09-21'"),
         ("0110065001,1e-05", "1e-05,0110065001", "line 4, column 'article_id': '1e-05'"),
@@ -105,7 +129,9 @@ def test_marks_line_ends_and_swapped_columns_read_the_same(tmp_path: Path) -> No
         (",", ";", "fields must be separated by commas"),
     ],
 )
-def test_damaged_transactions_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_damaged_transactions_are_refused_with_their_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     assert old in LINES
     write(tmp_path, lines=LINES.replace(old, new))
     with pytest.raises(DataError, match=rf"transactions_train\.csv.*({message})"):
@@ -118,11 +144,16 @@ def test_damaged_transactions_are_refused_with_their_line(tmp_path: Path, old: s
         ('lines: 罩杯"\n', "li\n", "unexpected end of data"),
         ('"Two\nlines: 罩杯"\n', "Tw", "line 4: no line break at its end: it was cut off"),
         ("0110065001,0110065,", "0110065001,", "line 5: 24 fields, expected 25"),
-        ("0108775044,", "108775044,", "line 3, column 'article_id': '108775044'; expected ten digits"),
+        (
+            "0108775044,",
+            "108775044,",
+            "line 3, column 'article_id': '108775044'; expected ten digits",
+        ),
         (
             "0108775044,",
             "0108775015,",
-            "line 3, column 'article_id': '0108775015'; expected every article once, it is here again",
+            "line 3, column 'article_id': '0108775015'; expected every article once, it is here "
+            "again",
         ),
         ("0110065001,", f"{HEADER}\n0110065001,", "line 4: the header once more"),
         ("White,1676", '"White,1676', "is a quote not closed"),
@@ -134,7 +165,9 @@ def test_damaged_transactions_are_refused_with_their_line(tmp_path: Path, old: s
         (ARTICLES[len(HEADER) + 1 :], "", "no rows"),
     ],
 )
-def test_damaged_articles_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_damaged_articles_are_refused_with_their_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     assert old in ARTICLES
     write(tmp_path, ARTICLES.replace(old, new))
     with pytest.raises(DataError, match=rf"articles\.csv.*({message})"):
@@ -159,7 +192,9 @@ def test_latin_1_is_refused(tmp_path: Path) -> None:
         (f"\n{C}", "\n", "line 3, column 'customer_id': nothing"),
     ],
 )
-def test_damaged_customers_are_refused_with_their_line(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_damaged_customers_are_refused_with_their_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     assert old in CUSTOMERS
     write(tmp_path, customers=CUSTOMERS.replace(old, new))
     with pytest.raises(DataError, match=rf"customers\.csv, {message}"):
@@ -170,7 +205,12 @@ def test_problems_name_what_to_do(tmp_path: Path) -> None:
     found = problems(root=str(tmp_path), text="{price}", half_lives_days=[1.0], item_ttl_days=-1.0)
     assert len(found) == 4
     assert "no field {price}; fields may be {prod_name}, {product_type_name}" in found[0]
-    for way in ("articles.csv and transactions_train.csv", "www.kaggle.com/competitions/", "hm/", "COLDLM_DATA"):
+    for way in (
+        "articles.csv and transactions_train.csv",
+        "www.kaggle.com/competitions/",
+        "hm/",
+        "COLDLM_DATA",
+    ):
         assert way in found[3]
     [problem] = problems()
     assert "neither COLDLM_DATA nor dataset.root" in problem

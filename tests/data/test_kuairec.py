@@ -50,9 +50,16 @@ def test_the_data_set(root: Path, tmp_path: Path) -> None:
     )
     assert data.items.titles[0] == "item 5"
     assert data.log.positive.tolist() == [False, False, True, True]
-    assert (data.name, data.domain, data.repeats, data.release) == ("kuairec", "video", False, "after_first")
+    assert (data.name, data.domain, data.repeats, data.release) == (
+        "kuairec",
+        "video",
+        False,
+        "after_first",
+    )
     assert data.counts["items_without_text"] == 2
-    all_fields = load(root=str(root), text="{cover}；{topics}", positive_from=0.73, cache=str(tmp_path / "cache"))
+    all_fields = load(
+        root=str(root), text="{cover}；{topics}", positive_from=0.73, cache=str(tmp_path / "cache")
+    )
     assert all_fields.items.texts[1:3] == ("五爱街最美美女；五爱市场, 感谢快手", "")
     assert all_fields.log.positive.tolist() == [False, True, True, True]
     small = load(root=str(root), matrix="small", cache=str(tmp_path / "cache"))
@@ -88,20 +95,48 @@ Damage = Callable[[bytes], bytes]
         (0, lambda c: c + c, "line 9: the header once more"),
         (0, lambda c: c.replace(b"2,148,13838", b"2,148"), "line 6: 7 fields, expected 8"),
         (0, lambda c: c.replace(b",573.5", b",573.5,1"), "line 8: 9 fields, expected 8"),
-        (0, lambda c: c.replace(b",573.5", b","), "line 8, column 'watch_ratio': nothing; expected a number"),
-        (0, lambda c: c.replace(b",573.5", b",inf"), "line 8, column 'watch_ratio': 'inf'; expected a number"),
+        (
+            0,
+            lambda c: c.replace(b",573.5", b","),
+            "line 8, column 'watch_ratio': nothing; expected a number",
+        ),
+        (
+            0,
+            lambda c: c.replace(b",573.5", b",inf"),
+            "line 8, column 'watch_ratio': 'inf'; expected a number",
+        ),
         (0, lambda c: c.replace(b",573.5", b",-1"), "column 'watch_ratio': -1 in data row 7"),
         (0, lambda c: c.replace(b",2.0", b",2\0"), "line 3: a NUL byte"),
-        (0, lambda c: c.replace(b"1593898080.057,", b"1593898080057,"), "column 'timestamp': 1.5939e.12 in data row 2"),
-        (0, lambda c: c.replace(b"timestamp,watch_ratio", b"watch_ratio,timestamp"), "column 'watch_ratio'"),
-        (0, lambda c: c.replace(b",573.5", b",1593898068.4"), "'watch_ratio': 1.5939e.09 in data row 7"),
+        (
+            0,
+            lambda c: c.replace(b"1593898080.057,", b"1593898080057,"),
+            "column 'timestamp': 1.5939e.12 in data row 2",
+        ),
+        (
+            0,
+            lambda c: c.replace(b"timestamp,watch_ratio", b"watch_ratio,timestamp"),
+            "column 'watch_ratio'",
+        ),
+        (
+            0,
+            lambda c: c.replace(b",573.5", b",1593898068.4"),
+            "'watch_ratio': 1.5939e.09 in data row 7",
+        ),
         (0, _too_many_users, "7,179 users, 2 were published; are user_id and video_id swapped"),
         (1, lambda c: c.replace(b"caption,", b"video_id,"), "column 'video_id' appears twice"),
         (1, lambda c: c[:-3], "no line break at its end"),
         (1, lambda c: c[: c.index(b"\xe7\xa8\x8b")], "line 2: "),
         (1, lambda c: c.replace(b'""",[]', b'"",[]'), "line [0-9]: "),
-        (1, lambda c: c.replace(b"\n148,", b"\n5,"), "line 5, column 'video_id': 5; expected every video once"),
-        (1, lambda c: c.replace(b"\n148,", b"\n,"), "line 4, column 'video_id': nothing; expected a whole number"),
+        (
+            1,
+            lambda c: c.replace(b"\n148,", b"\n5,"),
+            "line 5, column 'video_id': 5; expected every video once",
+        ),
+        (
+            1,
+            lambda c: c.replace(b"\n148,", b"\n,"),
+            "line 4, column 'video_id': nothing; expected a whole number",
+        ),
         (1, lambda c: c.replace(b"27,", b"27"), "line 4: 9 fields, expected 10"),
         (1, lambda c: c.replace(b"-124", b"\0"), "line 3: a NUL byte"),
         (1, lambda c: c.replace(b"caption,", b"title,"), "no column 'caption'"),
@@ -129,11 +164,19 @@ def test_a_byte_order_mark_and_other_line_ends_change_nothing(root: Path) -> Non
 
 def test_problems(root: Path) -> None:
     [problem] = problems()
-    assert "neither COLDLM_DATA nor dataset.root names a folder. By hand: unpack KuaiRec.zip" in problem
+    assert (
+        "neither COLDLM_DATA nor dataset.root names a folder. By hand: unpack KuaiRec.zip"
+        in problem
+    )
     (root / "kuairec_caption_category.csv").unlink()
     [problem] = problems(root=str(root))
-    assert "holds no big_matrix.csv and kuairec_caption_category.csv, neither itself nor in KuaiRec 2.0/data" in problem
-    [problem] = problems(root=str(root), matrix="small", text="{caption}", half_lives_days=[1.0, 7.0, 30.0])
+    assert (
+        "holds no big_matrix.csv and kuairec_caption_category.csv, neither itself nor in KuaiRec "
+        "2.0/data" in problem
+    )
+    [problem] = problems(
+        root=str(root), matrix="small", text="{caption}", half_lives_days=[1.0, 7.0, 30.0]
+    )
     assert "small_matrix.csv" in problem
     found = problems(root=str(root), text="{caption} {like_cnt}", item_ttl_days=0)
     assert len(found) == 3

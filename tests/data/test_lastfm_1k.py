@@ -61,9 +61,15 @@ def test_tracks(root: Path) -> None:
 
 
 def test_items_repeat_and_the_default_text_fits_both_levels(root: Path) -> None:
-    artists, tracks = (load(root=str(root), level=level, cache=str(root)) for level in ("artist", "track"))
+    artists, tracks = (
+        load(root=str(root), level=level, cache=str(root)) for level in ("artist", "track")
+    )
     assert artists.repeats
-    assert (artists.name, artists.domain, artists.release) == ("lastfm_1k_artist", "music", "after_first")
+    assert (artists.name, artists.domain, artists.release) == (
+        "lastfm_1k_artist",
+        "music",
+        "after_first",
+    )
     assert artists.items.texts == artists.items.titles == ("The old band", "Sigur Rós", "sigur rós")
     assert (tracks.name, tracks.items.texts[0], tracks.items.titles[0]) == (
         "lastfm_1k_track",
@@ -78,11 +84,17 @@ def test_items_repeat_and_the_default_text_fits_both_levels(root: Path) -> None:
         (lambda b: b[:-3] + b"\n", "line 9: 4 fields"),
         (lambda b: b[:-1], "line 9: no line break at its end"),
         (lambda b: b.replace(b"\t", b";"), "line 1: 1 fields"),
-        (lambda b: b"user\ttime\tartid\tartname\ttraid\ttraname\n" + b, "line 1, column 'user': 'user'"),
+        (
+            lambda b: b"user\ttime\tartid\tartname\ttraid\ttraname\n" + b,
+            "line 1, column 'user': 'user'",
+        ),
         (lambda b: b.replace(b"04T23", b"34T23", 1), "line 1, column 'time': '2009-05-34"),
         (lambda b: b.replace(b"Sigur", b"Sig\0ur"), "line 5: a NUL byte"),
         (lambda b: b.decode().encode("latin-1"), "line 5: not UTF-8 text"),
-        (lambda b: swap(b, 2, 3), "8 of 8 artist ids are none of MusicBrainz's; expected the columns"),
+        (
+            lambda b: swap(b, 2, 3),
+            "8 of 8 artist ids are none of MusicBrainz's; expected the columns",
+        ),
         (lambda b: swap(b, 0, 1), "line 1, column 'user'"),
     ],
 )
@@ -100,8 +112,12 @@ def swap(content: bytes, left: int, right: int) -> bytes:
     return b"".join(b"\t".join(row) + b"\n" for row in rows)
 
 
-@pytest.mark.parametrize("change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")])
-def test_a_byte_order_mark_and_cr_lf_change_nothing(root: Path, change: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")]
+)
+def test_a_byte_order_mark_and_cr_lf_change_nothing(
+    root: Path, change: Callable[[bytes], bytes]
+) -> None:
     before, (path,) = read(find(root), "track"), find(root)
     path.write_bytes(change(path.read_bytes()))
     after = read([path], "track")
@@ -116,4 +132,11 @@ def test_problems_name_keys_and_ways(root: Path, tmp_path: Path) -> None:
     [problem] = problems(root=str(root), text="{track}")
     assert "artists have no {track}" in problem
     assert problems(root=str(root), text="{track}", level="track") == []
-    assert len(problems(root=str(root), text="{tags}", half_lives_days=[1.0, 1.0, 2.0], item_ttl_days=-1.0)) == 3
+    assert (
+        len(
+            problems(
+                root=str(root), text="{tags}", half_lives_days=[1.0, 1.0, 2.0], item_ttl_days=-1.0
+            )
+        )
+        == 3
+    )

@@ -13,7 +13,9 @@ from coldlm.data.lastfm_2k import find, load, problems, read
 from toys.lastfm_2k import TAGGED, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_files = pytest.mark.skipif(not (DATA / lastfm_2k.FOLDER).is_dir(), reason="hetrec2011-lastfm-2k is not there")
+needs_files = pytest.mark.skipif(
+    not (DATA / lastfm_2k.FOLDER).is_dir(), reason="hetrec2011-lastfm-2k is not there"
+)
 
 JAN, FEB, MAR = 1_230_768_000, 1_233_446_400, 1_235_865_600  # 2009
 
@@ -61,10 +63,16 @@ def test_tags_show_only_after_their_month_began(folder: Path, tmp_path: Path) ->
 
 
 def test_five_tags_at_most(folder: Path, tmp_path: Path) -> None:
-    (folder / "tags.dat").write_text("tagID\ttagValue\n" + "".join(f"{i}\tt{i}\n" for i in range(9)))
+    (folder / "tags.dat").write_text(
+        "tagID\ttagValue\n" + "".join(f"{i}\tt{i}\n" for i in range(9))
+    )
     rows = "".join(f"2\t7\t{i}\t1\t1\t2009\n" for i in range(9))
-    (folder / "user_taggedartists.dat").write_text("userID\tartistID\ttagID\tday\tmonth\tyear\n" + rows)
-    data = load(root=str(folder), text="{tags}", cache=str(tmp_path)).with_texts_as_of(*[np.full(2, FEB)] * 2)
+    (folder / "user_taggedartists.dat").write_text(
+        "userID\tartistID\ttagID\tday\tmonth\tyear\n" + rows
+    )
+    data = load(root=str(folder), text="{tags}", cache=str(tmp_path)).with_texts_as_of(
+        *[np.full(2, FEB)] * 2
+    )
     assert data.items.texts[0] == "t0, t1, t2, t3, t4"
 
 
@@ -87,19 +95,49 @@ def test_the_file_with_milliseconds_gives_the_same_events(folder: Path) -> None:
     [
         ("user_taggedartists.dat", lambda b: b[:-9] + b"\n", "line 7: 4 fields"),
         ("user_taggedartists.dat", lambda b: b[:-3], "line 7: no line break at its end"),
-        ("user_taggedartists.dat", lambda b: b.replace(b"\t", b","), "line 1: the header is missing"),
-        ("user_taggedartists.dat", lambda b: b.replace(b"userID\tartistID", b"artistID\tuserID"), "line 1: the header"),
+        (
+            "user_taggedartists.dat",
+            lambda b: b.replace(b"\t", b","),
+            "line 1: the header is missing",
+        ),
+        (
+            "user_taggedartists.dat",
+            lambda b: b.replace(b"userID\tartistID", b"artistID\tuserID"),
+            "line 1: the header",
+        ),
         ("user_taggedartists.dat", lambda b: b + b[:38], "line 8: the header once more"),
-        ("user_taggedartists.dat", lambda b: b.replace(b"\t3\t2009", b"\t2009\t3"), "line 2, column 'year'"),
-        ("user_taggedartists.dat", lambda b: b.replace(b"\t6\t", b"\t13\t"), "line 5, column 'year': '1956'"),
-        ("user_taggedartists.dat", lambda b: b.replace(b"2\t7", b"two\t7", 1), "line 2, column 'userID': 'two'"),
-        ("user_taggedartists.dat", lambda b: b.replace(b"2\t7", b"2\t7\0", 1), "line 2: a NUL byte"),
-        ("artists.dat", lambda b: b.replace(b"07\t", b"7\t"), "line 3, column 'id': '7'; expected a new number"),
+        (
+            "user_taggedartists.dat",
+            lambda b: b.replace(b"\t3\t2009", b"\t2009\t3"),
+            "line 2, column 'year'",
+        ),
+        (
+            "user_taggedartists.dat",
+            lambda b: b.replace(b"\t6\t", b"\t13\t"),
+            "line 5, column 'year': '1956'",
+        ),
+        (
+            "user_taggedartists.dat",
+            lambda b: b.replace(b"2\t7", b"two\t7", 1),
+            "line 2, column 'userID': 'two'",
+        ),
+        (
+            "user_taggedartists.dat",
+            lambda b: b.replace(b"2\t7", b"2\t7\0", 1),
+            "line 2: a NUL byte",
+        ),
+        (
+            "artists.dat",
+            lambda b: b.replace(b"07\t", b"7\t"),
+            "line 3, column 'id': '7'; expected a new number",
+        ),
         ("artists.dat", lambda b: b.decode().encode("latin-1"), "line 3: not UTF-8 text"),
         ("tags.dat", lambda b: b"\xef\xbb\xbf" + b, "line 1: the header is missing or differs"),
     ],
 )
-def test_damage_is_refused(folder: Path, name: str, change: Callable[[bytes], bytes], message: str) -> None:
+def test_damage_is_refused(
+    folder: Path, name: str, change: Callable[[bytes], bytes], message: str
+) -> None:
     path = folder / name
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError, match=rf"{name}.*{message}"):

@@ -24,18 +24,34 @@ def test_the_tables(root: Path) -> None:
     ]
     assert tables.users.rows() == [("7",), ("10",)]
     second = 1_583_378_629
-    assert tables.interactions.rows() == [(1, 0, second, 1.0, 0), (0, 2, second, 1.0, 1), (0, 0, second, 1.0, 3)]
-    assert tables.counts == {"repeated_lines": 1, "timestamps_cut_to_seconds": 2, "items_without_metadata": 0}
+    assert tables.interactions.rows() == [
+        (1, 0, second, 1.0, 0),
+        (0, 2, second, 1.0, 1),
+        (0, 0, second, 1.0, 3),
+    ]
+    assert tables.counts == {
+        "repeated_lines": 1,
+        "timestamps_cut_to_seconds": 2,
+        "items_without_metadata": 0,
+    }
     assert len(tables.dated) == len(tables.impressions) == 0
 
 
 def test_the_data_set(root: Path, tmp_path: Path) -> None:
     data = load(root=str(root), cache=str(tmp_path / "cache"))
     assert data.items.texts == ('he said "no"', "看到最后 # 搞笑", "Gu long song, gaga # comic")
-    assert (data.name, data.domain, data.repeats, data.release) == ("microlens_50k", "video", False, "after_first")
+    assert (data.name, data.domain, data.repeats, data.release) == (
+        "microlens_50k",
+        "video",
+        False,
+        "after_first",
+    )
     assert data.log.positive.all()
     other = load(
-        edition="100k", root=str(root / "microlens_100k"), text="video: {title}", cache=str(tmp_path / "cache")
+        edition="100k",
+        root=str(root / "microlens_100k"),
+        text="video: {title}",
+        cache=str(tmp_path / "cache"),
     )
     assert other.name == "microlens_100k"
     assert other.items.texts[1] == "video: 看到最后 # 搞笑"
@@ -83,13 +99,29 @@ Damage = Callable[[str], str]
             "1583378629 in data row 2; expected Unix seconds or",
         ),
         (0, lambda text: text.replace("1583378629000", "-5"), "-5 in data row 2"),
-        (0, lambda text: text.replace("user,item,timestamp", "timestamp,item,user"), "10 in data rows 1, 2, 4"),
-        (0, lambda text: text.replace(",2,", ",7,").replace(",30,", ",8,"), "only 0 of 2 videos have a title"),
+        (
+            0,
+            lambda text: text.replace("user,item,timestamp", "timestamp,item,user"),
+            "10 in data rows 1, 2, 4",
+        ),
+        (
+            0,
+            lambda text: text.replace(",2,", ",7,").replace(",30,", ",8,"),
+            "only 0 of 2 videos have a title",
+        ),
         (1, lambda text: text[:-2], "no line break at its end"),
         (1, lambda text: text.replace('comic"', "comic"), "titles.csv, line "),
         (1, lambda text: text.replace("30,", "30;"), "line 2, column 'item'"),
-        (1, lambda text: text.replace("4,看", "2,看"), "column 'item': 2; expected every video once"),
-        (1, lambda text: text.replace("\n4,", "\nx,"), "line 4, column 'item': 'x'; expected a whole number"),
+        (
+            1,
+            lambda text: text.replace("4,看", "2,看"),
+            "column 'item': 2; expected every video once",
+        ),
+        (
+            1,
+            lambda text: text.replace("\n4,", "\nx,"),
+            "line 4, column 'item': 'x'; expected a whole number",
+        ),
         (1, lambda text: text.replace("comic", "com\0c"), "line 2: a NUL byte"),
         (1, lambda text: text + text, "line 5: the header once more"),
         (1, lambda text: text.replace("item,title", "id,name"), "no column 'item'"),
@@ -117,7 +149,10 @@ def test_a_byte_order_mark_and_other_line_ends_change_nothing(root: Path) -> Non
 
 def test_problems(root: Path, tmp_path: Path) -> None:
     [problem] = problems()
-    assert "neither COLDLM_DATA nor dataset.root names a folder. coldlm data fetch microlens_50k" in problem
+    assert (
+        "neither COLDLM_DATA nor dataset.root names a folder. coldlm data fetch microlens_50k"
+        in problem
+    )
     [problem] = problems(edition="50k", root=str(tmp_path / "microlens_100k"))
     assert "holds no MicroLens-50k_pairs.csv beside MicroLens-50k_titles.csv" in problem
     [problem] = problems(root=str(root), text="{title} {views}")

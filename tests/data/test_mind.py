@@ -14,7 +14,9 @@ from coldlm.split import cuts
 from toys.mind import CHINESE, news, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_files = pytest.mark.skipif(not (DATA / "mind_sample").is_dir(), reason="mind_sample is not there")
+needs_files = pytest.mark.skipif(
+    not (DATA / "mind_sample").is_dir(), reason="mind_sample is not there"
+)
 
 AT = 1_573_257_673  # 11/9/2019 12:01:13 AM
 
@@ -28,7 +30,11 @@ def test_histories_come_a_second_before_the_log_and_clicks_at_their_impression(r
     tables = read(find(root))
     assert tables.log_starts_at == AT
     assert tables.items["item_id"].to_list() == ["N1", "N2", "N3", "N4", "N5", "N7", "N6"]
-    assert tables.items["title"].to_list() == ['"Title" 1', *(f'"Title" {i}' for i in (2, 3, 4, 5, 7)), ""]
+    assert tables.items["title"].to_list() == [
+        '"Title" 1',
+        *(f'"Title" {i}' for i in (2, 3, 4, 5, 7)),
+        "",
+    ]
     assert tables.users["user_id"].to_list() == ["U10", "U2"]
     afternoon, noon = AT - 73 + 13 * 3600, AT - 73 + 5 * 86_400 + 12 * 3600
     assert tables.interactions.rows() == [
@@ -52,7 +58,13 @@ def test_histories_come_a_second_before_the_log_and_clicks_at_their_impression(r
 
 def test_lists_keep_their_order_and_get_numbers_of_their_own(root: Path) -> None:
     tables = read(find(root))
-    assert tables.impressions.select("user", "size").rows() == [(0, 3), (1, 1), (0, 2), (1, 2), (1, 1)]
+    assert tables.impressions.select("user", "size").rows() == [
+        (0, 3),
+        (1, 1),
+        (0, 2),
+        (1, 2),
+        (1, 1),
+    ]
     assert tables.shown.select("item", "clicked").rows() == [
         (2, False), (3, True), (4, True),
         (2, True),
@@ -64,8 +76,15 @@ def test_lists_keep_their_order_and_get_numbers_of_their_own(root: Path) -> None
 
 
 def test_the_data_set(root: Path) -> None:
-    data = load(root=str(root), text="{title} | {category} | {subcategory} | {abstract}", cache=str(root))
-    assert (data.name, data.domain, data.repeats, data.release) == ("mind_small", "news", False, "after_first")
+    data = load(
+        root=str(root), text="{title} | {category} | {subcategory} | {abstract}", cache=str(root)
+    )
+    assert (data.name, data.domain, data.repeats, data.release) == (
+        "mind_small",
+        "news",
+        False,
+        "after_first",
+    )
     assert data.items.texts[0] == '"Title" 1 | news | world | About 1'
     assert data.items.titles[-1] == "item N6"
     assert len(data.hashes) == 4
@@ -78,9 +97,14 @@ def test_the_data_set_keeps_the_lists_in_time_order(root: Path) -> None:
     lists = data.impressions
     assert lists is not None
     shown = [
-        [data.items.ids[item] + "*" * bool(clicked) for item, clicked in zip(items, clicks, strict=True)]
+        [
+            data.items.ids[item] + "*" * bool(clicked)
+            for item, clicked in zip(items, clicks, strict=True)
+        ]
         for items, clicks in zip(
-            np.split(lists.item, lists.start[1:-1]), np.split(lists.clicked, lists.start[1:-1]), strict=True
+            np.split(lists.item, lists.start[1:-1]),
+            np.split(lists.clicked, lists.start[1:-1]),
+            strict=True,
         )
     ]
     assert shown == [["N3", "N4*", "N5*"], ["N3*"], ["N4", "N7*"], ["N7*", "N3"], ["N7*"]]
@@ -117,21 +141,39 @@ def doubled(content: bytes) -> bytes:
         ("train/behaviors", lambda b: b[:-20] + b"\n", "line 2: 3 fields"),
         ("train/behaviors", lambda b: b[:-1], "line 2: no line break at its end"),
         ("train/behaviors", lambda b: b.replace(b"\t", b","), "line 1: 1 fields"),
-        ("train/behaviors", lambda b: b"impression\tuser\ttime\thistory\tshown\n" + b, "line 1, column 'impression'"),
-        ("train/behaviors", lambda b: b.replace(b"1:00:00 PM", b"13:00:00 PM"), "line 2, column 'time'"),
+        (
+            "train/behaviors",
+            lambda b: b"impression\tuser\ttime\thistory\tshown\n" + b,
+            "line 1, column 'impression'",
+        ),
+        (
+            "train/behaviors",
+            lambda b: b.replace(b"1:00:00 PM", b"13:00:00 PM"),
+            "line 2, column 'time'",
+        ),
         ("train/behaviors", lambda b: b.replace(b"N3-1", b"N3"), "line 2, column 'shown': 'N3'"),
         ("train/behaviors", lambda b: b.replace(b"\t\tN3", b"\t\0\tN3"), "line 2: a NUL byte"),
-        ("train/behaviors", doubled, "line 2, column 'impression': '1'; expected a number, once in the file"),
+        (
+            "train/behaviors",
+            doubled,
+            "line 2, column 'impression': '1'; expected a number, once in the file",
+        ),
         ("train/behaviors", lambda b: swap(b, 3, 4), "line 1, column 'history'"),
         ("train/behaviors", lambda b: swap(b, 0, 1), "line 1, column 'impression'"),
         ("dev/behaviors", lambda b: b"", "the file is empty"),
         ("dev/news", lambda b: b[:-4], "line 3: no line break at its end"),
-        ("dev/news", lambda b: b + b[:-1].split(b"\n")[0] + b"\n", "line 4, column 'item_id': 'N4'"),
+        (
+            "dev/news",
+            lambda b: b + b[:-1].split(b"\n")[0] + b"\n",
+            "line 4, column 'item_id': 'N4'",
+        ),
         ("dev/news", lambda b: swap(b, 0, 3), "line 1, column 'item_id'"),
         ("dev/news", lambda b: swap(b, 4, 7), "line 1, column 'abstract_entities': 'About 4'"),
     ],
 )
-def test_damage_is_refused(root: Path, name: str, change: Callable[[bytes], bytes], message: str) -> None:
+def test_damage_is_refused(
+    root: Path, name: str, change: Callable[[bytes], bytes], message: str
+) -> None:
     path = root / f"MINDsmall_{name}.tsv"
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError, match=rf"MINDsmall_{name}\.tsv.*{message}"):
@@ -145,8 +187,12 @@ def swap(content: bytes, left: int, right: int) -> bytes:
     return b"".join(b"\t".join(row) + b"\n" for row in rows)
 
 
-@pytest.mark.parametrize("change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")])
-def test_a_byte_order_mark_and_cr_lf_change_nothing(root: Path, change: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "change", [lambda b: b"\xef\xbb\xbf" + b, lambda b: b.replace(b"\n", b"\r\n")]
+)
+def test_a_byte_order_mark_and_cr_lf_change_nothing(
+    root: Path, change: Callable[[bytes], bytes]
+) -> None:
     before = read(find(root))
     for path in root.rglob("*.tsv"):
         path.write_bytes(change(path.read_bytes()))
@@ -169,9 +215,15 @@ def chinese(root: Path) -> Path:
 
 
 def test_translations_replace_title_and_abstract(root: Path, chinese: Path) -> None:
-    data = load(root=str(root), language="cmn", text="{title} | {abstract} | {category}", cache=str(root))
+    data = load(
+        root=str(root), language="cmn", text="{title} | {abstract} | {category}", cache=str(root)
+    )
     assert data.name == "mind_small_cmn"
-    assert data.items.texts[:3] == ("标题一 | news", '他说"好" | 摘要 | news', '"Title" 3 | About 3 | news')
+    assert data.items.texts[:3] == (
+        "标题一 | news",
+        '他说"好" | 摘要 | news',
+        '"Title" 3 | About 3 | news',
+    )
     assert {name: n for name, n in data.counts.items() if "transl" in name} == {
         "news_translated": 2,
         "news_not_translated": 4,
@@ -185,7 +237,9 @@ def test_translations_may_be_parquet(root: Path, chinese: Path) -> None:
     (chinese / "train.tsv").unlink()
     folder = root / "xMINDsmall" / "data" / "cmn"
     folder.mkdir(parents=True)
-    table = pl.DataFrame({"nid": ["N1", "N2"], "title": ["标题一", '他说"好"'], "abstract": [None, "摘要"]})
+    table = pl.DataFrame(
+        {"nid": ["N1", "N2"], "title": ["标题一", '他说"好"'], "abstract": [None, "摘要"]}
+    )
     table.write_parquet(folder / "train.parquet.gzip", compression="gzip")
     assert read(find(root, language="cmn")).items.equals(before)
     table.rename({"nid": "id"}).write_parquet(folder / "train.parquet.gzip")
@@ -199,11 +253,17 @@ def test_translations_may_be_parquet(root: Path, chinese: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda b: b.replace(b"nid\ttitle", b"title\tnid"), "line 1: the header is missing or differs"),
+        (
+            lambda b: b.replace(b"nid\ttitle", b"title\tnid"),
+            "line 1: the header is missing or differs",
+        ),
         (lambda b: b + b"nid\ttitle\tabstract\n", "line 5: the header once more"),
         (lambda b: b.replace("标题一".encode() + b"\t", b""), "line 2: 2 fields"),
         (lambda b: b.replace(b"N2", b"2"), "line 3, column 'nid': '2'"),
-        (lambda b: b.replace(b"N1\t", b"N100\t").replace(b"N2\t", b"N101\t"), "translates none of MIND's 6 news"),
+        (
+            lambda b: b.replace(b"N1\t", b"N100\t").replace(b"N2\t", b"N101\t"),
+            "translates none of MIND's 6 news",
+        ),
     ],
 )
 def test_damaged_translations_are_refused(
@@ -223,7 +283,10 @@ def test_problems_name_keys_and_ways(root: Path, tmp_path: Path) -> None:
     [problem] = problems(root=str(root), language="cmn")
     assert "put its unpacked files (nid, title, abstract) into xMINDsmall/cmn/" in problem
     (root / "MINDsmall_dev" / "behaviors.tsv").unlink()
-    assert "holds no behaviors.tsv and news.tsv in both MINDsmall_train/" in problems(root=str(root))[0]
+    assert (
+        "holds no behaviors.tsv and news.tsv in both MINDsmall_train/"
+        in problems(root=str(root))[0]
+    )
     assert len(problems(text="{url}", half_lives_days=[1.0], item_ttl_days=-1.0)) == 4
 
 

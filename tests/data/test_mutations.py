@@ -1,4 +1,5 @@
-"""Damaged raw files of every reader: refused with file and place, or read as if nothing had happened, never otherwise.
+"""Damaged raw files of every reader: refused with file and place, or read as if nothing had
+happened, never otherwise.
 
 Every toy file is damaged in every way below that its format knows. One kind of damage cannot be
 noticed without a checksum, and is shown at the end: a digit that became another digit.
@@ -99,7 +100,9 @@ def _reviews2023(folder: Path, patch: pytest.MonkeyPatch) -> Made:
 
 def _amazon2018(folder: Path, patch: pytest.MonkeyPatch, kind: str) -> Made:
     toy = toys.amazon2018
-    files = toy.write(folder, toy.CSV if kind == "csv" else toy.lines(toy.REVIEWS), f"Gift_Cards.{kind}")
+    files = toy.write(
+        folder, toy.CSV if kind == "csv" else toy.lines(toy.REVIEWS), f"Gift_Cards.{kind}"
+    )
     return files, lambda: amazon2018.read(files)
 
 
@@ -138,7 +141,9 @@ def _mind(folder: Path, patch: pytest.MonkeyPatch, translations: str) -> Made:
     if there.suffix == ".tsv":
         there.write_text(toys.mind.CHINESE)
     else:
-        pl.DataFrame({"nid": ["N1", "N2"], "title": ["题一", "题二"], "abstract": [None, "x"]}).write_parquet(there)
+        pl.DataFrame(
+            {"nid": ["N1", "N2"], "title": ["题一", "题二"], "abstract": [None, "x"]}
+        ).write_parquet(there)
     files = mind.find(root, language="cmn")
     return [there], lambda: mind.read(files)
 
@@ -161,7 +166,9 @@ def _caixin(folder: Path, patch: pytest.MonkeyPatch) -> Made:
     return files, lambda: caixin.read(files)
 
 
-def _plain(folder: Path, patch: pytest.MonkeyPatch, toy: Any, find: Callable[[Path], list[Path]], read: Any) -> Made:
+def _plain(
+    folder: Path, patch: pytest.MonkeyPatch, toy: Any, find: Callable[[Path], list[Path]], read: Any
+) -> Made:
     files = find(toy.write(folder))
     return files, lambda: read(files)
 
@@ -184,12 +191,18 @@ READERS: dict[str, Callable[[Path, pytest.MonkeyPatch], Made]] = {
     "movielens 2016": _movielens,
     **{f"movielens {name}": partial(_edition, edition=name) for name in EDITIONS},
     "microlens": partial(
-        _plain, toy=toys.microlens, find=lambda root: microlens.find(root, "50k"), read=microlens.read
+        _plain,
+        toy=toys.microlens,
+        find=lambda root: microlens.find(root, "50k"),
+        read=microlens.read,
     ),
     "kuairec": _kuairec,
     "lastfm_2k": _lastfm_2k,
     "lastfm_1k": partial(
-        _plain, toy=toys.lastfm_1k, find=lastfm_1k.find, read=lambda files: lastfm_1k.read(files, "artist")
+        _plain,
+        toy=toys.lastfm_1k,
+        find=lastfm_1k.find,
+        read=lambda files: lastfm_1k.read(files, "artist"),
     ),
     "mind": partial(_mind, translations=""),
     "xmind tsv": partial(_mind, translations="train.tsv"),
@@ -208,7 +221,12 @@ def sheet(change: Callable[[list[list[Any]]], list[list[Any]]]) -> Callable[[byt
     def mutate(_: bytes) -> bytes:
         toy, stream = toys.online_retail, io.BytesIO()
         names, *rows = change([list(toy.NEW), *map(list, toy.FIRST)])
-        toy.write_book(stream, tuple(names), Year_2009=map(tuple, rows), Year_2010=toy.SECOND if len(rows) else [])
+        toy.write_book(
+            stream,
+            tuple(names),
+            Year_2009=map(tuple, rows),
+            Year_2010=toy.SECOND if len(rows) else [],
+        )
         return stream.getvalue()
 
     return mutate
@@ -225,7 +243,9 @@ SHEET: dict[str, Callable[[bytes], bytes | None]] = damage.ANY | {
     "a column renamed": sheet(lambda rows: [["Bill", *rows[0][1:]], *rows[1:]]),
     "columns exchanged under their names": sheet(lambda rows: damage.exchanged(rows, 1)),
     "one name twice": sheet(lambda rows: [[rows[0][1], *rows[0][1:]], *rows[1:]]),
-    "a time of text": sheet(lambda rows: [*rows[:-1], [*rows[-1][:4], "1/2/10 8:26", *rows[-1][5:]]]),
+    "a time of text": sheet(
+        lambda rows: [*rows[:-1], [*rows[-1][:4], "1/2/10 8:26", *rows[-1][5:]]]
+    ),
     "a value missing": sheet(lambda rows: [*rows[:-1], [*rows[-1][:3], None, *rows[-1][4:]]]),
 }
 
@@ -237,7 +257,8 @@ WHOLE = (
     r"parquet(\.gzip)?: no column", r"parquet(\.gzip)?, column '\w+': (values|ids) of type",
     r"(ratings|users|films|tags) (of \d users )?in .*, expected [\d,]+",
 )  # fmt: skip
-"""Damage without a line: of all of a file, of the types of a column, or known by the published number of rows."""
+"""Damage without a line: of all of a file, of the types of a column, or known by the published
+number of rows."""
 
 PLACE = re.compile(r"line \d+|data rows? \d+|row \d+|" + "|".join(WHOLE))
 
@@ -245,7 +266,9 @@ PLACE = re.compile(r"line \d+|data rows? \d+|row \d+|" + "|".join(WHOLE))
 def same(left: Tables | Dataset, right: Tables | Dataset) -> bool:
     if isinstance(left, Tables):
         frames = ("items", "users", "interactions", "dated", "impressions", "shown")
-        return isinstance(right, Tables) and all(getattr(left, n).equals(getattr(right, n)) for n in frames)
+        return isinstance(right, Tables) and all(
+            getattr(left, n).equals(getattr(right, n)) for n in frames
+        )
     assert isinstance(right, Dataset)
     columns = ("user", "item", "time", "label", "positive", "event_id")
     logs = all((getattr(left.log, name) == getattr(right.log, name)).all() for name in columns)
@@ -269,7 +292,9 @@ def attempt(read: Read, whole: Tables | Dataset, name: str) -> str:
 def changes(file: Path) -> Iterator[tuple[str, bytes]]:
     """Every way to damage a file that changes it, and what becomes of its content."""
     content = file.read_bytes()
-    for mutation, change in (SHEET if file.suffix == ".xlsx" else damage.mutations(file, content)).items():
+    for mutation, change in (
+        SHEET if file.suffix == ".xlsx" else damage.mutations(file, content)
+    ).items():
         if (changed := change(content)) is not None and changed != content:
             yield mutation, changed
 
@@ -297,12 +322,18 @@ def test_damage_is_refused_with_its_place_or_changes_nothing(
     assert seen["same"] >= (0 if reader == "online_retail xlsx" else 2)
 
 
-def test_far_more_than_two_hundred_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_far_more_than_two_hundred_are_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = []
     for reader, make in READERS.items():
         folder = tmp_path / reader
         folder.mkdir()
-        tried += [(reader, file, mutation) for file in make(folder, monkeypatch)[0] for mutation, _ in changes(file)]
+        tried += [
+            (reader, file, mutation)
+            for file in make(folder, monkeypatch)[0]
+            for mutation, _ in changes(file)
+        ]
     assert len(set(tried)) == len(tried) >= 1_000
 
 

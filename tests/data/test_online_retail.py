@@ -26,7 +26,9 @@ from toys.online_retail import (
 )
 
 DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
-needs_files = pytest.mark.skipif(not (DATA / "online_retail_ii").is_dir(), reason="online_retail_ii is not there")
+needs_files = pytest.mark.skipif(
+    not (DATA / "online_retail_ii").is_dir(), reason="online_retail_ii is not there"
+)
 
 
 COUNTS = {
@@ -66,8 +68,12 @@ def test_all_containers_give_the_same_tables(tmp_path: Path, make: Callable[[Pat
     assert tables.counts == COUNTS
 
 
-def test_codes_that_are_numbers_in_one_sheet_and_text_in_another_are_one_product(tmp_path: Path) -> None:
-    rows = [(*row[:1], code, *row[2:]) for row, code in zip(SECOND, (85048.0, "85048"), strict=True)]
+def test_codes_that_are_numbers_in_one_sheet_and_text_in_another_are_one_product(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        (*row[:1], code, *row[2:]) for row, code in zip(SECOND, (85048.0, "85048"), strict=True)
+    ]
     write_book(tmp_path / "online_retail_II.xlsx", NEW, numbers=rows[:1], text=rows[1:])
     assert read([tmp_path / "online_retail_II.xlsx"]).items["item_id"].to_list() == ["85048"]
     pl.DataFrame([SECOND[0]], schema=list(NEW), orient="row").with_columns(
@@ -95,7 +101,9 @@ def test_a_later_description_does_not_show_before_its_time(tmp_path: Path) -> No
         ("2010-12-01 08:28:00", 'LIGHTS, 15" BALL'),  # once each: the earlier
         ("2010-12-01 08:28:01", "LIGHTS BALL"),
     ):
-        assert data.with_texts_as_of(*[np.full(3, _seconds(moment))] * 2).items.texts[lights] == text
+        assert (
+            data.with_texts_as_of(*[np.full(3, _seconds(moment))] * 2).items.texts[lights] == text
+        )
 
 
 def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) -> None:
@@ -109,7 +117,9 @@ def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) ->
     assert marked.interactions.equals(plain.interactions)
     assert marked.users.equals(plain.users)
     swapped = tmp_path / "swapped.csv"
-    pl.read_csv(tmp_path / "retail.csv", infer_schema=False).select(reversed(NEW)).write_csv(swapped)
+    pl.read_csv(tmp_path / "retail.csv", infer_schema=False).select(reversed(NEW)).write_csv(
+        swapped
+    )
     assert read([swapped]).interactions.equals(plain.interactions)
 
 
@@ -122,9 +132,17 @@ def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) ->
         ("17850", "17850.5", r"data row 11, column 'Customer ID': '17850\.5' cannot be read"),
         ("17850", "nobody", r"data row 11, column 'Customer ID': 'nobody' cannot be read"),
         (",7.95,17850", ",nan,17850", r"data row 11, column 'Price': 'nan' cannot be read"),
-        (",1,2010-12-01 08:28:00", ",?,2010-12-01 08:28:00", r"data row 11, column 'Quantity': '\?' cannot be read"),
+        (
+            ",1,2010-12-01 08:28:00",
+            ",?,2010-12-01 08:28:00",
+            r"data row 11, column 'Quantity': '\?' cannot be read",
+        ),
         # 1 December or 12 January?
-        ("2010-12-01 08:28:00", "12/1/2010 8:28", r"data row 11, column 'InvoiceDate': '12/1/2010 8:28' cannot be"),
+        (
+            "2010-12-01 08:28:00",
+            "12/1/2010 8:28",
+            r"data row 11, column 'InvoiceDate': '12/1/2010 8:28' cannot be",
+        ),
         ("536366,85048", "536366,85\x00048", "line 12: a NUL byte"),
         ("LIGHTS BALL", "LIGHTS\x00 BALL", "line 11: a NUL byte"),
         ("\r\n536366,", '\r\n"536366,', "cannot be read as csv|over two lines|column"),
@@ -135,7 +153,9 @@ def test_a_csv_may_start_with_a_mark_and_give_codes_as_floats(tmp_path: Path) ->
         (NEW[0], "Number", "no column 'Invoice' or 'InvoiceNo'; found: 'Number'"),
     ],
 )
-def test_damaged_csv_is_refused_with_its_row(tmp_path: Path, old: str, new: str, message: str) -> None:
+def test_damaged_csv_is_refused_with_its_row(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
     text = csv_text()
     assert old in text
     (tmp_path / "retail.csv").write_text(text.replace(old, new), encoding="utf-8", newline="")
@@ -150,11 +170,17 @@ def test_latin_1_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [write_new, write_parquet])
-def test_a_truncated_or_damaged_container_is_refused_by_name(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+def test_a_truncated_or_damaged_container_is_refused_by_name(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
     path = make(tmp_path)
     content = path.read_bytes()
     middle = len(content) // 3
-    flipped = content[:middle] + bytes(255 - byte for byte in content[middle : middle + 40]) + content[middle + 40 :]
+    flipped = (
+        content[:middle]
+        + bytes(255 - byte for byte in content[middle : middle + 40])
+        + content[middle + 40 :]
+    )
     for damaged in (b"", content[:20], content[:middle], content[:-1], flipped):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=path.name.replace(".", r"\.")):
@@ -182,7 +208,9 @@ def test_a_damaged_page_of_a_parquet_file_is_a_data_error_and_no_panic(tmp_path:
     path = write_parquet(tmp_path)
     content = path.read_bytes()
     refused = 0
-    for place in range(4, len(content), 31):  # parquet has no checksums: some flips only change a value
+    for place in range(
+        4, len(content), 31
+    ):  # parquet has no checksums: some flips only change a value
         path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
         try:
             read([path])
@@ -193,20 +221,30 @@ def test_a_damaged_page_of_a_parquet_file_is_a_data_error_and_no_panic(tmp_path:
 
 
 def test_a_sheet_and_its_row_are_named(tmp_path: Path) -> None:
-    wrong = [*SECOND, (536367, 85048, "LIGHTS", "some", "2010-12-01 08:30:00", 7.95, 17850, "United Kingdom")]
+    wrong = [
+        *SECOND,
+        (536367, 85048, "LIGHTS", "some", "2010-12-01 08:30:00", 7.95, 17850, "United Kingdom"),
+    ]
     path = tmp_path / "online_retail_II.xlsx"
     write_book(path, NEW, Year_2009=FIRST, Year_2010=wrong)
-    with pytest.raises(DataError, match=r"II\.xlsx, sheet 'Year 2010', row 4, column 'Quantity': 'some' cannot be"):
+    with pytest.raises(
+        DataError, match=r"II\.xlsx, sheet 'Year 2010', row 4, column 'Quantity': 'some' cannot be"
+    ):
         read([path])
     write_book(path, NEW[1:], Year_2010=[])
-    with pytest.raises(DataError, match=r"II\.xlsx, sheet 'Year 2010', row 1: no column 'Invoice' or 'InvoiceNo'"):
+    with pytest.raises(
+        DataError, match=r"II\.xlsx, sheet 'Year 2010', row 1: no column 'Invoice' or 'InvoiceNo'"
+    ):
         read([path])
 
 
 def test_times_as_numbers_are_refused(tmp_path: Path) -> None:
-    frame().with_columns(InvoiceDate=pl.lit(1_259_653_500)).write_parquet(tmp_path / "retail.parquet")
+    frame().with_columns(InvoiceDate=pl.lit(1_259_653_500)).write_parquet(
+        tmp_path / "retail.parquet"
+    )
     with pytest.raises(
-        DataError, match=r"retail\.parquet, data row 1, column 'InvoiceDate': 1259653500 cannot be read"
+        DataError,
+        match=r"retail\.parquet, data row 1, column 'InvoiceDate': 1259653500 cannot be read",
     ):
         read([tmp_path / "retail.parquet"])
 
@@ -219,7 +257,12 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
         "dataset.item_ttl_days=0.0",
         f"dataset.root={tmp_path}",
     ]
-    for way in ("coldlm data fetch online_retail", "archive.ics.uci.edu", "online_retail_ii/", "COLDLM_DATA"):
+    for way in (
+        "coldlm data fetch online_retail",
+        "archive.ics.uci.edu",
+        "online_retail_ii/",
+        "COLDLM_DATA",
+    ):
         assert way in found[-1]
     [problem] = problems()
     assert "neither COLDLM_DATA nor dataset.root" in problem

@@ -17,7 +17,9 @@ def _events(data: Dataset) -> list[tuple[str, str, int, float, bool, int]]:
     log = data.log
     return [
         (data.users.ids[u], data.items.ids[i], int(t), float(x), bool(p), int(e))
-        for u, i, t, x, p, e in zip(log.user, log.item, log.time, log.label, log.positive, log.event_id, strict=True)
+        for u, i, t, x, p, e in zip(
+            log.user, log.item, log.time, log.label, log.positive, log.event_id, strict=True
+        )
     ]
 
 
@@ -26,17 +28,34 @@ def test_two_csv_files_become_a_dataset_in_time_order(tmp_path: Path) -> None:
     data = load(**keys)
     assert data.items.ids == ("a", "b")
     assert data.items.titles == ("Red tea", "Tea pot 🫖")
-    assert data.items.texts == ("Red tea | Oolong House", "Tea pot 🫖")  # price is all numbers: no text
+    assert data.items.texts == (
+        "Red tea | Oolong House",
+        "Tea pot 🫖",
+    )  # price is all numbers: no text
     assert data.items.released_at.tolist() == [UNKNOWN, UNKNOWN]
-    assert (data.release, data.repeats, data.name, data.domain) == ("after_first", False, "own", "own")
-    assert _events(data) == [("u", "a", 10, 1, True, 1), ("u", "b", 20, 1, True, 2), ("v", "b", 30, 1, True, 0)]
+    assert (data.release, data.repeats, data.name, data.domain) == (
+        "after_first",
+        False,
+        "own",
+        "own",
+    )
+    assert _events(data) == [
+        ("u", "a", 10, 1, True, 1),
+        ("u", "b", 20, 1, True, 2),
+        ("v", "b", 30, 1, True, 0),
+    ]
     assert data.hashes == {Path(path).name: hash_file(Path(path)) for path in keys.values()}
 
 
-def test_a_column_that_looks_like_a_label_is_read_or_refused_never_passed_over(tmp_path: Path) -> None:
-    keys = write(tmp_path, events="user_id,item_id,timestamp,Rating,day\nu,a,10,0,mon\nu,b,20,1,tue\n")
+def test_a_column_that_looks_like_a_label_is_read_or_refused_never_passed_over(
+    tmp_path: Path,
+) -> None:
+    keys = write(
+        tmp_path, events="user_id,item_id,timestamp,Rating,day\nu,a,10,0,mon\nu,b,20,1,tue\n"
+    )
     with pytest.raises(
-        DataError, match=r"column .Rating. looks like a label, but is not read: set dataset\.label=Rating"
+        DataError,
+        match=r"column .Rating. looks like a label, but is not read: set dataset\.label=Rating",
     ):
         load(**keys)
     data = load(**keys, label="Rating")
@@ -47,7 +66,9 @@ def test_a_column_that_looks_like_a_label_is_read_or_refused_never_passed_over(t
 
 @pytest.mark.parametrize("values", [("true", "false"), ("1", "0"), ("True", "False")])
 def test_labels_may_be_written_as_truth_values(tmp_path: Path, values: tuple[str, str]) -> None:
-    events = "user_id,item_id,timestamp,label\n" + "".join(f"u,{i},5,{v}\n" for i, v in zip("ab", values, strict=True))
+    events = "user_id,item_id,timestamp,label\n" + "".join(
+        f"u,{i},5,{v}\n" for i, v in zip("ab", values, strict=True)
+    )
     assert load(**write(tmp_path, events=events)).log.positive.tolist() == [True, False]
 
 
@@ -59,7 +80,11 @@ def test_parquet_with_integer_ids_gives_the_same_as_csv(tmp_path: Path) -> None:
     items.write_csv(tmp_path / "i.csv")
     events.write_csv(tmp_path / "e.csv")
     by_kind = [
-        load(items=str(tmp_path / f"i.{kind}"), interactions=str(tmp_path / f"e.{kind}"), text="{title} {year}")
+        load(
+            items=str(tmp_path / f"i.{kind}"),
+            interactions=str(tmp_path / f"e.{kind}"),
+            text="{title} {year}",
+        )
         for kind in ("parquet", "csv")
     ]
     assert by_kind[0].items.ids == by_kind[1].items.ids == ("7", "8")
@@ -79,11 +104,17 @@ def test_the_number_1_and_the_text_1_are_two_ids(column: str, tmp_path: Path) ->
     for name, table in files.items():
         table.write_parquet(paths[name])
     whole = load(**paths)
-    files["interactions"].with_columns(pl.col(column).cast(pl.String)).write_parquet(paths["interactions"])
-    with pytest.raises(DataError, match=f"column '{column}': whole numbers in .* strings in .*interactions.parquet"):
+    files["interactions"].with_columns(pl.col(column).cast(pl.String)).write_parquet(
+        paths["interactions"]
+    )
+    with pytest.raises(
+        DataError, match=f"column '{column}': whole numbers in .* strings in .*interactions.parquet"
+    ):
         load(**paths)
     files["interactions"].write_csv(tmp_path / "interactions.csv")
-    assert _events(load(**paths | {"interactions": str(tmp_path / "interactions.csv")})) == _events(whole)
+    assert _events(load(**paths | {"interactions": str(tmp_path / "interactions.csv")})) == _events(
+        whole
+    )
 
 
 def test_byte_order_mark_and_crlf_change_nothing(tmp_path: Path) -> None:
@@ -98,7 +129,9 @@ def test_byte_order_mark_and_crlf_change_nothing(tmp_path: Path) -> None:
 
 def test_ids_that_differ_in_blanks_zeros_or_case_are_different(tmp_path: Path) -> None:
     items = "item_id,title\n1,a\n01,b\n 1,c\n1.0,d\nA,e\na,f\n"
-    events = "user_id,item_id,timestamp\n" + "".join(f"u,{i},5\nU,{i},5\n" for i in ("1", "01", " 1", "1.0", "A", "a"))
+    events = "user_id,item_id,timestamp\n" + "".join(
+        f"u,{i},5\nU,{i},5\n" for i in ("1", "01", " 1", "1.0", "A", "a")
+    )
     data = load(**write(tmp_path, items, events))
     assert data.items.ids == ("1", "01", " 1", "1.0", "A", "a")
     assert data.users.ids == ("U", "u")
@@ -109,15 +142,23 @@ def test_exact_duplicates_are_dropped_and_counted_others_kept(tmp_path: Path) ->
     events = "user_id,item_id,timestamp,label\nu,a,10,1\nu,a,10,1.0\nu,a,10,2\nu,a,11,1\nu,a,10,1\n"
     data = load(**write(tmp_path, events=events))
     assert data.counts["exact_duplicate_interactions_dropped"] == 2  # rows 2 and 5
-    assert [event[2:] for event in _events(data)] == [(10, 1, True, 0), (10, 2, True, 2), (11, 1, True, 3)]
+    assert [event[2:] for event in _events(data)] == [
+        (10, 1, True, 0),
+        (10, 2, True, 2),
+        (11, 1, True, 3),
+    ]
 
 
 def test_positive_is_a_label_above_zero_or_from_the_threshold(tmp_path: Path) -> None:
-    keys = write(tmp_path, events="user_id,item_id,timestamp,label\nu,a,1,-1\nu,a,2,0\nu,a,3,0.5\nu,a,4,4\n")
+    keys = write(
+        tmp_path, events="user_id,item_id,timestamp,label\nu,a,1,-1\nu,a,2,0\nu,a,3,0.5\nu,a,4,4\n"
+    )
     assert load(**keys).log.positive.tolist() == [False, False, True, True]
     assert load(**keys, positive_from=4).log.positive.tolist() == [False, False, False, True]
     assert load(**keys, positive_from=-1).log.positive.all()
-    with pytest.raises(DataError, match=r"no positive event; labels reach 4, positive_from is 4\.5"):
+    with pytest.raises(
+        DataError, match=r"no positive event; labels reach 4, positive_from is 4\.5"
+    ):
         load(**keys, positive_from=4.5)
 
 
@@ -153,9 +194,21 @@ def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("items", "events", "message"),
     [
-        ("item_id,title\na,x\nb,y\na,z\n", EVENTS, r"items\.csv, column 'item_id': 'a' again in data row 3"),
-        ("item_id,title\na,x\n,y\n", EVENTS, r"items\.csv, column 'item_id': missing in data row 2"),
-        ("item_id,price\na,3\nb,4\n", EVENTS, r"items\.csv: no text column beside item_id; columns found: .*price"),
+        (
+            "item_id,title\na,x\nb,y\na,z\n",
+            EVENTS,
+            r"items\.csv, column 'item_id': 'a' again in data row 3",
+        ),
+        (
+            "item_id,title\na,x\n,y\n",
+            EVENTS,
+            r"items\.csv, column 'item_id': missing in data row 2",
+        ),
+        (
+            "item_id,price\na,3\nb,4\n",
+            EVENTS,
+            r"items\.csv: no text column beside item_id; columns found: .*price",
+        ),
         ("item_id,title\n", EVENTS, r"items\.csv: no rows"),
         (ITEMS, "user_id,item_id,timestamp\n", r"events\.csv: no rows"),
         (
@@ -168,14 +221,26 @@ def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None
             "user_id,item_id,timestamp\nu,A ,1\n",
             r"'A ' in data row 1 is not .*'a' is another id: case and blanks",
         ),
-        (ITEMS, "user_id,item_id,timestamp\n,a,1\n", r"events\.csv, column 'user_id': missing in data row 1"),
+        (
+            ITEMS,
+            "user_id,item_id,timestamp\n,a,1\n",
+            r"events\.csv, column 'user_id': missing in data row 1",
+        ),
         (
             ITEMS,
             "user_id,item_id,timestamp\nu,a,1\nv\0,b,2\n",
             r"events\.csv.*line 3: a NUL byte|column 'user_id': a NUL",
         ),
-        (ITEMS, "user_id,item_id,timestamp\nu,a,\n", r"events\.csv, column 'timestamp': missing in data row 1"),
-        (ITEMS, "user_id,item_id,timestamp\nu,a,1\n\nu,a,2\n", r"events\.csv, line 3: 1 fields, expected 3"),
+        (
+            ITEMS,
+            "user_id,item_id,timestamp\nu,a,\n",
+            r"events\.csv, column 'timestamp': missing in data row 1",
+        ),
+        (
+            ITEMS,
+            "user_id,item_id,timestamp\nu,a,1\n\nu,a,2\n",
+            r"events\.csv, line 3: 1 fields, expected 3",
+        ),
         (
             ITEMS,
             "user_id,item_id,timestamp,label\nu,a,1,5\nu,a,2,good\n",
@@ -184,7 +249,9 @@ def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None
         (ITEMS, "user_id,item_id,timestamp,label\nu,a,1,\n", r"'label': missing in data row 1"),
     ],
 )
-def test_bad_rows_are_refused_with_file_column_and_row(tmp_path: Path, items: str, events: str, message: str) -> None:
+def test_bad_rows_are_refused_with_file_column_and_row(
+    tmp_path: Path, items: str, events: str, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         load(**write(tmp_path, items, events))
 
@@ -199,7 +266,9 @@ def test_float_ids_and_list_texts_are_refused(tmp_path: Path) -> None:
     pl.DataFrame({"item_id": [1.0], "title": ["x"]}).write_parquet(tmp_path / "i.parquet")
     with pytest.raises(DataError, match="ids of type Float64; expected strings or integers"):
         load(items=str(tmp_path / "i.parquet"), interactions=keys["interactions"])
-    pl.DataFrame({"item_id": ["a", "b"], "tags": [["x"], ["y"]]}).write_parquet(tmp_path / "i.parquet")
+    pl.DataFrame({"item_id": ["a", "b"], "tags": [["x"], ["y"]]}).write_parquet(
+        tmp_path / "i.parquet"
+    )
     with pytest.raises(DataError, match="column 'tags': lists or structs cannot be text"):
         load(items=str(tmp_path / "i.parquet"), interactions=keys["interactions"], text="{tags}")
 
@@ -238,14 +307,22 @@ def test_all_problems_come_together_and_name_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"text": "{tilte}"}, "no field {tilte}; fields may be {item_id}, {title}, {brand}, {price}"),
+        (
+            {"text": "{tilte}"},
+            "no field {tilte}; fields may be {item_id}, {title}, {brand}, {price}",
+        ),
         ({"released_at": "realeased"}, "no column 'realeased'"),
         ({"positive_from": 4.0}, "no column 'label'"),
         ({"label": "stars"}, "no column 'stars'"),
-        ({"interactions": None}, "dataset.interactions is not set. dataset=own reads files of yours"),
+        (
+            {"interactions": None},
+            "dataset.interactions is not set. dataset=own reads files of yours",
+        ),
     ],
 )
-def test_keys_that_do_not_fit_the_files_are_problems(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+def test_keys_that_do_not_fit_the_files_are_problems(
+    tmp_path: Path, keys: dict[str, Any], message: str
+) -> None:
     keys = {**write(tmp_path), **keys}
     [problem] = problems(**keys)
     assert message in problem

@@ -20,7 +20,8 @@ def _first_events(code: Ints, time: Ints, n: int) -> Ints:
 
 
 def _ndcg(data: Dataset, world: SimulatedTruth) -> tuple[float, float]:
-    """nDCG@10 of the true affinity and of a random order, on items that are new in the last fifth of the events."""
+    """nDCG@10 of the true affinity and of a random order, on items that are new in the last fifth
+    of the events."""
     log = data.log
     cut = log.time[int(0.8 * len(log))]
     rows = np.flatnonzero(_first_events(log.item, log.time, len(data.items))[log.item] >= cut)
@@ -29,7 +30,9 @@ def _ndcg(data: Dataset, world: SimulatedTruth) -> tuple[float, float]:
     score = np.where(is_candidate, world.affinity(log.user[rows], log.time[rows]), -np.inf)
     rank = (score > score[np.arange(len(rows)), log.item[rows]][:, None]).sum(axis=1)
     gains = 1 / np.log2(np.arange(2, 12))
-    return np.where(rank < 10, gains[np.minimum(rank, 9)], 0).mean(), (gains.sum() / is_candidate.sum(axis=1)).mean()
+    return np.where(rank < 10, gains[np.minimum(rank, 9)], 0).mean(), (
+        gains.sum() / is_candidate.sum(axis=1)
+    ).mean()
 
 
 def test_true_affinity_ranks_cold_items_far_above_random() -> None:
@@ -47,7 +50,9 @@ def test_same_seed_gives_identical_bytes_and_another_seed_does_not() -> None:
 
 
 def test_text_signal_and_language_change_texts_only() -> None:
-    clear, noisy, chinese = (load(**SMALL, text_signal=s, language=x) for s, x in ((1, "en"), (0, "en"), (1, "zh")))
+    clear, noisy, chinese = (
+        load(**SMALL, text_signal=s, language=x) for s, x in ((1, "en"), (0, "en"), (1, "zh"))
+    )
     assert clear.log.item.tobytes() == noisy.log.item.tobytes() == chinese.log.item.tobytes()
     assert clear.items.released_at.tobytes() == noisy.items.released_at.tobytes()
     assert clear.items.texts != noisy.items.texts
@@ -60,7 +65,9 @@ def _words(texts: tuple[str, ...]) -> list[set[str]]:
 
 
 @pytest.mark.parametrize(("text_signal", "is_informative"), [(1.0, True), (0.0, False)])
-def test_items_of_one_topic_share_words_only_if_the_text_has_signal(text_signal: float, is_informative: bool) -> None:
+def test_items_of_one_topic_share_words_only_if_the_text_has_signal(
+    text_signal: float, is_informative: bool
+) -> None:
     data, world = make_world(**SMALL, text_signal=text_signal, language="en")
     words = _words(data.items.texts)
     topic = world.item_topics.argmax(axis=1)
@@ -90,7 +97,10 @@ def test_items_and_users_are_cold_in_the_last_fifth() -> None:
 
 def test_nobody_takes_an_item_twice_unless_items_repeat() -> None:
     once, often = load(**SMALL), load(**SMALL, repeats=True)
-    pairs = [len(set(zip(data.log.user.tolist(), data.log.item.tolist(), strict=True))) for data in (once, often)]
+    pairs = [
+        len(set(zip(data.log.user.tolist(), data.log.item.tolist(), strict=True)))
+        for data in (once, often)
+    ]
     assert pairs[0] == SMALL["events"]
     assert pairs[1] < SMALL["events"]
 
@@ -100,7 +110,9 @@ def test_drift_moves_tastes_and_popularity_skews_counts() -> None:
     _, moving = make_world(**SMALL, drift=1)
     assert np.array_equal(still.tastes[0], still.tastes[1])
     assert not np.allclose(moving.tastes[0], moving.tastes[1])
-    flat, skewed = (np.bincount(load(**SMALL, repeats=True, popularity=p).log.item).max() for p in (0, 2))
+    flat, skewed = (
+        np.bincount(load(**SMALL, repeats=True, popularity=p).log.item).max() for p in (0, 2)
+    )
     assert skewed > 2 * flat
 
 
@@ -122,5 +134,7 @@ def test_a_crowded_world_uses_every_user_with_choice_left() -> None:
 
 def test_load_and_make_world_have_the_same_defaults() -> None:
     outer, inner = (inspect.signature(f).parameters for f in (load, make_world))
-    assert {name: outer[name].default for name in inner} == {name: key.default for name, key in inner.items()}
+    assert {name: outer[name].default for name in inner} == {
+        name: key.default for name, key in inner.items()
+    }
     assert set(outer) - set(inner) == {"half_lives_days"}

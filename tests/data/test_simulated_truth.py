@@ -1,7 +1,8 @@
-"""Where the texts say nothing, reading them is worth nothing; where they say everything, it is worth much.
+"""Where the texts say nothing, reading them is worth nothing; where they say everything, it is
+worth much.
 
-Cold items, without context, in worlds whose truth is known. A run per world, since what users of one world see of a few
-cold items is not independent: one lucky item lifts them all.
+Cold items, without context, in worlds whose truth is known. A run per world, since what users of
+one world see of a few cold items is not independent: one lucky item lifts them all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
+from coldlm.experiment.baselines import JudgedBaselines
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import World
 from coldlm.report.statistics import interval
@@ -44,17 +46,26 @@ READER = (
     "stages=[train,evaluate]",
     "evaluate.latency_requests=0",
 )
-"""A frozen random transformer over bytes keeps enough of which characters a text holds for a head to learn from."""
+"""A frozen random transformer over bytes keeps enough of which characters a text holds for a head
+to learn from."""
 
 
 @pytest.fixture
-def measure(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], tuple[NDArray[Any], float]]:
-    """``text_signal`` -> nDCG@10 on cold items of every user of every world, and what chance is worth there."""
+def measure(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[float], tuple[NDArray[Any], float]]:
+    """``text_signal`` -> nDCG@10 on cold items of every user of every world, and what chance is
+    worth there."""
 
     def constant_alone(
-        config: object, world: World, history: int, measure: object, judge: Callable[[ScoreFunction, str], Judged]
-    ) -> tuple[dict[str, Judged], float, int]:
-        return {"constant": judge(baselines.constant(len(world.data.items)), "constant")}, 1.0, 0
+        kept: JudgedBaselines,
+        config: object,
+        world: World,
+        history: int,
+        measure: object,
+        judge: Callable[[ScoreFunction, str], Judged],
+    ) -> None:
+        kept.rows = {"constant": judge(baselines.constant(len(world.data.items)), "constant")}
 
     monkeypatch.setattr("coldlm.experiment.stages.evaluate.judge_baselines", constant_alone)
 
@@ -64,7 +75,14 @@ def measure(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[fl
 
     def measure(signal: float) -> tuple[NDArray[Any], float]:
         everyone = pl.concat(
-            users(execute(config(*READER, f"dataset.text_signal={signal}", f"dataset.seed={w}", f"seed={w}"), f"{w}"))
+            users(
+                execute(
+                    config(
+                        *READER, f"dataset.text_signal={signal}", f"dataset.seed={w}", f"seed={w}"
+                    ),
+                    f"{w}",
+                )
+            )
             for w in WORLDS
         )
         values = everyone.filter(scorer=MODEL)["value"].to_numpy()

@@ -32,7 +32,9 @@ ALWAYS = dict.fromkeys(range(4), 0)
 
 
 def _as_of(data: Dataset) -> AsOf:
-    return AsOf(data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+    return AsOf(
+        data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days
+    )
 
 
 def _score(scorer: ScoreFunction, user: int, time: int) -> list[float]:
@@ -53,8 +55,18 @@ def test_random_scores_depend_on_seed_user_and_time_alone() -> None:
     together = scorer(users, times)
     assert together.shape == (3, 50)
     assert together.dtype == torch.float32
-    assert together[2].tolist() == _score(scorer, 3, 11) == _score(baselines.random(0, 50, ids), 3, 11)
-    assert len({tuple(row) for row in [*together.tolist(), _score(baselines.random(1, 50, ids), 3, 10)]}) == 4
+    assert (
+        together[2].tolist() == _score(scorer, 3, 11) == _score(baselines.random(0, 50, ids), 3, 11)
+    )
+    assert (
+        len(
+            {
+                tuple(row)
+                for row in [*together.tolist(), _score(baselines.random(1, 50, ids), 3, 10)]
+            }
+        )
+        == 4
+    )
     assert 0 <= float(together.min()) < float(together.max()) < 1
     # a newcomer may move everybody's code, but nobody's draws
     assert _score(baselines.random(0, 50, ["newcomer", *ids]), 4, 11) == together[2].tolist()
@@ -66,7 +78,12 @@ def test_a_constant_scorer_ties_all_items() -> None:
 
 def test_popularity_counts_the_positives_so_far(toy: Dataset) -> None:
     scorer = baselines.popularity(_as_of(toy))
-    assert [_score(scorer, 0, t) for t in (10, 20, 21, 99)] == [[0, 0, 0, 0], [1, 0, 0, 0], [2, 1, 0, 0], [2, 2, 0, 0]]
+    assert [_score(scorer, 0, t) for t in (10, 20, 21, 99)] == [
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+        [2, 1, 0, 0],
+        [2, 2, 0, 0],
+    ]
 
 
 def test_fewest_events_counts_events_of_any_label(toy: Dataset) -> None:
@@ -132,7 +149,9 @@ def test_tfidf_is_the_cosine_by_hand(make_data: MakeData) -> None:
     data = make_data([(0, 0, 10)], released=dict.fromkeys(range(3), 0), texts=["a b", "b c", "b d"])
     # smooth idf over three texts: b in all of them, the others in one each
     rare, common = 1 + np.log(4 / 2), 1 + np.log(4 / 4)
-    assert _score(_tfidf(data), 0, 20)[1] == pytest.approx(common**2 / (common**2 + rare**2), abs=1e-6)
+    assert _score(_tfidf(data), 0, 20)[1] == pytest.approx(
+        common**2 / (common**2 + rare**2), abs=1e-6
+    )
 
 
 def test_tfidf_reads_single_chinese_characters(make_data: MakeData) -> None:
@@ -145,13 +164,17 @@ def test_tfidf_reads_single_chinese_characters(make_data: MakeData) -> None:
 
 
 def test_tfidf_reads_the_profile_of_a_user_without_history(make_data: MakeData) -> None:
-    data = make_data([(0, 0, 10)], released=ALWAYS, texts=["wine", "tea"], profiles=["", "likes tea"])
+    data = make_data(
+        [(0, 0, 10)], released=ALWAYS, texts=["wine", "tea"], profiles=["", "likes tea"]
+    )
     assert _score(_tfidf(data), 1, 5) == pytest.approx([0, 1, 0, 0])
 
 
 def test_texts_of_items_that_enter_later_change_no_score_of_the_others(make_data: MakeData) -> None:
     def scores(*texts: str) -> list[float]:
-        data = make_data([(0, 0, 10)], released={0: 0, 1: 0, 2: 50, 3: 51}, texts=["red wine", "red tea", *texts])
+        data = make_data(
+            [(0, 0, 10)], released={0: 0, 1: 0, 2: 50, 3: 51}, texts=["red wine", "red tea", *texts]
+        )
         return _score(_tfidf(data, known_until=50), 0, 60)
 
     before = scores("green tea", "blue")
@@ -162,7 +185,12 @@ def test_texts_of_items_that_enter_later_change_no_score_of_the_others(make_data
 
 @pytest.mark.parametrize("texts", [[], ["", "!?"]])
 def test_tfidf_of_items_without_words_is_constant(make_data: MakeData, texts: list[str]) -> None:
-    assert _score(_tfidf(make_data([(0, 0, 10)], released=ALWAYS, texts=texts)), 0, 20) == [0, 0, 0, 0]
+    assert _score(_tfidf(make_data([(0, 0, 10)], released=ALWAYS, texts=texts)), 0, 20) == [
+        0,
+        0,
+        0,
+        0,
+    ]
 
 
 def _zero_shot(
@@ -175,7 +203,12 @@ def _zero_shot(
 
 
 def test_zero_shot_is_the_centred_cosine_with_the_history(toy: Dataset) -> None:
-    vectors = [[2.0, 1.0], [0.0, 1.0], [1.0, 2.0], [1.0, 0.0]]  # centre (1, 1): east, west, north, south
+    vectors = [
+        [2.0, 1.0],
+        [0.0, 1.0],
+        [1.0, 2.0],
+        [1.0, 0.0],
+    ]  # centre (1, 1): east, west, north, south
     scorer = _zero_shot(toy, vectors, [True] * 4)
     assert _score(scorer, 0, 15) == pytest.approx([1, -1, 0, 0], abs=1e-6)
     assert _score(scorer, 0, 35) == pytest.approx([-1, 1, 0, 0], abs=1e-6)  # east once, west twice
@@ -200,7 +233,9 @@ def test_zero_shot_is_centred_by_the_items_known_before_the_stream(toy: Dataset)
 
 
 @given(
-    events=st.lists(st.tuples(*[st.integers(0, 3)] * 2, st.integers(0, 30)), min_size=1, max_size=20),
+    events=st.lists(
+        st.tuples(*[st.integers(0, 3)] * 2, st.integers(0, 30)), min_size=1, max_size=20
+    ),
     at=st.integers(0, 30),
 )
 def test_no_baseline_looks_at_the_events_of_its_own_time_or_later(
@@ -212,7 +247,9 @@ def test_no_baseline_looks_at_the_events_of_its_own_time_or_later(
     log = whole.log.rows(whole.log.time < at)
     users, times = np.arange(4), np.full(4, at)
     for name, scorer in _all(whole).items():
-        assert torch.equal(scorer(users, times), _all(replace(whole, log=log))[name](users, times)), name
+        assert torch.equal(
+            scorer(users, times), _all(replace(whole, log=log))[name](users, times)
+        ), name
 
 
 def _all(data: Dataset) -> dict[str, ScoreFunction]:
@@ -238,7 +275,10 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
     is_new = as_of.n_item(item, log.time[queries.event]) == 0
     if not is_new.any():
         return {}
-    scorers = {"newest": baselines.newest(catalogue), "fewest_events": baselines.fewest_events(data, catalogue)}
+    scorers = {
+        "newest": baselines.newest(catalogue),
+        "fewest_events": baselines.fewest_events(data, catalogue),
+    }
     scorers["random"] = baselines.constant(len(data.items))
     values = {}
     for name, scorer in scorers.items():
@@ -268,7 +308,9 @@ def test_canaries_are_silent_where_items_have_a_release_time(simulated: Dataset)
         assert 0 < values[canary] < 0.05
 
 
-def test_an_item_without_a_release_time_is_never_asked_at_its_first_event(simulated: Dataset) -> None:
+def test_an_item_without_a_release_time_is_never_asked_at_its_first_event(
+    simulated: Dataset,
+) -> None:
     unknown = replace(simulated.items, released_at=np.full(len(simulated.items), UNKNOWN))
     data = replace(simulated, items=unknown, release="after_first")
     assert _at_zero(data, Catalogue(data)) == {}

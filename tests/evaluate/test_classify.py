@@ -30,11 +30,15 @@ def test_it_agrees_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     for taken in (rng.random(50) < 0.3, np.zeros(5, bool)):
         said = rng.random(len(taken))
-        expected = precision_recall_fscore_support(taken, said >= 0.5, labels=[False, True], zero_division=0)
+        expected = precision_recall_fscore_support(
+            taken, said >= 0.5, labels=[False, True], zero_division=0
+        )
         got = report(said, taken).select("precision", "recall", "f1", "support").to_numpy().T
         np.testing.assert_allclose(got, np.array(expected, float))
         if taken.any():
-            assert area(said.round(1), taken) == pytest.approx(roc_auc_score(taken, said.round(1)), abs=1e-12)
+            assert area(said.round(1), taken) == pytest.approx(
+                roc_auc_score(taken, said.round(1)), abs=1e-12
+            )
         else:
             assert np.isnan(area(said, taken))
 
@@ -49,10 +53,17 @@ def pairs(data: Dataset, asked: list[int]) -> tuple[Any, ...]:
 
 
 def test_given_negatives_are_taken_where_there_are_some(make_data: MakeData) -> None:
-    data = make_data([(0, 0, 1), (0, 1, 2, False), (1, 2, 3), (1, 3, 4, False)], released=dict.fromkeys(range(4), 0))
+    data = make_data(
+        [(0, 0, 1), (0, 1, 2, False), (1, 2, 3), (1, 3, 4, False)],
+        released=dict.fromkeys(range(4), 0),
+    )
     users, items, times, kind = pairs(data, [0, 2])
     assert kind == EXPLICIT
-    assert (users.tolist(), items.tolist(), times.tolist()) == ([0, 1, 0, 1], [0, 2, 1, 3], [1, 3, 2, 4])
+    assert (users.tolist(), items.tolist(), times.tolist()) == (
+        [0, 1, 0, 1],
+        [0, 2, 1, 3],
+        [1, 3, 2, 4],
+    )
     # half of the positives are asked, so half of the negatives are
     assert len(pairs(data, [0])[1]) == 2
 

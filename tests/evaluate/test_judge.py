@@ -24,7 +24,9 @@ Shown = Callable[..., Impressions]
 ShowBlocks = Callable[..., Impressions]
 
 codes = st.integers(0, 3)
-event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 12), st.booleans()), min_size=1, max_size=30)
+event_lists = st.lists(
+    st.tuples(codes, codes, st.integers(0, 12), st.booleans()), min_size=1, max_size=30
+)
 
 
 def _queries(data: Dataset) -> Queries:
@@ -48,7 +50,8 @@ def _tied(users: Ints, times: Ints, n_items: int = 4) -> Tensor:
 
 @pytest.fixture(scope="module")
 def world() -> Dataset:
-    """Several chunks of queries and a rest; times are rounded, so that many blocks hold several positives."""
+    """Several chunks of queries and a rest; times are rounded, so that many blocks hold several
+    positives."""
     data = load(users=40, items=200, events=800)
     return replace(data, log=replace(data.log, time=data.log.time // (2 * DAY) * (2 * DAY)))
 
@@ -65,7 +68,9 @@ def test_places_of_a_toy_by_eye(make_data: MakeData) -> None:
         (0, 2, 20),  # item 1 is out, had: 3 is above, 0 is level
         (1, 0, 20),  # 1 and 3 are above, 2 is level
     ]
-    judged = _judge(make_data(events, released=dict.fromkeys(range(4), 0)), _fixed(1.0, 5.0, 1.0, 7.0))
+    judged = _judge(
+        make_data(events, released=dict.fromkeys(range(4), 0)), _fixed(1.0, 5.0, 1.0, 7.0)
+    )
     assert judged.g.tolist() == [1, 1, 2]
     assert judged.e.tolist() == [1, 2, 2]
     assert judged.candidates.tolist() == [4, 3, 4]
@@ -75,7 +80,9 @@ def test_places_of_a_toy_by_eye(make_data: MakeData) -> None:
 
 
 def test_the_other_positives_of_a_block_leave_the_candidates(make_data: MakeData) -> None:
-    data = make_data([(0, 0, 10), (0, 1, 10), (0, 2, 10)], items=4, released=dict.fromkeys(range(4), 0))
+    data = make_data(
+        [(0, 0, 10), (0, 1, 10), (0, 2, 10)], items=4, released=dict.fromkeys(range(4), 0)
+    )
     judged = _judge(data, _fixed(4.0, 3.0, 2.0, 1.0))
     assert judged.g.tolist() == [0, 0, 0]  # without the rule: 0 1 2
     assert judged.e.tolist() == [1, 1, 1]
@@ -85,7 +92,10 @@ def test_the_other_positives_of_a_block_leave_the_candidates(make_data: MakeData
 @pytest.mark.parametrize("repeats", [False, True])
 @given(events=event_lists, released=st.dictionaries(codes, st.integers(0, 12)))
 def test_places_equal_a_recount(
-    make_data: MakeData, repeats: bool, events: list[tuple[int, int, int, bool]], released: dict[int, int]
+    make_data: MakeData,
+    repeats: bool,
+    events: list[tuple[int, int, int, bool]],
+    released: dict[int, int],
 ) -> None:
     data = make_data(events, users=4, items=4, released=released, repeats=repeats)
     queries, catalogue, log = _queries(data), Catalogue(data), data.log
@@ -110,8 +120,12 @@ def test_no_query_is_judged_to_nothing(make_data: MakeData) -> None:
     assert [len(getattr(judged, field.name)) for field in fields(judged)] == [0] * 4
 
 
-@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, CHUNK + 1), (CHUNK, 3 * CHUNK - 5), (17, 150), (200, 201)])
-def test_a_result_does_not_depend_on_the_queries_beside_it(world: Dataset, first: int, last: int) -> None:
+@pytest.mark.parametrize(
+    ("first", "last"), [(0, 1), (0, CHUNK + 1), (CHUNK, 3 * CHUNK - 5), (17, 150), (200, 201)]
+)
+def test_a_result_does_not_depend_on_the_queries_beside_it(
+    world: Dataset, first: int, last: int
+) -> None:
     queries, scorer = _queries(world), _towers(world)
     assert 3 * CHUNK < len(queries) < len(queries.event) - CHUNK
     whole = _judge(world, scorer, queries)
@@ -138,7 +152,10 @@ def test_the_scorer_always_sees_a_full_chunk_and_real_queries(world: Dataset) ->
 
 def test_parts_side_by_side_equal_the_whole(world: Dataset) -> None:
     queries, scorer = _queries(world), _towers(world)
-    parts = [_judge(world, scorer, queries.slice(a, b)) for a, b in ((0, 50), (50, 50), (50, len(queries)))]
+    parts = [
+        _judge(world, scorer, queries.slice(a, b))
+        for a, b in ((0, 50), (50, 50), (50, len(queries)))
+    ]
     whole, joined = _judge(world, scorer, queries), concatenate(parts)
     for field in fields(Judged):
         assert np.array_equal(getattr(joined, field.name), getattr(whole, field.name))
@@ -159,7 +176,9 @@ def test_a_window_is_chunked_alike_alone_and_in_the_stream(world: Dataset) -> No
     assert sorted(map(list, asked)) == whole
 
 
-def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_the_chunks_and_their_sum_is_the_whole(
+    world: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     queries, scorer = _queries(world), _towers(world)
     whole = _judge(world, scorer, queries)
     metric = RankingMetric("ndcg", 10, len(world.users))
@@ -173,7 +192,9 @@ def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monke
         measure(scorer, queries, world, Catalogue(world), metrics[-1], name="toy")
     assert ((shares[0].e > 0) != (shares[1].e > 0)).all()
     for field in fields(Judged):
-        assert np.array_equal(*(sum(getattr(s, field.name) for s in shares), getattr(whole, field.name)))
+        assert np.array_equal(
+            *(sum(getattr(s, field.name) for s in shares), getattr(whole, field.name))
+        )
     metrics[0].total += metrics[1].total
     metrics[0].weight += metrics[1].weight
     metrics[0]._computed = None
@@ -182,7 +203,9 @@ def test_ranks_share_the_chunks_and_their_sum_is_the_whole(world: Dataset, monke
 
 @pytest.mark.parametrize(("formula", "k"), [("ndcg", 10), ("recall", 5), ("mrr", 0)])
 @pytest.mark.parametrize("average", ["macro", "micro"])
-def test_measuring_equals_judging_and_averaging(world: Dataset, formula: str, k: int, average: str) -> None:
+def test_measuring_equals_judging_and_averaging(
+    world: Dataset, formula: str, k: int, average: str
+) -> None:
     queries, scorer = _queries(world), _towers(world)
     metric = RankingMetric(formula, k, len(world.users), average)  # type: ignore[arg-type]
     measured = measure(scorer, queries, world, Catalogue(world), metric, name="toy")
@@ -190,7 +213,9 @@ def test_measuring_equals_judging_and_averaging(world: Dataset, formula: str, k:
     value = FORMULAS[formula](torch.from_numpy(judged.g), torch.from_numpy(judged.e), k).numpy()
     per_query = [value[a:b].mean() for a, b in zip(queries.start, queries.start[1:], strict=False)]
     if average == "macro":
-        expected = np.mean([np.mean(np.array(per_query)[queries.user == u]) for u in np.unique(queries.user)])
+        expected = np.mean(
+            [np.mean(np.array(per_query)[queries.user == u]) for u in np.unique(queries.user)]
+        )
     else:
         expected = np.mean(per_query)
     assert measured == pytest.approx(expected, rel=1e-12)
@@ -206,19 +231,28 @@ def test_a_positive_outside_the_candidates_is_refused_by_name(make_data: MakeDat
 @pytest.mark.parametrize(
     ("scorer", "what"),
     [
-        (lambda users, times: torch.zeros(len(users), 2, dtype=torch.float64), r"\(1, 2\) torch.float64"),
+        (
+            lambda users, times: torch.zeros(len(users), 2, dtype=torch.float64),
+            r"\(1, 2\) torch.float64",
+        ),
         (lambda users, times: torch.zeros(len(users), 3), r"\(1, 3\) torch.float32"),
         (lambda users, times: torch.zeros(len(users)), r"\(1,\) torch.float32"),
     ],
 )
-def test_scores_of_another_type_or_shape_are_refused(make_data: MakeData, scorer: ScoreFunction, what: str) -> None:
-    with pytest.raises(ScoreError, match=rf"'toy' returned {what}, expected \(1, 2\) torch.float32"):
+def test_scores_of_another_type_or_shape_are_refused(
+    make_data: MakeData, scorer: ScoreFunction, what: str
+) -> None:
+    with pytest.raises(
+        ScoreError, match=rf"'toy' returned {what}, expected \(1, 2\) torch.float32"
+    ):
         _judge(make_data([(0, 0, 10)], released={0: 0, 1: 0}), scorer)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("item", [0, 1])
-def test_a_score_that_is_not_finite_names_scorer_item_user_and_time(make_data: MakeData, bad: float, item: int) -> None:
+def test_a_score_that_is_not_finite_names_scorer_item_user_and_time(
+    make_data: MakeData, bad: float, item: int
+) -> None:
     data = make_data([(0, 0, 10)], released={0: 0, 1: 0})
     scores = [0.0, 0.0]
     scores[item] = bad
@@ -271,21 +305,32 @@ def test_an_item_that_was_not_shown_may_have_any_score(make_data: MakeData, show
     data = make_data([(0, 1, 10), (1, 1, 10)], items=4)
     # the first list is shorter: what fills it up is item 0
     lists = shown((0, 10, "1* 2"), (1, 10, "2 1* 2"))
-    assert _judge_lists(data, _fixed(float("nan"), 1.0, 2.0, float("inf")), lists).g.tolist() == [1, 2]
-    with pytest.raises(ScoreError, match=r"'toy' gave item 'i2' the score nan for user 'u0' at time 10"):
+    assert _judge_lists(data, _fixed(float("nan"), 1.0, 2.0, float("inf")), lists).g.tolist() == [
+        1,
+        2,
+    ]
+    with pytest.raises(
+        ScoreError, match=r"'toy' gave item 'i2' the score nan for user 'u0' at time 10"
+    ):
         _judge_lists(data, _fixed(0.0, 1.0, float("nan"), 0.0), lists)
 
 
 @given(draw=st.data())
-def test_places_in_lists_equal_a_recount(make_data: MakeData, shown: Shown, draw: st.DataObject) -> None:
+def test_places_in_lists_equal_a_recount(
+    make_data: MakeData, shown: Shown, draw: st.DataObject
+) -> None:
     word = st.sampled_from([f"{item}{star}" for item in range(4) for star in ("", "*")])
     words = draw.draw(st.lists(st.lists(word, min_size=2), min_size=1))
-    events = [(q % 3, int(word[0]), q) for q, row in enumerate(words) for word in row if "*" in word]
+    events = [
+        (q % 3, int(word[0]), q) for q, row in enumerate(words) for word in row if "*" in word
+    ]
     data = make_data([*events, (0, 0, 999)], users=3, items=4)
     lists = shown(*((q % 3, q, " ".join(row)) for q, row in enumerate(words)))
     judged, p = _judge_lists(data, _tied, lists), 0
     for q, row in enumerate(words):
-        clicks, others = ([int(w[0]) for w in row if ("*" in w) == is_click] for is_click in (True, False))
+        clicks, others = (
+            [int(w[0]) for w in row if ("*" in w) == is_click] for is_click in (True, False)
+        )
         score = _tied(np.array([q % 3]), np.array([q]))[0].tolist()
         for item in clicks if others else []:
             assert judged.g[p] == sum(score[r] > score[item] for r in others)

@@ -15,7 +15,15 @@ from torchmetrics.utilities import dim_zero_sum
 
 from coldlm.core.columns import LIST_METRICS
 from coldlm.core.errors import ScoreError
-from coldlm.evaluate.metrics import FORMULAS, RankingMetric, list_values, mrr, ndcg, outranking, recall
+from coldlm.evaluate.metrics import (
+    FORMULAS,
+    RankingMetric,
+    list_values,
+    mrr,
+    ndcg,
+    outranking,
+    recall,
+)
 
 GAINS: dict[str, Callable[[int], float]] = {
     "recall": lambda rank: 1.0,
@@ -32,7 +40,8 @@ def _one(value: Tensor) -> float:
 
 
 def _mean_over_orders(metric: str, scores: list[int], positive: int, k: int) -> float:
-    """The metric's mean over every order of the items in which no item stands before one that scores higher."""
+    """The metric's mean over every order of the items in which no item stands before one that
+    scores higher."""
     values = []
     for order in permutations(range(len(scores))):
         if all(scores[a] >= scores[b] for a, b in pairwise(order)):
@@ -51,16 +60,27 @@ def test_places_of_a_toy_by_eye() -> None:
     candidates = torch.tensor([[True, True, True, True, False], [True, False, True, True, True]])
     g, e = outranking(scores, candidates, torch.tensor([2, 1]))
     assert g.tolist() == [1, 0]  # item 0 is above; item 4 is no candidate
-    assert e.tolist() == [2, 5]  # items 2 and 3; all, the positive itself counted whether it is marked or not
+    assert e.tolist() == [
+        2,
+        5,
+    ]  # items 2 and 3; all, the positive itself counted whether it is marked or not
 
 
-@given(scores=st.lists(st.integers(0, 3), min_size=1, max_size=5), k=st.integers(1, 7), data=st.data())
-def test_values_are_the_mean_over_all_orders_of_the_ties(scores: list[int], k: int, data: st.DataObject) -> None:
+@given(
+    scores=st.lists(st.integers(0, 3), min_size=1, max_size=5), k=st.integers(1, 7), data=st.data()
+)
+def test_values_are_the_mean_over_all_orders_of_the_ties(
+    scores: list[int], k: int, data: st.DataObject
+) -> None:
     positive = data.draw(st.integers(0, len(scores) - 1))
     g, e = _places(scores, positive)
     for metric, formula in FORMULAS.items():
-        assert _one(formula(g, e, k)) == pytest.approx(_mean_over_orders(metric, scores, positive, k), abs=1e-12)
-    assert _one(mrr(g, e)) == pytest.approx(_mean_over_orders("mrr", scores, positive, 0), abs=1e-12)
+        assert _one(formula(g, e, k)) == pytest.approx(
+            _mean_over_orders(metric, scores, positive, k), abs=1e-12
+        )
+    assert _one(mrr(g, e)) == pytest.approx(
+        _mean_over_orders("mrr", scores, positive, 0), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("k", [1, 3, 6, 9])
@@ -102,7 +122,9 @@ def test_a_score_that_is_not_finite_is_refused_with_row_and_item(bad: float, ite
         outranking(scores, candidates, torch.tensor([0, 2]))
 
 
-def test_a_positive_is_checked_even_where_it_is_not_marked_and_other_items_only_where_they_are() -> None:
+def test_a_positive_is_checked_even_where_it_is_not_marked_and_other_items_only_where_they_are() -> (
+    None
+):
     scores, candidates = torch.zeros(1, 3), torch.tensor([[True, False, False]])
     scores[0, 1] = float("nan")
     assert outranking(scores, candidates, torch.tensor([2]))[1].item() == 2
@@ -117,7 +139,13 @@ def _published(order: list[bool], k: int) -> dict[str, float]:
     """What MIND's evaluation says of one order of the clicks and non-clicks, best first."""
     gains = [clicked / log2(rank + 1) for rank, clicked in enumerate(order, 1)]
     ideal = [1 / log2(rank + 1) for rank in range(1, sum(order) + 1)]
-    pairs = [a < b for a, click in enumerate(order) if click for b, other in enumerate(order) if not other]
+    pairs = [
+        a < b
+        for a, click in enumerate(order)
+        if click
+        for b, other in enumerate(order)
+        if not other
+    ]
     values = (
         sum(gains[:k]) / sum(ideal[:k]),
         sum(clicked / rank for rank, clicked in enumerate(order, 1)) / sum(order),
@@ -158,7 +186,9 @@ lists = st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_si
 
 
 @given(shown=lists, k=st.integers(1, 7))
-def test_values_of_a_list_are_the_mean_over_all_orders_of_its_ties(shown: list[tuple[int, bool]], k: int) -> None:
+def test_values_of_a_list_are_the_mean_over_all_orders_of_its_ties(
+    shown: list[tuple[int, bool]], k: int
+) -> None:
     scores, clicked = [s for s, _ in shown], [c for _, c in shown]
     assume(0 < sum(clicked) < len(clicked))
     values = {name: float(share.mean()) for name, share in _shares(scores, clicked, k).items()}
@@ -168,25 +198,31 @@ def test_values_of_a_list_are_the_mean_over_all_orders_of_its_ties(shown: list[t
 @given(clicked=st.lists(st.booleans(), min_size=2, max_size=6), k=st.integers(1, 7))
 def test_a_constant_scorer_is_worth_a_random_one_in_every_list(clicked: list[bool], k: int) -> None:
     assume(0 < sum(clicked) < len(clicked))
-    constant = {name: float(share.mean()) for name, share in _shares([0] * len(clicked), clicked, k).items()}
+    constant = {
+        name: float(share.mean()) for name, share in _shares([0] * len(clicked), clicked, k).items()
+    }
     # all orders of distinct scores
     random = [
         {name: float(share.mean()) for name, share in _shares(list(scores), clicked, k).items()}
         for scores in permutations(range(len(clicked)))
     ]
-    assert constant == pytest.approx({name: np.mean([r[name] for r in random]) for name in LIST_METRICS}, abs=1e-12)
+    assert constant == pytest.approx(
+        {name: np.mean([r[name] for r in random]) for name in LIST_METRICS}, abs=1e-12
+    )
     assert constant["auc/impression"] == 0.5
 
 
 def test_a_list_by_hand() -> None:
     # ranks: other 1, click 2, click 3, other 4
     shares = _shares([9, 7, 5, 3], [False, True, True, False], 10)
-    assert float(shares["ndcg/impression"].mean()) == pytest.approx((1 / log2(3) + 1 / 2) / (1 + 1 / log2(3)))
+    assert float(shares["ndcg/impression"].mean()) == pytest.approx(
+        (1 / log2(3) + 1 / 2) / (1 + 1 / log2(3))
+    )
     assert float(shares["mrr/impression"].mean()) == pytest.approx((1 / 2 + 1 / 3) / 2)
     assert shares["auc/impression"].tolist() == [0.5, 0.5]
-    assert float(_shares([9, 7, 5, 3], [False, True, True, False], 2)["ndcg/impression"].mean()) == pytest.approx(
-        (1 / log2(3)) / (1 + 1 / log2(3))
-    )
+    assert float(
+        _shares([9, 7, 5, 3], [False, True, True, False], 2)["ndcg/impression"].mean()
+    ) == pytest.approx((1 / log2(3)) / (1 + 1 / log2(3)))
 
 
 def test_lists_without_ties_agree_with_scikit_learn() -> None:
@@ -195,7 +231,9 @@ def test_lists_without_ties_agree_with_scikit_learn() -> None:
         n = int(draw.integers(2, 40))
         scores, clicked = draw.permutation(n), draw.permutation(np.arange(n) < draw.integers(1, n))
         shares = _shares(scores.tolist(), clicked.tolist(), 5)
-        assert float(shares["auc/impression"].mean()) == pytest.approx(roc_auc_score(clicked, scores), abs=1e-12)
+        assert float(shares["auc/impression"].mean()) == pytest.approx(
+            roc_auc_score(clicked, scores), abs=1e-12
+        )
         ndcg_5 = ndcg_score(clicked[None].astype(float), scores[None].astype(float), k=5)
         assert float(shares["ndcg/impression"].mean()) == pytest.approx(ndcg_5, abs=1e-12)
 
@@ -203,9 +241,14 @@ def test_lists_without_ties_agree_with_scikit_learn() -> None:
 def test_lists_with_ties_agree_with_scikit_learn_which_averages_them_too() -> None:
     draw = np.random.default_rng(1)
     for _ in range(50):
-        scores, clicked = draw.integers(0, 4, 20), draw.permutation(np.arange(20) < draw.integers(1, 20))
+        scores, clicked = (
+            draw.integers(0, 4, 20),
+            draw.permutation(np.arange(20) < draw.integers(1, 20)),
+        )
         shares = _shares(scores.tolist(), clicked.tolist(), 10)
-        assert float(shares["auc/impression"].mean()) == pytest.approx(roc_auc_score(clicked, scores), abs=1e-12)
+        assert float(shares["auc/impression"].mean()) == pytest.approx(
+            roc_auc_score(clicked, scores), abs=1e-12
+        )
         ndcg_10 = ndcg_score(clicked[None].astype(float), scores[None].astype(float), k=10)
         assert float(shares["ndcg/impression"].mean()) == pytest.approx(ndcg_10, abs=1e-12)
 
@@ -213,7 +256,9 @@ def test_lists_with_ties_agree_with_scikit_learn_which_averages_them_too() -> No
 # --- averages ---------------------------------------------------------------------------------------------------------
 
 
-def _rows(n: int = 12, n_items: int = 9, n_users: int = 4) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _rows(
+    n: int = 12, n_items: int = 9, n_users: int = 4
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Scores with ties, candidates, positives, users and shares of ``n`` rows; user 3 has none."""
     draw = torch.Generator().manual_seed(0)
     scores = torch.randint(0, 4, (n, n_items), generator=draw).float()
@@ -271,7 +316,11 @@ def test_a_row_without_a_share_counts_fully() -> None:
 
 
 def test_items_that_are_no_candidates_do_not_count() -> None:
-    scores, positive, user = torch.tensor([[1.0, 9.0, 9.0, 0.0]]), torch.tensor([0]), torch.tensor([0])
+    scores, positive, user = (
+        torch.tensor([[1.0, 9.0, 9.0, 0.0]]),
+        torch.tensor([0]),
+        torch.tensor([0]),
+    )
     for candidates, expected in (([True] * 4, 1 / log2(4)), ([True, False, False, True], 1.0)):
         metric = RankingMetric("ndcg", 10, 1)
         metric.update(scores, torch.tensor([candidates]), positive, user)

@@ -17,7 +17,15 @@ from coldlm.core.tables import DAY, STREAM, Dataset, Split
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge, measure
 from coldlm.evaluate.metrics import RankingMetric
-from coldlm.evaluate.summary import count_cohorts, cut_of, in_cohort, per_user, summarise, tabulate, with_metrics
+from coldlm.evaluate.summary import (
+    count_cohorts,
+    cut_of,
+    in_cohort,
+    per_user,
+    summarise,
+    tabulate,
+    with_metrics,
+)
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold
 
@@ -48,7 +56,13 @@ def events() -> pl.DataFrame:
 
 
 def _value(table: pl.DataFrame, column: str = "value", **where: object) -> float:
-    where = {"window": -1, "cohort": "all", "bucket": "all", "average": "macro", "metric": "ndcg"} | where
+    where = {
+        "window": -1,
+        "cohort": "all",
+        "bucket": "all",
+        "average": "macro",
+        "metric": "ndcg",
+    } | where
     found = table.filter([pl.col(name) == value for name, value in where.items()])
     assert found.height <= 1
     return found[column][0] if found.height else nan
@@ -60,7 +74,9 @@ def test_values_are_averaged_over_positives_then_queries_then_users(events: pl.D
     assert _value(table) == pytest.approx(((first_query + THIRD) / 2 + 0) / 2)
     assert _value(table, average="micro") == pytest.approx((first_query + THIRD + 0) / 3)
     assert _value(table, metric="recall", average="micro") == pytest.approx((1 + 1 + 0) / 3)
-    assert _value(table, metric="mrr") == pytest.approx((((1 + 1 / 2) / 2 + 1 / 3) / 2 + 1 / 21) / 2)
+    assert _value(table, metric="mrr") == pytest.approx(
+        (((1 + 1 / 2) / 2 + 1 / 3) / 2 + 1 / 21) / 2
+    )
     assert [_value(table, column) for column in ("n_users", "n_queries", "n_events")] == [2, 3, 4]
 
 
@@ -82,14 +98,33 @@ def test_an_empty_cohort_bucket_or_window_has_no_row(events: pl.DataFrame) -> No
 
 def test_buckets_are_cut_on_earlier_positives_of_item_and_user(events: pl.DataFrame) -> None:
     table = summarise(events, K)
-    by_bucket = {b: _value(table, "n_events", bucket=b) for b in table["bucket"].unique() if b != "all"}
-    assert by_bucket == {"item:0": 1, "item:3-4": 2, "item:50+": 1, "user:0": 1, "user:2": 2, "user:3-4": 1}
+    by_bucket = {
+        b: _value(table, "n_events", bucket=b) for b in table["bucket"].unique() if b != "all"
+    }
+    assert by_bucket == {
+        "item:0": 1,
+        "item:3-4": 2,
+        "item:50+": 1,
+        "user:0": 1,
+        "user:2": 2,
+        "user:3-4": 1,
+    }
     assert _value(table, bucket="item:3-4") == pytest.approx((SECOND + THIRD) / 2)
 
 
 @pytest.mark.parametrize(
     ("n", "label"),
-    [(0, "0"), (1, "1"), (2, "2"), (3, "3-4"), (4, "3-4"), (5, "5-9"), (10, "10-19"), (20, "20-49"), (50, "50+")],
+    [
+        (0, "0"),
+        (1, "1"),
+        (2, "2"),
+        (3, "3-4"),
+        (4, "3-4"),
+        (5, "5-9"),
+        (10, "10-19"),
+        (20, "20-49"),
+        (50, "50+"),
+    ],
 )
 def test_a_count_falls_into_its_bucket(events: pl.DataFrame, n: int, label: str) -> None:
     table = summarise(events.with_columns(pl.lit(n).alias("n_item")), K)
@@ -127,8 +162,14 @@ def test_values_per_user_average_to_the_macro_rows(events: pl.DataFrame) -> None
         assert rows["value"].mean() == pytest.approx(_value(table, **where))
         assert rows.height == _value(table, "n_users", **where)
         assert rows["n_queries"].sum() == _value(table, "n_queries", **where)
-    a = users.filter((pl.col("user") == "a") & (pl.col("cohort") == "all") & (pl.col("metric") == "ndcg"))
-    assert a.select("value", "n_queries", "n_events").row(0) == (pytest.approx(((1 + SECOND) / 2 + THIRD) / 2), 2, 3)
+    a = users.filter(
+        (pl.col("user") == "a") & (pl.col("cohort") == "all") & (pl.col("metric") == "ndcg")
+    )
+    assert a.select("value", "n_queries", "n_events").row(0) == (
+        pytest.approx(((1 + SECOND) / 2 + THIRD) / 2),
+        2,
+        3,
+    )
 
 
 def test_ties_count_as_their_expectation(events: pl.DataFrame) -> None:
@@ -169,7 +210,16 @@ def _tabulated(data: Dataset, split: Split) -> pl.DataFrame:
     judged = judge(baselines.popularity(as_of), queries, data, catalogue, name="popularity")
     version = np.zeros(len(queries.event), np.int64)
     live_from = np.full(len(version), split.t_test)
-    return tabulate(judged, queries, data, catalogue, as_of, *cold(data, split), version=version, live_from=live_from)
+    return tabulate(
+        judged,
+        queries,
+        data,
+        catalogue,
+        as_of,
+        *cold(data, split),
+        version=version,
+        live_from=live_from,
+    )
 
 
 def test_one_row_per_positive_says_who_what_when_and_how_warm(make_data: MakeData) -> None:
@@ -182,8 +232,12 @@ def test_one_row_per_positive_says_who_what_when_and_how_warm(make_data: MakeDat
         (2, 0, DAY),  # same block
     ]
     data = make_data(events, released=dict.fromkeys(range(4), 5))
-    rows = _tabulated(data, Split("time", 15, 30, np.array([0, 1, 2, 2, 2, 2], np.int8), np.array([30, DAY, DAY + 1])))
-    # the positives of the stream: u1 takes i1, u2 takes i0 and i2; so far i0 has 2 positives, the others none
+    rows = _tabulated(
+        data,
+        Split("time", 15, 30, np.array([0, 1, 2, 2, 2, 2], np.int8), np.array([30, DAY, DAY + 1])),
+    )
+    # the positives of the stream: u1 takes i1, u2 takes i0 and i2; so far i0 has 2 positives, the
+    # others none
     assert rows.select("event_id", "query", "user", "item").rows() == [
         (3, 0, "u1", "i1"),
         (4, 1, "u2", "i2"),
@@ -195,7 +249,11 @@ def test_one_row_per_positive_says_who_what_when_and_how_warm(make_data: MakeDat
     assert rows["item_age_days"].to_list() == pytest.approx([1 - 5 / DAY] * 3)
     assert rows["cohort"].to_list() == ["cold_item", "cold_both", "cold_user"]
     assert rows["staleness"].to_list() == [1, 1, 1]  # the event at T_test
-    assert rows["candidates"].to_list() == [3, 3, 3]  # u1 has had i0; u2's other positive is left out
+    assert rows["candidates"].to_list() == [
+        3,
+        3,
+        3,
+    ]  # u1 has had i0; u2's other positive is left out
     assert rows["g"].to_list() == [0, 0, 0]
     assert rows["e"].to_list() == [3, 3, 1]
     assert rows["score"].to_list() == [0, 0, 2]
@@ -238,7 +296,10 @@ def test_every_row_of_the_results_follows_from_the_events_alone(
         assert row["n_users"] == len({r["user"] for r in keep})
     by_slice = table.filter((pl.col("average") == "macro") & (pl.col("metric") == "ndcg"))
     for kind in ("item:", "user:"):
-        assert by_slice.filter(pl.col("bucket").str.starts_with(kind))["n_events"].sum() == frame.height
+        assert (
+            by_slice.filter(pl.col("bucket").str.starts_with(kind))["n_events"].sum()
+            == frame.height
+        )
     assert by_slice.filter(pl.col("window") >= 0)["n_events"].sum() == frame.height
     assert by_slice.filter(pl.col("cohort").is_in(COHORTS[1:5]))["n_events"].sum() == frame.height
 
@@ -264,8 +325,12 @@ def test_stopping_and_the_table_agree(make_data: MakeData) -> None:
     data = make_data(events, released=dict.fromkeys(range(9), 0), repeats=True)
     split = cuts.time(data.log, train=0.4, validation=0.2, windows=2)
     frame, catalogue = _tabulated(data, split), Catalogue(data)
-    as_of = AsOf(data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
+    as_of = AsOf(
+        data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days
+    )
     queries = ask(data.log, catalogue, split.rows(STREAM), split.edges)
     metric = RankingMetric("ndcg", K, len(data.users))
-    value = measure(baselines.popularity(as_of), queries, data, catalogue, metric, name="popularity")
+    value = measure(
+        baselines.popularity(as_of), queries, data, catalogue, metric, name="popularity"
+    )
     assert value == pytest.approx(_value(summarise(frame, K)), rel=1e-12)

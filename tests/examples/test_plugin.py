@@ -1,4 +1,5 @@
-"""The example of a package with options of its own: installed apart, run, and reported where it is not installed."""
+"""The example of a package with options of its own: installed apart, run, and reported where it is
+not installed."""
 
 from __future__ import annotations
 
@@ -34,17 +35,31 @@ MARK = "imported"
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package, which writes a file into the working directory whenever it is imported."""
+    """A folder with the package, which writes a file into the working directory whenever it is
+    imported."""
     folder = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "--target", folder, EXAMPLE], check=True, timeout=120)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-index",
+    ]
+    subprocess.run(
+        [*pip, "--no-deps", "--no-build-isolation", "--target", folder, EXAMPLE],
+        check=True,
+        timeout=120,
+    )
     with (folder / "coldlm_example" / "__init__.py").open("a", encoding="utf-8") as file:
         file.write(f"\nfrom pathlib import Path\n\nPath({MARK!r}).touch()\n")
     return folder
 
 
 def call(installed: Path, folder: Path, *lines: Sequence[str]) -> list[tuple[int, str, bool]]:
-    """Status and output of each ``coldlm`` command line, and whether the package was imported for it; one process."""
+    """Status and output of each ``coldlm`` command line, and whether the package was imported for
+    it; one process."""
     script = (
         "import contextlib, io, json, os, sys\n"
         "from coldlm.cli import main\n"
@@ -71,9 +86,18 @@ def call(installed: Path, folder: Path, *lines: Sequence[str]) -> list[tuple[int
 
 @pytest.fixture(scope="module")
 def runs(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a sweep over a strategy of coldlm's and that of the package, with all its other options."""
+    """The output of a sweep over a strategy of coldlm's and that of the package, with all its other
+    options."""
     folder = tmp_path_factory.mktemp("work")
-    line = ["run", "-m", PLUGIN, "strategy=norms,bitfit", "dataset=example", "online=every_other", *SMALL]
+    line = [
+        "run",
+        "-m",
+        PLUGIN,
+        "strategy=norms,bitfit",
+        "dataset=example",
+        "online=every_other",
+        *SMALL,
+    ]
     ((status, said, _),) = call(installed, folder, line)
     assert status == 0, said
     return folder / "runs"
@@ -139,11 +163,20 @@ NAMED = {
 def said(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, str, bool]]:
     """What comes of the command lines ``UNNAMED`` and then ``NAMED``."""
     named = ["run", PLUGIN, "strategy=norms", "dataset=example", *SMALL]
-    return call(installed, tmp_path_factory.mktemp("refused"), *UNNAMED, *([*named, *more] for more in NAMED))
+    return call(
+        installed,
+        tmp_path_factory.mktemp("refused"),
+        *UNNAMED,
+        *([*named, *more] for more in NAMED),
+    )
 
 
-def test_without_being_named_a_package_is_seen_and_not_imported(said: list[tuple[int, str, bool]]) -> None:
-    assert [was_imported for *_, was_imported in said] == [False] * len(UNNAMED) + [True] * len(NAMED)
+def test_without_being_named_a_package_is_seen_and_not_imported(
+    said: list[tuple[int, str, bool]],
+) -> None:
+    assert [was_imported for *_, was_imported in said] == [False] * len(UNNAMED) + [True] * len(
+        NAMED
+    )
     assert [status for status, *_ in said[: len(UNNAMED)]] == [0, 2, 2, 2, 2]
     listed, *refused, misspelt = (text for _, text, _ in said[: len(UNNAMED)])
     for option in ("norms", "example", "every_other"):
@@ -174,12 +207,15 @@ def test_the_strategy_keeps_the_contract(family: str, layers: int) -> None:
     assert plug_problems(["coldlm_example"]) == []
     untouched = tiny(family=family, layers=2, width=16)
     body = build(
-        {"_target_": "coldlm_example.strategies.norms", "layers": layers}, tiny(family=family, layers=2, width=16)
+        {"_target_": "coldlm_example.strategies.norms", "layers": layers},
+        tiny(family=family, layers=2, width=16),
     )
     plug_problems([])
     trained = {name: p for name, p in body.named_parameters() if p.requires_grad}
     assert sum(p.numel() for p in trained.values()) == layers * 2 * 16
-    assert all(name.endswith("weight") and ("LayerNorm" in name or "ln_" in name) for name in trained)
+    assert all(
+        name.endswith("weight") and ("LayerNorm" in name or "ln_" in name) for name in trained
+    )
     assert (body.depth, body.base_trained, body.starts_untouched) == (3 - layers, True, True)
     ids, mask = torch.tensor([[5, 6, 7], [8, 9, 4]]), torch.ones(2, 3, dtype=torch.bool)
     vectors = body(ids, mask)
@@ -195,7 +231,8 @@ def test_the_metric_is_the_mean_over_all_orders_of_the_ties() -> None:
     places = list(itertools.product(range(8), range(1, 6)))
     g, e = (torch.tensor(column) for column in zip(*places, strict=True))
     expected = [
-        sum((1 - PERSISTENCE) * PERSISTENCE ** (r - 1) for r in range(g + 1, g + e + 1) if r <= 5) / e
+        sum((1 - PERSISTENCE) * PERSISTENCE ** (r - 1) for r in range(g + 1, g + e + 1) if r <= 5)
+        / e
         for g, e in places
     ]
     torch.testing.assert_close(rbp(g, e, 5), torch.tensor(expected, dtype=torch.float64))

@@ -26,7 +26,13 @@ MakeConfig = Callable[..., RunConfig]
 GPT2 = ("backbone=tiny_gpt2", "backbone.width=16", "backbone.max_tokens=64")
 HEADS: dict[str, tuple[str, ...]] = {
     "zero_shot": ("head=zero_shot",),
-    "pair": ("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "head.rerank=20", "strategy=top"),
+    "pair": (
+        "head=pair",
+        "loss=binary_cross_entropy",
+        "loss.draws=2",
+        "head.rerank=20",
+        "strategy=top",
+    ),
     "causal_lm": (
         *GPT2,
         "head=causal_lm",
@@ -58,8 +64,8 @@ NUMBERS = {
     "causal_lm": {"history": 0.0800, "static": 0.0875, "per_window": 0.0856},
     "causal_lm in context": {"history": 0.1016, "static": 0.0834, "per_window": 0.0940},
 }
-"""Head -> schedule -> nDCG@10, macro, of that run: what it was before the code was last moved about. Where the code
-means to give other numbers, and says why, these are written anew."""
+"""Head -> schedule -> nDCG@10, macro, of that run: what it was before the code was last moved
+about. Where the code means to give other numbers, and says why, these are written anew."""
 
 TOLERANCE = 0.01
 """Last bits differ between processors, and a rank that moves is worth as much among 120 queries."""
@@ -105,7 +111,14 @@ def test_every_head_has_its_numbers() -> None:
 
 def headline(run: Path) -> dict[str, float]:
     """Schedule -> nDCG@10 of the model."""
-    where = {"cohort": "all", "bucket": "all", "window": -1, "average": "macro", "metric": "ndcg", "k": 10}
+    where = {
+        "cohort": "all",
+        "bucket": "all",
+        "window": -1,
+        "average": "macro",
+        "metric": "ndcg",
+        "k": 10,
+    }
     rows = pl.read_parquet(run / "results.parquet").filter(scorer=MODEL, **where)
     return dict(zip(rows["schedule"], rows["value"], strict=True))
 
@@ -113,7 +126,12 @@ def headline(run: Path) -> dict[str, float]:
 def test_a_text_a_user_and_a_history_are_answered(run: Path) -> None:
     lists = [
         recommend(run, **asked, k=5)
-        for asked in ({"query": "spaceship galaxy"}, {"query": "kitchen"}, {"user": "u3"}, {"history": ["i3", "i5"]})
+        for asked in (
+            {"query": "spaceship galaxy"},
+            {"query": "kitchen"},
+            {"user": "u3"},
+            {"history": ["i3", "i5"]},
+        )
     ]
     assert [len(rows) for rows in lists] == [5] * 4
     assert all(rows == sorted(rows, key=lambda row: -row[0]) for rows in lists)
@@ -123,35 +141,55 @@ def test_a_text_a_user_and_a_history_are_answered(run: Path) -> None:
 def test_the_same_run_again_gives_the_same_bits(run: Path, config: MakeConfig) -> None:
     again = execute(config(*HEADS[run.name]), "again")
     for stage in ("events", "results"):
-        one, two = (pl.read_parquet(folder / f"{stage}.parquet").drop("run") for folder in (run, again))
+        one, two = (
+            pl.read_parquet(folder / f"{stage}.parquet").drop("run") for folder in (run, again)
+        )
         assert_frame_equal(one, two, check_exact=True)
 
 
 def test_zero_shot_is_its_baseline(config: MakeConfig, folders: dict[str, Path]) -> None:
     run = folders.get("zero_shot") or execute(config("head=zero_shot"), "zero_shot")
     events = pl.read_parquet(run / "events.parquet").filter(schedule="history")
-    assert_frame_equal(*(events.filter(scorer=name).select("event_id", "g", "e") for name in (MODEL, "zero_shot")))
+    assert_frame_equal(
+        *(events.filter(scorer=name).select("event_id", "g", "e") for name in (MODEL, "zero_shot"))
+    )
 
 
-def test_the_ceiling_is_the_recall_of_the_first_stage(config: MakeConfig, folders: dict[str, Path]) -> None:
+def test_the_ceiling_is_the_recall_of_the_first_stage(
+    config: MakeConfig, folders: dict[str, Path]
+) -> None:
     run = folders.get("pair") or execute(config(*HEADS["pair"]), "pair")
     stage = json.loads((run / "manifest.json").read_text())["first_stage"]
     events = pl.read_parquet(run / "events.parquet").filter(scorer="recent_popularity")
     hit = ((20 - pl.col("g")) / pl.col("e")).clip(0, 1).alias("hit")
-    by_user = events.group_by("user", "query").agg(hit.mean()).group_by("user").agg(pl.col("hit").mean())
-    assert stage == {"name": "recent_popularity", "rerank": 20, "recall": pytest.approx(by_user["hit"].mean())}
+    by_user = (
+        events.group_by("user", "query").agg(hit.mean()).group_by("user").agg(pl.col("hit").mean())
+    )
+    assert stage == {
+        "name": "recent_popularity",
+        "rerank": 20,
+        "recall": pytest.approx(by_user["hit"].mean()),
+    }
 
 
-def test_the_classifier_reports_each_class_of_its_pairs(config: MakeConfig, folders: dict[str, Path]) -> None:
+def test_the_classifier_reports_each_class_of_its_pairs(
+    config: MakeConfig, folders: dict[str, Path]
+) -> None:
     run = folders.get("pair") or execute(config(*HEADS["pair"]), "pair")
     said = json.loads((run / "manifest.json").read_text())["classification"]
     rows = pl.read_parquet(run / "classification.parquet")
-    assert rows.select("class", "precision", "recall", "f1", "support").to_dicts() == said["classes"]
+    assert (
+        rows.select("class", "precision", "recall", "f1", "support").to_dicts() == said["classes"]
+    )
     assert said["negatives"] == DRAWN
     assert 0 < said["auc"] < 1
     assert rows["support"].to_list() == [120, 120]
     report = write_report([run], run.parent / "report")
-    assert any("### Classification" in file.read_text() for file in report.files if file.name == "report.md")
+    assert any(
+        "### Classification" in file.read_text()
+        for file in report.files
+        if file.name == "report.md"
+    )
     assert not (run.parent / "zero_shot" / "classification.parquet").exists()
 
 
@@ -159,18 +197,38 @@ def test_the_classifier_reports_each_class_of_its_pairs(config: MakeConfig, fold
 def test_a_first_stage_that_reads_every_candidate_does_not_matter(
     stage: str, config: MakeConfig, tmp_path: Path
 ) -> None:
-    whole = (*HEADS["pair"], "head.rerank=60", "stages=[train]", "train.max_steps=1", "dataset.events=300")
-    one, other = (execute(config(*whole, f"head.first_stage={name}"), name) for name in ("recent_popularity", stage))
+    whole = (
+        *HEADS["pair"],
+        "head.rerank=60",
+        "stages=[train]",
+        "train.max_steps=1",
+        "dataset.events=300",
+    )
+    one, other = (
+        execute(config(*whole, f"head.first_stage={name}"), name)
+        for name in ("recent_popularity", stage)
+    )
     assert [row[:2] for row in recommend(one, query="star", k=5)] == [
-        (pytest.approx(score, abs=1e-5), item) for score, item, _ in recommend(other, query="star", k=5)
+        (pytest.approx(score, abs=1e-5), item)
+        for score, item, _ in recommend(other, query="star", k=5)
     ]
 
 
-def test_a_run_of_two_towers_is_a_first_stage_and_nothing_else_is(config: MakeConfig, tmp_path: Path) -> None:
+def test_a_run_of_two_towers_is_a_first_stage_and_nothing_else_is(
+    config: MakeConfig, tmp_path: Path
+) -> None:
     towers = execute(config("stages=[train]"), "towers")
-    pair = (*HEADS["pair"], "head.rerank=1", "head.context=only", "strategy=frozen", "stages=[train]")
+    pair = (
+        *HEADS["pair"],
+        "head.rerank=1",
+        "head.context=only",
+        "strategy=frozen",
+        "stages=[train]",
+    )
     run = execute(config(*pair, f"head.first_stage={towers}"), "pair")
-    first, ranked = ([item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run))
+    first, ranked = (
+        [item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run)
+    )
     assert ranked == first  # the best one is read, and stays above the others
     for stage, message in ((tmp_path, "no trained model there"), (run, "use head=towers")):
         with pytest.raises(RunFolderError, match=message):
@@ -186,9 +244,17 @@ def test_a_first_stage_stands_on_the_backbone_that_its_run_pre_trained(config: M
         "stages=[pretrain,train]",
     )  # fmt: skip
     towers = execute(config(*scratch), "pre-trained")
-    pair = (*HEADS["pair"], "head.rerank=1", "stages=[train]", "train.max_steps=1", f"head.first_stage={towers}")
+    pair = (
+        *HEADS["pair"],
+        "head.rerank=1",
+        "stages=[train]",
+        "train.max_steps=1",
+        f"head.first_stage={towers}",
+    )
     run = execute(config(*pair), "on it")
-    first, ranked = ([item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run))
+    first, ranked = (
+        [item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run)
+    )
     assert ranked == first
     assert "has learned from validation too" in (run / "run.log").read_text()
 

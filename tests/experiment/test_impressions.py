@@ -1,6 +1,7 @@
 """Ranking each list as it was shown: from toy lists to whole runs.
 
-The candidates are exactly the list; everything else, scorers, cohorts, windows and averages, is that of full ranking.
+The candidates are exactly the list; everything else, scorers, cohorts, windows and averages, is
+that of full ranking.
 """
 
 from __future__ import annotations
@@ -28,7 +29,14 @@ from coldlm.asof.context import AsOf
 from coldlm.config.check import check
 from coldlm.config.compose import compose_plain
 from coldlm.config.schema import RunConfig
-from coldlm.core.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, MANDATORY_BASELINES, MODEL, USER_AUC
+from coldlm.core.columns import (
+    COHORTS,
+    LIST_COLUMNS,
+    LIST_METRICS,
+    MANDATORY_BASELINES,
+    MODEL,
+    USER_AUC,
+)
 from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.tables import DAY, STREAM, UNKNOWN, Dataset, Impressions
 from coldlm.data import simulated
@@ -59,19 +67,35 @@ ITEMS = range(4)
 def tabulated(data: Dataset, lists: Impressions, scores: list[float]) -> pl.DataFrame:
     """The rows of events under one score per item."""
     catalogue = Catalogue(data)
-    as_of = AsOf(data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
+    as_of = AsOf(
+        data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days
+    )
     queries = ask_lists(data.log, lists, np.arange(len(data.log)), np.array([0, 1000]))
-    judged = judge(lambda users, times: torch.tensor(scores).expand(len(users), -1), queries, data, catalogue, name="x")
+    judged = judge(
+        lambda users, times: torch.tensor(scores).expand(len(users), -1),
+        queries,
+        data,
+        catalogue,
+        name="x",
+    )
     cold = np.zeros(len(data.users), bool), np.array([item == 3 for item in ITEMS])
     version = np.zeros(len(queries.event), np.int64)
-    return tabulate(judged, queries, data, catalogue, as_of, *cold, version=version, live_from=version)
+    return tabulate(
+        judged, queries, data, catalogue, as_of, *cold, version=version, live_from=version
+    )
 
 
-def value(table: pl.DataFrame, metric: str, average: str = "micro", k: int = 0, **where: object) -> float:
-    return float(table.filter(metric=metric, average=average, k=k, **{**WHOLE, **where})["value"].item())
+def value(
+    table: pl.DataFrame, metric: str, average: str = "micro", k: int = 0, **where: object
+) -> float:
+    return float(
+        table.filter(metric=metric, average=average, k=k, **{**WHOLE, **where})["value"].item()
+    )
 
 
-def test_one_row_per_click_says_where_the_other_clicks_stand(make_data: MakeData, shown: Shown) -> None:
+def test_one_row_per_click_says_where_the_other_clicks_stand(
+    make_data: MakeData, shown: Shown
+) -> None:
     data = make_data([(0, 1, 10), (0, 2, 10), (0, 3, 10), (1, 0, 20)], items=4)
     rows = tabulated(data, shown((0, 10, "3* 0 2* 1*"), (1, 20, "2 0*")), [2.0, 1.0, 5.0, 1.0])
     assert rows.select("item", "g", "e", "candidates", *LIST_COLUMNS).rows() == [
@@ -85,14 +109,20 @@ def test_one_row_per_click_says_where_the_other_clicks_stand(make_data: MakeData
 def test_values_of_two_lists_by_hand(make_data: MakeData, shown: Shown) -> None:
     data = make_data([(0, 1, 10), (0, 3, 10), (1, 0, 20), (1, 2, 30)], items=4)
     lists = shown((0, 10, "3* 0 2 1*"), (1, 20, "0* 2"), (1, 30, "0 2* 1"))
-    table = summarise(tabulated(data, lists, [4.0, 3.0, 2.0, 1.0]), K)  # ranks 2 and 4 of 4; 1 of 2; 3 of 3
+    table = summarise(
+        tabulated(data, lists, [4.0, 3.0, 2.0, 1.0]), K
+    )  # ranks 2 and 4 of 4; 1 of 2; 3 of 3
     ndcg = [(1 / log2(3) + 1 / log2(5)) / (1 + 1 / log2(3)), 1.0, 0.5]
     mrr, auc = [(1 / 2 + 1 / 4) / 2, 1.0, 1 / 3], [(0.5 + 0.0) / 2, 1.0, 0.0]
     for metric, k, values in zip(LIST_METRICS, (K, 0, 0), (ndcg, mrr, auc), strict=True):
         assert value(table, metric, "micro", k) == pytest.approx(np.mean(values))
-        assert value(table, metric, "macro", k) == pytest.approx((values[0] + np.mean(values[1:])) / 2)
+        assert value(table, metric, "macro", k) == pytest.approx(
+            (values[0] + np.mean(values[1:])) / 2
+        )
     # alone, the click at 4 is third behind the items at 1 and 3
-    assert value(table, "ndcg", "micro", K) == pytest.approx(np.mean([(1 / log2(3) + 0.5) / 2, 1.0, 0.5]))
+    assert value(table, "ndcg", "micro", K) == pytest.approx(
+        np.mean([(1 / log2(3) + 0.5) / 2, 1.0, 0.5])
+    )
     # the cold item's own pairs
     assert value(table, "auc/impression", cohort="cold_item") == 0.0
 
@@ -106,7 +136,12 @@ def over_all_orders(places: list[tuple[float, bool]]) -> dict[str, float]:
         clicks = [places[at][1] for at in order]
         ranks = [rank for rank, click in enumerate(clicks, 1) if click]
         ideal = sum(1 / log2(r + 1) for r in range(1, min(len(ranks), 2) + 1))
-        pairs = [clicks[a] for a in range(len(clicks)) for b in range(a, len(clicks)) if clicks[a] != clicks[b]]
+        pairs = [
+            clicks[a]
+            for a in range(len(clicks))
+            for b in range(a, len(clicks))
+            if clicks[a] != clicks[b]
+        ]
         found.append(
             (
                 sum(1 / log2(r + 1) for r in ranks if r <= 2) / ideal,
@@ -130,7 +165,9 @@ def test_values_of_a_judged_list_are_the_mean_over_all_orders_of_its_ties(
     data = make_data([(0, item, 10) for item in taken], items=4)
     words = " ".join(f"{item}{'*' * click}" for item, click in zip(items, clicks, strict=True))
     table = summarise(tabulated(data, shown((0, 10, words)), scores), 2)
-    expected = over_all_orders([(scores[item], click) for item, click in zip(items, clicks, strict=True)])
+    expected = over_all_orders(
+        [(scores[item], click) for item, click in zip(items, clicks, strict=True)]
+    )
     for metric, k in zip(LIST_METRICS, (2, 0, 0), strict=True):
         for average in ("macro", "micro"):
             assert value(table, metric, average, k) == pytest.approx(expected[metric], abs=1e-12)
@@ -140,14 +177,22 @@ def test_values_of_a_judged_list_are_the_mean_over_all_orders_of_its_ties(
 
 
 @pytest.fixture
-def listed(config: MakeConfig, show_blocks: Callable[..., Impressions], monkeypatch: pytest.MonkeyPatch) -> MakeConfig:
-    """``listed("seed=2")``: the configuration of a micro run over lists; days hold several clicks of a user."""
+def listed(
+    config: MakeConfig, show_blocks: Callable[..., Impressions], monkeypatch: pytest.MonkeyPatch
+) -> MakeConfig:
+    """``listed("seed=2")``: the configuration of a micro run over lists; days hold several clicks
+    of a user."""
     load = simulated.load
 
     def read(**keys: Any) -> Dataset:
         data = load(**keys)
         items = replace(data.items, released_at=np.full(len(data.items), UNKNOWN))
-        data = replace(data, items=items, release="after_first", log=replace(data.log, time=data.log.time // DAY * DAY))
+        data = replace(
+            data,
+            items=items,
+            release="after_first",
+            log=replace(data.log, time=data.log.time // DAY * DAY),
+        )
         return replace(data, impressions=show_blocks(data))
 
     monkeypatch.setattr(simulated, "load", read)
@@ -160,7 +205,9 @@ def listed(config: MakeConfig, show_blocks: Callable[..., Impressions], monkeypa
 
 
 def tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-    events, results, users = (pl.read_parquet(folder / f"{n}.parquet") for n in ("events", "results", "per_user"))
+    events, results, users = (
+        pl.read_parquet(folder / f"{n}.parquet") for n in ("events", "results", "per_user")
+    )
     return events, results, users, json.loads((folder / "manifest.json").read_text())
 
 
@@ -184,15 +231,22 @@ def test_a_run_over_lists(listed: MakeConfig) -> None:
     for (scorer, schedule), rows in events.group_by("scorer", "schedule"):
         assert rows.height == len(world.stream.event), (scorer, schedule)
         sizes = np.repeat(np.diff(lists.start) - lists.n_clicked, lists.n_clicked)
-        assert rows.sort("query", maintain_order=True)["candidates"].to_list() == (sizes + 1).tolist()
+        assert (
+            rows.sort("query", maintain_order=True)["candidates"].to_list() == (sizes + 1).tolist()
+        )
         assert rows["query"].n_unique() == len(world.stream)
     # what an item is worth before its first event can be asked here
     assert "item:0" in set(results["bucket"])
     positives = int(world.data.log.positive[world.split.rows(STREAM)].sum())
-    assert events.filter(scorer="constant")["event_id"].n_unique() + sum(said["not_asked"].values()) == positives
+    assert (
+        events.filter(scorer="constant")["event_id"].n_unique() + sum(said["not_asked"].values())
+        == positives
+    )
     assert said["dropped"] == 0
     assert set(said["leaks"].values()) == {0}
-    assert said["lists"]["shown"] == said["lists"]["without a click"] + said["lists"]["of clicks alone"] + len(lists)
+    assert said["lists"]["shown"] == said["lists"]["without a click"] + said["lists"][
+        "of clicks alone"
+    ] + len(lists)
     assert min(said["lists"].values()) > 0
 
 
@@ -220,7 +274,9 @@ def test_in_lists_a_constant_scorer_is_worth_what_chance_is_worth(listed: MakeCo
     # the mean over all orders of a list with P clicks and M others, of which the ranks are uniform
     size = rows["candidates"] + rows["other_clicks"]
     mean = [float(np.mean([1 / r for r in range(1, n + 1)])) for n in size]
-    by_query = rows.with_columns(value=pl.Series(mean)).group_by("query").agg(pl.col("value").mean())
+    by_query = (
+        rows.with_columns(value=pl.Series(mean)).group_by("query").agg(pl.col("value").mean())
+    )
     micro = value(results.filter(scorer="constant"), "mrr/impression")
     assert micro == pytest.approx(float(np.mean(by_query["value"].to_numpy())), abs=1e-12)
 
@@ -237,7 +293,9 @@ def test_averages_of_lists_follow_from_the_events_alone(listed: MakeConfig) -> N
     per_name: dict[str, list[float]] = {}
     for (user, _), auc in worth.items():
         per_name.setdefault(user, []).append(auc)
-    assert value(mine, "auc/impression") == pytest.approx(float(np.mean(list(worth.values()))), abs=1e-12)
+    assert value(mine, "auc/impression") == pytest.approx(
+        float(np.mean(list(worth.values()))), abs=1e-12
+    )
     macro = float(np.mean([np.mean(values) for values in per_name.values()]))
     assert value(mine, "auc/impression", "macro") == pytest.approx(macro, abs=1e-12)
     kept = users.filter(scorer=MODEL, schedule="history", metric="auc/impression")
@@ -246,14 +304,18 @@ def test_averages_of_lists_follow_from_the_events_alone(listed: MakeConfig) -> N
     assert per_user(rows, K).filter(metric="auc/impression", cohort="all").height == len(per_name)
 
 
-def test_the_candidates_make_another_run_of_the_same_data(listed: MakeConfig, tmp_path: Path) -> None:
+def test_the_candidates_make_another_run_of_the_same_data(
+    listed: MakeConfig, tmp_path: Path
+) -> None:
     settled = listed("stages=[train,evaluate]")
     lists = execute(settled, "lists")
     full = execute(listed("stages=[train,evaluate]", candidates="full"), "full")
     left, right = (pl.read_parquet(folder / "events.parquet") for folder in (lists, full))
     assert not set(LIST_COLUMNS) & set(right.columns)
     for scorer in ("popularity", MODEL):
-        shared = left.filter(scorer=scorer).join(right.filter(scorer=scorer), on=["event_id", "schedule"])
+        shared = left.filter(scorer=scorer).join(
+            right.filter(scorer=scorer), on=["event_id", "schedule"]
+        )
         assert shared.height > 20
         assert not shared["candidates"].equals(shared["candidates_right"])
     # the score is that of the same scorer, which knows nothing of lists
@@ -262,7 +324,10 @@ def test_the_candidates_make_another_run_of_the_same_data(listed: MakeConfig, tm
     # stopping has looked at other queries
     said = [tables(folder)[3]["validation"]["ndcg@10"] for folder in (lists, full)]
     assert said[0] != said[1]
-    assert {c.candidates for c in read_runs([Path(settled.output)]).comparisons} == {"impression", "full"}
+    assert {c.candidates for c in read_runs([Path(settled.output)]).comparisons} == {
+        "impression",
+        "full",
+    }
 
 
 def test_baselines_are_not_shared_between_candidates(listed: MakeConfig) -> None:
@@ -277,15 +342,20 @@ def test_data_without_lists_are_refused_before_anything_is_read(config: MakeConf
     settled = config()
     settled = replace(settled, evaluate=replace(settled.evaluate, candidates="impression"))
     said = (
-        "evaluate.candidates=impression: simulated holds no lists as shown; use evaluate.candidates=full, or dataset="
+        "evaluate.candidates=impression: simulated holds no lists as shown; use "
+        "evaluate.candidates=full, or dataset="
     )
     with pytest.raises(ConfigError, match=re.escape(said)):
         check(settled.plain())
-    with pytest.raises(ConfigError, match=r"evaluate\.candidates=impression: simulated holds no lists"):
+    with pytest.raises(
+        ConfigError, match=r"evaluate\.candidates=impression: simulated holds no lists"
+    ):
         make_world(settled)
 
 
-def test_a_stream_of_lists_that_ask_nothing_says_so(listed: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_of_lists_that_ask_nothing_says_so(
+    listed: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = simulated.load
 
     def without_clicks(**keys: Any) -> Dataset:
@@ -295,14 +365,18 @@ def test_a_stream_of_lists_that_ask_nothing_says_so(listed: MakeConfig, monkeypa
         return replace(data, impressions=replace(data.impressions, clicked=nothing))
 
     monkeypatch.setattr(simulated, "load", without_clicks)
-    with pytest.raises(DataError, match=r"the validation part holds no list with a click and something else"):
+    with pytest.raises(
+        DataError, match=r"the validation part holds no list with a click and something else"
+    ):
         execute(listed(), "nothing")
 
 
 # --- the real thing ---------------------------------------------------------------------------------------------------
 
 
-def published(clicked: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> dict[tuple[str, int], float]:
+def published(
+    clicked: np.ndarray[Any, Any], score: np.ndarray[Any, Any]
+) -> dict[tuple[str, int], float]:
     """One list without ties as MIND's own evaluation has it."""
     y = clicked[np.argsort(score)[::-1]].astype(float)
     discount = 1 / np.log2(np.arange(len(y)) + 2)
@@ -310,7 +384,10 @@ def published(clicked: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> dic
     ndcg = {k: float((y * discount)[:k].sum() / (ideal * discount)[:k].sum()) for k in (5, 10)}
     mrr = float((y / (np.arange(len(y)) + 1)).sum() / y.sum())
     auc = float(roc_auc_score(clicked, score))
-    return {("ndcg/impression", k): ndcg[k] for k in ndcg} | {("mrr/impression", 0): mrr, ("auc/impression", 0): auc}
+    return {("ndcg/impression", k): ndcg[k] for k in ndcg} | {
+        ("mrr/impression", 0): mrr,
+        ("auc/impression", 0): auc,
+    }
 
 
 @pytest.mark.real_data
@@ -339,7 +416,10 @@ def test_the_lists_of_the_mind_sample(tmp_path: Path) -> None:
     assert (chance["value"] - 0.5).abs().max() < 1e-12  # type: ignore[operator]
     random = results.filter(scorer="random")
     world = make_world(settled)
-    lists, scorer = world.stream.lists, baselines.random(settled.seed, len(world.data.items), world.data.users.ids)
+    lists, scorer = (
+        world.stream.lists,
+        baselines.random(settled.seed, len(world.data.items), world.data.users.ids),
+    )
     assert lists is not None
     by_list = []
     for at in range(len(lists)):

@@ -1,4 +1,5 @@
-"""The k-shot stage: one question at every k, blind to what is hidden, and no trace in what the run does otherwise."""
+"""The k-shot stage: one question at every k, blind to what is hidden, and no trace in what the run
+does otherwise."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def true(tmp_path_factory: pytest.TempPathFactory, cache: Path, compose: MakeCon
     return execute(compose(tmp_path_factory.mktemp("runs"), cache, *BRIEF), "true")
 
 
-def test_every_k_is_asked_the_same_questions_by_every_scorer(whole: Path, config: MakeConfig) -> None:
+def test_every_k_is_asked_the_same_questions_by_every_scorer(
+    whole: Path, config: MakeConfig
+) -> None:
     rows, world = shots_of(whole), make_world(config(*STAGE))
     assert rows.columns == list(K_SHOT_COLUMNS)
     assert rows.null_count().sum_horizontal().item() == 0
@@ -85,32 +88,50 @@ def test_every_k_is_asked_the_same_questions_by_every_scorer(whole: Path, config
         assert said["canaries"].keys() == set(map(str, SHOTS))
 
 
-def test_what_does_not_look_at_the_log_is_the_same_at_every_k_and_the_model_is_not(whole: Path) -> None:
+def test_what_does_not_look_at_the_log_is_the_same_at_every_k_and_the_model_is_not(
+    whole: Path,
+) -> None:
     rows = shots_of(whole).filter(metric="mrr", average="macro")
     for side in SIDES:
         values = {
-            scorer: rows.filter(side=side, scorer=scorer, updated=updated).sort("shots")["value"].to_list()
-            for scorer, updated in (("random", False), ("constant", False), ("newest", False), (MODEL, False))
+            scorer: rows.filter(side=side, scorer=scorer, updated=updated)
+            .sort("shots")["value"]
+            .to_list()
+            for scorer, updated in (
+                ("random", False),
+                ("constant", False),
+                ("newest", False),
+                (MODEL, False),
+            )
         }
         assert all(len(set(values[scorer])) == 1 for scorer in ("random", "constant", "newest"))
         assert len(set(values[MODEL])) == len(SHOTS)
 
 
 def test_fewest_events_counts_what_is_known(whole: Path) -> None:
-    found = {k: c["fewest_events"]["value"] for k, c in manifest(whole)["k_shot"]["item"]["canaries"].items()}
+    found = {
+        k: c["fewest_events"]["value"]
+        for k, c in manifest(whole)["k_shot"]["item"]["canaries"].items()
+    }
     assert found["0"] > found["1"] >= found["2"]
 
 
 def test_an_update_sees_the_known_events_of_the_first_half(whole: Path, config: MakeConfig) -> None:
     world, updates = make_world(config(*STAGE)), pl.read_parquet(whole / "k_shot_updates.parquet")
-    assert updates.select("side", "shots").rows() == [(side, shots) for side in SIDES for shots in SHOTS]
-    for side, shots, known, examples in updates.select("side", "shots", "known", "examples").iter_rows():
+    assert updates.select("side", "shots").rows() == [
+        (side, shots) for side in SIDES for shots in SHOTS
+    ]
+    for side, shots, known, examples in updates.select(
+        "side", "shots", "known", "examples"
+    ).iter_rows():
         plan = plan_of(world, side)
         rows = plan.known(world.data.log, shots) & (world.data.log.time >= world.split.t_test)
         assert (known, examples) == (rows.sum(), rows.sum())
 
 
-def test_the_stage_leaves_everything_else_as_it_is_without_it(whole: Path, config: MakeConfig) -> None:
+def test_the_stage_leaves_everything_else_as_it_is_without_it(
+    whole: Path, config: MakeConfig
+) -> None:
     without = execute(config(*STAGE), "without")
     for name in ("events", "results", "per_user"):
         left, right = (pl.read_parquet(folder / f"{name}.parquet") for folder in (whole, without))
@@ -127,10 +148,14 @@ def test_stages_one_by_one_give_the_same_curve(whole: Path, config: MakeConfig) 
         folder = execute(config(*STAGE, f"stages=[{stages}]"), "steps")
     assert manifest(folder)["done"] == ["train", "evaluate", "k_shot", "online"]
     assert_frame_equal(shots_of(folder).drop("run"), shots_of(whole).drop("run"), check_exact=True)
-    assert (whole / "online.safetensors").read_bytes() == (folder / "online.safetensors").read_bytes()
+    assert (whole / "online.safetensors").read_bytes() == (
+        folder / "online.safetensors"
+    ).read_bytes()
 
 
-def test_the_weights_are_put_back_whatever_trains(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_weights_are_put_back_whatever_trains(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = execute(config(*BRIEF, "strategy=top"), "top")
     rows = shots_of(folder).filter(scorer=MODEL, metric="mrr", average="macro")
     assert not rows.filter(updated=True)["value"].equals(rows.filter(updated=False)["value"])
@@ -161,12 +186,20 @@ def with_garbage(data: Dataset, rows: Ints, column: str, codes: Ints) -> Dataset
     log = data.log
     values = getattr(log, column).copy()
     values[rows] = np.random.default_rng(0).choice(codes, len(rows))
-    columns = {name: getattr(log, name) for name in ("user", "item", "time", "label", "positive", "event_id")}
+    columns = {
+        name: getattr(log, name)
+        for name in ("user", "item", "time", "label", "positive", "event_id")
+    }
     columns |= {column: values}
     return replace(data, log=Log(**columns))
 
 
-def run_on(change: Callable[[Dataset], Dataset], config: dict[str, Any], name: str, patch: pytest.MonkeyPatch) -> Path:
+def run_on(
+    change: Callable[[Dataset], Dataset],
+    config: dict[str, Any],
+    name: str,
+    patch: pytest.MonkeyPatch,
+) -> Path:
     with patch.context() as inside:
         load = simulated.load
         inside.setattr(simulated, "load", lambda **keys: change(load(**keys)))
@@ -186,12 +219,23 @@ def test_garbage_in_what_is_hidden_moves_no_bit(
     plan, log = plan_of(world, side), world.data.log
     hidden = np.flatnonzero((log.time < plan.midpoint) & ~plan.known(log, max(SHOTS)))
     assert len(hidden) > 5
-    # old codes of the other side, so that nobody turns cold or warm, and no item enters before its release
-    other = ("user", np.unique(log.user[: len(log) // 2])) if side == "item" else ("item", np.unique(log.item[:80]))
-    garbage = run_on(lambda data: with_garbage(data, hidden, *other), settled, "garbage", monkeypatch)
+    # old codes of the other side, so that nobody turns cold or warm, and no item enters before its
+    # release
+    other = (
+        ("user", np.unique(log.user[: len(log) // 2]))
+        if side == "item"
+        else ("item", np.unique(log.item[:80]))
+    )
+    garbage = run_on(
+        lambda data: with_garbage(data, hidden, *other), settled, "garbage", monkeypatch
+    )
     assert_frame_equal(of_side(true, side), of_side(garbage, side), check_exact=True)
-    shown = np.flatnonzero(plan.eligible[plan.code] & plan.known(log, max(SHOTS)) & (log.time >= world.split.t_test))
-    other_world = run_on(lambda data: with_garbage(data, shown, *other), settled, "shown", monkeypatch)
+    shown = np.flatnonzero(
+        plan.eligible[plan.code] & plan.known(log, max(SHOTS)) & (log.time >= world.split.t_test)
+    )
+    other_world = run_on(
+        lambda data: with_garbage(data, shown, *other), settled, "shown", monkeypatch
+    )
     assert not of_side(true, side).equals(of_side(other_world, side))
 
 
@@ -207,11 +251,15 @@ def test_garbage_in_the_second_half_moves_no_bit(
     assert len(late) > 20
     codes = np.flatnonzero(~plan.eligible)
     codes = np.intersect1d(codes, getattr(log, side)[: len(log) // 2])
-    garbage = run_on(lambda data: with_garbage(data, late, side, codes), settled, "garbage", monkeypatch)
+    garbage = run_on(
+        lambda data: with_garbage(data, late, side, codes), settled, "garbage", monkeypatch
+    )
     assert_frame_equal(of_side(true, side), of_side(garbage, side), check_exact=True)
 
 
-def test_a_memory_that_goes_on_is_caught(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_that_goes_on_is_caught(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same garbage moves bits as soon as the second half is known."""
     settled = config(*BRIEF)
     world = make_world(settled)
@@ -219,23 +267,34 @@ def test_a_memory_that_goes_on_is_caught(config: MakeConfig, monkeypatch: pytest
     late = np.setdiff1d(np.flatnonzero(log.time >= plan.midpoint), plan.queries.event)
     codes = np.intersect1d(np.flatnonzero(~plan.eligible), log.item[: len(log) // 2])
     blind = Plan.known
-    monkeypatch.setattr(Plan, "known", lambda plan, log, shots: blind(plan, log, shots) | (log.time >= plan.midpoint))
+    monkeypatch.setattr(
+        Plan,
+        "known",
+        lambda plan, log, shots: blind(plan, log, shots) | (log.time >= plan.midpoint),
+    )
     true = execute(settled, "true")
-    garbage = run_on(lambda data: with_garbage(data, late, "item", codes), settled, "garbage", monkeypatch)
+    garbage = run_on(
+        lambda data: with_garbage(data, late, "item", codes), settled, "garbage", monkeypatch
+    )
     assert not of_side(true, "item").equals(of_side(garbage, "item"))
 
 
 # --- what somebody knows ----------------------------------------------------------------------------------------------
 
 
-def test_a_world_known_in_part_counts_remembers_and_has_had_the_known_events_only(config: MakeConfig) -> None:
+def test_a_world_known_in_part_counts_remembers_and_has_had_the_known_events_only(
+    config: MakeConfig,
+) -> None:
     world = make_world(config())
     log = world.data.log
     known = np.arange(len(log)) % 3 > 0
     part = world.knowing(known)
     end = np.full(len(world.data.items), log.time[-1] + 1)
     items = np.arange(len(world.data.items))
-    assert part.as_of.n_item(items, end).tolist() == np.bincount(log.item[known], minlength=len(items)).tolist()
+    assert (
+        part.as_of.n_item(items, end).tolist()
+        == np.bincount(log.item[known], minlength=len(items)).tolist()
+    )
     assert np.array_equal(part.catalogue.enters_at, world.catalogue.enters_at)
     users = np.arange(len(world.data.users))
     row, item = part.catalogue.had(users, np.full(len(users), log.time[-1] + 1))
@@ -245,18 +304,31 @@ def test_a_world_known_in_part_counts_remembers_and_has_had_the_known_events_onl
     assert len(world.stream) > 0
     everything = world.knowing(np.ones(len(log), bool))
     times = np.full(len(users), log.time[-1] + 1)
-    assert np.array_equal(everything.catalogue.mask(users, times), world.catalogue.mask(users, times))
-    assert part.memory_of_the_past().n_item(items, end).sum() == (known & (log.time < world.split.t_test)).sum()
+    assert np.array_equal(
+        everything.catalogue.mask(users, times), world.catalogue.mask(users, times)
+    )
+    assert (
+        part.memory_of_the_past().n_item(items, end).sum()
+        == (known & (log.time < world.split.t_test)).sum()
+    )
 
 
-def test_half_lives_are_chosen_as_in_evaluate(whole: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_lives_are_chosen_as_in_evaluate(
+    whole: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     measured: list[str] = []
     measure = Evaluation.measure
     monkeypatch.setattr(
-        Evaluation, "measure", lambda self, scorer, name: measured.append(name) or measure(self, scorer, name)
+        Evaluation,
+        "measure",
+        lambda self, scorer, name: measured.append(name) or measure(self, scorer, name),
     )
     execute(config(*STAGE, "stages=[train,k_shot]"), "alone")
-    assert [name for name in measured if name != MODEL] == [f"recent_popularity {h}" for h in range(3)]
+    assert [name for name in measured if name != MODEL] == [
+        f"recent_popularity {h}" for h in range(3)
+    ]
     assert_frame_equal(
-        shots_of(Path(config().output) / "alone").drop("run"), shots_of(whole).drop("run"), check_exact=True
+        shots_of(Path(config().output) / "alone").drop("run"),
+        shots_of(whole).drop("run"),
+        check_exact=True,
     )

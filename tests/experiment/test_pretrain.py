@@ -1,4 +1,5 @@
-"""Stage pretrain in whole runs: what it may see, what it leaves, that it repeats itself and is gone behind."""
+"""Stage pretrain in whole runs: what it may see, what it leaves, that it repeats itself and is gone
+behind."""
 
 from __future__ import annotations
 
@@ -43,7 +44,11 @@ def _backbone(folder: Path) -> dict[str, bytes]:
 
 
 def _scores(folder: Path) -> list[float]:
-    return pl.read_parquet(folder / "events.parquet").filter(scorer="model", schedule="history")["score"].to_list()
+    return (
+        pl.read_parquet(folder / "events.parquet")
+        .filter(scorer="model", schedule="history")["score"]
+        .to_list()
+    )
 
 
 def test_a_run_pretrains_uses_what_comes_of_it_and_goes_on_behind_it(
@@ -65,22 +70,32 @@ def test_a_run_pretrains_uses_what_comes_of_it_and_goes_on_behind_it(
     execute(config(*SCRATCH, "stages=[pretrain,train,evaluate]"), "part")
     assert _scores(part) == _scores(whole)
     assert len(recommend(part, query="space", k=3)) == 3
-    local = [f"backbone.path={whole / 'backbone'}", "backbone.pooling=last", "stages=[train,evaluate]"]
+    local = [
+        f"backbone.path={whole / 'backbone'}",
+        "backbone.pooling=last",
+        "stages=[train,evaluate]",
+    ]
     other = execute(config("backbone=local", *local, "train.refit=false"), "other")
     assert _scores(other) == _scores(whole)
 
 
 def test_training_without_the_stage_is_refused(config: MakeConfig) -> None:
-    with pytest.raises(ConfigError, match=r"there is no pre-trained backbone in .*: add pretrain to stages"):
+    with pytest.raises(
+        ConfigError, match=r"there is no pre-trained backbone in .*: add pretrain to stages"
+    ):
         execute(config(*SCRATCH, "stages=[train]"), "none")
 
 
 def test_a_strategy_that_does_not_fit_the_backbone_is_refused_before_pre_training(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pretraining, "pretrain", lambda *_, **__: pytest.fail("it was trained first"))
+    monkeypatch.setattr(
+        pretraining, "pretrain", lambda *_, **__: pytest.fail("it was trained first")
+    )
     with pytest.raises(ConfigError, match="layers"):
-        execute(config(*SCRATCH, "stages=[pretrain,train]", "strategy=top", "strategy.layers=5"), "none")
+        execute(
+            config(*SCRATCH, "stages=[pretrain,train]", "strategy=top", "strategy.layers=5"), "none"
+        )
 
 
 def test_a_folder_is_as_new_as_the_texts_that_it_has_seen(config: MakeConfig) -> None:
@@ -90,15 +105,21 @@ def test_a_folder_is_as_new_as_the_texts_that_it_has_seen(config: MakeConfig) ->
         == _manifest(folder.parent)["pretrain"]["texts_until"][:7]
     )
     about = json.loads((folder / "pretrained.json").read_text())
-    (folder / "pretrained.json").write_text(json.dumps(about | {"texts_until": "2031-05-01T00:00:00"}))
+    (folder / "pretrained.json").write_text(
+        json.dumps(about | {"texts_until": "2031-05-01T00:00:00"})
+    )
     late = ["backbone=local", f"backbone.path={folder}", "stages=[train]", "train.refit=false"]
     said = _manifest(execute(config(*late), "late"))
     assert said["checkpoint"] == {"name": "local", "date": "2031-05", "newer_than_t_test": True}
 
 
 def _changed(world: World, codes: np.ndarray, text: str) -> World:
-    texts = [text if i in set(codes.tolist()) else old for i, old in enumerate(world.data.items.texts)]
-    return replace(world, data=replace(world.data, items=replace(world.data.items, texts=tuple(texts))))
+    texts = [
+        text if i in set(codes.tolist()) else old for i, old in enumerate(world.data.items.texts)
+    ]
+    return replace(
+        world, data=replace(world.data, items=replace(world.data.items, texts=tuple(texts)))
+    )
 
 
 def test_only_texts_known_before_validation_are_seen(config: MakeConfig) -> None:
@@ -134,9 +155,21 @@ def test_texts_that_change_are_those_of_t_val(config: MakeConfig) -> None:
 
 
 def test_a_checkpoint_is_adapted_with_the_layers_that_are_kept(config: MakeConfig) -> None:
-    first = execute(config(*SCRATCH, "backbone.layers=2", "stages=[pretrain]"), "first") / "backbone"
-    line = ["backbone=local", f"backbone.path={first}", "backbone.keep_layers=[1]", "backbone.pooling=last"]
-    line += ["pretrain=causal_lm", "pretrain.epochs=1", "pretrain.batch_size=16", "stages=[pretrain,train]"]
+    first = (
+        execute(config(*SCRATCH, "backbone.layers=2", "stages=[pretrain]"), "first") / "backbone"
+    )
+    line = [
+        "backbone=local",
+        f"backbone.path={first}",
+        "backbone.keep_layers=[1]",
+        "backbone.pooling=last",
+    ]
+    line += [
+        "pretrain=causal_lm",
+        "pretrain.epochs=1",
+        "pretrain.batch_size=16",
+        "stages=[pretrain,train]",
+    ]
     folder = execute(config(*line, "train.refit=false"), "second")
     assert json.loads((folder / "backbone" / "config.json").read_text())["n_layer"] == 1
     said = _manifest(folder)

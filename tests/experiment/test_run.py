@@ -1,4 +1,5 @@
-"""Whole runs: what they leave, that they repeat bit for bit, and that they go on where they stopped."""
+"""Whole runs: what they leave, that they repeat bit for bit, and that they go on where they
+stopped."""
 
 from __future__ import annotations
 
@@ -51,7 +52,14 @@ MakeConfig = Callable[..., RunConfig]
 
 K = 10
 WHOLE = {"window": -1, "cohort": "all", "bucket": "all"}
-LEAKS = ("late_training", "early_candidates", "late_texts", "future_history", "future_counts", "late_idf")
+LEAKS = (
+    "late_training",
+    "early_candidates",
+    "late_texts",
+    "future_history",
+    "future_counts",
+    "late_idf",
+)
 TABLES = ("events.parquet", "results.parquet", "per_user.parquet")
 FILES = (
     *TABLES,
@@ -88,8 +96,11 @@ def assert_same_numbers(left: Path, right: Path) -> None:
 # --- outputs ----------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_softmax_cannot_see_stays_where_it_started(finished: Path, config: MakeConfig) -> None:
-    """Under Adam a gradient of rounding alone would move it by a whole step, on every processor another way."""
+def test_what_a_softmax_cannot_see_stays_where_it_started(
+    finished: Path, config: MakeConfig
+) -> None:
+    """Under Adam a gradient of rounding alone would move it by a whole step, on every processor
+    another way."""
     assert "adamw" in (finished / "config.resolved.yaml").read_text()
     settled = config()
     start = make_ranker(settled, make_world(settled)).trainable()
@@ -120,7 +131,11 @@ def test_tables_have_their_columns_and_finite_values(finished: Path) -> None:
     ]  # fmt: skip
     assert events.null_count().sum_horizontal().item() == 0
     assert events["score"].is_finite().all()
-    assert ((events["g"] >= 0) & (events["e"] >= 1) & (events["g"] + events["e"] <= events["candidates"])).all()
+    assert (
+        (events["g"] >= 0)
+        & (events["e"] >= 1)
+        & (events["g"] + events["e"] <= events["candidates"])
+    ).all()
 
 
 def test_the_manifest_says_what_was_run_on_what(finished: Path) -> None:
@@ -135,11 +150,21 @@ def test_the_manifest_says_what_was_run_on_what(finished: Path) -> None:
     assert said["latency_ms"].keys() == {"p50", "p95"}
     assert said["dataset"]["n_events"] == 600
     assert said["canaries"].keys() == {"newest", "fewest_events", "constant"}
-    for key in ("commit", "command", "versions", "device", "config_hash", "peak_memory_mb", "events_per_second"):
+    for key in (
+        "commit",
+        "command",
+        "versions",
+        "device",
+        "config_hash",
+        "peak_memory_mb",
+        "events_per_second",
+    ):
         assert said[key]
 
 
-def test_every_positive_of_the_stream_is_asked_or_counted(finished: Path, config: MakeConfig) -> None:
+def test_every_positive_of_the_stream_is_asked_or_counted(
+    finished: Path, config: MakeConfig
+) -> None:
     world = make_world(config())
     positives = int(world.data.log.positive[world.split.rows(STREAM)].sum())
     events = pl.read_parquet(finished / "events.parquet")
@@ -153,7 +178,8 @@ def discount(rank: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def by_hand(g: int, e: int, candidates: int) -> dict[str, float]:
-    """Expected value of each metric over a random order of the ties, by walking through the places."""
+    """Expected value of each metric over a random order of the ties, by walking through the
+    places."""
     places = np.arange(g + 1, g + e + 1)
     return {
         "ndcg": float(discount(places).mean()),
@@ -172,7 +198,10 @@ def average_by_hand(rows: pl.DataFrame, metric: str) -> dict[str, float]:
     for (user, _), values in queries.items():
         users.setdefault(user, []).append(float(np.mean(values)))
     everyone = [value for values in users.values() for value in values]
-    return {"macro": float(np.mean([np.mean(values) for values in users.values()])), "micro": float(np.mean(everyone))}
+    return {
+        "macro": float(np.mean([np.mean(values) for values in users.values()])),
+        "micro": float(np.mean(everyone)),
+    }
 
 
 def rows_of(events: pl.DataFrame, cohort: str, bucket: str, window: int) -> pl.DataFrame:
@@ -181,7 +210,9 @@ def rows_of(events: pl.DataFrame, cohort: str, bucket: str, window: int) -> pl.D
     if kind != "all":
         edges = [*WARMUP_EDGES, math.inf]
         low, high = edges[WARMUP_BUCKETS.index(label)], edges[WARMUP_BUCKETS.index(label) + 1]
-        events = events.filter(pl.Series([low <= n < high for n in events[f"n_{kind}"]], dtype=pl.Boolean))
+        events = events.filter(
+            pl.Series([low <= n < high for n in events[f"n_{kind}"]], dtype=pl.Boolean)
+        )
     names = {
         "all": COHORTS,
         "cold_user_any": ("cold_user", "cold_both"),
@@ -214,14 +245,20 @@ def test_no_slice_with_events_is_left_out(finished: Path) -> None:
     events = pl.read_parquet(finished / "events.parquet").filter(scorer=MODEL, schedule="history")
     results = pl.read_parquet(finished / "results.parquet").filter(scorer=MODEL, schedule="history")
     for cohort in COHORTS:
-        assert bool(results.filter(cohort=cohort).height) == bool(rows_of(events, cohort, "all", -1).height)
+        assert bool(results.filter(cohort=cohort).height) == bool(
+            rows_of(events, cohort, "all", -1).height
+        )
     for bucket in (f"{kind}:{label}" for kind in ("item", "user") for label in WARMUP_BUCKETS):
-        assert bool(results.filter(bucket=bucket).height) == bool(rows_of(events, "all", bucket, -1).height)
+        assert bool(results.filter(bucket=bucket).height) == bool(
+            rows_of(events, "all", bucket, -1).height
+        )
 
 
 def test_the_mean_over_users_is_the_macro_value(finished: Path) -> None:
     users = pl.read_parquet(finished / "per_user.parquet")
-    results = pl.read_parquet(finished / "results.parquet").filter(average="macro", bucket="all", window=-1)
+    results = pl.read_parquet(finished / "results.parquet").filter(
+        average="macro", bucket="all", window=-1
+    )
     keys = ["scorer", "schedule", "cohort", "metric", "k"]
     means = users.group_by(keys).agg(
         pl.col("value").mean().alias("mean"),
@@ -254,7 +291,9 @@ def test_metrics_reach_the_logger(finished: Path) -> None:
     assert logged["online/all/ndcg@10"].drop_nulls().to_list() == [pytest.approx(value)]
 
 
-def test_each_window_is_scored_by_the_version_that_had_learned_from_the_windows_before(finished: Path) -> None:
+def test_each_window_is_scored_by_the_version_that_had_learned_from_the_windows_before(
+    finished: Path,
+) -> None:
     rows = pl.read_parquet(finished / "events.parquet").filter(schedule="per_window")
     assert (rows["version"] == rows["window"]).all()
     assert rows.group_by("window").agg(pl.col("staleness").min())["staleness"].to_list() == [0] * 5
@@ -262,7 +301,11 @@ def test_each_window_is_scored_by_the_version_that_had_learned_from_the_windows_
     assert updates["version"].to_list() == [1, 2, 3, 4]
     assert (
         updates["n_events"].to_list()
-        == rows.filter(pl.col("window") < 4).group_by("window").len().sort("window")["len"].to_list()
+        == rows.filter(pl.col("window") < 4)
+        .group_by("window")
+        .len()
+        .sort("window")["len"]
+        .to_list()
     )
     assert not updates["rolled_back"].any()
     assert (updates["bytes"] > 0).all()
@@ -276,9 +319,13 @@ def test_a_leaky_split_counts_what_it_lets_into_training_and_every_row_says_so(
     said = manifest(folder)
     assert said["done"] == ["train", "evaluate"]
     assert said["leaks"].pop("late_training") > 0
-    assert said["leaks"] == dict.fromkeys(LEAKS[1:], 0)  # histories, counts and candidates are as honest as ever
+    assert said["leaks"] == dict.fromkeys(
+        LEAKS[1:], 0
+    )  # histories, counts and candidates are as honest as ever
     assert said["dropped"] == 0
-    results, events = (pl.read_parquet(folder / f"{name}.parquet") for name in ("results", "events"))
+    results, events = (
+        pl.read_parquet(folder / f"{name}.parquet") for name in ("results", "events")
+    )
     assert set(results["split"]) == {split}
     assert set(results["window"]) == {-1, 0}
     assert events["staleness"].min() == 0
@@ -287,7 +334,9 @@ def test_a_leaky_split_counts_what_it_lets_into_training_and_every_row_says_so(
     assert f"LEAKY: split `{split}` lets the future into training" in page
     assert f"Dates: LEAKY split {split}: train + validation < " in page
     table = (tmp_path / "report" / "table.md").read_text()
-    names = [line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")]
+    names = [
+        line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")
+    ]
     rows = [name for name in names if name not in ("scorer", "---")]
     assert len(rows) == 10 + 2  # quality of all rows, cost of the trained ones
     assert all(name.endswith(" LEAKY") for name in rows)
@@ -301,31 +350,49 @@ def test_held_out_items_come_back_without_a_past_and_every_row_says_so(
     def after_first(**keys: Any) -> Dataset:
         data = load(**keys)
         return replace(
-            data, release="after_first", items=replace(data.items, released_at=np.full(len(data.items), UNKNOWN))
+            data,
+            release="after_first",
+            items=replace(data.items, released_at=np.full(len(data.items), UNKNOWN)),
         )
 
     monkeypatch.setattr(simulated, "load", after_first)
     whole, world = make_world(config()), make_world(config("split.simulated_cold=0.3"))
     held_out = world.cold_items & ~whole.cold_items
     assert held_out.sum() == math.ceil(0.3 * (~whole.cold_items).sum())
-    assert (world.split.t_val, world.split.edges.tolist()) == (whole.split.t_val, whole.split.edges.tolist())
-    assert world.data.counts["held out: simulated cold"] == len(whole.data.log) - len(world.data.log) > 0
+    assert (world.split.t_val, world.split.edges.tolist()) == (
+        whole.split.t_val,
+        whole.split.edges.tolist(),
+    )
+    assert (
+        world.data.counts["held out: simulated cold"]
+        == len(whole.data.log) - len(world.data.log)
+        > 0
+    )
     folder = execute(config("split.simulated_cold=0.3", "stages=[train,evaluate]"), "cold")
     said, results = manifest(folder), pl.read_parquet(folder / "results.parquet")
     assert said["leaks"] == dict.fromkeys(LEAKS, 0)
     assert said["dropped"] == 0
     assert said["dataset"]["counts"]["items held out"] == held_out.sum()
     assert set(results["split"]) == {"simulated_cold_0.3"}
-    # what is asked at n = 0 is what was held out, since nothing else is a candidate before its first event
-    asked = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL, schedule="history", n_item=0)
-    assert asked.height == results.filter(bucket="item:0", scorer=MODEL, schedule="history")["n_events"].max() > 0  # type: ignore[operator]
+    # what is asked at n = 0 is what was held out, since nothing else is a candidate before its
+    # first event
+    asked = pl.read_parquet(folder / "events.parquet").filter(
+        scorer=MODEL, schedule="history", n_item=0
+    )
+    assert (
+        asked.height
+        == results.filter(bucket="item:0", scorer=MODEL, schedule="history")["n_events"].max()
+        > 0
+    )  # type: ignore[operator]
     assert set(asked["item"]) <= {world.data.items.ids[i] for i in np.flatnonzero(held_out)}
     assert main(["report", str(folder), "--out", str(tmp_path / "report")]) == 0
     page = (tmp_path / "report" / "report.md").read_text()
     assert "SIMULATED: split `simulated_cold_0.3` holds that share" in page
     assert "Held-out items are the only candidates without an event" in page
     table = (tmp_path / "report" / "table.md").read_text()
-    names = [line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")]
+    names = [
+        line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")
+    ]
     assert all(name.endswith(" SIMULATED") for name in names if name not in ("scorer", "---"))
 
 
@@ -333,16 +400,23 @@ def test_leave_one_out_asks_every_user_once_and_trains_on_the_rest(config: MakeC
     world = make_world(config("split=loo", "online=off"))
     log, split = world.data.log, world.split
     last = {int(user): int(time) for user, time in zip(log.user, log.time, strict=True)}
-    assert {int(user): int(time) for user, time in zip(world.stream.user, world.stream.time, strict=True)} == last
+    assert {
+        int(user): int(time)
+        for user, time in zip(world.stream.user, world.stream.time, strict=True)
+    } == last
     assert len(world.stream) == len(last)
     assert len(world.validation) <= len(last)
-    assert len(split.rows(TRAIN)) + len(split.rows(VALIDATION)) + len(split.rows(STREAM)) == len(log)
+    assert len(split.rows(TRAIN)) + len(split.rows(VALIDATION)) + len(split.rows(STREAM)) == len(
+        log
+    )
 
 
 @pytest.fixture
-def trained_too_early(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[int, int]]:
-    """``schedule`` -> (events of the stream in the batches of its updates, those of them that were in a batch before
-    they were scored, or not earlier than what was scored afterwards)."""
+def trained_too_early(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], tuple[int, int]]:
+    """``schedule`` -> (events of the stream in the batches of its updates, those of them that were
+    in a batch before they were scored, or not earlier than what was scored afterwards)."""
 
     def count(schedule: str) -> tuple[int, int]:
         world = make_world(config())
@@ -350,7 +424,14 @@ def trained_too_early(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Ca
         told: list[tuple[str, NDArray[np.int64]]] = []
         make, judge, stage = training.Batches, Evaluation.judge, run.STAGES["online"]
 
-        def batches(data: Any, catalogue: Any, as_of: Any, rows: NDArray[np.int64], *others: Any, **keys: Any) -> Any:
+        def batches(
+            data: Any,
+            catalogue: Any,
+            as_of: Any,
+            rows: NDArray[np.int64],
+            *others: Any,
+            **keys: Any,
+        ) -> Any:
             told.append(("train", rows[time[rows] >= world.split.t_test]))
             return make(data, catalogue, as_of, rows, *others, **keys)
 
@@ -390,7 +471,9 @@ def test_no_event_is_trained_on_before_it_was_scored(
 
 @pytest.mark.parametrize("schedule", ["per_window", "retrain"])
 def test_an_update_that_learns_from_the_next_event_is_caught(
-    schedule: str, trained_too_early: Callable[[str], tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+    schedule: str,
+    trained_too_early: Callable[[str], tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     honest = training.Training.fit
 
@@ -404,33 +487,49 @@ def test_an_update_that_learns_from_the_next_event_is_caught(
 # --- the same numbers -------------------------------------------------------------------------------------------------
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(finished: Path, config: MakeConfig) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(
+    finished: Path, config: MakeConfig
+) -> None:
     again = execute(config(), "again")
     assert_same_numbers(finished, again)
     other = execute(config("seed=2", "stages=[train,evaluate]"), "other")
     of_model = pl.col("scorer") == MODEL
-    left, right = (table(folder, "events.parquet").filter(of_model)["score"] for folder in (again, other))
+    left, right = (
+        table(folder, "events.parquet").filter(of_model)["score"] for folder in (again, other)
+    )
     assert not left.head(right.len()).equals(right)
 
 
 def test_the_first_window_is_the_same_with_and_without_updates(finished: Path) -> None:
     rows = pl.read_parquet(finished / "events.parquet").filter(scorer=MODEL, window=0)
-    without, with_updates = (rows.filter(schedule=s).drop("schedule", "stage") for s in ("history", "per_window"))
+    without, with_updates = (
+        rows.filter(schedule=s).drop("schedule", "stage") for s in ("history", "per_window")
+    )
     assert without.height > 0
     assert_frame_equal(without, with_updates, check_exact=True)
-    later = pl.read_parquet(finished / "events.parquet").filter(scorer=MODEL).filter(pl.col("window") > 0)
-    assert not later.filter(schedule="history")["score"].equals(later.filter(schedule="per_window")["score"])
+    later = (
+        pl.read_parquet(finished / "events.parquet")
+        .filter(scorer=MODEL)
+        .filter(pl.col("window") > 0)
+    )
+    assert not later.filter(schedule="history")["score"].equals(
+        later.filter(schedule="per_window")["score"]
+    )
 
 
 def test_an_update_that_changes_nothing_changes_no_bit(config: MakeConfig) -> None:
     folder = execute(config("optim=sgd", "optim.lr=1e-30", "optim.body_lr=1e-30"), "null")
     rows = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
     columns = ["event_id", "score", "g", "e", "candidates"]
-    left, right = (rows.filter(schedule=schedule).select(columns) for schedule in ("history", "per_window"))
+    left, right = (
+        rows.filter(schedule=schedule).select(columns) for schedule in ("history", "per_window")
+    )
     assert_frame_equal(left, right, check_exact=True)
 
 
-def test_retraining_sees_everything_so_far_and_starts_anew(config: MakeConfig, finished: Path) -> None:
+def test_retraining_sees_everything_so_far_and_starts_anew(
+    config: MakeConfig, finished: Path
+) -> None:
     folder = execute(config("online=retrain"), "retrain")
     rows = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
     assert set(rows["schedule"]) == {"history", "static", "retrain"}
@@ -460,7 +559,9 @@ def test_without_updates_nothing_is_online(config: MakeConfig, finished: Path) -
 # --- going on ---------------------------------------------------------------------------------------------------------
 
 
-def test_stages_one_by_one_give_the_same_numbers_as_in_one_go(finished: Path, config: MakeConfig) -> None:
+def test_stages_one_by_one_give_the_same_numbers_as_in_one_go(
+    finished: Path, config: MakeConfig
+) -> None:
     for stage in ("train", "evaluate", "online"):
         execute(config(f"stages=[{stage}]"), "steps")
     assert manifest(config().output / Path("steps"))["done"] == ["train", "evaluate", "online"]
@@ -496,7 +597,13 @@ def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best
 
 
 def test_without_validation_the_same_model_is_trained_at_once(config: MakeConfig) -> None:
-    line = ("train.epochs=2", "train.patience=3", "train.refit=true", "stages=[train]", "strategy=top")
+    line = (
+        "train.epochs=2",
+        "train.patience=3",
+        "train.refit=true",
+        "stages=[train]",
+        "strategy=top",
+    )
     at_once = execute(config(*line, "train.validate=false"), "at_once")
     said = manifest(at_once)
     assert said["validation"] == {f"ndcg@{K}": [], "best_epoch": 2}
@@ -504,11 +611,17 @@ def test_without_validation_the_same_model_is_trained_at_once(config: MakeConfig
     chosen = execute(config(*line), "chosen")
     epochs = manifest(chosen)["validation"]["best_epoch"]
     if epochs != 2:
-        at_once = execute(config(*line, "train.validate=false", f"train.epochs={epochs}"), "as_chosen")
-    assert (at_once / "model.safetensors").read_bytes() == (chosen / "model.safetensors").read_bytes()
+        at_once = execute(
+            config(*line, "train.validate=false", f"train.epochs={epochs}"), "as_chosen"
+        )
+    assert (at_once / "model.safetensors").read_bytes() == (
+        chosen / "model.safetensors"
+    ).read_bytes()
 
 
-def test_a_finished_run_is_left_alone(config: MakeConfig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_left_alone(
+    config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = execute(config("stages=[train]"), "once")
     before = {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
     assert execute(config("stages=[train]"), "once") == folder
@@ -524,7 +637,9 @@ def test_a_run_that_measures_another_cut_measures_the_tables_cut_too(config: Mak
     assert len(read_runs([folder]).comparisons) == 1
 
 
-def test_data_that_changed_under_a_run_is_refused(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_changed_under_a_run_is_refused(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = execute(config("stages=[train]"), "half")
     data = replace(make_world(config()).data, hashes={"events.csv": "abc"})
     for module in ("run", "world"):
@@ -534,7 +649,9 @@ def test_data_that_changed_under_a_run_is_refused(config: MakeConfig, monkeypatc
         lambda: execute(config("stages=[train,evaluate]"), "half"),  # to be resumed
         lambda: recommend(folder, query="space"),
     ):
-        with pytest.raises(RunFolderError, match=r"was made from other data: events\.csv changed since"):
+        with pytest.raises(
+            RunFolderError, match=r"was made from other data: events\.csv changed since"
+        ):
             again()
 
 
@@ -598,7 +715,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
         return logits.sum(1) * torch.nan
 
     monkeypatch.setattr(SampledSoftmax, "__call__", nan)
-    with pytest.raises(Diverged, match=r"training loss is nan in epoch 0, batch 0: lower optim\.lr"):
+    with pytest.raises(
+        Diverged, match=r"training loss is nan in epoch 0, batch 0: lower optim\.lr"
+    ):
         execute(config(), "nan")
     said = manifest(Path(config().output) / "nan")
     assert (said["status"], said["done"]) == ("DIVERGED", [])
@@ -607,17 +726,26 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_diverged(
 
 def test_a_learning_rate_without_measure_diverges(config: MakeConfig) -> None:
     with pytest.raises(Diverged):
-        execute(config("optim.lr=1e30", "train.epochs=3", "train.batch_size=64", "train.warmup=0"), "huge")
+        execute(
+            config("optim.lr=1e30", "train.epochs=3", "train.batch_size=64", "train.warmup=0"),
+            "huge",
+        )
     assert manifest(Path(config().output) / "huge")["status"] == "DIVERGED"
 
 
 def test_an_update_that_diverges_is_rolled_back(config: MakeConfig, finished: Path) -> None:
-    folder = execute(config("online.lr_factor=1e35", "online.epochs=3", "train.batch_size=16", "train.warmup=0"), "bad")
+    folder = execute(
+        config("online.lr_factor=1e35", "online.epochs=3", "train.batch_size=16", "train.warmup=0"),
+        "bad",
+    )
     updates = pl.read_parquet(folder / "updates.parquet")
     assert updates["rolled_back"].all()
     assert updates["version"].to_list() == [0, 0, 0, 0]
     rows = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
-    frozen, online = (rows.filter(schedule=s).drop("schedule", "stage", "staleness") for s in ("history", "per_window"))
+    frozen, online = (
+        rows.filter(schedule=s).drop("schedule", "stage", "staleness")
+        for s in ("history", "per_window")
+    )
     assert_frame_equal(frozen, online, check_exact=True)
     left, right = (load_file(folder / f"{name}.safetensors") for name in ("model", "online"))
     assert all(torch.equal(left[key], right[key]) for key in left)
@@ -636,7 +764,11 @@ def test_loggers_are_closed_however_a_run_ends(
     else:
         execute(config("stages=[train]"), "closing")
     assert closed == [(1, failed)]
-    assert not [handler for handler in logging.getLogger("coldlm").handlers if type(handler) is logging.FileHandler]
+    assert not [
+        handler
+        for handler in logging.getLogger("coldlm").handlers
+        if type(handler) is logging.FileHandler
+    ]
 
 
 def test_no_half_written_file_is_left(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -653,14 +785,21 @@ def test_no_half_written_file_is_left(config: MakeConfig, monkeypatch: pytest.Mo
     assert manifest(folder)["done"] == ["train"]
 
 
-def test_cells_of_a_sweep_share_the_judged_baselines(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_of_a_sweep_share_the_judged_baselines(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = []
     make = scorers.make_baselines
-    monkeypatch.setattr(scorers, "make_baselines", lambda *arguments: made.append(1) or make(*arguments))
+    monkeypatch.setattr(
+        scorers, "make_baselines", lambda *arguments: made.append(1) or make(*arguments)
+    )
     kept = scorers.JudgedBaselines()
     first, second = (execute(config(f"strategy={name}"), name, kept) for name in ("frozen", "top"))
     assert len(made) == 1
-    baselines = [pl.read_parquet(run / "events.parquet").filter(pl.col("scorer") != MODEL) for run in (first, second)]
+    baselines = [
+        pl.read_parquet(run / "events.parquet").filter(pl.col("scorer") != MODEL)
+        for run in (first, second)
+    ]
     assert [frame["run"].unique().to_list() for frame in baselines] == [["frozen"], ["top"]]
     assert_frame_equal(baselines[0].drop("run"), baselines[1].drop("run"), check_exact=True)
     for other in (

@@ -1,4 +1,5 @@
-"""Strategies in whole runs: what training starts from, ranks that stay through updates, sizes that are chosen."""
+"""Strategies in whole runs: what training starts from, ranks that stay through updates, sizes that
+are chosen."""
 
 from __future__ import annotations
 
@@ -51,12 +52,16 @@ def run(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in ("frozen", "top", "full")])
-def test_updates_move_what_trains_and_the_run_recommends(name: str, run: Callable[..., Path]) -> None:
+def test_updates_move_what_trains_and_the_run_recommends(
+    name: str, run: Callable[..., Path]
+) -> None:
     folder = run(f"strategy={name}")
     model, online = (load_file(folder / f"{part}.safetensors") for part in ("model", "online"))
     moved = {key for key in model if not torch.equal(model[key], online[key])}
     of_body = {key for key in model if key.startswith("encoder.")}
-    assert of_body - moved <= {key for key in of_body if "key.bias" in key or "ranks.kept" in key or "lora_E" in key}
+    assert of_body - moved <= {
+        key for key in of_body if "key.bias" in key or "ranks.kept" in key or "lora_E" in key
+    }
     updates = pl.read_parquet(folder / "updates.parquet")
     assert updates["rolled_back"].to_list() == [False]
     scores = [score for score, _, _ in recommend(folder, query="spaceship galaxy", k=60)]
@@ -64,9 +69,16 @@ def test_updates_move_what_trains_and_the_run_recommends(name: str, run: Callabl
     (folder / "online.safetensors").unlink()  # the model before the update
     assert [score for score, _, _ in recommend(folder, query="spaceship galaxy", k=60)] != scores
     said = json.loads((folder / "manifest.json").read_text())
-    trained = sum(tensor.numel() for key, tensor in model.items() if key in of_body and "ranks" not in key)
-    head = sum(tensor.numel() for key, tensor in model.items() if key not in of_body | {"head.centre", "head.spread"})
-    levels = 2  # of the prior and of the context: saved, but a softmax cannot see them, so they do not train
+    trained = sum(
+        tensor.numel() for key, tensor in model.items() if key in of_body and "ranks" not in key
+    )
+    head = sum(
+        tensor.numel()
+        for key, tensor in model.items()
+        if key not in of_body | {"head.centre", "head.spread"}
+    )
+    # of the prior and of the context: saved, but a softmax cannot see them, so they do not train
+    levels = 2
     assert said["trainable_parameters"] == trained + head - levels
     assert said["matched"] == {}
     if name == "adalora":
@@ -75,10 +87,19 @@ def test_updates_move_what_trains_and_the_run_recommends(name: str, run: Callabl
         assert int(kept.sum()) == 8 * len(kept) < kept.numel()
 
 
-def test_an_adalora_run_is_judged_by_what_is_left_of_it(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a refit the best epoch's weights are the model: one in which the budget was not met yet cannot be it."""
+def test_an_adalora_run_is_judged_by_what_is_left_of_it(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a refit the best epoch's weights are the model: one in which the budget was not met
+    yet cannot be it."""
     monkeypatch.setattr("coldlm.experiment.stages.evaluate.judge_baselines", lambda *_: None)
-    line = ("strategy=adalora", "strategy.tfinal=0.0", "train.epochs=3", "train.patience=0", "train.batch_size=64")
+    line = (
+        "strategy=adalora",
+        "strategy.tfinal=0.0",
+        "train.epochs=3",
+        "train.patience=0",
+        "train.batch_size=64",
+    )
     folder = execute(config(*line, "train.refit=false", "stages=[train]"), "run")
     said = json.loads((folder / "manifest.json").read_text())["validation"]
     assert said["best_epoch"] == len(said["ndcg@10"]) == 3

@@ -58,7 +58,9 @@ def test_a_memory_that_ends_knows_nothing_later(world: World) -> None:
     past = world.memory_of_the_past()
     users, items = np.arange(len(world.data.users)), np.arange(len(world.data.items))
     end = world.data.log.time[-1:] + 1
-    expected = np.bincount(world.data.log.item[world.split.rows(TRAIN, VALIDATION)], minlength=len(items))
+    expected = np.bincount(
+        world.data.log.item[world.split.rows(TRAIN, VALIDATION)], minlength=len(items)
+    )
     assert past.n_item(items, end).tolist() == expected.tolist()
     assert world.as_of.n_user(users, end).sum() == len(world.data.log)
 
@@ -77,7 +79,9 @@ def test_the_same_seed_makes_the_same_model(config: MakeConfig, world: World) ->
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_the_models_start_does_not_depend_on_what_was_random_before(config: MakeConfig, world: World) -> None:
+def test_the_models_start_does_not_depend_on_what_was_random_before(
+    config: MakeConfig, world: World
+) -> None:
     one = make_ranker(config(), world).trainable()
     torch.manual_seed(7)
     before = torch.rand(3)
@@ -107,12 +111,18 @@ def test_a_level_trains_only_under_a_loss_that_sees_it(
     assert heads.keys() <= ranker.trainable().keys()
 
 
-def test_weights_saved_when_every_level_trained_are_read(config: MakeConfig, world: World, tmp_path: Path) -> None:
+def test_weights_saved_when_every_level_trained_are_read(
+    config: MakeConfig, world: World, tmp_path: Path
+) -> None:
     ranker = make_ranker(config("strategy=lora"), world)
-    # what a checkpoint held before losses said whether they see a level: all of the head, and what trains of the body
+    # what a checkpoint held before losses said whether they see a level: all of the head, and what
+    # trains of the body
     saved = {f"head.{name}": tensor.clone() for name, tensor in ranker.head.state_dict().items()}
     saved |= {name: p.detach().clone() for name, p in ranker.named_parameters() if p.requires_grad}
-    saved |= {name: torch.full_like(saved[name], 0.3) for name in ("head.prior.bias", "head.fusion.context.outer.bias")}
+    saved |= {
+        name: torch.full_like(saved[name], 0.3)
+        for name in ("head.prior.bias", "head.fusion.context.outer.bias")
+    }
     save_file(saved, tmp_path / "model.safetensors")
     read_weights(tmp_path / "model.safetensors", ranker)
     assert ranker.trainable().keys() == saved.keys()
@@ -130,10 +140,14 @@ def test_a_snapshot_is_deaf_to_later_training(config: MakeConfig, world: World) 
     assert torch.equal(snapshot(*asked), before)
 
 
-def test_a_strategy_that_does_not_fit_is_a_problem_of_the_configuration(config: MakeConfig, world: World) -> None:
+def test_a_strategy_that_does_not_fit_is_a_problem_of_the_configuration(
+    config: MakeConfig, world: World
+) -> None:
     bad = config("strategy=top")
     bad.strategy["layers"] = 3
-    with pytest.raises(ConfigError, match=r"strategy.*layers=3, but backbone 'tiny_bert' has 2 layers"):
+    with pytest.raises(
+        ConfigError, match=r"strategy.*layers=3, but backbone 'tiny_bert' has 2 layers"
+    ):
         make_ranker(bad, world)
 
 
@@ -145,7 +159,10 @@ def test_what_a_reader_refuses_arrives_as_it_was_said(config: MakeConfig) -> Non
 
 
 def test_a_tokenizer_of_another_language_is_warned_of(
-    config: MakeConfig, world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    config: MakeConfig,
+    world: World,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(logging.getLogger("coldlm"), "propagate", True)
     make_ranker(config(), world)

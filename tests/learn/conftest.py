@@ -17,30 +17,39 @@ from coldlm.learn.batches import Batches, Recipe
 from coldlm.split.queries import trainable
 
 MakeData = Callable[..., Dataset]
-RECIPE = Recipe(batch_size=8, session=3, history=3, pseudo_query=0.0, uses_text=True, uses_context=True, seed=1)
+RECIPE = Recipe(
+    batch_size=8, session=3, history=3, pseudo_query=0.0, uses_text=True, uses_context=True, seed=1
+)
 
 
 @dataclass
 class Small:
-    """A data set with all that training looks at, and what must be true of it, written as plain loops."""
+    """A data set with all that training looks at, and what must be true of it, written as plain
+    loops."""
 
     data: Dataset
     catalogue: Catalogue
     as_of: AsOf
     rows: Ints
 
-    def batches(self, wants: Any, *, epoch: int = 0, share: tuple[int, int] = (0, 1), **recipe: Any) -> Batches:
+    def batches(
+        self, wants: Any, *, epoch: int = 0, share: tuple[int, int] = (0, 1), **recipe: Any
+    ) -> Batches:
         made = Recipe(**{**RECIPE.__dict__, **recipe})
-        return Batches(self.data, self.catalogue, self.as_of, self.rows, wants, made, epoch=epoch, share=share)
+        return Batches(
+            self.data, self.catalogue, self.as_of, self.rows, wants, made, epoch=epoch, share=share
+        )
 
     def negatives(self, row: int) -> set[int]:
-        """Items that had entered and not left, that the user had not met, and that are not of the event's block."""
+        """Items that had entered and not left, that the user had not met, and that are not of the
+        event's block."""
         log, c = self.data.log, self.catalogue
         user, time = log.user[row], log.time[row]
         met = {
             int(log.item[e])
             for e in range(len(log))
-            if log.user[e] == user and (log.time[e] == time or (log.time[e] < time and not self.data.repeats))
+            if log.user[e] == user
+            and (log.time[e] == time or (log.time[e] < time and not self.data.repeats))
         }
         inside = (c.enters_at <= time) & (time < c.leaves_at)
         return {item for item in range(len(self.data.items)) if inside[item]} - met
@@ -59,17 +68,23 @@ class Small:
         """Context of an item as of an event: what happened strictly before it."""
         log, now = self.data.log, int(self.data.log.time[row])
         times = [
-            int(t) for t, i, p in zip(log.time, log.item, log.positive, strict=True) if i == item and p and t < now
+            int(t)
+            for t, i, p in zip(log.time, log.item, log.positive, strict=True)
+            if i == item and p and t < now
         ]
         half_lives = [days * DAY for days in self.data.half_lives_days]
         decayed = [sum(2 ** (-(now - t) / half_life) for t in times) for half_life in half_lives]
         age = max(0, now - int(self.catalogue.enters_at[item])) / DAY
-        return [*(float(np.log1p(x)) / SCALE for x in [*decayed, len(times), age]), float(not times)]
+        return [
+            *(float(np.log1p(x)) / SCALE for x in [*decayed, len(times), age]),
+            float(not times),
+        ]
 
 
 @pytest.fixture(scope="session")
 def make_small(make_data: MakeData) -> Callable[..., Small]:
-    """Six users with 2 to 14 events, twelve items of which five are released late; some events share a second."""
+    """Six users with 2 to 14 events, twelve items of which five are released late; some events
+    share a second."""
 
     def make(repeats: bool = False, all_positive: bool = False, **keys: Any) -> Small:
         rng = generator(0, "small world")
@@ -99,10 +114,22 @@ def make_small(make_data: MakeData) -> Callable[..., Small]:
             "tea",
         ]
         profiles = ["", "likes the sea", "", "reads 科幻", "", ""]
-        data = make_data(events, items=12, released=released, texts=texts, profiles=profiles, repeats=repeats, **keys)
+        data = make_data(
+            events,
+            items=12,
+            released=released,
+            texts=texts,
+            profiles=profiles,
+            repeats=repeats,
+            **keys,
+        )
         catalogue = Catalogue(data)
-        as_of = AsOf(data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
-        return Small(data, catalogue, as_of, trainable(data.log, catalogue, np.arange(len(data.log))))
+        as_of = AsOf(
+            data.log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days
+        )
+        return Small(
+            data, catalogue, as_of, trainable(data.log, catalogue, np.arange(len(data.log)))
+        )
 
     return make
 

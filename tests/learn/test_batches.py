@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coldlm.core.seeding import generator
-from coldlm.learn.batches import VARIANTS, WORD, Batch, Batches, EventData, pseudo_query, session_order
+from coldlm.learn.batches import (
+    VARIANTS,
+    WORD,
+    Batch,
+    Batches,
+    EventData,
+    pseudo_query,
+    session_order,
+)
 from coldlm.models.losses import BinaryCrossEntropy, FullSoftmax, SampledSoftmax
 
 LOSSES = {
@@ -41,7 +49,11 @@ class SamplingSpec:
 
 def _events(batches: Batches) -> list[tuple[int, Batch, int]]:
     """(row of the log, its batch, its place in there) of all events of an epoch."""
-    return [(int(row), batch, b) for n, batch in enumerate(batches) for b, row in enumerate(batches.rows(n))]
+    return [
+        (int(row), batch, b)
+        for n, batch in enumerate(batches)
+        for b, row in enumerate(batches.rows(n))
+    ]
 
 
 def _codes(batch: Batch) -> list[int]:
@@ -61,7 +73,9 @@ def _weights(batch: Batch, b: int) -> dict[int, float]:
 @losses
 def test_an_epoch_visits_every_event_once_and_points_at_its_item(small: Any, loss: Any) -> None:
     events = _events(small.batches(loss))
-    expected = small.rows if loss.explicit_negatives else small.rows[small.data.log.positive[small.rows]]
+    expected = (
+        small.rows if loss.explicit_negatives else small.rows[small.data.log.positive[small.rows]]
+    )
     assert sorted(row for row, _, _ in events) == expected.tolist()
     for row, batch, b in events:
         assert _codes(batch)[batch.positive[b]] == small.data.log.item[row]
@@ -69,7 +83,10 @@ def test_an_epoch_visits_every_event_once_and_points_at_its_item(small: Any, los
 
 
 def test_given_negatives_are_for_binary_cross_entropy_only(small: Any) -> None:
-    labels = {name: torch.cat([batch.label for batch in small.batches(loss)]) for name, loss in LOSSES.items()}
+    labels = {
+        name: torch.cat([batch.label for batch in small.batches(loss)])
+        for name, loss in LOSSES.items()
+    }
     assert (labels["binary"] == 0).any()
     assert labels["sampled"].all()
     assert labels["full"].all()
@@ -94,7 +111,9 @@ def test_each_item_of_a_batch_is_listed_once(small: Any) -> None:
 def test_features_of_every_column_are_as_of_the_event(small: Any, loss: Any) -> None:
     for row, batch, b in _events(small.batches(loss))[::5]:
         expected = [small.features(row, item) for item in _codes(batch)]
-        torch.testing.assert_close(batch.features[:, b].T, torch.tensor(expected), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            batch.features[:, b].T, torch.tensor(expected), atol=1e-5, rtol=1e-4
+        )
 
 
 def test_what_the_head_does_not_use_is_not_made(small: Any) -> None:
@@ -114,7 +133,9 @@ def test_without_pseudo_queries_the_texts_are_the_users_profiles(small: Any) -> 
         assert (batch.texts[batch.text[b]] if batch.text[b] >= 0 else "") == profile
 
 
-def test_a_pseudo_query_is_words_of_the_next_item_and_replaces_history_and_profile(small: Any) -> None:
+def test_a_pseudo_query_is_words_of_the_next_item_and_replaces_history_and_profile(
+    small: Any,
+) -> None:
     for row, batch, b in _events(small.batches(LOSSES["full"], pseudo_query=1.0)):
         text = small.data.items.texts[small.data.log.item[row]]
         if not text:  # nothing to ask with: the event keeps what is known of its user
@@ -146,7 +167,9 @@ def test_an_item_has_few_pseudo_queries(small: Any) -> None:
 
 
 def test_a_pseudo_query_is_one_to_three_words_of_any_language() -> None:
-    asked = [pseudo_query("Deep space, 大海的故事!", generator(0, n)).split(" ") for n in range(200)]
+    asked = [
+        pseudo_query("Deep space, 大海的故事!", generator(0, n)).split(" ") for n in range(200)
+    ]
     assert {len(words) for words in asked} == {1, 2, 3}
     assert {word for words in asked for word in words} == {"Deep", "space", "大海", "的故", "事"}
     assert pseudo_query("", generator(0)) == pseudo_query("?!", generator(0)) == ""
@@ -185,14 +208,18 @@ def test_events_of_one_block_are_no_negatives_of_each_other(make_small: Make) ->
     assert blocks > 0
 
 
-def test_in_the_batch_events_of_other_users_are_drawn_as_often_as_they_stand_there(small: Any) -> None:
+def test_in_the_batch_events_of_other_users_are_drawn_as_often_as_they_stand_there(
+    small: Any,
+) -> None:
     log = small.data.log
     batches = small.batches(SamplingSpec())
     for n, batch in enumerate(batches):
         rows = batches.rows(n)
         for b, row in enumerate(rows):
             others = [int(log.item[r]) for r in rows if log.user[r] != log.user[row]]
-            expected = {item: float(others.count(item)) for item in set(others) & small.negatives(row)}
+            expected = {
+                item: float(others.count(item)) for item in set(others) & small.negatives(row)
+            }
             assert _weights(batch, b) == pytest.approx(expected)
 
 
@@ -219,7 +246,12 @@ def test_uniform_draws_are_counted_and_the_same_for_all_events(small: Any) -> No
         (SampledSoftmax(draws=40), 4, 100, False),
         (SampledSoftmax(negatives="popularity", draws=3), 3, 8, False),
         (SampledSoftmax(negatives="popularity", draws=3), 6, 12, True),
-        (SamplingSpec(draws=12, in_batch=False, corrected=True, negatives="popularity"), 3, 18, False),
+        (
+            SamplingSpec(draws=12, in_batch=False, corrected=True, negatives="popularity"),
+            3,
+            18,
+            False,
+        ),
         (SamplingSpec(draws=4, in_batch=False, corrected=True, negatives="uniform"), 3, 18, False),
     ],
     ids=[
@@ -237,7 +269,8 @@ def test_uniform_draws_are_counted_and_the_same_for_all_events(small: Any) -> No
 def test_the_weighted_sum_over_draws_is_the_sum_over_all_candidates_on_average(
     make_small: Make, wants: Any, session: int, batch_size: int, repeats: bool
 ) -> None:
-    """Unbiased: the mean over epochs of sum_j w_ij f(j) is sum over all allowed j of f(j), for events and in total."""
+    """Unbiased: the mean over epochs of sum_j w_ij f(j) is sum over all allowed j of f(j), for
+    events and in total."""
     small = make_small(repeats=repeats, all_positive=True)
     f = 0.2 + generator(7).random(12)
     truth = {int(row): sum(f[item] for item in small.negatives(row)) for row in small.rows}
@@ -246,7 +279,12 @@ def test_the_weighted_sum_over_draws_is_the_sum_over_all_candidates_on_average(
     estimate = np.zeros((epochs, len(truth)))
     for epoch in range(epochs):
         batches = small.batches(
-            wants, epoch=epoch, session=session, batch_size=batch_size, uses_context=False, uses_text=False
+            wants,
+            epoch=epoch,
+            session=session,
+            batch_size=batch_size,
+            uses_context=False,
+            uses_text=False,
         )
         for n in range(len(batches)):
             batch, rows = batches[n], batches.rows(n)
@@ -265,7 +303,9 @@ def test_the_weighted_sum_over_draws_is_the_sum_over_all_candidates_on_average(
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=40), st.integers(1, 6), st.integers(0, 3))
-def test_session_order_is_a_permutation_that_keeps_sessions(owners: list[int], session: int, seed: int) -> None:
+def test_session_order_is_a_permutation_that_keeps_sessions(
+    owners: list[int], session: int, seed: int
+) -> None:
     user = np.array(owners, np.int64)
     rows = np.flatnonzero(np.arange(len(user)) % 7 != 3).astype(np.int64)
     order, start = session_order(rows, user, session, generator(seed))
@@ -291,7 +331,10 @@ def test_batches_have_equally_many_sessions_and_the_asked_size_on_average(small:
         if session <= batch_size:
             assert np.mean(sizes) <= batch_size < np.mean(sizes) + batch_size
         n_sessions = [
-            sum(-(-int(n) // session) for n in np.unique(small.data.log.user[batches.rows(k)], return_counts=True)[1])
+            sum(
+                -(-int(n) // session)
+                for n in np.unique(small.data.log.user[batches.rows(k)], return_counts=True)[1]
+            )
             for k in range(len(batches))
         ]
         if session == 1:
@@ -308,7 +351,10 @@ def _flat(batch: Batch) -> dict[str, Any]:
     said = {f.name: getattr(batch, f.name) for f in fields(batch)}
     texts = said.pop("texts")
     said["text"] = [texts[k] if k >= 0 else "" for k in said["text"].tolist()]
-    return {name: value.tolist() if isinstance(value, torch.Tensor) else value for name, value in said.items()}
+    return {
+        name: value.tolist() if isinstance(value, torch.Tensor) else value
+        for name, value in said.items()
+    }
 
 
 @losses
@@ -367,7 +413,9 @@ def test_a_rank_may_have_no_event_of_a_small_batch(small: Any, loss: Any) -> Non
 def test_moving_a_batch_moves_every_tensor(small: Any) -> None:
     moved = small.batches(LOSSES["full"])[0].to(torch.device("meta"))
     assert all(
-        getattr(moved, f.name).is_meta for f in fields(moved) if isinstance(getattr(moved, f.name), torch.Tensor)
+        getattr(moved, f.name).is_meta
+        for f in fields(moved)
+        if isinstance(getattr(moved, f.name), torch.Tensor)
     )
 
 

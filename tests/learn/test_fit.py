@@ -26,7 +26,9 @@ from coldlm.text.encode import RandomEncoder
 
 def _ranker(**head: Any) -> Ranker:
     with torch_seed(0):
-        return Ranker(RandomEncoder(12, RandomVectors(8, 0)), Towers(8, **{"width": 8, "history": 3, **head}))
+        return Ranker(
+            RandomEncoder(12, RandomVectors(8, 0)), Towers(8, **{"width": 8, "history": 3, **head})
+        )
 
 
 def _weights(ranker: Ranker) -> dict[str, Tensor]:
@@ -52,14 +54,18 @@ class Steps:
             self._old = torch.cat([p.detach().flatten() for p in params])
 
         def after(*_: Any) -> None:
-            self.moves.append(float((torch.cat([p.detach().flatten() for p in params]) - self._old).norm()))
+            self.moves.append(
+                float((torch.cat([p.detach().flatten() for p in params]) - self._old).norm())
+            )
 
         optimiser.register_step_pre_hook(before)
         optimiser.register_step_post_hook(after)
         return optimiser
 
 
-def _fit(small: Any, ranker: Ranker, budget: Budget, *, seed: int = 0, loss: Any = None, **keys: Any) -> Fitted:
+def _fit(
+    small: Any, ranker: Ranker, budget: Budget, *, seed: int = 0, loss: Any = None, **keys: Any
+) -> Fitted:
     wants = FullSoftmax()
     return fit(
         ranker,
@@ -103,8 +109,19 @@ def test_each_epoch_has_batches_of_its_own(small: Any) -> None:
         made.rows = lambda number: seen.append(epoch) or original(number)
         return made
 
-    fit(_ranker(), FullSoftmax(), batches, lambda named: adamw(named), Budget(epochs=3), Machine(), seed=0, name="test")
-    assert {epoch: seen.count(epoch) for epoch in set(seen)} == dict.fromkeys(range(3), _n_batches(small))
+    fit(
+        _ranker(),
+        FullSoftmax(),
+        batches,
+        lambda named: adamw(named),
+        Budget(epochs=3),
+        Machine(),
+        seed=0,
+        name="test",
+    )
+    assert {epoch: seen.count(epoch) for epoch in set(seen)} == dict.fromkeys(
+        range(3), _n_batches(small)
+    )
 
 
 def test_accumulation_takes_one_step_per_so_many_batches(small: Any) -> None:
@@ -139,7 +156,9 @@ def test_clipping_bounds_the_gradient_norm(small: Any) -> None:
 
 
 @pytest.mark.parametrize(("accumulate", "max_steps"), [(1, None), (2, None), (1, 5)])
-def test_a_schedule_ends_with_the_last_step_of_all_epochs(small: Any, accumulate: int, max_steps: int | None) -> None:
+def test_a_schedule_ends_with_the_last_step_of_all_epochs(
+    small: Any, accumulate: int, max_steps: int | None
+) -> None:
     steps, n = Steps(lr=1.0), -(-_n_batches(small) // accumulate)
     total = min(3 * n, max_steps or 3 * n)
     budget = Budget(epochs=3, max_steps=max_steps, accumulate=accumulate, schedule="linear")

@@ -66,7 +66,14 @@ def test_wandb_without_a_key_is_offline_and_says_what_the_run_is(tmp_path: Path)
     assert run.offline
     assert (run.group, run.job_type, run.project) == ("toy-time", "lora", "coldlm")
     assert run.name == "x" * 128
-    assert set(run.tags) == {"mine", "dataset=toy", "split=time", "strategy=lora", "control=none", "seed=1"}
+    assert set(run.tags) == {
+        "mine",
+        "dataset=toy",
+        "split=time",
+        "strategy=lora",
+        "control=none",
+        "seed=1",
+    }
     assert dict(run.config) == CONFIG
     _write(made, 0.5)
     assert len(_read(tmp_path)) == 1
@@ -74,7 +81,12 @@ def test_wandb_without_a_key_is_offline_and_says_what_the_run_is(tmp_path: Path)
     assert list(folder.glob("*.wandb"))
     # a second run in one process is another run
     control = loggers.wandb(
-        tmp_path / "two", "b", CONFIG, {**AXES, "control": "permuted_text"}, group="g", job_type=None
+        tmp_path / "two",
+        "b",
+        CONFIG,
+        {**AXES, "control": "permuted_text"},
+        group="g",
+        job_type=None,
     )
     second = control[-1].experiment
     assert second.id != run.id
@@ -83,7 +95,9 @@ def test_wandb_without_a_key_is_offline_and_says_what_the_run_is(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("_no_key")
-def test_a_key_is_found_in_the_environment_or_in_netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_is_found_in_the_environment_or_in_netrc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert not loggers.has_wandb_key()
     netrc = tmp_path / "home" / ".netrc"
     netrc.write_text("machine elsewhere login a password b\n")

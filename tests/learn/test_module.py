@@ -1,4 +1,5 @@
-"""Batches, caches and shared encodings change no number: losses and gradients are those of plain loops."""
+"""Batches, caches and shared encodings change no number: losses and gradients are those of plain
+loops."""
 
 from __future__ import annotations
 
@@ -94,13 +95,20 @@ def _loss(ranker: Ranker, small: Any, batch: Batch, rows: Any, loss: Any) -> Ten
             if w > -math.inf
         ]
         if loss is LOSSES["full"]:
-            weighted = [(1.0, _score(ranker, small, row, item, typed)) for item in sorted(small.negatives(row))]
+            weighted = [
+                (1.0, _score(ranker, small, row, item, typed))
+                for item in sorted(small.negatives(row))
+            ]
         weight, before = float(batch.weight[b]), total
         if loss is LOSSES["bpr"]:
             apart = sum(w * (1 + (s - own).exp()).log() for w, s in weighted)
             total = total + (apart / sum(w for w, _ in weighted) if weighted else 0.0)
         elif loss is LOSSES["infonce"]:
-            total = total - own / 0.5 + ((own / 0.5).exp() + sum(w * (s / 0.5).exp() for w, s in weighted)).log()
+            total = (
+                total
+                - own / 0.5
+                + ((own / 0.5).exp() + sum(w * (s / 0.5).exp() for w, s in weighted)).log()
+            )
         elif loss is not LOSSES["binary"]:
             total = total - own + (own.exp() + sum(w * s.exp() for w, s in weighted)).log()
         elif small.data.log.positive[row]:
@@ -114,13 +122,16 @@ def _loss(ranker: Ranker, small: Any, batch: Batch, rows: Any, loss: Any) -> Ten
 
 def _gradients(value: Tensor, ranker: Ranker) -> dict[str, Tensor]:
     named = {name: p for name, p in ranker.named_parameters() if p.requires_grad}
-    gradients = torch.autograd.grad(value, list(named.values()), allow_unused=True, materialize_grads=True)
+    gradients = torch.autograd.grad(
+        value, list(named.values()), allow_unused=True, materialize_grads=True
+    )
     return dict(zip(named, gradients, strict=True))
 
 
 def _learner(ranker: Ranker, loss: Any, **keys: Any) -> Learner:
     learner = Learner(ranker, loss, lambda named: sgd(named), **keys)
-    learner.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to log to
+    # there is no trainer to log to
+    learner.log = lambda *_, **__: None  # type: ignore[method-assign]
     return learner
 
 
@@ -149,11 +160,13 @@ def test_loss_and_gradients_are_those_of_plain_loops(
     expected = _loss(ranker, small, batch, rows, LOSSES[loss])
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
     theirs, ours = _gradients(expected, ranker), _gradients(got, ranker)
-    assert any(gradient.abs().max() > 1e-3 for n, gradient in theirs.items() if n.startswith("encoder.")) == (
-        name != "frozen"
-    )
+    assert any(
+        gradient.abs().max() > 1e-3 for n, gradient in theirs.items() if n.startswith("encoder.")
+    ) == (name != "frozen")
     for n, gradient in theirs.items():
-        torch.testing.assert_close(ours[n], gradient, atol=1e-5, rtol=1e-4, msg=lambda text, n=n: f"{n}: {text}")
+        torch.testing.assert_close(
+            ours[n], gradient, atol=1e-5, rtol=1e-4, msg=lambda text, n=n: f"{n}: {text}"
+        )
 
 
 def test_a_step_in_eval_mode_blocks_has_the_same_loss(small: Any, make_ranker: Make) -> None:
@@ -170,8 +183,12 @@ def test_every_parameter_that_trains_has_a_gradient_in_a_normal_batch(
 ) -> None:
     ranker = make_ranker("frozen" if context == "only" else "top", context=context)
     recipe = {"uses_text": context != "only", "uses_context": context != "off"}
-    _learner(ranker, LOSSES["sampled"]).training_step(small.batches(LOSSES["sampled"], **recipe)[0], 0).backward()
-    assert [name for name, p in ranker.named_parameters() if p.requires_grad and p.grad is None] == []
+    _learner(ranker, LOSSES["sampled"]).training_step(
+        small.batches(LOSSES["sampled"], **recipe)[0], 0
+    ).backward()
+    assert [
+        name for name, p in ranker.named_parameters() if p.requires_grad and p.grad is None
+    ] == []
 
 
 class Ranks:
@@ -264,9 +281,13 @@ def test_a_step_keeps_account_of_losses_and_events(small: Any, make_ranker: Make
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_says_where_and_what_to_do(small: Any, make_ranker: Make, value: float) -> None:
+def test_a_loss_that_is_not_finite_says_where_and_what_to_do(
+    small: Any, make_ranker: Make, value: float
+) -> None:
     learner = _learner(make_ranker(), lambda logits, *_: logits.sum(1) * value)
-    with pytest.raises(Diverged, match=r"(nan|inf) in epoch 0, batch 3: lower optim.lr .*train.clip"):
+    with pytest.raises(
+        Diverged, match=r"(nan|inf) in epoch 0, batch 3: lower optim.lr .*train.clip"
+    ):
         learner.training_step(small.batches(LOSSES["sampled"])[0], 3)
 
 
@@ -275,7 +296,10 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all(
 ) -> None:
     ranks, copies = Ranks(2), [make_ranker("frozen"), make_ranker("frozen")]
     monkeypatch.setattr("coldlm.learn.module.distributed", ranks)
-    loss, batches = LOSSES["sampled"], [small.batches(LOSSES["sampled"], share=(rank, 2)) for rank in (0, 1)]
+    loss, batches = (
+        LOSSES["sampled"],
+        [small.batches(LOSSES["sampled"], share=(rank, 2)) for rank in (0, 1)],
+    )
 
     def step(rank: int) -> bool:
         value = [1.0, math.nan][rank]
@@ -290,7 +314,9 @@ def test_a_loss_that_is_not_finite_on_one_rank_stops_all(
 def test_the_optimiser_sees_what_trains_and_nothing_else(make_ranker: Make) -> None:
     seen: list[str] = []
     ranker = make_ranker("top")
-    learner = Learner(ranker, LOSSES["full"], lambda named: seen.extend(n for n, _ in named) or sgd(named))
+    learner = Learner(
+        ranker, LOSSES["full"], lambda named: seen.extend(n for n, _ in named) or sgd(named)
+    )
     learner.configure_optimizers()
     assert set(seen) == {name for name, p in ranker.named_parameters() if p.requires_grad}
     assert {name.split(".")[0] for name in seen} == {"encoder", "head"}

@@ -1,4 +1,5 @@
-"""Popular, in-batch and shown negatives, and the weight of an event. Items 0 to 11 of the small crowded world."""
+"""Popular, in-batch and shown negatives, and the weight of an event. Items 0 to 11 of the small
+crowded world."""
 
 from __future__ import annotations
 
@@ -21,7 +22,11 @@ Show = Callable[..., Impressions]
 
 
 def _events(batches: Any) -> list[tuple[int, Batch, int]]:
-    return [(int(row), batch, b) for n, batch in enumerate(batches) for b, row in enumerate(batches.rows(n))]
+    return [
+        (int(row), batch, b)
+        for n, batch in enumerate(batches)
+        for b, row in enumerate(batches.rows(n))
+    ]
 
 
 def _weights(batch: Batch, b: int) -> dict[int, float]:
@@ -31,11 +36,16 @@ def _weights(batch: Batch, b: int) -> dict[int, float]:
 
 
 def _popularity(small: Any, row: int) -> dict[int, float]:
-    """Item -> chance of a draw as of the event: 1 + its events before, over the sum of the same (plain loops)."""
+    """Item -> chance of a draw as of the event: 1 + its events before, over the sum of the same
+    (plain loops)."""
     log, now = small.data.log, small.data.log.time[row]
-    taken = [int(i) for i, t, p in zip(log.item, log.time, log.positive, strict=True) if p and t < now]
+    taken = [
+        int(i) for i, t, p in zip(log.item, log.time, log.positive, strict=True) if p and t < now
+    ]
     # every item enters at some time of the epoch
-    return {item: (taken.count(item) + 1) / (len(taken) + len(small.data.items)) for item in range(12)}
+    return {
+        item: (taken.count(item) + 1) / (len(taken) + len(small.data.items)) for item in range(12)
+    }
 
 
 def _sampler(small: Any, wants: Any) -> Negatives:
@@ -60,11 +70,14 @@ def test_draws_follow_the_mean_of_the_popularity_as_of_each_event(small: Any) ->
 
 
 def test_a_loss_without_correction_sees_popularity_as_of_its_own_event(small: Any) -> None:
-    """On average over epochs, w_ij is draws x the item's share of the events before t_i, however it was drawn."""
+    """On average over epochs, w_ij is draws x the item's share of the events before t_i, however it
+    was drawn."""
     epochs, seen = 300, dict[int, list[np.ndarray]]()
     for epoch in range(epochs):
         loss = BPR(negatives="popularity", draws=4)
-        for row, batch, b in _events(small.batches(loss, epoch=epoch, uses_text=False, uses_context=False)):
+        for row, batch, b in _events(
+            small.batches(loss, epoch=epoch, uses_text=False, uses_context=False)
+        ):
             weights = np.zeros(12)
             weights[list(_weights(batch, b))] = list(_weights(batch, b).values())
             seen.setdefault(row, []).append(weights)
@@ -78,7 +91,9 @@ def test_a_loss_without_correction_sees_popularity_as_of_its_own_event(small: An
     assert np.mean(uniform) > 0.5  # and it can fail: most events are far from uniform draws
 
 
-@pytest.mark.parametrize("loss", [BPR(negatives="in_batch"), BinaryCrossEntropy(negatives="in_batch"), InfoNCE()])
+@pytest.mark.parametrize(
+    "loss", [BPR(negatives="in_batch"), BinaryCrossEntropy(negatives="in_batch"), InfoNCE()]
+)
 def test_in_the_batch_nothing_is_drawn(small: Any, loss: Any) -> None:
     log, batches = small.data.log, small.batches(loss)
     for n, batch in enumerate(batches):
@@ -86,7 +101,9 @@ def test_in_the_batch_nothing_is_drawn(small: Any, loss: Any) -> None:
         assert set(batch.items[batch.columns].tolist()) == set(log.item[rows].tolist())
         for b, row in enumerate(rows):
             others = [int(log.item[r]) for r in rows if log.user[r] != log.user[row]]
-            expected = {item: float(others.count(item)) for item in set(others) & small.negatives(row)}
+            expected = {
+                item: float(others.count(item)) for item in set(others) & small.negatives(row)
+            }
             assert _weights(batch, b) == pytest.approx(expected)
 
 
@@ -95,25 +112,38 @@ def test_in_the_batch_nothing_is_drawn(small: Any, loss: Any) -> None:
 
 @pytest.fixture
 def listed(small: Any, show_blocks: Callable[..., Impressions]) -> Any:
-    """The small world with a list for every block, in which item 11 is shown too, long before its release."""
+    """The small world with a list for every block, in which item 11 is shown too, long before its
+    release."""
     lists = show_blocks(small.data)
     start = lists.start + np.arange(len(lists) + 1)
-    item, clicked = np.insert(lists.item, lists.start[1:], 11), np.insert(lists.clicked, lists.start[1:], False)
+    item, clicked = (
+        np.insert(lists.item, lists.start[1:], 11),
+        np.insert(lists.clicked, lists.start[1:], False),
+    )
     return replace(
-        small, data=replace(small.data, impressions=Impressions(lists.user, lists.time, start, item, clicked))
+        small,
+        data=replace(
+            small.data, impressions=Impressions(lists.user, lists.time, start, item, clicked)
+        ),
     )
 
 
 @pytest.mark.parametrize("loss", [SampledSoftmax(negatives="given"), BPR(negatives="given")])
-def test_given_negatives_are_what_the_events_own_list_showed_besides(listed: Any, loss: Any) -> None:
+def test_given_negatives_are_what_the_events_own_list_showed_besides(
+    listed: Any, loss: Any
+) -> None:
     lists, log = listed.data.impressions, listed.data.log
     events, before_release = _events(listed.batches(loss)), 0
-    of_block = {(int(u), int(t)): n for n, (u, t) in enumerate(zip(lists.user, lists.time, strict=True))}
+    of_block = {
+        (int(u), int(t)): n for n, (u, t) in enumerate(zip(lists.user, lists.time, strict=True))
+    }
     for row, batch, b in events:
         one = lists.slice(n := of_block[int(log.user[row]), int(log.time[row])], n + 1)
         assert log.item[row] in one.item[one.clicked]
         met = {
-            int(log.item[e]) for e in range(len(log)) if log.user[e] == log.user[row] and log.time[e] <= log.time[row]
+            int(log.item[e])
+            for e in range(len(log))
+            if log.user[e] == log.user[row] and log.time[e] <= log.time[row]
         }
         assert _weights(batch, b) == dict.fromkeys(set(one.item[~one.clicked].tolist()) - met, 1.0)
         before_release += len(set(_weights(batch, b)) - listed.negatives(row))
@@ -122,7 +152,11 @@ def test_given_negatives_are_what_the_events_own_list_showed_besides(listed: Any
 
 def test_events_that_no_list_shows_are_left_out(listed: Any) -> None:
     lists, log = listed.data.impressions, listed.data.log
-    clicked = {pair for pair, n in zip(zip(lists.user, lists.time, strict=True), lists.n_clicked, strict=True) if n}
+    clicked = {
+        pair
+        for pair, n in zip(zip(lists.user, lists.time, strict=True), lists.n_clicked, strict=True)
+        if n
+    }
     rows = [row for row, *_ in _events(listed.batches(SampledSoftmax(negatives="given")))]
     positives = [int(row) for row in listed.rows if log.positive[row]]
     assert sorted(rows) == [row for row in positives if (log.user[row], log.time[row]) in clicked]
@@ -138,11 +172,15 @@ def test_lists_that_are_not_there_are_an_error(small: Any) -> None:
 
 
 def test_without_propensities_every_event_weighs_one(small: Any) -> None:
-    assert all(batch.weight.tolist() == [1.0] * len(batch.label) for batch in small.batches(FullSoftmax()))
+    assert all(
+        batch.weight.tolist() == [1.0] * len(batch.label) for batch in small.batches(FullSoftmax())
+    )
 
 
 @pytest.mark.parametrize("ips", [0.05, 0.5])
-def test_an_event_weighs_by_the_inverse_propensity_of_its_item_as_of_its_time(small: Any, ips: float) -> None:
+def test_an_event_weighs_by_the_inverse_propensity_of_its_item_as_of_its_time(
+    small: Any, ips: float
+) -> None:
     log, clipped = small.data.log, 0
     batches = small.batches(FullSoftmax(ips=ips))
     for n, batch in enumerate(batches):
@@ -153,7 +191,9 @@ def test_an_event_weighs_by_the_inverse_propensity_of_its_item_as_of_its_time(sm
             propensity = ((taken.count(log.item[row]) + 1) / (most + 1)) ** 0.5
             clipped += propensity < ips
             inverse.append(1 / max(propensity, ips))
-        torch.testing.assert_close(batch.weight, torch.tensor(inverse) / np.mean(inverse), check_dtype=False)
+        torch.testing.assert_close(
+            batch.weight, torch.tensor(inverse) / np.mean(inverse), check_dtype=False
+        )
     assert (clipped > 0) == (ips == 0.5)
 
 

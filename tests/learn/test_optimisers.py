@@ -25,7 +25,9 @@ def _named() -> list[tuple[str, nn.Parameter]]:
     return out
 
 
-def _of(made: list[dict[str, object]], named: list[tuple[str, nn.Parameter]]) -> dict[str, tuple[float, float]]:
+def _of(
+    made: list[dict[str, object]], named: list[tuple[str, nn.Parameter]]
+) -> dict[str, tuple[float, float]]:
     """name -> (rate, decay)."""
     names = {id(p): name for name, p in named}
     return {names[id(p)]: (g["lr"], g["weight_decay"]) for g in made for p in g["params"]}  # type: ignore[attr-defined]
@@ -84,7 +86,9 @@ def test_decay_shrinks_matrices_and_leaves_vectors() -> None:
     assert named[1][1].tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize(("warm_up", "expected"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (4, [0.25, 0.5, 0.75, 1, 1])])
+@pytest.mark.parametrize(
+    ("warm_up", "expected"), [(0, [1, 1, 1]), (1, [1, 1, 1]), (4, [0.25, 0.5, 0.75, 1, 1])]
+)
 def test_the_rate_rises_linearly_and_stays(warm_up: int, expected: list[float]) -> None:
     factor = rate("constant", warm_up, 100)
     assert [factor(step) for step in range(len(expected))] == expected
@@ -94,5 +98,9 @@ def test_the_rate_falls_to_nothing_over_what_is_left_of_the_steps() -> None:
     linear, cosine = rate("linear", 2, 6), rate("cosine", 2, 6)
     assert [linear(step) for step in range(7)] == [0.5, 1, 1, 0.75, 0.5, 0.25, 0]
     half = math.sqrt(0.5)
-    assert [cosine(step) for step in range(7)] == pytest.approx([0.5, 1, 1, (1 + half) / 2, 0.5, (1 - half) / 2, 0])
-    assert rate("linear", 0, 1)(0) == rate("cosine", 3, 3)(3) == 1  # the only step, and none left behind the warm-up
+    assert [cosine(step) for step in range(7)] == pytest.approx(
+        [0.5, 1, 1, (1 + half) / 2, 0.5, (1 - half) / 2, 0]
+    )
+    assert (
+        rate("linear", 0, 1)(0) == rate("cosine", 3, 3)(3) == 1
+    )  # the only step, and none left behind the warm-up

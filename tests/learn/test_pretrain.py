@@ -1,4 +1,5 @@
-"""Training on texts alone: batches by eye, a loss that falls, the same bits every time, the best epoch's weights."""
+"""Training on texts alone: batches by eye, a loss that falls, the same bits every time, the best
+epoch's weights."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for _, family in KINDS:
         tokenizer = train_tokenizer(TEXTS, 320, family)
         with torch_seed(0, family):
-            random_model(family, tokenizer, layers=1, width=16, heads=2, positions=34).save_pretrained(root / family)
+            random_model(
+                family, tokenizer, layers=1, width=16, heads=2, positions=34
+            ).save_pretrained(root / family)
         tokenizer.save_pretrained(root / family)
     return root
 
@@ -40,11 +43,19 @@ def _open(kind: str, family: str, start: Path) -> Objective:
     backbone = load(name="mine", path=str(start / family), max_tokens=32)
     with torch_seed(0):
         return open_objective(
-            kind, start / family, backbone, dropout=None, keep_layers=None, mask_share=0.15, temperature=0.05
+            kind,
+            start / family,
+            backbone,
+            dropout=None,
+            keep_layers=None,
+            mask_share=0.15,
+            temperature=0.05,
         )
 
 
-def _pretrain(objective: Objective, budget: Budget, texts: list[str] = TEXTS, **keys: Any) -> Pretrained:
+def _pretrain(
+    objective: Objective, budget: Budget, texts: list[str] = TEXTS, **keys: Any
+) -> Pretrained:
     given = {"lr": 1e-2, "batch_size": 8, "held_out": 0.1, "seed": 1, **keys}
     return pretrain(objective, texts, budget, Machine(), **given)
 
@@ -58,21 +69,31 @@ def _tokens(lengths: list[int]) -> Tokens:
 def test_batches_hold_every_text_once_padded_on_the_right() -> None:
     tokens = _tokens([3, 1, 2, 5, 4])
     batches = list(TextBatches(tokens, np.array([0, 1, 2, 4]), 2))
-    assert [batch.ids.tolist() for batch in batches] == [[[2, 0], [3, 3]], [[1, 1, 1, 0], [5, 5, 5, 5]]]
+    assert [batch.ids.tolist() for batch in batches] == [
+        [[2, 0], [3, 3]],
+        [[1, 1, 1, 0], [5, 5, 5, 5]],
+    ]
     assert batches[0].mask.tolist() == [[True, False], [True, True]]
     shuffled = [
-        sorted(int(row[0]) for batch in TextBatches(tokens, np.arange(5), 2, generator(seed, "x")) for row in batch.ids)
+        sorted(
+            int(row[0])
+            for batch in TextBatches(tokens, np.arange(5), 2, generator(seed, "x"))
+            for row in batch.ids
+        )
         for seed in range(4)
     ]
     assert shuffled == [[1, 2, 3, 4, 5]] * 4
     first = {
-        tuple(next(iter(TextBatches(tokens, np.arange(5), 1, generator(s, "x")))).ids[0].tolist()) for s in range(9)
+        tuple(next(iter(TextBatches(tokens, np.arange(5), 1, generator(s, "x")))).ids[0].tolist())
+        for s in range(9)
     }
     assert len(first) > 1
 
 
 @pytest.mark.parametrize(("kind", "family"), KINDS)
-def test_the_held_out_loss_falls_and_is_that_of_the_weights_that_stay(kind: str, family: str, start: Path) -> None:
+def test_the_held_out_loss_falls_and_is_that_of_the_weights_that_stay(
+    kind: str, family: str, start: Path
+) -> None:
     objective = _open(kind, family, start)
     done = _pretrain(objective, Budget(epochs=4))
     assert done.after < done.before
@@ -88,11 +109,15 @@ def test_the_held_out_loss_falls_and_is_that_of_the_weights_that_stay(kind: str,
 
 
 @pytest.mark.parametrize(("kind", "family"), KINDS)
-def test_the_same_seed_gives_the_same_bits_and_another_others(kind: str, family: str, start: Path) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_others(
+    kind: str, family: str, start: Path
+) -> None:
     def weights(seed: int) -> tuple[list[float], dict[str, torch.Tensor]]:
         objective = _open(kind, family, start)
         done = _pretrain(objective, Budget(epochs=2), seed=seed)
-        return [done.before, *done.losses], {name: p.clone() for name, p in objective.trainable().items()}
+        return [done.before, *done.losses], {
+            name: p.clone() for name, p in objective.trainable().items()
+        }
 
     (losses, one), (same, two), (others, three) = weights(1), weights(1), weights(2)
     assert losses == same

@@ -91,7 +91,9 @@ def test_lower_then_upper_is_the_whole_at_every_depth(family: str, depth: int) -
     backbone.depth = 0
     whole = backbone(ids, mask)
     backbone.depth = depth
-    torch.testing.assert_close(backbone.upper(backbone.lower(ids, mask), mask), whole, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        backbone.upper(backbone.lower(ids, mask), mask), whole, atol=1e-6, rtol=0
+    )
     assert not backbone.lower(ids, mask).requires_grad
 
 
@@ -107,7 +109,9 @@ def test_lower_goes_on_from_any_stage(family: str) -> None:
 
 
 def _training(module: nn.Module) -> set[str]:
-    return {name for name, part in module.named_modules() if part.training and not list(part.children())}
+    return {
+        name for name, part in module.named_modules() if part.training and not list(part.children())
+    }
 
 
 @families
@@ -123,7 +127,9 @@ def test_train_leaves_frozen_stages_in_eval_mode(family: str) -> None:
     backbone = strategy.top(tiny(family=family, layers=2), layers=1).train()
     layers = "model.h." if family == "gpt2" else "model.encoder.layer."
     assert _training(backbone)
-    assert all(name.startswith(f"{layers}1.") or name == "model.ln_f" for name in _training(backbone))
+    assert all(
+        name.startswith(f"{layers}1.") or name == "model.ln_f" for name in _training(backbone)
+    )
     assert _training(strategy.frozen(tiny(family=family)).train()) == set()
     assert _training(backbone.eval()) == set()
 
@@ -149,7 +155,8 @@ def test_train_under_lora_wakes_its_dropout_and_no_other(family: str) -> None:
 
 
 def _step(backbone: Backbone) -> tuple[Tensor, list[Tensor], int]:
-    """Vectors and gradients of a training step with dropout, and the bytes that wait for the way back."""
+    """Vectors and gradients of a training step with dropout, and the bytes that wait for the way
+    back."""
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -160,7 +167,9 @@ def _step(backbone: Backbone) -> tuple[Tensor, list[Tensor], int]:
         vectors = backbone.train()(*_batch(backbone))
         waiting = sum(kept.values())
         trained = [p for p in backbone.parameters() if p.requires_grad]
-        gradients = torch.autograd.grad(vectors.pow(2).sum(), trained, allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(
+            vectors.pow(2).sum(), trained, allow_unused=True, materialize_grads=True
+        )
     return vectors.detach(), list(gradients), waiting
 
 
@@ -178,7 +187,9 @@ def test_checkpointing_keeps_less_and_changes_no_number(family: str, name: str) 
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none")
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none"
+)
 @pytest.mark.filterwarnings("ignore")  # of the compiler, about its own insides
 @pytest.mark.parametrize(("family", "name"), [("bert", "top"), ("gpt2", "full")])
 def test_compiled_layers_give_the_same_vectors_and_gradients(family: str, name: str) -> None:
@@ -189,7 +200,9 @@ def test_compiled_layers_give_the_same_vectors_and_gradients(family: str, name: 
     def step(texts: slice) -> tuple[Tensor, ...]:
         ids, mask = (part[texts] for part in _batch(backbone))
         vectors = backbone(ids, mask)
-        return vectors, *torch.autograd.grad(vectors.pow(2).sum(), trained, allow_unused=True, materialize_grads=True)
+        return vectors, *torch.autograd.grad(
+            vectors.pow(2).sum(), trained, allow_unused=True, materialize_grads=True
+        )
 
     expected = [step(texts) for texts in (slice(0, 6), slice(1, 4), slice(5, 6))]
     backbone.compile_layers()
@@ -208,7 +221,9 @@ def test_compiled_layers_give_the_same_vectors_and_gradients(family: str, name: 
         {"max_tokens": 32},  # the first weights are drawn for a table of positions
     ],
 )  # fmt: skip
-def test_each_key_of_a_tiny_backbone_changes_its_vectors_and_fingerprint(key: dict[str, object]) -> None:
+def test_each_key_of_a_tiny_backbone_changes_its_vectors_and_fingerprint(
+    key: dict[str, object],
+) -> None:
     one, two = tiny(family="bert"), tiny(**{"family": "bert", **key})
     assert one.fingerprint != two.fingerprint
     a, b = _alone(one, "moon"), _alone(two, "moon")
@@ -242,11 +257,21 @@ def test_a_folder_loads_as_the_auto_model_does(folder: Path) -> None:
 
 
 def test_what_is_loaded_has_no_unused_pooler(folder: Path) -> None:
-    assert not [name for name, _ in load(name="mine", path=str(folder)).named_parameters() if "pooler" in name]
+    assert not [
+        name
+        for name, _ in load(name="mine", path=str(folder)).named_parameters()
+        if "pooler" in name
+    ]
 
 
 def test_keys_of_load_reach_the_backbone(folder: Path) -> None:
-    keys = {"item_prefix": "p: ", "query_prefix": "q: ", "released": "2019-07", "max_tokens": 9, "pooling": "last"}
+    keys = {
+        "item_prefix": "p: ",
+        "query_prefix": "q: ",
+        "released": "2019-07",
+        "max_tokens": 9,
+        "pooling": "last",
+    }
     backbone = load(name="mine", path=str(folder), dropout=0.25, **keys)
     assert {key: getattr(backbone, key) for key in keys} == keys
     drops = {part.p for part in backbone.modules() if isinstance(part, nn.Dropout)}
@@ -268,7 +293,9 @@ def test_the_fingerprint_follows_weights_and_pooling(folder: Path, tmp_path: Pat
     config = json.loads((tmp_path / "config.json").read_text())
     key = "activation_function" if config["model_type"] == "gpt2" else "hidden_act"
     (tmp_path / "config.json").write_text(json.dumps(config | {key: "relu"}))
-    assert load(name="mine", path=str(tmp_path)).fingerprint != other  # the same weights, another model
+    assert (
+        load(name="mine", path=str(tmp_path)).fingerprint != other
+    )  # the same weights, another model
 
 
 def test_weights_of_another_hash_are_refused(folder: Path) -> None:
@@ -283,8 +310,12 @@ def test_weights_that_are_missing_are_refused_by_name(folder: Path, tmp_path: Pa
     file = tmp_path / "model.safetensors"
     weights = load_file(file)
     lost = next(name for name in weights if re.search(r"(LayerNorm|ln_1)\.weight$", name))
-    save_file({name: tensor for name, tensor in weights.items() if name != lost}, file, {"format": "pt"})
-    with pytest.raises(CheckpointError, match=rf"1 weights are not in .*, the first is '{re.escape(lost)}'"):
+    save_file(
+        {name: tensor for name, tensor in weights.items() if name != lost}, file, {"format": "pt"}
+    )
+    with pytest.raises(
+        CheckpointError, match=rf"1 weights are not in .*, the first is '{re.escape(lost)}'"
+    ):
         load(name="mine", path=str(tmp_path))
 
 
@@ -300,8 +331,14 @@ def test_weights_that_do_not_fit_are_refused_by_name(folder: Path, tmp_path: Pat
         with pytest.raises(CheckpointError, match=message):
             load(name="mine", path=str(tmp_path))
 
-    refused(weights | {norm: torch.ones(3)}, rf"weight '{re.escape(norm)}' is \[3\], its config.json makes it \[32\]")
-    refused(weights | {norm: torch.full((32,), torch.nan)}, f"weight '{re.escape(norm)}' holds numbers that are not")
+    refused(
+        weights | {norm: torch.ones(3)},
+        rf"weight '{re.escape(norm)}' is \[3\], its config.json makes it \[32\]",
+    )
+    refused(
+        weights | {norm: torch.full((32,), torch.nan)},
+        f"weight '{re.escape(norm)}' holds numbers that are not",
+    )
     one_layer = {"num_hidden_layers": 1, "n_layer": 1}
     refused(weights, "is of a layer that its config.json leaves out", **one_layer)
     auto = {"model_type": "mine", "auto_map": {"AutoConfig": "code.Mine", "AutoModel": "code.Mine"}}

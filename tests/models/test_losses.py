@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from coldlm.models.losses import BPR, BinaryCrossEntropy, FullSoftmax, InfoNCE, NegativeLogLikelihood, SampledSoftmax
+from coldlm.models.losses import (
+    BPR,
+    BinaryCrossEntropy,
+    FullSoftmax,
+    InfoNCE,
+    NegativeLogLikelihood,
+    SampledSoftmax,
+)
 
 LOGITS = torch.tensor([[0.5, -1.0, 2.0, 0.0], [1.5, 0.2, -0.3, 0.7], [0.1, 0.2, 0.3, 0.4]])
 POSITIVE = torch.tensor([2, 0, 1])
@@ -35,7 +42,8 @@ def _negatives(i: int, temperature: float = 1.0) -> list[tuple[float, float]]:
 
 
 def _softmax(i: int, smoothing: float = 0.0, temperature: float = 1.0) -> float:
-    """Cross-entropy between a target of 1 - e on the positive, e spread over all by weight, and the softmax."""
+    """Cross-entropy between a target of 1 - e on the positive, e spread over all by weight, and the
+    softmax."""
     own = float(LOGITS[i, POSITIVE[i]]) / temperature
     weighted = [(1.0, own), *_negatives(i, temperature)]
     z = math.log(sum(w * math.exp(x) for w, x in weighted))
@@ -62,7 +70,9 @@ def test_smoothing_and_temperature_are_in_the_formula() -> None:
 
 def test_smoothing_over_all_columns_is_torchs() -> None:
     got = FullSoftmax(label_smoothing=SMOOTH)(LOGITS, torch.zeros(3, 4), POSITIVE, ONES)
-    torch.testing.assert_close(got, F.cross_entropy(LOGITS, POSITIVE, reduction="none", label_smoothing=SMOOTH))
+    torch.testing.assert_close(
+        got, F.cross_entropy(LOGITS, POSITIVE, reduction="none", label_smoothing=SMOOTH)
+    )
 
 
 def test_bpr_is_its_formula() -> None:
@@ -89,13 +99,17 @@ def test_softmax_without_any_negative_is_zero() -> None:
 @pytest.mark.parametrize("own", [-math.inf, 0.0, 5.0])
 def test_the_positives_own_weight_is_never_looked_at(loss: Loss, own: float) -> None:
     log_weight = WEIGHT.log().scatter(1, POSITIVE[:, None], own)
-    assert torch.equal(loss(LOGITS, log_weight, POSITIVE, ONES), loss(LOGITS, WEIGHT.log(), POSITIVE, ONES))
+    assert torch.equal(
+        loss(LOGITS, log_weight, POSITIVE, ONES), loss(LOGITS, WEIGHT.log(), POSITIVE, ONES)
+    )
 
 
 @pytest.mark.parametrize("loss", [*LOSSES, NegativeLogLikelihood()])
 def test_a_loss_says_whether_it_sees_a_number_added_to_all_scores_of_an_event(loss: Loss) -> None:
     level = torch.tensor([[3.0], [-2.0], [0.5]])
-    before, after = (loss(logits, WEIGHT.log(), POSITIVE, ONES) for logits in (LOGITS, LOGITS + level))
+    before, after = (
+        loss(logits, WEIGHT.log(), POSITIVE, ONES) for logits in (LOGITS, LOGITS + level)
+    )
     assert bool((after - before).abs().max() > 1e-2) == loss.sees_level
     if not loss.sees_level:
         torch.testing.assert_close(after, before, atol=1e-5, rtol=0)
@@ -115,7 +129,9 @@ def test_masked_columns_get_no_gradient_and_the_others_a_finite_one(loss: Loss) 
 def _binary(i: int, label: float, smoothing: float = 0.0) -> float:
     def one(x: float, target: float) -> float:
         target = target * (1 - smoothing) + smoothing / 2
-        return -target * math.log(1 / (1 + math.exp(-x))) - (1 - target) * math.log(1 / (1 + math.exp(x)))
+        return -target * math.log(1 / (1 + math.exp(-x))) - (1 - target) * math.log(
+            1 / (1 + math.exp(x))
+        )
 
     own = one(float(LOGITS[i, POSITIVE[i]]), label)
     if not label:
@@ -124,7 +140,9 @@ def _binary(i: int, label: float, smoothing: float = 0.0) -> float:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, SMOOTH])
-def test_binary_cross_entropy_is_its_formula_with_draws_for_positives_only(smoothing: float) -> None:
+def test_binary_cross_entropy_is_its_formula_with_draws_for_positives_only(
+    smoothing: float,
+) -> None:
     label = torch.tensor([1.0, 0.0, 1.0])
     expected = torch.tensor([_binary(i, float(label[i]), smoothing) for i in range(3)])
     got = BinaryCrossEntropy(label_smoothing=smoothing)(LOGITS, WEIGHT.log(), POSITIVE, label)
@@ -145,5 +163,7 @@ def test_each_loss_says_what_it_wants_of_the_sampler() -> None:
     assert wants(BPR(negatives="in_batch")) == ("in_batch", 0, True, False, False)
     assert wants(BinaryCrossEntropy(draws=9)) == ("uniform", 9, False, False, True)
     assert wants(BinaryCrossEntropy(negatives="in_batch")) == ("in_batch", 0, True, False, True)
-    assert {loss.ips for loss in (SampledSoftmax(ips=0.1), FullSoftmax(ips=0.1), BPR(ips=0.1))} == {0.1}
+    assert {loss.ips for loss in (SampledSoftmax(ips=0.1), FullSoftmax(ips=0.1), BPR(ips=0.1))} == {
+        0.1
+    }
     assert InfoNCE(ips=0.1).ips == BinaryCrossEntropy(ips=0.1).ips == 0.1

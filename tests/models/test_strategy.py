@@ -21,14 +21,20 @@ from coldlm.models.parts.adalora import Ranks
 from coldlm.models.parts.prefixes import Prefixed
 
 LAYERS = 3
-STRATEGIES = [name for name, made in vars(strategy).items() if getattr(made, "__module__", "") == strategy.__name__]
+STRATEGIES = [
+    name
+    for name, made in vars(strategy).items()
+    if getattr(made, "__module__", "") == strategy.__name__
+]
 
 families = pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
 
 
 def _make(name: str, family: str, pooling: str = "mean", **keys: object) -> Backbone:
     with torch_seed(0):
-        made: Backbone = getattr(strategy, name)(tiny(family=family, layers=LAYERS, pooling=pooling), **keys)
+        made: Backbone = getattr(strategy, name)(
+            tiny(family=family, layers=LAYERS, pooling=pooling), **keys
+        )
         return made
 
 
@@ -58,7 +64,11 @@ def _count(backbone: Backbone) -> int:
 
 
 def _trains(backbone: Backbone) -> set[int]:
-    return {i for i, layer in enumerate(backbone.layers) if any(p.requires_grad for p in layer.parameters())}
+    return {
+        i
+        for i, layer in enumerate(backbone.layers)
+        if any(p.requires_grad for p in layer.parameters())
+    }
 
 
 # --- where ------------------------------------------------------------------------------------------------------------
@@ -69,7 +79,9 @@ def test_bert_and_roberta_of_one_shape_train_equally_many_parameters(name: str) 
     assert _count(_make(name, "bert")) == _count(_make(name, "roberta"))
 
 
-WITH_LAYERS = [name for name in STRATEGIES if "layers" in inspect.signature(getattr(strategy, name)).parameters]
+WITH_LAYERS = [
+    name for name in STRATEGIES if "layers" in inspect.signature(getattr(strategy, name)).parameters
+]
 
 
 def test_all_that_adapt_layers_may_be_limited_to_the_top_ones() -> None:
@@ -78,14 +90,18 @@ def test_all_that_adapt_layers_may_be_limited_to_the_top_ones() -> None:
 
 @pytest.mark.parametrize("name", WITH_LAYERS)
 def test_more_layers_than_the_backbone_has_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"strategy.layers=4, but backbone 'tiny_bert' has 3 layers.*1 to 3"):
+    with pytest.raises(
+        ValueError, match=r"strategy.layers=4, but backbone 'tiny_bert' has 3 layers.*1 to 3"
+    ):
         _make(name, "bert", layers=4)
 
 
 @families
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("name", WITH_LAYERS)
-def test_layers_are_adapted_from_above_and_the_rest_is_constant(name: str, family: str, layers: int) -> None:
+def test_layers_are_adapted_from_above_and_the_rest_is_constant(
+    name: str, family: str, layers: int
+) -> None:
     backbone = _make(name, family, layers=layers)
     assert _trains(backbone) == set(range(LAYERS - layers, LAYERS))
     assert backbone.depth == LAYERS + 1 - layers
@@ -127,7 +143,11 @@ def test_targets_are_the_matrices_they_say(name: str, family: str, targets: str)
 def test_lora_adds_its_scale_times_b_a(family: str, keys: dict[str, Any], scale: float) -> None:
     """One adapted projection, by hand."""
     backbone = _make("lora", family, rank=2, alpha=6, **keys)
-    attention = backbone.layers[0].attn.c_attn if family == "gpt2" else backbone.layers[0].attention.self.query
+    attention = (
+        backbone.layers[0].attn.c_attn
+        if family == "gpt2"
+        else backbone.layers[0].attention.self.query
+    )
     a, b = attention.lora_A["default"].weight, attention.lora_B["default"].weight
     with torch_seed(0), torch.no_grad():
         b.normal_()
@@ -139,7 +159,11 @@ def test_lora_adds_its_scale_times_b_a(family: str, keys: dict[str, Any], scale:
 @families
 def test_dora_trains_norms_apart_from_directions(family: str) -> None:
     backbone = _make("lora", family, rank=2, alpha=6, use_dora=True)
-    dense = backbone.layers[0].attn.c_attn if family == "gpt2" else backbone.layers[0].attention.self.query
+    dense = (
+        backbone.layers[0].attn.c_attn
+        if family == "gpt2"
+        else backbone.layers[0].attention.self.query
+    )
     weight = dense.base_layer.weight.T if family == "gpt2" else dense.base_layer.weight
     norms = dense.lora_magnitude_vector["default"].weight
     with torch_seed(0), torch.no_grad():
@@ -164,7 +188,9 @@ def test_dropout_of_lora_acts_in_training_only() -> None:
 @families
 def test_factors_of_ia3_are_vectors_and_do_not_decay(family: str) -> None:
     backbone = _make("ia3", family)
-    named = [(f"encoder.body.{name}", p) for name, p in backbone.named_parameters() if p.requires_grad]
+    named = [
+        (f"encoder.body.{name}", p) for name, p in backbone.named_parameters() if p.requires_grad
+    ]
     (only,) = groups(named, 1.0, 1.0, weight_decay=0.5)
     assert only["weight_decay"] == 0
     assert len(only["params"]) == (2 if family == "gpt2" else 3) * LAYERS
@@ -174,7 +200,11 @@ def test_ia3_rescales_keys_values_and_inner_activations() -> None:
     backbone = _make("ia3", "bert")
     layer = backbone.layers[0]
     with torch.no_grad():
-        for part, factor in ((layer.attention.self.key, 2), (layer.attention.self.value, 3), (layer.output.dense, 5)):
+        for part, factor in (
+            (layer.attention.self.key, 2),
+            (layer.attention.self.value, 3),
+            (layer.output.dense, 5),
+        ):
             x = torch.ones(1, part.base_layer.in_features)
             before = part(x)
             part.ia3_l["default"].fill_(factor)
@@ -189,7 +219,8 @@ def test_ia3_rescales_keys_values_and_inner_activations() -> None:
 @families
 @pytest.mark.parametrize("variant", ["houlsby", "pfeiffer"])
 def test_an_adapter_stands_behind_the_sublayers_last_matrix(family: str, variant: str) -> None:
-    """One layer, by hand: attention, its adapter, sum and norm, feed-forward, its adapter, sum and norm."""
+    """One layer, by hand: attention, its adapter, sum and norm, feed-forward, its adapter, sum and
+    norm."""
     backbone = _make("adapter", family, variant=variant, bottleneck=3, activation="tanh")
     with torch_seed(1), torch.no_grad():
         for p in backbone.parameters():
@@ -203,7 +234,9 @@ def test_an_adapter_stands_behind_the_sublayers_last_matrix(family: str, variant
 
     causal = family == "gpt2"
     first, second = (
-        (layer.attn.c_proj, layer.mlp.c_proj) if causal else (layer.attention.output.dense, layer.output.dense)
+        (layer.attn.c_proj, layer.mlp.c_proj)
+        if causal
+        else (layer.attention.output.dense, layer.output.dense)
     )
     if causal:
         h = plain.attn(plain.ln_1(x))[0]
@@ -222,8 +255,11 @@ def test_an_adapter_stands_behind_the_sublayers_last_matrix(family: str, variant
 
 @families
 @pytest.mark.parametrize("projection", [None, 5])
-def test_a_prefix_is_pefts_with_the_texts_own_positions(family: str, projection: int | None) -> None:
-    """The models' own forward, given the same keys and values; peft adds the prefix's length to the positions."""
+def test_a_prefix_is_pefts_with_the_texts_own_positions(
+    family: str, projection: int | None
+) -> None:
+    """The models' own forward, given the same keys and values; peft adds the prefix's length to the
+    positions."""
     backbone = _make("prefix", family, length=4, projection=projection)
     with torch_seed(1), torch.no_grad():
         for p in backbone.parameters():
@@ -243,7 +279,9 @@ def test_a_prefix_is_pefts_with_the_texts_own_positions(family: str, projection:
     with torch.no_grad():
         theirs.prompt_encoder["default"].embedding.weight.copy_(torch.cat(rows, 1))
     positions = torch.arange(8)[None] + (1 if family == "roberta" else 0)
-    hidden = theirs(input_ids=ids, attention_mask=mask.long(), position_ids=(positions - 4).expand(4, -1))
+    hidden = theirs(
+        input_ids=ids, attention_mask=mask.long(), position_ids=(positions - 4).expand(4, -1)
+    )
     pooled = (hidden.last_hidden_state * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
     torch.testing.assert_close(got, pooled, atol=1e-5, rtol=0)
     assert not torch.allclose(got, base(ids, mask), atol=1e-2)
@@ -270,8 +308,13 @@ def test_the_tokens_of_a_prefix_become_different(projection: int | None) -> None
 
 @families
 @pytest.mark.parametrize("pooling", ["mean", "last", "cls"])
-def test_a_prompt_enters_the_first_layer_and_is_left_out_of_the_vector(family: str, pooling: str) -> None:
-    backbone, plain = _make("prompt", family, pooling, length=3), tiny(family=family, layers=LAYERS).model
+def test_a_prompt_enters_the_first_layer_and_is_left_out_of_the_vector(
+    family: str, pooling: str
+) -> None:
+    backbone, plain = (
+        _make("prompt", family, pooling, length=3),
+        tiny(family=family, layers=LAYERS).model,
+    )
     ids, mask = _texts()
     first = 1 if family == "roberta" else 0  # behind the padding's
     positions = torch.arange(8) + first
@@ -283,7 +326,11 @@ def test_a_prompt_enters_the_first_layer_and_is_left_out_of_the_vector(family: s
     for row in range(4):  # one text at a time, without any mask but GPT-2's causal one
         n = int(mask[row].sum())
         h = torch.cat([backbone.prompt.detach(), x[row, :n]])[None]
-        causal = torch.ones(n + 3, n + 3, dtype=torch.bool).tril()[None, None] if family == "gpt2" else None
+        causal = (
+            torch.ones(n + 3, n + 3, dtype=torch.bool).tril()[None, None]
+            if family == "gpt2"
+            else None
+        )
         for layer in plain.h if family == "gpt2" else plain.encoder.layer:
             h = layer(h, attention_mask=causal)
         h = (plain.ln_f(h) if family == "gpt2" else h)[0, 3:]
@@ -310,11 +357,15 @@ def test_the_penalty_is_pefts(family: str) -> None:
         def forward(self) -> Any:
             return type("Out", (), {"loss": torch.zeros(())})()
 
-    config = AdaLoraConfig(init_r=3, target_r=2, target_modules=["query"], total_step=9, orth_reg_weight=0.3)
+    config = AdaLoraConfig(
+        init_r=3, target_r=2, target_modules=["query"], total_step=9, orth_reg_weight=0.3
+    )
     theirs = AdaLoraModel(WithLoss(), config, "default")
     (a,) = (p for n, p in theirs.named_parameters() if "lora_A" in n)
     (b,) = (p for n, p in theirs.named_parameters() if "lora_B" in n)
-    ours = Ranks(theirs.model, lambda *_: pytest.fail("no allocation"), first=0, last=0, orthogonality=0.3)
+    ours = Ranks(
+        theirs.model, lambda *_: pytest.fail("no allocation"), first=0, last=0, orthogonality=0.3
+    )
     with torch.no_grad():
         a.normal_()
         b.normal_()
@@ -336,7 +387,13 @@ def test_orthogonal_vectors_pay_no_penalty() -> None:
 
 # --- sizes by number of parameters ------------------------------------------------------------------------------------
 
-SIZES = {"lora": "rank", "adalora": "rank", "adapter": "bottleneck", "prefix": "length", "prompt": "length"}
+SIZES = {
+    "lora": "rank",
+    "adalora": "rank",
+    "adapter": "bottleneck",
+    "prefix": "length",
+    "prompt": "length",
+}
 
 
 def test_what_has_a_size_may_have_it_chosen() -> None:
@@ -359,16 +416,23 @@ def test_what_has_a_size_may_have_it_chosen() -> None:
     ],
 )
 @pytest.mark.parametrize("wanted", [1, 700, 3000])
-def test_the_chosen_size_comes_closest(name: str, family: str, keys: dict[str, Any], wanted: int) -> None:
+def test_the_chosen_size_comes_closest(
+    name: str, family: str, keys: dict[str, Any], wanted: int
+) -> None:
     backbone = _make(name, family, **keys, match_params=wanted)
     size = backbone.matched[SIZES[name]]
     assert backbone.matched["trained"] == _count(backbone)
-    near = [_count(_make(name, family, **keys, **{SIZES[name]: n})) for n in (size - 1, size, size + 1) if n]
+    near = [
+        _count(_make(name, family, **keys, **{SIZES[name]: n}))
+        for n in (size - 1, size, size + 1)
+        if n
+    ]
     assert abs(_count(backbone) - wanted) == min(abs(n - wanted) for n in near)
     assert _make(name, family, **keys).matched == {}
 
 
 def test_backbones_are_built_without_what_no_strategy_could_train() -> None:
-    """An unused pooler would have no gradient, which neither several processes nor AdaLoRA's importance forgive."""
+    """An unused pooler would have no gradient, which neither several processes nor AdaLoRA's
+    importance forgive."""
     model: PreTrainedModel = _make("full", "roberta").model
     assert not [name for name, _ in model.named_parameters() if "pooler" in name]

@@ -1,7 +1,8 @@
-"""What every strategy keeps on every family: what trains and what does not, checkpoints, processes, precision.
+"""What every strategy keeps on every family: what trains and what does not, checkpoints, processes,
+precision.
 
-One training of 20 steps per cell is looked at from many sides. As a script (``ddp FOLDER``, ``reload FOLDER``) this
-file is the other process of the tests that need one.
+One training of 20 steps per cell is looked at from many sides. As a script (``ddp FOLDER``,
+``reload FOLDER``) this file is the other process of the tests that need one.
 """
 
 from __future__ import annotations
@@ -43,12 +44,22 @@ from coldlm.text.encode import TextEncoder
 
 D, L, VOCABULARY, POSITIONS = 16, 2, {"bert": 260, "roberta": 260, "gpt2": 257}, 34
 FAMILIES = ("bert", "roberta", "gpt2")
-TEXTS = ("space adventure", "the sea", "moon", "大海", "a", "star ship, star ship", "", "deep water")
+TEXTS = (
+    "space adventure",
+    "the sea",
+    "moon",
+    "大海",
+    "a",
+    "star ship, star ship",
+    "",
+    "deep water",
+)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A strategy with its keys; which parameters train, by name; and how many, by formula: (is GPT-2) -> number."""
+    """A strategy with its keys; which parameters train, by name; and how many, by formula: (is
+    GPT-2) -> number."""
 
     name: str
     declared: Callable[[str], bool]
@@ -62,7 +73,8 @@ def cell(name: str, declared: Any, count: Any, no_op: bool = True, **keys: Any) 
 
 
 def layer_size(gpt2: bool) -> int:
-    """Four D x D matrices, two of D x 4D, their biases, two norms; GPT-2 has the same in another arrangement."""
+    """Four D x D matrices, two of D x 4D, their biases, two norms; GPT-2 has the same in another
+    arrangement."""
     return 4 * (D * D + D) + (4 * D * D + 4 * D) + (4 * D * D + D) + 4 * D
 
 
@@ -82,7 +94,8 @@ CELLS = {
         "top", lambda n: f".{L - 1}." in n or "ln_f" in n, lambda g: layer_size(g) + (2 * D if g else 0), layers=1
     ),
     "bitfit": cell(
-        "bitfit", lambda n: n.endswith("bias"), lambda g: L * (4 * D + 4 * D + D + 2 * D) + D  # GPT-2: its last norm's
+        # GPT-2: its last norm's
+        "bitfit", lambda n: n.endswith("bias"), lambda g: L * (4 * D + 4 * D + D + 2 * D) + D
     ),
     "lora": cell("lora", lambda n: "lora_" in n, lambda g: L * attention(g, 3), rank=3),
     "rslora, all": cell(
@@ -137,7 +150,9 @@ def cells_of(option: str) -> list[str]:
 
 
 families = pytest.mark.parametrize("family", FAMILIES)
-cells = pytest.mark.parametrize("name", [name for option in options.every(Strategy) for name in cells_of(option.name)])
+cells = pytest.mark.parametrize(
+    "name", [name for option in options.every(Strategy) for name in cells_of(option.name)]
+)
 
 
 def test_cells_are_those_of_declared_strategies() -> None:
@@ -168,7 +183,8 @@ def make_ranker(name: str, family: str, seed: int = 0) -> Ranker:
 
 
 def make_batch(rows: range, size: int) -> Batch:
-    """The events ``rows`` of eight: whoever had item i takes item i + 1, one of them after a typed text."""
+    """The events ``rows`` of eight: whoever had item i takes item i + 1, one of them after a typed
+    text."""
     item, n = torch.tensor(rows), len(TEXTS)
     typed = item == 5
     return Batch(
@@ -191,11 +207,19 @@ class Fixed(list[Batch]):
 
     def __init__(self, *batches: Batch, times: int) -> None:
         super().__init__(batches * times)
-        self.loader = type("Loader", (), {"__len__": lambda _: len(self), "__iter__": lambda _: iter(self)})()
+        self.loader = type(
+            "Loader", (), {"__len__": lambda _: len(self), "__iter__": lambda _: iter(self)}
+        )()
 
 
 def train(
-    ranker: Ranker, batches: Fixed, optimiser: Any, *, accumulate: int = 1, world: int = 1, epochs: int = 1
+    ranker: Ranker,
+    batches: Fixed,
+    optimiser: Any,
+    *,
+    accumulate: int = 1,
+    world: int = 1,
+    epochs: int = 1,
 ) -> Fitted:
     return fit(
         ranker,
@@ -271,26 +295,33 @@ def trained() -> Callable[[str, str], Trained]:
 
 @families
 @cells
-def test_before_training_vectors_are_the_untouched_backbones_or_said_not_to_be(name: str, family: str) -> None:
+def test_before_training_vectors_are_the_untouched_backbones_or_said_not_to_be(
+    name: str, family: str
+) -> None:
     body, plain_body = make_body(name, family), untouched(family)
     ids, mask = padded(body)
     vectors, expected = body(ids, mask), plain_body(ids, mask)
     assert body.starts_untouched == CELLS[name].no_op == torch.equal(vectors, expected)
     # a prefix is nearly one, three prompts in front of texts of three to twenty bytes are not
     if not CELLS[name].no_op:
-        near = torch.cosine_similarity(vectors - expected.mean(0), expected - expected.mean(0)).min()
+        near = torch.cosine_similarity(
+            vectors - expected.mean(0), expected - expected.mean(0)
+        ).min()
         assert near > (0.9 if name.startswith("prefix") else 0.2)
 
 
 @families
 @cells
-def test_exactly_the_declared_parameters_move(name: str, family: str, trained: Callable[..., Trained]) -> None:
+def test_exactly_the_declared_parameters_move(
+    name: str, family: str, trained: Callable[..., Trained]
+) -> None:
     done = trained(name, family)
     body, declared = done.ranker.encoder.body, CELLS[name].declared
     names = {n for n, _ in body.named_parameters() if declared(n)}
     assert {n for n, p in body.named_parameters() if p.requires_grad} == names
     moved = {n for n, p in body.named_parameters() if not torch.equal(p, done.before[f"body.{n}"])}
-    # attention ignores what is added to all keys alike, so the gradient of a key's bias is 0 but for rounding
+    # attention ignores what is added to all keys alike, so the gradient of a key's bias is 0 but
+    # for rounding
     assert names - moved <= {n for n in names if "key.bias" in n}
     assert moved <= names
 
@@ -307,7 +338,9 @@ def test_the_number_of_trained_parameters_is_that_of_the_formula(name: str, fami
 
 @families
 @cells
-def test_the_loss_falls_on_what_can_be_learned(name: str, family: str, trained: Callable[..., Trained]) -> None:
+def test_the_loss_falls_on_what_can_be_learned(
+    name: str, family: str, trained: Callable[..., Trained]
+) -> None:
     losses = trained(name, family).losses
     assert len(losses) == 20
     assert losses[0] == pytest.approx(math.log(8), abs=1.5)
@@ -327,7 +360,9 @@ def test_a_checkpoint_holds_what_trained_and_nothing_else(
 
 @families
 @cells
-def test_a_text_alone_is_the_text_in_any_batch(name: str, family: str, trained: Callable[..., Trained]) -> None:
+def test_a_text_alone_is_the_text_in_any_batch(
+    name: str, family: str, trained: Callable[..., Trained]
+) -> None:
     body = trained(name, family).ranker.encoder.body
     ids, mask = padded(body)
     with torch.no_grad():
@@ -342,7 +377,9 @@ def test_a_text_alone_is_the_text_in_any_batch(name: str, family: str, trained: 
 
 @families
 @cells
-def test_bfloat16_runs_and_stays_close(name: str, family: str, trained: Callable[..., Trained]) -> None:
+def test_bfloat16_runs_and_stays_close(
+    name: str, family: str, trained: Callable[..., Trained]
+) -> None:
     body = trained(name, family).ranker.encoder.body
     ids, mask = padded(body)
     exact = body(ids, mask)
@@ -359,7 +396,9 @@ def test_bfloat16_runs_and_stays_close(name: str, family: str, trained: Callable
 
 @families
 @cells
-def test_accumulated_halves_are_the_whole_batch(name: str, family: str, alone: dict[str, dict[str, Tensor]]) -> None:
+def test_accumulated_halves_are_the_whole_batch(
+    name: str, family: str, alone: dict[str, dict[str, Tensor]]
+) -> None:
     ranker = make_ranker(name, family)
     halves = Fixed(make_batch(range(4), 4), make_batch(range(4, 8), 4), times=4)
     train(ranker, halves, plain, accumulate=2)
@@ -370,11 +409,14 @@ def assert_near(one: dict[str, Tensor], two: dict[str, Tensor]) -> None:
     assert one.keys() == two.keys()
     for key, tensor in one.items():
         # plain gradient steps: what the order of sums changes stays as small as it is
-        torch.testing.assert_close(tensor, two[key], atol=2e-5, rtol=1e-4, msg=lambda m, key=key: f"{key}: {m}")
+        torch.testing.assert_close(
+            tensor, two[key], atol=2e-5, rtol=1e-4, msg=lambda m, key=key: f"{key}: {m}"
+        )
 
 
 def once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], None]) -> Path:
-    """The folder ``name``, filled by whichever of the processes that run the tests side by side comes first."""
+    """The folder ``name``, filled by whichever of the processes that run the tests side by side
+    comes first."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(f"{folder}.lock"):
@@ -414,13 +456,18 @@ def train_by_two(folder: Path) -> None:
         port = str(free.getsockname()[1])
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
     command = [sys.executable, __file__, "ddp", str(folder)]
-    both = [subprocess.Popen(command, env={**os.environ, **meeting, "LOCAL_RANK": str(rank)}) for rank in (0, 1)]
+    both = [
+        subprocess.Popen(command, env={**os.environ, **meeting, "LOCAL_RANK": str(rank)})
+        for rank in (0, 1)
+    ]
     assert [process.wait(300) for process in both] == [0, 0]
 
 
 @families
 @cells
-def test_two_processes_are_one(name: str, family: str, by_two: Path, alone: dict[str, dict[str, Tensor]]) -> None:
+def test_two_processes_are_one(
+    name: str, family: str, by_two: Path, alone: dict[str, dict[str, Tensor]]
+) -> None:
     first, second = (load_file(by_two / f"{rank} {name} {family}") for rank in (0, 1))
     assert all(torch.equal(tensor, second[key]) for key, tensor in first.items())
     assert_near(first, alone[f"{name} {family}"])
@@ -462,7 +509,9 @@ def test_merged_is_unmerged(name: str, family: str, trained: Callable[..., Train
         if isinstance(module, BaseTunerLayer):
             if isinstance(module, IA3Layer):  # peft merges columns and rows, we train vectors
                 factors = module.ia3_l["default"].data
-                module.ia3_l["default"].data = factors.view(1, -1) if module.is_feedforward else factors.view(-1, 1)
+                module.ia3_l["default"].data = (
+                    factors.view(1, -1) if module.is_feedforward else factors.view(-1, 1)
+                )
             module.merge()
             assert module.merged
     torch.testing.assert_close(body(ids, mask), apart, atol=1e-5, rtol=1e-5)
@@ -479,13 +528,17 @@ def test_in_training_frozen_parts_drop_nothing(name: str, family: str) -> None:
 
 @families
 @cells
-def test_what_is_constant_may_be_kept(name: str, family: str, trained: Callable[..., Trained]) -> None:
+def test_what_is_constant_may_be_kept(
+    name: str, family: str, trained: Callable[..., Trained]
+) -> None:
     """What the encoder keeps of a text before training, it still is afterwards."""
     ranker = trained(name, family).ranker
     encoder, body = ranker.encoder, ranker.encoder.body
     with torch.no_grad():
         ids, mask = padded(body)
-        torch.testing.assert_close(encoder.items(torch.arange(8)), body(ids, mask), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            encoder.items(torch.arange(8)), body(ids, mask), atol=1e-5, rtol=0
+        )
         if body.depth:
             depth, plain_body = body.depth, untouched(family)
             plain_body.depth = depth
@@ -502,7 +555,9 @@ def matrices(family: str) -> int:
 
 
 @families
-def test_adaloras_ranks_change_and_meet_the_budget(family: str, trained: Callable[..., Trained]) -> None:
+def test_adaloras_ranks_change_and_meet_the_budget(
+    family: str, trained: Callable[..., Trained]
+) -> None:
     ranker = trained("adalora", family).ranker
     (ranks,) = ranker.ranks
     assert ranks.is_settled
@@ -513,12 +568,18 @@ def test_adaloras_ranks_change_and_meet_the_budget(family: str, trained: Callabl
 
 
 def test_adaloras_ranks_differ_between_matrices(trained: Callable[..., Trained]) -> None:
-    given = [row for family in FAMILIES for row in trained("adalora", family).ranker.ranks[0].kept.sum(1).tolist()]
+    given = [
+        row
+        for family in FAMILIES
+        for row in trained("adalora", family).ranker.ranks[0].kept.sum(1).tolist()
+    ]
     assert len(set(given)) > 1
 
 
 @families
-def test_an_update_keeps_adaloras_ranks_and_trains_what_is_left(family: str, trained: Callable[..., Trained]) -> None:
+def test_an_update_keeps_adaloras_ranks_and_trains_what_is_left(
+    family: str, trained: Callable[..., Trained]
+) -> None:
     ranker = make_ranker("adalora", family, seed=3)
     ranker.restore(trained("adalora", family).ranker.trainable())
     kept = ranker.ranks[0].kept.clone()
@@ -531,8 +592,12 @@ def test_an_update_keeps_adaloras_ranks_and_trains_what_is_left(family: str, tra
         assert bool((value[mask] != before[name][mask]).all())
 
 
-@pytest.mark.parametrize(("batches", "accumulate", "epochs"), [(1, 1, 1), (2, 1, 1), (3, 2, 2), (1, 4, 3), (5, 1, 2)])
-def test_adaloras_budget_is_met_by_however_short_a_training(batches: int, accumulate: int, epochs: int) -> None:
+@pytest.mark.parametrize(
+    ("batches", "accumulate", "epochs"), [(1, 1, 1), (2, 1, 1), (3, 2, 2), (1, 4, 3), (5, 1, 2)]
+)
+def test_adaloras_budget_is_met_by_however_short_a_training(
+    batches: int, accumulate: int, epochs: int
+) -> None:
     ranker = make_ranker("adalora", "bert")
     batch = make_batch(range(8), 8)
     train(ranker, Fixed(batch, times=batches), fast, accumulate=accumulate, epochs=epochs)
@@ -542,7 +607,8 @@ def test_adaloras_budget_is_met_by_however_short_a_training(batches: int, accumu
 def test_the_penalty_is_trained_on_and_not_reported_as_loss() -> None:
     ranker, batch = make_ranker("adalora", "bert").train(), make_batch(range(8), 8)
     learner = Learner(ranker, FullSoftmax(), plain)
-    learner.log = lambda *_, **__: None  # type: ignore[method-assign]  # there is no trainer to log to
+    # there is no trainer to log to
+    learner.log = lambda *_, **__: None  # type: ignore[method-assign]
     loss = learner.training_step(batch, 0)
     penalty = float(ranker.ranks[0].penalty().detach())
     assert penalty > 0.5
@@ -571,7 +637,9 @@ def main(task: str, folder: Path) -> None:
                 state = train_plainly(make_ranker(name, family), rank, 2)
                 save(state, folder / f"{rank} {name} {family}")
             else:
-                ranker = make_ranker(name, family, seed=9)  # all that this seed draws must come from the checkpoint
+                ranker = make_ranker(
+                    name, family, seed=9
+                )  # all that this seed draws must come from the checkpoint
                 ranker.restore(load_file(folder / f"{name} {family}"))
                 save_file({"scores": ask(ranker)}, folder / f"scores {name} {family}")
 

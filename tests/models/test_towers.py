@@ -16,7 +16,9 @@ from coldlm.models.parts.users import Attention, Mean, Transformer
 from coldlm.models.towers import Towers
 
 D, W, H = 5, 4, 3
-KNOWN = torch.tensor([[True, True, True], [True, False, False], [False, False, False], [False, False, False]])
+KNOWN = torch.tensor(
+    [[True, True, True], [True, False, False], [False, False, False], [False, False, False]]
+)
 HAS_TEXT = torch.tensor([False, True, True, False])
 USERS = ("attention", "mean", "transformer")
 
@@ -32,9 +34,15 @@ def _head(**keys: object) -> Towers:
 
 
 def _inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Texts of 7 items [7, D], histories [4, H] of items, text vectors [4, W], features [F, 4, 7]."""
+    """Texts of 7 items [7, D], histories [4, H] of items, text vectors [4, W], features [F, 4,
+    7]."""
     with torch_seed(1):
-        return torch.randn(7, D), torch.randint(7, (4, H)), torch.randn(4, W), torch.rand(len(FEATURES), 4, 7)
+        return (
+            torch.randn(7, D),
+            torch.randint(7, (4, H)),
+            torch.randn(4, W),
+            torch.rand(len(FEATURES), 4, 7),
+        )
 
 
 def _score(head: Towers) -> Tensor:
@@ -59,13 +67,19 @@ Elements = list[tuple[int, list[float]]]
 
 
 def _average(weights: list[float], elements: Elements) -> list[float]:
-    return [sum(w * x[d] for w, (_, x) in zip(weights, elements, strict=True)) / sum(weights) for d in range(W)]
+    return [
+        sum(w * x[d] for w, (_, x) in zip(weights, elements, strict=True)) / sum(weights)
+        for d in range(W)
+    ]
 
 
 def _normed(norm: torch.nn.LayerNorm, x: list[float]) -> list[float]:
     mean = sum(x) / W
     spread = math.sqrt(sum((a - mean) ** 2 for a in x) / W + norm.eps)
-    return [(a - mean) / spread * float(g) + float(b) for a, g, b in zip(x, norm.weight, norm.bias, strict=True)]
+    return [
+        (a - mean) / spread * float(g) + float(b)
+        for a, g, b in zip(x, norm.weight, norm.bias, strict=True)
+    ]
 
 
 def _transform(join: Transformer, elements: Elements) -> list[float]:
@@ -78,9 +92,15 @@ def _transform(join: Transformer, elements: Elements) -> list[float]:
             read: list[float] = []
             for begin in range(0, W, W // layer.heads):
                 mine = range(begin, begin + W // layer.heads)
-                match = [sum(parts[s][d] * parts[r][W + d] for d in mine) / math.sqrt(len(mine)) for r in range(s + 1)]
+                match = [
+                    sum(parts[s][d] * parts[r][W + d] for d in mine) / math.sqrt(len(mine))
+                    for r in range(s + 1)
+                ]
                 weights = [math.exp(m) for m in match]
-                read += [sum(w * parts[r][2 * W + d] for r, w in enumerate(weights)) / sum(weights) for d in mine]
+                read += [
+                    sum(w * parts[r][2 * W + d] for r, w in enumerate(weights)) / sum(weights)
+                    for d in mine
+                ]
             x = [a + b for a, b in zip(x, _linear(layer.joined, read), strict=True)]
             hidden = [max(0.0, a) for a in _linear(layer.inner, _normed(layer.before_network, x))]
             moved.append([a + b for a, b in zip(x, _linear(layer.outer, hidden), strict=True)])
@@ -97,7 +117,9 @@ def _join(head: Towers, elements: Elements) -> list[float]:
     assert isinstance(head.join, Attention)
     inner, outer, place = head.join.inner, head.join.outer, head.join.place.tolist()
     sums = [[a + p for a, p in zip(_linear(inner, x), place[h], strict=True)] for h, x in elements]
-    return _average([math.exp(_linear(outer, [math.tanh(a) for a in row])[0]) for row in sums], elements)
+    return _average(
+        [math.exp(_linear(outer, [math.tanh(a) for a in row])[0]) for row in sums], elements
+    )
 
 
 def _hidden_layer(network: torch.nn.Module, x: list[float]) -> float:
@@ -115,7 +137,10 @@ def _by_hand(head: Towers, user: int, item: int) -> float:
         elements += [(H, text[user].tolist())] if HAS_TEXT[user] else []
         joined = _join(head, elements) if elements else head.unknown.tolist()
         prior = _linear(head.prior, project[item])[0]
-        score += float(head.scale) / math.sqrt(W) * _dot(_linear(head.to_user, joined), project[item]) + prior
+        score += (
+            float(head.scale) / math.sqrt(W) * _dot(_linear(head.to_user, joined), project[item])
+            + prior
+        )
     if head.uses_context:
         planes = features[:, user, item].tolist()
         context = _hidden_layer(head.fusion.context, planes)
@@ -128,7 +153,9 @@ def _by_hand(head: Towers, user: int, item: int) -> float:
 
 
 @pytest.mark.parametrize("user", USERS)
-@pytest.mark.parametrize(("context", "fusion"), [("on", "add"), ("on", "gate"), ("off", "add"), ("only", "gate")])
+@pytest.mark.parametrize(
+    ("context", "fusion"), [("on", "add"), ("on", "gate"), ("off", "add"), ("only", "gate")]
+)
 def test_the_score_is_the_formula(user: str, context: str, fusion: str) -> None:
     head = _head(user=user, user_layers=2, context=context, fusion=fusion)
     if head.uses_text:
@@ -150,7 +177,9 @@ def test_a_user_with_one_known_element_is_that_element() -> None:
     for user in ("attention", "mean"):
         head = _head(user=user)
         text = _inputs()[2]
-        users = head.users(torch.full((4, H, W), 9.0), torch.zeros(4, H, dtype=torch.bool), text, HAS_TEXT)
+        users = head.users(
+            torch.full((4, H, W), 9.0), torch.zeros(4, H, dtype=torch.bool), text, HAS_TEXT
+        )
         torch.testing.assert_close(users.vector[1:3], head.to_user(text[1:3]))
 
 
@@ -161,7 +190,10 @@ def test_what_is_not_known_cannot_be_seen(user: str) -> None:
     seen = head.items(vectors).vector[history]
     garbled = torch.where(KNOWN[:, :, None], seen, torch.tensor(1e3))
     garbled_text = torch.where(HAS_TEXT[:, None], text, torch.tensor(-1e3))
-    one, two = head.users(seen, KNOWN, text, HAS_TEXT), head.users(garbled, KNOWN, garbled_text, HAS_TEXT)
+    one, two = (
+        head.users(seen, KNOWN, text, HAS_TEXT),
+        head.users(garbled, KNOWN, garbled_text, HAS_TEXT),
+    )
     assert torch.equal(one.vector, two.vector)
 
 
@@ -184,7 +216,10 @@ def test_the_order_of_a_history_matters_to_all_but_the_mean() -> None:
         past = head.items(vectors).vector[history[:1]]
         args = (KNOWN[:1], text[:1], HAS_TEXT[:1])
         assert (
-            torch.allclose(head.users(past, *args).vector, head.users(past.flip(1), *args).vector, atol=1e-6) != matters
+            torch.allclose(
+                head.users(past, *args).vector, head.users(past.flip(1), *args).vector, atol=1e-6
+            )
+            != matters
         )
 
 
@@ -222,10 +257,16 @@ def test_an_untrained_gate_is_the_sum() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("fusion", ["add", "gate"])
 @pytest.mark.parametrize("context", ["on", "off", "only"])
-def test_levels_are_the_parameters_that_add_one_number_to_every_score(context: Any, fusion: Any) -> None:
+def test_levels_are_the_parameters_that_add_one_number_to_every_score(
+    context: Any, fusion: Any
+) -> None:
     head = _head(context=context, fusion=fusion)
     before, levels = _score(head), {id(level) for level in head.levels}
-    named = {name: p for name, p in head.named_parameters() if name in ("prior.bias", "fusion.context.outer.bias")}
+    named = {
+        name: p
+        for name, p in head.named_parameters()
+        if name in ("prior.bias", "fusion.context.outer.bias")
+    }
     for parameter in named.values():
         parameter.add_(1.0)
         is_level = bool(((_score(head) - before - 1).abs() < 1e-5).all())
@@ -249,7 +290,9 @@ def test_the_gate_tells_users_and_items_apart_by_their_counts() -> None:
     head = _head(fusion="gate")
     side, features = head.items(torch.zeros(2, D)), torch.zeros(len(FEATURES), 2, 2)
     features[FEATURES.index("count"), :, 1] = 1.0
-    users = head.users(torch.ones(2, H, W), KNOWN[:2], torch.ones(2, W), torch.tensor([False, False]))
+    users = head.users(
+        torch.ones(2, H, W), KNOWN[:2], torch.ones(2, W), torch.tensor([False, False])
+    )
     assert users.count.tolist() == [3, 1]
     same = replace(users, vector=users.vector[:1].expand(2, W))
     assert len(set(head.score(same, side, features).flatten().tolist())) == 4
@@ -266,7 +309,11 @@ def test_an_untrained_transformer_is_the_newest_element() -> None:
 def test_a_batch_without_a_user_is_no_error() -> None:
     for user in USERS:
         head = _head(user=user)
-        nobody = torch.zeros(0, H, dtype=torch.bool), torch.zeros(0, W), torch.zeros(0, dtype=torch.bool)
+        nobody = (
+            torch.zeros(0, H, dtype=torch.bool),
+            torch.zeros(0, W),
+            torch.zeros(0, dtype=torch.bool),
+        )
         assert head.users(torch.zeros(0, H, W), *nobody).vector.shape == (0, W)
 
 
@@ -329,7 +376,9 @@ def test_centre_and_spread_travel_with_the_state() -> None:
 )
 def test_each_key_changes_the_parameters(key: dict[str, object]) -> None:
     one, two = Towers(D, history=H, width=W), Towers(D, **{"history": H, "width": W, **key})
-    assert {n: p.shape for n, p in one.named_parameters()} != {n: p.shape for n, p in two.named_parameters()}
+    assert {n: p.shape for n, p in one.named_parameters()} != {
+        n: p.shape for n, p in two.named_parameters()
+    }
 
 
 def test_history_and_pseudo_query_are_carried_for_the_batches() -> None:
@@ -345,4 +394,6 @@ def test_dropout_acts_on_item_vectors_in_training_only() -> None:
         vectors = torch.randn(50, D)
         dropped = head.train().items(vectors).vector == 0
     assert 0.3 < float(dropped.float().mean()) < 0.7
-    assert torch.equal(head.eval().items(vectors).vector, head.project((vectors - head.centre) / head.spread))
+    assert torch.equal(
+        head.eval().items(vectors).vector, head.project((vectors - head.centre) / head.spread)
+    )

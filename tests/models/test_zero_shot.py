@@ -23,7 +23,9 @@ def test_scores_are_sums_of_centred_cosines() -> None:
         [0, 0, 0, 0],  # east, and a text that says west
         [0, 0, 0, 0],  # nothing: every item ties
     ]
-    torch.testing.assert_close(head.score(users, side, None), torch.tensor(expected, dtype=torch.float32))
+    torch.testing.assert_close(
+        head.score(users, side, None), torch.tensor(expected, dtype=torch.float32)
+    )
 
 
 def test_nothing_trains() -> None:

@@ -32,17 +32,29 @@ EDGES = np.array([20, 30, 40, 60])
 
 
 class Stream:
-    """A toy stream of three windows, and a ranker that scores it; ``calls`` is what happened, in order."""
+    """A toy stream of three windows, and a ranker that scores it; ``calls`` is what happened, in
+    order."""
 
     def __init__(self, make_data: MakeData) -> None:
-        events = [(0, 0, 5), (1, 1, 6), (0, 1, 20), (1, 2, 25), (1, 0, 31), (0, 3, 35), (0, 2, 45), (1, 3, 50)]
+        events = [
+            (0, 0, 5),
+            (1, 1, 6),
+            (0, 1, 20),
+            (1, 2, 25),
+            (1, 0, 31),
+            (0, 3, 35),
+            (0, 2, 45),
+            (1, 3, 50),
+        ]
         self.data = make_data(events, items=4, released=dict.fromkeys(range(4), 0))
         self.catalogue = Catalogue(self.data)
         enters, half_lives = self.catalogue.enters_at, self.data.half_lives_days
         self.as_of = AsOf(self.data.log, 2, 4, enters, half_lives)
         self.queries: Queries = ask(self.data.log, self.catalogue, np.arange(2, 8), EDGES)
         with torch_seed(0):
-            self.ranker = Ranker(RandomEncoder(4, RandomVectors(6, 0)), Towers(6, width=4, history=2))
+            self.ranker = Ranker(
+                RandomEncoder(4, RandomVectors(6, 0)), Towers(6, width=4, history=2)
+            )
         self.calls: list[str] = []
         self.scorers: list[Snapshot] = []
 
@@ -54,7 +66,9 @@ class Stream:
         self.scorers.append(Snapshot(self.ranker, self.as_of, self.data.users, 4))
         return self.scorers[-1]
 
-    def run(self, update: Callable[[int], Fitted], **keys: Any) -> tuple[list[Judged], list[loop.Update]]:
+    def run(
+        self, update: Callable[[int], Fitted], **keys: Any
+    ) -> tuple[list[Judged], list[loop.Update]]:
         def judged(scorer: Any, queries: Queries) -> Judged:
             version = self.scorers.index(scorer)
             self.calls.append(f"score {sorted(set(queries.window.tolist()))} by {version}")
@@ -64,10 +78,21 @@ class Stream:
             self.calls.append(f"train {window}")
             return update(window)
 
-        given = {"probe": lambda scorer, window: float(window), "peak_memory_mb": lambda: 7.0, **keys}
+        given = {
+            "probe": lambda scorer, window: float(window),
+            "peak_memory_mb": lambda: 7.0,
+            **keys,
+        }
         first = self.snapshot()
         return loop.run(
-            self.ranker, self.queries, 3, first=first, snapshot=self.snapshot, judge=judged, update=train, **given
+            self.ranker,
+            self.queries,
+            3,
+            first=first,
+            snapshot=self.snapshot,
+            judge=judged,
+            update=train,
+            **given,
         )
 
     def move(self, by: float, name: str = "head.scale") -> None:
@@ -131,7 +156,8 @@ def test_a_snapshot_taken_before_an_update_scores_as_before(stream: Stream) -> N
 def test_an_update_is_a_row_of_what_it_saw_and_cost(stream: Stream) -> None:
     losses = iter([3.0, 2.0, 5.0, 4.0])
     _, updates = stream.run(
-        lambda window: stream.move(1.0) or Fitted(examples=2 + window), probe=lambda *_: next(losses)
+        lambda window: stream.move(1.0) or Fitted(examples=2 + window),
+        probe=lambda *_: next(losses),
     )
     rows = [update.row() for update in updates]
     assert [row.pop("seconds") > 0 for row in rows] == [True, True]

@@ -1,4 +1,5 @@
-"""Synthetic run folders: consistent manifests, results and per-user values, small enough to know every number."""
+"""Synthetic run folders: consistent manifests, results and per-user values, small enough to know
+every number."""
 
 from __future__ import annotations
 
@@ -27,26 +28,46 @@ BASELINES = {
 CONTROLS = {"context_only": 0.033, "random_vectors": 0.034, "permuted_text": 0.032}
 STRATEGIES = {"frozen": 0.042, "lora": 0.046}
 SCHEDULES = {"history": ("test", 1.0), "static": ("test", 0.6), "per_window": ("online", 1.1)}
-EVENTS = {"item": (0, 90, 80, 140, 300, 410, 620, 1200), "user": (147, 140, 136, 250, 480, 600, 700, 387)}
+EVENTS = {
+    "item": (0, 90, 80, 140, 300, 410, 620, 1200),
+    "user": (147, 140, 136, 250, 480, 600, 700, 387),
+}
 
 MakeRun = Callable[..., Path]
 
 
 def users_of(value: float, seed: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """[N_USERS] values with mean ``value`` exactly (up to rounding): many zeros and a few large ones, as nDCG has."""
+    """[N_USERS] values with mean ``value`` exactly (up to rounding): many zeros and a few large
+    ones, as nDCG has."""
     raw = np.random.default_rng(seed).exponential(1.0, N_USERS)
     raw[:10] = 0
     return raw * value / raw.mean()
 
 
 def result_rows(value: float, seed: int, n_windows: int = 4) -> list[dict[str, Any]]:
-    """The long form of one scorer whose macro nDCG@10 is ``value``; the item bucket 0 has no event."""
+    """The long form of one scorer whose macro nDCG@10 is ``value``; the item bucket 0 has no
+    event."""
 
     def line(value: float, n_events: int, **where: Any) -> dict[str, Any]:
-        where = {"window": -1, "cohort": "all", "bucket": "all", "average": "macro", "metric": "ndcg", "k": 10} | where
-        return {**where, "value": value, "n_users": N_USERS, "n_queries": n_events, "n_events": n_events}
+        where = {
+            "window": -1,
+            "cohort": "all",
+            "bucket": "all",
+            "average": "macro",
+            "metric": "ndcg",
+            "k": 10,
+        } | where
+        return {
+            **where,
+            "value": value,
+            "n_users": N_USERS,
+            "n_queries": n_events,
+            "n_events": n_events,
+        }
 
-    rows = [line(value * (1 - 0.05 * i), 2840 >> i, cohort=cohort) for i, cohort in enumerate(COHORTS)]
+    rows = [
+        line(value * (1 - 0.05 * i), 2840 >> i, cohort=cohort) for i, cohort in enumerate(COHORTS)
+    ]
     rows += [line(value * 1.7, 2840, metric="recall"), line(value * 0.9, 2840, metric="mrr", k=0)]
     rows += [line(value * 0.8, 2840, average="micro")]
     rows += [line(value * (1 + 0.1 * w), 710, window=w) for w in range(n_windows)]
@@ -66,14 +87,19 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 @pytest.fixture
 def make_runs(tmp_path: Path) -> Callable[..., Path]:
-    """A folder with two strategies and three controls per seed; keyword arguments go to every run."""
+    """A folder with two strategies and three controls per seed; keyword arguments go to every
+    run."""
 
     def make(seeds: tuple[int, ...] = (1,), **facts: Any) -> Path:
         for seed in seeds:
             for strategy in STRATEGIES:
-                write_run(tmp_path / "runs" / f"{strategy}-{seed}", strategy=strategy, seed=seed, **facts)
+                write_run(
+                    tmp_path / "runs" / f"{strategy}-{seed}", strategy=strategy, seed=seed, **facts
+                )
             for control in CONTROLS:
-                write_run(tmp_path / "runs" / f"{control}-{seed}", control=control, seed=seed, **facts)
+                write_run(
+                    tmp_path / "runs" / f"{control}-{seed}", control=control, seed=seed, **facts
+                )
         return tmp_path / "runs"
 
     return make
@@ -82,7 +108,8 @@ def make_runs(tmp_path: Path) -> Callable[..., Path]:
 def write_shots(
     folder: Path, value: float = 0.02, most: int = 2, question: str = "q", sides: str = "item user"
 ) -> None:
-    """``k_shot.parquet`` of a run, the model's value rising by a tenth at each k, and what its manifest says of it."""
+    """``k_shot.parquet`` of a run, the model's value rising by a tenth at each k, and what its
+    manifest says of it."""
     facts = pl.read_parquet(folder / "results.parquet").row(0, named=True)
     same = {name: facts[name] for name in K_SHOT_COLUMNS if name in facts}
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -90,8 +117,15 @@ def write_shots(
     rows = []
     for side in sides.split():
         for shots in range(most + 1):
-            scorers = [(MODEL, False, value * (1 + shots / 10)), (MODEL, True, value * (1.5 + shots / 10))]
-            scorers += [(name, False, v) for name, v in BASELINES.items()] if facts["control"] == "none" else []
+            scorers = [
+                (MODEL, False, value * (1 + shots / 10)),
+                (MODEL, True, value * (1.5 + shots / 10)),
+            ]
+            scorers += (
+                [(name, False, v) for name, v in BASELINES.items()]
+                if facts["control"] == "none"
+                else []
+            )
             rows += [
                 same | {"side": side, "shots": shots, "scorer": scorer, "updated": updated, "average": average,
                         "metric": "ndcg", "k": 10, "value": v if average == "macro" else v / 2, "n_users": 30,
@@ -131,8 +165,13 @@ def write_run(
     manifest: dict[str, Any] | None = None,
     **facts: Any,
 ) -> Path:
-    """One finished run. ``value``: macro nDCG@10 under the schedule "history". ``facts``: other ``RUN_COLUMNS``."""
-    value = value if value is not None else (CONTROLS[control] if control != "none" else STRATEGIES[strategy])
+    """One finished run. ``value``: macro nDCG@10 under the schedule "history". ``facts``: other
+    ``RUN_COLUMNS``."""
+    value = (
+        value
+        if value is not None
+        else (CONTROLS[control] if control != "none" else STRATEGIES[strategy])
+    )
     constants = {
         "run": folder.name, "dataset": "toy", "split": "time", "candidates": "full", "backbone": "minilm",
         "strategy": strategy, "head": "towers", "context": "counts", "loss": "sampled_softmax", "control": control,
@@ -140,12 +179,19 @@ def write_run(
     } | facts  # fmt: skip
     results, users = [], []
     scorers = [(MODEL, value * SCHEDULES[s][1], s) for s in schedules]
-    scorers += [(name, v, "history") for name, v in (BASELINES if baselines is None else baselines).items()]
+    scorers += [
+        (name, v, "history") for name, v in (BASELINES if baselines is None else baselines).items()
+    ]
     for scorer, mean, schedule in scorers:
-        own = seed * 100 + sum(map(ord, strategy + control)) if scorer == MODEL else sum(map(ord, scorer))
+        own = (
+            seed * 100 + sum(map(ord, strategy + control))
+            if scorer == MODEL
+            else sum(map(ord, scorer))
+        )
         where = {"scorer": scorer, "schedule": schedule, "stage": SCHEDULES[schedule][0]}
         results += [{**constants, **where, **row} for row in result_rows(mean, own)]
-        # everyone shares the pattern of luck, so that paired differences are small against the spread of users
+        # everyone shares the pattern of luck, so that paired differences are small against the
+        # spread of users
         values = 0.8 * users_of(mean, 0) + 0.2 * users_of(mean, own)
         users += [
             {"run": folder.name, "control": control, "strategy": strategy, "scorer": scorer, "schedule": schedule,

@@ -36,9 +36,13 @@ def test_the_best_trivial_row_is_chosen_anew_in_each_cohort(make_runs) -> None:
         for run in folder.iterdir():  # texts win where both sides are cold
             frame = pl.read_parquet(run / f"{name}.parquet")
             better = (pl.col("scorer") == "tfidf") & (pl.col("cohort") == "cold_both")
-            changed = frame.with_columns(pl.when(better).then(pl.col("value") * 9).otherwise("value").alias("value"))
+            changed = frame.with_columns(
+                pl.when(better).then(pl.col("value") * 9).otherwise("value").alias("value")
+            )
             changed.write_parquet(run / f"{name}.parquet")
-    found = {(m.row, m.cohort): m for m in measure_cohorts(read_runs([folder]).comparisons, draws=200)}
+    found = {
+        (m.row, m.cohort): m for m in measure_cohorts(read_runs([folder]).comparisons, draws=200)
+    }
     warm, cold = (found["lora, history", cohort] for cohort in ("warm_warm", "cold_both"))
     assert warm.baseline is not None
     assert cold.baseline is not None

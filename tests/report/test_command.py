@@ -38,6 +38,7 @@ def test_reading_needs_no_torch_and_help_nothing_heavy() -> None:
     code = (
         "import sys\nfrom coldlm.commands.report import main\n"
         "assert not {'polars', 'matplotlib', 'scipy'} & set(sys.modules)\n"
-        "import coldlm.report.write\nassert not {'torch', 'matplotlib', 'scipy.stats'} & set(sys.modules)"
+        "import coldlm.report.write\nassert not {'torch', 'matplotlib', 'scipy.stats'} & "
+        "set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -85,14 +85,25 @@ def test_zero_shot_is_named_by_backbone_when_there_are_several(make_run, tmp_pat
 def test_runs_that_differ_out_of_sight_do_not_pass_for_two_seeds(make_run, tmp_path: Path) -> None:
     recipes = [{"optim.lr": lr, "loss.draws": 8} for lr in (0.1, 0.5)]
     for seed, recipe in ((1, recipes[0]), (2, recipes[1]), (3, recipes[1])):
-        make_run(f"run-{seed}", seed=seed, value=0.03, schedules=("history",), manifest={"recipe": recipe})
+        make_run(
+            f"run-{seed}",
+            seed=seed,
+            value=0.03,
+            schedules=("history",),
+            manifest={"recipe": recipe},
+        )
     rows = read_runs([tmp_path]).comparisons[0].rows[:2]
-    assert [(row.name, row.seeds) for row in rows] == [("lora · lr=0.1, history", 1), ("lora · lr=0.5, history", 2)]
+    assert [(row.name, row.seeds) for row in rows] == [
+        ("lora · lr=0.1, history", 1),
+        ("lora · lr=0.5, history", 2),
+    ]
 
 
 def test_runs_that_differ_in_many_keys_are_numbered(make_run, tmp_path: Path) -> None:
     for n in (0, 1):
-        make_run(f"run-{n}", schedules=("history",), manifest={"recipe": {f"a.{k}": n for k in "vwxyz"}})
+        make_run(
+            f"run-{n}", schedules=("history",), manifest={"recipe": {f"a.{k}": n for k in "vwxyz"}}
+        )
     names = [row.name for row in read_runs([tmp_path]).comparisons[0].rows[:2]]
     assert names == [f"lora · v={n} · w={n} · x={n} · recipe {n + 1} of 2, history" for n in (0, 1)]
 
@@ -106,15 +117,21 @@ def test_runs_that_were_asked_other_things_share_no_table(make_run, tmp_path: Pa
 def test_a_row_judged_on_other_users_is_a_warning(make_run, tmp_path: Path) -> None:
     make_run("frozen-1", strategy="frozen")
     path = make_run("lora-1") / "per_user.parquet"
-    pl.read_parquet(path).filter((pl.col("user") != "u000") | (pl.col("scorer") != "model")).write_parquet(path)
+    pl.read_parquet(path).filter(
+        (pl.col("user") != "u000") | (pl.col("scorer") != "model")
+    ).write_parquet(path)
     warnings = read_runs([tmp_path]).comparisons[0].warnings
     assert any("`lora, history` was judged on 39 users" in warning for warning in warnings)
     # the two files of that run no longer agree, which is a warning too
     assert any("per_user.parquet says" in warning for warning in warnings)
 
 
-@pytest.mark.parametrize(("control", "newer"), [("none", True), ("permuted_text", True), ("context_only", False)])
-def test_rows_that_use_a_checkpoint_newer_than_the_test_are_marked(make_run, tmp_path, control, newer) -> None:
+@pytest.mark.parametrize(
+    ("control", "newer"), [("none", True), ("permuted_text", True), ("context_only", False)]
+)
+def test_rows_that_use_a_checkpoint_newer_than_the_test_are_marked(
+    make_run, tmp_path, control, newer
+) -> None:
     checkpoint = {"name": "minilm", "date": "2021-08", "newer_than_t_test": True}
     make_run("a", control=control, manifest={"checkpoint": checkpoint})
     rows = read_runs([tmp_path]).comparisons[0].rows
@@ -122,7 +139,9 @@ def test_rows_that_use_a_checkpoint_newer_than_the_test_are_marked(make_run, tmp
     assert {row.label: row.newer for row in rows}.get("zero_shot", False) is (control == "none")
 
 
-def test_curves_follow_the_buckets_and_keep_what_was_not_measurable(make_run, tmp_path: Path) -> None:
+def test_curves_follow_the_buckets_and_keep_what_was_not_measurable(
+    make_run, tmp_path: Path
+) -> None:
     make_run("a")
     comparison = read_runs([tmp_path]).comparisons[0]
     curve = comparison.curve("item").filter(row=0)
@@ -132,11 +151,17 @@ def test_curves_follow_the_buckets_and_keep_what_was_not_measurable(make_run, tm
     assert comparison.by_window().filter(row=0)["window"].to_list() == [0, 1, 2, 3]
 
 
-def test_a_strategy_is_called_by_its_name_unless_another_of_that_name_is_there(make_run, tmp_path: Path) -> None:
+def test_a_strategy_is_called_by_its_name_unless_another_of_that_name_is_there(
+    make_run, tmp_path: Path
+) -> None:
     make_run("one", strategy="lora rank=8 alpha=16", value=0.04)
     make_run("two", strategy="top layers=1", value=0.03)
-    labels = {row.label for row in read_runs([tmp_path]).comparisons[0].rows if row.kind == "strategy"}
+    labels = {
+        row.label for row in read_runs([tmp_path]).comparisons[0].rows if row.kind == "strategy"
+    }
     assert labels == {"lora", "top"}
     make_run("three", strategy="lora rank=4 alpha=16", value=0.04)
-    labels = {row.label for row in read_runs([tmp_path]).comparisons[0].rows if row.kind == "strategy"}
+    labels = {
+        row.label for row in read_runs([tmp_path]).comparisons[0].rows if row.kind == "strategy"
+    }
     assert labels == {"lora rank=8 alpha=16", "lora rank=4 alpha=16", "top"}

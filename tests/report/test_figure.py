@@ -28,7 +28,9 @@ def test_there_is_one_line_per_strategy_and_schedule_and_grey_for_the_rest(compa
     assert "fewest_events" not in lines
 
 
-def test_lines_hold_the_values_of_the_table_and_a_gap_where_nothing_was_measurable(comparison) -> None:
+def test_lines_hold_the_values_of_the_table_and_a_gap_where_nothing_was_measurable(
+    comparison,
+) -> None:
     for line in draw_warmup(comparison).axes[0].lines:
         row = next(i for i, r in enumerate(comparison.rows) if r.name == line.get_label())
         expected = comparison.curve("item").filter(row=row)["value"].to_list()
@@ -57,7 +59,9 @@ def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison
     for axis in (*above, *below):
         assert len(_points(axis)) == 5  # two strategies, three controls
     frozen, updated = (sorted(y for _, y in _points(axis)) for axis in (above[0], above[-1]))
-    assert all(a < b for a, b in zip(frozen, updated, strict=True))  # made 1.1 times as good by updates
+    assert all(
+        a < b for a, b in zip(frozen, updated, strict=True)
+    )  # made 1.1 times as good by updates
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {
         "frozen", "lora", "context_only", "random_vectors", "permuted_text", "front of the strategies",
         "best trivial row over all",
@@ -71,7 +75,12 @@ def _points(axis) -> list[tuple[float, float]]:
 
 
 def test_the_front_leaves_out_who_is_beaten_by_somebody_cheaper(make_run, tmp_path) -> None:
-    for strategy, value, size in (("frozen", 0.04, 1), ("top", 0.03, 2), ("lora", 0.05, 3), ("full", 0.045, 4)):
+    for strategy, value, size in (
+        ("frozen", 0.04, 1),
+        ("top", 0.03, 2),
+        ("lora", 0.05, 3),
+        ("full", 0.045, 4),
+    ):
         make_run(strategy, strategy=strategy, value=value, manifest={"trainable_parameters": size})
     make_run("control", control="context_only", value=0.09, manifest={"trainable_parameters": 2})
     comparison = read_runs([tmp_path]).comparisons[0]
@@ -99,11 +108,17 @@ def test_backbones_differ_in_markers_and_strategies_in_colours(make_run, tmp_pat
     figure = draw_cost(comparison, measure(comparison, draws=100))
     drawn = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 4
-    assert len({line.get_color() for line in drawn}) == len({line.get_marker() for line in drawn}) == 2
-    assert {"frozen", "lora", "minilm", "gpt2"} < {text.get_text() for text in figure.legends[0].get_texts()}
+    assert (
+        len({line.get_color() for line in drawn}) == len({line.get_marker() for line in drawn}) == 2
+    )
+    assert {"frozen", "lora", "minilm", "gpt2"} < {
+        text.get_text() for text in figure.legends[0].get_texts()
+    }
 
 
-def test_of_very_many_strategies_the_best_have_lines_and_the_title_says_so(make_run, tmp_path) -> None:
+def test_of_very_many_strategies_the_best_have_lines_and_the_title_says_so(
+    make_run, tmp_path
+) -> None:
     for i in range(MOST_STRATEGIES + 3):
         make_run(f"cell-{i}", value=0.01 * (i + 1), head=f"head{i:02}", schedules=("history",))
     figure = draw_warmup(read_runs([tmp_path]).comparisons[0])
@@ -124,10 +139,16 @@ def test_no_panel_cuts_off_a_line(make_run) -> None:
     assert right.get_ylim()[1] > 0.9
 
 
-def test_many_strategies_are_drawn_without_static_and_controls_once_each(make_run, tmp_path) -> None:
+def test_many_strategies_are_drawn_without_static_and_controls_once_each(
+    make_run, tmp_path
+) -> None:
     for i, head in enumerate(("a", "b", "c", "d")):
         make_run(f"cell-{i}", value=0.01 * (i + 1), head=head)
         make_run(f"control-{i}", control="permuted_text", value=0.001 * (i + 1), head=head)
-    lines = {line.get_label() for line in draw_warmup(read_runs([tmp_path]).comparisons[0]).axes[0].lines}
+    lines = {
+        line.get_label() for line in draw_warmup(read_runs([tmp_path]).comparisons[0]).axes[0].lines
+    }
     assert not any(label.endswith("static") for label in lines)
-    assert [label for label in lines if label.startswith("permuted_text")] == ["permuted_text · d, per_window"]
+    assert [label for label in lines if label.startswith("permuted_text")] == [
+        "permuted_text · d, per_window"
+    ]

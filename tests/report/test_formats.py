@@ -29,7 +29,8 @@ def test_markdown_escapes_bars_and_marks_bold_and_baselines() -> None:
 
 def test_latex_escapes_every_special_character() -> None:
     assert tex("a_b & 5 % $x$ #1 {y} ~ ^ \\") == (
-        "a\\_b \\& 5 \\% \\$x\\$ \\#1 \\{y\\} \\textasciitilde{} \\textasciicircum{} \\textbackslash{}"
+        "a\\_b \\& 5 \\% \\$x\\$ \\#1 \\{y\\} \\textasciitilde{} \\textasciicircum{} "
+        "\\textbackslash{}"
     )
     assert tex("a · b† <.001 –") == "a $\\cdot$ b$^\\dagger$ $<$.001 --"
 

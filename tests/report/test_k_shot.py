@@ -21,7 +21,10 @@ def test_each_side_has_a_table_with_a_column_per_k(make_run, add_shots) -> None:
     [comparison] = read_runs([make_run("a2", seed=2).parent]).comparisons
     assert [shots.title for shots in comparison.shots] == ["item", "user"]
     table = k_shot_table(comparison.shots[0])
-    assert table.title == "k-shot by item: nDCG@10 after k revealed events (5 items, 50 queries of 30 users)"
+    assert (
+        table.title
+        == "k-shot by item: nDCG@10 after k revealed events (5 items, 50 queries of 30 users)"
+    )
     assert table.header == ("k events of the item", "0", "1", "2")
     assert table.body[0] == ("lora, history", ".0200", ".0220", ".0240")
     assert table.body[1] == ("lora, updated", ".0300", ".0320", ".0340")
@@ -63,13 +66,16 @@ def test_the_notes_say_who_was_counted_out_and_where_the_canary_sings(make_run, 
     assert asked.startswith("k-shot by item: 5 of 9 cold items have at least 2 positive events")
     assert "4 are counted out" in asked
     assert canary.startswith(
-        "Canary by item: fewest_events .2000 at 0, .0010 at 1, .0010 at 2; chance .0020. ABOVE CHANCE at k = 0:"
+        "Canary by item: fewest_events .2000 at 0, .0010 at 1, .0010 at 2; chance .0020. ABOVE "
+        "CHANCE at k = 0:"
     )
     assert most.startswith("At k = 2 every item that is asked for has 2 known events")
     assert len(about_shots(comparison.shots[1])) == 2
 
 
-def test_every_format_shows_the_tables_and_none_does_without_them(make_run, add_shots, tmp_path: Path) -> None:
+def test_every_format_shows_the_tables_and_none_does_without_them(
+    make_run, add_shots, tmp_path: Path
+) -> None:
     run = make_run("a")
     names = ("k_shot.csv", "k_shot.png", "k_shot.svg")
     write_report([run], tmp_path / "without")
@@ -81,15 +87,24 @@ def test_every_format_shows_the_tables_and_none_does_without_them(make_run, add_
     console = Console(file=io.StringIO(), width=200)
     print_report(report, console)
     assert isinstance(console.file, io.StringIO)
-    texts = [(tmp_path / "out" / name).read_text() for name in ("report.md", "table.md", "table.tex")]
+    texts = [
+        (tmp_path / "out" / name).read_text() for name in ("report.md", "table.md", "table.tex")
+    ]
     for side in ("item", "user"):
         assert all(f"k-shot by {side}: nDCG@10 after k revealed events" in text for text in texts)
-        assert f"k-shot by {side}: nDCG@10 after" in console.file.getvalue()  # a title is as wide as its table
+        assert (
+            f"k-shot by {side}: nDCG@10 after" in console.file.getvalue()
+        )  # a title is as wide as its table
     assert "| lora, updated | .0300 | .0320 | .0340 |" in texts[0]
     lines = pl.read_csv(tmp_path / "out" / "k_shot.csv")
     assert lines.height == 2 * 3 * 10 * 2
     one = lines.filter(side="user", label="lora", schedule="updated", average="micro", shots=1)
-    assert one.select("value", "n_users", "n_queries", "seeds").row(0) == (pytest.approx(0.016), 30, 50, 1)
+    assert one.select("value", "n_users", "n_queries", "seeds").row(0) == (
+        pytest.approx(0.016),
+        30,
+        50,
+        1,
+    )
 
 
 def test_a_simulated_comparison_says_so_on_every_row(make_run, add_shots) -> None:

@@ -16,7 +16,9 @@ def headline(folder: Path) -> Headline:
     return measure(read_runs([folder]).comparisons[0], draws=1000)
 
 
-def test_the_best_trivial_row_is_the_best_of_baselines_and_controls(make_runs, make_run, tmp_path: Path) -> None:
+def test_the_best_trivial_row_is_the_best_of_baselines_and_controls(
+    make_runs, make_run, tmp_path: Path
+) -> None:
     found = headline(make_runs())
     assert found.best_trivial is not None
     assert found.best_trivial.name == "random_vectors, per_window"  # .034 x 1.1
@@ -58,10 +60,18 @@ def test_a_strategy_worse_than_the_trivial_is_never_bold(make_run, tmp_path: Pat
     assert not found.is_bold
 
 
-def test_costs_are_averaged_over_runs_and_updates_cost_only_where_there_are_some(make_run, tmp_path: Path) -> None:
-    make_run("a", seed=1, manifest={"seconds_per_update": 2.0, "seconds": {"train": 10.0, "refit": None}})
-    make_run("b", seed=2, manifest={"seconds_per_update": 4.0, "seconds": {"train": 20.0, "refit": 4.0}})
-    found = {m.row.schedule: m.cost for m in headline(tmp_path).measures if m.row.kind == "strategy"}
+def test_costs_are_averaged_over_runs_and_updates_cost_only_where_there_are_some(
+    make_run, tmp_path: Path
+) -> None:
+    make_run(
+        "a", seed=1, manifest={"seconds_per_update": 2.0, "seconds": {"train": 10.0, "refit": None}}
+    )
+    make_run(
+        "b", seed=2, manifest={"seconds_per_update": 4.0, "seconds": {"train": 20.0, "refit": 4.0}}
+    )
+    found = {
+        m.row.schedule: m.cost for m in headline(tmp_path).measures if m.row.kind == "strategy"
+    }
     assert found["per_window"]["seconds_per_update"] == 3.0
     assert found["history"]["seconds_per_update"] is None
     assert found["history"]["train_seconds"] == 17.0

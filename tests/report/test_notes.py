@@ -29,11 +29,14 @@ def test_missing_baselines_and_controls_are_incomplete_by_name(make_run, tmp_pat
     make_run("a", baselines={"random": 0.002, "popularity": 0.02})
     make_run("b", control="permuted_text", baselines={"constant": 0.002})
     assert flags_of(tmp_path).startswith(
-        "INCOMPLETE: without recent_popularity, newest, tfidf, zero_shot, context_only, random_vectors nobody"
+        "INCOMPLETE: without recent_popularity, newest, tfidf, zero_shot, context_only, "
+        "random_vectors nobody"
     )
 
 
-def test_context_only_must_be_updated_as_the_models_are(make_runs, make_run, tmp_path: Path) -> None:
+def test_context_only_must_be_updated_as_the_models_are(
+    make_runs, make_run, tmp_path: Path
+) -> None:
     make_runs(schedules=("history",))
     make_run("updated", strategy="frozen", seed=7, schedules=("history", "per_window"))
     assert "INCOMPLETE: without context_only, per_window nobody" in flags_of(tmp_path)
@@ -43,11 +46,18 @@ def test_where_items_repeat_own_repeats_is_demanded(make_run, tmp_path: Path) ->
     plain = make_run("plain")
     assert "own_repeats" not in flags_of(plain)
     dataset = json.loads((plain / "manifest.json").read_text())["dataset"]
-    assert "own_repeats" in flags_of(make_run("repeats", manifest={"dataset": dataset | {"repeats": True}}))
+    assert "own_repeats" in flags_of(
+        make_run("repeats", manifest={"dataset": dataset | {"repeats": True}})
+    )
 
 
 def test_random_vectors_have_no_date_to_worry_about(make_run, tmp_path: Path) -> None:
-    make_run("a", manifest={"checkpoint": {"name": "random_vectors", "date": None, "newer_than_t_test": False}})
+    make_run(
+        "a",
+        manifest={
+            "checkpoint": {"name": "random_vectors", "date": None, "newer_than_t_test": False}
+        },
+    )
     assert "random_vectors is not known" not in notes_of(tmp_path)
 
 
@@ -66,7 +76,8 @@ def test_sampled_candidates_say_so(make_runs) -> None:
 
 def test_lists_as_shown_are_not_a_sample_and_say_what_they_are(make_runs) -> None:
     folder = make_runs(
-        candidates="impression", manifest={"lists": {"shown": 90, "without a click": 7, "of clicks alone": 2}}
+        candidates="impression",
+        manifest={"lists": {"shown": 90, "without a click": 7, "of clicks alone": 2}},
     )
     assert flags_of(folder) == ""
     notes = notes_of(folder)
@@ -88,9 +99,14 @@ def test_full_rankings_do_not_speak_of_lists(make_runs) -> None:
 
 
 def test_in_lists_canaries_above_chance_at_zero_are_no_alarm(make_run) -> None:
-    canaries = {name: {"value": 0.5, "low": 0.1, "high": 0.2} for name in ("newest", "fewest_events", "constant")}
+    canaries = {
+        name: {"value": 0.5, "low": 0.1, "high": 0.2}
+        for name in ("newest", "fewest_events", "constant")
+    }
     for candidates, is_full in (("full", True), ("impression", False)):
-        notes = notes_of(make_run(candidates, candidates=candidates, manifest={"canaries": canaries}))
+        notes = notes_of(
+            make_run(candidates, candidates=candidates, manifest={"canaries": canaries})
+        )
         assert ("ABOVE CHANCE at n = 0" in notes) == is_full
 
 
@@ -99,8 +115,10 @@ def test_footnotes_say_dates_leaks_drops_canaries_and_seeds(make_runs) -> None:
     for fact in (
         "train < 2015-08-02 <= validation < 2017-05-03 <= stream",
         "Leak meter: late training events 0",
-        "Dropped events: 0. Other evaluators' defaults would have dropped 1,500 of 2,840 (cold user 1,200, cold item",
-        "newest .0040 ([-.0010, +.0030] from chance), fewest_events .0030 ([-.0020, +.0020] from chance); chance .0020",
+        "Dropped events: 0. Other evaluators' defaults would have dropped 1,500 of 2,840 (cold "
+        "user 1,200, cold item",
+        "newest .0040 ([-.0010, +.0030] from chance), fewest_events .0030 ([-.0020, +.0020] from "
+        "chance); chance .0020",
         "Means over users (macro)",
         "1 seed: no claim",
         "minus `random_vectors, per_window`",
@@ -112,7 +130,9 @@ def test_three_seeds_lift_the_ban_on_claims(make_runs) -> None:
     assert "no claim" not in notes_of(make_runs(seeds=(1, 2, 3)))
 
 
-def test_rows_with_too_few_seeds_are_told_from_the_others(make_runs, make_run, tmp_path: Path) -> None:
+def test_rows_with_too_few_seeds_are_told_from_the_others(
+    make_runs, make_run, tmp_path: Path
+) -> None:
     make_runs(seeds=(1, 2, 3))
     make_run("adapter", strategy="adapter", value=0.04)
     assert "Rows with fewer than 3 seeds: no claim." in notes_of(tmp_path)
@@ -121,7 +141,10 @@ def test_rows_with_too_few_seeds_are_told_from_the_others(make_runs, make_run, t
 def test_a_leak_in_any_run_is_loud(make_runs, make_run, tmp_path: Path) -> None:
     make_runs()
     make_run("leaking", seed=2, manifest={"leaks": {"late training events": 3}})
-    assert "Leak meter, NOT 0: late training events 3, unreleased candidates 0 (100 queries" in notes_of(tmp_path)
+    assert (
+        "Leak meter, NOT 0: late training events 3, unreleased candidates 0 (100 queries"
+        in notes_of(tmp_path)
+    )
 
 
 def test_canaries_that_could_not_be_measured_say_so(make_run, tmp_path: Path) -> None:
@@ -129,7 +152,9 @@ def test_canaries_that_could_not_be_measured_say_so(make_run, tmp_path: Path) ->
     assert "Canaries at n = 0: not measurable" in notes_of(tmp_path)
 
 
-def test_a_canary_above_chance_and_a_catalogue_of_survivors_are_loud(make_run, tmp_path: Path) -> None:
+def test_a_canary_above_chance_and_a_catalogue_of_survivors_are_loud(
+    make_run, tmp_path: Path
+) -> None:
     plain = make_run("plain")
     assert "ABOVE CHANCE" not in notes_of(plain)
     assert "Survivors" not in notes_of(plain)
@@ -162,22 +187,36 @@ def test_a_trained_backbone_needs_its_own_permuted_texts(make_run, tmp_path: Pat
 @pytest.mark.parametrize(
     ("checkpoint", "note"),
     [
-        ({"name": "minilm", "date": "2021-08", "newer_than_t_test": True}, "† minilm (2021-08) is newer than T_test"),
-        ({"name": "mine", "date": None, "newer_than_t_test": False}, "The date of mine is not known"),
+        (
+            {"name": "minilm", "date": "2021-08", "newer_than_t_test": True},
+            "† minilm (2021-08) is newer than T_test",
+        ),
+        (
+            {"name": "mine", "date": None, "newer_than_t_test": False},
+            "The date of mine is not known",
+        ),
     ],
 )
-def test_checkpoints_that_may_know_the_future_are_noted(make_run, tmp_path, checkpoint, note) -> None:
+def test_checkpoints_that_may_know_the_future_are_noted(
+    make_run, tmp_path, checkpoint, note
+) -> None:
     make_run("a", manifest={"checkpoint": checkpoint})
     assert note in notes_of(tmp_path)
 
 
 def _recipe(trials: int, *keys: str, **more: object) -> dict[str, object]:
-    return {"recipe": {"optim.lr": 0.01, "tuning.trials": trials, "tuning.keys": list(keys), **more}}
+    return {
+        "recipe": {"optim.lr": 0.01, "tuning.trials": trials, "tuning.keys": list(keys), **more}
+    }
 
 
 def test_tuned_values_and_their_budget_are_told(make_run, tmp_path: Path) -> None:
     make_run("a", strategy="frozen", manifest=_recipe(8, "optim.lr"))
-    make_run("b", strategy="lora", manifest=_recipe(8, "optim.lr", "strategy.rank", **{"strategy.rank": 4}))
+    make_run(
+        "b",
+        strategy="lora",
+        manifest=_recipe(8, "optim.lr", "strategy.rank", **{"strategy.rank": 4}),
+    )
     make_run("c", control="permuted_text")  # a control has its strategy's values, or none
     assert (
         "Tuned on validation, never on the stream, of this data and backbone or of others: "
@@ -190,7 +229,9 @@ def test_tuned_values_and_their_budget_are_told(make_run, tmp_path: Path) -> Non
 def test_another_budget_for_one_strategy_is_flagged(make_run, tmp_path: Path) -> None:
     make_run("a", strategy="frozen")
     make_run("b", strategy="lora", manifest=_recipe(8))
-    assert "UNEQUAL TUNING: trials on validation were frozen 0, lora 8; tune all" in flags_of(tmp_path)
+    assert "UNEQUAL TUNING: trials on validation were frozen 0, lora 8; tune all" in flags_of(
+        tmp_path
+    )
     assert "lora: 8 trials, the values as configured." in notes_of(tmp_path)
 
 

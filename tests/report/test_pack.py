@@ -24,25 +24,42 @@ def file(make_runs, make_run, add_shots, tmp_path: Path) -> Path:
     return tmp_path / "packed" / "runs.parquet"
 
 
-def test_the_same_report_is_made_of_it(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_report_is_made_of_it(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["report", str(file), "--out", str(tmp_path / "two")]) == 0
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
     assert "k_shot.csv" in names
     for name in names:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), (
+            name
+        )
 
 
-def test_baselines_are_kept_once_and_where_they_differ(file: Path, make_run, tmp_path: Path) -> None:
+def test_baselines_are_kept_once_and_where_they_differ(
+    file: Path, make_run, tmp_path: Path
+) -> None:
     runs = unpack(file)
     assert len(runs) == 11
     own = [run.results.select("scorer", "seed", "control").unique() for run in runs]
     copies = pl.concat(own).group_by("scorer", "seed", "control").len()
     assert set(copies.filter(pl.col("scorer") != MODEL)["len"]) == {1}
-    make_run("other", strategy="frozen", seed=1, baselines={"popularity": 0.5}, backbone="minilm", head="pair")
-    again = pl.concat([run.results for run in read_runs([tmp_path / "runs"]).found if run.facts["run"] == "other"])
+    make_run(
+        "other",
+        strategy="frozen",
+        seed=1,
+        baselines={"popularity": 0.5},
+        backbone="minilm",
+        head="pair",
+    )
+    again = pl.concat(
+        [run.results for run in read_runs([tmp_path / "runs"]).found if run.facts["run"] == "other"]
+    )
     (kept,) = [
-        run.results for run in _through(tmp_path, read_runs([tmp_path / "runs"]).found) if run.facts["run"] == "other"
+        run.results
+        for run in _through(tmp_path, read_runs([tmp_path / "runs"]).found)
+        if run.facts["run"] == "other"
     ]
     assert kept.filter(scorer="popularity").height == again.filter(scorer="popularity").height > 0
 
@@ -52,7 +69,9 @@ def _through(folder: Path, runs):
     return unpack(folder / "again.parquet")
 
 
-def test_a_packed_file_stands_beside_folders_and_the_same_run_counts_once(file: Path, make_run, tmp_path: Path) -> None:
+def test_a_packed_file_stands_beside_folders_and_the_same_run_counts_once(
+    file: Path, make_run, tmp_path: Path
+) -> None:
     runs = read_runs([file, tmp_path / "runs"])
     assert len(runs.found) == 11
     assert len(runs.skipped) == 11
@@ -62,7 +81,9 @@ def test_a_packed_file_stands_beside_folders_and_the_same_run_counts_once(file: 
 def test_another_file_is_refused(file: Path, tmp_path: Path) -> None:
     for content in (b"no parquet", file.read_bytes()[:-20]):
         (tmp_path / "bad.parquet").write_bytes(content)
-        with pytest.raises(RunFolderError, match=r"bad\.parquet holds no runs .*coldlm report --pack"):
+        with pytest.raises(
+            RunFolderError, match=r"bad\.parquet holds no runs .*coldlm report --pack"
+        ):
             read_runs([tmp_path / "bad.parquet"])
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "bad.parquet")
     with pytest.raises(RunFolderError, match=r"bad\.parquet holds no runs"):

@@ -37,11 +37,15 @@ def test_a_copy_of_a_run_is_not_a_second_seed(make_run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
-def test_a_run_with_values_that_are_not_finite_is_skipped(make_run, tmp_path: Path, bad: float) -> None:
+def test_a_run_with_values_that_are_not_finite_is_skipped(
+    make_run, tmp_path: Path, bad: float
+) -> None:
     make_run("good")
     path = make_run("bad", seed=2) / "results.parquet"
     first = pl.int_range(pl.len()) == 0
-    pl.read_parquet(path).with_columns(value=pl.when(first).then(bad).otherwise("value")).write_parquet(path)
+    pl.read_parquet(path).with_columns(
+        value=pl.when(first).then(bad).otherwise("value")
+    ).write_parquet(path)
     assert "1 values are not finite" in read_runs([tmp_path]).skipped[0][1]
 
 
@@ -54,7 +58,9 @@ def test_broken_files_are_named(make_run, tmp_path: Path) -> None:
     pretrained = make_run("only-pretrained", seed=6)
     (pretrained / "results.parquet").unlink()
     said = json.loads((pretrained / "manifest.json").read_text())
-    (pretrained / "manifest.json").write_text(json.dumps({key: said[key] for key in said if key != "question"}))
+    (pretrained / "manifest.json").write_text(
+        json.dumps({key: said[key] for key in said if key != "question"})
+    )
     other_k = make_run("other-k", seed=5) / "per_user.parquet"
     pl.read_parquet(other_k).with_columns(k=20).write_parquet(other_k)
     skipped = {Path(folder).name: why for folder, why in read_runs([tmp_path]).skipped}
@@ -93,8 +99,14 @@ def test_many_windows_make_no_long_title(make_run, tmp_path: Path) -> None:
     for split, n in (("loo", 2), ("time", 30), ("time", 31)):
         windows = [f"2017-05-{day:02}T00:00:00" for day in range(1, n + 1)]
         dates = dataset["dates"] | {"windows": windows}
-        make_run(f"{split}-{n}", split=split, manifest={"dataset": dataset | {"name": "long", "dates": dates}})
+        make_run(
+            f"{split}-{n}",
+            split=split,
+            manifest={"dataset": dataset | {"name": "long", "dates": dates}},
+        )
     titles = [comparison.title for comparison in read_runs([tmp_path]).comparisons][:-1]
     assert titles[0] == "long (split loo)"
-    assert [title.rpartition(" ")[0] for title in titles[1:]] == [f"long (split time, windows {n}" for n in (29, 30)]
+    assert [title.rpartition(" ")[0] for title in titles[1:]] == [
+        f"long (split time, windows {n}" for n in (29, 30)
+    ]
     assert len(set(titles)) == 3

@@ -8,7 +8,14 @@ import pytest
 from coldlm.core.errors import DataError
 from coldlm.core.seeding import generator
 from coldlm.report import statistics
-from coldlm.report.statistics import difference, differences, holm, interval, smallest_effect, wilcoxon
+from coldlm.report.statistics import (
+    difference,
+    differences,
+    holm,
+    interval,
+    smallest_effect,
+    wilcoxon,
+)
 
 VALUES = np.array([0.0, 0.0, 0.1, 0.3, 0.05, 0.0, 0.2])
 
@@ -16,7 +23,9 @@ VALUES = np.array([0.0, 0.0, 0.1, 0.3, 0.05, 0.0, 0.2])
 def test_interval_equals_a_brute_force_bootstrap() -> None:
     random = generator(5, "bootstrap")
     means = [np.mean([VALUES[i] for i in random.integers(0, 7, 7)]) for _ in range(400)]
-    assert interval(VALUES, draws=400, seed=5) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), abs=1e-12)
+    assert interval(VALUES, draws=400, seed=5) == pytest.approx(
+        tuple(np.percentile(means, [2.5, 97.5])), abs=1e-12
+    )
 
 
 def test_interval_does_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +67,9 @@ def test_a_pair_is_measured_alike_alone_and_among_others_of_other_length() -> No
     for found, pair in zip(differences(pairs, 500, seed=3, level=1.0), pairs, strict=True):
         alone = difference(*pair, 500, seed=3)
         assert (found.mean, found.users) == (alone.mean, alone.users)
-        assert (found.low, found.high, found.p) == pytest.approx((alone.low, alone.high, alone.p), abs=1e-12)
+        assert (found.low, found.high, found.p) == pytest.approx(
+            (alone.low, alone.high, alone.p), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("length", [1, 10, 300])
@@ -76,7 +87,8 @@ def test_vectors_of_unequal_length_are_refused(right: np.ndarray) -> None:
 
 
 def test_holm_follows_the_hand_example() -> None:
-    # ordered: .005 x 4 = .02, .01 x 3 = .03, .03 x 2 = .06, .04 x 1 = .04 but never below the one before: .06
+    # ordered: .005 x 4 = .02, .01 x 3 = .03, .03 x 2 = .06, .04 x 1 = .04 but never below the one
+    # before: .06
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []

@@ -26,7 +26,13 @@ def test_numbers_are_written_short() -> None:
     ]  # fmt: skip
     assert [metric(v, sign=True) for v in (0.0031, -0.0031)] == ["+.0031", "-.0031"]
     assert [probability(p) for p in (0.0002, 0.04, 1.0)] == ["<.001", ".040", "1"]
-    assert [quantity(v) for v in (98304.0, 12.345, 0.4, 5.0, None)] == ["98,304", "12.3", "0.4", "5", "–"]
+    assert [quantity(v) for v in (98304.0, 12.345, 0.4, 5.0, None)] == [
+        "98,304",
+        "12.3",
+        "0.4",
+        "5",
+        "–",
+    ]
 
 
 def test_the_quality_table_has_one_row_per_scorer_and_schedule(make_runs) -> None:
@@ -42,14 +48,30 @@ def test_the_quality_table_has_one_row_per_scorer_and_schedule(make_runs) -> Non
 
 def test_bold_marks_the_score_and_its_distance(make_runs) -> None:
     comparison = read_runs([make_runs(seeds=(1, 2, 3), schedules=("history",))]).comparisons[0]
-    assert quality_table(comparison, measure(comparison, draws=1000)).bold == {(0, 2), (0, 11), (1, 2), (1, 11)}
+    assert quality_table(comparison, measure(comparison, draws=1000)).bold == {
+        (0, 2),
+        (0, 11),
+        (1, 2),
+        (1, 11),
+    }
 
 
 def test_the_cost_table_leaves_out_what_was_not_trained(make_runs) -> None:
     comparison = read_runs([make_runs(schedules=("history",))]).comparisons[0]
     table = cost_table(comparison, measure(comparison, draws=200))
     assert set(table.kinds) == {"strategy", "control"}
-    assert table.body[1] == ("lora, history", "589,824", "2,600", "20", "300", "–", "150", "4.2", "6.1", "2.4")
+    assert table.body[1] == (
+        "lora, history",
+        "589,824",
+        "2,600",
+        "20",
+        "300",
+        "–",
+        "150",
+        "4.2",
+        "6.1",
+        "2.4",
+    )
 
 
 def test_a_bucket_without_events_is_not_a_number(make_runs) -> None:
@@ -72,7 +94,9 @@ def test_the_list_table_stands_beside_ranked_lists_only(make_run) -> None:
     results = pl.read_parquet(lists / "results.parquet")
     whole = results.filter(window=-1, cohort="all", bucket="all", metric="ndcg", k=10)
     more = [
-        whole.with_columns(metric=pl.lit(metric), k=pl.lit(k, pl.Int64), value=pl.col("value") + plus)
+        whole.with_columns(
+            metric=pl.lit(metric), k=pl.lit(k, pl.Int64), value=pl.col("value") + plus
+        )
         for metric, k, plus in (
             ("ndcg/impression", 5, 0.1),
             ("ndcg/impression", 10, 0.2),
@@ -93,8 +117,15 @@ def test_the_list_table_stands_beside_ranked_lists_only(make_run) -> None:
         "Whole lists",
         "Cost",
     ]
-    assert _table_lines(comparison, report.headlines[0], ())[0]["auc/impression"] == pytest.approx(0.546)
+    assert _table_lines(comparison, report.headlines[0], ())[0]["auc/impression"] == pytest.approx(
+        0.546
+    )
     report = make_report([plain])
     [comparison] = report.runs.comparisons
-    assert [t.title for t in _headline_tables(comparison, report.headlines[0], ())] == ["Quality", "Cost"]
-    assert not [key for key in _table_lines(comparison, report.headlines[0], ())[0] if "/impression" in key]
+    assert [t.title for t in _headline_tables(comparison, report.headlines[0], ())] == [
+        "Quality",
+        "Cost",
+    ]
+    assert not [
+        key for key in _table_lines(comparison, report.headlines[0], ())[0] if "/impression" in key
+    ]

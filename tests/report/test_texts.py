@@ -29,7 +29,13 @@ def test_each_strategy_meets_its_own_control_alone(make_run, tmp_path: Path) -> 
         make_run(strategy, strategy=strategy, manifest=recipe(strategy))
         permuted = recipe(strategy, control="permuted_text")
         value = {"frozen": 0.03, "lora": 0.02}[strategy]
-        make_run(f"no {strategy}", strategy=strategy, control="permuted_text", value=value, manifest=permuted)
+        make_run(
+            f"no {strategy}",
+            strategy=strategy,
+            control="permuted_text",
+            value=value,
+            manifest=permuted,
+        )
     make_run("top", strategy="top", value=0.03, manifest=recipe("top"))
     comparison = read_runs([tmp_path]).comparisons[0]
     rows = [row.name for row in comparison.rows]
@@ -39,7 +45,9 @@ def test_each_strategy_meets_its_own_control_alone(make_run, tmp_path: Path) -> 
         for strategy in ("frozen", "lora")
         for schedule in ("history", "per_window")
     ]
-    pairs = [comparison.paired(each.row, each.control, cohort) for each in found for cohort in ASKED]
+    pairs = [
+        comparison.paired(each.row, each.control, cohort) for each in found for cohort in ASKED
+    ]
     assert [each.worth[cohort] for each in found for cohort in ASKED] == differences(pairs, 200)
     raw = [each.worth[cohort].p for each in found for cohort in ASKED]
     assert [each.p_holm[cohort] for each in found for cohort in ASKED] == holm(raw)
@@ -52,10 +60,14 @@ def test_another_rate_or_another_seed_is_no_control(make_run, tmp_path: Path) ->
     other = recipe("lora", control="permuted_text") | {}
     other["recipe"]["optim.lr"] = 0.5
     make_run("other", control="permuted_text", manifest=other)
-    make_run("seed", control="permuted_text", seed=2, manifest=recipe("lora", control="permuted_text"))
+    make_run(
+        "seed", control="permuted_text", seed=2, manifest=recipe("lora", control="permuted_text")
+    )
     assert measure_texts(read_runs([tmp_path]).comparisons[0], draws=50) == ()
     report = write_report([tmp_path / "runs"], tmp_path / "out")
-    assert not any("What texts are worth" in file.read_text() for file in report.files if file.suffix == ".md")
+    assert not any(
+        "What texts are worth" in file.read_text() for file in report.files if file.suffix == ".md"
+    )
 
 
 def test_the_report_shows_them_and_its_csv_has_all_digits(make_run, tmp_path: Path) -> None:

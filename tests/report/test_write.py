@@ -27,13 +27,20 @@ def test_all_files_are_written_and_nothing_else(make_runs, tmp_path: Path) -> No
 def test_csv_numbers_are_the_parquet_numbers(make_run, tmp_path: Path) -> None:
     run = make_run("lora-1", value=1 / 30)
     write_report([run], tmp_path / "out")
-    results = pl.read_parquet(run / "results.parquet").filter(scorer="model", schedule="history", average="macro")
+    results = pl.read_parquet(run / "results.parquet").filter(
+        scorer="model", schedule="history", average="macro"
+    )
     ndcg = results.filter(metric="ndcg")
     table = pl.read_csv(tmp_path / "out" / "table.csv").filter(label="lora", schedule="history")
     whole = ndcg.filter(window=-1, bucket="all")
     assert table["ndcg@10"].item() == whole.filter(cohort="all")["value"].item()
-    assert table["ndcg@10/cold_item_any"].item() == whole.filter(cohort="cold_item_any")["value"].item()
-    warmup = pl.read_csv(tmp_path / "out" / "warmup.csv").filter(label="lora", schedule="history", by="user")
+    assert (
+        table["ndcg@10/cold_item_any"].item()
+        == whole.filter(cohort="cold_item_any")["value"].item()
+    )
+    warmup = pl.read_csv(tmp_path / "out" / "warmup.csv").filter(
+        label="lora", schedule="history", by="user"
+    )
     buckets = ndcg.filter(pl.col("bucket").str.starts_with("user:"))
     assert warmup["value"].to_list() == buckets["value"].to_list()
     assert warmup["n_events"].to_list() == buckets["n_events"].to_list()
@@ -71,4 +78,6 @@ def test_the_terminal_shows_quality_cost_and_warm_up(make_runs) -> None:
     print_report(make_report([make_runs()]), console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
-    assert all(title in text for title in ("Quality", "Cost", "Warm-up by item", "1 seed: no claim"))
+    assert all(
+        title in text for title in ("Quality", "Cost", "Warm-up by item", "1 seed: no claim")
+    )

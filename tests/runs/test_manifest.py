@@ -22,8 +22,12 @@ MakeConfig = Callable[..., RunConfig]
 def hold(folder: Path, config: RunConfig) -> None:
     """Make ``folder`` the run folder of ``config``."""
     folder.mkdir()
-    (folder / "config.resolved.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config.plain())))
-    (folder / "manifest.json").write_text(json.dumps({"config_hash": config_hash(config), "done": ["train"]}))
+    (folder / "config.resolved.yaml").write_text(
+        OmegaConf.to_yaml(OmegaConf.create(config.plain()))
+    )
+    (folder / "manifest.json").write_text(
+        json.dumps({"config_hash": config_hash(config), "done": ["train"]})
+    )
 
 
 def test_a_run_is_what_it_does_and_not_where_it_lives(config: MakeConfig) -> None:
@@ -61,7 +65,9 @@ def test_the_same_configuration_opens_its_run_again(tmp_path: Path, config: Make
     assert open_run(tmp_path / "mine", replace(config(), stages=["online"])).done == ["train"]
 
 
-def test_another_configuration_is_refused_with_every_difference(tmp_path: Path, config: MakeConfig) -> None:
+def test_another_configuration_is_refused_with_every_difference(
+    tmp_path: Path, config: MakeConfig
+) -> None:
     hold(tmp_path / "mine", config())
     with pytest.raises(RunFolderError) as refused:
         open_run(tmp_path / "mine", config("seed=2", "strategy=lora"))
@@ -73,7 +79,9 @@ def test_another_configuration_is_refused_with_every_difference(tmp_path: Path, 
     assert message.endswith("Give this run another name=..., or remove the folder")
 
 
-def test_a_folder_without_its_configuration_is_refused_too(tmp_path: Path, config: MakeConfig) -> None:
+def test_a_folder_without_its_configuration_is_refused_too(
+    tmp_path: Path, config: MakeConfig
+) -> None:
     hold(tmp_path / "mine", config())
     (tmp_path / "mine" / "config.resolved.yaml").unlink()
     with pytest.raises(RunFolderError, match=r"its config\.resolved\.yaml is missing"):
@@ -81,7 +89,9 @@ def test_a_folder_without_its_configuration_is_refused_too(tmp_path: Path, confi
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"done": []}'])
-def test_a_manifest_that_is_none_is_refused_by_name(tmp_path: Path, config: MakeConfig, content: str) -> None:
+def test_a_manifest_that_is_none_is_refused_by_name(
+    tmp_path: Path, config: MakeConfig, content: str
+) -> None:
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunFolderError, match=r"manifest\.json"):
         open_run(tmp_path, config())
@@ -101,12 +111,19 @@ def test_axes_name_what_a_sweep_compares(config: MakeConfig) -> None:
 
 def test_backbones_have_axes_of_their_own(config: MakeConfig) -> None:
     names = ["tiny_bert", "tiny_roberta", "tiny_gpt2", "random_vectors", "minilm"]
-    made = [axes(replace(config(), backbone=config(f"backbone={name}").backbone))["backbone"] for name in names[:-1]]
+    made = [
+        axes(replace(config(), backbone=config(f"backbone={name}").backbone))["backbone"]
+        for name in names[:-1]
+    ]
     assert made == names[:-1]
 
 
 def test_nested_keys_are_joined_by_dots() -> None:
-    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {"a.b": 1, "a.c.d": [2], "e": None}
+    assert flatten({"a": {"b": 1, "c": {"d": [2]}}, "e": None}) == {
+        "a.b": 1,
+        "a.c.d": [2],
+        "e": None,
+    }
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -12,14 +12,26 @@ from hypothesis import strategies as st
 import coldlm.split.cuts
 from coldlm.asof.catalogue import Catalogue
 from coldlm.core.errors import DataError
-from coldlm.core.tables import ALWAYS, DAY, STREAM, TRAIN, VALIDATION, Dataset, Log, Split, sorted_log
+from coldlm.core.tables import (
+    ALWAYS,
+    DAY,
+    STREAM,
+    TRAIN,
+    VALIDATION,
+    Dataset,
+    Log,
+    Split,
+    sorted_log,
+)
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold, trainable
 
 MakeData = Callable[..., Dataset]
 
 codes = st.integers(0, 3)
-event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 30), st.booleans()), min_size=1, max_size=40)
+event_lists = st.lists(
+    st.tuples(codes, codes, st.integers(0, 30), st.booleans()), min_size=1, max_size=40
+)
 
 
 def _log(times: list[int]) -> Log:
@@ -50,8 +62,12 @@ def test_a_boundary_inside_a_block_moves_down_to_its_start() -> None:
         ([5, 6, 7, 8, 9, 9, 9, 9], [5, 7, 9, 10]),
     ],
 )
-def test_a_block_larger_than_a_window_leaves_the_other_windows_a_time_each(stream: list[int], edges: list[int]) -> None:
-    split = cuts.time(_log([1] * 12 + [3] * 4 + stream), train=12 / 24, validation=4 / 24, windows=3)
+def test_a_block_larger_than_a_window_leaves_the_other_windows_a_time_each(
+    stream: list[int], edges: list[int]
+) -> None:
+    split = cuts.time(
+        _log([1] * 12 + [3] * 4 + stream), train=12 / 24, validation=4 / 24, windows=3
+    )
     assert split.t_test == 5
     assert split.edges.tolist() == edges
 
@@ -68,7 +84,8 @@ def test_boundaries_never_tear_a_time_and_the_parts_and_windows_hold_every_event
     log = _log(times)
     time = log.time
     starts = [
-        int((time < time[min(int(len(log) * share), len(log) - 1)]).sum()) for share in (train, train + validation)
+        int((time < time[min(int(len(log) * share), len(log) - 1)]).sum())
+        for share in (train, train + validation)
     ]
     if not 0 < starts[0] < starts[1] or len(np.unique(time[starts[1] :])) < windows:
         with pytest.raises(DataError):
@@ -90,14 +107,19 @@ def test_boundaries_never_tear_a_time_and_the_parts_and_windows_hold_every_event
 
 def test_windows_hold_about_equally_many_events() -> None:
     split = cuts.time(_log(list(range(1000))), train=0.7, validation=0.1, windows=4)
-    assert np.histogram(np.arange(800, 1000), split.edges)[0].tolist() == pytest.approx([50] * 4, abs=1)
+    assert np.histogram(np.arange(800, 1000), split.edges)[0].tolist() == pytest.approx(
+        [50] * 4, abs=1
+    )
 
 
 @pytest.mark.parametrize(
     ("times", "what"),
     [
         ([5] * 10, "0 train, 0 validation and 10 stream"),
-        ([1, 1, 1, 1, 2, 2, 2, 2, 2, 2], "0 validation"),  # both boundaries move down to the same time
+        (
+            [1, 1, 1, 1, 2, 2, 2, 2, 2, 2],
+            "0 validation",
+        ),  # both boundaries move down to the same time
         ([1], "0 train, 0 validation and 1 stream"),
     ],
 )
@@ -119,7 +141,12 @@ def test_shares_that_floats_cannot_add_up_cut_where_they_say() -> None:
 
 def test_dates_cut_where_they_say_also_where_no_event_is() -> None:
     days = [0, 1, 2, 5, 6, 9]
-    split = cuts.time(_log([day * DAY for day in days]), t_val="1970-01-02", t_test="1970-01-05T12:00:00", windows=2)
+    split = cuts.time(
+        _log([day * DAY for day in days]),
+        t_val="1970-01-02",
+        t_test="1970-01-05T12:00:00",
+        windows=2,
+    )
     assert split.part.tolist() == [0, 1, 1, 2, 2, 2]
     assert (split.t_val, split.t_test) == (DAY, 4.5 * DAY)
     # the first window begins at T_test itself, not at the first event behind it
@@ -134,7 +161,11 @@ STREAM_OF_DAYS = [0, 1, *(2 + day for day in (0, 1, 5, 6, 12))]
     ("keys", "edges", "merged"),
     [
         ({"window_days": 3}, [2, 5, 8, 11], 1),  # [11, 14) is empty and joins [14, 17)
-        ({"window_days": 2}, [2, 4, 8, 10], 3),  # [4, 6) joins [6, 8); [10, 12) and [12, 14) join [14, 16)
+        (
+            {"window_days": 2},
+            [2, 4, 8, 10],
+            3,
+        ),  # [4, 6) joins [6, 8); [10, 12) and [12, 14) join [14, 16)
         ({"window_days": 100}, [2], 0),
         ({"edges": ["1970-01-04", "1970-01-05", "1970-01-06", "1970-01-14"]}, [2, 3, 4, 13], 1),
         ({"edges": ["1970-01-15"]}, [2, 14], 0),
@@ -153,22 +184,31 @@ def test_windows_by_length_or_date_merge_empty_ones_into_the_next_and_count_them
 @pytest.mark.parametrize("date", ["1970-01-03", "1970-01-16"])
 def test_edges_outside_the_stream_are_refused(date: str) -> None:
     log = _log([day * DAY for day in STREAM_OF_DAYS])
-    with pytest.raises(DataError, match=rf"split\.edges: {date} does not lie inside .* T_test \(1970-01-03T"):
+    with pytest.raises(
+        DataError, match=rf"split\.edges: {date} does not lie inside .* T_test \(1970-01-03T"
+    ):
         cuts.time(log, t_val="1970-01-02", t_test="1970-01-03", edges=["1970-01-05", date])
 
 
 def test_dates_that_leave_a_part_empty_are_refused() -> None:
-    with pytest.raises(DataError, match=r"0 stream events of 3; .*split\.t_val=1970-01-02 and split\.t_test=1980"):
+    with pytest.raises(
+        DataError, match=r"0 stream events of 3; .*split\.t_val=1970-01-02 and split\.t_test=1980"
+    ):
         cuts.time(_log([0, DAY, 2 * DAY]), t_val="1970-01-02", t_test="1980-01-01")
 
 
 @pytest.mark.parametrize(
     ("t_val", "t_test", "named"),
-    [("1970-01-02", "1970-01-04", "t_val=1970-01-02"), ("1970-01-05", "1970-01-02T12:00:00", "t_test=1970-01-02T12")],
+    [
+        ("1970-01-02", "1970-01-04", "t_val=1970-01-02"),
+        ("1970-01-05", "1970-01-02T12:00:00", "t_test=1970-01-02T12"),
+    ],
 )
 def test_dates_before_the_log_starts_are_refused(t_val: str, t_test: str, named: str) -> None:
     log = _log([day * DAY for day in range(6)])
-    assert cuts.time(log, 2 * DAY, t_val="1970-01-03", t_test="1970-01-04", windows=1).part.tolist() == [
+    assert cuts.time(
+        log, 2 * DAY, t_val="1970-01-03", t_test="1970-01-04", windows=1
+    ).part.tolist() == [
         0,
         0,
         1,
@@ -177,7 +217,8 @@ def test_dates_before_the_log_starts_are_refused(t_val: str, t_test: str, named:
         2,
     ]
     with pytest.raises(
-        DataError, match=rf"split\.{named}.*before 1970-01-03T00:00:00 have no time .*; set 1970-01-03T"
+        DataError,
+        match=rf"split\.{named}.*before 1970-01-03T00:00:00 have no time .*; set 1970-01-03T",
     ):
         cuts.time(log, 2 * DAY, t_val=t_val, t_test=t_test)
 
@@ -206,29 +247,44 @@ def test_nothing_is_trained_on_at_or_after_a_cut_and_nothing_asked_before_it(
         rows = trainable(log, catalogue, split.rows(*parts))
         assert rows.tolist() == np.flatnonzero(log.time < end).tolist()
     asked_for = ask(log, catalogue, split.rows(STREAM)).event
-    assert sorted(asked_for.tolist()) == np.flatnonzero(log.positive & (log.time >= split.t_test)).tolist()
+    assert (
+        sorted(asked_for.tolist())
+        == np.flatnonzero(log.positive & (log.time >= split.t_test)).tolist()
+    )
 
 
 @given(event=st.integers(0, 39), to=st.integers(0, 30), events=event_lists)
 def test_moving_one_event_across_a_cut_changes_only_what_it_must(
     make_data: MakeData, events: list[tuple[int, int, int, bool]], event: int, to: int
 ) -> None:
-    # days 0 and 31 are always there, so that no part is empty and the stream always ends on the same day
+    # days 0 and 31 are always there, so that no part is empty and the stream always ends on the
+    # same day
     fixed = [(4, 4, 0, True), (4, 4, 15, True), (4, 4, 31, True)]
     event %= len(events)
     user, item, _, positive = events[event]
     moved = [*events[:event], (user, item, to, positive), *events[event + 1 :]]
     seen = []
     for rows in (events, moved):
-        data = make_data([(u, i, day * DAY, p) for u, i, day, p in [*rows, *fixed]], users=5, items=5, repeats=True)
+        data = make_data(
+            [(u, i, day * DAY, p) for u, i, day, p in [*rows, *fixed]],
+            users=5,
+            items=5,
+            repeats=True,
+        )
         split = cuts.time(data.log, t_val="1970-01-11", t_test="1970-01-21", window_days=4)
         seen.append((data, split, Catalogue(data)))
     (before, old, _), (after, new, _) = seen
-    assert (old.t_val, old.t_test, old.edges[0], old.edges[-1]) == (new.t_val, new.t_test, new.edges[0], new.edges[-1])
+    assert (old.t_val, old.t_test, old.edges[0], old.edges[-1]) == (
+        new.t_val,
+        new.t_test,
+        new.edges[0],
+        new.edges[-1],
+    )
     assert parts_of(new, after)[event] == (to >= 10) + (to >= 20)
     others = {**parts_of(old, before), event: 0} == {**parts_of(new, after), event: 0}
     assert others
-    # an item may enter earlier or later than before; events of other items neither begin nor cease to train or be asked
+    # an item may enter earlier or later than before; events of other items neither begin nor cease
+    # to train or be asked
     for rows_of in (trained, asked):
         changed = rows_of(*seen[0]) ^ rows_of(*seen[1])
         assert changed <= {event} | {e for e, (_, i, _, _) in enumerate(events) if i == item}
@@ -277,7 +333,18 @@ def test_leave_one_out_by_eye(make_data: MakeData) -> None:
 
 
 def test_leave_one_out_asks_for_no_made_up_time(make_data: MakeData) -> None:
-    log = make_data([(0, 0, 9), (0, 1, 9), (1, 0, 9), (1, 1, 10), (1, 2, 11), (2, 0, 10), (2, 1, 11), (2, 2, 12)]).log
+    log = make_data(
+        [
+            (0, 0, 9),
+            (0, 1, 9),
+            (1, 0, 9),
+            (1, 1, 10),
+            (1, 2, 11),
+            (2, 0, 10),
+            (2, 1, 11),
+            (2, 2, 12),
+        ]
+    ).log
     assert cuts.loo(log, 10).part.tolist() == [0, 0, 0, 1, 0, 2, 1, 2]
 
 
@@ -291,7 +358,10 @@ def test_the_draw_depends_on_its_seed_alone() -> None:
 @pytest.mark.parametrize("leaky", [cuts.loo, partial(cuts.random, train=0.4, validation=0.3)])
 @given(events=event_lists, starts_at=st.sampled_from([ALWAYS, 3]))
 def test_leaky_splits_keep_blocks_whole_and_every_event_once(
-    make_data: MakeData, leaky: Callable[..., Split], events: list[tuple[int, int, int, bool]], starts_at: int
+    make_data: MakeData,
+    leaky: Callable[..., Split],
+    events: list[tuple[int, int, int, bool]],
+    starts_at: int,
 ) -> None:
     log = make_data(events, users=4, items=4).log
     try:
@@ -311,5 +381,7 @@ def test_leaky_splits_keep_blocks_whole_and_every_event_once(
 
 
 def test_too_few_events_for_a_leaky_split_are_refused() -> None:
-    with pytest.raises(DataError, match=r"the loo split leaves an empty part: 0 train, 0 validation and 3 stream"):
+    with pytest.raises(
+        DataError, match=r"the loo split leaves an empty part: 0 train, 0 validation and 3 stream"
+    ):
         cuts.loo(_log([1, 2, 3]))

@@ -39,7 +39,9 @@ EVENTS = [
 ]
 
 codes = st.integers(0, 3)
-event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 12), st.booleans()), min_size=3, max_size=40)
+event_lists = st.lists(
+    st.tuples(codes, codes, st.integers(0, 12), st.booleans()), min_size=3, max_size=40
+)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +58,9 @@ def _plan(data: Dataset, side: Side, most: int, t_val: int = 6, t_test: int = T_
     split = _split(data, t_val, t_test)
     stream = ask(data.log, Catalogue(data), split.rows(STREAM), split.edges)
     cold_users, cold_items = cold(data, split)
-    return make_plan(side, data.log, split, stream, cold_items if side == "item" else cold_users, most)
+    return make_plan(
+        side, data.log, split, stream, cold_items if side == "item" else cold_users, most
+    )
 
 
 def _known(plan: Plan, data: Dataset, shots: int) -> list[int]:
@@ -73,7 +77,9 @@ def test_the_examples_in_the_docstring_hold() -> None:
     assert not found.failed
 
 
-def test_of_an_item_the_first_k_positives_are_known_and_what_comes_after_the_kth_is_not(data: Dataset) -> None:
+def test_of_an_item_the_first_k_positives_are_known_and_what_comes_after_the_kth_is_not(
+    data: Dataset,
+) -> None:
     plan = _plan(data, "item", most=2)
     assert plan.midpoint == M
     assert np.flatnonzero(plan.eligible).tolist() == [1]
@@ -84,7 +90,9 @@ def test_of_an_item_the_first_k_positives_are_known_and_what_comes_after_the_kth
     assert _known(plan, data, 3) == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
-def test_of_a_user_the_first_k_positives_are_known_and_the_negatives_before_the_kth(data: Dataset) -> None:
+def test_of_a_user_the_first_k_positives_are_known_and_the_negatives_before_the_kth(
+    data: Dataset,
+) -> None:
     plan = _plan(data, "user", most=3)
     assert np.flatnonzero(plan.eligible).tolist() == [2]
     assert plan.n_cold == 3
@@ -105,15 +113,20 @@ def test_whoever_had_fewer_events_in_the_first_half_is_counted_out(data: Dataset
     assert _known(nobody, data, 0) == list(range(8))
 
 
-def test_the_positives_of_eligible_items_are_asked_in_queries_that_keep_their_whole_block(data: Dataset) -> None:
+def test_the_positives_of_eligible_items_are_asked_in_queries_that_keep_their_whole_block(
+    data: Dataset,
+) -> None:
     plan = _plan(data, "item", most=2)
     assert plan.queries.event.tolist() == [8, 9, 12, 13]
     assert plan.queries.time.tolist() == [20, 23]
     assert _asked(plan) == [8, 12]
 
 
-def test_the_block_at_the_midpoint_is_asked_whole_and_revealed_not_at_all(make_data: MakeData) -> None:
-    # the stream's six events: half of them lies inside the block of time 20, which begins with the second
+def test_the_block_at_the_midpoint_is_asked_whole_and_revealed_not_at_all(
+    make_data: MakeData,
+) -> None:
+    # the stream's six events: half of them lies inside the block of time 20, which begins with the
+    # second
     events = [(0, 0, 5), (0, 0, 6), (1, 1, 10), *((1, 1, 20) for _ in range(4)), (1, 1, 21)]
     data = make_data(events, repeats=True, released={0: 0, 1: 0})
     plan = _plan(data, "item", most=1)
@@ -124,7 +137,9 @@ def test_the_block_at_the_midpoint_is_asked_whole_and_revealed_not_at_all(make_d
 
 
 def test_a_first_half_without_an_event_reveals_nothing(make_data: MakeData) -> None:
-    data = make_data([(0, 0, 5), (0, 0, 6), *((1, 1, 10) for _ in range(4))], repeats=True, released={0: 0, 1: 0})
+    data = make_data(
+        [(0, 0, 5), (0, 0, 6), *((1, 1, 10) for _ in range(4))], repeats=True, released={0: 0, 1: 0}
+    )
     assert midpoint(data.log, _split(data, 6, 10)) == 10
     assert not _plan(data, "item", most=1).eligible.any()
 
@@ -149,11 +164,15 @@ def test_what_is_known_is_what_a_walk_through_the_log_says(
     for row in range(len(log)):
         code = int(plan.code[row])
         is_first_half = split.t_test <= log.time[row] < plan.midpoint
-        if log.time[row] < plan.midpoint and not (is_first_half and code in eligible and seen[code] >= shots):
+        if log.time[row] < plan.midpoint and not (
+            is_first_half and code in eligible and seen[code] >= shots
+        ):
             expected.append(row)
         seen[code] += bool(is_first_half and log.positive[row])
     assert _known(plan, data, shots) == expected
-    late = [row for row in split.rows(STREAM) if log.time[row] >= plan.midpoint and log.positive[row]]
+    late = [
+        row for row in split.rows(STREAM) if log.time[row] >= plan.midpoint and log.positive[row]
+    ]
     assert sorted(_asked(plan)) == [row for row in late if int(plan.code[row]) in eligible]
     for code in eligible:
         known = np.flatnonzero(plan.known(log, min(shots, most)))

@@ -18,7 +18,13 @@ from coldlm.split.leaks import late_idf, meter
 from coldlm.split.queries import ask, trainable
 
 MakeData = Callable[..., Dataset]
-CLEAN = {"late_training": 0, "early_candidates": 0, "late_texts": 0, "future_history": 0, "future_counts": 0}
+CLEAN = {
+    "late_training": 0,
+    "early_candidates": 0,
+    "late_texts": 0,
+    "future_history": 0,
+    "future_counts": 0,
+}
 
 
 @pytest.fixture(scope="module", params=["field", "after_first", "repeats"])
@@ -26,12 +32,16 @@ def data(request: pytest.FixtureRequest) -> Dataset:
     data = load(users=40, items=80, events=700, repeats=request.param == "repeats")
     if request.param == "field":
         return data
-    return replace(data, items=replace(data.items, released_at=np.full(80, UNKNOWN)), release="after_first")
+    return replace(
+        data, items=replace(data.items, released_at=np.full(80, UNKNOWN)), release="after_first"
+    )
 
 
 def _as_of(data: Dataset, log: Log | None = None) -> AsOf:
     log = data.log if log is None else log
-    return AsOf(log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+    return AsOf(
+        log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days
+    )
 
 
 def _meter(
@@ -58,7 +68,10 @@ def test_the_meter_is_zero_on_clean_objects(data: Dataset) -> None:
 def test_a_training_row_of_the_stream_is_caught(data: Dataset) -> None:
     n_past = int(cuts.time(data.log).rows(STREAM)[0])
     assert _meter(data, rows=np.array([0, n_past - 1])) == CLEAN
-    assert _meter(data, rows=np.array([0, n_past - 1, n_past, len(data.log) - 1])) == {**CLEAN, "late_training": 2}
+    assert _meter(data, rows=np.array([0, n_past - 1, n_past, len(data.log) - 1])) == {
+        **CLEAN,
+        "late_training": 2,
+    }
 
 
 def test_items_let_in_before_their_release_are_caught(data: Dataset) -> None:
@@ -84,11 +97,16 @@ def test_texts_newer_than_the_query_are_caught(make_data: MakeData) -> None:
     split = Split("time", 15, 25, np.array([0, 1, 2, 2], np.int8), np.array([25, 31]))
     # both queries at 30 have one candidate each, of which item 1 has a text that was made at 30
     assert _meter(replace(data, text_known_at=np.array([29, 29])), split=split) == CLEAN
-    assert _meter(replace(data, text_known_at=np.array([29, 30])), split=split) == {**CLEAN, "late_texts": 1}
+    assert _meter(replace(data, text_known_at=np.array([29, 30])), split=split) == {
+        **CLEAN,
+        "late_texts": 1,
+    }
 
 
 @pytest.mark.parametrize("leaky", [cuts.loo, cuts.random])
-def test_a_split_that_trains_on_the_future_is_caught(data: Dataset, leaky: Callable[[Log], Split]) -> None:
+def test_a_split_that_trains_on_the_future_is_caught(
+    data: Dataset, leaky: Callable[[Log], Split]
+) -> None:
     found = _meter(data, split=leaky(data.log))
     assert found["late_training"] > 100
     assert {**found, "late_training": 0} == CLEAN
@@ -102,10 +120,13 @@ def test_a_memory_that_runs_ahead_is_caught_in_histories_and_counts(data: Datase
 
 
 def test_a_history_that_holds_the_asked_repeat_itself_is_caught(make_data: MakeData) -> None:
-    data = make_data([(0, 0, 10), (1, 1, 15), (0, 0, 20), (0, 0, 30)], repeats=True, released={0: 0, 1: 0})
+    data = make_data(
+        [(0, 0, 10), (1, 1, 15), (0, 0, 20), (0, 0, 30)], repeats=True, released={0: 0, 1: 0}
+    )
     prefetch = _as_of(data, replace(data.log, time=data.log.time - 1))
     split = Split("time", 11, 25, np.array([0, 1, 1, 2], np.int8), np.array([25, 31]))
-    # at 30 the user had item 0 twice; the third is the event that is asked, and looks like the other two
+    # at 30 the user had item 0 twice; the third is the event that is asked, and looks like the
+    # other two
     assert _meter(data, as_of=prefetch, split=split)["future_history"] == 1
     assert _meter(data, split=split) == CLEAN
 
@@ -120,7 +141,14 @@ def test_a_text_that_was_written_later_is_caught(data: Dataset) -> None:
         return tuple(f"{n} tags" for n in at), np.where(at > 0, written[np.maximum(at, 1) - 1], 0)
 
     tagged = replace(data, texts_as_of=texts_as_of)
-    assert _meter(tagged.with_texts_as_of(np.maximum(catalogue.enters_at, split.t_val), catalogue.enters_at)) == CLEAN
+    assert (
+        _meter(
+            tagged.with_texts_as_of(
+                np.maximum(catalogue.enters_at, split.t_val), catalogue.enters_at
+            )
+        )
+        == CLEAN
+    )
     found = _meter(tagged.with_texts_as_of(np.full(len(data.items), UNKNOWN), catalogue.enters_at))
     assert found["late_texts"] > 0
     assert {**found, "late_texts": 0} == CLEAN
@@ -137,9 +165,13 @@ class _LeakyFeatures(AsOf):
         return honest
 
 
-@pytest.mark.parametrize("plane", [FEATURES.index(name) for name in ("fast", "medium", "slow", "count")])
+@pytest.mark.parametrize(
+    "plane", [FEATURES.index(name) for name in ("fast", "medium", "slow", "count")]
+)
 def test_context_that_has_seen_the_asked_event_is_caught(data: Dataset, plane: int) -> None:
-    leaky = _LeakyFeatures(data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+    leaky = _LeakyFeatures(
+        data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days
+    )
     leaky.plane = plane
     found = _meter(data, as_of=leaky)
     assert found["future_counts"] > 0
@@ -163,15 +195,20 @@ class _LeakyCounts(AsOf):
 
 
 class _LeakyDecay(AsOf):
-    """What the recent popularity baseline reads at its fastest half-life is that of a second later."""
+    """What the recent popularity baseline reads at its fastest half-life is that of a second
+    later."""
 
     def decayed_counts(self, times: Ints, half_life: int) -> NDArray[np.float32]:
         return super().decayed_counts(times + (half_life == 0), half_life)
 
 
 @pytest.mark.parametrize("kind", [_LeakyCounts, _LeakyDecay])
-def test_popularity_that_has_seen_the_asked_event_is_caught(data: Dataset, kind: type[AsOf]) -> None:
-    leaky = kind(data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days)
+def test_popularity_that_has_seen_the_asked_event_is_caught(
+    data: Dataset, kind: type[AsOf]
+) -> None:
+    leaky = kind(
+        data.log, len(data.users), len(data.items), Catalogue(data).enters_at, data.half_lives_days
+    )
     assert _meter(data, as_of=leaky)["future_counts"] > 0
 
 
@@ -183,7 +220,9 @@ def test_a_smaller_sample_recounts_fewer_queries_and_the_seed_says_which(data: D
     rows, as_of = np.arange(3), _as_of(data)
 
     def found(sample: int, seed: int) -> int:
-        return meter(data, split, queries, rows, as_of, early, sample=sample, seed=seed)["early_candidates"]
+        return meter(data, split, queries, rows, as_of, early, sample=sample, seed=seed)[
+            "early_candidates"
+        ]
 
     assert found(0, 0) == 0
     assert 0 < found(2, 0) < found(100, 0)
@@ -197,20 +236,27 @@ def test_the_meter_changes_nothing(data: Dataset) -> None:
         assert np.array_equal(getattr(before, name), getattr(data.log, name))
 
 
-def test_a_first_text_of_a_later_slot_is_caught_and_that_of_the_entry_slot_is_not(data: Dataset) -> None:
+def test_a_first_text_of_a_later_slot_is_caught_and_that_of_the_entry_slot_is_not(
+    data: Dataset,
+) -> None:
     split = cuts.time(data.log)
     late, slot = int(data.log.time[split.rows(STREAM)][-1]), 3600
     gridded = replace(data, slot=slot, release="grid", text_known_at=np.full(len(data.items), late))
     catalogue = Catalogue(gridded)
     found = _meter(gridded, catalogue=catalogue)["late_texts"]
     here = replace(
-        gridded, text_known_at=np.where(catalogue.enters_at < UNKNOWN, (catalogue.enters_at // slot + 1) * slot - 1, 0)
+        gridded,
+        text_known_at=np.where(
+            catalogue.enters_at < UNKNOWN, (catalogue.enters_at // slot + 1) * slot - 1, 0
+        ),
     )
     assert found > 0
     assert _meter(here, catalogue=catalogue)["late_texts"] == 0
 
 
-def _late_idf(data: Dataset, known_until: int | None = None, fitted_on: Dataset | None = None) -> int:
+def _late_idf(
+    data: Dataset, known_until: int | None = None, fitted_on: Dataset | None = None
+) -> int:
     """The meter's count over a TF-IDF, by default over a clean one."""
     split, catalogue = cuts.time(data.log), Catalogue(data)
     until = split.t_test if known_until is None else known_until
@@ -218,7 +264,9 @@ def _late_idf(data: Dataset, known_until: int | None = None, fitted_on: Dataset 
     return late_idf(data, split, catalogue, tfidf.idf, WORD.findall)
 
 
-def test_document_frequencies_of_the_past_are_clean_and_of_one_later_text_are_not(data: Dataset) -> None:
+def test_document_frequencies_of_the_past_are_clean_and_of_one_later_text_are_not(
+    data: Dataset,
+) -> None:
     assert _late_idf(data) == 0
     later = np.sort(Catalogue(data).enters_at)
     next_one = int(later[later > cuts.time(data.log).t_test][0])
@@ -238,7 +286,9 @@ def test_document_frequencies_of_texts_written_later_are_caught(data: Dataset) -
     assert _late_idf(data, fitted_on=replace(data, items=replace(data.items, texts=texts))) > 0
 
 
-def test_on_a_grid_document_frequencies_may_know_the_slot_of_the_cut_and_no_more(data: Dataset) -> None:
+def test_on_a_grid_document_frequencies_may_know_the_slot_of_the_cut_and_no_more(
+    data: Dataset,
+) -> None:
     if data.release == "field":
         return
     slot = 7 * 86_400
@@ -250,7 +300,9 @@ def test_on_a_grid_document_frequencies_may_know_the_slot_of_the_cut_and_no_more
 
 
 def test_where_no_text_is_known_there_is_no_document_frequency(make_data: MakeData) -> None:
-    data = make_data([(0, 0, 10), (1, 0, 20), (0, 0, 30), (1, 1, 40)], texts=["", "word"], repeats=True)
+    data = make_data(
+        [(0, 0, 10), (1, 0, 20), (0, 0, 30), (1, 1, 40)], texts=["", "word"], repeats=True
+    )
     split, catalogue = cuts.time(data.log, train=0.5, validation=0.25, windows=1), Catalogue(data)
     tfidf = TfIdf(data, catalogue, _as_of(data), 20, split.t_test)
     assert tfidf.idf == {}

@@ -11,13 +11,23 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.core.errors import DataError
 from coldlm.core.tables import STREAM, TRAIN, VALIDATION, Dataset, Impressions, Queries, Split
 from coldlm.split import cuts
-from coldlm.split.queries import ask, ask_lists, cold, count_lists, draw, others_would_drop, trainable
+from coldlm.split.queries import (
+    ask,
+    ask_lists,
+    cold,
+    count_lists,
+    draw,
+    others_would_drop,
+    trainable,
+)
 
 MakeData = Callable[..., Dataset]
 Shown = Callable[..., Impressions]
 
 codes = st.integers(0, 3)
-event_lists = st.lists(st.tuples(codes, codes, st.integers(0, 30), st.booleans()), min_size=1, max_size=40)
+event_lists = st.lists(
+    st.tuples(codes, codes, st.integers(0, 30), st.booleans()), min_size=1, max_size=40
+)
 
 FIRST, GONE, REPEAT = (
     "first event of an item without a release time",
@@ -27,7 +37,12 @@ FIRST, GONE, REPEAT = (
 
 
 def _ask(data: Dataset, first: int = 0, edges: list[int] | None = None) -> Queries:
-    return ask(data.log, Catalogue(data), np.arange(first, len(data.log)), None if edges is None else np.array(edges))
+    return ask(
+        data.log,
+        Catalogue(data),
+        np.arange(first, len(data.log)),
+        None if edges is None else np.array(edges),
+    )
 
 
 def _blocks(queries: Queries, data: Dataset) -> list[tuple[int, int, list[int]]]:
@@ -60,7 +75,9 @@ def test_events_of_one_user_at_one_time_are_one_query(make_data: MakeData) -> No
     assert not any(queries.counts.values())
 
 
-def test_the_first_event_of_an_item_without_a_release_time_is_not_asked_but_counted(make_data: MakeData) -> None:
+def test_the_first_event_of_an_item_without_a_release_time_is_not_asked_but_counted(
+    make_data: MakeData,
+) -> None:
     data = make_data([(0, 0, 10), (1, 0, 10), (2, 0, 20), (0, 1, 10)], released={1: 10})
     queries = _ask(data)
     # at time 10 item 0 enters nobody's candidates, item 1 is just released
@@ -103,7 +120,11 @@ def test_a_part_without_positives_asks_nothing(make_data: MakeData) -> None:
 
 @pytest.mark.parametrize("repeats", [False, True])
 @pytest.mark.parametrize("ttl_seconds", [None, 9.0])
-@given(events=event_lists, released=st.dictionaries(codes, st.integers(0, 30)), first=st.integers(0, 10))
+@given(
+    events=event_lists,
+    released=st.dictionaries(codes, st.integers(0, 30)),
+    first=st.integers(0, 10),
+)
 def test_no_positive_is_dropped_and_every_asked_one_is_a_candidate(
     make_data: MakeData,
     repeats: bool,
@@ -112,7 +133,9 @@ def test_no_positive_is_dropped_and_every_asked_one_is_a_candidate(
     released: dict[int, int],
     first: int,
 ) -> None:
-    data = make_data(events, users=4, items=4, released=released, repeats=repeats, ttl_seconds=ttl_seconds)
+    data = make_data(
+        events, users=4, items=4, released=released, repeats=repeats, ttl_seconds=ttl_seconds
+    )
     log, catalogue = data.log, Catalogue(data)
     first = min(first, len(log))
     queries = _ask(data, first)
@@ -249,7 +272,9 @@ def test_every_positive_of_a_block_counts_as_dropped_on_its_own(make_data: MakeD
 ALONE, OUTSIDE = "in a list of clicks alone", "outside the lists"
 
 
-def test_lists_with_a_click_and_something_else_are_asked_as_they_were_shown(make_data: MakeData, shown: Shown) -> None:
+def test_lists_with_a_click_and_something_else_are_asked_as_they_were_shown(
+    make_data: MakeData, shown: Shown
+) -> None:
     events = [
         (0, 1, 10),  # row 0: the past
         (0, 1, 20),  # row 1: had already
@@ -281,47 +306,70 @@ def test_the_lists_of_a_part_are_those_between_its_times(make_data: MakeData, sh
     data = make_data([(0, 0, t) for t in (10, 20, 30)], items=2, repeats=True)
     lists = shown(*((0, t, "0* 1") for t in (10, 20, 30)), (0, 35, "0 1"))
     asked = [
-        ask_lists(data.log, lists, np.arange(first, last)).time.tolist() for first, last in ((0, 1), (1, 2), (1, 3))
+        ask_lists(data.log, lists, np.arange(first, last)).time.tolist()
+        for first, last in ((0, 1), (1, 2), (1, 3))
     ]
     assert asked == [[10], [20], [20, 30]]
     assert ask_lists(data.log, lists, np.arange(1, 2)).window.tolist() == [-1]
 
 
-def test_one_event_may_be_asked_in_two_lists_of_its_second(make_data: MakeData, shown: Shown) -> None:
+def test_one_event_may_be_asked_in_two_lists_of_its_second(
+    make_data: MakeData, shown: Shown
+) -> None:
     data = make_data([(0, 0, 10), (0, 1, 10)], items=3)
-    queries = ask_lists(data.log, shown((0, 10, "0* 2"), (0, 10, "0* 1*"), (0, 10, "1 0* 2")), np.arange(2))
+    queries = ask_lists(
+        data.log, shown((0, 10, "0* 2"), (0, 10, "0* 1*"), (0, 10, "1 0* 2")), np.arange(2)
+    )
     assert queries.event.tolist() == [0, 0]
     assert queries.counts == {ALONE: 1, OUTSIDE: 0}
 
 
-@pytest.mark.parametrize("lists", [(0, 11, "0* 1"), (1, 10, "0* 1"), (0, 10, "0 1*"), (0, 20, "1* 0")])
+@pytest.mark.parametrize(
+    "lists", [(0, 11, "0* 1"), (1, 10, "0* 1"), (0, 10, "0 1*"), (0, 20, "1* 0")]
+)
 def test_a_click_that_is_no_positive_event_is_refused(
     make_data: MakeData, shown: Shown, lists: tuple[int, int, str]
 ) -> None:
     data = make_data([(0, 0, 10), (1, 1, 12), (0, 1, 20, False)], users=2)
-    with pytest.raises(DataError, match=r"1 clicks of lists are no positive event .* of user code \d on item code \d"):
+    with pytest.raises(
+        DataError,
+        match=r"1 clicks of lists are no positive event .* of user code \d on item code \d",
+    ):
         ask_lists(data.log, shown(lists), np.arange(3))
 
 
 @given(events=event_lists, draw=st.data(), first=st.integers(0, 10))
 def test_every_positive_is_asked_in_a_list_or_counted(
-    make_data: MakeData, shown: Shown, events: list[tuple[int, int, int, bool]], draw: st.DataObject, first: int
+    make_data: MakeData,
+    shown: Shown,
+    events: list[tuple[int, int, int, bool]],
+    draw: st.DataObject,
+    first: int,
 ) -> None:
     data = make_data(events, users=4, items=4)
     log = data.log
     first = min(first, len(log) - 1)
-    first = int(np.searchsorted(log.time, log.time[first]))  # a part begins at the first event of a time
+    first = int(
+        np.searchsorted(log.time, log.time[first])
+    )  # a part begins at the first event of a time
     lists = []
-    for user, time in sorted({(int(u), int(t)) for u, t in zip(log.user, log.time, strict=True)}, key=lambda b: b[1]):
+    for user, time in sorted(
+        {(int(u), int(t)) for u, t in zip(log.user, log.time, strict=True)}, key=lambda b: b[1]
+    ):
         block = set(log.item[(log.user == user) & (log.time == time) & log.positive].tolist())
         words = draw.draw(st.lists(st.sampled_from(range(4)), max_size=5))
         if words:
             lists.append((user, time, " ".join(f"{i}{'*' * (i in block)}" for i in words)))
     queries = ask_lists(log, shown(*lists), np.arange(first, len(log)))
-    positives = {(log.user[e], log.item[e], log.time[e]) for e in range(first, len(log)) if log.positive[e]}
+    positives = {
+        (log.user[e], log.item[e], log.time[e]) for e in range(first, len(log)) if log.positive[e]
+    }
     asked = {(log.user[e], log.item[e], log.time[e]) for e in queries.event}
     assert asked <= positives
-    assert len(set(queries.event.tolist())) + sum(queries.counts.values()) == log.positive[first:].sum()
+    assert (
+        len(set(queries.event.tolist())) + sum(queries.counts.values())
+        == log.positive[first:].sum()
+    )
     assert queries.lists is not None
     assert np.array_equal(queries.lists.item[queries.lists.clicked], log.item[queries.event])
     sizes = np.diff(queries.lists.start)

@@ -71,7 +71,9 @@ def test_it_is_a_candidate_from_where_the_whole_log_lets_it_in(make_data: MakeDa
         assert left.enters_at.tolist() == whole.enters_at.tolist()
         others = [0, 2, 3]
         assert left.masked_until[others].tolist() == whole.masked_until[others].tolist()
-    assert left.masked_until[1] == 4  # not masked until the end of its slot: it has been there all along
+    assert (
+        left.masked_until[1] == 4
+    )  # not masked until the end of its slot: it has been there all along
 
 
 def test_the_split_draws_items_by_their_share_and_moves_no_cut(make_data: MakeData) -> None:
@@ -79,8 +81,14 @@ def test_the_split_draws_items_by_their_share_and_moves_no_cut(make_data: MakeDa
     whole = cuts.time(log, train=0.4, validation=0.2, windows=1)
     drawn = set()
     for seed in range(8):
-        part = cuts.time(log, train=0.4, validation=0.2, windows=1, simulated_cold=0.3, simulated_seed=seed)
-        assert (part.t_val, part.t_test, part.edges.tolist()) == (whole.t_val, whole.t_test, whole.edges.tolist())
+        part = cuts.time(
+            log, train=0.4, validation=0.2, windows=1, simulated_cold=0.3, simulated_seed=seed
+        )
+        assert (part.t_val, part.t_test, part.edges.tolist()) == (
+            whole.t_val,
+            whole.t_test,
+            whole.edges.tolist(),
+        )
         items = np.unique(log.item[part.part == HELD_OUT])
         assert len(items) == 1  # .3 of the three items of the past
         drawn |= set(items.tolist())
@@ -88,10 +96,14 @@ def test_the_split_draws_items_by_their_share_and_moves_no_cut(make_data: MakeDa
         assert ((part.part == HELD_OUT) == (is_past & np.isin(log.item, items))).all()
         assert (part.part == whole.part)[part.part != HELD_OUT].all()
     assert drawn == {0, 1, 2}
-    same = cuts.time(log, train=0.4, validation=0.2, windows=1, simulated_cold=0.0, simulated_seed=5)
+    same = cuts.time(
+        log, train=0.4, validation=0.2, windows=1, simulated_cold=0.0, simulated_seed=5
+    )
     assert same.part.tolist() == whole.part.tolist()
 
 
 def test_holding_out_a_whole_part_is_refused(make_data: MakeData) -> None:
-    with pytest.raises(DataError, match=r"empty part: 0 train.*hold out fewer items than split.simulated_cold=0.99"):
+    with pytest.raises(
+        DataError, match=r"empty part: 0 train.*hold out fewer items than split.simulated_cold=0.99"
+    ):
         cuts.time(make_data(EVENTS).log, train=0.4, validation=0.2, windows=1, simulated_cold=0.99)

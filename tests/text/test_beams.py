@@ -1,4 +1,5 @@
-"""Lists that a causal model writes: what may be said, and that a wide beam finds what scoring everything finds."""
+"""Lists that a causal model writes: what may be said, and that a wide beam finds what scoring
+everything finds."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ def reader() -> PromptReader:
     return PromptReader(body, TEXTS, "{history} {query}:").eval()
 
 
-def brute_force(reader: PromptReader, text: str, history: np.ndarray, items: np.ndarray) -> dict[int, float]:
+def brute_force(
+    reader: PromptReader, text: str, history: np.ndarray, items: np.ndarray
+) -> dict[int, float]:
     with torch.no_grad():
         scores = reader([text], history[None], np.zeros(len(items), np.int64), items)
     return dict(zip(items.tolist(), scores.tolist(), strict=True))
@@ -51,7 +54,9 @@ def test_a_beam_as_wide_as_the_catalogue_finds_every_text_with_the_score_of_scor
 
 
 @pytest.mark.parametrize("beams", [1, 2, 3])
-def test_a_narrow_beam_invents_nothing_and_scores_what_it_finds_alike(reader: PromptReader, beams: int) -> None:
+def test_a_narrow_beam_invents_nothing_and_scores_what_it_finds_alike(
+    reader: PromptReader, beams: int
+) -> None:
     allowed = np.array([1, 2, 5, 6, 8])
     found = reader.generate("ship", NOTHING, allowed, beams)
     expected = brute_force(reader, "ship", NOTHING, allowed)

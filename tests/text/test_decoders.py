@@ -1,4 +1,5 @@
-"""Decoders of any architecture as causal_lm: their scores are those of transformers' own language model."""
+"""Decoders of any architecture as causal_lm: their scores are those of transformers' own language
+model."""
 
 from __future__ import annotations
 
@@ -19,11 +20,20 @@ from coldlm.models.backbones.scratch import byte_tokenizer
 from coldlm.text.prompts import PromptReader
 
 NAMED = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-USUAL = {**NAMED, "intermediate_size": 64, "max_position_embeddings": 130, "bos_token_id": 0, "eos_token_id": 0}
+USUAL = {
+    **NAMED,
+    "intermediate_size": 64,
+    "max_position_embeddings": 130,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+}
 DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {**USUAL, "tie_word_embeddings": False}),
     "qwen2": ("Qwen2", {**USUAL, "num_key_value_heads": 1, "tie_word_embeddings": True}),
-    "mistral, a short window": ("Mistral", {**USUAL, "num_key_value_heads": 1, "sliding_window": 8}),
+    "mistral, a short window": (
+        "Mistral",
+        {**USUAL, "num_key_value_heads": 1, "sliding_window": 8},
+    ),
     "opt, narrow embeddings": ("OPT", {**NAMED, "ffn_dim": 64, "word_embed_proj_dim": 16}),
     "gpt_neox, a head of another name": ("GPTNeoX", {**USUAL, "tie_word_embeddings": False}),
     "bloom, no positions": ("Bloom", {"hidden_size": 32, "n_layer": 2, "n_head": 2}),
@@ -31,9 +41,17 @@ DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma, scaled embeddings": ("Gemma", {**USUAL, "num_key_value_heads": 1, "head_dim": 16}),
 }
 SILENT: dict[str, tuple[str, dict[str, Any], str]] = {
-    "gemma2": ("Gemma2", {**USUAL, "num_key_value_heads": 1, "head_dim": 16}, "final_logit_softcapping=30.0"),
+    "gemma2": (
+        "Gemma2",
+        {**USUAL, "num_key_value_heads": 1, "head_dim": 16},
+        "final_logit_softcapping=30.0",
+    ),
     "bert": ("Bert", {**USUAL, "is_decoder": True}, "a 'bert' decoder has more layers in its head"),
-    "mamba": ("Mamba", {"hidden_size": 32, "num_hidden_layers": 2}, "keeps no keys and values to go on from"),
+    "mamba": (
+        "Mamba",
+        {"hidden_size": 32, "num_hidden_layers": 2},
+        "keeps no keys and values to go on from",
+    ),
 }
 TEXTS = ("moon", "sea", "", "moonlight", "a long tale of ships")
 PROMPT = "had {history} wants {query}"
@@ -44,7 +62,8 @@ ROW, ITEM = (grid.ravel() for grid in np.meshgrid(np.arange(3), np.arange(5), in
 
 
 def save(name: str, keys: dict[str, Any], folder: Path) -> Any:
-    """A random language model in ``folder`` with a tokenizer of bytes, and as transformers runs it."""
+    """A random language model in ``folder`` with a tokenizer of bytes, and as transformers runs
+    it."""
     tokenizer = byte_tokenizer("gpt2")
     config = getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), **keys)
     with torch_seed(0, name):
@@ -61,7 +80,9 @@ def save(name: str, keys: dict[str, Any], folder: Path) -> Any:
 def alone(model: Any, body: Backbone, prompt: str, text: str) -> float:
     first, second = (body.tokenizer(words)["input_ids"] for words in (prompt, f" {text}"))
     ids = torch.tensor([[*first, *second, body.tokenizer.eos_token_id]])
-    said = model(ids, use_cache=False).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[:, 0]
+    said = (
+        model(ids, use_cache=False).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[:, 0]
+    )
     return float(said[len(first) - 1 :].mean())
 
 
@@ -70,7 +91,9 @@ def test_scores_are_those_of_its_own_language_model(decoder: str, tmp_path: Path
     model = save(*DECODERS[decoder], tmp_path)
     body = strategy.frozen(load(name="mine", path=str(tmp_path)))
     reader = PromptReader(body, TEXTS, PROMPT).eval()
-    expected = torch.tensor([alone(model, body, FILLED[r], TEXTS[i]) for r, i in zip(ROW, ITEM, strict=True)])
+    expected = torch.tensor(
+        [alone(model, body, FILLED[r], TEXTS[i]) for r, i in zip(ROW, ITEM, strict=True)]
+    )
     assert len(expected.unique()) == len(expected)
     with torch.no_grad():
         shared = reader(USERS, HISTORY, ROW, ITEM)
@@ -111,7 +134,9 @@ def test_a_decoder_whose_logits_are_not_read_here_says_so(decoder: str, tmp_path
 
 def test_a_decoder_saved_without_its_head_says_so(tmp_path: Path) -> None:
     save(*DECODERS["llama"], tmp_path).model.save_pretrained(tmp_path)
-    assert "it has no language-model head (lm_head.weight or" in str(load(name="mine", path=str(tmp_path)).silence)
+    assert "it has no language-model head (lm_head.weight or" in str(
+        load(name="mine", path=str(tmp_path)).silence
+    )
 
 
 def test_an_encoder_says_so(tmp_path: Path) -> None:

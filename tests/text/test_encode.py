@@ -17,7 +17,18 @@ from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.text import encode
 from coldlm.text.encode import RandomEncoder, TextEncoder
 
-TEXTS = ("space adventure", "", "大海", "a", "the sea, the sea", "🚀 moon", "b", "space adventure", "x" * 90, "moon")
+TEXTS = (
+    "space adventure",
+    "",
+    "大海",
+    "a",
+    "the sea, the sea",
+    "🚀 moon",
+    "b",
+    "space adventure",
+    "x" * 90,
+    "moon",
+)
 ORDER = np.array([3, 1, 4, 0, 5, 9, 2, 6, 8, 7])
 STRATEGIES = {
     "frozen": strategy.frozen,
@@ -63,7 +74,9 @@ def _counted(monkeypatch: pytest.MonkeyPatch, body: Backbone, method: str) -> li
 @families
 @strategies
 @pytest.mark.parametrize("training", [False, True])
-def test_every_item_gets_the_vector_of_its_text_alone(name: str, family: str, training: bool) -> None:
+def test_every_item_gets_the_vector_of_its_text_alone(
+    name: str, family: str, training: bool
+) -> None:
     body = _body(name, family)
     for part in body.modules():
         if isinstance(part, torch.nn.Dropout):
@@ -88,13 +101,18 @@ def test_prefixes_stand_in_front_of_items_and_queries() -> None:
     body = _body("frozen")
     body.item_prefix, body.query_prefix = "passage: ", "query: "
     encoder = TextEncoder(body, ["moon"], np.array([0]))
-    for got, text in ((encoder.all_items(), "passage: moon"), (encoder.texts(["moon"]), "query: moon")):
+    for got, text in (
+        (encoder.all_items(), "passage: moon"),
+        (encoder.texts(["moon"]), "query: moon"),
+    ):
         torch.testing.assert_close(got[0], _alone(body, text), atol=1e-5, rtol=0)
 
 
 @families
 @strategies
-def test_later_items_and_their_texts_cannot_change_a_bit_of_earlier_ones(name: str, family: str) -> None:
+def test_later_items_and_their_texts_cannot_change_a_bit_of_earlier_ones(
+    name: str, family: str
+) -> None:
     texts = [chr(97 + i % 26) * (4 + i % 3) for i in range(60)]
     scrambled = [*texts[:60], *(text[:-1] for text in texts), *("garbage" * 3 for _ in texts)]
     longer = [*texts, *texts, *texts]  # fills up the blocks of the first 60

@@ -1,4 +1,5 @@
-"""User and item read together: what the backbone is given, token by token, and vectors recomputed without us."""
+"""User and item read together: what the backbone is given, token by token, and vectors recomputed
+without us."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ def read(body: Backbone, row: list[int], item: list[int]) -> torch.Tensor:
 def test_a_tokenizer_that_closes_no_text_is_refused() -> None:
     body = tiny(family="bert")
     body.tokenizer.sep_token = None
-    with pytest.raises(CheckpointError, match=r"tokenizer of backbone 'tiny_bert' has no tokens .*use head=towers"):
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer of backbone 'tiny_bert' has no tokens .*use head=towers"
+    ):
         PairReader(strategy.frozen(body), TEXTS)
 
 
@@ -51,7 +54,9 @@ def test_a_pair_is_what_transformers_alone_makes_of_its_two_texts() -> None:
             second = body.tokenizer(text)["input_ids"][1:]
             types = torch.tensor([[0] * len(first) + [1] * len(second)])
             with torch.no_grad():
-                expected = body.model(torch.tensor([first + second]), token_type_ids=types).last_hidden_state[:, 0]
+                expected = body.model(
+                    torch.tensor([first + second]), token_type_ids=types
+                ).last_hidden_state[:, 0]
             torch.testing.assert_close(read(body, [row], [item]), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -75,7 +80,9 @@ def test_a_pair_has_the_same_vector_alone_and_in_any_company(family: str, poolin
     row, item = [0, 1, 2, 0, 2, 1], [3, 2, 0, 1, 3, 0]
     together = read(body, row, item)
     for n in range(6):
-        torch.testing.assert_close(together[n : n + 1], read(body, row[n : n + 1], item[n : n + 1]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            together[n : n + 1], read(body, row[n : n + 1], item[n : n + 1]), atol=1e-5, rtol=0
+        )
     assert together.isfinite().all()
     assert read(body, [], []).shape == (0, 16)
 

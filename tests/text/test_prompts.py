@@ -1,4 +1,5 @@
-"""Log-probabilities of texts behind prompts: recomputed with transformers alone, and the same from shared keys."""
+"""Log-probabilities of texts behind prompts: recomputed with transformers alone, and the same from
+shared keys."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def alone(body: Backbone, prompt: str, text: str, head: torch.Tensor | None = No
 def test_a_score_is_the_mean_log_probability_that_transformers_alone_gives() -> None:
     reader = make()
     row, item = (grid.ravel() for grid in np.meshgrid(np.arange(3), np.arange(5), indexing="ij"))
-    expected = torch.tensor([alone(reader.body, FILLED[r], TEXTS[i]) for r, i in zip(row, item, strict=True)])
+    expected = torch.tensor(
+        [alone(reader.body, FILLED[r], TEXTS[i]) for r, i in zip(row, item, strict=True)]
+    )
     with torch.no_grad():
         shared = reader(USERS, HISTORY, row, item)
     torch.testing.assert_close(shared, expected, atol=1e-5, rtol=0)
@@ -68,19 +71,30 @@ def test_a_score_is_the_same_alone_and_in_any_company() -> None:
     row, item = np.array([0, 2, 0, 0, 1]), np.array([4, 1, 0, 2, 3])
     with torch.no_grad():
         together = reader(USERS, HISTORY, row, item)
-        each = torch.cat([reader(USERS, HISTORY, row[n : n + 1], item[n : n + 1]) for n in range(5)])
+        each = torch.cat(
+            [reader(USERS, HISTORY, row[n : n + 1], item[n : n + 1]) for n in range(5)]
+        )
     torch.testing.assert_close(together, each, atol=1e-5, rtol=0)
 
 
 def test_a_prompt_that_does_not_fit_loses_its_oldest_items_and_then_its_beginning() -> None:
     reader = make(max_tokens=40)
     speak = reader.body.tokenizer.decode
-    assert [speak(ids) for ids in reader.items[:3]] == [" moon<|endoftext|>", " sea<|endoftext|>", " <|endoftext|>"]
-    assert speak(reader.items[4]) == " a long tale of shi<|endoftext|>"  # half of 40, its end included
+    assert [speak(ids) for ids in reader.items[:3]] == [
+        " moon<|endoftext|>",
+        " sea<|endoftext|>",
+        " <|endoftext|>",
+    ]
+    assert (
+        speak(reader.items[4]) == " a long tale of shi<|endoftext|>"
+    )  # half of 40, its end included
     assert reader.room == 20
     assert speak(reader.prompts([""], np.array([[1, 0]]))[0]) == "had sea; moon wants "
     assert speak(reader.prompts([""], np.array([[3, 1]]))[0]) == "had moonlight wants "[-20:]
-    assert speak(reader.prompts(["a cup of tea"], np.array([[3, 1]]))[0]) == "had  wants a cup of tea"[-20:]
+    assert (
+        speak(reader.prompts(["a cup of tea"], np.array([[3, 1]]))[0])
+        == "had  wants a cup of tea"[-20:]
+    )
     assert reader.lost(["", "a cup of tea"], np.array([[1, 0], [-1, -1]])) == (3, 43)
 
 
@@ -96,7 +110,11 @@ def test_a_head_of_its_own_is_read_from_the_checkpoint(tmp_path: pytest.TempPath
     assert loaded.output is not None
     assert torch.equal(loaded.output, model.lm_head.weight)
     with torch.no_grad():
-        score = PromptReader(loaded, TEXTS, PROMPT).eval()(USERS, HISTORY, np.array([0]), np.array([3]))
-    assert float(score) == pytest.approx(alone(loaded, FILLED[0], TEXTS[3], model.lm_head.weight), abs=1e-5)
+        score = PromptReader(loaded, TEXTS, PROMPT).eval()(
+            USERS, HISTORY, np.array([0]), np.array([3])
+        )
+    assert float(score) == pytest.approx(
+        alone(loaded, FILLED[0], TEXTS[3], model.lm_head.weight), abs=1e-5
+    )
     body.model.save_pretrained(tmp_path)
     assert "no language-model head" in str(load(name="without", path=str(tmp_path)).silence)

@@ -18,16 +18,23 @@ from coldlm.text.tokens import blocks, tokenize
 
 @pytest.fixture(scope="module")
 def english() -> Any:
-    """A WordPiece tokenizer that knows five English word pieces: [PAD] 0, [CLS] 1, [SEP] 2, [UNK] 3, then the words."""
+    """A WordPiece tokenizer that knows five English word pieces: [PAD] 0, [CLS] 1, [SEP] 2, [UNK]
+    3, then the words."""
     words = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "space", "ad", "##venture", "the", "sea"]
-    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer = Tokenizer(
+        models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]")
+    )
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        unk_token="[UNK]",
     )
 
 
@@ -37,7 +44,9 @@ def bytes_causal() -> Any:
 
 
 def _rows(tokens: Any) -> list[list[int]]:
-    return [tokens.ids[a:b].tolist() for a, b in zip(tokens.start[:-1], tokens.start[1:], strict=True)]
+    return [
+        tokens.ids[a:b].tolist() for a, b in zip(tokens.start[:-1], tokens.start[1:], strict=True)
+    ]
 
 
 def test_ids_are_ragged_and_hold_no_padding(english: Any) -> None:
@@ -54,7 +63,9 @@ def test_a_cut_text_keeps_its_closing_token_and_the_lost_tokens_are_counted(engl
     assert tokens.lost == 3
 
 
-def test_chinese_is_unknown_to_an_english_vocabulary_and_known_to_bytes(english: Any, bytes_causal: Any) -> None:
+def test_chinese_is_unknown_to_an_english_vocabulary_and_known_to_bytes(
+    english: Any, bytes_causal: Any
+) -> None:
     assert tokenize(["the sea 大海"], english, 10, causal=False).unknown == 2 / 4
     assert tokenize(["大海", "space"], english, 10, causal=False).unknown == 2 / 3
     assert tokenize([""], english, 10, causal=False).unknown == 0
@@ -77,13 +88,17 @@ def test_a_huge_text_is_not_tokenized_whole(english: Any) -> None:
     assert _rows(tokens) == _rows(tokenize(["the sea " * 4], english, 8, causal=False))
 
 
-lengths = st.lists(st.integers(1, 20), min_size=1, max_size=60).map(lambda sizes: np.array(sizes, np.int64))
+lengths = st.lists(st.integers(1, 20), min_size=1, max_size=60).map(
+    lambda sizes: np.array(sizes, np.int64)
+)
 
 
 @given(lengths, st.integers(20, 80), st.integers(1, 4))
 def test_blocks_hold_every_text_once_and_fit_it(sizes: np.ndarray, tokens: int, step: int) -> None:
     made = blocks(sizes, tokens, step)
-    assert sorted(np.concatenate([places for places, _, _ in made]).tolist()) == list(range(len(sizes)))
+    assert sorted(np.concatenate([places for places, _, _ in made]).tolist()) == list(
+        range(len(sizes))
+    )
     for places, rows, length in made:
         assert len(places) <= rows
         assert rows * length <= max(tokens, length)
@@ -93,7 +108,9 @@ def test_blocks_hold_every_text_once_and_fit_it(sizes: np.ndarray, tokens: int, 
 
 
 @given(lengths, lengths)
-def test_texts_behind_never_change_the_row_or_the_shape_of_those_in_front(first: np.ndarray, more: np.ndarray) -> None:
+def test_texts_behind_never_change_the_row_or_the_shape_of_those_in_front(
+    first: np.ndarray, more: np.ndarray
+) -> None:
     def place(sizes: np.ndarray) -> dict[int, tuple[int, int, int, tuple[int, ...]]]:
         return {
             int(p): (row, rows, length, tuple(places[:row].tolist()))

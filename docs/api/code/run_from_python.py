@@ -25,7 +25,9 @@ def run(output: Path) -> pl.DataFrame:
     )
     folder = execute(check(values), "small")
     results = pl.read_parquet(folder / "results.parquet")
-    whole = results.filter(metric="ndcg", k=10, average="macro", cohort="all", window=-1, bucket="all")
+    whole = results.filter(
+        metric="ndcg", k=10, average="macro", cohort="all", window=-1, bucket="all"
+    )
     return whole.select("scorer", "schedule", "value").sort("value", descending=True)
 
 

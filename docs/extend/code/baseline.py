@@ -12,7 +12,8 @@ from coldlm.evaluate.judge import ScoreFunction
 
 
 def last_week(data: Dataset, as_of: AsOf, catalogue: Catalogue) -> ScoreFunction:
-    """Positives of each item in the seven days before the query; nothing at its own time or later is counted."""
+    """Positives of each item in the seven days before the query; nothing at its own time or later
+    is counted."""
 
     def score(users: Ints, times: Ints) -> Tensor:
         """[Q, N] float32 for users [Q] at times [Q]."""

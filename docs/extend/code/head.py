@@ -1,4 +1,5 @@
-"""A head: cosine of text vectors, with one trained weight per dimension. B users, H history, M items, D width."""
+"""A head: cosine of text vectors, with one trained weight per dimension. B users, H history, M
+items, D width."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from coldlm.models.rankers.ranker import Ranker
 
 
 class Weighted(Head):
-    """score = scale * sum over d of w_d u_d v_d, of unit vectors u (mean of the last H items and the text) and v."""
+    """score = scale * sum over d of w_d u_d v_d, of unit vectors u (mean of the last H items and
+    the text) and v."""
 
     def __init__(
         self,
@@ -43,11 +45,14 @@ class Weighted(Head):
         return ItemSide(F.normalize(vectors - self.centre, dim=1), vectors.new_zeros(len(vectors)))
 
     def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> UserSide:
-        """User side of histories [B, H, D], known [B, H], and texts [B, D], has_text [B]; 0 where nothing is known."""
+        """User side of histories [B, H, D], known [B, H], and texts [B, D], has_text [B]; 0 where
+        nothing is known."""
         total = (history * known[:, :, None]).sum(1) + text * has_text[:, None]
         return UserSide(F.normalize(total, dim=1), known.sum(1))
 
-    def score(self, users: UserSide | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
+    def score(
+        self, users: UserSide | None, items: ItemSide | None, features: Tensor | None
+    ) -> Tensor:
         """[B, M] scores."""
         assert users is not None
         assert items is not None

@@ -11,7 +11,8 @@ from coldlm.core.columns import Above0, Count, Range
 
 
 class Margin:
-    """loss_i = sum over j of w_ij max(0, margin - s_i+ + s_ij) / sum over j of w_ij, over the negatives j."""
+    """loss_i = sum over j of w_ij max(0, margin - s_i+ + s_ij) / sum over j of w_ij, over the
+    negatives j."""
 
     in_batch = False  # the batch's other items are no negatives
     corrected = False  # w_ij counts draws; True divides them by their expectation
@@ -28,8 +29,11 @@ class Margin:
     ) -> None:
         self.negatives, self.draws, self.margin, self.ips = negatives, draws, margin, ips
 
-    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
-        """[B] losses. logits, log_weight: [B, M]; positive: [B] columns of the events' own items; label: [B]."""
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
+        """[B] losses. logits, log_weight: [B, M]; positive: [B] columns of the events' own items;
+        label: [B]."""
         weight = torch.exp(log_weight).scatter(1, positive[:, None], 0.0)
         below = (self.margin + logits - logits.gather(1, positive[:, None])).clamp(min=0)
         return (weight * below).sum(1) / weight.sum(1).clamp(min=1e-9)

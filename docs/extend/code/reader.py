@@ -1,4 +1,5 @@
-"""A reader: songs.csv (song, title, singer) and plays.csv (listener, song, second) become a data set."""
+"""A reader: songs.csv (song, title, singer) and plays.csv (listener, song, second) become a data
+set."""
 
 from __future__ import annotations
 
@@ -22,7 +23,13 @@ def load(
     cache: str = "cache",
 ) -> Dataset:
     """Every play is a positive event; plays of songs that the table lacks stay, and are counted."""
-    return SONGS.load(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache)
+    return SONGS.load(
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
+    )
 
 
 @with_defaults_of(load)

@@ -13,7 +13,8 @@ def norms(backbone: Backbone) -> Backbone:
     for module in backbone.model.modules():
         if isinstance(module, nn.LayerNorm):
             module.requires_grad_(True)
-    # BERT and RoBERTa have a norm above the embeddings, GPT-2 has none: there the first stage is constant
+    # BERT and RoBERTa have a norm above the embeddings, GPT-2 has none: there the first stage is
+    # constant
     backbone.depth = int(backbone.family == "gpt2")
     backbone.base_trained = True
     return backbone

@@ -1,4 +1,5 @@
-"""Who is a candidate at time t: the only implementation of the release rule and of "already had"."""
+"""Who is a candidate at time t: the only implementation of the release rule and of "already
+had"."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Ints, Log
 class Catalogue:
     """C(t) of one data set.
 
-    An item enters at its release time where the data has one, and otherwise *after* its first event (of any label):
-    an event cannot be the thing that made its own item a candidate. ``enters_at``: [N] int64, the first second at
-    which the item is a candidate; the rule is causal, since an item without a release time is simply absent until
-    somebody has met it. ``leaves_at``: [N] int64.
+    An item enters at its release time where the data has one, and otherwise *after* its first event
+    (of any label): an event cannot be the thing that made its own item a candidate. ``enters_at``:
+    [N] int64, the first second at which the item is a candidate; the rule is causal, since an item
+    without a release time is simply absent until somebody has met it. ``leaves_at``: [N] int64.
 
     ```
     released_at known      ----|======================   candidate from the release on, clicked or not
@@ -24,9 +25,10 @@ class Catalogue:
       the same on a grid   ------[=======x===)========   candidate from the start of the slot in which x lies
     ```
 
-    On a grid (``Dataset.slot``) a candidate without events is known to get its first one before the slot ends. So that
-    nothing tells such an item from the others of its slot, whatever counts events or age is masked until then:
-    ``masked_until``, [N] int64, the end of the slot in which each item entered; ``enters_at`` where nothing is masked.
+    On a grid (``Dataset.slot``) a candidate without events is known to get its first one before the
+    slot ends. So that nothing tells such an item from the others of its slot, whatever counts
+    events or age is masked until then: ``masked_until``, [N] int64, the end of the slot in which
+    each item entered; ``enters_at`` where nothing is masked.
     """
 
     def __init__(self, data: Dataset) -> None:
@@ -50,13 +52,14 @@ class Catalogue:
     def _remember(self, log: Log, n_users: int) -> None:
         self._item = log.item
         self._by_user = Grouped(log.user, log.time, n_users)
-        # the log is in time order, so the first row of a pair is the first time the user met the item
+        # the log is in time order, so the first row of a pair is the first time the user met the
+        # item
         self._pair, first_row = np.unique(log.user * len(self) + log.item, return_index=True)
         self._pair_time: Ints = log.time[first_row]
 
     def knowing(self, log: Log) -> Catalogue:
-        """The same items at the same times, to somebody who knows of the events ``log`` alone: users had what they had
-        in them."""
+        """Return the same items at the same times, to somebody who knows of the events ``log``
+        alone: users had what they had in them."""
         other = copy.copy(self)
         other._remember(log, len(self._by_user.start) - 1)
         return other
@@ -65,16 +68,19 @@ class Catalogue:
         return len(self.enters_at)
 
     def released(self, times: Ints, items: Ints | None = None) -> Bools:
-        """[Q, M] whether each item (all of them by default) has entered and not left at each time."""
+        """Return [Q, M] whether each item (all of them by default) has entered and not left at each
+        time."""
         enters = self.enters_at if items is None else self.enters_at[items]
         leaves = self.leaves_at if items is None else self.leaves_at[items]
         return (enters[None, :] <= times[:, None]) & (times[:, None] < leaves[None, :])
 
     def had(self, users: Ints, times: Ints, block: bool = False) -> tuple[Ints, Ints]:
-        """(row, item) pairs: what each user had met, with any label, strictly before each time.
+        """Return (row, item) pairs: what each user had met, with any label, strictly before each
+        time.
 
-        Empty where items repeat. With ``block`` the user's events *at* the time are added, in either kind of domain:
-        the training negatives of an event exclude the other events of its own block.
+        Empty where items repeat. With ``block`` the user's events *at* the time are added, in
+        either kind of domain: the training negatives of an event exclude the other events of its
+        own block.
         """
         last = self._by_user.before(users, times, inclusive=block)
         first = self._by_user.before(users, times) if self.repeats else self._by_user.start[users]
@@ -82,12 +88,14 @@ class Catalogue:
         return row, self._item[self._by_user.row[position]]
 
     def has_had(self, users: Ints, items: Ints, times: Ints) -> Bools:
-        """[E] whether each user had met that item, with any label, strictly before that time; for pairs of the log."""
+        """Return [E] whether each user had met that item, with any label, strictly before that
+        time; for pairs of the log."""
         at = np.searchsorted(self._pair, users * len(self) + items)
         return self._pair_time[at] < times
 
     def mask(self, users: Ints, times: Ints) -> Bools:
-        """[Q, N] the candidates of each (user, time): released, and not had where items do not repeat."""
+        """Return [Q, N] the candidates of each (user, time): released, and not had where items do
+        not repeat."""
         mask = self.released(times)
         mask[self.had(users, times)] = False
         return mask

@@ -1,7 +1,8 @@
-"""What was known of users and items as of a time: counts, decayed counts, age, histories. The only implementation.
+"""What was known of users and items as of a time: counts, decayed counts, age, histories. The only
+implementation.
 
-Everything here looks at events *strictly earlier* than the time asked about. Shapes: Q times, M items, H history, F
-features.
+Everything here looks at events *strictly earlier* than the time asked about. Shapes: Q times, M
+items, H history, F features.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from coldlm.core.tables import DAY, Floats, Ints, Log
 Planes = NDArray[np.float32]
 
 FEATURES = ("fast", "medium", "slow", "count", "age", "is_new")
-"""First axis of ``AsOf.features``: log1p of the decayed counts at three half-lives, of the count and of the age in days
-(all divided by ``SCALE``), and 1 for an item without any event yet."""
+"""First axis of ``AsOf.features``: log1p of the decayed counts at three half-lives, of the count
+and of the age in days (all divided by ``SCALE``), and 1 for an item without any event yet."""
 
 SCALE = 4.0
-"""Brings the logarithms to about unit size, so that the small network over them starts well conditioned."""
+"""Brings the logarithms to about unit size, so that the small network over them starts well
+conditioned."""
 
 
 def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """All integers of the ranges [first_i, last_i), concatenated, and for each the i it came from.
+    """Return all integers of the ranges [first_i, last_i), concatenated, and for each the i it came
+    from.
 
     >>> ranges(np.array([3, 10]), np.array([5, 11]))
     (array([ 3,  4, 10]), array([0, 0, 1]))
@@ -34,9 +37,11 @@ def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
 
 
 class Grouped:
-    """Events of one log, which are in time order, grouped by a code (user or item); so they are inside a group.
+    """Events of one log, which are in time order, grouped by a code (user or item); so they are
+    inside a group.
 
-    ``start``: [G + 1] offsets of the groups; ``time``, ``row``: [E] event times and row numbers in the log.
+    ``start``: [G + 1] offsets of the groups; ``time``, ``row``: [E] event times and row numbers in
+    the log.
     """
 
     def __init__(self, code: Ints, time: Ints, n_groups: int) -> None:
@@ -49,7 +54,8 @@ class Grouped:
         self._key: Ints = code[order] * self._span + (self.time - self._origin)
 
     def before(self, code: Ints, time: Ints, inclusive: bool = False) -> Ints:
-        """Position just behind the last event of ``code`` earlier than ``time`` (or at it, if ``inclusive``).
+        """Return position just behind the last event of ``code`` earlier than ``time`` (or at it,
+        if ``inclusive``).
 
         ``code`` and ``time`` broadcast; subtract ``start[code]`` for the number of such events.
         """
@@ -61,12 +67,15 @@ class AsOf:
     """Counts, decays, ages and histories over the *positive* events of one log.
 
     Args:
-        log: every event that may ever be looked at; a shorter log gives a memory that ends where the log ends.
+        log: every event that may ever be looked at; a shorter log gives a memory that ends where
+            the log ends.
         n_users, n_items: sizes of the code spaces.
-        enters_at: [N] when each item became a candidate (``candidates.Catalogue.enters_at``); ages count from there.
+        enters_at: [N] when each item became a candidate (``candidates.Catalogue.enters_at``); ages
+            count from there.
         half_lives_days: three half-lives.
-        masked_until: [N] before which counts, decayed counts and ages of an item are those of a new one, see
-            ``candidates.Catalogue``; by default nothing is masked. ``n_user``, ``n_item`` and histories never are.
+        masked_until: [N] before which counts, decayed counts and ages of an item are those of a new
+            one, see ``candidates.Catalogue``; by default nothing is masked. ``n_user``, ``n_item``
+            and histories never are.
     """
 
     def __init__(
@@ -81,13 +90,19 @@ class AsOf:
         positive = log.rows(log.positive)
         self._time = positive.time
         self._enters_at = enters_at
-        self._masked_until = None if masked_until is None or np.array_equal(masked_until, enters_at) else masked_until
+        self._masked_until = (
+            None
+            if masked_until is None or np.array_equal(masked_until, enters_at)
+            else masked_until
+        )
         self._half_lives = [days * DAY for days in half_lives_days]
         self.by_user = Grouped(positive.user, positive.time, n_users)
         self._item_of_user: Ints = np.append(positive.item[self.by_user.row], -1)
         self.by_item = Grouped(positive.item, positive.time, n_items)
         number = np.empty(len(positive), np.int64)
-        number[self.by_item.row] = np.arange(len(positive)) - self.by_item.start[positive.item[self.by_item.row]] + 1
+        number[self.by_item.row] = (
+            np.arange(len(positive)) - self.by_item.start[positive.item[self.by_item.row]] + 1
+        )
         self._most: Ints = np.maximum.accumulate(np.append(0, number))
         self._decayed = _decayed_at_events(self.by_item, np.array(self._half_lives))
 
@@ -100,22 +115,25 @@ class AsOf:
         return self.by_item.before(items, times) - self.by_item.start[items]
 
     def n_events(self, times: Ints) -> Ints:
-        """[Q] positive events of all items strictly before each time."""
+        """Return [Q] positive events of all items strictly before each time."""
         return np.searchsorted(self._time, times)
 
     def n_most(self, times: Ints) -> Ints:
-        """[Q] positive events of the item that has most of them, strictly before each time; 0 where there is none."""
+        """Return [Q] positive events of the item that has most of them, strictly before each time;
+        0 where there is none."""
         return self._most[self.n_events(times)]
 
     def history(self, users: Ints, times: Ints, length: int) -> Ints:
-        """[Q, H] the last ``length`` items of each user strictly before each time, newest first, -1 where none is left.
+        """Return [Q, H] the last ``length`` items of each user strictly before each time, newest
+        first, -1 where none is left.
 
         >>> import numpy as np
         >>> from coldlm.core.tables import sorted_log
         >>> one = np.ones(3)
         >>> log = sorted_log(np.array([0, 0, 0]), np.array([7, 8, 9]), np.array([10, 20, 20]), one, one > 0)
         >>> as_of = AsOf(log, 1, 10, np.zeros(10, np.int64), (1.0, 7.0, 30.0))
-        >>> as_of.history(np.array([0, 0]), np.array([20, 21]), 2)  # at 20, only the event of time 10 is earlier
+        # at 20, only the event of time 10 is earlier
+        >>> as_of.history(np.array([0, 0]), np.array([20, 21]), 2)
         array([[ 7, -1],
                [ 9,  8]])
         """
@@ -126,7 +144,8 @@ class AsOf:
         return items
 
     def features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
-        """[F, Q, M] float32 context of every item as of every time, planes as in ``FEATURES``; any order of times."""
+        """Return [F, Q, M] float32 context of every item as of every time, planes as in
+        ``FEATURES``; any order of times."""
         moments, inverse = np.unique(times, return_inverse=True)
         out = np.empty((len(FEATURES), len(moments), len(items)), np.float32)
         if not len(moments):
@@ -135,8 +154,9 @@ class AsOf:
         return out if np.array_equal(moments, times) else out[:, inverse]
 
     def own_features(self, times: Ints, items: Ints) -> NDArray[np.float32]:
-        """[F, E] float32 context of each item as of its own time, [E] both: to the bit what ``features`` says of the
-        item where that time alone is asked, at the cost of E pairs instead of all times by all items."""
+        """Return [F, E] float32 context of each item as of its own time, [E] both: to the bit what
+        ``features`` says of the item where that time alone is asked, at the cost of E pairs instead
+        of all times by all items."""
         out = np.empty((len(FEATURES), len(times)), np.float32)
         state = self._state(times, items, (0, 1, 2))
         if self._masked_until is not None:
@@ -144,10 +164,18 @@ class AsOf:
         self._scale(state[0], list(state[1:]), times, items, out)
         return out
 
-    def _scale(self, count: Planes, decayed: list[Planes], times: Ints, items: Ints, out: NDArray[np.float32]) -> None:
-        """Bring counts and decayed counts, [...], to what ``FEATURES`` says, into ``out``, [F, ...]; ``times`` and
-        ``items`` broadcast to [...]."""
-        # float32 log(1 + x) is several times faster than log1p, and exact enough for a network's input
+    def _scale(
+        self,
+        count: Planes,
+        decayed: list[Planes],
+        times: Ints,
+        items: Ints,
+        out: NDArray[np.float32],
+    ) -> None:
+        """Bring counts and decayed counts, [...], to what ``FEATURES`` says, into ``out``, [F,
+        ...]; ``times`` and ``items`` broadcast to [...]."""
+        # float32 log(1 + x) is several times faster than log1p, and exact enough for a network's
+        # input
         for f, values in enumerate([*decayed, count]):
             np.add(values, np.float32(1), out=out[f])
         age = (times - self._enters_at[items]).astype(np.float32)
@@ -160,13 +188,14 @@ class AsOf:
         out[-1] = count == 0
 
     def decayed_counts(self, times: Ints, half_life: int) -> Planes:
-        """[Q, N] decayed counts of all items at ``half_life`` (0 fast, 1 medium, 2 slow) as of *ascending* times."""
+        """Return [Q, N] decayed counts of all items at ``half_life`` (0 fast, 1 medium, 2 slow) as
+        of *ascending* times."""
         moments, inverse = np.unique(times, return_inverse=True)
         items = np.arange(len(self.by_item.start) - 1)
         return self._sweep(moments, items, (half_life,))[1][0][inverse]
 
     def counts(self, times: Ints) -> Planes:
-        """[Q, N] counts of all items as of each time."""
+        """Return [Q, N] counts of all items as of each time."""
         moments, inverse = np.unique(times, return_inverse=True)
         items = np.arange(len(self.by_item.start) - 1)
         return self._sweep(moments, items, ())[0][inverse]
@@ -174,12 +203,16 @@ class AsOf:
     def _sweep(
         self, moments: Ints, items: Ints, half_lives: tuple[int, ...] = (0, 1, 2)
     ) -> tuple[Planes, list[Planes]]:
-        """float32 [Q, M] counts (exact below 2^24) and decayed counts of ``items`` at ascending distinct ``moments``.
+        """float32 [Q, M] counts (exact below 2^24) and decayed counts of ``items`` at ascending
+        distinct ``moments``.
 
         The state at the first moment, then one pass over the events in between.
         """
         n_planes, n_items = len(half_lives) + 1, len(items)
-        first, last = self.by_item.before(items, moments[0]), self.by_item.before(items, moments[-1])
+        first, last = (
+            self.by_item.before(items, moments[0]),
+            self.by_item.before(items, moments[-1]),
+        )
         position, column = ranges(first, last)
         time = self.by_item.time[position]
         row = np.searchsorted(moments, time, side="right")
@@ -204,7 +237,8 @@ class AsOf:
         return state[:, 0], [state[:, plane] for plane in range(1, n_planes)]
 
     def _state(self, times: Ints, items: Ints, half_lives: tuple[int, ...]) -> Planes:
-        """float32 [1 + half-lives, E] the count and the decayed counts of each item as of its own time, unmasked."""
+        """float32 [1 + half-lives, E] the count and the decayed counts of each item as of its own
+        time, unmasked."""
         behind = self.by_item.before(items, times)
         state = np.zeros((1 + len(half_lives), len(items)), np.float32)
         state[0] = behind - self.by_item.start[items]
@@ -219,7 +253,8 @@ class AsOf:
 
 
 def _decayed_at_events(grouped: Grouped, half_lives: Floats) -> Floats:
-    """[L, E] decayed count of an event's group just after it: d_k = 1 + d_(k-1) * 2^(-(t_k - t_(k-1)) / half-life).
+    """[L, E] decayed count of an event's group just after it: d_k = 1 + d_(k-1) * 2^(-(t_k -
+    t_(k-1)) / half-life).
 
     The loop runs over ranks inside a group (at most the largest group's size), all groups at once.
     """

@@ -63,14 +63,15 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if argv[0] not in SCRIPTS or len(argv) > 1:
         raise ConfigError(
-            f"coldlm completion {' '.join(argv)}: got no shell that is known; one of {', '.join(SCRIPTS)}"
+            f"coldlm completion {' '.join(argv)}: got no shell that is known; one of "
+            f"{', '.join(SCRIPTS)}"
         )
     print(SCRIPTS[argv[0]], end="")
     return 0
 
 
 def query(line: str) -> list[str]:
-    """What may stand at the end of a command line; [] where only files may.
+    """Return what may stand at the end of a command line; [] where only files may.
 
     >>> query("coldlm ru"), query("coldlm run strategy=lora strategy.ran"), query("coldlm report ru")
     (['run'], ['strategy.rank='], [])

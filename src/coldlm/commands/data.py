@@ -25,7 +25,11 @@ ACCEPTED = "accept_licence=true"
 TERMS = ".accepted-terms.json"
 """In the data folder: which terms the user has accepted, so that he is asked once."""
 
-SCRIPTS = {"CJK": "Chinese, Japanese", "HIRAGANA": "Chinese, Japanese", "KATAKANA": "Chinese, Japanese"}
+SCRIPTS = {
+    "CJK": "Chinese, Japanese",
+    "HIRAGANA": "Chinese, Japanese",
+    "KATAKANA": "Chinese, Japanese",
+}
 SAMPLE = 2_000
 """Texts whose letters are looked at for the languages of a data card."""
 
@@ -35,7 +39,8 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         "coldlm data",
         description="Fetch, verify and describe public data sets.",
-        epilog="examples:\n  coldlm data fetch movielens_1m\n  coldlm data fetch mind dataset.edition=large\n"
+        epilog="examples:\n  coldlm data fetch movielens_1m\n  coldlm data fetch mind "
+        "dataset.edition=large\n"
         "  coldlm data verify movielens_1m\n"
         "  coldlm data card caixin\n  coldlm data card amazon2023 dataset.category=All_Beauty",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -43,7 +48,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("task", choices=("list", "fetch", "verify", "card"), help="list: all names")
     parser.add_argument("name", nargs="?", help="as in conf/dataset, such as movielens_1m")
     parser.add_argument(
-        "overrides", nargs="*", help=f"{ACCEPTED}, or keys of the data set, such as dataset.edition=large"
+        "overrides",
+        nargs="*",
+        help=f"{ACCEPTED}, or keys of the data set, such as dataset.edition=large",
     )
     parser.add_argument("--root", type=Path, help="the data folder (default: COLDLM_DATA, or data)")
     arguments = parser.parse_intermixed_args(argv)
@@ -69,14 +76,18 @@ def _known(name: str | None) -> str:
         return str(name)
     near = nearest(name, SOURCES) if name else None
     hint = f"did you mean {near}? " if near else ""
-    raise ConfigError(f"{name or 'no name'}: no public data set; {hint}there are: {', '.join(SOURCES)}")
+    raise ConfigError(
+        f"{name or 'no name'}: no public data set; {hint}there are: {', '.join(SOURCES)}"
+    )
 
 
 def _edition(name: str, overrides: Sequence[str]) -> str:
     """The value of the key that chooses between the files of a data set, such as MIND's edition."""
     option = SOURCES[name].option
     key = f"dataset.{option}"
-    if other := [override for override in overrides if not option or override.partition("=")[0] != key]:
+    if other := [
+        override for override in overrides if not option or override.partition("=")[0] != key
+    ]:
         takes = f"{ACCEPTED} and {key}=..." if option else f"{ACCEPTED} and no key of the data set"
         raise ConfigError(f"{other[0]}: fetch and verify of {name} take {takes}")
     return str(_checked(name, overrides)["dataset"][option]) if option else ""
@@ -101,7 +112,9 @@ def _print_list() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "how to get it", "its reader was run on", "terms", title="Public data sets")
+    table = Table(
+        "name", "how to get it", "its reader was run on", "terms", title="Public data sets"
+    )
     for name, source in SOURCES.items():
         how = "coldlm data fetch" if source.files else "by hand"
         table.add_row(name, how, source.seen or "made-up files only", source.terms)
@@ -112,9 +125,13 @@ def _fetch(name: str, root: Path, remotes: Sequence[Remote], *, accepts: bool) -
     source = SOURCES[name]
     print(f"{name}: {source.terms}")
     if source.ask and not _accepted(name, root, accepts):
-        raise ConfigError(f"{name}: its terms must be accepted first: coldlm data fetch {name} {ACCEPTED}")
+        raise ConfigError(
+            f"{name}: its terms must be accepted first: coldlm data fetch {name} {ACCEPTED}"
+        )
     if not remotes:
-        raise DataError(f"{name} cannot be fetched, get it by hand: {source.by_hand}. The data folder is {root}")
+        raise DataError(
+            f"{name} cannot be fetched, get it by hand: {source.by_hand}. The data folder is {root}"
+        )
     folder = root / source.folder
     for remote in remotes:
         print(f"  {'fetched' if _with_bar(remote, folder) else 'there already'}: {remote.url}")
@@ -130,7 +147,11 @@ def _with_bar(remote: Remote, folder: Path) -> bool:
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     with Progress(*columns, transient=True) as bar:
         task = bar.add_task(remote.name, total=None)
-        return fetch(remote, folder, lambda done, total: bar.update(task, completed=done, total=total or None))
+        return fetch(
+            remote,
+            folder,
+            lambda done, total: bar.update(task, completed=done, total=total or None),
+        )
 
 
 def _accepted(name: str, root: Path, accepts: bool) -> bool:
@@ -153,11 +174,15 @@ def _verify(name: str, root: Path, remotes: Sequence[Remote]) -> int:
             continue
         wrong = damaged(root / source.folder, record[remote.name])
         bad += bool(wrong)
-        print(f"  {remote.name}: {f'changed or missing: {chr(32).join(wrong)}' if wrong else 'unchanged'}")
+        print(
+            f"  {remote.name}: "
+            f"{f'changed or missing: {chr(32).join(wrong)}' if wrong else 'unchanged'}"
+        )
     if not remotes:
         bad += 1  # whoever verifies must not take silence for a yes
         print(
-            f"{name} is got by hand: {source.by_hand}. No checksum to compare with: coldlm data card {name} shows its"
+            f"{name} is got by hand: {source.by_hand}. No checksum to compare with: coldlm data "
+            f"card {name} shows its"
         )
     elif bad:
         print(f"get it anew: coldlm data fetch {name}")
@@ -174,7 +199,7 @@ def _option(name: str) -> str:
 
 
 def card(name: str, overrides: Sequence[str]) -> list[str]:
-    """The data card, one line per fact.
+    """Return the data card, one line per fact.
 
     Raises:
         ConfigError, DataError: a key that does not exist, or no usable files.
@@ -194,12 +219,18 @@ def card(name: str, overrides: Sequence[str]) -> list[str]:
 
 def _about_source(name: str, source: Source, banned: dict[str, str]) -> list[str]:
     seen = (
-        f"its reader was run on real files: {source.seen}" if source.seen else "FORMAT UNVERIFIED: made-up files only"
+        f"its reader was run on real files: {source.seen}"
+        if source.seen
+        else "FORMAT UNVERIFIED: made-up files only"
     )
-    where = "; ".join([*(remote.url for remote in source.files), *([source.by_hand] if source.by_hand else [])])
+    where = "; ".join(
+        [*(remote.url for remote in source.files), *([source.by_hand] if source.by_hand else [])]
+    )
     lines = [f"# {name}", f"from: {where}", f"terms: {source.terms}", f"format: {seen}"]
     if banned:
-        lines.append(f"banned fields: {'; '.join(f'{field} ({why})' for field, why in banned.items())}")
+        lines.append(
+            f"banned fields: {'; '.join(f'{field} ({why})' for field, why in banned.items())}"
+        )
     return lines
 
 
@@ -210,13 +241,16 @@ def _about_data(data: Dataset) -> list[str]:
     first, last = (iso(t) for t in (log.time[0], log.time[-1]))
     characters = np.array([len(text) for text in data.items.texts])
     return [
-        f"domain: {data.domain}; items {'repeat' if data.repeats else 'do not repeat'}; release: {data.release}",
+        f"domain: {data.domain}; items {'repeat' if data.repeats else 'do not repeat'}; release: "
+        f"{data.release}",
         f"{len(data.users):,} users, {len(data.items):,} items, {len(log):,} events, "
         f"{int(log.positive.sum()):,} of them positive",
         *_about_lists(data),
         f"times: {first} to {last} UTC, {len(np.unique(log.time)):,} distinct",
-        f"events before the log, whose times are made up: {int((log.time < data.log_starts_at).sum()):,}",
-        f"item texts: {characters.mean():.1f} characters on average, {int((characters == 0).sum()):,} empty; "
+        "events before the log, whose times are made up: "
+        f"{int((log.time < data.log_starts_at).sum()):,}",
+        f"item texts: {characters.mean():.1f} characters on average, "
+        f"{int((characters == 0).sum()):,} empty; "
         f"letters: {_letters(data.items.texts)}",
         f"policies: {', '.join(f'{name} {n:,}' for name, n in data.counts.items() if n) or 'none applied'}",
         *(f"sha256 {digest}  {file}" for file, digest in data.hashes.items()),
@@ -227,7 +261,10 @@ def _about_lists(data: Dataset) -> list[str]:
     lists = data.impressions
     if lists is None:
         return []
-    return [f"lists as shown: {len(lists):,} with {len(lists.item):,} items, {int(lists.clicked.sum()):,} clicked"]
+    return [
+        f"lists as shown: {len(lists):,} with {len(lists.item):,} items, "
+        f"{int(lists.clicked.sum()):,} clicked"
+    ]
 
 
 def _letters(texts: Sequence[str]) -> str:
@@ -264,5 +301,6 @@ def _about_stream(world: Any) -> list[str]:
         f"split: {world.split} of {len(stream):,} queries, {n:,} positives",
         f"cohorts: {', '.join(f'{name} {rows.sum() / n:.1%}' for name, rows in cohorts.items())}",
         f"not asked: {', '.join(f'{why} {k:,}' for why, k in stream.counts.items() if k) or 'none'}",
-        f"other evaluators' defaults would drop {others['any']:,} of {others['of']:,} ({others['any'] / n:.0%})",
+        f"other evaluators' defaults would drop {others['any']:,} of {others['of']:,} "
+        f"({others['any'] / n:.0%})",
     ]

@@ -8,7 +8,17 @@ from hashlib import sha256
 
 from coldlm.core.errors import ConfigError
 
-TELLING = ("experiment", "dataset", "backbone", "strategy", "head", "loss", "control", "online", "seed")
+TELLING = (
+    "experiment",
+    "dataset",
+    "backbone",
+    "strategy",
+    "head",
+    "loss",
+    "control",
+    "online",
+    "seed",
+)
 """Overrides that come first in a run folder's name."""
 
 MAX_NAME = 100
@@ -18,9 +28,12 @@ MAX_BYTES = 240
 """Of the same: file systems count those, and Chinese has three to a character."""
 
 
-def name_run(name: str | None, overrides: Sequence[str], is_cell: bool = False, swept: Collection[str] = ()) -> str:
-    """A run folder's name: the user's, or one made from the overrides, those that tell cells of a sweep apart first; a
-    cell of a sweep always carries its overrides, and a name too long still shows those of the keys in ``swept``.
+def name_run(
+    name: str | None, overrides: Sequence[str], is_cell: bool = False, swept: Collection[str] = ()
+) -> str:
+    """Return a run folder's name: the user's, or one made from the overrides, those that tell cells
+    of a sweep apart first; a cell of a sweep always carries its overrides, and a name too long
+    still shows those of the keys in ``swept``.
 
     >>> name_run(None, ["dataset=video/x", "dataset.text=t", "seed=2"]), name_run(None, [])
     ('dataset=video-x,seed=2,dataset.text=t', 'default')
@@ -31,7 +44,9 @@ def name_run(name: str | None, overrides: Sequence[str], is_cell: bool = False, 
         ConfigError: a name with a slash.
     """
     if name and "/" in name:
-        raise ConfigError(f"name={name}: a folder's own name, without slashes; output=... says where it lies")
+        raise ConfigError(
+            f"name={name}: a folder's own name, without slashes; output=... says where it lies"
+        )
     rank = {key: i for i, key in enumerate(TELLING)}
     made = sorted(overrides, key=lambda o: (rank.get(_key(o), len(rank)), o))
     of_user = [_clean(name)] if name else []
@@ -47,7 +62,8 @@ def name_run(name: str | None, overrides: Sequence[str], is_cell: bool = False, 
 
 
 def is_hidden(override: str, hidden: Collection[str]) -> bool:
-    """Whether an override leaves a run's name: one of these keys, or a key below one of them."""
+    """Return whether an override leaves a run's name: one of these keys, or a key below one of
+    them."""
     key = _key(override)
     return key in hidden or key.partition(".")[0] in hidden
 
@@ -57,23 +73,34 @@ def _key(override: str) -> str:
 
 
 def _part(override: str) -> str:
-    """An override as part of a name; where that lost anything of its value, with a hash of the whole."""
+    """An override as part of a name; where that lost anything of its value, with a hash of the
+    whole."""
     key, equals, value = override.partition("=")
-    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" and value[0] not in value[1:-1]
+    quoted = (
+        len(value) > 1
+        and value[0] == value[-1]
+        and value[0] in "'\""
+        and value[0] not in value[1:-1]
+    )
     inner = value[1:-1] if quoted else value
     part = _clean(f"{key}={inner}") if equals else _clean(key)
-    is_option = "." not in key and re.fullmatch(r"[\w/-]+", value)  # its slash may go: options differ in more than that
+    is_option = "." not in key and re.fullmatch(
+        r"[\w/-]+", value
+    )  # its slash may go: options differ in more than that
     if part == override or is_option:
         return part
     return f"{part}-{_digest(f'{key}={inner}')}"
 
 
 def _shortened(parts: Sequence[str]) -> list[str]:
-    """Parts that leave room for each other in a name, those that are cut with a hash of the whole."""
+    """Parts that leave room for each other in a name, those that are cut with a hash of the
+    whole."""
     room = (MAX_NAME - 9) // max(1, len(parts)) - 1
     if _fits(",".join(parts), MAX_NAME - 9):
         return list(parts)
-    return [part if _fits(part, room) else f"{_cut(part, room - 9)}-{_digest(part)}" for part in parts]
+    return [
+        part if _fits(part, room) else f"{_cut(part, room - 9)}-{_digest(part)}" for part in parts
+    ]
 
 
 def _clean(text: str) -> str:

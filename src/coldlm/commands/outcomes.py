@@ -17,8 +17,9 @@ SKIPPED = 3
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one run. ``kind``, ``problem``: of the exception it ended with, empty if it is done; words, because a launcher
-    may bring them from another process. ``is_ours``: the user can mend it."""
+    """Of one run. ``kind``, ``problem``: of the exception it ended with, empty if it is done;
+    words, because a launcher may bring them from another process. ``is_ours``: the user can mend
+    it."""
 
     folder: Path
     kind: str = ""
@@ -27,7 +28,8 @@ class Outcome:
 
 
 def conclude(outcomes: Sequence[Outcome], impossible: Sequence[tuple[str, list[str]]] = ()) -> int:
-    """The exit status; of a sweep with failures, also a line per run, and one per cell that was left out.
+    """Return the exit status; of a sweep with failures, also a line per run, and one per cell that
+    was left out.
 
     Raises:
         ColdlmError: the problem of a single run that the user can mend.
@@ -40,8 +42,13 @@ def conclude(outcomes: Sequence[Outcome], impossible: Sequence[tuple[str, list[s
     if failed:
         print(f"{len(failed)} of {len(outcomes)} runs failed:", file=sys.stderr)
         for outcome in outcomes:
-            reason = f"  {outcome.kind}: {outcome.problem.partition(chr(10))[0]}" if outcome.kind else ""
-            print(f"  {'FAILED' if outcome.kind else 'done':<8}{outcome.folder.name}{reason}", file=sys.stderr)
+            reason = (
+                f"  {outcome.kind}: {outcome.problem.partition(chr(10))[0]}" if outcome.kind else ""
+            )
+            print(
+                f"  {'FAILED' if outcome.kind else 'done':<8}{outcome.folder.name}{reason}",
+                file=sys.stderr,
+            )
     tell_impossible(impossible, len(outcomes) + len(impossible))
     if os.environ.get("LOCAL_RANK", "0") == "0":
         _summarise(outcomes, len(outcomes) + len(impossible))
@@ -66,6 +73,9 @@ def _summarise(outcomes: Sequence[Outcome], n_cells: int) -> None:
 def tell_impossible(impossible: Sequence[tuple[str, list[str]]], n_cells: int) -> None:
     """The cells that were left out, each with its reasons, on stderr; nothing if there are none."""
     if impossible:
-        print(f"{len(impossible)} of {n_cells} cells are impossible and were left out:", file=sys.stderr)
+        print(
+            f"{len(impossible)} of {n_cells} cells are impossible and were left out:",
+            file=sys.stderr,
+        )
     for name, problems in impossible:
         print(f"  {name}: {'; '.join(problems)}", file=sys.stderr)

@@ -1,4 +1,5 @@
-"""``coldlm recommend``: a typed text, a user or a history of items -> a ranked list, from a finished run."""
+"""``coldlm recommend``: a typed text, a user or a history of items -> a ranked list, from a
+finished run."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def main(argv: Sequence[str]) -> int:
         Path(arguments.run),
         query=arguments.query or "",
         user=arguments.user,
-        history=[item.strip() for item in arguments.history.split(",")] if arguments.history else [],
+        history=[item.strip() for item in arguments.history.split(",")]
+        if arguments.history
+        else [],
         k=arguments.k,
         beams=arguments.generate,
     )
@@ -47,10 +50,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line; at least one of query, user and history."""
+    """Return the command line; at least one of query, user and history."""
     parser = argparse.ArgumentParser(
         prog="coldlm recommend",
-        description="Rank a run's catalogue for a typed text, a known user or a list of items, at the end of its data.",
+        description="Rank a run's catalogue for a typed text, a known user or a list of items, at "
+        "the end of its data.",
         epilog='example: coldlm recommend runs/default --query "space adventure" --k 10',
     )
     parser.add_argument("run", help="a run folder with a trained model")
@@ -62,7 +66,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--generate",
         type=int,
         metavar="BEAMS",
-        help="let a causal model write the list itself, kept to the candidates' texts, by beam search of this width",
+        help="let a causal model write the list itself, kept to the candidates' texts, by beam "
+        "search of this width",
     )
     arguments = parser.parse_args(argv)
     arguments.query = (arguments.query or "").strip()
@@ -73,7 +78,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if arguments.k < 1:
         parser.error(f"--k must be at least 1, got {arguments.k}")
     if arguments.generate is not None and arguments.generate < arguments.k:
-        parser.error(f"--generate needs at least as many beams as items are asked for ({arguments.k})")
+        parser.error(
+            f"--generate needs at least as many beams as items are asked for ({arguments.k})"
+        )
     return arguments
 
 
@@ -86,18 +93,25 @@ def recommend(
     k: int = 10,
     beams: int | None = None,
 ) -> list[tuple[float, str, str]]:
-    """The best ``k`` candidates at the end of the run's data: (score, item id, title), best first.
+    """Return the best ``k`` candidates at the end of the run's data: (score, item id, title), best
+    first.
 
-    What the user has had is left out where items do not repeat; so are the items of ``history``. Equal scores are in
-    catalogue order. With ``beams`` a causal model writes the list itself: fewer than ``k`` where it finds no more.
+    What the user has had is left out where items do not repeat; so are the items of ``history``.
+    Equal scores are in catalogue order. With ``beams`` a causal model writes the list itself: fewer
+    than ``k`` where it finds no more.
 
     Raises:
-        RunFolderError: no trained model there, a damaged one, or one of another version, with other keys in its
-            configuration.
+        RunFolderError: no trained model there, a damaged one, or one of another version, with other
+            keys in its configuration.
         ConfigError: an id that the data does not have, or beams of a head that writes nothing.
     """
     weights = next(
-        (run / f"{name}.safetensors" for name in LAST_MODEL if (run / f"{name}.safetensors").is_file()), None
+        (
+            run / f"{name}.safetensors"
+            for name in LAST_MODEL
+            if (run / f"{name}.safetensors").is_file()
+        ),
+        None,
     )
     if weights is None:
         raise RunFolderError(
@@ -122,24 +136,39 @@ def recommend(
     who = _codes([user] if user else [], world.data.users.ids, "user")
     ranker = make_ranker(config, world)
     if query and not ranker.head.uses_text:
-        raise ConfigError("this run's head reads no text (head.context=only): give --user, or use another run")
+        raise ConfigError(
+            "this run's head reads no text (head.context=only): give --user, or use another run"
+        )
     if beams is not None and not ranker.head.writes_lists:
-        raise ConfigError("this run's head writes no texts (--generate): use a run with head=causal_lm")
+        raise ConfigError(
+            "this run's head writes no texts (--generate): use a run with head=causal_lm"
+        )
     read_weights(weights, ranker)
-    scores, candidates = _score(world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams)
+    scores, candidates = _score(
+        world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams
+    )
     scores = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
-    best = torch.argsort(scores, descending=True, stable=True)[: min(k, int(candidates.sum()))].tolist()
+    best = torch.argsort(scores, descending=True, stable=True)[
+        : min(k, int(candidates.sum()))
+    ].tolist()
     return [(float(scores[i]), items.ids[i], items.titles[i]) for i in best]
 
 
 def _score(
-    world: World, scorer: Scorer, length: int, query: str, who: list[int], codes: list[int], beams: int | None
+    world: World,
+    scorer: Scorer,
+    length: int,
+    query: str,
+    who: list[int],
+    codes: list[int],
+    beams: int | None,
 ) -> tuple[Tensor, Bools]:
-    """[N] scores at the end of the data, and [N] which items may be recommended; with ``beams``, of what was written.
+    """[N] scores at the end of the data, and [N] which items may be recommended; with ``beams``, of
+    what was written.
 
     Args:
-        length: items of a history that the head reads. who: code of the user, [] for none. codes: history, newest
-            first.
+        length: items of a history that the head reads. who: code of the user, [] for none. codes:
+            history, newest first.
     """
     import numpy as np
 
@@ -150,11 +179,16 @@ def _score(
         candidates[codes] = False
     if beams is not None:
         if who:
-            query, past = world.data.users.texts[who[0]], world.as_of.history(users, times, length)[0]
+            query, past = (
+                world.data.users.texts[who[0]],
+                world.as_of.history(users, times, length)[0],
+            )
             codes = past[past >= 0].tolist()
         scores = cast("PairSnapshot", scorer).generate(now, query, codes, candidates, beams)
         return scores, candidates & np.isfinite(scores.numpy())
-    return scorer(users, times)[0] if who else scorer.answer(now, text=query, history=codes), candidates
+    return scorer(users, times)[0] if who else scorer.answer(
+        now, text=query, history=codes
+    ), candidates
 
 
 def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:
@@ -166,5 +200,7 @@ def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:
 
         near = nearest(unknown[0], place)
         hint = f"did you mean {near!r}? " if near else ""
-        raise ConfigError(f"{kind} {unknown[0]!r} is not in this run's data; {hint}it has {len(ids)} {kind}s")
+        raise ConfigError(
+            f"{kind} {unknown[0]!r} is not in this run's data; {hint}it has {len(ids)} {kind}s"
+        )
     return [place[name] for name in asked]

@@ -33,14 +33,22 @@ examples:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``coldlm report`` with ``argv`` (without the program's name); 0, or 2 with a message on stderr."""
+    """Run ``coldlm report`` with ``argv`` (without the program's name); 0, or 2 with a message on
+    stderr."""
     parser = argparse.ArgumentParser(
-        "coldlm report", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        "coldlm report",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS",
                         help="run folders, folders that hold some, or packed files")  # fmt: skip
-    parser.add_argument("--out", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--pack", type=Path, metavar="FILE", help="write the runs into one parquet file too")
+    parser.add_argument(
+        "--out", type=Path, default=Path("report"), metavar="DIR", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--pack", type=Path, metavar="FILE", help="write the runs into one parquet file too"
+    )
     arguments = parser.parse_args(argv)
 
     from coldlm.report.write import print_report, write_report

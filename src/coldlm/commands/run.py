@@ -1,4 +1,5 @@
-"""``coldlm run``: one run or a sweep of them, composed by Hydra, checked before anything slow starts."""
+"""``coldlm run``: one run or a sweep of them, composed by Hydra, checked before anything slow
+starts."""
 
 from __future__ import annotations
 
@@ -21,7 +22,18 @@ if TYPE_CHECKING:
     from coldlm.experiment.baselines import JudgedBaselines
 
 MULTIRUN = {"-m", "--multirun"}
-SHOW_ONLY = ("--help", "-h", "--hydra-help", "--cfg", "-c", "--info", "-i", "--version", "--shell-completion", "-sc")
+SHOW_ONLY = (
+    "--help",
+    "-h",
+    "--hydra-help",
+    "--cfg",
+    "-c",
+    "--info",
+    "-i",
+    "--version",
+    "--shell-completion",
+    "-sc",
+)
 """Flags of Hydra's that show something and run nothing."""
 
 SKIP = "--skip-impossible"
@@ -43,7 +55,8 @@ class Kept:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Hand over to Hydra, once everything that can be known to be wrong beforehand has been ruled out."""
+    """Hand over to Hydra, once everything that can be known to be wrong beforehand has been ruled
+    out."""
     from coldlm.commands.sweep import launch
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
@@ -52,10 +65,16 @@ def main(arguments: Sequence[str]) -> int:
 
     if SWEEP in arguments:
         return tune(arguments)
-    skip, arguments = SKIP in arguments, _flags_first([argument for argument in arguments if argument != SKIP])
+    skip, arguments = (
+        SKIP in arguments,
+        _flags_first([argument for argument in arguments if argument != SKIP]),
+    )
     if any(argument.split("=")[0] in SHOW_ONLY for argument in arguments):
         if MULTIRUN & set(arguments):
-            raise ConfigError("-m runs a grid, and there is a flag that only shows something: leave out one of the two")
+            raise ConfigError(
+                "-m runs a grid, and there is a flag that only shows something: leave out one of "
+                "the two"
+            )
         _show(arguments)
         return 0
     plan = make_plan(arguments, skip=skip)
@@ -85,10 +104,14 @@ def _show(arguments: Sequence[str]) -> None:
 
     args = get_args(list(arguments))
     if args.shell_completion:
-        raise ConfigError('-sc is Hydra\'s, and knows no commands; for the Tab key: eval "$(coldlm completion bash)"')
+        raise ConfigError(
+            "-sc is Hydra's, and knows no commands; for the Tab key: eval \"$(coldlm completion "
+            'bash)"'
+        )
     refuse([problem for _, problem in unreadable(args.overrides)])
     try:
-        # Hydra's own node is looked at here too: --help sets up its logging, and a search path imports
+        # Hydra's own node is looked at here too: --help sets up its logging, and a search path
+        # imports
         refuse(check_hydra(arguments))
         if args.help:
             _help(args.overrides, args.config_dir)
@@ -127,10 +150,13 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
     program = sys.argv
 
     def with_program(config: DictConfig) -> None:
-        sys.argv = program  # Lightning starts the other processes of a distributed run by this command line
+        # Lightning starts the other processes of a distributed run by this command line
+        sys.argv = program
         task(config)
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then leaves exceptions to us instead of printing and exiting
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # Hydra then leaves exceptions to us instead of printing and exiting
+    )
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
         with with_plugins(arguments):
@@ -142,12 +168,15 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
 
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
-    """Hydra's parser wants all overrides on one side of the flags, and its grammar quotes around some of them."""
+    """Hydra's parser wants all overrides on one side of the flags, and its grammar quotes around
+    some of them."""
     from hydra._internal.utils import get_args_parser
 
     from coldlm.config.quoting import readable
 
-    actions = {flag: action for action in get_args_parser()._actions for flag in action.option_strings}
+    actions = {
+        flag: action for action in get_args_parser()._actions for flag in action.option_strings
+    }
     flags, overrides, rest = list[str](), list[str](), list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -156,13 +185,22 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
             continue
         flags.append(argument)
         action = actions.get(argument)
-        if action and rest and (action.nargs is None or (action.nargs == "?" and rest[0] in (action.choices or ()))):
+        if (
+            action
+            and rest
+            and (
+                action.nargs is None or (action.nargs == "?" and rest[0] in (action.choices or ()))
+            )
+        ):
             flags.append(rest.pop(0))
     return flags + readable(overrides)
 
 
-def _run_one(config: DictConfig, arguments: Sequence[str], swept: Collection[str], kept: Kept) -> Outcome:
-    """One run of a command, or one cell of a sweep: a failure is kept, so that the other cells go on."""
+def _run_one(
+    config: DictConfig, arguments: Sequence[str], swept: Collection[str], kept: Kept
+) -> Outcome:
+    """One run of a command, or one cell of a sweep: a failure is kept, so that the other cells go
+    on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -196,8 +234,11 @@ def _run_one(config: DictConfig, arguments: Sequence[str], swept: Collection[str
 
 
 def _run_apart(arguments: list[str]) -> None:
-    """One distributed cell in a process of its own: its process group and variables must not reach the next cell."""
-    status = subprocess.run([sys.executable, "-m", "coldlm", "run", *arguments], check=False).returncode
+    """One distributed cell in a process of its own: its process group and variables must not reach
+    the next cell."""
+    status = subprocess.run(
+        [sys.executable, "-m", "coldlm", "run", *arguments], check=False
+    ).returncode
     if status:
         raise ColdlmError(f"ended with status {status}; what it said stands above")
 

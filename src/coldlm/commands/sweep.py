@@ -1,7 +1,7 @@
 """A sweep's cells on Hydra's launcher.
 
-Hydra's own sweeper composes the whole command line once with the groups' defaults, and so refuses a key that only the
-swept options know. Here every cell is composed by itself.
+Hydra's own sweeper composes the whole command line once with the groups' defaults, and so refuses a
+key that only the swept options know. Here every cell is composed by itself.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 def launch(plan: Plan, task: Callable[[DictConfig], Outcome]) -> list[Outcome]:
-    """Give all cells of a checked plan to the launcher that ``hydra/launcher`` names, as many at a time as
-    ``hydra.sweeper.max_batch_size`` says; what became of each.
+    """Give all cells of a checked plan to the launcher that ``hydra/launcher`` names, as many at a
+    time as ``hydra.sweeper.max_batch_size`` says; what became of each.
 
     Raises:
         ConfigError: another sweeper, or a cell that cannot be composed.
@@ -44,10 +44,13 @@ def launch(plan: Plan, task: Callable[[DictConfig], Outcome]) -> list[Outcome]:
         with with_plugins(plan.given), initialize_config_dir(str(CONF), version_base="1.3"):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
-            config = hydra.compose_config(PRIMARY, [*hydra_overrides, *plan.cells[0]], RunMode.MULTIRUN)
+            config = hydra.compose_config(
+                PRIMARY, [*hydra_overrides, *plan.cells[0]], RunMode.MULTIRUN
+            )
             if config.hydra.sweeper._target_ != SWEEPER:
                 raise ConfigError(
-                    "hydra/sweeper: coldlm run makes its cells itself, from the values given; leave it out "
+                    "hydra/sweeper: coldlm run makes its cells itself, from the values given; "
+                    "leave it out "
                     "(coldlm tune draws values)"
                 )
             _save(config, plan)
@@ -76,7 +79,9 @@ def _save(config: DictConfig, plan: Plan) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "multirun.yaml")
     except OSError as error:
-        raise RunFolderError(f"{folder} cannot be made ({error.strerror}): choose another output=...") from error
+        raise RunFolderError(
+            f"{folder} cannot be made ({error.strerror}): choose another output=..."
+        ) from error
 
 
 def _outcome(job: JobReturn) -> Outcome:

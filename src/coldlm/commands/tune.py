@@ -1,10 +1,12 @@
-"""``coldlm tune``: the same number of trials for every strategy, chosen from on validation, never on the stream.
+"""``coldlm tune``: the same number of trials for every strategy, chosen from on validation, never
+on the stream.
 
-Trial 0 is the configuration as it stands. Every other one takes another learning rate, log-uniform within a factor of
-``REACH``, and another size of the strategy (rank, layers, ...), halves and doubles of it.
-The rate is the backbone's, or the head's where nothing of the backbone trains; the head's is thus chosen first, under
-strategy=frozen, and the same for all. Trials spread evenly however few they are, and differ by their number alone: all
-strategies get the same multiples of their own rate.
+Trial 0 is the configuration as it stands. Every other one takes another learning rate, log-uniform
+within a factor of ``REACH``, and another size of the strategy (rank, layers, ...), halves and
+doubles of it. The rate is the backbone's, or the head's where nothing of the backbone trains; the
+head's is thus chosen first, under strategy=frozen, and the same for all. Trials spread evenly
+however few they are, and differ by their number alone: all strategies get the same multiples of
+their own rate.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Factors of the strategy's own key."""
 
 SPREAD = (0.7548776662466927, 0.5698402909980532)
-"""Steps, modulo 1, of a sequence whose first points lie evenly in the square, however many they are: 1 / p and 1 / p^2
-with p^3 = p + 1 (R2, Roberts 2018)."""
+"""Steps, modulo 1, of a sequence whose first points lie evenly in the square, however many they
+are: 1 / p and 1 / p^2 with p^3 = p + 1 (R2, Roberts 2018)."""
 
 SWEEP = "sweep=tune"
 """The override of ``coldlm run`` that stands for this command: a sweep whose cells are trials."""
@@ -51,8 +53,8 @@ example: coldlm tune experiment=quickstart strategy=frozen,top trials=8
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a strategy. ``values``: dotted key -> what was drawn; ``score``: validation nDCG of its best epoch,
-    -inf where training diverged."""
+    """One trial of a strategy. ``values``: dotted key -> what was drawn; ``score``: validation nDCG
+    of its best epoch, -inf where training diverged."""
 
     strategy: str
     number: int
@@ -61,7 +63,8 @@ class Trial:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``coldlm tune`` with ``argv`` (without the program's name); 0 when every strategy was tuned.
+    """Run ``coldlm tune`` with ``argv`` (without the program's name); 0 when every strategy was
+    tuned.
 
     Raises:
         ConfigError: see ``parse`` and ``coldlm run``.
@@ -78,15 +81,27 @@ def main(argv: Sequence[str]) -> int:
     folder = Path(next(iter(bases.values())).output)
     write(folder, trials, n_trials, argv)
     for name in strategies:
-        best, first = choose(trials, name), next(trial for trial in trials if trial.strategy == name)
-        values = ", ".join(f"{key}={value}" for key, value in best.values.items()) or "as configured"
-        print(f"{name}: validation nDCG {first.score:.4f} as configured, {best.score:.4f} best of {n_trials}: {values}")
-    print(f"\nwritten to {folder}/; use: coldlm run --config-dir {folder} experiment=tuned_{strategies[0]}")
+        best, first = (
+            choose(trials, name),
+            next(trial for trial in trials if trial.strategy == name),
+        )
+        values = (
+            ", ".join(f"{key}={value}" for key, value in best.values.items()) or "as configured"
+        )
+        print(
+            f"{name}: validation nDCG {first.score:.4f} as configured, {best.score:.4f} best of "
+            f"{n_trials}: {values}"
+        )
+    print(
+        f"\nwritten to {folder}/; use: coldlm run --config-dir {folder} "
+        f"experiment=tuned_{strategies[0]}"
+    )
     return 0
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
-    """(strategies, trials of each, the other overrides). Without any, every strategy has 8 trials.
+    """Return (strategies, trials of each, the other overrides). Without any, every strategy has 8
+    trials.
 
     Raises:
         ConfigError: no trials, or a sweep over anything else.
@@ -107,17 +122,24 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
     strategies = [name for name in given["strategy"].split(",") if name]
     if not strategies or not given["trials"].isdecimal() or int(given["trials"]) < 1:
         raise ConfigError(
-            f"coldlm tune: got strategy={given['strategy']} trials={given['trials']}, needed: names of strategies and "
+            f"coldlm tune: got strategy={given['strategy']} trials={given['trials']}, needed: "
+            "names of strategies and "
             "a number of trials from 1; such as strategy=frozen,top trials=8"
         )
-    if wrong := [argument for argument in rest if argument.startswith("-") or argument.partition("=")[0] == "stages"]:
-        raise ConfigError(f"coldlm tune: {wrong[0]} is not taken; it runs the stage train, once for every trial")
+    if wrong := [
+        argument
+        for argument in rest
+        if argument.startswith("-") or argument.partition("=")[0] == "stages"
+    ]:
+        raise ConfigError(
+            f"coldlm tune: {wrong[0]} is not taken; it runs the stage train, once for every trial"
+        )
     return strategies, int(given["trials"]), [*rest, f"output={given['output']}"]
 
 
 def tune(base: RunConfig, strategy: str, n_trials: int) -> list[Trial]:
-    """Carry out ``n_trials`` trainings of a configuration, each in a run folder below its output; finished ones are
-    read.
+    """Carry out ``n_trials`` trainings of a configuration, each in a run folder below its output;
+    finished ones are read.
 
     Raises:
         ConfigError: more than one process.
@@ -126,7 +148,10 @@ def tune(base: RunConfig, strategy: str, n_trials: int) -> list[Trial]:
     from coldlm.runs.identity import open_run
 
     if base.trainer.devices > 1:
-        raise ConfigError(f"trainer.devices={base.trainer.devices}: trials run in one process; use trainer=cpu or gpu")
+        raise ConfigError(
+            f"trainer.devices={base.trainer.devices}: trials run in one process; use trainer=cpu "
+            "or gpu"
+        )
     trials = []
     for number in range(n_trials):
         values, name = draw(base, number), f"{strategy},trial={number}"
@@ -149,10 +174,16 @@ def draw(base: RunConfig, number: int) -> dict[str, float | int]:
         return {}
     high, large = ((0.5 + number * step) % 1 for step in SPREAD)
     rate = "body_lr" if chosen(Strategy, base.strategy).trains else "lr"
-    values: dict[str, float | int] = {f"optim.{rate}": float(f"{base.optim[rate] * REACH ** (2 * high - 1):.3g}")}
+    values: dict[str, float | int] = {
+        f"optim.{rate}": float(f"{base.optim[rate] * REACH ** (2 * high - 1):.3g}")
+    }
     if key := own_key(base.strategy):
         sizes = sorted({max(1, int(base.strategy[key] * step)) for step in STEPS})
-        allowed = [size for size in sizes if not problems(with_values(base, {f"strategy.{key}": size}).plain())]
+        allowed = [
+            size
+            for size in sizes
+            if not problems(with_values(base, {f"strategy.{key}": size}).plain())
+        ]
         values[f"strategy.{key}"] = allowed[int(large * len(allowed))]
     return values
 
@@ -173,19 +204,28 @@ def with_values(base: RunConfig, values: Mapping[str, float | int]) -> RunConfig
 
 
 def choose(trials: Sequence[Trial], strategy: str) -> Trial:
-    """The best trial of a strategy, the earliest of equals."""
-    return max((trial for trial in trials if trial.strategy == strategy), key=lambda trial: trial.score)
+    """Return the best trial of a strategy, the earliest of equals."""
+    return max(
+        (trial for trial in trials if trial.strategy == strategy), key=lambda trial: trial.score
+    )
 
 
 def write(folder: Path, trials: Sequence[Trial], n_trials: int, argv: Sequence[str]) -> None:
-    """``trials.csv``, and per strategy an experiment with the chosen values and the budget they were chosen with."""
+    """``trials.csv``, and per strategy an experiment with the chosen values and the budget they
+    were chosen with."""
     import polars as pl
     from omegaconf import OmegaConf
 
-    rows = [{"strategy": t.strategy, "trial": t.number, "validation": t.score} | t.values for t in trials]
+    rows = [
+        {"strategy": t.strategy, "trial": t.number, "validation": t.score} | t.values
+        for t in trials
+    ]
     pl.DataFrame(rows, infer_schema_length=None).write_csv(folder / "trials.csv")
     (folder / "experiment").mkdir(exist_ok=True)
-    base = next((argument.partition("=")[2] for argument in argv if argument.startswith("experiment=")), None)
+    base = next(
+        (argument.partition("=")[2] for argument in argv if argument.startswith("experiment=")),
+        None,
+    )
     for strategy in dict.fromkeys(trial.strategy for trial in trials):
         best = choose(trials, strategy)
         content: dict[str, Any] = {

@@ -23,7 +23,8 @@ def refuse(found: list[str]) -> None:
 
 
 def build(node: Mapping[str, object], *args: object) -> Any:
-    """Call the target of ``node`` with ``args`` and the node's keys. The only caller of ``instantiate``.
+    """Call the target of ``node`` with ``args`` and the node's keys. The only caller of
+    ``instantiate``.
 
     Raises:
         ConfigError: the target is not on the allow-list; nothing was imported then.
@@ -34,7 +35,13 @@ def build(node: Mapping[str, object], *args: object) -> Any:
 
     target = node.get("_target_")
     refuse([] if any(is_allowed(target, group) for group in GROUPS) else [refusal("", target)])
-    refuse([f"{key}: this key is not allowed here" for key in node if key.startswith("_") and key != "_target_"])
+    refuse(
+        [
+            f"{key}: this key is not allowed here"
+            for key in node
+            if key.startswith("_") and key != "_target_"
+        ]
+    )
     try:
         return instantiate(dict(node), *args, _convert_="all", _recursive_=False)
     except InstantiationException as error:
@@ -55,8 +62,8 @@ def resolve(target: str) -> Any:
 
 
 def is_allowed(target: object, group: str) -> bool:
-    """Return whether a node of ``group`` may name this target; decided from declarations and source, without importing
-    it."""
+    """Return whether a node of ``group`` may name this target; decided from declarations and
+    source, without importing it."""
     if not isinstance(target, str) or target not in options.targets(group):
         return False
     try:
@@ -69,5 +76,7 @@ def is_allowed(target: object, group: str) -> bool:
 def refusal(group: str, target: object) -> str:
     """Return what is said of a target that may not be named."""
     path = f"{group}._target_" if group else "_target_"
-    allowed = " or ".join(options.targets(group)) if group else "what coldlm/config/options.py declares"
+    allowed = (
+        " or ".join(options.targets(group)) if group else "what coldlm/config/options.py declares"
+    )
     return f"{path}: got {target!r}, allowed: {allowed}; {how_to_name(target)}"

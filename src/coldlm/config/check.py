@@ -13,7 +13,15 @@ from coldlm.config.build import is_allowed, refusal, refuse
 from coldlm.config.combinations import combination_problems, device_problems, logger_problems
 from coldlm.config.plugins import plug_problems
 from coldlm.config.schema import GONE, MOVED, Node, RunConfig, typed
-from coldlm.config.signatures import Field, check_value, fields_of, fields_of_dataclass, is_defined, nearest, show
+from coldlm.config.signatures import (
+    Field,
+    check_value,
+    fields_of,
+    fields_of_dataclass,
+    is_defined,
+    nearest,
+    show,
+)
 from coldlm.models.backbones import checkpoints
 
 ABSENT = object()
@@ -24,7 +32,8 @@ MISSING = "???"
 
 
 def check(values: dict[str, Any], folder: Path | None = None) -> RunConfig:
-    """Return a configuration, given as a plain resolved dict, or refuse it before any download or model load.
+    """Return a configuration, given as a plain resolved dict, or refuse it before any download or
+    model load.
 
     Args:
         values: the whole configuration.
@@ -38,7 +47,8 @@ def check(values: dict[str, Any], folder: Path | None = None) -> RunConfig:
     trains = isinstance(stages, list) and {"pretrain", "train"} & {*map(str, stages[:1])}
     if folder is not None and isinstance(stages, list) and not trains and not folder.exists():
         found.append(
-            f"stages: got {', '.join(map(str, stages)) or 'none'}, but there is no trained run in {folder}; "
+            f"stages: got {', '.join(map(str, stages)) or 'none'}, but there is no trained run in "
+            f"{folder}; "
             "add train, or name a run folder that has been trained"
         )
     refuse(found)
@@ -46,21 +56,30 @@ def check(values: dict[str, Any], folder: Path | None = None) -> RunConfig:
 
 
 def problems(config: Mapping[str, object]) -> list[str]:
-    """Return unknown and missing keys, wrong values, targets that are not allowed, impossible combinations."""
+    """Return unknown and missing keys, wrong values, targets that are not allowed, impossible
+    combinations."""
     if found := plug_problems(config.get("plugins")):
         return found
     paths = known_paths(config)
     known = fields_of_dataclass(RunConfig)
-    by_key = {key: list(_value_problems(key, config.get(key, ABSENT), field, paths)) for key, field in known.items()}
-    sound = {key: _complete(config[key]) for key, found in by_key.items() if key in config and not found}
+    by_key = {
+        key: list(_value_problems(key, config.get(key, ABSENT), field, paths))
+        for key, field in known.items()
+    }
+    sound = {
+        key: _complete(config[key]) for key, found in by_key.items() if key in config and not found
+    }
     unknown = _unknown_keys(config, known, "", paths)
     return [*unknown, *chain.from_iterable(by_key.values()), *combination_problems(sound)]
 
 
 def file_problems(config: Mapping[str, object]) -> list[str]:
-    """Data, checkpoints and logger packages that are not there, for nodes that are in order otherwise."""
+    """Data, checkpoints and logger packages that are not there, for nodes that are in order
+    otherwise."""
     nodes = {group: config.get(group) for group in ("dataset", "backbone", "logger")}
-    sound = {g: n for g, n in nodes.items() if isinstance(n, dict) and not list(_node_problems(g, n, []))}
+    sound = {
+        g: n for g, n in nodes.items() if isinstance(n, dict) and not list(_node_problems(g, n, []))
+    }
     keys = {g: {k: v for k, v in n.items() if k != "_target_"} for g, n in sound.items()}
     found: list[str] = []
     if "dataset" in sound:
@@ -75,7 +94,7 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
 
 
 def known_paths(config: Mapping[str, object]) -> list[str]:
-    """Full paths of all keys that this configuration's schema and targets know."""
+    """Return full paths of all keys that this configuration's schema and targets know."""
     paths = []
     for name, field in fields_of_dataclass(RunConfig).items():
         paths.append(name)
@@ -83,15 +102,19 @@ def known_paths(config: Mapping[str, object]) -> list[str]:
         inner: Mapping[str, object] = {}
         if is_dataclass(field.annotation):
             inner = fields_of_dataclass(cast(type, field.annotation))
-        elif field.annotation == Node and isinstance(node, dict) and is_allowed(node.get("_target_"), name):
+        elif (
+            field.annotation == Node
+            and isinstance(node, dict)
+            and is_allowed(node.get("_target_"), name)
+        ):
             inner = fields_of(str(node["_target_"]))
         paths += [f"{name}.{key}" for key in inner]
     return paths
 
 
 def missing_keys(config: Mapping[str, object]) -> list[str]:
-    """Full paths of the keys that the present schema and targets know and ``config`` lacks, also those with a default:
-    in the configuration of a run they are choices that nobody made."""
+    """Return full paths of the keys that the present schema and targets know and ``config`` lacks,
+    also those with a default: in the configuration of a run they are choices that nobody made."""
 
     def is_there(path: str) -> bool:
         name, _, key = path.partition(".")
@@ -114,7 +137,10 @@ def _unknown_keys(
     for key in (key for key in values if key not in known):
         path = f"{prefix}{key}"
         if path in MOVED or path in GONE:
-            yield f"{path}: unknown key; {f'it is {MOVED[path]} now' if path in MOVED else GONE[path]}"
+            yield (
+                f"{path}: unknown key; "
+                f"{f'it is {MOVED[path]} now' if path in MOVED else GONE[path]}"
+            )
             continue
         near = nearest(f"{prefix}{key}", paths)
         hint = (
@@ -145,7 +171,9 @@ def _value_problems(path: str, value: object, field: Field, paths: list[str]) ->
     elif field.annotation == Node:
         yield from _node_problems(path, value, paths)
     else:
-        yield from _key_problems(value, fields_of_dataclass(cast(type, field.annotation)), f"{path}.", paths)
+        yield from _key_problems(
+            value, fields_of_dataclass(cast(type, field.annotation)), f"{path}.", paths
+        )
 
 
 def _node_problems(group: str, node: Mapping[str, object], paths: list[str]) -> Iterator[str]:

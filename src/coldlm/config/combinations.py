@@ -1,4 +1,5 @@
-"""Values that are each allowed and cannot stand together, and what the logger needs from outside."""
+"""Values that are each allowed and cannot stand together, and what the logger needs from
+outside."""
 
 from __future__ import annotations
 
@@ -9,7 +10,16 @@ from itertools import pairwise
 from coldlm.config import model_combinations as model
 from coldlm.config import options
 from coldlm.config.model_combinations import Section
-from coldlm.config.options import BackboneSource, Logger, Reader, Schedule, SplitRule, Strategy, chosen, named
+from coldlm.config.options import (
+    BackboneSource,
+    Logger,
+    Reader,
+    Schedule,
+    SplitRule,
+    Strategy,
+    chosen,
+    named,
+)
 from coldlm.config.plugins import installed
 from coldlm.config.signatures import nearest
 from coldlm.core.dates import seconds
@@ -17,7 +27,8 @@ from coldlm.core.keys import has_wandb_key
 
 
 def combination_problems(sound: Section) -> Iterator[str]:
-    """One message per impossible combination among the parts of a configuration that are in order one by one."""
+    """Yield one message per impossible combination among the parts of a configuration that are in
+    order one by one."""
     checks: dict[Callable[..., Iterator[str]], tuple[str, ...]] = {
         _stage_problems: ("stages",),
         _split_problems: ("split",),
@@ -44,7 +55,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
 
 
 def logger_problems(logger: Section) -> Iterator[str]:
-    """A logger whose package is not installed, or that must be online without a key."""
+    """Yield a logger whose package is not installed, or that must be online without a key."""
     option = chosen(Logger, logger)
     if option.package and find_spec(option.package) is None:
         yield (
@@ -52,11 +63,15 @@ def logger_problems(logger: Section) -> Iterator[str]:
             f'"coldlm[{option.package}]", or logger=files'
         )
     if option.package == "wandb" and logger.get("mode") == "online" and not has_wandb_key():
-        yield "logger.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or logger.mode=offline"
+        yield (
+            "logger.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or "
+            "logger.mode=offline"
+        )
 
 
 def device_problems(trainer: object) -> list[str]:
-    """A GPU that is not there, or too few of them; looks for one only if one is asked for, which is slow."""
+    """Return a GPU that is not there, or too few of them; looks for one only if one is asked for,
+    which is slow."""
     if not isinstance(trainer, dict) or trainer.get("accelerator") != "gpu":
         return []
     import torch
@@ -84,8 +99,12 @@ def _split_problems(split: Section) -> Iterator[str]:
             "their sum must be below 1"
         )
     if "t_test" in split:
-        yield from _alternative_problems(split, "the cuts", ("train", "validation"), ("t_val", "t_test"))
-        yield from _alternative_problems(split, "the windows", ("windows",), ("window_days",), ("edges",))
+        yield from _alternative_problems(
+            split, "the cuts", ("train", "validation"), ("t_val", "t_test")
+        )
+        yield from _alternative_problems(
+            split, "the windows", ("windows",), ("window_days",), ("edges",)
+        )
         yield from _date_problems(split)
 
 
@@ -108,7 +127,10 @@ def _date_problems(split: Section) -> Iterator[str]:
             if date is not None:
                 known.append((f"{path}={date}", seconds(date)))
         except ValueError:
-            yield f"{path}: got {date!r}, allowed: an ISO date or time, such as 2016-01-31 or 2016-01-31T12:00:00"
+            yield (
+                f"{path}: got {date!r}, allowed: an ISO date or time, such as 2016-01-31 or "
+                "2016-01-31T12:00:00"
+            )
     for (earlier, left), (later, right) in pairwise(known):
         if left >= right:
             yield f"{later} must be later than {earlier}"
@@ -118,7 +140,8 @@ def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
     option = chosen(SplitRule, split)
     if option.leaks and named(Schedule, online["schedule"]).updates:
         yield (
-            f"split={option.name} lets the future into training, so that nothing is left to be learned online, but "
+            f"split={option.name} lets the future into training, so that nothing is left to be "
+            "learned online, but "
             f"online.schedule={online['schedule']}; use online=off, or split=time"
         )
 
@@ -136,7 +159,8 @@ def _schedule_problems(online: Section, plugins: list[str]) -> Iterator[str]:
 def _validation_problems(train: Section) -> Iterator[str]:
     if not train["validate"] and not train["refit"]:
         yield (
-            "train.validate=false trains once, on train + validation, but train.refit=false leaves that out; set "
+            "train.validate=false trains once, on train + validation, but train.refit=false leaves "
+            "that out; set "
             "train.refit=true"
         )
 
@@ -146,24 +170,30 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
         yield "trainer.precision=16-mixed needs trainer.accelerator=gpu; on the CPU use 32-true"
     if train["batch_size"] % trainer["devices"]:
         yield (
-            f"train.batch_size={train['batch_size']} cannot be shared evenly by trainer.devices={trainer['devices']}; "
+            f"train.batch_size={train['batch_size']} cannot be shared evenly by "
+            f"trainer.devices={trainer['devices']}; "
             "choose a multiple"
         )
 
 
 def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
-    """Keys that act on layers that train, where none does; a control that took them away is the run's own otherwise."""
+    """Keys that act on layers that train, where none does; a control that took them away is the
+    run's own otherwise."""
     for key in ("gradient_checkpointing", "compile"):
         option = chosen(Strategy, strategy)
         if trainer[key] and not option.trains and control["name"] == "none":
             yield (
-                f"trainer.{key}=true acts on layers that train, but strategy={option.name} trains none; set it to false"
+                f"trainer.{key}=true acts on layers that train, but strategy={option.name} trains "
+                "none; set it to false"
             )
 
 
 def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[str]:
     if pretrain["objective"] != "off" and trainer["devices"] > 1:
-        yield f"pretrain={pretrain['objective']} runs in one process, but trainer.devices={trainer['devices']}; use 1"
+        yield (
+            f"pretrain={pretrain['objective']} runs in one process, but "
+            f"trainer.devices={trainer['devices']}; use 1"
+        )
 
 
 def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
@@ -172,13 +202,17 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
         yield f"evaluate.candidates=impression goes with split=time alone, got split={rule.name}"
     if evaluate["candidates"] == "impression" and split.get("simulated_cold"):
         yield (
-            f"evaluate.candidates=impression: the lists show what split.simulated_cold={split['simulated_cold']} would "
+            "evaluate.candidates=impression: the lists show what "
+            f"split.simulated_cold={split['simulated_cold']} would "
             "hide; use evaluate.candidates=full, or split.simulated_cold=0"
         )
     if evaluate["candidates"] == "impression" and not reader.has_lists:
-        others = [f"dataset=news/{other.name}" for other in options.every(Reader) if other.has_lists]
+        others = [
+            f"dataset=news/{other.name}" for other in options.every(Reader) if other.has_lists
+        ]
         yield (
-            f"evaluate.candidates=impression: {reader.name} holds no lists as shown; use evaluate.candidates=full, "
+            f"evaluate.candidates=impression: {reader.name} holds no lists as shown; use "
+            "evaluate.candidates=full, "
             f"or {' or '.join(others)}"
         )
 
@@ -186,7 +220,8 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
 def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:
     if loss.get("negatives") == "given" and evaluate["candidates"] != "impression":
         yield (
-            f"loss.negatives=given learns from lists as shown, but evaluate.candidates={evaluate['candidates']}; use "
+            "loss.negatives=given learns from lists as shown, but "
+            f"evaluate.candidates={evaluate['candidates']}; use "
             "evaluate.candidates=impression, or loss.negatives=uniform"
         )
 
@@ -194,13 +229,20 @@ def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:
 def _k_shot_problems(stages: list[str], evaluate: Section, split: Section) -> Iterator[str]:
     shots = evaluate["k_shot"]
     if shots != sorted(set(shots) | {0}):
-        yield f"evaluate.k_shot: got {shots}, allowed: ascending numbers that begin with 0, such as [0, 1, 2, 5, 10]"
+        yield (
+            f"evaluate.k_shot: got {shots}, allowed: ascending numbers that begin with 0, such "
+            "as [0, 1, 2, 5, 10]"
+        )
     rule = chosen(SplitRule, split)
     if "k_shot" in stages and rule.leaks:
-        yield f"stages: k_shot asks who is new after T_test, which split={rule.name} has not; use split=time"
+        yield (
+            f"stages: k_shot asks who is new after T_test, which split={rule.name} has not; use "
+            "split=time"
+        )
     if "k_shot" in stages and evaluate["candidates"] != "full":
         yield (
-            f"stages: k_shot ranks the catalogue, but evaluate.candidates={evaluate['candidates']}; use "
+            "stages: k_shot ranks the catalogue, but "
+            f"evaluate.candidates={evaluate['candidates']}; use "
             "evaluate.candidates=full, or leave k_shot out"
         )
 

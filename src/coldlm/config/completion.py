@@ -1,4 +1,5 @@
-"""What may stand next on a command line of ``coldlm run``: groups, options, keys, values and flags."""
+"""What may stand next on a command line of ``coldlm run``: groups, options, keys, values and
+flags."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ FLAGS = (
 
 
 def complete(given: Sequence[str], word: str) -> list[str]:
-    """Everything that begins with ``word`` and may follow the words ``given``, in order.
+    """Return everything that begins with ``word`` and may follow the words ``given``, in order.
 
     >>> complete([], "strategy=ad"), complete(["strategy=lora"], "strategy.ra"), complete([], "seed=1,2")
     (['strategy=adalora', 'strategy=adapter'], ['strategy.rank='], [])
@@ -34,12 +35,15 @@ def complete(given: Sequence[str], word: str) -> list[str]:
         return [flag for flag in FLAGS if flag.startswith(word)]
     sign = word[: len(word) - len(word.lstrip("+~"))]
     return [
-        sign + text for text in dict.fromkeys(_candidates(given, word[len(sign) :])) if (sign + text).startswith(word)
+        sign + text
+        for text in dict.fromkeys(_candidates(given, word[len(sign) :]))
+        if (sign + text).startswith(word)
     ]
 
 
 def fields_below(name: str, option: str | None) -> dict[str, Field]:
-    """The keys of a group, as its option's target has them, or of one of our own parts; {} of a plain value."""
+    """Return the keys of a group, as its option's target has them, or of one of our own parts; {}
+    of a plain value."""
     field = fields_of_dataclass(RunConfig).get(name)
     if field is None:
         return {}
@@ -53,7 +57,7 @@ def fields_below(name: str, option: str | None) -> dict[str, Field]:
 
 
 def default_options() -> dict[str, str]:
-    """The option that each group has without a word."""
+    """Return the option that each group has without a word."""
     chosen: dict[str, str] = {}
     for entry in _read(PRIMARY)["defaults"]:
         if isinstance(entry, dict):
@@ -69,7 +73,11 @@ def _candidates(given: Sequence[str], word: str) -> Iterator[str]:
     option = str(chosen.get(name)).split(",")[0]
     if equals:
         before = value[: value.rfind(",") + 1]
-        field = fields_below(name, option).get(last) if dot else fields_of_dataclass(RunConfig).get(name)
+        field = (
+            fields_below(name, option).get(last)
+            if dot
+            else fields_of_dataclass(RunConfig).get(name)
+        )
         found = options[key] if key in options else _values(field.annotation) if field else []
         yield from (f"{key}={before}{each}" for each in found)
     elif dot:
@@ -91,7 +99,11 @@ def _values(annotation: Any) -> list[str]:
         return ["null"]
     if get_origin(annotation) is Literal:
         return [str(choice) for choice in get_args(annotation)]
-    return [] if get_origin(annotation) is list else [word for inner in get_args(annotation) for word in _values(inner)]
+    return (
+        []
+        if get_origin(annotation) is list
+        else [word for inner in get_args(annotation) for word in _values(inner)]
+    )
 
 
 def _read(name: str) -> Mapping[str, Any]:

@@ -1,4 +1,5 @@
-"""From the command line to plain configurations: a sweep's cells are composed and checked before any of them runs."""
+"""From the command line to plain configurations: a sweep's cells are composed and checked before
+any of them runs."""
 
 from __future__ import annotations
 
@@ -21,7 +22,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from coldlm.config.build import GROUPS, refuse
 from coldlm.config.cells import Cell, Grid, make_grid, told_once
 from coldlm.config.check import file_problems, known_paths, problems
-from coldlm.config.guard import UNREADABLE, before_composing, compose_safely, flag_problems, own_problems, search_path
+from coldlm.config.guard import (
+    UNREADABLE,
+    before_composing,
+    compose_safely,
+    flag_problems,
+    own_problems,
+    search_path,
+)
 from coldlm.config.hints import hint
 from coldlm.config.overrides import one_line, parse, texts_of
 from coldlm.config.quoting import readable, typed, unreadable
@@ -32,9 +40,10 @@ from coldlm.core.errors import ConfigError
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command line asks for. ``problems``: everything wrong with it. ``hydra``: overrides of Hydra's, which all
-    cells share; ``given``: the others. ``cells``: the overrides of every cell that is to run, a single one where it is
-    no sweep. ``swept``: keys. ``impossible``: (name, problems) of each cell that was left out."""
+    """What a command line asks for. ``problems``: everything wrong with it. ``hydra``: overrides of
+    Hydra's, which all cells share; ``given``: the others. ``cells``: the overrides of every cell
+    that is to run, a single one where it is no sweep. ``swept``: keys. ``impossible``: (name,
+    problems) of each cell that was left out."""
 
     problems: list[str]
     is_sweep: bool = False
@@ -46,7 +55,8 @@ class Plan:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The configuration as a dict of plain values, interpolations resolved, without Hydra's own part.
+    """Return the configuration as a dict of plain values, interpolations resolved, without Hydra's
+    own part.
 
     Raises:
         OmegaConfBaseException: an interpolation that leads nowhere.
@@ -58,7 +68,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def _controlled(config: dict[str, Any]) -> dict[str, Any]:
-    """``config`` with the things that its control replaces, whatever an experiment or the command line chose for them.
+    """``config`` with the things that its control replaces, whatever an experiment or the command
+    line chose for them.
 
     Raises:
         ConfigError: ``control.replaces`` names an option that does not exist.
@@ -68,16 +79,20 @@ def _controlled(config: dict[str, Any]) -> dict[str, Any]:
     for group, option in replaced.items() if isinstance(replaced, dict) else ():
         file = CONF / str(group) / f"{option}.yaml"
         if group not in {*GROUPS, "pretrain"} or not file.is_file():
-            raise ConfigError(f"control.replaces: got {group}={option}, which is no option; leave it to the control")
+            raise ConfigError(
+                f"control.replaces: got {group}={option}, which is no option; leave it to the "
+                "control"
+            )
         config[group] = OmegaConf.to_container(OmegaConf.load(file))
     return config
 
 
 def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
-    """The configuration that these overrides make.
+    """Return the configuration that these overrides make.
 
     Raises:
-        ConfigError: an override that cannot be used, or something of Hydra's own that may not be set.
+        ConfigError: an override that cannot be used, or something of Hydra's own that may not be
+            set.
     """
     written = readable(overrides)
     refuse([problem for _, problem in unreadable(written)])
@@ -92,20 +107,24 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def check_overrides(argv: Sequence[str]) -> list[str]:
-    """Everything wrong with a command line, the files it names and the configurations it makes; [] if nothing is."""
+    """Return everything wrong with a command line, the files it names and the configurations it
+    makes; [] if nothing is."""
     return make_plan(argv).problems
 
 
 def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = False) -> Plan:
-    """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long as any is possible,
-    ``shows_only`` checks no more than that they can be composed.
+    """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long
+    as any is possible, ``shows_only`` checks no more than that they can be composed.
 
     Cells are composed one by one, so that a key need only be known where it is used.
     """
     args = get_args(list(argv))
     if found := flag_problems(args):
         return Plan(found)
-    with with_plugins(args.overrides) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
+    with (
+        with_plugins(args.overrides) as folders,
+        initialize_config_dir(str(CONF), version_base="1.3"),
+    ):
         options = list_options(args.config_dir, folders)
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         overrides, found = parse(parser, args.overrides, options)
@@ -128,10 +147,14 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
         is_sweep = args.multirun or first.hydra.mode == RunMode.MULTIRUN
         if is_sweep:
             params = OmegaConf.select(first, "hydra.sweeper.params") or {}
-            swept, more = parse(parser, [f"{key}={value}" for key, value in params.items()], options)
+            swept, more = parse(
+                parser, [f"{key}={value}" for key, value in params.items()], options
+            )
             own, found = [*swept, *own], found + more
         else:
-            found += [_no_sweep(override, options) for override in own if override.is_sweep_override()]
+            found += [
+                _no_sweep(override, options) for override in own if override.is_sweep_override()
+            ]
         grid = make_grid(own, options)
         whole = [] if shows_only else grid.cells() if skip else grid.sample()
         by_cell, foreign = _problems_by_cell(grid, whole, parser, composed, hydra, options)
@@ -140,7 +163,9 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
     if len(bad) == len(by_cell):
         bad = set()
-    left_out = {key for key, _ in unreadable(args.overrides)}  # what follows from that says nothing new
+    left_out = {
+        key for key, _ in unreadable(args.overrides)
+    }  # what follows from that says nothing new
     told = told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
     found += [problem for problem in told if re.split("[: ]", problem)[0] not in left_out]
     impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
@@ -151,13 +176,20 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
 def _no_sweep(override: Override, options: Options) -> str:
     """What to do about several values in one run."""
     line, (key, _, value) = override.input_line, str(override.input_line).partition("=")
-    is_text = any(isinstance(each, str) and {*" ./"} & {*each} for each in override.sweep_iterator())
-    one = f"; or as one value, type {typed(key, value)}" if is_text and override.key_or_group not in options else ""
+    is_text = any(
+        isinstance(each, str) and {*" ./"} & {*each} for each in override.sweep_iterator()
+    )
+    one = (
+        f"; or as one value, type {typed(key, value)}"
+        if is_text and override.key_or_group not in options
+        else ""
+    )
     return f"{line}: several values are a sweep; add -m{one}"
 
 
 def _composer(hydra: list[str]) -> Callable[[tuple[str, ...]], DictConfig]:
-    """Composition by group choices alone, which is the slow part: cells that differ in values share it."""
+    """Composition by group choices alone, which is the slow part: cells that differ in values share
+    it."""
 
     @cache
     def composed(choices: tuple[str, ...]) -> DictConfig:
@@ -174,8 +206,8 @@ def _problems_by_cell(
     hydra: Sequence[str],
     options: Options,
 ) -> tuple[dict[Cell, list[str]], list[str]]:
-    """The problems of every cell: all of those in ``whole``, of the others only whether they can be composed; and what
-    of Hydra's own node the files of any cell set and may not."""
+    """The problems of every cell: all of those in ``whole``, of the others only whether they can be
+    composed; and what of Hydra's own node the files of any cell set and may not."""
     parsed = cache(parser.parse_override)
     foreign: dict[str, None] = {}
     looked_at = set[tuple[str, ...]]()
@@ -184,7 +216,9 @@ def _problems_by_cell(
     found: dict[Cell, list[str]] = {}
     for cell in dict.fromkeys([*first, *grid.cells()]):
         overrides = [parsed(text) for text in cell]
-        choices = tuple(t for t, o in zip(cell, overrides, strict=True) if o.key_or_group in options)
+        choices = tuple(
+            t for t, o in zip(cell, overrides, strict=True) if o.key_or_group in options
+        )
         values = [o for o in overrides if o.key_or_group not in options]
         try:
             if choices not in looked_at:
@@ -193,7 +227,9 @@ def _problems_by_cell(
             config, wrong = _apply(values, composed(choices), options)
             if cell in first:
                 wrong += problems(config)
-                nodes = json.dumps([config.get(group) for group in ("dataset", "backbone", "logger", "trainer")])
+                nodes = json.dumps(
+                    [config.get(group) for group in ("dataset", "backbone", "logger", "trainer")]
+                )
                 if nodes not in files:
                     files[nodes] = file_problems(config)
                 wrong += files[nodes]
@@ -203,20 +239,29 @@ def _problems_by_cell(
     return found, list(foreign)
 
 
-def _apply(values: Sequence[Override], composed: DictConfig, options: Options) -> tuple[dict[str, Any], list[str]]:
-    """The plain configuration after the overrides of keys that exist, and what is wrong with the other overrides."""
+def _apply(
+    values: Sequence[Override], composed: DictConfig, options: Options
+) -> tuple[dict[str, Any], list[str]]:
+    """The plain configuration after the overrides of keys that exist, and what is wrong with the
+    other overrides."""
     config, found = copy.deepcopy(composed), []
     before = plain(config)
-    inner = [f"{name}.{key}" for name, node in before.items() if isinstance(node, dict) for key in node]
+    inner = [
+        f"{name}.{key}" for name, node in before.items() if isinstance(node, dict) for key in node
+    ]
     paths = [*dict.fromkeys([*known_paths(before), *inner]), *options]
     for override in values:
         key = override.key_or_group
         parent, _, last = key.rpartition(".")
         owner = OmegaConf.select(config, parent) if parent else config
-        is_new = not isinstance(owner, DictConfig) or last not in list(owner)  # ``in`` alone is False for ???
+        is_new = not isinstance(owner, DictConfig) or last not in list(
+            owner
+        )  # ``in`` alone is False for ???
         if is_new and not (override.is_add() or override.is_force_add()):
             chosen = config.hydra.runtime.choices
-            found.append(f"{key}: unknown key; {hint(key, override.value(), paths, before, chosen, options)}")
+            found.append(
+                f"{key}: unknown key; {hint(key, override.value(), paths, before, chosen, options)}"
+            )
             continue
         if override.is_add() and not is_new and not isinstance(override.value(), dict | list):
             found.append(f"{override.input_line}: this file sets it already; leave out the +")

@@ -1,4 +1,5 @@
-"""``coldlm run --help``: every key with its value, and what the comment in its config file says of it."""
+"""``coldlm run --help``: every key with its value, and what the comment in its config file says of
+it."""
 
 from __future__ import annotations
 
@@ -30,14 +31,16 @@ WIDTH = 120
 
 @dataclass(frozen=True)
 class Comments:
-    """What a config file says in comments: of itself, at its head, and of each key by its dotted path."""
+    """What a config file says in comments: of itself, at its head, and of each key by its dotted
+    path."""
 
     head: str
     of: dict[str, str]
 
 
 def explain(overrides: Sequence[str], config_dir: str | None = None) -> str:
-    """The help of ``coldlm run``; with ``group=option`` among the overrides, what that option takes instead.
+    """Return the help of ``coldlm run``; with ``group=option`` among the overrides, what that
+    option takes instead.
 
     Raises:
         HydraException: overrides that cannot be used.
@@ -50,13 +53,16 @@ def explain(overrides: Sequence[str], config_dir: str | None = None) -> str:
     if named:
         return "\n\n".join(_option(group, config, roots) for group in dict.fromkeys(named))
     return string.Template(config.hydra.help.template).safe_substitute(
-        APP_CONFIG_GROUPS="".join(f"{group}: {', '.join(names)}\n" for group, names in options.items()),
+        APP_CONFIG_GROUPS="".join(
+            f"{group}: {', '.join(names)}\n" for group, names in options.items()
+        ),
         CONFIG="\n".join(_all_keys(config, roots, options)),
     )
 
 
 def read_comments(text: str) -> Comments:
-    """The comments of a config file; one on lines of its own belongs to the key below, or to the file if it begins it.
+    """Return the comments of a config file; one on lines of its own belongs to the key below, or to
+    the file if it begins it.
 
     >>> read_comments("# a file\\n\\na:\\n  # one\\n  b: 1 # of b\\nc: 2\\n")
     Comments(head='a file', of={'a.b': 'one; of b'})
@@ -88,14 +94,21 @@ def _option(group: str, config: DictConfig, roots: Sequence[Path]) -> str:
     keys = [key for key in {**node, **fields} if not key.startswith("_")]
     for key in keys:
         plus = "" if key in node else "+"
-        lines += _key_lines(f"{plus}{group}.{key}", node.get(key, fields[key].default if key in fields else None), "")
-        lines += textwrap.wrap(comments.of.get(key, ""), WIDTH - 6, initial_indent="    ", subsequent_indent="    ")
+        lines += _key_lines(
+            f"{plus}{group}.{key}",
+            node.get(key, fields[key].default if key in fields else None),
+            "",
+        )
+        lines += textwrap.wrap(
+            comments.of.get(key, ""), WIDTH - 6, initial_indent="    ", subsequent_indent="    "
+        )
         lines += [f"    allowed: {describe_type(fields[key].annotation)}"] if key in fields else []
     return "\n".join(lines if keys else [*lines, "takes no keys"])
 
 
 def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> Iterator[str]:
-    """Every key of a configuration with its value and comment; those of a group below ``group=option``."""
+    """Every key of a configuration with its value and comment; those of a group below
+    ``group=option``."""
     own, values = _comments("", PRIMARY, roots), plain(config)
     for name in fields_of_dataclass(RunConfig):
         value = values.get(name)
@@ -113,7 +126,9 @@ def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> It
 
 def _key_lines(key: str, value: object, comment: str) -> list[str]:
     """A key with its value, and its comment beside it, or above it where there is no room."""
-    shown = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000).removesuffix("\n...\n")
+    shown = yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, width=10_000
+    ).removesuffix("\n...\n")
     line, indent = f"{key}: {shown.strip()}", " " * (len(key) - len(key.lstrip()))
     if not comment:
         return [line]

@@ -1,4 +1,5 @@
-"""What keeps a command line, and the files that it names, from making Hydra import or run what is foreign."""
+"""What keeps a command line, and the files that it names, from making Hydra import or run what is
+foreign."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
 
 
 def check_hydra(argv: Sequence[str]) -> list[str]:
-    """What a command line that only shows something sets of Hydra's own and may not: Hydra acts on it all the same."""
+    """Return what a command line that only shows something sets of Hydra's own and may not: Hydra
+    acts on it all the same."""
     args = get_args(list(argv))
     if found := flag_problems(args):
         return found
@@ -37,27 +39,33 @@ def check_hydra(argv: Sequence[str]) -> list[str]:
 
 
 def compose_safely(texts: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
-    """What Hydra makes of these overrides, and what is wrong with its own node; nothing foreign is imported."""
+    """Return what Hydra makes of these overrides, and what is wrong with its own node; nothing
+    foreign is imported."""
     try:
         parsed = [OverridesParser.create().parse_override(text) for text in texts]
         if found := [*before_composing(parsed)]:
             return None, found
         config = compose(PRIMARY, list(texts), return_hydra_config=True)
-        lines = [[str(o.input_line) for o in parsed if o.is_hydra_override() == own] for own in (True, False)]
+        lines = [
+            [str(o.input_line) for o in parsed if o.is_hydra_override() == own]
+            for own in (True, False)
+        ]
         return config, own_problems(config, *lines)
     except UNREADABLE as error:
         return None, [one_line(error)]
 
 
 def flag_problems(args: Any) -> list[str]:
-    """Flags of Hydra's that bring another primary config, which may name packages, or unpickle a file."""
+    """Flags of Hydra's that bring another primary config, which may name packages, or unpickle a
+    file."""
     flags = {
         "--config-path": args.config_path,
         "--config-name": args.config_name,
         "--experimental-rerun": args.experimental_rerun,
     }
     found = [
-        f"{flag}: is not taken; --config-dir DIR adds a folder of config files, such as DIR/experiment/mine.yaml"
+        f"{flag}: is not taken; --config-dir DIR adds a folder of config files, such as "
+        "DIR/experiment/mine.yaml"
         for flag, value in flags.items()
         if value is not None
     ]
@@ -65,12 +73,12 @@ def flag_problems(args: Any) -> list[str]:
 
 
 def search_path(config_dir: str | None) -> list[str]:
-    """The user's own config folder as an override."""
+    """Return the user's own config folder as an override."""
     return [f"hydra.searchpath=['{Path(config_dir).absolute().as_uri()}']"] if config_dir else []
 
 
 def before_composing(overrides: Sequence[Override]) -> Iterator[str]:
-    """What must not even be composed with."""
+    """Yield what must not even be composed with."""
     if sum(override.key_or_group == "hydra.searchpath" for override in overrides) > 1:
         yield "hydra.searchpath: got more than one search path, allowed: one, or --config-dir DIR"
     for override in overrides:
@@ -79,11 +87,15 @@ def before_composing(overrides: Sequence[Override]) -> Iterator[str]:
             if problem:
                 yield problem
         elif hydra_node.HYDRAS.match(override.key_or_group) and not override.is_hydra_override():
-            yield f"{override.key_or_group}: Hydra's node is not set as a whole; name the key, such as hydra.verbose"
+            yield (
+                f"{override.key_or_group}: Hydra's node is not set as a whole; name the key, "
+                "such as hydra.verbose"
+            )
 
 
 def own_problems(config: DictConfig, hydra: Sequence[str], task: Sequence[str]) -> list[str]:
-    """What of Hydra's own node, as composed with these overrides of its own and of the run, may not be there."""
+    """Return what of Hydra's own node, as composed with these overrides of its own and of the run,
+    may not be there."""
     launcher = config.hydra.runtime.choices.get("hydra/launcher")
     base = _usual(launcher if launcher in hydra_node.LAUNCHERS else "basic")
     return list(hydra_node.node_problems(config.hydra, base, hydra, task))
@@ -92,5 +104,7 @@ def own_problems(config: DictConfig, hydra: Sequence[str], task: Sequence[str]) 
 @cache
 def _usual(launcher: str) -> DictConfig:
     """Hydra's own node without anything of the user's."""
-    node: DictConfig = compose(PRIMARY, [f"hydra/launcher={launcher}"], return_hydra_config=True).hydra
+    node: DictConfig = compose(
+        PRIMARY, [f"hydra/launcher={launcher}"], return_hydra_config=True
+    ).hydra
     return node

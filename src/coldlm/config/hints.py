@@ -40,7 +40,7 @@ def hint(
     chosen: Mapping[Any, Any],
     options: Options,
 ) -> str:
-    """What to do about an unknown key that was given ``value``.
+    """Return what to do about an unknown key that was given ``value``.
 
     Args:
         paths: all keys that ``config`` knows.
@@ -61,7 +61,11 @@ def hint(
 
 
 def _name_groups(groups: Sequence[str], value: str, options: Options) -> str:
-    begins = [(group, option) for group in groups for option in options[group] if option.startswith(value)]
+    begins = [
+        (group, option) for group in groups for option in options[group] if option.startswith(value)
+    ]
     found = [*begins, *((group, nearest(value, options[group])) for group in groups)]
     near = next((f"did you mean {group}={option}? " for group, option in found if option), "")
-    return near + "; ".join(f"{group}=... is one of {', '.join(options[group])}" for group in groups)
+    return near + "; ".join(
+        f"{group}=... is one of {', '.join(options[group])}" for group in groups
+    )

@@ -1,8 +1,10 @@
-"""What may be set of Hydra's own node: a short list, since Hydra imports and calls what the rest of it names.
+"""What may be set of Hydra's own node: a short list, since Hydra imports and calls what the rest of
+it names.
 
-Callbacks, launchers, sweepers, factories in the logging and packages on the search path run before a run begins, and so
-before anything that ``config.check`` could refuse. The composed node is compared with what it is without the user's
-files and overrides, so that it does not matter how something came into it.
+Callbacks, launchers, sweepers, factories in the logging and packages on the search path run before
+a run begins, and so before anything that ``config.check`` could refuse. The composed node is
+compared with what it is without the user's files and overrides, so that it does not matter how
+something came into it.
 """
 
 from __future__ import annotations
@@ -40,14 +42,34 @@ LAUNCHERS = {
     "submitit_slurm": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
     "ray": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
 }
-"""Options of hydra/launcher, of those plugins that are installed, and the only targets they may name."""
+"""Options of hydra/launcher, of those plugins that are installed, and the only targets they may
+name."""
 
 LAUNCHER_KEYS = (
     *("n_jobs", "backend", "prefer", "require", "verbose", "timeout", "batch_size"),  # joblib
-    *("timeout_min", "cpus_per_task", "gpus_per_node", "gpus_per_task", "tasks_per_node", "mem_gb", "nodes", "name"),
-    *("partition", "qos", "constraint", "gres", "account", "array_parallelism", "max_num_timeout", "signal_delay_s"),
+    *(
+        "timeout_min",
+        "cpus_per_task",
+        "gpus_per_node",
+        "gpus_per_task",
+        "tasks_per_node",
+        "mem_gb",
+        "nodes",
+        "name",
+    ),
+    *(
+        "partition",
+        "qos",
+        "constraint",
+        "gres",
+        "account",
+        "array_parallelism",
+        "max_num_timeout",
+        "signal_delay_s",
+    ),
 )
-"""What may be set of a launcher, to a number or a plain word: no commands of a shell, no paths of programs."""
+"""What may be set of a launcher, to a number or a plain word: no commands of a shell, no paths of
+programs."""
 
 PLAIN = re.compile(r"[\w.:,-]*")
 
@@ -56,20 +78,28 @@ HYDRAS = re.compile(r"[+~\s]*hydra\b")
 
 
 def search_path_problem(folders: object) -> str | None:
-    """What is wrong with a search path: composing with a package on it would import that package."""
+    """Return what is wrong with a search path: composing with a package on it would import that
+    package."""
     if isinstance(folders, list) and all(
         isinstance(folder, str) and folder.startswith("file://") for folder in folders
     ):
         return None
-    return f"hydra.searchpath: got {show(folders)}, allowed: folders, as file:///...; --config-dir DIR adds one"
+    return (
+        f"hydra.searchpath: got {show(folders)}, allowed: folders, as file:///...; "
+        "--config-dir "
+        "DIR adds one"
+    )
 
 
-def node_problems(node: DictConfig, base: DictConfig, hydra: Sequence[str], task: Sequence[str]) -> Iterator[str]:
-    """What a composed node of Hydra's holds that it may not.
+def node_problems(
+    node: DictConfig, base: DictConfig, hydra: Sequence[str], task: Sequence[str]
+) -> Iterator[str]:
+    """Yield what a composed node of Hydra's holds that it may not.
 
     Args:
         base: the node as it is without the user's files and overrides, but with the same launcher.
-        hydra, task: the overrides that it was composed with: files could name others, for the cells of a sweep.
+        hydra, task: the overrides that it was composed with: files could name others, for the cells
+            of a sweep.
     """
     own, usual = (OmegaConf.to_container(part, resolve=False) for part in (node, base))
     assert isinstance(own, dict)
@@ -82,11 +112,18 @@ def node_problems(node: DictConfig, base: DictConfig, hydra: Sequence[str], task
             yield _refusal(path, value)
     launcher = own.get("launcher")
     if not isinstance(launcher, dict) or target is None or launcher.get("_target_") != target:
-        yield f"hydra/launcher: got {show(launcher)}, allowed: {', '.join(LAUNCHERS)}, as far as they are installed"
+        yield (
+            f"hydra/launcher: got {show(launcher)}, allowed: {', '.join(LAUNCHERS)}, as far as "
+            "they are installed"
+        )
     params = own["sweeper"].get("params") if isinstance(own.get("sweeper"), dict) else None
     for key in params if isinstance(params, dict) else ():
         if HYDRAS.match(str(key)):
-            yield f"hydra.sweeper.params: got {key}, allowed: keys of the run; Hydra's own are the same for all cells"
+            yield (
+                f"hydra.sweeper.params: got {key}, allowed: keys of the run; Hydra's own are "
+                "the "
+                "same for all cells"
+            )
 
 
 def _differences(own: Any, usual: Any, path: str) -> Iterator[tuple[str, object]]:
@@ -106,11 +143,16 @@ def _is_below(path: str, allowed: Sequence[str]) -> bool:
 def _is_plain_key_of_launcher(path: str, value: object) -> bool:
     if path not in {f"hydra.launcher.{key}" for key in LAUNCHER_KEYS}:
         return False
-    return value is None or isinstance(value, int | float) or (isinstance(value, str) and bool(PLAIN.fullmatch(value)))
+    return (
+        value is None
+        or isinstance(value, int | float)
+        or (isinstance(value, str) and bool(PLAIN.fullmatch(value)))
+    )
 
 
 def _refusal(path: str, value: object) -> str:
     return (
-        f"{path}: got {show(value)}, but of Hydra's own settings only {', '.join(ALLOWED)}, plain values of a launcher "
+        f"{path}: got {show(value)}, but of Hydra's own settings only {', '.join(ALLOWED)}, plain "
+        "values of a launcher "
         "and hydra/launcher may be set, as the rest could import and run foreign code; leave it out"
     )

@@ -1,7 +1,8 @@
-"""What can be chosen: every option of every group, declared once with what others must know of it. No torch in here.
+"""What can be chosen: every option of every group, declared once with what others must know of it.
+No torch in here.
 
-A file in ``conf/GROUP/`` or a package of somebody else's (``plugins``) may name the targets declared here and no others.
-The order is that of tables and figures.
+A file in ``conf/GROUP/`` or a package of somebody else's (``plugins``) may name the targets
+declared here and no others. The order is that of tables and figures.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ Node = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Option:
-    """One option. ``name``: as in ``group=name``, and in tables. ``target``: the function or class that it stands for."""
+    """One option. ``name``: as in ``group=name``, and in tables. ``target``: the function or class
+    that it stands for."""
 
     group: ClassVar[str]
     name: str
@@ -33,9 +35,9 @@ class BackboneSource(Option):
 
 @dataclass(frozen=True)
 class Strategy(Option):
-    """A function Backbone -> Backbone. ``trains``: anything of the backbone. ``size``: the key that says how large it
-    is, which ``match_params`` and ``coldlm tune`` choose. ``needs_layers``: made for backbones that are run layer by
-    layer."""
+    """A function Backbone -> Backbone. ``trains``: anything of the backbone. ``size``: the key that
+    says how large it is, which ``match_params`` and ``coldlm tune`` choose. ``needs_layers``: made
+    for backbones that are run layer by layer."""
 
     group: ClassVar[str] = "strategy"
     trains: bool = True
@@ -45,9 +47,11 @@ class Strategy(Option):
 
 @dataclass(frozen=True)
 class Head(Option):
-    """How a (user, item) pair becomes a score. ``trains``: it has something to learn. ``pools``: it reads pooled vectors.
-    ``reads_pairs``: it reads user and item together, and so re-ranks a first stage. ``needs_decoder``: it asks a causal
-    model what comes next. ``losses``: those that it learns by, all where there is none."""
+    """How a (user, item) pair becomes a score. ``trains``: it has something to learn. ``pools``: it
+    reads pooled vectors.
+    ``reads_pairs``: it reads user and item together, and so re-ranks a first stage.
+    ``needs_decoder``: it asks a causal model what comes next. ``losses``: those that it learns by,
+    all where there is none."""
 
     group: ClassVar[str] = "head"
     trains: bool = True
@@ -59,8 +63,8 @@ class Head(Option):
 
 @dataclass(frozen=True)
 class Loss(Option):
-    """What training lowers. ``needs_log_probabilities``: of the scores. ``classifies``: each pair by itself, so that any
-    score can be learned by it."""
+    """What training lowers. ``needs_log_probabilities``: of the scores. ``classifies``: each pair
+    by itself, so that any score can be learned by it."""
 
     group: ClassVar[str] = "loss"
     needs_log_probabilities: bool = False
@@ -100,7 +104,8 @@ class Logger(Option):
 
 @dataclass(frozen=True)
 class Schedule(Option):
-    """How the weights follow the stream: a function of ``online.schedules``. ``updates``: it changes any."""
+    """How the weights follow the stream: a function of ``online.schedules``. ``updates``: it
+    changes any."""
 
     group: ClassVar[str] = "online"
     updates: bool = True
@@ -108,7 +113,8 @@ class Schedule(Option):
 
 @dataclass(frozen=True)
 class Metric(Option):
-    """A formula (g, e, k) -> [P] values, of the place (g, e) of each positive, see ``evaluate.metrics``."""
+    """A formula (g, e, k) -> [P] values, of the place (g, e) of each positive, see
+    ``evaluate.metrics``."""
 
     group: ClassVar[str] = "metric"
 
@@ -125,7 +131,8 @@ _OWN: tuple[Option, ...] = (
     BackboneSource("scratch", "coldlm.models.backbone.scratch"),
     BackboneSource("tiny", "coldlm.models.backbone.tiny"),
     BackboneSource("random_vectors", "coldlm.models.backbone.random_vectors", reads_text=False),
-    # what trains of the backbone itself, then what is added: bottlenecks, prompts and factors, low-rank updates
+    # what trains of the backbone itself, then what is added: bottlenecks, prompts and factors,
+    # low-rank updates
     Strategy("frozen", "coldlm.models.strategy.frozen", trains=False),
     Strategy("top", "coldlm.models.strategy.top", size="layers"),
     Strategy("full", "coldlm.models.strategy.full"),
@@ -196,7 +203,8 @@ _plugged: tuple[Option, ...] = ()
 
 
 def plug(options: Sequence[Option]) -> None:
-    """Let ``options`` be chosen besides coldlm's own, and no others of other packages from here on."""
+    """Let ``options`` be chosen besides coldlm's own, and no others of other packages from here
+    on."""
     global _plugged
     _plugged = tuple(options)
 
@@ -229,7 +237,9 @@ def chosen(kind: type[Any], node: Node) -> Any:
     Raises:
         LookupError: it is none.
     """
-    return _first((o for o in every(kind) if o.target == node.get("_target_")), node.get("_target_"))
+    return _first(
+        (o for o in every(kind) if o.target == node.get("_target_")), node.get("_target_")
+    )
 
 
 def named(kind: type[Any], name: str) -> Any:

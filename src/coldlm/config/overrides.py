@@ -17,8 +17,11 @@ NEEDED = {field.name for field in fields(RunConfig)}
 """Groups that a run cannot do without, and keys."""
 
 
-def parse(parser: OverridesParser, texts: Sequence[str], options: Options) -> tuple[list[Override], list[str]]:
-    """The overrides that can be used, and what is wrong with the others: syntax, or an option that is not there."""
+def parse(
+    parser: OverridesParser, texts: Sequence[str], options: Options
+) -> tuple[list[Override], list[str]]:
+    """Return the overrides that can be used, and what is wrong with the others: syntax, or an
+    option that is not there."""
     overrides, found = [], []
     for text in texts:
         if unreadable := quoting.problem(text):
@@ -33,34 +36,46 @@ def parse(parser: OverridesParser, texts: Sequence[str], options: Options) -> tu
 
 
 def texts_of(override: Override, options: Options) -> list[str]:
-    """One ``key=value`` per value of a sweep; one where it is none."""
+    """Return one ``key=value`` per value of a sweep; one where it is none."""
     key = override.get_key_element()
     if not override.is_sweep_override():
         return [f"{key}={override.get_value_element_as_str()}"]
     value: object = override.value()
     if isinstance(value, Glob):
-        return [f"{key}={option}" for option in value.filter(options.get(override.key_or_group, []))]
+        return [
+            f"{key}={option}" for option in value.filter(options.get(override.key_or_group, []))
+        ]
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def one_line(error: Exception) -> str:
-    """An exception of Hydra's on one line, without its pointer to the documentation."""
+    """Return an exception of Hydra's on one line, without its pointer to the documentation."""
     lines = str(error).splitlines()
-    return " ".join(line.strip() for line in lines if line.strip() and not line.startswith("See http"))
+    return " ".join(
+        line.strip() for line in lines if line.strip() and not line.startswith("See http")
+    )
 
 
 def _option_problems(override: Override, options: Options) -> Iterator[str]:
     group = override.key_or_group
     if override.is_interval_sweep():
         yield (
-            f"{override.input_line}: interval() names no values to run; give some, by commas, range() or choice() "
+            f"{override.input_line}: interval() names no values to run; give some, by commas, "
+            "range() or choice() "
             "(coldlm tune draws values)"
         )
         return
     value: object = override.value()
     if isinstance(value, Glob) and (group not in options or not value.filter(options[group])):
-        there = f"there are: {', '.join(options[group])}" if group in options else f"{group} is no group of options"
-        yield f"{override.input_line}: glob() stands for the options that it fits, and fits none; {there}"
+        there = (
+            f"there are: {', '.join(options[group])}"
+            if group in options
+            else f"{group} is no group of options"
+        )
+        yield (
+            f"{override.input_line}: glob() stands for the options that it fits, and fits none; "
+            f"{there}"
+        )
         return
     if group not in options or override.is_delete() or isinstance(value, Glob):
         return

@@ -1,13 +1,15 @@
 """Options of other packages: a strategy, a reader, a metric that nobody had to fork coldlm for.
 
-A package declares its options in a module of its own, as a tuple of ``coldlm.config.options``, and is found by its name
-(``plugins: [PACKAGE]`` in a configuration) or by an entry point of the group ``coldlm.options``:
+A package declares its options in a module of its own, as a tuple of ``coldlm.config.options``, and
+is found by its name (``plugins: [PACKAGE]`` in a configuration) or by an entry point of the group
+``coldlm.options``:
 
     [project.entry-points."coldlm.options"]
     coldlm_example = "coldlm_example.options:OPTIONS"
 
-What is installed is known by its metadata alone. Nothing of a package is imported before a configuration names it, and
-then its declarations only; targets are read as source, like coldlm's own, until one of them is chosen.
+What is installed is known by its metadata alone. Nothing of a package is imported before a
+configuration names it, and then its declarations only; targets are read as source, like coldlm's
+own, until one of them is chosen.
 """
 
 from __future__ import annotations
@@ -31,16 +33,31 @@ NAME = re.compile(r"[A-Za-z_]\w*")
 
 RESERVED = {
     Baseline.group: {*MANDATORY_BASELINES, *CANARIES, "own_repeats", MODEL},
-    Metric.group: {USER_AUC, *LIST_METRICS, "query", "user", "window", "cohort", "n_item", "n_user", "slice"},
+    Metric.group: {
+        USER_AUC,
+        *LIST_METRICS,
+        "query",
+        "user",
+        "window",
+        "cohort",
+        "n_item",
+        "n_user",
+        "slice",
+    },
     Schedule.group: {"history", "static"},
 }
-"""Names that results, or the tables that they are made of, use for what is not declared as an option."""
+"""Names that results, or the tables that they are made of, use for what is not declared as an
+option."""
 
 
 @cache
 def installed() -> dict[str, str]:
-    """Return package -> ``module:attribute`` of its declarations, of every installed package that has any."""
-    return {point.value.partition(".")[0].partition(":")[0]: point.value for point in entry_points(group=GROUP)}
+    """Return package -> ``module:attribute`` of its declarations, of every installed package that
+    has any."""
+    return {
+        point.value.partition(".")[0].partition(":")[0]: point.value
+        for point in entry_points(group=GROUP)
+    }
 
 
 def folder_of(package: str) -> Path | None:
@@ -56,14 +73,20 @@ def folder_of(package: str) -> Path | None:
 def config_folders(packages: Iterable[str]) -> list[Path]:
     """Return the folders ``conf`` of those packages that are there and have one."""
     folders = (folder_of(package) for package in dict.fromkeys(packages))
-    return [folder / "conf" for folder in folders if folder is not None and (folder / "conf").is_dir()]
+    return [
+        folder / "conf" for folder in folders if folder is not None and (folder / "conf").is_dir()
+    ]
 
 
 def plug_problems(named: object) -> list[str]:
-    """Let the options of the packages ``named`` be chosen, and of no others from here on; what is wrong with them."""
+    """Let the options of the packages ``named`` be chosen, and of no others from here on; what is
+    wrong with them."""
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         options.plug(())
-        return [f"plugins: got {named!r}, allowed: a list of names of packages, such as plugins=[coldlm_example]"]
+        return [
+            f"plugins: got {named!r}, allowed: a list of names of packages, such as "
+            "plugins=[coldlm_example]"
+        ]
     found: list[str] = []
     declared: list[Option] = []
     sources = {}
@@ -71,14 +94,18 @@ def plug_problems(named: object) -> list[str]:
         folder = folder_of(package)
         if folder is None:
             there = ", ".join(installed()) or "none"
-            found.append(f"plugins: {package}: no such package is installed; with options there are: {there}")
+            found.append(
+                f"plugins: {package}: no such package is installed; with options there are: {there}"
+            )
             continue
         sources[package] = folder
         try:
             declared += _declared(package)
         except Exception as error:  # a package may do anything when it is imported
             said = " ".join(f"{type(error).__name__}: {error}".split())
-            found.append(f"plugins: {package}: its options cannot be read from {_place(package)}: {said}")
+            found.append(
+                f"plugins: {package}: its options cannot be read from {_place(package)}: {said}"
+            )
     signatures.read_also(sources)
     options.plug(declared)
     found += [*_name_problems(), *_target_problems(declared)]
@@ -88,7 +115,8 @@ def plug_problems(named: object) -> list[str]:
 
 
 def how_to_name(target: object) -> str:
-    """Return what to do about a target that is not declared, be its package at hand, installed or unknown."""
+    """Return what to do about a target that is not declared, be its package at hand, installed or
+    unknown."""
     package = str(target).partition(".")[0]
     if any(option.target.startswith(f"{package}.") for option in options.plugged(Option)):
         return f"{_place(package)} does not declare it; add it there"
@@ -111,13 +139,18 @@ def _declared(package: str) -> list[Option]:
         if not isinstance(option, Option):
             raise TypeError(f"{option!r} is none of coldlm.config.options")
         if not option.target.startswith(f"{package}."):
-            raise ValueError(f"{option.group}={option.name} stands for {option.target}, which is not in {package}")
+            raise ValueError(
+                f"{option.group}={option.name} stands for {option.target}, which is not in "
+                f"{package}"
+            )
     return declared
 
 
 def _name_problems() -> Iterator[str]:
     """Names that two options of a group have, or that results use for something else."""
-    taken = [(option.group, option.name) for group in options.GROUPS for option in options.every(group)]
+    taken = [
+        (option.group, option.name) for group in options.GROUPS for option in options.every(group)
+    ]
     for option in dict.fromkeys(options.plugged(Option)):
         group, name = option.group, option.name
         if taken.count((group, name)) > 1 or name in RESERVED.get(group, ()):
@@ -126,16 +159,23 @@ def _name_problems() -> Iterator[str]:
 
 
 def _target_problems(declared: Sequence[Option]) -> Iterator[str]:
-    """Options that stand for what is not there: without this, some would fail when they are used, hours later."""
+    """Options that stand for what is not there: without this, some would fail when they are used,
+    hours later."""
     for option in declared:
         package = option.target.partition(".")[0]
         if not signatures.is_defined(option.target):
             yield (
-                f"plugins: {package}: {option.group}={option.name} stands for {option.target}, which its source does "
+                f"plugins: {package}: {option.group}={option.name} stands for {option.target}, "
+                "which its source does "
                 "not define; write it, or correct the declaration"
             )
-        elif isinstance(option, Strategy) and option.size and option.size not in signatures.fields_of(option.target):
+        elif (
+            isinstance(option, Strategy)
+            and option.size
+            and option.size not in signatures.fields_of(option.target)
+        ):
             yield (
-                f"plugins: {package}: {option.group}={option.name} is declared with size={option.size}, which is no "
+                f"plugins: {package}: {option.group}={option.name} is declared with "
+                f"size={option.size}, which is no "
                 f"keyword-only parameter of {option.target}; correct the declaration"
             )

@@ -1,4 +1,5 @@
-"""Values that Hydra's grammar cannot read: quoted where they can only mean one thing, else the form to type is told."""
+"""Values that Hydra's grammar cannot read: quoted where they can only mean one thing, else the form
+to type is told."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ KEY = re.compile(r"(~|\+{0,2})[A-Za-z_$][\w$./@:-]*", re.ASCII)
 
 
 def readable(overrides: Sequence[str]) -> list[str]:
-    """The same overrides, those quoted that Hydra cannot read and that hold no comma, which might part two values.
+    """Return the same overrides, those quoted that Hydra cannot read and that hold no comma, which
+    might part two values.
 
     >>> readable(["seed=1,2", "dataset.items=数据/商品.csv", "dataset.items=数据,商品"])
     ['seed=1,2', 'dataset.items="数据/商品.csv"', 'dataset.items=数据,商品']
@@ -26,11 +28,16 @@ def readable(overrides: Sequence[str]) -> list[str]:
 
 
 def problem(override: str) -> str | None:
-    """What is wrong with how an override is written, and what to type instead; None if it can be read."""
+    """Return what is wrong with how an override is written, and what to type instead; None if it
+    can be read."""
     why = _unreadable(override)
     key, equals, value = override.partition("=")
     if not KEY.fullmatch(key) or (why and not equals):
-        said = "a key in plain letters, = and its value are needed" if equals else "there is no = in it"
+        said = (
+            "a key in plain letters, = and its value are needed"
+            if equals
+            else "there is no = in it"
+        )
         return f"{override}: cannot be read as key=value: {said}; such as seed=2"
     if why is None:
         return None
@@ -38,21 +45,27 @@ def problem(override: str) -> str | None:
         return f"{override}: cannot be read as key=value: {why}"
     if _is_torn(value):
         form = typed(key, value.strip("[]'\""))
-        return f"{override}: cannot be read as key=value: quotes and brackets go in pairs; as text, type {form}"
+        return (
+            f"{override}: cannot be read as key=value: quotes and brackets go in pairs; as "
+            f"text, type {form}"
+        )
     if value.startswith("["):
         inner = ",".join(_plain_or_quoted(key, part) for part in value[1:-1].split(","))
         form = shlex.quote(f"{key}=[{inner}]")
-        return f"{override}: cannot be read as key=value: it holds signs that need quotes; type {form}"
+        return (
+            f"{override}: cannot be read as key=value: it holds signs that need quotes; type {form}"
+        )
     several = [_plain_or_quoted(key, part) for part in value.split(",")]
     as_sweep = shlex.quote(f"{key}={','.join(several)}")
     return (
-        f"{override}: cannot be read as key=value: it holds signs that need quotes; as one value, type "
+        f"{override}: cannot be read as key=value: it holds signs that need quotes; as one value, "
+        "type "
         f"{typed(key, value)}; as {len(several)} values of a sweep, {as_sweep}"
     )
 
 
 def quoted(value: str) -> str:
-    """A value in quotes, as Hydra reads it back.
+    """Return a value in quotes, as Hydra reads it back.
 
     >>> quoted("{title} | {topic}"), quoted('say "no"')
     ('"{title} | {topic}"', '\\'say "no"\\'')
@@ -63,7 +76,7 @@ def quoted(value: str) -> str:
 
 
 def typed(key: str, value: str) -> str:
-    """An override with one value, as it is typed in a shell.
+    """Return an override with one value, as it is typed in a shell.
 
     >>> typed("dataset.text", "{title}, {topic}")
     '\\'dataset.text="{title}, {topic}"\\''
@@ -72,7 +85,7 @@ def typed(key: str, value: str) -> str:
 
 
 def unreadable(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(key, problem) of every override that cannot be read."""
+    """Yield (key, problem) of every override that cannot be read."""
     for override in overrides:
         if found := problem(override):
             yield override.partition("=")[0].lstrip("+~"), found
@@ -93,8 +106,13 @@ def _plain_or_quoted(key: str, value: str) -> str:
 
 
 def _is_torn(value: str) -> bool:
-    """Whether a value begins or ends in a quote or bracket without its other: it is no text, but something broken."""
-    return value.startswith(("'", '"')) or value.endswith(("'", '"')) or value.startswith("[") != value.endswith("]")
+    """Whether a value begins or ends in a quote or bracket without its other: it is no text, but
+    something broken."""
+    return (
+        value.startswith(("'", '"'))
+        or value.endswith(("'", '"'))
+        or value.startswith("[") != value.endswith("]")
+    )
 
 
 def _calls(value: str) -> bool:
@@ -108,5 +126,7 @@ def _unreadable(override: str) -> str | None:
     try:
         OverridesParser.create().parse_override(override)
     except HydraException as error:
-        return " ".join(line.strip() for line in str(error).splitlines() if line.strip()).removesuffix(".")
+        return " ".join(
+            line.strip() for line in str(error).splitlines() if line.strip()
+        ).removesuffix(".")
     return None

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 from coldlm.core.columns import PERMUTED_TEXT, Above0, Count, Range, Share
 
 Node = dict[str, Any]
-"""A thing: ``_target_`` names a function or class, the other keys are its keyword-only parameters."""
+"""A thing: ``_target_`` names a function or class, the other keys are its keyword-only
+parameters."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ class Control:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole configuration, checked. Dataclasses are values, ``Node`` is a thing of the group that the field is named
-    after."""
+    """A whole configuration, checked. Dataclasses are values, ``Node`` is a thing of the group that
+    the field is named after."""
 
     stages: list[Literal["pretrain", "train", "evaluate", "online", "k_shot"]]
     seed: Annotated[int, Range(0)]
@@ -151,7 +152,8 @@ GONE = {"dataset.permute_text": "control=permuted_text does that"}
 
 
 def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the plain configuration of an earlier version with its keys where they are now; as it is otherwise."""
+    """Return the plain configuration of an earlier version with its keys where they are now; as it
+    is otherwise."""
     now = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     now.setdefault("plugins", [])
     if isinstance(dataset := now.get("dataset"), dict) and dataset.pop("permute_text", False):

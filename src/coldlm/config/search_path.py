@@ -1,8 +1,10 @@
-"""Where Hydra looks for config files: in coldlm's own tree, and behind it in the ``conf`` folders of plugins.
+"""Where Hydra looks for config files: in coldlm's own tree, and behind it in the ``conf`` folders
+of plugins.
 
-A package that is installed with options is looked into whether or not it is named, so that ``coldlm run --help`` shows
-what there is; one without an entry point is if the command line names it. coldlm's own files come first: a package adds
-options and changes none. Only files are read; see ``config.plugins`` for when a package is imported.
+A package that is installed with options is looked into whether or not it is named, so that ``coldlm
+run --help`` shows what there is; one without an entry point is if the command line names it.
+coldlm's own files come first: a package adds options and changes none. Only files are read; see
+``config.plugins`` for when a package is imported.
 """
 
 from __future__ import annotations
@@ -36,9 +38,12 @@ class PluginFolders(SearchPathPlugin):
 
 @contextmanager
 def with_plugins(arguments: Sequence[str]) -> Iterator[Sequence[Path]]:
-    """Let Hydra find the config files of plugins too: of those that are installed, and those that these command line
-    ``arguments`` name. Gives their folders."""
-    before, PluginFolders.folders = PluginFolders.folders, config_folders([*installed(), *named(arguments)])
+    """Let Hydra find the config files of plugins too: of those that are installed, and those that
+    these command line ``arguments`` name. Gives their folders."""
+    before, PluginFolders.folders = (
+        PluginFolders.folders,
+        config_folders([*installed(), *named(arguments)]),
+    )
     Plugins.instance().register(PluginFolders)
     try:
         yield PluginFolders.folders
@@ -61,6 +66,8 @@ def named(arguments: Sequence[str]) -> list[str]:
         except HydraException:  # told where all overrides are looked at
             continue
         if override.key_or_group == KEY and not override.is_delete():
-            values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+            values = (
+                override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+            )
             found += [package for value in values if isinstance(value, list) for package in value]
     return [package for package in dict.fromkeys(found) if isinstance(package, str)]

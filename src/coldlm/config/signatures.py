@@ -1,4 +1,5 @@
-"""What a config key may hold, read from type hints; for targets from their source, which is never imported here."""
+"""What a config key may hold, read from type hints; for targets from their source, which is never
+imported here."""
 
 from __future__ import annotations
 
@@ -22,12 +23,14 @@ _SOURCES: dict[str, Path] = {PACKAGE.name: PACKAGE}
 """Packages whose source is read, by name: coldlm, and those of the plugins at hand."""
 
 _NAMES: dict[str, object] = {**vars(typing), **vars(collections.abc), "Range": Range, "Path": Path}
-"""What the annotation of a config key may mention, besides aliases that its module has or imports, which come first."""
+"""What the annotation of a config key may mention, besides aliases that its module has or imports,
+which come first."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One config key: the type of its value, whether it must be given, and otherwise what it is by default."""
+    """One config key: the type of its value, whether it must be given, and otherwise what it is by
+    default."""
 
     annotation: Any
     is_required: bool = True
@@ -35,12 +38,15 @@ class Field:
 
 
 def fields_of(target: str) -> dict[str, Field]:
-    """The keyword-only parameters of the function, or of the class's own or inherited ``__init__``, that ``target`` names.
+    """Return the keyword-only parameters of the function, or of the class's own or inherited
+    ``__init__``, that ``target`` names.
 
-    Positional parameters are given at run time and are no config keys. The module is parsed, not imported.
+    Positional parameters are given at run time and are no config keys. The module is parsed, not
+    imported.
 
     Raises:
-        LookupError: ``target`` is not a public function or class of a module of coldlm or of a plugin at hand.
+        LookupError: ``target`` is not a public function or class of a module of coldlm or of a
+            plugin at hand.
     """
     module, _, name = target.rpartition(".")
     found = _definitions(module).get(name)
@@ -52,33 +58,45 @@ def fields_of(target: str) -> dict[str, Field]:
             return {}
     parameters = zip(found.args.kwonlyargs, found.args.kw_defaults, strict=True)
     return {
-        p.arg: Field(_evaluate(p.annotation, module), default is None, default and ast.literal_eval(default))
+        p.arg: Field(
+            _evaluate(p.annotation, module), default is None, default and ast.literal_eval(default)
+        )
         for p, default in parameters
     }
 
 
 def fields_of_dataclass(cls: type) -> dict[str, Field]:
-    """The same for a dataclass that is at hand; its fields have no defaults, which stand in the config files."""
-    return {name: Field(annotation) for name, annotation in typing.get_type_hints(cls, include_extras=True).items()}
+    """Return the same for a dataclass that is at hand; its fields have no defaults, which stand in
+    the config files."""
+    return {
+        name: Field(annotation)
+        for name, annotation in typing.get_type_hints(cls, include_extras=True).items()
+    }
 
 
 def is_defined(target: str) -> bool:
-    """Whether a module of a known package defines this name itself, as its source says."""
+    """Return whether a module of a known package defines this name itself, as its source says."""
     module, _, name = target.rpartition(".")
     return isinstance(_definitions(module).get(name), ast.FunctionDef | ast.ClassDef | ast.expr)
 
 
 def check_value(path: str, value: object, annotation: Any) -> str | None:
-    """What is wrong with ``value`` at the key ``path``, or None: what was got, what is allowed, what to do."""
+    """Return what is wrong with ``value`` at the key ``path``, or None: what was got, what is
+    allowed, what to do."""
     if _fits(value, annotation):
         return None
     if get_origin(annotation) is list and isinstance(value, list):
-        elements = (check_value(f"{path}[{i}]", each, get_args(annotation)[0]) for i, each in enumerate(value))
+        elements = (
+            check_value(f"{path}[{i}]", each, get_args(annotation)[0])
+            for i, each in enumerate(value)
+        )
         return next(problem for problem in elements if problem)
     choices = [str(choice) for choice in _choices(annotation)]
     hint = ""
     if isinstance(value, bool) and choices:
-        hint = '; YAML reads a bare on, off, yes or no as a boolean: write it in quotes, such as "on"'
+        hint = (
+            '; YAML reads a bare on, off, yes or no as a boolean: write it in quotes, such as "on"'
+        )
     elif value in ("None", "none", "null") and _fits(None, annotation):
         hint = "; write null, without quotes"
     elif isinstance(value, str) and (near := nearest(value, choices)):
@@ -87,8 +105,8 @@ def check_value(path: str, value: object, annotation: Any) -> str | None:
 
 
 def nearest(name: str, valid: typing.Iterable[str]) -> str | None:
-    """The valid name that ``name`` probably means: one with the same last part, a similar one, one with a similar last
-    part, or one whose last part holds it.
+    """Return the valid name that ``name`` probably means: one with the same last part, a similar
+    one, one with a similar last part, or one whose last part holds it.
 
     >>> nearest("lr", ["optim.lr", "seed"]), nearest("train.epoch", ["train.epochs", "seed"]), nearest("q", ["seed"])
     ('optim.lr', 'train.epochs', None)
@@ -102,17 +120,19 @@ def nearest(name: str, valid: typing.Iterable[str]) -> str | None:
     tail = get_close_matches(_tail(name), list(tails), n=1, cutoff=0.7)
     if tail:
         return tails[tail[0]]
-    return next((choice for choice in valid if len(name) > 2 and _tail(name) in _tail(choice)), None)
+    return next(
+        (choice for choice in valid if len(name) > 2 and _tail(name) in _tail(choice)), None
+    )
 
 
 def show(value: object) -> str:
-    """A value as YAML has it, for messages."""
+    """Return a value as YAML has it, for messages."""
     names: dict[object, str] = {None: "null", True: "true", False: "false"}
     return names[value] if value is None or isinstance(value, bool) else repr(value)
 
 
 def describe_type(annotation: Any) -> str:
-    """An annotation in words: ``a number above 0 or null``."""
+    """Return an annotation in words: ``a number above 0 or null``."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         bounds = [_describe_range(limit) for limit in args[1:] if isinstance(limit, Range)]
@@ -133,7 +153,11 @@ def describe_type(annotation: Any) -> str:
         Path: "a path",
         dict: "a mapping",
     }
-    return "null" if annotation in (None, type(None)) else words.get(origin or annotation, str(annotation))
+    return (
+        "null"
+        if annotation in (None, type(None))
+        else words.get(origin or annotation, str(annotation))
+    )
 
 
 def _fits(value: object, annotation: Any) -> bool:
@@ -150,7 +174,9 @@ def _fits(value: object, annotation: Any) -> bool:
     if origin is tuple:
         return isinstance(value, list) and len(value) == len(args) and all(map(_fits, value, args))
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        )
     if annotation is int:
         return type(value) is int
     if annotation is Path:
@@ -160,7 +186,8 @@ def _fits(value: object, annotation: Any) -> bool:
 
 
 def _is_within(value: object, limit: Range) -> bool:
-    """Whether a number lies in the range; values that are no numbers (null) are the type's business."""
+    """Whether a number lies in the range; values that are no numbers (null) are the type's
+    business."""
     if not isinstance(value, int | float):
         return True
     is_low = limit.low is not None and (value <= limit.low if limit.above else value < limit.low)
@@ -177,7 +204,9 @@ def _choices(annotation: Any) -> list[object]:
     """The literals that an annotation allows anywhere."""
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
-    return [choice for inner in get_args(annotation) if get_origin(inner) for choice in _choices(inner)]
+    return [
+        choice for inner in get_args(annotation) if get_origin(inner) for choice in _choices(inner)
+    ]
 
 
 def _tail(name: str) -> str:
@@ -185,7 +214,8 @@ def _tail(name: str) -> str:
 
 
 def read_also(sources: Mapping[str, Path]) -> None:
-    """Read the source of these packages too, and of no others but coldlm; a package's folder by its name."""
+    """Read the source of these packages too, and of no others but coldlm; a package's folder by its
+    name."""
     wanted = {PACKAGE.name: PACKAGE, **sources}
     if wanted != _SOURCES:
         _SOURCES.clear()
@@ -195,8 +225,9 @@ def read_also(sources: Mapping[str, Path]) -> None:
 
 @cache
 def _definitions(module: str) -> dict[str, ast.AST]:
-    """Functions, classes and assigned expressions at the top of a module of a known package, by name, and where those
-    that it imports from such packages come from; {} if there is no such module."""
+    """Functions, classes and assigned expressions at the top of a module of a known package, by
+    name, and where those that it imports from such packages come from; {} if there is no such
+    module."""
     package, *parts = module.split(".")
     if package not in _SOURCES or not all(part.isidentifier() for part in parts):
         return {}
@@ -216,7 +247,8 @@ def _definitions(module: str) -> dict[str, ast.AST]:
 
 
 def _find(module: str, name: str) -> tuple[str, ast.AST | None]:
-    """The module of a known package that defines ``name``, as ``module`` knows it, and its definition."""
+    """The module of a known package that defines ``name``, as ``module`` knows it, and its
+    definition."""
     node = _definitions(module).get(name)
     if not isinstance(node, ast.ImportFrom):
         return module, node
@@ -235,22 +267,31 @@ def _absolute(node: ast.ImportFrom, module: str) -> str:
 
 
 def _constructor(module: str, cls: ast.ClassDef) -> tuple[str, ast.FunctionDef | None]:
-    """``__init__`` of a class, or of the first of its bases that has one, and the module in which it is written."""
+    """``__init__`` of a class, or of the first of its bases that has one, and the module in which
+    it is written."""
     for node in cls.body:
         if isinstance(node, ast.FunctionDef) and node.name == "__init__":
             return module, node
     for base in cls.bases:
         where, found = _find(module, base.id) if isinstance(base, ast.Name) else (module, None)
-        if isinstance(found, ast.ClassDef) and (inherited := _constructor(where, found))[1] is not None:
+        if (
+            isinstance(found, ast.ClassDef)
+            and (inherited := _constructor(where, found))[1] is not None
+        ):
             return inherited
     return module, None
 
 
 def _evaluate(annotation: ast.AST | None, module: str) -> Any:
-    """The type that an annotation in the source of ``module`` stands for; aliases of that module are followed."""
+    """The type that an annotation in the source of ``module`` stands for; aliases of that module
+    are followed."""
     if not isinstance(annotation, ast.expr):
         return Any
     used = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
     found = {name: _find(module, name) for name in used}
-    aliases = {name: _evaluate(node, where) for name, (where, node) in found.items() if isinstance(node, ast.expr)}
+    aliases = {
+        name: _evaluate(node, where)
+        for name, (where, node) in found.items()
+        if isinstance(node, ast.expr)
+    }
     return eval(ast.unparse(annotation), {**_NAMES, **aliases})

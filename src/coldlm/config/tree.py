@@ -18,8 +18,8 @@ Options = dict[str, list[str]]
 
 
 def list_options(config_dir: str | None = None, plugins: Sequence[Path] = ()) -> Options:
-    """Options of each group (``video/movielens_latest_small`` of ``dataset``): ours, and those in the folders of
-    ``plugins`` and in ``config_dir``."""
+    """Return options of each group (``video/movielens_latest_small`` of ``dataset``): ours, and
+    those in the folders of ``plugins`` and in ``config_dir``."""
     options: Options = {}
     for root in [CONF, *plugins, *([Path(config_dir)] if config_dir else [])]:
         for file in sorted(root.rglob("*.yaml")):
@@ -30,7 +30,7 @@ def list_options(config_dir: str | None = None, plugins: Sequence[Path] = ()) ->
 
 
 def folder_problem(config_dir: str | None) -> str | None:
-    """What is wrong with the user's own config folder, None if nothing."""
+    """Return what is wrong with the user's own config folder, None if nothing."""
     if config_dir and not Path(config_dir).is_dir():
         return f"--config-dir: got {config_dir}, which is not a folder"
     return None

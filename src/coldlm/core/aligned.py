@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def aligned(array: Any) -> Tensor:
     """Return a copy of a numpy array in torch's own, aligned memory.
 
-    numpy's alignment varies from one array to the next, and the last bits of matrix products with it.
+    numpy's alignment varies from one array to the next, and the last bits of matrix products with
+    it.
     """
     import torch
 

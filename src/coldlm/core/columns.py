@@ -1,4 +1,5 @@
-"""The names that every floor shares: columns of the tables on disk, cohorts, buckets and metric keys."""
+"""The names that every floor shares: columns of the tables on disk, cohorts, buckets and metric
+keys."""
 
 from __future__ import annotations
 
@@ -17,13 +18,15 @@ COHORTS: Final = (
 """Quadrants (user x item, disjoint), the two marginals, and everything; frozen at T_test."""
 
 WARMUP_EDGES: Final = (0, 1, 2, 3, 5, 10, 20, 50)
-"""Lower edges of the warm-up buckets: the number of events an item (or user) has had as of the query."""
+"""Lower edges of the warm-up buckets: the number of events an item (or user) has had as of the
+query."""
 
 WARMUP_BUCKETS: Final = ("0", "1", "2", "3-4", "5-9", "10-19", "20-49", "50+")
 """One label per edge of ``WARMUP_EDGES``."""
 
 USER_AUC: Final = "auc/user"
-"""A metric within each user's queries; those of each positive alone are ``evaluate.metrics.FORMULAS``."""
+"""A metric within each user's queries; those of each positive alone are
+``evaluate.metrics.FORMULAS``."""
 
 LIST_METRICS: Final = ("ndcg/impression", "mrr/impression", "auc/impression")
 """Of a whole list as it was shown, with all its clicks."""
@@ -32,10 +35,12 @@ MRR_K: Final = 0
 """``k`` of a metric without a cut: MRR and AUC look at the whole ranking."""
 
 LIST_COLUMNS: Final = ("other_clicks_above", "other_clicks_level", "other_clicks")
-"""Of ``events.parquet`` where lists are ranked: the list's other clicks strictly above, level, and in all."""
+"""Of ``events.parquet`` where lists are ranked: the list's other clicks strictly above, level, and
+in all."""
 
 LIST_K: Final = 5
-"""A cut that is measured beside the others where lists are ranked, for comparison with what others publish."""
+"""A cut that is measured beside the others where lists are ranked, for comparison with what others
+publish."""
 
 HEADLINE_K: Final = 10
 """``k`` of the tables and figures; it is measured beside whatever ``evaluate.k`` asks for."""
@@ -61,10 +66,12 @@ MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", PERMUTED_TEXT)
 """Trained controls, each a run of its own: what is left when language is taken away."""
 
 CANARIES: Final = ("newest", "fewest_events")
-"""Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates leak."""
+"""Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates
+leak."""
 
 SIMULATED_COLD: Final = "simulated_cold"
-"""``split`` of the rows whose past some items were held out of begins with it and ends with their share."""
+"""``split`` of the rows whose past some items were held out of begins with it and ends with their
+share."""
 
 CHANCE: Final = "constant"
 """The scorer that is worth what a random one is worth, exactly."""
@@ -119,17 +126,18 @@ K_SHOT_COLUMNS: Final = (
     "question",
     "config_hash",
 )
-"""Columns of ``k_shot.parquet``, long form (see ``split/k_shot.py``). ``shots``: events revealed of each eligible
-entity of the ``side`` ("item" or "user"); ``k``: cut of the metric, as everywhere. ``updated``: whether the weights
-were fitted on what was revealed. ``n_entities``: that were asked for. ``question``: hash of the queries, the same at
-all shots."""
+"""Columns of ``k_shot.parquet``, long form (see ``split/k_shot.py``). ``shots``: events revealed of
+each eligible entity of the ``side`` ("item" or "user"); ``k``: cut of the metric, as everywhere.
+``updated``: whether the weights were fitted on what was revealed. ``n_entities``: that were asked
+for. ``question``: hash of the queries, the same at all shots."""
 
 
 @dataclass(frozen=True)
 class Range:
     """Bounds of a number in a configuration, written as ``Annotated[float, Range(0, 1)]``.
 
-    ``low`` and ``high`` are inclusive; None leaves that side open. ``above`` excludes ``low`` itself.
+    ``low`` and ``high`` are inclusive; None leaves that side open. ``above`` excludes ``low``
+    itself.
     """
 
     low: float | None = None
@@ -143,5 +151,6 @@ Count = Annotated[int, Range(1)]
 
 
 def metric_key(stage: str, cohort: str, metric: str, k: int) -> str:
-    """The key under which loggers store a value, such as ``test/cold_item/ndcg@10`` or ``test/all/mrr``."""
+    """Return the key under which loggers store a value, such as ``test/cold_item/ndcg@10`` or
+    ``test/all/mrr``."""
     return f"{stage}/{cohort}/{metric}@{k}" if k else f"{stage}/{cohort}/{metric}"

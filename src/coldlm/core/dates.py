@@ -9,7 +9,7 @@ import numpy as np
 
 
 def seconds(date: str) -> int:
-    """Unix seconds of an ISO date or time; UTC where it names no zone.
+    """Return unix seconds of an ISO date or time; UTC where it names no zone.
 
     Raises:
         ValueError: it is none.
@@ -22,7 +22,8 @@ def seconds(date: str) -> int:
 
 
 def iso(time: SupportsInt) -> str:
-    """The ISO time, in UTC, of Unix seconds; any of them, where ``datetime`` ends with the year 9999.
+    """Return the ISO time, in UTC, of Unix seconds; any of them, where ``datetime`` ends with the
+    year 9999.
 
     >>> iso(86_400)
     '1970-01-02T00:00:00'

@@ -1,8 +1,10 @@
-"""The exceptions a user may meet; every message says what was got, what is allowed and what to do."""
+"""The exceptions a user may meet; every message says what was got, what is allowed and what to
+do."""
 
 
 class ColdlmError(Exception):
-    """Anything the user can mend; the command line prints its message without a traceback and exits 2."""
+    """Anything the user can mend; the command line prints its message without a traceback and exits
+    2."""
 
 
 class ConfigError(ColdlmError):
@@ -10,7 +12,8 @@ class ConfigError(ColdlmError):
 
 
 class DataError(ColdlmError):
-    """A missing, malformed or contradictory input file; names file, column and row where there is one."""
+    """A missing, malformed or contradictory input file; names file, column and row where there is
+    one."""
 
 
 class CheckpointError(ColdlmError):

@@ -10,7 +10,8 @@ from typing import Any
 
 
 def write_file(file: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file in the same folder, then rename: a reader sees all of it or none."""
+    """Let ``write`` fill a temporary file in the same folder, then rename: a reader sees all of it
+    or none."""
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         write(part)

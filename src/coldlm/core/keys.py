@@ -11,9 +11,13 @@ WANDB = "https://api.wandb.ai"
 
 
 def has_wandb_key() -> bool:
-    """Return whether the environment, or the netrc entry of the server in use, holds a key of Weights & Biases."""
+    """Return whether the environment, or the netrc entry of the server in use, holds a key of
+    Weights & Biases."""
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or WANDB).hostname or ""
     try:
-        return bool(os.environ.get("WANDB_API_KEY") or netrc.netrc(os.environ.get("NETRC")).authenticators(host))
+        return bool(
+            os.environ.get("WANDB_API_KEY")
+            or netrc.netrc(os.environ.get("NETRC")).authenticators(host)
+        )
     except (OSError, netrc.NetrcParseError):
         return False

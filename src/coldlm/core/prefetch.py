@@ -1,4 +1,5 @@
-"""Compute a few results ahead in threads. The work is numpy and torch, which let go of the interpreter's lock."""
+"""Compute a few results ahead in threads. The work is numpy and torch, which let go of the
+interpreter's lock."""
 
 from __future__ import annotations
 
@@ -14,15 +15,20 @@ Result = TypeVar("Result")
 WORKERS = 2
 
 
-def prefetch(function: Callable[[Argument], Result], arguments: Iterable[Argument]) -> Iterator[Result]:
-    """``map`` with results in order, at most ``WORKERS`` + 1 of them in memory; ``function`` must be pure.
+def prefetch(
+    function: Callable[[Argument], Result], arguments: Iterable[Argument]
+) -> Iterator[Result]:
+    """Yield ``map`` with results in order, at most ``WORKERS`` + 1 of them in memory; ``function``
+    must be pure.
 
     >>> list(prefetch(abs, [-1, 2, -3]))
     [1, 2, 3]
     """
     left = iter(arguments)
     with ThreadPoolExecutor(WORKERS) as pool:
-        waiting: deque[Future[Result]] = deque(pool.submit(function, a) for a in islice(left, WORKERS))
+        waiting: deque[Future[Result]] = deque(
+            pool.submit(function, a) for a in islice(left, WORKERS)
+        )
         try:
             while waiting:
                 result = waiting.popleft().result()

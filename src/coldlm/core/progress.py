@@ -1,4 +1,5 @@
-"""What people see of long work: a bar on a terminal while texts are encoded or queries scored; nothing in a log file and on other ranks."""
+"""What people see of long work: a bar on a terminal while texts are encoded or queries scored;
+nothing in a log file and on other ranks."""
 
 from __future__ import annotations
 
@@ -16,9 +17,20 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda n: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda n: bar.advance(task, n)
@@ -30,5 +42,7 @@ def listed(facts: Mapping[str, object]) -> str:
     >>> listed({"late_training": 0, "share": 0.25, "what": "x"})
     'late training 0, share 0.250, what x'
     """
-    values = {key: f"{value:.3f}" if isinstance(value, float) else value for key, value in facts.items()}
+    values = {
+        key: f"{value:.3f}" if isinstance(value, float) else value for key, value in facts.items()
+    }
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or "none"

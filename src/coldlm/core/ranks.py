@@ -1,7 +1,9 @@
-"""Which of the processes that share a run this one is, and how many there are: the only module that looks.
+"""Which of the processes that share a run this one is, and how many there are: the only module that
+looks.
 
-Before the process group stands, whoever started the processes has said so in the environment. It is read in the order
-in which Lightning looks for a cluster (torchrun, srun, processes of its own), so that both always agree.
+Before the process group stands, whoever started the processes has said so in the environment. It is
+read in the order in which Lightning looks for a cluster (torchrun, srun, processes of its own), so
+that both always agree.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ OTHER_STARTERS = {"OMPI_COMM_WORLD_SIZE": "mpirun", "JSM_NAMESPACE_SIZE": "jsrun
 
 @dataclass(frozen=True)
 class Place:
-    """What the environment says. ``rank``: of this process; ``world``: number of processes, None where only a rank is
-    told; ``starter``: who started them, "" for a process that was started alone and may start others; ``nodes``: number
-    of machines."""
+    """What the environment says. ``rank``: of this process; ``world``: number of processes, None
+    where only a rank is told; ``starter``: who started them, "" for a process that was started
+    alone and may start others; ``nodes``: number of machines."""
 
     rank: int = 0
     world: int | None = 1
@@ -30,22 +32,23 @@ class Place:
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return number of this process, from 0."""
     return int(_distributed().get_rank()) if in_group() else _place().rank
 
 
 def world() -> int:
-    """Number of processes that there are. A process that Lightning has yet to give others is alone so far."""
+    """Return number of processes that there are. A process that Lightning has yet to give others is
+    alone so far."""
     return int(_distributed().get_world_size()) if in_group() else (_place().world or rank() + 1)
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes and speaks."""
+    """Return whether this process is the one that writes and speaks."""
     return rank() == 0
 
 
 def in_group() -> bool:
-    """Whether the processes can talk to each other."""
+    """Return whether the processes can talk to each other."""
     if "torch" not in sys.modules:  # whoever made a group has imported it
         return False
     distributed = _distributed()
@@ -53,8 +56,9 @@ def in_group() -> bool:
 
 
 def refuse_another_world(devices: int) -> None:
-    """Refuse processes that are not the ``devices`` that a run asks for: each would learn from a share that the others
-    do not complete, or do the whole run by itself and write into the one folder.
+    """Refuse processes that are not the ``devices`` that a run asks for: each would learn from a
+    share that the others do not complete, or do the whole run by itself and write into the one
+    folder.
 
     Raises:
         ConfigError: says who started how many processes, and how to start as many as asked for.
@@ -63,26 +67,31 @@ def refuse_another_world(devices: int) -> None:
     for variable, starter in OTHER_STARTERS.items():
         if not place.starter and int(os.environ.get(variable, "1")) > 1:
             raise ConfigError(
-                f"{starter} started {os.environ[variable]} processes, and only torchrun and srun are known; start "
+                f"{starter} started {os.environ[variable]} processes, and only torchrun and srun "
+                "are known; start "
                 "coldlm run without it, and it starts the processes of trainer.devices itself"
             )
     if not place.starter:
         return
     if place.nodes > 1:
         raise ConfigError(
-            f"{place.starter} started processes on {place.nodes} nodes, but a run on several nodes is not supported; "
+            f"{place.starter} started processes on {place.nodes} nodes, but a run on several nodes "
+            "is not supported; "
             "start all of its processes on one node"
         )
     there = place.world or max(place.rank + 1, devices)
     if there != devices:
         many = "1 process" if there == 1 else f"{there} processes"
         raise ConfigError(
-            f"trainer.devices={devices}, but {place.starter} started {many} for this run; set trainer.devices={there} "
-            f"(with trainer=ddp), start it by {_command(place.starter, devices)}, {alone}{_way_out(place.starter)}"
+            f"trainer.devices={devices}, but {place.starter} started {many} for this run; set "
+            f"trainer.devices={there} "
+            f"(with trainer=ddp), start it by {_command(place.starter, devices)}, "
+            f"{alone}{_way_out(place.starter)}"
         )
     if place.starter == "srun" and there > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise ConfigError(
-            f"srun started {there} processes without saying how many a node has, which Lightning refuses: start it by "
+            f"srun started {there} processes without saying how many a node has, which Lightning "
+            "refuses: start it by "
             f"{_command('srun', devices)}"
         )
 
@@ -96,9 +105,15 @@ def _place() -> Place:
         nodes = int(said.get("SLURM_NNODES", "1"))
         return Place(int(said.get("SLURM_PROCID", "0")), int(said["SLURM_NTASKS"]), "srun", nodes)
     if "LOCAL_RANK" in said:
-        # Lightning's own launcher leaves LOCAL_RANK to its processes, and takes WORLD_SIZE back after a training
+        # Lightning's own launcher leaves LOCAL_RANK to its processes, and takes WORLD_SIZE back
+        # after a training
         size, node = said.get("WORLD_SIZE"), int(said.get("NODE_RANK", said.get("GROUP_RANK", "0")))
-        return Place(int(said["LOCAL_RANK"]), None if size is None else int(size), "a launcher (LOCAL_RANK)", node + 1)
+        return Place(
+            int(said["LOCAL_RANK"]),
+            None if size is None else int(size),
+            "a launcher (LOCAL_RANK)",
+            node + 1,
+        )
     return Place()
 
 

@@ -1,7 +1,8 @@
 """One frozen type per arrow of the pipeline: what a reader yields, how time is cut, what is asked.
 
-Shape letters: N items, U users, E events, Q queries, P positives of queries, W windows, L lists, S items of lists.
-Ids are strings at the edges and integer codes inside; every array is indexed by code.
+Shape letters: N items, U users, E events, Q queries, P positives of queries, W windows, L lists, S
+items of lists. Ids are strings at the edges and integer codes inside; every array is indexed by
+code.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ Bools = NDArray[np.bool_]
 Parts = NDArray[np.int8]
 
 UNKNOWN: int = int(np.iinfo(np.int64).max)
-"""``released_at`` of an item without a release time: it enters the candidates after its first event."""
+"""``released_at`` of an item without a release time: it enters the candidates after its first
+event."""
 
 ALWAYS: int = int(np.iinfo(np.int64).min)
 """``log_starts_at`` of a data set in which every event has a time of its own."""
@@ -38,8 +40,9 @@ HELD_OUT = 3
 
 @dataclass(frozen=True)
 class Items:
-    """The catalogue. ``ids``: [N] distinct strings. ``titles``: [N], for people. ``texts``: [N], for the language
-    model ("" when an item has none). ``released_at``: [N] int64 Unix seconds, ``UNKNOWN`` where not given."""
+    """The catalogue. ``ids``: [N] distinct strings. ``titles``: [N], for people. ``texts``: [N],
+    for the language model ("" when an item has none). ``released_at``: [N] int64 Unix seconds,
+    ``UNKNOWN`` where not given."""
 
     ids: tuple[str, ...]
     titles: tuple[str, ...]
@@ -63,9 +66,10 @@ class Users:
 
 @dataclass(frozen=True)
 class Log:
-    """All events, sorted by (time, event id). ``user``, ``item``: [E] int64 codes. ``time``: [E] int64 Unix seconds.
-    ``label``: [E] float64 as published (a rating; 1 for a click). ``positive``: [E] bool, what the data set calls a
-    positive. ``event_id``: [E] int64, the row number in the raw file."""
+    """All events, sorted by (time, event id). ``user``, ``item``: [E] int64 codes. ``time``: [E]
+    int64 Unix seconds.
+    ``label``: [E] float64 as published (a rating; 1 for a click). ``positive``: [E] bool, what the
+    data set calls a positive. ``event_id``: [E] int64, the row number in the raw file."""
 
     user: Ints
     item: Ints
@@ -78,15 +82,15 @@ class Log:
         return len(self.user)
 
     def rows(self, index: Ints | slice | Bools) -> Log:
-        """The same columns, restricted to ``index``."""
+        """Return the same columns, restricted to ``index``."""
         return Log(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
 class Impressions:
-    """Candidate lists as they were shown, in time order. ``user``, ``time``: [L] int64. ``start``: [L + 1] int64,
-    offsets into ``item``: [S] int64 codes in the order shown (an item may stand in a list twice), and ``clicked``:
-    [S] bool."""
+    """Candidate lists as they were shown, in time order. ``user``, ``time``: [L] int64. ``start``:
+    [L + 1] int64, offsets into ``item``: [S] int64 codes in the order shown (an item may stand in a
+    list twice), and ``clicked``: [S] bool."""
 
     user: Ints
     time: Ints
@@ -108,32 +112,42 @@ class Impressions:
         return np.bincount(self.owner[self.clicked], minlength=len(self))
 
     def slice(self, first: int, last: int) -> Impressions:
-        """Lists ``first`` to ``last`` (excluded), offsets rebased."""
+        """Return lists ``first`` to ``last`` (excluded), offsets rebased."""
         start = self.start[first : last + 1]
         part = slice(start[0], start[-1])
         return Impressions(
-            self.user[first:last], self.time[first:last], start - start[0], self.item[part], self.clicked[part]
+            self.user[first:last],
+            self.time[first:last],
+            start - start[0],
+            self.item[part],
+            self.clicked[part],
         )
 
     def where(self, keep: Bools) -> Impressions:
-        """The lists marked in ``keep``, [L] bool."""
+        """Return the lists marked in ``keep``, [L] bool."""
         start, inside = _offsets_of(self.start, keep)
-        return Impressions(self.user[keep], self.time[keep], start, self.item[inside], self.clicked[inside])
+        return Impressions(
+            self.user[keep], self.time[keep], start, self.item[inside], self.clicked[inside]
+        )
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader yields. ``repeats``: whether a user may take an item again (music, groceries) or not (films, news).
-    ``release``: "field", "after_first" or "grid". ``slot``: seconds of a slot of the grid, else None.
+    """What a reader yields. ``repeats``: whether a user may take an item again (music, groceries)
+    or not (films, news).
+    ``release``: "field", "after_first" or "grid". ``slot``: seconds of a slot of the grid, else
+    None.
     ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
-    ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy that touched a row
-    or a text, by name (printed in every run). ``hashes``: sha256 of each raw file by file name. ``text_source``: [N]
-    whose text each item reads where texts were permuted (a control), else None. ``texts_as_of``: where
-    texts change, ([N] times, [N] ends of entry slots) -> ([N] texts as known strictly before each item's time, [N] when
-    the newest part of each was made); a first value made before the end of its item's entry slot is known as well.
-    ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change. ``log_starts_at``: earlier
-    events did happen before the log, but nobody knows when, and their times are made up. ``impressions``: the
-    lists that were shown, None where the source has none."""
+    ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy
+    that touched a row or a text, by name (printed in every run). ``hashes``: sha256 of each raw
+    file by file name. ``text_source``: [N] whose text each item reads where texts were permuted (a
+    control), else None. ``texts_as_of``: where texts change, ([N] times, [N] ends of entry slots)
+    -> ([N] texts as known strictly before each item's time, [N] when the newest part of each was
+    made); a first value made before the end of its item's entry slot is known as well.
+    ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change.
+    ``log_starts_at``: earlier events did happen before the log, but nobody knows when, and their
+    times are made up. ``impressions``: the lists that were shown, None where the source has
+    none."""
 
     name: str
     domain: str
@@ -154,30 +168,37 @@ class Dataset:
     impressions: Impressions | None = None
 
     def with_texts_as_of(self, times: Ints, enters_at: Ints) -> Dataset:
-        """The same data set with each item's text as it was known strictly before its time, [N]. Under the grid rule
-        what is written in the slot in which an item enters, ``enters_at`` [N], counts as known from that slot's start,
-        as the item itself does."""
+        """Return the same data set with each item's text as it was known strictly before its time,
+        [N]. Under the grid rule what is written in the slot in which an item enters, ``enters_at``
+        [N], counts as known from that slot's start, as the item itself does."""
         if self.texts_as_of is None:
             return self
-        until = np.zeros(len(times), np.int64) if self.slot is None else (enters_at // self.slot + 1) * self.slot
+        until = (
+            np.zeros(len(times), np.int64)
+            if self.slot is None
+            else (enters_at // self.slot + 1) * self.slot
+        )
         texts, known_at = self.texts_as_of(times, until)
         return replace(self, items=replace(self.items, texts=texts), text_known_at=known_at)
 
     def with_permuted_texts(self, source: Ints) -> Dataset:
-        """The same data set with item i reading the text of item ``source[i]``, [N] a permutation of the codes."""
+        """Return the same data set with item i reading the text of item ``source[i]``, [N] a
+        permutation of the codes."""
         texts = tuple(self.items.texts[i] for i in source)
         return replace(self, items=replace(self.items, texts=texts), text_source=source)
 
 
 @dataclass(frozen=True)
 class Split:
-    """What each event of the log is for. ``part``: [E] int8, ``TRAIN``, ``VALIDATION`` or ``STREAM``; ``HELD_OUT``
-    where the event is to be removed.
+    """What each event of the log is for. ``part``: [E] int8, ``TRAIN``, ``VALIDATION`` or
+    ``STREAM``; ``HELD_OUT`` where the event is to be removed.
 
-    ``t_val``, ``t_test``: all training events are earlier than ``t_val``, those of train + validation than ``t_test``.
-    ``edges``: [W + 1] int64; window w of the stream holds its events with edges[w] <= time < edges[w + 1]. ``merged``:
-    windows that held no event and became part of the next. ``leaky``: True for splits that let the future into
-    training; every row they make says so. Otherwise train < ``t_val`` <= validation < ``t_test`` = edges[0] <= stream.
+    ``t_val``, ``t_test``: all training events are earlier than ``t_val``, those of train +
+    validation than ``t_test``.
+    ``edges``: [W + 1] int64; window w of the stream holds its events with edges[w] <= time <
+    edges[w + 1]. ``merged``: windows that held no event and became part of the next. ``leaky``:
+    True for splits that let the future into training; every row they make says so. Otherwise train
+    < ``t_val`` <= validation < ``t_test`` = edges[0] <= stream.
     """
 
     name: str
@@ -205,10 +226,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Queries:
-    """(user, time) blocks in time order. ``user``, ``time``, ``window``: [Q] int64 (window -1 outside the stream).
-    ``start``: [Q + 1] int64 offsets into ``event``: [P] int64, row numbers of the log: the positives of query q are
-    ``event[start[q]:start[q + 1]]``. ``counts``: positives that are not asked, by reason. ``lists``: Q candidate lists,
-    the p-th clicked item of which is the item of ``event[p]``; None where the candidates are the catalogue's."""
+    """(user, time) blocks in time order. ``user``, ``time``, ``window``: [Q] int64 (window -1
+    outside the stream).
+    ``start``: [Q + 1] int64 offsets into ``event``: [P] int64, row numbers of the log: the
+    positives of query q are ``event[start[q]:start[q + 1]]``. ``counts``: positives that are not
+    asked, by reason. ``lists``: Q candidate lists, the p-th clicked item of which is the item of
+    ``event[p]``; None where the candidates are the catalogue's."""
 
     user: Ints
     time: Ints
@@ -222,7 +245,7 @@ class Queries:
         return len(self.user)
 
     def slice(self, first: int, last: int) -> Queries:
-        """Queries ``first`` to ``last`` (excluded), offsets rebased."""
+        """Return queries ``first`` to ``last`` (excluded), offsets rebased."""
         start = self.start[first : last + 1]
         return Queries(
             self.user[first:last],
@@ -234,11 +257,17 @@ class Queries:
         )
 
     def where(self, keep: Bools) -> Queries:
-        """The queries marked in ``keep``, [Q] bool."""
+        """Return the queries marked in ``keep``, [Q] bool."""
         start, inside = _offsets_of(self.start, keep)
         lists = self.lists and self.lists.where(keep)
         return Queries(
-            self.user[keep], self.time[keep], self.window[keep], start, self.event[inside], self.counts, lists
+            self.user[keep],
+            self.time[keep],
+            self.window[keep],
+            start,
+            self.event[inside],
+            self.counts,
+            lists,
         )
 
 
@@ -248,8 +277,11 @@ def _offsets_of(start: Ints, keep: Bools) -> tuple[Ints, Bools]:
     return np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64), np.repeat(keep, sizes)
 
 
-def sorted_log(user: Ints, item: Ints, time: Ints, label: Floats, positive: Bools, event_id: Ints | None = None) -> Log:
-    """A ``Log`` in (time, event id) order from columns in any order; row numbers become event ids if none are given.
+def sorted_log(
+    user: Ints, item: Ints, time: Ints, label: Floats, positive: Bools, event_id: Ints | None = None
+) -> Log:
+    """Return a ``Log`` in (time, event id) order from columns in any order; row numbers become
+    event ids if none are given.
 
     Raises:
         DataError: columns of unequal length, or no event at all.

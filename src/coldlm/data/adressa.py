@@ -1,13 +1,15 @@
-"""Adressa: what readers of the Norwegian paper Adresseavisen opened in the first week of 2017; NTNU, for research.
+"""Adressa: what readers of the Norwegian paper Adresseavisen opened in the first week of 2017;
+NTNU, for research.
 
 | file | what it holds |
 |---|---|
 | ``one_week/20170101`` and so on | one page view a line, as JSON |
 
-A view has userId and time (Unix seconds); that of an article also id, title, publishtime, category1 and keywords. Views
-of the front page and of sections lack ``id`` and are no events. There are no lists of what was shown.
-Nothing says that a title was changed: an article has the texts with which it was seen first. ``publishtime`` is its
-release; where it is missing, the article is a candidate after its first view.
+A view has userId and time (Unix seconds); that of an article also id, title, publishtime, category1
+and keywords. Views of the front page and of sections lack ``id`` and are no events. There are no
+lists of what was shown. Nothing says that a title was changed: an article has the texts with which
+it was seen first. ``publishtime`` is its release; where it is missing, the article is a candidate
+after its first view.
 """
 
 from __future__ import annotations
@@ -36,8 +38,10 @@ SCHEMA: Final = {
 }  # fmt: skip
 
 WAYS: Final = (
-    "coldlm data fetch adressa downloads https://reclab.idi.ntnu.no/dataset/one_week.tar.gz; by hand: unpack it into "
-    "the data folder, where it makes one_week/, and name the data folder by COLDLM_DATA or dataset.root"
+    "coldlm data fetch adressa downloads https://reclab.idi.ntnu.no/dataset/one_week.tar.gz; by "
+    "hand: unpack it into "
+    "the data folder, where it makes one_week/, and name the data folder by COLDLM_DATA or "
+    "dataset.root"
 )
 
 
@@ -49,27 +53,33 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every view of a news article is a positive event, at its second.
+    """Return every view of a news article is a positive event, at its second.
 
     Args:
-        root: the data folder: it holds ``one_week/``, itself or in ``adressa/``, or the files of the days.
+        root: the data folder: it holds ``one_week/``, itself or in ``adressa/``, or the files of
+            the days.
         text: template over title, category ("nyheter, trondheim"), keywords.
         item_ttl_days: how long an article stays a candidate after it was published.
 
-    Left out and counted: views of other pages, views without a user, and a user's further views of an article in one
-    second. Release times that cannot be read count as unknown.
+    Left out and counted: views of other pages, views without a user, and a user's further views of
+    an article in one second. Release times that cannot be read count as unknown.
 
     Raises:
         DataError: see ``problems``; a line that is no JSON object or has values of another type.
     """
     return reader().load(
-        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(**keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader().problems(**keys)
 
 
@@ -90,7 +100,7 @@ def reader() -> Reader:
 
 
 def find(root: Path) -> list[Path]:
-    """The files of the days, in their order: those of the first folder that has some."""
+    """Return the files of the days, in their order: those of the first folder that has some."""
     for folder in (root / "adressa" / FOLDER, root / FOLDER, root):
         if found := sorted(file for file in folder.glob(FILES) if file.is_file()):
             return found
@@ -98,10 +108,12 @@ def find(root: Path) -> list[Path]:
 
 
 def read(files: Sequence[Path]) -> Tables:
-    """The views of articles, in the order of files and lines."""
+    """Return the views of articles, in the order of files and lines."""
     views = pl.concat([_read_day(path) for path in files]).with_row_index("event_id")
     news = views.filter(pl.col("id").fill_null("") != "")
-    known = news.filter(pl.col("userId").fill_null("") != "").rename({"userId": "user_id", "id": "item_id"})
+    known = news.filter(pl.col("userId").fill_null("") != "").rename(
+        {"userId": "user_id", "id": "item_id"}
+    )
     once = known.unique(["user_id", "item_id", "time"], keep="first", maintain_order=True)
     items, counts = _articles(known)
     return assemble(
@@ -117,8 +129,11 @@ def read(files: Sequence[Path]) -> Tables:
 
 
 def _articles(views: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
-    """One row per article: of every field the value seen first, and the first release time stated."""
-    release = pl.col("publishtime").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", strict=False).dt.epoch("s")
+    """One row per article: of every field the value seen first, and the first release time
+    stated."""
+    release = (
+        pl.col("publishtime").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", strict=False).dt.epoch("s")
+    )
     texts = {"title": "title", "category": "category1", "keywords": "keywords"}
     seen = views.sort("time", "event_id").with_columns(
         pl.col("category1").str.replace_all("|", ", ", literal=True), released_at=release
@@ -144,5 +159,9 @@ def _articles(views: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
 
 def _read_day(path: Path) -> pl.DataFrame:
     views = read_objects(path, SCHEMA)
-    refuse_lines(path, views, {"time": (pl.col("time").is_between(1_000_000_000, 2_000_000_000), "Unix seconds")})
+    refuse_lines(
+        path,
+        views,
+        {"time": (pl.col("time").is_between(1_000_000_000, 2_000_000_000), "Unix seconds")},
+    )
     return views.drop("line")

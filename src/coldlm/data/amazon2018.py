@@ -1,4 +1,5 @@
-"""Amazon Reviews 2018: stars of one category of products, May 1996 to October 2018; McAuley Lab, UC San Diego.
+"""Amazon Reviews 2018: stars of one category of products, May 1996 to October 2018; McAuley Lab, UC
+San Diego.
 
 No licence is stated; for research, not to be passed on [unverified].
 
@@ -9,10 +10,11 @@ No licence is stated; for research, not to be passed on [unverified].
 | ``<Category>.csv`` | all stars, no header: **item, user**, stars, seconds; in the edition of 2014 user, item |
 | ``meta_<Category>.json`` | one JSON object per product: asin, title, brand, category[], description[], feature[] |
 
-One of the first three; each plain or .gz. Times are days (midnight UTC) in seconds. Reviews repeat, and so do asins of
-the metadata. Texts hold HTML tags and entities, and some titles are a piece of the page's script. Five or more is
-counted over all time: such a file keeps what *will* have five. Metadata is as of the crawl in 2018, so a title may be
-younger than the event that it is shown for. [unverified: the keys are those of other projects' readers.]
+One of the first three; each plain or .gz. Times are days (midnight UTC) in seconds. Reviews repeat,
+and so do asins of the metadata. Texts hold HTML tags and entities, and some titles are a piece of
+the page's script. Five or more is counted over all time: such a file keeps what *will* have five.
+Metadata is as of the crawl in 2018, so a title may be younger than the event that it is shown for.
+[unverified: the keys are those of other projects' readers.]
 """
 
 from __future__ import annotations
@@ -59,7 +61,8 @@ BASE: Final = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2/"
 WAYS: Final = (
     f"coldlm data fetch amazon2018 dataset.category=<Category> downloads it; or download "
     f"{BASE}categoryFilesSmall/<Category>_5.json.gz or "
-    f"<Category>.csv there, and {BASE}metaFiles2/meta_<Category>.json.gz into {FOLDER}/ of the data folder, and name "
+    f"<Category>.csv there, and {BASE}metaFiles2/meta_<Category>.json.gz into {FOLDER}/ of the "
+    "data folder, and name "
     "that by COLDLM_DATA or dataset.root"
 )
 
@@ -74,7 +77,7 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """The stars that users gave to products of one category.
+    """Return the stars that users gave to products of one category.
 
     Args:
         root: the data folder: it holds ``amazon2018/``, or the files themselves.
@@ -82,8 +85,9 @@ def load(
         positive_from: stars from which an event is a positive.
         text: template over title, brand, category, description, feature, main_cat.
 
-    Products without metadata stay, without text. Left out and counted: lines that repeat user, product, time and stars
-    of an earlier one, metadata of products without stars, and all metadata of a product but the first.
+    Products without metadata stay, without text. Left out and counted: lines that repeat user,
+    product, time and stars of an earlier one, metadata of products without stars, and all metadata
+    of a product but the first.
 
     Raises:
         DataError: see ``problems``; damaged files, with the line.
@@ -100,7 +104,8 @@ def load(
 
 @with_defaults_of(load)
 def problems(*, category: str, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader(category).problems(**keys)
 
 
@@ -116,28 +121,39 @@ def reader(category: str) -> Reader:
         find=lambda root: find(root, category),
         read=read,
         ways=WAYS,
-        further=lambda _, root: amazon.file_problems(root, FOLDER, _names(category), category, WAYS),
+        further=lambda _, root: amazon.file_problems(
+            root, FOLDER, _names(category), category, WAYS
+        ),
     )
 
 
 def find(root: Path, category: str = "All_Beauty") -> list[Path]:
-    """The stars and the metadata of a category, in this order, as far as they are there."""
-    return [path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)]
+    """Return the stars and the metadata of a category, in this order, as far as they are there."""
+    return [
+        path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)
+    ]
 
 
 def read(files: Sequence[Path]) -> Tables:
-    """The canonical tables from the two files of ``find``."""
+    """Return the canonical tables from the two files of ``find``."""
     stars, meta = files
     columns = ("item_id", "user_id", "label", "timestamp")
     is_csv = ".csv" in stars.suffixes
     table = scan_fields(stars, columns, separator=",").collect() if is_csv else _read_reviews(stars)
     ratings = amazon.check_stars(table, stars, last_year=2019).with_row_index("event_id")
-    about, counts = amazon.read_meta(meta, "asin", JOINTS, set(ratings["item_id"].unique()), html=True)
+    about, counts = amazon.read_meta(
+        meta, "asin", JOINTS, set(ratings["item_id"].unique()), html=True
+    )
     return amazon.put_together(ratings, about, counts)
 
 
 def _read_reviews(path: Path) -> pl.DataFrame:
-    kinds = {"asin": pl.String, "reviewerID": pl.String, "overall": pl.Float64, "unixReviewTime": pl.Int64}
+    kinds = {
+        "asin": pl.String,
+        "reviewerID": pl.String,
+        "overall": pl.Float64,
+        "unixReviewTime": pl.Int64,
+    }
     names = dict(zip(kinds, ("item_id", "user_id", "label", "timestamp"), strict=True))
     return read_objects(path, kinds).rename(names)
 

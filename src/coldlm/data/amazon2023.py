@@ -1,4 +1,5 @@
-"""Amazon Reviews 2023: stars of one category of products, May 1996 to September 2023; McAuley Lab, UC San Diego.
+"""Amazon Reviews 2023: stars of one category of products, May 1996 to September 2023; McAuley Lab,
+UC San Diego.
 
 No licence is stated; for research, not to be passed on [unverified].
 
@@ -8,16 +9,19 @@ No licence is stated; for research, not to be passed on [unverified].
 | or ``<Category>.jsonl``, ``.jsonl.gz`` | one JSON object per review, with the same four keys and others |
 | ``meta_<Category>.jsonl``, ``.jsonl.gz`` | one JSON object per product: parent_asin, title, store, categories, ... |
 
-The fields of the metadata [unverified: taken from descriptions of the data, not from the file]: title, store and
-main_category are text or null, categories, features and description are lists of texts. Entities (``&amp;``) occur.
+The fields of the metadata [unverified: taken from descriptions of the data, not from the file]:
+title, store and main_category are text or null, categories, features and description are lists of
+texts. Entities (``&amp;``) occur.
 
-Of a review's other keys none is read: its title and text were written with the stars, helpful_vote counts votes until
-the crawl, asin is the variant, and images and verified_purchase say nothing of the item.
+Of a review's other keys none is read: its title and text were written with the stars, helpful_vote
+counts votes until the crawl, asin is the variant, and images and verified_purchase say nothing of
+the item.
 
-The variants of a product share a parent_asin, and a user may rate it more than once. The folders 0core (all stars) and
-5core (users and products with five or more, counted over all time: it keeps what *will* have five) publish files of
-the same name; the hash in every run tells them apart. A rating says when it was written, not when the thing was bought.
-Metadata is as of the crawl in 2023, so a title may be younger than the event that it is shown for.
+The variants of a product share a parent_asin, and a user may rate it more than once. The folders
+0core (all stars) and 5core (users and products with five or more, counted over all time: it keeps
+what *will* have five) publish files of the same name; the hash in every run tells them apart. A
+rating says when it was written, not when the thing was bought. Metadata is as of the crawl in 2023,
+so a title may be younger than the event that it is shown for.
 """
 
 from __future__ import annotations
@@ -51,7 +55,12 @@ JOINTS: Final = {
 
 FIELDS: Final = tuple(JOINTS)
 
-KINDS: Final = {"user_id": pl.String, "parent_asin": pl.String, "rating": pl.Float64, "timestamp": pl.Int64}
+KINDS: Final = {
+    "user_id": pl.String,
+    "parent_asin": pl.String,
+    "rating": pl.Float64,
+    "timestamp": pl.Int64,
+}
 """Of the stars, in either kind of file."""
 
 BANNED: Final = {
@@ -70,7 +79,8 @@ BASE: Final = "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_2023/"
 WAYS: Final = (
     "coldlm data fetch amazon2023 dataset.category=<Category> downloads it; or download "
     f"{BASE}benchmark/0core/rating_only/<Category>.csv.gz (or 5core), or "
-    f"{BASE}raw/review_categories/<Category>.jsonl.gz, and {BASE}raw/meta_categories/meta_<Category>.jsonl.gz into "
+    f"{BASE}raw/review_categories/<Category>.jsonl.gz, and "
+    f"{BASE}raw/meta_categories/meta_<Category>.jsonl.gz into "
     f"{FOLDER}/ of the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
@@ -85,7 +95,7 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """The stars that users gave to products of one category.
+    """Return the stars that users gave to products of one category.
 
     Args:
         root: the data folder: it holds ``amazon2023/``, or the files themselves.
@@ -93,9 +103,9 @@ def load(
         positive_from: stars from which an event is a positive.
         text: template over title, store, categories, features, description, main_category.
 
-    Times are cut to seconds. Products without metadata stay, without text. Left out and counted: lines that repeat
-    user, product, time and stars of an earlier one, metadata of products without stars, and all metadata of a product
-    but the first.
+    Times are cut to seconds. Products without metadata stay, without text. Left out and counted:
+    lines that repeat user, product, time and stars of an earlier one, metadata of products without
+    stars, and all metadata of a product but the first.
 
     Raises:
         DataError: see ``problems``; damaged files, with the line.
@@ -112,7 +122,8 @@ def load(
 
 @with_defaults_of(load)
 def problems(*, category: str, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader(category).problems(**keys)
 
 
@@ -128,23 +139,31 @@ def reader(category: str) -> Reader:
         find=lambda root: find(root, category),
         read=read,
         ways=WAYS,
-        further=lambda _, root: amazon.file_problems(root, FOLDER, _names(category), category, WAYS),
+        further=lambda _, root: amazon.file_problems(
+            root, FOLDER, _names(category), category, WAYS
+        ),
     )
 
 
 def find(root: Path, category: str = "All_Beauty") -> list[Path]:
-    """The stars and the metadata of a category, in this order, as far as they are there."""
-    return [path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)]
+    """Return the stars and the metadata of a category, in this order, as far as they are there."""
+    return [
+        path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)
+    ]
 
 
 def read(files: Sequence[Path]) -> Tables:
-    """The canonical tables from the two files of ``find``."""
+    """Return the canonical tables from the two files of ``find``."""
     stars, meta = files
     table = _read_csv(stars) if ".csv" in stars.suffixes else read_objects(stars, KINDS)
     table = table.rename({"parent_asin": "item_id", "rating": "label"})
-    ratings = amazon.check_stars(table, stars, last_year=2024, per_second=1000).with_row_index("event_id")
+    ratings = amazon.check_stars(table, stars, last_year=2024, per_second=1000).with_row_index(
+        "event_id"
+    )
     cut = table.select((pl.col("timestamp").cast(pl.Int64) % 1000 > 0).sum()).item()
-    about, counts = amazon.read_meta(meta, "parent_asin", JOINTS, set(ratings["item_id"].unique()), html=False)
+    about, counts = amazon.read_meta(
+        meta, "parent_asin", JOINTS, set(ratings["item_id"].unique()), html=False
+    )
     return amazon.put_together(ratings, about, {"timestamps_cut_to_seconds": cut, **counts})
 
 
@@ -153,4 +172,7 @@ def _read_csv(path: Path) -> pl.DataFrame:
 
 
 def _names(category: str) -> dict[str, list[str]]:
-    return {"stars": [f"{category}.csv", f"{category}.jsonl"], "metadata": [f"meta_{category}.jsonl"]}
+    return {
+        "stars": [f"{category}.csv", f"{category}.jsonl"],
+        "metadata": [f"meta_{category}.jsonl"],
+    }

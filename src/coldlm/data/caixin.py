@@ -1,13 +1,14 @@
-"""Caixin: 84,657 clicks of 9,235 readers on 2,305 Chinese news, March 2014; data of a contest, no licence stated.
+"""Caixin: 84,657 clicks of 9,235 readers on 2,305 Chinese news, March 2014; data of a contest, no
+licence stated.
 
 | file | what it holds |
 |---|---|
 | ``clicks.tsv`` | user, news, Unix seconds, headline, day of the month; tabs, no header, quotes without meaning |
 
-Only clicks, nothing of what was shown and not clicked. Every line may stand there several times. Some readers come back
-to a news item: that is revealed to histories, but not asked for. There is no publication time: an item becomes a
-candidate after its first click, and what a model does with an item that nobody has clicked cannot be measured. The
-catalogue holds what was clicked, nothing else.
+Only clicks, nothing of what was shown and not clicked. Every line may stand there several times.
+Some readers come back to a news item: that is revealed to histories, but not asked for. There is no
+publication time: an item becomes a candidate after its first click, and what a model does with an
+item that nobody has clicked cannot be measured. The catalogue holds what was clicked, nothing else.
 """
 
 from __future__ import annotations
@@ -34,9 +35,12 @@ FOLDER: Final = "caixin_news"
 FILES: Final = ("clicks.tsv",)
 
 WAYS: Final = (
-    "It has no public address to download from: put clicks.tsv (user, news, Unix seconds, headline, day; tabs, no "
-    "header) into caixin_news/ of the data folder, and name that by COLDLM_DATA or dataset.root. Other Chinese news: "
-    "dataset=news/mind with dataset.language=cmn; a made-up world: dataset=simulated dataset.language=zh"
+    "It has no public address to download from: put clicks.tsv (user, news, Unix seconds, "
+    "headline, day; tabs, no "
+    "header) into caixin_news/ of the data folder, and name that by COLDLM_DATA or dataset.root. "
+    "Other Chinese news: "
+    "dataset=news/mind with dataset.language=cmn; a made-up world: dataset=simulated "
+    "dataset.language=zh"
 )
 
 
@@ -48,7 +52,7 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every click is a positive event, at its second.
+    """Return every click is a positive event, at its second.
 
     Args:
         root: the data folder: it holds ``caixin_news/clicks.tsv``, or the file itself.
@@ -61,13 +65,18 @@ def load(
         DataError: see ``problems``; a damaged file, with the line.
     """
     return reader().load(
-        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(**keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader().problems(**keys)
 
 
@@ -87,15 +96,16 @@ def reader() -> Reader:
 
 
 def find(root: Path) -> list[Path]:
-    """The file, in its folder or in ``root`` itself; [] if it is in neither."""
+    """Return the file, in its folder or in ``root`` itself; [] if it is in neither."""
     return find_files(root, [FOLDER], FILES)
 
 
 def read(files: Sequence[Path]) -> Tables:
-    """The clicks of the file, each line once.
+    """Return the clicks of the file, each line once.
 
     Raises:
-        DataError: also a news item with two headlines: the file has one each, so users and news changed places.
+        DataError: also a news item with two headlines: the file has one each, so users and news
+            changed places.
     """
     (path,) = files
     fields = scan_fields(path, COLUMNS)
@@ -108,7 +118,10 @@ def read(files: Sequence[Path]) -> Tables:
             "news": (pl.col("news").str.contains(number), "a number"),
             "seconds": (seconds.is_between(1_000_000_000, 2_000_000_000), "Unix seconds"),
             "headline": (~pl.col("headline").str.contains(r"^\d*$"), "a headline"),
-            "day": (pl.col("day").cast(pl.Int64, strict=False).is_between(1, 31), "a day of the month"),
+            "day": (
+                pl.col("day").cast(pl.Int64, strict=False).is_between(1, 31),
+                "a day of the month",
+            ),
         },
     )
     lines = fields.collect()
@@ -116,13 +129,18 @@ def read(files: Sequence[Path]) -> Tables:
     news = clicks.select("news", "headline").unique(maintain_order=True)
     if (several := news["news"].is_duplicated()).any():
         first = news.filter(several)["news"][0]
-        line = clicks.filter(news=first).unique("headline", keep="first", maintain_order=True)["line"][1]
+        line = clicks.filter(news=first).unique("headline", keep="first", maintain_order=True)[
+            "line"
+        ][1]
         raise DataError(
-            f"{path}, line {line}: a second headline for news {first}; expected one each. Are its columns in the order "
+            f"{path}, line {line}: a second headline for news {first}; expected one each. Are its "
+            "columns in the order "
             f"{', '.join(COLUMNS)}?"
         )
     return assemble(
-        clicks.select(event_id="line", user_id="user", item_id="news", timestamp=seconds, label=pl.lit(1.0)),
+        clicks.select(
+            event_id="line", user_id="user", item_id="news", timestamp=seconds, label=pl.lit(1.0)
+        ),
         news.sort("news").select(item_id="news", headline="headline"),
         counts={"repeated_lines": len(lines) - len(clicks)},
     )

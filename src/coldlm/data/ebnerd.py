@@ -1,4 +1,5 @@
-"""EB-NeRD: what the Danish paper Ekstra Bladet showed and what was clicked, April to June 2023; terms to be accepted.
+"""EB-NeRD: what the Danish paper Ekstra Bladet showed and what was clicked, April to June 2023;
+terms to be accepted.
 
 | file | what it holds |
 |---|---|
@@ -6,10 +7,11 @@
 | ``train/behaviors.parquet``, ``validation/...`` | user_id, impression_time, article_ids_inview, ..._clicked |
 | ``train/history.parquet``, ``validation/...`` | user_id, article_id_fixed, impression_time_fixed: the 21 days before |
 
-Times carry no zone and are read as UTC, all alike. The history of the validation week covers the week of training, so
-it holds clicks that the lists of that week hold too, at the second the article was opened: such a second record of a
-click is left out. Texts are the articles' last version; an article that was rewritten after it was clicked may know
-more than its readers did, and the data does not tell.
+Times carry no zone and are read as UTC, all alike. The history of the validation week covers the
+week of training, so it holds clicks that the lists of that week hold too, at the second the article
+was opened: such a second record of a click is left out. Texts are the articles' last version; an
+article that was rewritten after it was clicked may know more than its readers did, and the data
+does not tell.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from coldlm.data.files.raw import find_files, name_rows
 FIELDS: Final = ("title", "subtitle", "body", "category", "topics")
 
 BANNED: Final = dict.fromkeys(
-    ("total_inviews", "total_pageviews", "total_read_time"), "counted over the week after publication"
+    ("total_inviews", "total_pageviews", "total_read_time"),
+    "counted over the week after publication",
 )
 """Fields of the articles that know the future."""
 
@@ -52,8 +55,10 @@ BLOCK: Final = 50_000
 """Lists that are taken apart at once."""
 
 WAYS: Final = (
-    "Accept the terms at https://recsys.eb.dk, download ebnerd_{edition}.zip, unpack it into ebnerd_{edition}/ of the "
-    "data folder, and name that by COLDLM_DATA or dataset.root; other editions: dataset.edition=demo, small or large"
+    "Accept the terms at https://recsys.eb.dk, download ebnerd_{edition}.zip, unpack it into "
+    "ebnerd_{edition}/ of the "
+    "data folder, and name that by COLDLM_DATA or dataset.root; other editions: "
+    "dataset.edition=demo, small or large"
 )
 
 
@@ -66,7 +71,8 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every clicked article is a positive event at the second of its list; so is every earlier click of the histories.
+    """Return every clicked article is a positive event at the second of its list; so is every
+    earlier click of the histories.
 
     Args:
         root: the data folder: it holds ``ebnerd_{edition}/``, or what that holds.
@@ -74,20 +80,27 @@ def load(
         text: template over title, subtitle, body, category, topics.
         item_ttl_days: how long an article stays a candidate after it was published.
 
-    Articles are candidates from ``published_time`` on. Left out and counted: clicks of a history that a list of the
-    same user holds already, and repeated records. Lists are numbered in the order of the files, train first.
+    Articles are candidates from ``published_time`` on. Left out and counted: clicks of a history
+    that a list of the same user holds already, and repeated records. Lists are numbered in the
+    order of the files, train first.
 
     Raises:
-        DataError: see ``problems``; files that are no parquet, lack a column, or have one of another type.
+        DataError: see ``problems``; files that are no parquet, lack a column, or have one of
+            another type.
     """
     return reader(edition).load(
-        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(*, edition: Edition, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader(edition).problems(**keys)
 
 
@@ -102,7 +115,8 @@ def reader(edition: Edition) -> Reader:
         title="title",
         find=lambda root: find(root, edition),
         read=read,
-        wanted="articles.parquet with behaviors.parquet and history.parquet in train/ and validation/, nor does "
+        wanted="articles.parquet with behaviors.parquet and history.parquet in train/ and "
+        "validation/, nor does "
         f"ebnerd_{edition}/ in it",
         ways=WAYS.format(edition=edition),
         release="field",
@@ -111,7 +125,11 @@ def reader(edition: Edition) -> Reader:
 
 def find(root: Path, edition: str = "small") -> list[Path]:
     """Behaviors of train and validation, histories of both, articles; all five files or none."""
-    names = [f"{part}/{name}.parquet" for name in ("behaviors", "history") for part in ("train", "validation")]
+    names = [
+        f"{part}/{name}.parquet"
+        for name in ("behaviors", "history")
+        for part in ("train", "validation")
+    ]
     return find_files(root, [f"ebnerd_{edition}"], [*names, "articles.parquet"])
 
 
@@ -124,7 +142,11 @@ def read(files: Sequence[Path]) -> Tables:
         shown="article_ids_inview",
         clicked="article_ids_clicked",
     )
-    clicks = lists.select("user_id", "timestamp", item_id="clicked").explode("item_id").drop_nulls("item_id")
+    clicks = (
+        lists.select("user_id", "timestamp", item_id="clicked")
+        .explode("item_id")
+        .drop_nulls("item_id")
+    )
     clicks = clicks.select("user_id", "item_id", "timestamp")
     past = pl.concat([_read_history(path) for path in histories])
     distinct = past.unique(maintain_order=True)
@@ -134,12 +156,16 @@ def read(files: Sequence[Path]) -> Tables:
     counts = {
         "history_events_repeated": len(past) - len(distinct),
         "history_events_already_in_lists": len(distinct) - len(new),
-        "clicks_outside_their_list": int(lists["clicked"].list.set_difference(lists["shown"]).list.len().sum()),
+        "clicks_outside_their_list": int(
+            lists["clicked"].list.set_difference(lists["shown"]).list.len().sum()
+        ),
         "lists_without_a_click": int((lists["clicked"].list.len() == 0).sum()),
         "repeated_clicks": len(events) - len(once),
     }
     items = _read_articles(articles)
-    seen = lists.with_columns(pl.col("shown").list.drop_nulls()).filter(pl.col("shown").list.len() > 0)
+    seen = lists.with_columns(pl.col("shown").list.drop_nulls()).filter(
+        pl.col("shown").list.len() > 0
+    )
     seen = seen.sort("timestamp", maintain_order=True)
     return assemble(
         once.with_columns(label=pl.lit(1.0)),
@@ -151,7 +177,8 @@ def read(files: Sequence[Path]) -> Tables:
 
 
 def _places(lists: pl.DataFrame) -> pl.DataFrame:
-    """``item_id`` and ``clicked`` of every place, in parts, since a copy of its clicks stands beside every place."""
+    """``item_id`` and ``clicked`` of every place, in parts, since a copy of its clicks stands
+    beside every place."""
     is_clicked = pl.col("shown").is_in(pl.col("clicked"))
     parts = [
         part.select("shown", "clicked").explode("shown").select(item_id="shown", clicked=is_clicked)
@@ -161,7 +188,8 @@ def _places(lists: pl.DataFrame) -> pl.DataFrame:
 
 
 def _not_in_lists(past: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
-    """``past`` without what its user clicked in a list before: the article was opened a moment after the click."""
+    """``past`` without what its user clicked in a list before: the article was opened a moment
+    after the click."""
     first = clicks.group_by("user_id", "item_id").agg(pl.col("timestamp").min().alias("clicked_at"))
     joined = past.join(first, on=["user_id", "item_id"], how="left", maintain_order="left")
     is_new = pl.col("clicked_at").is_null() | (pl.col("clicked_at") > pl.col("timestamp"))
@@ -172,7 +200,10 @@ def _read_history(path: Path) -> pl.DataFrame:
     table = read_columns(path, HISTORY)
     unequal = table["article_id_fixed"].list.len() != table["impression_time_fixed"].list.len()
     if unequal.any():
-        raise DataError(f"{path}: as many articles as times are needed; not so in {name_rows(unequal.to_numpy())}")
+        raise DataError(
+            f"{path}: as many articles as times are needed; not so in "
+            f"{name_rows(unequal.to_numpy())}"
+        )
     rows = table.explode("article_id_fixed", "impression_time_fixed").drop_nulls()
     return rows.select(
         "user_id", item_id="article_id_fixed", timestamp=pl.col("impression_time_fixed").dt.epoch("s")

@@ -1,6 +1,8 @@
-"""H&M: what 1.36 million customers of a fashion house bought, day by day, September 2018 to September 2020; Kaggle.
+"""H&M: what 1.36 million customers of a fashion house bought, day by day, September 2018 to
+September 2020; Kaggle.
 
-For the competition and non-commercial research, not to be passed on [unverified]: downloaded by hand.
+For the competition and non-commercial research, not to be passed on [unverified]: downloaded by
+hand.
 
 | file | what it is |
 |---|---|
@@ -8,12 +10,13 @@ For the competition and non-commercial research, not to be passed on [unverified
 | ``transactions_train.csv`` | t_dat (a day), customer_id, article_id, price, sales_channel_id; no quotes |
 | ``customers.csv`` | optional: customer_id, age and what else was known of a customer at the end |
 
-[unverified: the columns are those of other projects' readers.] People buy the same article again, in another size or
-another year: items repeat. A line that repeats customer, article and day is a second piece of the same purchase. Only
-the day is known: an event lies at its midnight, UTC, and no event of a day is known to another of the same day.
+[unverified: the columns are those of other projects' readers.] People buy the same article again,
+in another size or another year: items repeat. A line that repeats customer, article and day is a
+second piece of the same purchase. Only the day is known: an event lies at its midnight, UTC, and no
+event of a day is known to another of the same day.
 
-Of a customer only the age is read: club_member_status, fashion_news_frequency, FN and Active are as of the end. The
-age is too, within two years.
+Of a customer only the age is read: club_member_status, fashion_news_frequency, FN and Active are as
+of the end. The age is too, within two years.
 """
 
 from __future__ import annotations
@@ -52,9 +55,12 @@ FILES: Final = ("articles.csv", "transactions_train.csv")
 CUSTOMERS: Final = "customers.csv"
 
 WAYS: Final = (
-    "Accept the rules of https://www.kaggle.com/competitions/h-and-m-personalized-fashion-recommendations, download "
-    "articles.csv, transactions_train.csv and, if wanted, customers.csv from its page Data, unpack them into hm/ of "
-    "the data folder, and name that by COLDLM_DATA or dataset.root; coldlm data fetch cannot do that for you"
+    "Accept the rules of "
+    "https://www.kaggle.com/competitions/h-and-m-personalized-fashion-recommendations, download "
+    "articles.csv, transactions_train.csv and, if wanted, customers.csv from its page Data, unpack "
+    "them into hm/ of "
+    "the data folder, and name that by COLDLM_DATA or dataset.root; coldlm data fetch cannot do "
+    "that for you"
 )
 
 ARTICLE: Final = r"^\d{10}$"
@@ -68,26 +74,33 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every purchase is a positive event of its customer, at the midnight, UTC, that begins its day.
+    """Return every purchase is a positive event of its customer, at the midnight, UTC, that begins
+    its day.
 
     Args:
-        root: the data folder: it holds ``h-and-m-personalized-fashion-recommendations/`` or ``hm/``, or the files.
+        root: the data folder: it holds ``h-and-m-personalized-fashion-recommendations/`` or
+            ``hm/``, or the files.
         text: template over the names of ``FIELDS``.
 
-    Left out and counted: lines that repeat customer, article and day of an earlier one. A customer's profile text is
-    "age 24", where customers.csv is there and says so.
+    Left out and counted: lines that repeat customer, article and day of an earlier one. A
+    customer's profile text is "age 24", where customers.csv is there and says so.
 
     Raises:
         DataError: see ``problems``; damaged files, with the line.
     """
     return reader().load(
-        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(**keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader().problems(**keys)
 
 
@@ -108,12 +121,13 @@ def reader() -> Reader:
 
 
 def find(root: Path) -> list[Path]:
-    """Articles, transactions and, if it is there, customers; [] unless the first two are in one folder."""
+    """Articles, transactions and, if it is there, customers; [] unless the first two are in one
+    folder."""
     return find_files(root, FOLDERS, FILES, [CUSTOMERS])
 
 
 def read(files: Sequence[Path]) -> Tables:
-    """The canonical tables from the files of ``find``."""
+    """Return the canonical tables from the files of ``find``."""
     articles, transactions, *customers = files
     lines = _transactions(transactions)
     once = lines.unique(["user_id", "item_id", "timestamp"], keep="first", maintain_order=True)
@@ -125,7 +139,8 @@ def read(files: Sequence[Path]) -> Tables:
 
 
 def _transactions(path: Path) -> pl.DataFrame:
-    """``event_id``, ``user_id``, ``item_id``, ``timestamp`` and ``label``, as many rows as lines."""
+    """``event_id``, ``user_id``, ``item_id``, ``timestamp`` and ``label``, as many rows as
+    lines."""
     needed = ("t_dat", "customer_id", "article_id", "price", "sales_channel_id")
     lines = scan_fields(path, header(path, needed), header=True, separator=",")
     rules = {
@@ -166,15 +181,29 @@ def _customers(path: Path) -> pl.DataFrame:
         "customer_id": ((ident != "") & ident.is_first_distinct(), "every customer once"),
     }
     refuse_lines(path, lines, rules)
-    return lines.select(ident.alias("user_id"), pl.format("age {}", number.cast(pl.Int64)).alias("age"))
+    return lines.select(
+        ident.alias("user_id"), pl.format("age {}", number.cast(pl.Int64)).alias("age")
+    )
 
 
 def _articles(path: Path) -> pl.DataFrame:
-    """``item_id`` and ``FIELDS``; a hundred thousand rows, whose descriptions hold commas, quotes and line breaks."""
+    """``item_id`` and ``FIELDS``; a hundred thousand rows, whose descriptions hold commas, quotes
+    and line breaks."""
     table = read_quoted(path, ["article_id", *FIELDS])
     ident = pl.col("article_id")
     # a quote that is never closed swallows the lines behind it
-    rules = {name: (~pl.col(name).str.contains(r"\n\d{10},"), "one article: a quote is not closed") for name in FIELDS}
-    refuse_lines(path, table, {"article_id": (ident.str.contains(ARTICLE), "ten digits, the first a 0")} | rules)
-    refuse_lines(path, table, {"article_id": (ident.is_first_distinct(), "every article once, it is here again")})
+    rules = {
+        name: (~pl.col(name).str.contains(r"\n\d{10},"), "one article: a quote is not closed")
+        for name in FIELDS
+    }
+    refuse_lines(
+        path,
+        table,
+        {"article_id": (ident.str.contains(ARTICLE), "ten digits, the first a 0")} | rules,
+    )
+    refuse_lines(
+        path,
+        table,
+        {"article_id": (ident.is_first_distinct(), "every article once, it is here again")},
+    )
     return table.select(ident.alias("item_id"), *FIELDS)

@@ -1,4 +1,5 @@
-"""KuaiRec 2.0: views of short videos on Kuaishou, July to September 2020, with Chinese captions; CC BY-SA 4.0.
+"""KuaiRec 2.0: views of short videos on Kuaishou, July to September 2020, with Chinese captions; CC
+BY-SA 4.0.
 
 | file | what it is |
 |---|---|
@@ -6,11 +7,13 @@
 | ``small_matrix.csv`` | 4,676,570 others: 1,411 of these users were shown nearly all of 3,327 videos |
 | ``kuairec_caption_category.csv`` | captions, texts on covers, topics and categories; published beside the archive |
 
-A view has ``watch_ratio``, the time played divided by the video's length; videos play in a loop, so it may be far above
-1. Short videos are played over more easily, so a positive is partly a short video. ``timestamp`` is in seconds with a
-fraction; some views have none, some an impossible one. Captions hold line breaks, lone carriage returns and, it seems,
-broken characters; "UNKNOWN" stands for a missing value. Daily statistics of videos are in a file of their own, which is
-not read. Videos enter after their first event.
+A view has ``watch_ratio``, the time played divided by the video's length; videos play in a loop, so
+it may be far above
+1. Short videos are played over more easily, so a positive is partly a short video. ``timestamp`` is
+in seconds with a fraction; some views have none, some an impossible one. Captions hold line breaks,
+lone carriage returns and, it seems, broken characters; "UNKNOWN" stands for a missing value. Daily
+statistics of videos are in a file of their own, which is not read. Videos enter after their first
+event.
 """
 
 from __future__ import annotations
@@ -34,11 +37,25 @@ FIELDS: Final = ("caption", "cover", "topics", "category")
 
 _COUNTED = "counted day by day, later than most views"
 BANNED: Final = dict.fromkeys(
-    ("show_cnt", "play_cnt", "like_cnt", "comment_cnt", "share_cnt", "follow_cnt", "download_cnt", "play_progress"),
+    (
+        "show_cnt",
+        "play_cnt",
+        "like_cnt",
+        "comment_cnt",
+        "share_cnt",
+        "follow_cnt",
+        "download_cnt",
+        "play_progress",
+    ),
     _COUNTED,
 )
 
-COLUMNS: Final = {"user_id": pl.Int64, "video_id": pl.Int64, "timestamp": pl.Float64, "watch_ratio": pl.Float64}
+COLUMNS: Final = {
+    "user_id": pl.Int64,
+    "video_id": pl.Int64,
+    "timestamp": pl.Float64,
+    "watch_ratio": pl.Float64,
+}
 
 LEVELS: Final = tuple(f"{level}_level_category_name" for level in ("first", "second", "third"))
 
@@ -58,7 +75,8 @@ FOLDERS: Final = ("KuaiRec 2.0/data", "KuaiRec 2.0", "KuaiRec/data", "KuaiRec", 
 
 WAYS: Final = (
     "By hand: unpack KuaiRec.zip of https://zenodo.org/records/18164998 into the data folder, put "
-    " kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', and "
+    " kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', "
+    "and "
     "name the data folder by COLDLM_DATA or dataset.root"
 )
 
@@ -73,17 +91,19 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every view is an event, at its second.
+    """Return every view is an event, at its second.
 
     Args:
-        root: the data folder: it holds ``KuaiRec 2.0/data/`` as in the archive, ``kuairec/``, or the files themselves.
+        root: the data folder: it holds ``KuaiRec 2.0/data/`` as in the archive, ``kuairec/``, or
+            the files themselves.
         matrix: "big", what people saw as they used the app, or "small", shown to a few on purpose.
-        positive_from: a view of at least this watch ratio is a positive; 2: the video was played twice over, which is
-            rarer and says more than that it ran to its end.
-        text: template over caption, cover (the text on it), topics ("美食, 旅行"), category ("生活 > 美食").
+        positive_from: a view of at least this watch ratio is a positive; 2: the video was played
+            twice over, which is rarer and says more than that it ran to its end.
+        text: template over caption, cover (the text on it), topics ("美食, 旅行"), category ("生活 >
+            美食").
 
-    Left out and counted: views without a time, views before 1970, and views that repeat user, video, time and watch
-    ratio of an earlier one.
+    Left out and counted: views without a time, views before 1970, and views that repeat user,
+    video, time and watch ratio of an earlier one.
 
     Raises:
         DataError: see ``problems``; damaged files.
@@ -100,7 +120,8 @@ def load(
 
 @with_defaults_of(load)
 def problems(*, matrix: Matrix, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader(matrix).problems(**keys)
 
 
@@ -115,13 +136,15 @@ def reader(matrix: Matrix) -> Reader:
         title="caption",
         find=lambda root: find(root, matrix),
         read=read,
-        wanted=f"{matrix}_matrix.csv and {CAPTIONS}, neither itself nor in {' or '.join(FOLDERS[:-1])}",
+        wanted=f"{matrix}_matrix.csv and {CAPTIONS}, neither itself nor in "
+        f"{' or '.join(FOLDERS[:-1])}",
         ways=WAYS,
     )
 
 
 def find(root: Path, matrix: Matrix) -> list[Path]:
-    """The matrix and the captions, which may lie in different ones of ``FOLDERS``; [] if one is missing."""
+    """Return the matrix and the captions, which may lie in different ones of ``FOLDERS``; [] if one
+    is missing."""
     found = [
         next((root / folder / name for folder in FOLDERS if (root / folder / name).is_file()), None)
         for name in (f"{matrix}_matrix.csv", CAPTIONS)
@@ -133,17 +156,27 @@ def read(files: Sequence[Path]) -> Tables:
     """Views and captions. Videos and users in the order of their numbers."""
     views = read_numbers(files[0], COLUMNS, optional=("timestamp",)).with_row_index("event_id")
     ratio, time = views["watch_ratio"], views["timestamp"]
-    possible = {"watch_ratio": ratio.is_between(0, 1e6), "timestamp": (time < 0) | time.is_between(*YEARS)}
+    possible = {
+        "watch_ratio": ratio.is_between(0, 1e6),
+        "timestamp": (time < 0) | time.is_between(*YEARS),
+    }
     for name, right in possible.items():
         if (rows := ~right.fill_null(True).to_numpy()).any():
             value = views[name][int(np.argmax(rows))]
-            raise DataError(f"{files[0]}, column {name!r}: {value:g} in {name_rows(rows)}; is this another column?")
+            raise DataError(
+                f"{files[0]}, column {name!r}: {value:g} in {name_rows(rows)}; is this another "
+                "column?"
+            )
     if (n_users := views["user_id"].n_unique()) > N_USERS:
         raise DataError(
-            f"{files[0]}, line 1: {n_users:,} users, {N_USERS:,} were published; are user_id and video_id swapped?"
+            f"{files[0]}, line 1: {n_users:,} users, {N_USERS:,} were published; are user_id and "
+            "video_id swapped?"
         )
     if len(views) != (n_views := N_VIEWS[files[0].name]):
-        raise DataError(f"{files[0]}: {len(views):,} views, {n_views:,} were published: cut short, or another version")
+        raise DataError(
+            f"{files[0]}: {len(views):,} views, {n_views:,} were published: cut short, or another "
+            "version"
+        )
     timed = views.drop_nulls("timestamp")
     later = timed.filter(pl.col("timestamp") >= 0)
     once = later.unique(list(COLUMNS), keep="first", maintain_order=True)
@@ -173,13 +206,20 @@ def _captions(path: Path) -> tuple[pl.DataFrame, int]:
     broken = table.filter(pl.any_horizontal(pl.col(needed[1:]).str.contains("\ufffd")))["line"]
     if len(broken) > len(table) / 100:
         raise DataError(
-            f"{path}, line {broken[0]}: not UTF-8 text, like {len(broken):,} of {len(table):,} rows; save it as UTF-8"
+            f"{path}, line {broken[0]}: not UTF-8 text, like {len(broken):,} of {len(table):,} "
+            "rows; save it as UTF-8"
         )
     numbered = to_numbers(path, table, {"video_id": pl.Int64})
-    refuse_lines(path, numbered, {"video_id": (pl.col("video_id").is_first_distinct(), "every video once")})
+    refuse_lines(
+        path, numbered, {"video_id": (pl.col("video_id").is_first_distinct(), "every video once")}
+    )
     known = numbered.with_columns(pl.col(needed[1:]).str.strip_chars().replace("UNKNOWN", ""))
     levels = [pl.when(pl.col(level) != "").then(pl.col(level)) for level in LEVELS]
-    topics = pl.col("topic_tag").str.replace_all(r"""[\[\]"']""", "").str.replace_all(r"\s*[,，]\s*", ", ")
+    topics = (
+        pl.col("topic_tag")
+        .str.replace_all(r"""[\[\]"']""", "")
+        .str.replace_all(r"\s*[,，]\s*", ", ")
+    )
     return known.select(
         pl.col("video_id").alias("item_id"),
         "caption",

@@ -1,13 +1,14 @@
-"""Last.fm-1K: 19,150,868 plays of 992 people, 2005 to 2009; Òscar Celma, with Last.fm's leave, not for commercial use.
+"""Last.fm-1K: 19,150,868 plays of 992 people, 2005 to 2009; Òscar Celma, with Last.fm's leave, not
+for commercial use.
 
 | file | what it holds |
 |---|---|
 | ``userid-timestamp-artid-artname-traid-traname.tsv`` | user, time, artist id and name, track id and name |
 
-Tabs, no header, quotes without meaning; times as 2009-05-04T23:08:57Z. Ids are MusicBrainz's and missing for many: such
-an artist goes by its name, "name:Sigur Rós", such a track by artist and name. People play the same again and again:
-items repeat. The file has 2.5 GB; it is read in blocks, and only users, items and times of the plays are held in
-memory.
+Tabs, no header, quotes without meaning; times as 2009-05-04T23:08:57Z. Ids are MusicBrainz's and
+missing for many: such an artist goes by its name, "name:Sigur Rós", such a track by artist and
+name. People play the same again and again: items repeat. The file has 2.5 GB; it is read in blocks,
+and only users, items and times of the plays are held in memory.
 """
 
 from __future__ import annotations
@@ -35,15 +36,18 @@ FOLDER: Final = "lastfm-dataset-1K"
 FILES: Final = ("userid-timestamp-artid-artname-traid-traname.tsv",)
 
 COLLECTED_BY: Final = 1_262_304_000
-"""2010, in Unix seconds: the data was published before, so later plays are those of a wrong clock."""
+"""2010, in Unix seconds: the data was published before, so later plays are those of a wrong
+clock."""
 
 Level = Literal["artist", "track"]
 
 MBID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
 
 WAYS: Final = (
-    "coldlm data fetch lastfm_1k downloads http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-1K.tar.gz (0.7 "
-    "GB); by hand: unpack it into the data folder, where it makes lastfm-dataset-1K/, and name the data folder by "
+    "coldlm data fetch lastfm_1k downloads "
+    "http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-1K.tar.gz (0.7 "
+    "GB); by hand: unpack it into the data folder, where it makes lastfm-dataset-1K/, and name the "
+    "data folder by "
     "COLDLM_DATA or dataset.root"
 )
 
@@ -57,27 +61,33 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every play is a positive event, at its second.
+    """Return every play is a positive event, at its second.
 
     Args:
         root: the data folder: it holds ``lastfm-dataset-1K/``, or the file itself.
         level: whether items are artists or tracks.
         text: template over artist and track; artists have no {track}, so the default is their name.
 
-    An item's text is what it was called when it was first played. Left out and counted: plays dated 2010 or later,
-    plays without artist (or track, where tracks are the items), and a user's further plays of an item in one second.
+    An item's text is what it was called when it was first played. Left out and counted: plays dated
+    2010 or later, plays without artist (or track, where tracks are the items), and a user's further
+    plays of an item in one second.
 
     Raises:
         DataError: see ``problems``; a damaged file, with the line.
     """
     return reader(level).load(
-        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(*, level: Level, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader(level).problems(**keys)
 
 
@@ -102,16 +112,20 @@ def _artist_problems(text: str) -> list[str]:
     """What is wrong with a template for artists: it would leave all of them without a text."""
     if "track" not in fields(text) or "artist" in fields(text):
         return []
-    return [f"dataset.text={text!r}: artists have no {{track}}; write {{artist}}, or set dataset.level=track"]
+    return [
+        f"dataset.text={text!r}: artists have no {{track}}; write {{artist}}, or set "
+        "dataset.level=track"
+    ]
 
 
 def find(root: Path) -> list[Path]:
-    """The file, in its folder or in ``root`` itself; [] if it is in neither."""
+    """Return the file, in its folder or in ``root`` itself; [] if it is in neither."""
     return find_files(root, [FOLDER], FILES)
 
 
 def read(files: Sequence[Path], level: str) -> Tables:
-    """The plays, with items of that level. Lines are looked through three times: for damage, for names, for plays."""
+    """Return the plays, with items of that level. Lines are looked through three times: for damage,
+    for names, for plays."""
     (path,) = files
     lines = scan_fields(path, COLUMNS)
     seconds = pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", strict=False).dt.epoch("s")
@@ -122,12 +136,24 @@ def read(files: Sequence[Path], level: str) -> Tables:
     refuse_lines(path, lines, rules)
     track = pl.lit("") if level == "artist" else pl.col("track")
     plays = lines.select(
-        "line", "artist", user_id="user", item_id=_key(level), timestamp=seconds, track=track, artist_id="artist_id"
+        "line",
+        "artist",
+        user_id="user",
+        item_id=_key(level),
+        timestamp=seconds,
+        track=track,
+        artist_id="artist_id",
     )
     counts = _count(path, plays)
     kept = plays.filter(pl.col("item_id").is_not_null() & (pl.col("timestamp") < COLLECTED_BY))
-    names = kept.group_by("item_id", "artist", "track").agg(pl.col("timestamp").min()).collect(engine="streaming")
-    items = names.sort("item_id", "timestamp", "artist", "track").unique("item_id", keep="first", maintain_order=True)
+    names = (
+        kept.group_by("item_id", "artist", "track")
+        .agg(pl.col("timestamp").min())
+        .collect(engine="streaming")
+    )
+    items = names.sort("item_id", "timestamp", "artist", "track").unique(
+        "item_id", keep="first", maintain_order=True
+    )
     counts["further_names_of_an_item"] = len(names) - len(items)
     # joined by number and named again at the end: 19 million copies of one id then share its memory
     number = items.select("item_id").with_row_index("item").lazy()
@@ -135,7 +161,9 @@ def read(files: Sequence[Path], level: str) -> Tables:
     events = numbered.collect(engine="streaming").sort("line")
     once = events.unique(["user_id", "item", "timestamp"], keep="first", maintain_order=True)
     counts["repeated_lines"] = len(events) - len(once)
-    named = once.with_columns(item_id=items["item_id"].gather(once["item"]), label=pl.lit(1.0), event_id="line")
+    named = once.with_columns(
+        item_id=items["item_id"].gather(once["item"]), label=pl.lit(1.0), event_id="line"
+    )
     return assemble(
         named.drop("item", "line"),
         items.select("item_id", "artist", "track"),
@@ -144,7 +172,8 @@ def read(files: Sequence[Path], level: str) -> Tables:
 
 
 def _key(level: str) -> pl.Expr:
-    """The item's id, null without any; a tab cannot be in a name, so "name:" keys of tracks never coincide."""
+    """The item's id, null without any; a tab cannot be in a name, so "name:" keys of tracks never
+    coincide."""
     artist, track = pl.col("artist"), pl.col("track")
     name = artist if level == "artist" else artist + pl.lit("\t") + track
     given = pl.col(f"{level}_id")
@@ -171,7 +200,8 @@ def _count(path: Path, plays: pl.LazyFrame) -> dict[str, int]:
     given_ids, good = counts.pop("given"), counts.pop("good")
     if good * 2 < given_ids:
         raise DataError(
-            f"{path}, line 1: {given_ids - good:,} of {given_ids:,} artist ids are none of MusicBrainz's; expected the "
+            f"{path}, line 1: {given_ids - good:,} of {given_ids:,} artist ids are none of "
+            "MusicBrainz's; expected the "
             f"columns {', '.join(COLUMNS)}, in this order"
         )
     return counts

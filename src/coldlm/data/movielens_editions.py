@@ -1,4 +1,5 @@
-"""MovieLens, the editions of 100 thousand to 32 million star ratings; GroupLens, for research, not commercial.
+"""MovieLens, the editions of 100 thousand to 32 million star ratings; GroupLens, for research, not
+commercial.
 
 | edition | folder | ratings / users / films | files |
 |---|---|---|---|
@@ -9,14 +10,16 @@
 | 32m | ``ml-32m`` | 32,000,204 / 200,948 / 87,585 | the same |
 | latest-small-2018 | ``ml-latest-small`` | 100,836 / 610 / 9,742 | the same |
 
-``u.user``, ``users.dat`` and ``tags.csv`` may be missing. Latest-small of 2016 is read by ``movielens.py``. A file that
-holds another number of rows than was published is refused: it is cut short, or belongs to another edition.
+``u.user``, ``users.dat`` and ``tags.csv`` may be missing. Latest-small of 2016 is read by
+``movielens.py``. A file that holds another number of rows than was published is refused: it is cut
+short, or belongs to another edition.
 
-People rate many films in one sitting, long after release, and language models know these films by heart: fit for scale
-and for comparison with the literature, never the only evidence. A film enters on 1 January of its year (in 100k on its
-release date, which is 1 January where only the year is known), so late in a year it looks older than it is. Tags are
-what users wrote about a film, one per user and word: a film's text may show the five most frequent *so far*. The
-profiles of 100k and 1m (age, gender, occupation) were given on registration; zip codes are not read.
+People rate many films in one sitting, long after release, and language models know these films by
+heart: fit for scale and for comparison with the literature, never the only evidence. A film enters
+on 1 January of its year (in 100k on its release date, which is 1 January where only the year is
+known), so late in a year it looks older than it is. Tags are what users wrote about a film, one per
+user and word: a film's text may show the five most frequent *so far*. The profiles of 100k and 1m
+(age, gender, occupation) were given on registration; zip codes are not read.
 """
 
 from __future__ import annotations
@@ -50,8 +53,10 @@ Name = Literal["100k", "1m", "20m", "25m", "32m", "latest-small-2018"]
 
 @dataclass(frozen=True)
 class Edition:
-    """``folders``: in which it may lie. ``ratings``, ``users``, ``films``, ``tags``: how many were published.
-    ``files``: needed; ``more``: read if they are there. ``parse``: reads the files of one folder."""
+    """``folders``: in which it may lie. ``ratings``, ``users``, ``films``, ``tags``: how many were
+    published.
+    ``files``: needed; ``more``: read if they are there. ``parse``: reads the files of one
+    folder."""
 
     folders: tuple[str, ...]
     ratings: int
@@ -64,15 +69,33 @@ class Edition:
 
 
 EDITIONS: Final[dict[str, Edition]] = {
-    "100k": Edition(("ml-100k",), 100_000, 943, 1_682, 0, ("u.data", "u.item"), ("u.user",), movielens_files.read_100k),
+    "100k": Edition(
+        ("ml-100k",),
+        100_000,
+        943,
+        1_682,
+        0,
+        ("u.data", "u.item"),
+        ("u.user",),
+        movielens_files.read_100k,
+    ),
     "1m": Edition(
-        ("ml-1m",), 1_000_209, 6_040, 3_883, 0, ("ratings.dat", "movies.dat"), ("users.dat",), movielens_files.read_1m
+        ("ml-1m",),
+        1_000_209,
+        6_040,
+        3_883,
+        0,
+        ("ratings.dat", "movies.dat"),
+        ("users.dat",),
+        movielens_files.read_1m,
     ),
     "20m": Edition(("ml-20m",), 20_000_263, 138_493, 27_278, 465_564),
     "25m": Edition(("ml-25m",), 25_000_095, 162_541, 62_423, 1_093_360),
     "32m": Edition(("ml-32m",), 32_000_204, 200_948, 87_585, 2_000_072),
     # 2016 lies in a folder of the same name: a folder of its own lets both lie side by side
-    "latest-small-2018": Edition(("ml-latest-small-2018", "ml-latest-small"), 100_836, 610, 9_742, 3_683),
+    "latest-small-2018": Edition(
+        ("ml-latest-small-2018", "ml-latest-small"), 100_836, 610, 9_742, 3_683
+    ),
 }
 """Numbers as in the README files of the editions."""
 
@@ -87,14 +110,15 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every rating is an event, at its second; an event's id is its row in the file of ratings, from 0.
+    """Return every rating is an event, at its second; an event's id is its row in the file of
+    ratings, from 0.
 
     Args:
         edition: which one, see above.
         root: the data folder: it holds the edition's folder, or the files themselves.
         positive_from: a rating of at least so many stars is a positive.
-        text: template over title ("The Princess and the Frog", article first), genres ("Comedy, Drama"), year, and tags
-            where the edition has some.
+        text: template over title ("The Princess and the Frog", article first), genres ("Comedy,
+            Drama"), year, and tags where the edition has some.
 
     Raises:
         DataError: see ``problems``; a file that is damaged, cut short, or of another edition.
@@ -111,7 +135,8 @@ def load(
 
 @with_defaults_of(load)
 def problems(*, edition: Name, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader(edition).problems(**keys)
 
 
@@ -144,11 +169,13 @@ def _tag_problems(edition: Name, text: str, root: Path | None) -> list[str]:
     files = find(root, edition) if root else []
     if not files or any(file.name == "tags.csv" for file in files):
         return []
-    return [f"dataset.text={text!r}: {files[0].parent} holds no tags.csv; add it, or remove {{tags}}"]
+    return [
+        f"dataset.text={text!r}: {files[0].parent} holds no tags.csv; add it, or remove {{tags}}"
+    ]
 
 
 def ways(edition: Name) -> str:
-    """Where to get an edition and where to put it."""
+    """Return where to get an edition and where to put it."""
     archive = "ml-latest-small" if edition == "latest-small-2018" else f"ml-{edition}"
     return (
         f"coldlm data fetch movielens_{edition.replace('-', '_')} downloads it; or unpack "
@@ -158,13 +185,14 @@ def ways(edition: Name) -> str:
 
 
 def find(root: Path, edition: Name) -> list[Path]:
-    """The raw files in ``root``, those that must be there first; [] if one of these is not there."""
+    """Return the raw files in ``root``, those that must be there first; [] if one of these is not
+    there."""
     known = EDITIONS[edition]
     return find_files(root, known.folders, known.files, known.more)
 
 
 def read(files: Sequence[Path], edition: Name) -> Tables:
-    """The files of ``find``. Films and users in the order of their numbers."""
+    """Return the files of ``find``. Films and users in the order of their numbers."""
     known = EDITIONS[edition]
     raw = known.parse(files)
     _check_counts(files, edition, raw)
@@ -173,14 +201,19 @@ def read(files: Sequence[Path], edition: Name) -> Tables:
         row = int(is_film.arg_min() or 0)
         film, line = raw.ratings["item_id"][row], row + 1 + files[0].name.endswith(".csv")
         raise DataError(
-            f"{files[0]}, line {line}: film {film} is not in {files[1]}; are both whole, and of one edition?"
+            f"{files[0]}, line {line}: film {film} is not in {files[1]}; are both whole, and of "
+            "one edition?"
         )
     counts = dict(raw.counts)
     if raw.users is not None:
-        counts["users_without_profile"] = _unknown(raw.ratings["user_id"], raw.users["user_id"], files[2], "users")
+        counts["users_without_profile"] = _unknown(
+            raw.ratings["user_id"], raw.users["user_id"], files[2], "users"
+        )
     if raw.tags is not None:
         _unknown(raw.tags["item_id"], raw.films["item_id"], files[2], "films")
-    return assemble(raw.ratings, raw.films.sort("item_id"), users=raw.users, dated=raw.tags, counts=counts)
+    return assemble(
+        raw.ratings, raw.films.sort("item_id"), users=raw.users, dated=raw.tags, counts=counts
+    )
 
 
 def _unknown(ids: pl.Series, known: pl.Series, path: Path, what: str) -> int:
@@ -192,7 +225,10 @@ def _unknown(ids: pl.Series, known: pl.Series, path: Path, what: str) -> int:
     distinct = ids.unique()
     unknown = len(distinct.filter(~distinct.is_in(known.implode())))
     if unknown > len(distinct) / 2:
-        raise DataError(f"{path}, line 1: {unknown:,} of {len(distinct):,} {what} are unknown; are columns exchanged?")
+        raise DataError(
+            f"{path}, line 1: {unknown:,} of {len(distinct):,} {what} are unknown; are columns "
+            "exchanged?"
+        )
     return unknown
 
 
@@ -214,8 +250,18 @@ def _check_counts(files: Sequence[Path], edition: Name, raw: Raw) -> None:
     ]
     if wrong:
         counted = got["ratings"][0], got["users"][0]
-        other = [name for name, e in EDITIONS.items() if (e.ratings, e.users) == counted and name != edition]
-        hint = f"these are the counts of edition {other[0]}" if other else "cut short, or another edition"
+        other = [
+            name
+            for name, e in EDITIONS.items()
+            if (e.ratings, e.users) == counted and name != edition
+        ]
+        hint = (
+            f"these are the counts of edition {other[0]}"
+            if other
+            else "cut short, or another edition"
+        )
         if counted == (100_004, 671):
             hint = "this is the edition of 2016: dataset=video/movielens_latest_small"
-        raise DataError(f"{files[0].parent}, MovieLens {edition}: {'; '.join(wrong)}: {hint}. {ways(edition)}")
+        raise DataError(
+            f"{files[0].parent}, MovieLens {edition}: {'; '.join(wrong)}: {hint}. {ways(edition)}"
+        )

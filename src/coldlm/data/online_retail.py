@@ -1,4 +1,5 @@
-"""Online Retail (I and II): invoices of a British gift shop, December 2009 to December 2011; UCI, CC BY 4.0.
+"""Online Retail (I and II): invoices of a British gift shop, December 2009 to December 2011; UCI,
+CC BY 4.0.
 
 | source | what it is |
 |---|---|
@@ -6,9 +7,10 @@
 | ``Online Retail.xlsx`` | the older edition (UCI 352), other column names |
 | ``*.parquet``, ``*.csv`` | the same columns in another container; times of a csv are ISO, 2010-12-01 08:26:00 |
 
-The two sheets overlap: the invoices of 1 to 9 December 2010 are in both, and count as repeated lines [unverified].
-Wholesalers buy the same gifts again and again: items repeat. A product's description changes and is sometimes a remark
-of the warehouse ("damaged"): its text is the most frequent description *so far*.
+The two sheets overlap: the invoices of 1 to 9 December 2010 are in both, and count as repeated
+lines [unverified]. Wholesalers buy the same gifts again and again: items repeat. A product's
+description changes and is sometimes a remark of the warehouse ("damaged"): its text is the most
+frequent description *so far*.
 """
 
 from __future__ import annotations
@@ -40,8 +42,8 @@ COLUMNS: Final = {
     "user_id": ("Customer ID", "CustomerID"),
     "country": ("Country",),
 }
-"""Our word -> the names it has in the two editions. The country is not used; it is the last column and never empty, so
-that a line which was cut off is noticed."""
+"""Our word -> the names it has in the two editions. The country is not used; it is the last column
+and never empty, so that a line which was cut off is noticed."""
 
 INVOICE: Final = r"^[A-Za-z]?\d{6}$"
 """Six digits, behind a letter where it cancels or corrects another invoice."""
@@ -50,7 +52,8 @@ FILES: Final = ("online_retail_II.xlsx", "Online Retail.xlsx", "*.parquet", "*.c
 
 WAYS: Final = (
     "coldlm data fetch online_retail downloads it; or download "
-    "https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip, unpack online_retail_II.xlsx into "
+    "https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip, unpack "
+    "online_retail_II.xlsx into "
     "online_retail_ii/ of the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
@@ -63,27 +66,33 @@ def load(
     item_ttl_days: float | None = None,
     cache: str = "cache",
 ) -> Dataset:
-    """Every line of an invoice is a positive event of its customer, at the invoice's minute.
+    """Return every line of an invoice is a positive event of its customer, at the invoice's minute.
 
     Args:
         root: the data folder: it holds ``online_retail_ii/``, or the files themselves.
         text: template over description.
 
-    Left out and counted: cancelled invoices (number starts with C), quantities or prices not above 0, lines without a
-    customer, codes that do not start with five digits (postage, bank charges, vouchers), and lines that repeat
-    customer, product and minute of an earlier one. Customers are known by their number, "13085".
+    Left out and counted: cancelled invoices (number starts with C), quantities or prices not above
+    0, lines without a customer, codes that do not start with five digits (postage, bank charges,
+    vouchers), and lines that repeat customer, product and minute of an earlier one. Customers are
+    known by their number, "13085".
 
     Raises:
         DataError: see ``problems``; columns that are missing, or values of another type.
     """
     return reader().load(
-        root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root,
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(**keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """Return what keeps ``load`` with the same keys from starting, without opening a file; [] if
+    nothing does."""
     return reader().problems(**keys)
 
 
@@ -105,7 +114,7 @@ def reader() -> Reader:
 
 
 def find(root: Path) -> list[Path]:
-    """The raw files in ``root``: those of the first pattern of ``FILES`` that is there."""
+    """Return the raw files in ``root``: those of the first pattern of ``FILES`` that is there."""
     for folder in (root / "online_retail_ii", root):
         for pattern in FILES:
             if found := sorted(folder.glob(pattern)):
@@ -114,7 +123,7 @@ def find(root: Path) -> list[Path]:
 
 
 def read(files: Sequence[Path]) -> Tables:
-    """The invoice lines of all files (and sheets), in their order."""
+    """Return the invoice lines of all files (and sheets), in their order."""
     lines = pl.concat([part for file in files for part in _parts(file)]).with_row_index("event_id")
     code = pl.col("item_id").str.strip_chars()
     policies = {
@@ -127,7 +136,9 @@ def read(files: Sequence[Path]) -> Tables:
     for name, condition in policies.items():
         kept = lines.filter(~condition.fill_null(True))
         counts[name], lines = len(lines) - len(kept), kept
-    dated = lines.select("item_id", "timestamp", pl.lit("description").alias("field"), value="description")
+    dated = lines.select(
+        "item_id", "timestamp", pl.lit("description").alias("field"), value="description"
+    )
     once = lines.unique(["user_id", "item_id", "timestamp"], keep="first", maintain_order=True)
     counts["repeated_lines"] = len(lines) - len(once)
     return assemble(
@@ -140,12 +151,20 @@ def read(files: Sequence[Path]) -> Tables:
 
 def _parts(file: Path) -> list[pl.DataFrame]:
     if file.suffix == ".xlsx":
-        return [_normal(sheet, f"{file}, sheet {name!r}", "row", 2) for name, sheet in _sheets(file).items()]
+        return [
+            _normal(sheet, f"{file}, sheet {name!r}", "row", 2)
+            for name, sheet in _sheets(file).items()
+        ]
     table = read_table(file)
     if file.suffix == ".csv":  # a quote that is never closed swallows the lines behind it
-        swallowed = table.select(pl.any_horizontal(pl.all().str.contains_any(["\n", "\r"])).arg_true()).to_series()
+        swallowed = table.select(
+            pl.any_horizontal(pl.all().str.contains_any(["\n", "\r"])).arg_true()
+        ).to_series()
         if len(swallowed):
-            raise DataError(f"{file}, data row {swallowed[0] + 1}: a field over two lines; a quote is not closed")
+            raise DataError(
+                f"{file}, data row {swallowed[0] + 1}: a field over two lines; a quote is not "
+                "closed"
+            )
     return [_normal(table, str(file), "data row", 1)]
 
 
@@ -153,12 +172,16 @@ def _sheets(file: Path) -> dict[str, pl.DataFrame]:
     try:
         with ZipFile(file) as archive:  # the package below does not look at checksums
             if damaged := archive.testzip():
-                raise DataError(f"{file}: cannot be read as xlsx: {damaged} in it is damaged. {WAYS}")
+                raise DataError(
+                    f"{file}: cannot be read as xlsx: {damaged} in it is damaged. {WAYS}"
+                )
         return pl.read_excel(file, sheet_id=0, infer_schema_length=None)
     except DataError:
         raise
     except ModuleNotFoundError as error:
-        raise DataError(f"{file}: reading xlsx needs a package: pip install 'coldlm[excel]'") from error
+        raise DataError(
+            f"{file}: reading xlsx needs a package: pip install 'coldlm[excel]'"
+        ) from error
     except Exception as error:  # those of the package, which may not be there to be imported
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{file}: cannot be read as xlsx: {reason}. {WAYS}") from error
@@ -168,13 +191,20 @@ def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFra
     """The columns under our words and types.
 
     Args:
-        where, row, first: file (and sheet), what a row is called there, and the number of the first.
+        where, row, first: file (and sheet), what a row is called there, and the number of the
+            first.
 
     Raises:
-        DataError: a column that is missing, or values that are not what they should be, with the first row.
+        DataError: a column that is missing, or values that are not what they should be, with the
+            first row.
     """
-    names_at = f", row {first - 1}" if row == "row" else ", line 1" if where.endswith(".csv") else ""
-    names = {ours: next((n for n in theirs if n in frame.columns), None) for ours, theirs in COLUMNS.items()}
+    names_at = (
+        f", row {first - 1}" if row == "row" else ", line 1" if where.endswith(".csv") else ""
+    )
+    names = {
+        ours: next((n for n in theirs if n in frame.columns), None)
+        for ours, theirs in COLUMNS.items()
+    }
     refuse(
         [
             f"{where}{names_at}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: "
@@ -208,12 +238,16 @@ def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFra
         rows = typed.select(condition.arg_true()).to_series()
         if len(rows):
             value = frame[ours][rows[0]]
-            raise DataError(f"{where}, {row} {rows[0] + first}, column {names[ours]!r}: {value!r} cannot be read")
+            raise DataError(
+                f"{where}, {row} {rows[0] + first}, column {names[ours]!r}: {value!r} cannot be "
+                "read"
+            )
     return typed.drop("country", "given")
 
 
 def _code(column: pl.Series) -> pl.Expr:
-    """An invoice, product or customer as a string: 85048 may be a number in a sheet, 13085 be 13085.0 in a csv."""
+    """An invoice, product or customer as a string: 85048 may be a number in a sheet, 13085 be
+    13085.0 in a csv."""
     name = pl.col(column.name)
     if column.dtype.is_float():
         return pl.when(name == name.round()).then(name.cast(pl.Int64, strict=False)).cast(pl.String)
@@ -222,7 +256,8 @@ def _code(column: pl.Series) -> pl.Expr:
 
 
 def _moment(column: pl.Series) -> pl.Series:
-    """Unix seconds. Strings must be ISO: 12/1/2010 is December in one country and January in another."""
+    """Unix seconds. Strings must be ISO: 12/1/2010 is December in one country and January in
+    another."""
     if column.dtype == pl.String:
         iso = column.str.replace("T", " ", literal=True).str.replace(r"^(.{16})$", "${1}:00")
         column = iso.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", strict=False)

@@ -1,4 +1,5 @@
-"""Your own data: a table of items and one of interactions, csv or parquet, and optionally one of users.
+"""Your own data: a table of items and one of interactions, csv or parquet, and optionally one of
+users.
 
 | file | columns |
 |---|---|
@@ -6,8 +7,9 @@
 | interactions | ``user_id``, ``item_id``, ``timestamp``; ``label`` if there is one |
 | users | ``user_id``; any text columns |
 
-Ids are compared exactly: " 1" is not "1", "a" is not "A". Nothing is guessed in silence: what cannot be read is refused
-with file, column and row, and every policy that touched a row or a text is counted in ``Dataset.counts``.
+Ids are compared exactly: " 1" is not "1", "a" is not "A". Nothing is guessed in silence: what
+cannot be read is refused with file, column and row, and every policy that touched a row or a text
+is counted in ``Dataset.counts``.
 """
 
 from __future__ import annotations
@@ -57,8 +59,10 @@ LONG_TEXT = 10_000
 
 WAYS = (
     "dataset=own reads files of yours: dataset.items=items.csv (item_id and text columns) "
-    "dataset.interactions=interactions.csv (user_id, item_id, timestamp, optionally label); csv or parquet. "
-    "Without any, dataset=simulated makes a world, and dataset=video/movielens_latest_small reads a public data set"
+    "dataset.interactions=interactions.csv (user_id, item_id, timestamp, optionally label); csv or "
+    "parquet. "
+    "Without any, dataset=simulated makes a world, and dataset=video/movielens_latest_small reads "
+    "a public data set"
 )
 
 
@@ -76,29 +80,32 @@ def load(
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,
 ) -> Dataset:
-    """The canonical tables from two or three files.
+    """Return the canonical tables from two or three files.
 
     Args:
-        items, interactions, users: paths, see above. Without ``users``, and for users it lacks, profile texts are "".
+        items, interactions, users: paths, see above. Without ``users``, and for users it lacks,
+            profile texts are "".
         name: of the data set, in every result row.
-        text: template over the columns of ``items``. By default all text columns but ``item_id`` and the release,
-            ``title`` first, joined by " | "; a csv column counts as text unless all its values are numbers.
+        text: template over the columns of ``items``. By default all text columns but ``item_id``
+            and the release, ``title`` first, joined by " | "; a csv column counts as text unless
+            all its values are numbers.
         label: the column of ``interactions`` with the label; ``label`` by default, if there is one.
-        positive_from: a label of at least this is a positive. By default a label above 0 is, and without labels every
-            event.
+        positive_from: a label of at least this is a positive. By default a label above 0 is, and
+            without labels every event.
         repeats: whether a user may take an item again.
-        released_at: the column of ``items`` with the release time; ``released_at`` by default, if there is one. Empty
-            means unknown. Without such a column items enter the candidates after their first event.
+        released_at: the column of ``items`` with the release time; ``released_at`` by default, if
+            there is one. Empty means unknown. Without such a column items enter the candidates
+            after their first event.
         half_lives_days: of the decayed counts, three, ascending.
         item_ttl_days: how long an item stays a candidate.
 
-    Times: see ``times.seconds``. Event ids are row numbers of ``interactions``, from 0. Rows that repeat user, item,
-    time and label of an earlier row are dropped and counted. Line breaks, NUL and runs of blanks in texts become one
-    blank.
+    Times: see ``times.seconds``. Event ids are row numbers of ``interactions``, from 0. Rows that
+    repeat user, item, time and label of an earlier row are dropped and counted. Line breaks, NUL
+    and runs of blanks in texts become one blank.
 
     Raises:
-        DataError: see ``problems``; missing, wrong or repeated ids; unreadable times or labels; interactions with an
-            unknown item; no positive event.
+        DataError: see ``problems``; missing, wrong or repeated ids; unreadable times or labels;
+            interactions with an unknown item; no positive event.
     """
     refuse(
         problems(
@@ -123,7 +130,9 @@ def load(
     _refuse_mixed_ids([*([(Path(users), "user_id")] if users else []), (log_path, "user_id")])
     label = label or ("label" if "label" in table.columns else None)
     _count_unread(table, ("user_id", "item_id", "timestamp", label), "interaction", counts)
-    log = _read_log(table, (items_path, log_path), user_ids, people, catalogue, label, positive_from, counts)
+    log = _read_log(
+        table, (items_path, log_path), user_ids, people, catalogue, label, positive_from, counts
+    )
     paths = [items_path, log_path, *([Path(users)] if users else [])]
     return Dataset(
         name=name,
@@ -154,9 +163,13 @@ def problems(
     item_ttl_days: float | None,
     **_: object,
 ) -> list[str]:
-    """What keeps ``load`` with the same keys from starting; reads the headers of the files, not their rows."""
+    """Return what keeps ``load`` with the same keys from starting; reads the headers of the files,
+    not their rows."""
     found = time_scale_problems(half_lives_days, item_ttl_days)
-    needed = {"items": [items, "item_id"], "interactions": [interactions, "user_id", "item_id", "timestamp"]}
+    needed = {
+        "items": [items, "item_id"],
+        "interactions": [interactions, "user_id", "item_id", "timestamp"],
+    }
     if released_at:
         needed["items"].append(released_at)
     if label or positive_from is not None:
@@ -178,7 +191,8 @@ def problems(
         found += missing_columns(Path(path), names, [column for column in columns if column])
         if key == "interactions" and not label and "label" not in names:
             found += [
-                f"{path}: column {name!r} looks like a label, but is not read: set dataset.label={name}, or remove it"
+                f"{path}: column {name!r} looks like a label, but is not read: set "
+                f"dataset.label={name}, or remove it"
                 for name in names
                 if name.strip().casefold() in LIKE_A_LABEL
             ]
@@ -187,7 +201,9 @@ def problems(
     return found
 
 
-def _read_items(path: Path, text: str | None, released_at: str | None, counts: dict[str, int]) -> tuple[Items, str]:
+def _read_items(
+    path: Path, text: str | None, released_at: str | None, counts: dict[str, int]
+) -> tuple[Items, str]:
     table = read_table(path)
     ids = distinct(read_ids(table, "item_id", path), "item_id", path)
     column = released_at or ("released_at" if "released_at" in table.columns else None)
@@ -196,7 +212,9 @@ def _read_items(path: Path, text: str | None, released_at: str | None, counts: d
         released, _ = seconds(table[column], f"{path}, column {column!r}", optional=True)
     names = _text_columns(table, ("item_id", column))
     if text is None and not names:
-        raise DataError(f"{path}: no text column beside item_id; columns found: {', '.join(table.columns)}")
+        raise DataError(
+            f"{path}: no text column beside item_id; columns found: {', '.join(table.columns)}"
+        )
     texts = _texts(table, path, text or " | ".join(f"{{{name}}}" for name in names))
     titles = _texts(table, path, f"{{{names[0]}}}") if names else ids
     _count_unread(table, ("item_id", column, *(fields(text) if text else names)), "item", counts)
@@ -206,7 +224,8 @@ def _read_items(path: Path, text: str | None, released_at: str | None, counts: d
 
 
 def _refuse_mixed_ids(places: Sequence[tuple[Path, str]]) -> None:
-    """A parquet file says whether an id is the number 1 or the text "1", and these are two ids; a csv does not."""
+    """A parquet file says whether an id is the number 1 or the text "1", and these are two ids; a
+    csv does not."""
     kinds = {
         ("whole numbers" if pl.read_parquet_schema(path)[name].is_integer() else "strings"): path
         for path, name in places
@@ -214,10 +233,14 @@ def _refuse_mixed_ids(places: Sequence[tuple[Path, str]]) -> None:
     }
     if len(kinds) > 1:
         said = " and ".join(f"{kind} in {path}" for kind, path in kinds.items())
-        raise DataError(f"column {places[0][1]!r}: {said}; 1 and '1' are two ids: write both files alike")
+        raise DataError(
+            f"column {places[0][1]!r}: {said}; 1 and '1' are two ids: write both files alike"
+        )
 
 
-def _read_users(path: Path | None, log_path: Path, seen: list[str], counts: dict[str, int]) -> Users:
+def _read_users(
+    path: Path | None, log_path: Path, seen: list[str], counts: dict[str, int]
+) -> Users:
     """The users of the file in its order, then those who are only in the interactions, by id."""
     ids: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
@@ -225,11 +248,16 @@ def _read_users(path: Path | None, log_path: Path, seen: list[str], counts: dict
         table = read_table(path)
         ids = distinct(read_ids(table, "user_id", path), "user_id", path)
         names = _text_columns(table, ("user_id",))
-        texts = _texts(table, path, " | ".join(f"{{{name}}}" for name in names)) if names else ("",) * len(ids)
+        texts = (
+            _texts(table, path, " | ".join(f"{{{name}}}" for name in names))
+            if names
+            else ("",) * len(ids)
+        )
         counts["users_not_in_the_users_file"] = len(set(seen) - set(ids))
         if not set(seen) & set(ids):
             raise DataError(
-                f"{path}, column 'user_id': none of its {len(ids):,} users, such as {ids[0]!r} in data row 1, is in "
+                f"{path}, column 'user_id': none of its {len(ids):,} users, such as {ids[0]!r} in "
+                "data row 1, is in "
                 f"{log_path}, where data row 1 is of {seen[0]!r}; are columns exchanged?"
             )
     more = tuple(sorted(set(seen) - set(ids)))
@@ -252,21 +280,31 @@ def _read_log(
     item = np.array([code.get(name, -1) for name in item_ids], np.int64)
     if (item < 0).any():
         name = item_ids[int(np.argmax(item < 0))]
-        near = [known for known in catalogue.ids if known.strip().casefold() == name.strip().casefold()]
+        near = [
+            known for known in catalogue.ids if known.strip().casefold() == name.strip().casefold()
+        ]
         hint = f"; {near[0]!r} is another id: case and blanks count" if near else ""
         raise DataError(
-            f"{path}, column 'item_id': {name!r} in {name_rows(item < 0)} is not among the items of {items_path}{hint}"
+            f"{path}, column 'item_id': {name!r} in {name_rows(item < 0)} is not among the items "
+            f"of {items_path}{hint}"
         )
     code = {user: i for i, user in enumerate(people.ids)}
     user = np.array([code[name] for name in user_ids], np.int64)
-    time, counts["timestamps_cut_to_seconds"] = seconds(table["timestamp"], f"{path}, column 'timestamp'")
+    time, counts["timestamps_cut_to_seconds"] = seconds(
+        table["timestamp"], f"{path}, column 'timestamp'"
+    )
     label = _labels(table[label_column], path) if label_column else np.ones(len(table))
     positive = label >= positive_from if positive_from is not None else label > 0
     if not positive.any():
-        raise DataError(f"{path}: no positive event; labels reach {label.max():g}, positive_from is {positive_from}")
+        raise DataError(
+            f"{path}: no positive event; labels reach {label.max():g}, positive_from is "
+            f"{positive_from}"
+        )
     keep = _first_of_equals(user, item, time, label)
     counts["exact_duplicate_interactions_dropped"] = int((~keep).sum())
-    return sorted_log(user[keep], item[keep], time[keep], label[keep], positive[keep], np.flatnonzero(keep))
+    return sorted_log(
+        user[keep], item[keep], time[keep], label[keep], positive[keep], np.flatnonzero(keep)
+    )
 
 
 def _first_of_equals(user: Ints, item: Ints, time: Ints, label: Floats) -> Bools:
@@ -290,14 +328,17 @@ def _labels(column: pl.Series, path: Path) -> Floats:
     return label
 
 
-def _count_unread(table: pl.DataFrame, read: Sequence[str | None], kind: str, counts: dict[str, int]) -> None:
+def _count_unread(
+    table: pl.DataFrame, read: Sequence[str | None], kind: str, counts: dict[str, int]
+) -> None:
     if unread := [name for name in table.columns if name not in read]:
         counts[f"{kind} columns not read: {', '.join(unread)}"] = len(unread)
 
 
 def _text_columns(table: pl.DataFrame, others: Sequence[str | None]) -> list[str]:
-    """Names of the text columns, ``title`` first. Strings that are all numbers are no text: a csv has no types, and
-    columns such as an average rating, made after the fact, would leak the future into the text."""
+    """Names of the text columns, ``title`` first. Strings that are all numbers are no text: a csv
+    has no types, and columns such as an average rating, made after the fact, would leak the future
+    into the text."""
     names = []
     for name in table.columns:
         column = table[name]
@@ -314,6 +355,9 @@ def _texts(table: pl.DataFrame, path: Path, template: str) -> tuple[str, ...]:
     for name in table.columns:
         if f"{{{name}}}" in template:
             if table[name].dtype.is_nested():
-                raise DataError(f"{path}, column {name!r}: lists or structs cannot be text; join them into a string")
+                raise DataError(
+                    f"{path}, column {name!r}: lists or structs cannot be text; join them into a "
+                    "string"
+                )
             columns[name] = [clean(value) for value in table[name].cast(pl.String)]
     return fill(template, columns)

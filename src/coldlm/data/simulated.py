@@ -1,10 +1,12 @@
-"""A world with known truth: who likes which topic, what each item is about, and how much its text says of that.
+"""A world with known truth: who likes which topic, what each item is about, and how much its text
+says of that.
 
-A user's taste and an item's content are mixtures of topics. At every event a user takes one of the items released by
-then (and not had before, unless items repeat) with probability proportional to exp(affinity + popularity): ``AFFINITY``
-times the cosine of taste and content, plus the item's own appeal. Only the text tells an item's topics, and
-``text_signal`` says how clearly: at 1 every word comes from the item's own topics, at 0 from all topics alike. Texts
-and events are drawn from streams of their own, so the same seed gives the same events at every ``text_signal``.
+A user's taste and an item's content are mixtures of topics. At every event a user takes one of the
+items released by then (and not had before, unless items repeat) with probability proportional to
+exp(affinity + popularity): ``AFFINITY`` times the cosine of taste and content, plus the item's own
+appeal. Only the text tells an item's topics, and ``text_signal`` says how clearly: at 1 every word
+comes from the item's own topics, at 0 from all topics alike. Texts and events are drawn from
+streams of their own, so the same seed gives the same events at every ``text_signal``.
 
 ```
 start - days             start                                        start + days
@@ -35,7 +37,8 @@ START = 1_704_067_200
 """1 January 2024, UTC."""
 
 AFFINITY = 6.0
-"""Utility of an item that is exactly to a user's taste, against 0 for one of entirely other topics."""
+"""Utility of an item that is exactly to a user's taste, against 0 for one of entirely other
+topics."""
 
 CONCENTRATION = 0.15
 """Of the Dirichlet mixtures: most weight lies on one topic."""
@@ -44,14 +47,15 @@ BURST_EVERY, BURST_LENGTH, MIN_BURSTS = 2 * DAY, 3600, 10
 ITEM_WORDS, USER_WORDS = 12, 8
 
 ROOM = 4
-"""Pairs of user and item that must exist per event where items do not repeat, so that tastes are not exhausted."""
+"""Pairs of user and item that must exist per event where items do not repeat, so that tastes are
+not exhausted."""
 
 
 @dataclass(frozen=True)
 class SimulatedTruth:
-    """``item_topics``: [N, K] and ``tastes``: [2, U, K], at the start and at the end, mixtures that sum to 1 over K
-    topics. ``popularity``: [N], added to the utility. ``released_at``: [N] and ``arrived_at``: [U], ascending
-    Unix seconds. ``span``: seconds from ``START`` to the end."""
+    """``item_topics``: [N, K] and ``tastes``: [2, U, K], at the start and at the end, mixtures that
+    sum to 1 over K topics. ``popularity``: [N], added to the utility. ``released_at``: [N] and
+    ``arrived_at``: [U], ascending Unix seconds. ``span``: seconds from ``START`` to the end."""
 
     item_topics: Floats
     tastes: Floats
@@ -61,12 +65,13 @@ class SimulatedTruth:
     span: int
 
     def taste(self, users: Ints, times: Ints) -> Floats:
-        """[Q, K] unit vectors: what each user likes at each time."""
+        """Return [Q, K] unit vectors: what each user likes at each time."""
         share = ((times - START) / self.span)[:, None]
         return _unit((1 - share) * self.tastes[0][users] + share * self.tastes[1][users])
 
     def affinity(self, users: Ints, times: Ints) -> Floats:
-        """[Q, N] the true utility of every item to each user at each time, without popularity."""
+        """Return [Q, N] the true utility of every item to each user at each time, without
+        popularity."""
         return AFFINITY * self.taste(users, times) @ _unit(self.item_topics).T
 
 
@@ -86,12 +91,13 @@ def load(
     repeats: bool = False,
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
 ) -> Dataset:
-    """A data set from the world that ``make_world`` makes of the same keys.
+    """Return a data set from the world that ``make_world`` makes of the same keys.
 
     Args:
         seed: the same seed gives the same bytes.
         users, items, events, topics: sizes.
-        text_signal: probability that a word comes from the item's own topics rather than from all topics alike.
+        text_signal: probability that a word comes from the item's own topics rather than from all
+            topics alike.
         language: of the texts; with "both" each item and user has one of the two.
         days: length of the events' period.
         new_item_share: share of the items that are released during the period, the others before.
@@ -103,7 +109,15 @@ def load(
     Raises:
         DataError: see ``problems``.
     """
-    refuse(problems(users=users, items=items, events=events, repeats=repeats, half_lives_days=half_lives_days))
+    refuse(
+        problems(
+            users=users,
+            items=items,
+            events=events,
+            repeats=repeats,
+            half_lives_days=half_lives_days,
+        )
+    )
     data, _ = make_world(
         seed=seed,
         users=users,
@@ -123,13 +137,21 @@ def load(
 
 @with_defaults_of(load)
 def problems(
-    *, users: int, items: int, events: int, repeats: bool, half_lives_days: Sequence[float], **_: object
+    *,
+    users: int,
+    items: int,
+    events: int,
+    repeats: bool,
+    half_lives_days: Sequence[float],
+    **_: object,
 ) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, beyond the ranges of the single keys."""
+    """Return what keeps ``load`` with the same keys from starting, beyond the ranges of the single
+    keys."""
     found = time_scale_problems(half_lives_days, None)
     if not repeats and events * ROOM > users * items:
         found.append(
-            f"dataset.events={events}: at most {users * items // ROOM:,} with {users:,} users and {items:,} items that "
+            f"dataset.events={events}: at most {users * items // ROOM:,} with {users:,} users and "
+            f"{items:,} items that "
             f"nobody takes twice; fewer events, more users or items, or dataset.repeats=true"
         )
     return found
@@ -150,10 +172,10 @@ def make_world(
     popularity: float = 0.5,
     repeats: bool = False,
 ) -> tuple[Dataset, SimulatedTruth]:
-    """The data set together with the truth behind it; see ``load``.
+    """Return the data set together with the truth behind it; see ``load``.
 
-    Items are numbered in the order of their release, users in the order of their arrival. Every event lies strictly
-    after its item's release and inside the period; its label is 1.
+    Items are numbered in the order of their release, users in the order of their arrival. Every
+    event lies strictly after its item's release and inside the period; its label is 1.
 
     Raises:
         DataError: at some event nobody has an item left to take.
@@ -173,7 +195,9 @@ def make_world(
         span=span,
     )
     user, item, time = _draw_events(generator(seed, "events"), world, events, repeats)
-    titles, texts = write(generator(seed, "item texts"), world.item_topics, text_signal, language, ITEM_WORDS)
+    titles, texts = write(
+        generator(seed, "item texts"), world.item_topics, text_signal, language, ITEM_WORDS
+    )
     _, profiles = write(generator(seed, "user texts"), tastes[0], text_signal, language, USER_WORDS)
     data = Dataset(
         name="simulated",
@@ -189,7 +213,8 @@ def make_world(
 
 
 def _release_times(draw: Generator, n_items: int, n_new: int, span: int) -> Ints:
-    """[N] ascending: older items up to one span before the start, new ones within an hour of a common burst."""
+    """[N] ascending: older items up to one span before the start, new ones within an hour of a
+    common burst."""
     old = START - draw.integers(1, span, n_items - n_new)
     n_bursts = max(MIN_BURSTS, span // BURST_EVERY)
     bursts = ((np.arange(n_bursts) + draw.random(n_bursts)) * span / n_bursts).astype(np.int64)
@@ -197,14 +222,18 @@ def _release_times(draw: Generator, n_items: int, n_new: int, span: int) -> Ints
     return np.sort(np.concatenate([old, np.minimum(new, START + span - 1)])).astype(np.int64)
 
 
-def _draw_events(draw: Generator, world: SimulatedTruth, n_events: int, repeats: bool) -> tuple[Ints, Ints, Ints]:
+def _draw_events(
+    draw: Generator, world: SimulatedTruth, n_events: int, repeats: bool
+) -> tuple[Ints, Ints, Ints]:
     """Users, items, times: [E] each, in time order."""
     n_users, n_items = len(world.arrived_at), len(world.released_at)
     time = START + np.sort(draw.integers(1, world.span, n_events))
     n_released = np.searchsorted(world.released_at, time)
     n_arrived = np.searchsorted(world.arrived_at, time)
     activity = np.cumsum(draw.lognormal(0, 0.5, n_users))
-    user = np.searchsorted(activity, draw.random(n_events) * activity[n_arrived - 1], side="right").astype(np.int64)
+    user = np.searchsorted(
+        activity, draw.random(n_events) * activity[n_arrived - 1], side="right"
+    ).astype(np.int64)
     taste = world.taste(user, time)
     item = np.empty(n_events, np.int64)
     chance = draw.random(n_events)
@@ -217,7 +246,10 @@ def _draw_events(draw: Generator, world: SimulatedTruth, n_events: int, repeats:
             user[e] = np.argmin(n_had[: n_arrived[e]])
             taste[e] = world.taste(user[e : e + 1], time[e : e + 1])
             if n_had[user[e]] == n:
-                raise DataError(f"event {e + 1} of {n_events}: nobody has an item left to take; fewer dataset.events")
+                raise DataError(
+                    f"event {e + 1} of {n_events}: nobody has an item left to take; fewer "
+                    "dataset.events"
+                )
         weight = np.exp(content[:n] @ taste[e] + world.popularity[:n])
         weight[had[user[e], :n]] = 0
         total = np.cumsum(weight)

@@ -1,4 +1,5 @@
-"""The baselines that need no training. Each is a ``ScoreFunction``: it sees only events earlier than the query."""
+"""The baselines that need no training. Each is a ``ScoreFunction``: it sees only events earlier
+than the query."""
 
 from __future__ import annotations
 
@@ -23,44 +24,51 @@ WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+")
 
 
 def random(seed: int, n_items: int, user_ids: Sequence[str]) -> ScoreFunction:
-    """Uniform scores; a query's draws depend on (seed, the user's id, time) alone, whoever else there is."""
+    """Return uniform scores; a query's draws depend on (seed, the user's id, time) alone, whoever
+    else there is."""
 
     def score(users: Ints, times: Ints) -> Tensor:
         asked = zip(users, times, strict=True)
-        rows = [generator(seed, "random", user_ids[u], t).random(n_items, np.float32) for u, t in asked]
+        rows = [
+            generator(seed, "random", user_ids[u], t).random(n_items, np.float32) for u, t in asked
+        ]
         return torch.from_numpy(np.stack(rows))
 
     return score
 
 
 def constant(n_items: int) -> ScoreFunction:
-    """All items tied: equal to random in expectation, and exactly the metrics' value of it."""
+    """Return all items tied: equal to random in expectation, and exactly the metrics' value of
+    it."""
     return lambda users, times: torch.zeros(len(users), n_items)
 
 
 def popularity(as_of: AsOf) -> ScoreFunction:
-    """Number of positives so far."""
+    """Return number of positives so far."""
     return lambda users, times: torch.from_numpy(as_of.counts(times))
 
 
 def recent_popularity(as_of: AsOf, half_life: int) -> ScoreFunction:
-    """Decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
+    """Return decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
     return lambda users, times: torch.from_numpy(as_of.decayed_counts(times, half_life))
 
 
 def newest(catalogue: Catalogue) -> ScoreFunction:
-    """Latest entry first. A canary too: it must not shine at n = 0.
+    """Return latest entry first. A canary too: it must not shine at n = 0.
 
-    A list may show what has not entered yet: such items are equally new, since when they will enter is not known.
+    A list may show what has not entered yet: such items are equally new, since when they will enter
+    is not known.
     """
     order = np.unique(catalogue.enters_at, return_inverse=True)[1].astype(np.float32)
     last = np.float32(len(order))
-    return lambda users, times: torch.from_numpy(np.where(catalogue.enters_at <= times[:, None], order, last))
+    return lambda users, times: torch.from_numpy(
+        np.where(catalogue.enters_at <= times[:, None], order, last)
+    )
 
 
 def fewest_events(data: Dataset, catalogue: Catalogue) -> ScoreFunction:
-    """Fewest events so far first, of any label: a canary only. It finds what is a candidate just because it is going to
-    be taken."""
+    """Fewest events so far first, of any label: a canary only. It finds what is a candidate just
+    because it is going to be taken."""
     log = replace(data.log, positive=np.ones(len(data.log), bool))
     sizes = len(data.users), len(data.items)
     as_of = AsOf(log, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)
@@ -68,7 +76,7 @@ def fewest_events(data: Dataset, catalogue: Catalogue) -> ScoreFunction:
 
 
 def own_repeats(as_of: AsOf, data: Dataset) -> ScoreFunction:
-    """What this user had before, most often first; for domains where items repeat."""
+    """Return what this user had before, most often first; for domains where items repeat."""
 
     def score(users: Ints, times: Ints) -> Tensor:
         out = np.zeros((len(users), len(data.items)), np.float32)
@@ -82,18 +90,27 @@ def own_repeats(as_of: AsOf, data: Dataset) -> ScoreFunction:
 
 
 class TfIdf:
-    """Cosine between TF-IDF vectors of an item's text and of the user's last ``history`` items (and profile text).
+    """Cosine between TF-IDF vectors of an item's text and of the user's last ``history`` items (and
+    profile text).
 
-    Document frequencies come from the items that had entered by ``known_until`` only; without any word in them, all
-    items tie.
+    Document frequencies come from the items that had entered by ``known_until`` only; without any
+    word in them, all items tie.
     """
 
-    def __init__(self, data: Dataset, catalogue: Catalogue, as_of: AsOf, history: int, known_until: int) -> None:
+    def __init__(
+        self, data: Dataset, catalogue: Catalogue, as_of: AsOf, history: int, known_until: int
+    ) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self._as_of, self._history = as_of, history
-        self._vectorizer = TfidfVectorizer(token_pattern=None, tokenizer=WORD.findall, sublinear_tf=True)
-        known = [text for text, t in zip(data.items.texts, catalogue.enters_at, strict=True) if t <= known_until]
+        self._vectorizer = TfidfVectorizer(
+            token_pattern=None, tokenizer=WORD.findall, sublinear_tf=True
+        )
+        known = [
+            text
+            for text, t in zip(data.items.texts, catalogue.enters_at, strict=True)
+            if t <= known_until
+        ]
         self._knows = any(WORD.search(text) for text in known)
         self._vectorizer.fit(known if self._knows else ["nothing"])
         self._vectors = self._vectorizer.transform(data.items.texts)
@@ -101,17 +118,24 @@ class TfIdf:
 
     @property
     def idf(self) -> dict[str, float]:
-        """The inverse document frequency of every word, for the leak meter; {} where no known text has a word."""
+        """The inverse document frequency of every word, for the leak meter; {} where no known text
+        has a word."""
         if not self._knows:
             return {}
-        return dict(zip(self._vectorizer.get_feature_names_out().tolist(), self._vectorizer.idf_.tolist(), strict=True))
+        return dict(
+            zip(
+                self._vectorizer.get_feature_names_out().tolist(),
+                self._vectorizer.idf_.tolist(),
+                strict=True,
+            )
+        )
 
     def __call__(self, users: Ints, times: Ints) -> Tensor:
         """[Q, N] float32."""
         return self._score(self._as_of.history(users, times, self._history), self._profiles[users])
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
-        """[N] for a typed text and/or a history of item codes, newest first."""
+        """Return [N] for a typed text and/or a history of item codes, newest first."""
         past = np.array([[*history[: self._history]]], np.int64)
         return self._score(past, self._vectorizer.transform([text]))[0]
 
@@ -125,13 +149,17 @@ class TfIdf:
         return torch.from_numpy((profile @ self._vectors.T).toarray().astype(np.float32))
 
 
-def zero_shot(vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int) -> ScoreFunction:
-    """Cosine between the untouched backbone's vectors: an item against the mean of the user's last items and profile.
+def zero_shot(
+    vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int
+) -> ScoreFunction:
+    """Return cosine between the untouched backbone's vectors: an item against the mean of the
+    user's last items and profile.
 
     Args:
-        vectors: [N, D] item vectors. profiles: [U, D] profile vectors, all 0 for users without a profile text.
-        known: [N] items that had entered before the stream; their mean is subtracted, since the cosines of language
-            models crowd together otherwise.
+        vectors: [N, D] item vectors. profiles: [U, D] profile vectors, all 0 for users without a
+            profile text.
+        known: [N] items that had entered before the stream; their mean is subtracted, since the
+            cosines of language models crowd together otherwise.
     """
     centre = vectors[torch.from_numpy(known)].mean(0)
     unit = torch.nn.functional.normalize(vectors - centre, dim=1)
@@ -140,7 +168,9 @@ def zero_shot(vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, hist
 
     def score(users: Ints, times: Ints) -> Tensor:
         past = torch.from_numpy(as_of.history(users, times, history))
-        mean = (unit[past.clamp(min=0)] * (past >= 0)[:, :, None]).sum(1) + profile[torch.from_numpy(users)]
+        mean = (unit[past.clamp(min=0)] * (past >= 0)[:, :, None]).sum(1) + profile[
+            torch.from_numpy(users)
+        ]
         return mean @ unit.T
 
     return score

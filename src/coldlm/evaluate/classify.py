@@ -1,5 +1,5 @@
-"""The classifier's own report: its AUC, and precision, recall and F1 of each class. Shapes: E labelled pairs, P
-positives."""
+"""The classifier's own report: its AUC, and precision, recall and F1 of each class. Shapes: E
+labelled pairs, P positives."""
 
 from __future__ import annotations
 
@@ -19,20 +19,26 @@ CLASSES = ("not taken", "taken")
 EXPLICIT, DRAWN = "the data's own negatives", "one uniform draw from C(t) per positive"
 
 
-def labelled_pairs(queries: Queries, rows: Ints, data: Dataset, catalogue: Catalogue) -> tuple[Ints, Ints, Ints, str]:
-    """([E] users, [E] items, [E] times) of what is classified: the positives of ``queries``, then their negatives; and
-    what those are, ``EXPLICIT`` or ``DRAWN``. The draws are the same in every run over these queries.
+def labelled_pairs(
+    queries: Queries, rows: Ints, data: Dataset, catalogue: Catalogue
+) -> tuple[Ints, Ints, Ints, str]:
+    """Return ([E] users, [E] items, [E] times) of what is classified: the positives of ``queries``,
+    then their negatives; and what those are, ``EXPLICIT`` or ``DRAWN``. The draws are the same in
+    every run over these queries.
 
     Args:
-        rows: of the log, of any label, in the part that the queries are of; those that are not positive are negatives,
-            as large a share of them as the queries hold of the part's positives.
+        rows: of the log, of any label, in the part that the queries are of; those that are not
+            positive are negatives, as large a share of them as the queries hold of the part's
+            positives.
     """
     log, rng = data.log, generator(0, "labelled pairs")
     positive = np.unique(queries.event)
     negative = rows[~log.positive[rows]]
     if len(negative):
         asked = len(positive) / max(int(log.positive[rows].sum()), 1)
-        chosen = np.sort(rng.permutation(negative)[: max(1, round(min(asked, 1.0) * len(negative)))])
+        chosen = np.sort(
+            rng.permutation(negative)[: max(1, round(min(asked, 1.0) * len(negative)))]
+        )
         both = np.concatenate([positive, chosen])
         return log.user[both], log.item[both], log.time[both], EXPLICIT
     users, times, items = log.user[positive], log.time[positive], np.full(len(positive), -1)
@@ -47,8 +53,8 @@ def labelled_pairs(queries: Queries, rows: Ints, data: Dataset, catalogue: Catal
 
 
 def report(probability: Floats, taken: Bools) -> pl.DataFrame:
-    """One row per class of ``CLASSES``: ``precision``, ``recall``, ``f1`` and ``support`` (its pairs), at
-    ``THRESHOLD``. A precision of nothing is 0.
+    """Return one row per class of ``CLASSES``: ``precision``, ``recall``, ``f1`` and ``support``
+    (its pairs), at ``THRESHOLD``. A precision of nothing is 0.
 
     Args:
         probability: [E] that a pair is taken. taken: [E] whether it was.
@@ -63,12 +69,15 @@ def report(probability: Floats, taken: Bools) -> pl.DataFrame:
         precision, recall = hit / max(int(claimed.sum()), 1), hit / max(int(actual.sum()), 1)
         f1 = 2 * precision * recall / (precision + recall) if hit else 0.0
         rows.append((name, precision, recall, f1, int(actual.sum())))
-    return pl.DataFrame(rows, schema=["class", "precision", "recall", "f1", "support"], orient="row")
+    return pl.DataFrame(
+        rows, schema=["class", "precision", "recall", "f1", "support"], orient="row"
+    )
 
 
 def area(probability: Floats, taken: Bools) -> float:
-    """Share of (taken, not taken) pairs of which the taken one is said to be likelier, ties by half: the area under the
-    ROC curve, for which no threshold need be right. It is nan without one of the classes.
+    """Return share of (taken, not taken) pairs of which the taken one is said to be likelier, ties
+    by half: the area under the ROC curve, for which no threshold need be right. It is nan without
+    one of the classes.
 
     Args:
         probability: [E] that a pair is taken. taken: [E] whether it was.
@@ -78,4 +87,8 @@ def area(probability: Floats, taken: Bools) -> float:
     """
     places = rankdata(probability)
     yes, no = int(taken.sum()), int((~taken).sum())
-    return float((places[taken].sum() - yes * (yes + 1) / 2) / (yes * no)) if yes and no else float("nan")
+    return (
+        float((places[taken].sum() - yes * (yes + 1) / 2) / (yes * no))
+        if yes and no
+        else float("nan")
+    )

@@ -1,4 +1,5 @@
-"""Every query ranked by any scorer: a popularity count and a language model are judged by the same code.
+"""Every query ranked by any scorer: a popularity count and a language model are judged by the same
+code.
 
 The candidates are C(t), or, for queries with lists, the list as it was shown.
 """
@@ -23,17 +24,19 @@ from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Querie
 from coldlm.evaluate.metrics import RankingMetric, outranking
 
 ScoreFunction = Callable[[Ints, Ints], Tensor]
-"""(users [Q], times [Q]) -> float32 scores [Q, N] of all items; pure, and blind to events not before each time."""
+"""(users [Q], times [Q]) -> float32 scores [Q, N] of all items; pure, and blind to events not
+before each time."""
 
 CHUNK = 64
-"""Queries scored at once. The last chunk is padded to this size, so that a row's floating-point result never depends
-on how many rows stand behind it."""
+"""Queries scored at once. The last chunk is padded to this size, so that a row's floating-point
+result never depends on how many rows stand behind it."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One row per positive, in the order of ``Queries.event``. ``g``, ``e``: [P] int64 candidates strictly above and
-    tied (itself included). ``candidates``: [P] int64 size of the candidate set. ``score``: [P] float64."""
+    """One row per positive, in the order of ``Queries.event``. ``g``, ``e``: [P] int64 candidates
+    strictly above and tied (itself included). ``candidates``: [P] int64 size of the candidate set.
+    ``score``: [P] float64."""
 
     g: Ints
     e: Ints
@@ -50,7 +53,8 @@ def judge(
     name: str,
     on_chunk: Callable[[int], None] = lambda n: None,
 ) -> Judged:
-    """Rank each positive alone against C(t), or its list, the other positives of its query left out.
+    """Rank each positive alone against C(t), or its list, the other positives of its query left
+    out.
 
     Args:
         queries: with ``lists``, nothing but their items is looked at.
@@ -60,14 +64,17 @@ def judge(
     Under torch.distributed each rank scores every world-size-th chunk, and all ranks get all rows.
 
     Raises:
-        ScoreError: a positive is not a candidate, or a score is not finite; names scorer, item, user and time.
+        ScoreError: a positive is not a candidate, or a score is not finite; names scorer, item,
+            user and time.
     """
     rank, world = _share()
     n = len(queries.event)
     g, e, size = (np.zeros(n, np.int64) for _ in range(3))
     own = np.zeros(n)
     mine = _chunks(queries)[rank::world]
-    for (first, last), (scores, candidates, positive, rows) in _scored(scorer, queries, data, catalogue, name, mine):
+    for (first, last), (scores, candidates, positive, rows) in _scored(
+        scorer, queries, data, catalogue, name, mine
+    ):
         part = slice(queries.start[first], queries.start[last])
         above, level = outranking(scores[rows], candidates[rows], positive)
         g[part], e[part] = above.numpy(), level.numpy()
@@ -82,18 +89,29 @@ def judge(
 
 
 def concatenate(parts: list[Judged]) -> Judged:
-    """The rows of consecutive parts of the same queries."""
-    return Judged(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Judged)))
+    """Return the rows of consecutive parts of the same queries."""
+    return Judged(
+        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Judged))
+    )
 
 
 def measure(
-    scorer: ScoreFunction, queries: Queries, data: Dataset, catalogue: Catalogue, metric: RankingMetric, *, name: str
+    scorer: ScoreFunction,
+    queries: Queries,
+    data: Dataset,
+    catalogue: Catalogue,
+    metric: RankingMetric,
+    *,
+    name: str,
 ) -> float:
-    """One metric of one scorer over ``queries``, for stopping and for choosing; sharded over ranks if there are any."""
+    """Return one metric of one scorer over ``queries``, for stopping and for choosing; sharded over
+    ranks if there are any."""
     rank, world = _share()
     sizes = np.diff(queries.start)
     mine = _chunks(queries)[rank::world]
-    for (first, last), (scores, candidates, positive, rows) in _scored(scorer, queries, data, catalogue, name, mine):
+    for (first, last), (scores, candidates, positive, rows) in _scored(
+        scorer, queries, data, catalogue, name, mine
+    ):
         share = torch.from_numpy(1.0 / sizes[first:last])[rows]
         user = torch.from_numpy(queries.user[first:last])[rows]
         metric.update(scores[rows], candidates[rows], positive, user, share)
@@ -101,7 +119,8 @@ def measure(
 
 
 def _chunks(queries: Queries) -> list[tuple[int, int]]:
-    """(first, last) of up to ``CHUNK`` queries of one window each: a window is scored alike alone and in the stream."""
+    """(first, last) of up to ``CHUNK`` queries of one window each: a window is scored alike alone
+    and in the stream."""
     edges = np.flatnonzero(np.diff(queries.window, prepend=-2, append=-2)).tolist()
     return [
         (first, min(first + CHUNK, last))
@@ -111,7 +130,8 @@ def _chunks(queries: Queries) -> list[tuple[int, int]]:
 
 
 def _share() -> tuple[int, int]:
-    """Rank and world of the processes that can add up what each of them scored: everything alone without a group."""
+    """Rank and world of the processes that can add up what each of them scored: everything alone
+    without a group."""
     return (ranks.rank(), ranks.world()) if ranks.in_group() else (0, 1)
 
 
@@ -125,13 +145,17 @@ def _scored(
 ) -> Iterator[tuple[tuple[int, int], tuple[Tensor, Tensor, Tensor, Tensor]]]:
     """Each part with its chunk, computed ahead."""
     with _one_thread_each():
-        yield from zip(parts, prefetch(partial(_chunk, scorer, queries, data, catalogue, name), parts), strict=True)
+        yield from zip(
+            parts,
+            prefetch(partial(_chunk, scorer, queries, data, catalogue, name), parts),
+            strict=True,
+        )
 
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Chunks are scored side by side, each by one thread: torch's own threads would wait for each other at every small
-    product, which made the context network three times as slow."""
+    """Chunks are scored side by side, each by one thread: torch's own threads would wait for each
+    other at every small product, which made the context network three times as slow."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -141,10 +165,16 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _chunk(
-    scorer: ScoreFunction, queries: Queries, data: Dataset, catalogue: Catalogue, name: str, part: tuple[int, int]
+    scorer: ScoreFunction,
+    queries: Queries,
+    data: Dataset,
+    catalogue: Catalogue,
+    name: str,
+    part: tuple[int, int],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The queries from first to last (excluded): scores [Q, C], candidates without the query's positives [Q, C] bool,
-    the column of each positive [P], and its row [P]. Columns are the catalogue's items, or the places of the lists."""
+    """The queries from first to last (excluded): scores [Q, C], candidates without the query's
+    positives [Q, C] bool, the column of each positive [P], and its row [P]. Columns are the
+    catalogue's items, or the places of the lists."""
     chunk = queries.slice(*part)
     padded = np.minimum(np.arange(CHUNK), len(chunk) - 1)
     scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
@@ -167,8 +197,8 @@ def _chunk(
 
 
 def _places(lists: Impressions) -> tuple[Ints, Bools, Ints]:
-    """[Q, C] the item at each place of each list (0 behind its end), [Q, C] whether there is one, [P] the place of each
-    click."""
+    """[Q, C] the item at each place of each list (0 behind its end), [Q, C] whether there is one,
+    [P] the place of each click."""
     sizes, owner = np.diff(lists.start), lists.owner
     place = np.arange(len(lists.item)) - lists.start[owner]
     is_there = np.arange(sizes.max(initial=0)) < sizes[:, None]
@@ -177,12 +207,15 @@ def _places(lists: Impressions) -> tuple[Ints, Bools, Ints]:
     return items, is_there, place[lists.clicked]
 
 
-def _refuse_what_is_no_candidate(is_candidate: Bools, positive: Ints, time: Ints, data: Dataset) -> None:
+def _refuse_what_is_no_candidate(
+    is_candidate: Bools, positive: Ints, time: Ints, data: Dataset
+) -> None:
     absent = ~is_candidate
     if absent.any():
         p = int(np.flatnonzero(absent)[0])
         raise ScoreError(
-            f"item {data.items.ids[positive[p]]!r} is a positive at time {time[p]} but not a candidate "
+            f"item {data.items.ids[positive[p]]!r} is a positive at time {time[p]} but not a "
+            "candidate "
             "then: queries must come from split.queries.ask over the same catalogue"
         )
 
@@ -199,6 +232,7 @@ def _refuse_what_is_not_finite(
         raise ScoreError(
             f"scorer {name!r} gave item {data.items.ids[items[row, column]]!r} the score "
             f"{float(scores[row, column])} for user "
-            f"{data.users.ids[chunk.user[row]]!r} at time {chunk.time[row]}: scores must be finite; a smaller "
+            f"{data.users.ids[chunk.user[row]]!r} at time {chunk.time[row]}: scores must be "
+            "finite; a smaller "
             "optim.lr or train.clip may help"
         )

@@ -1,7 +1,8 @@
 """Tie-safe ranking metrics: every value is the expectation over a random order of the ties.
 
-With g candidates scored strictly above the positive and e tied with it (itself included), the positive's rank is
-uniform on g+1 .. g+e. A constant scorer therefore equals a random one exactly. Shapes: Q rows, N items.
+With g candidates scored strictly above the positive and e tied with it (itself included), the
+positive's rank is uniform on g+1 .. g+e. A constant scorer therefore equals a random one exactly.
+Shapes: Q rows, N items.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
     """Count the candidates above and level with each row's positive.
 
     Args:
-        scores: [Q, N] float. candidates: [Q, N] bool; whether the positive itself is marked does not matter.
+        scores: [Q, N] float. candidates: [Q, N] bool; whether the positive itself is marked does
+            not matter.
         positive: [Q] int64 item of each row.
 
     Returns:
-        g [Q] int64 candidates strictly above; e [Q] int64 tied ones, the positive included (so e >= 1).
+        g [Q] int64 candidates strictly above; e [Q] int64 tied ones, the positive included (so e >=
+        1).
 
     Raises:
         ScoreError: a score of a candidate or of a positive is not finite; names row and item.
@@ -37,7 +40,10 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
         bad.scatter_(1, positive[:, None], ~torch.isfinite(own))
         if bad.any():
             row, item = (int(x) for x in bad.nonzero()[0])
-            raise ScoreError(f"score of item {item} in row {row} is {float(scores[row, item])}; scores must be finite")
+            raise ScoreError(
+                f"score of item {item} in row {row} is {float(scores[row, item])}; scores must be "
+                "finite"
+            )
     others = candidates.scatter(1, positive[:, None], False)
     above = ((scores > own) & others).sum(1, dtype=torch.int32)
     level = ((scores == own) & others).sum(1, dtype=torch.int32)
@@ -45,19 +51,21 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
 
 
 def recall(g: Tensor, e: Tensor, k: int) -> Tensor:
-    """Expected hit within the first k: clip((k - g) / e, 0, 1). float64."""
+    """Return expected hit within the first k: clip((k - g) / e, 0, 1). float64."""
     return ((k - g).double() / e).clamp(0, 1)
 
 
 def ndcg(g: Tensor, e: Tensor, k: int) -> Tensor:
-    """Expected DCG of the one positive, whose ideal DCG is 1: (1/e) * sum over r = g+1..min(g+e, k) of 1/log2(r+1)."""
+    """Return expected DCG of the one positive, whose ideal DCG is 1: (1/e) * sum over r =
+    g+1..min(g+e, k) of 1/log2(r+1)."""
     discount = torch.zeros(k + 1, dtype=torch.float64)
     discount[1:] = torch.cumsum(1 / torch.log2(torch.arange(2, k + 2, dtype=torch.float64)), 0)
     return _mean_over_ties(discount, g, e)
 
 
 def mrr(g: Tensor, e: Tensor, k: int = 0) -> Tensor:
-    """Expected reciprocal rank: (1/e) * sum over r = g+1..g+e of 1/r (up to rank k, if k > 0)."""
+    """Return expected reciprocal rank: (1/e) * sum over r = g+1..g+e of 1/r (up to rank k, if k >
+    0)."""
     top = int((g + e).max()) if g.numel() else 0
     harmonic = torch.zeros((k or top) + 1, dtype=torch.float64)
     harmonic[1:] = torch.cumsum(1 / torch.arange(1, len(harmonic), dtype=torch.float64), 0)
@@ -65,32 +73,45 @@ def mrr(g: Tensor, e: Tensor, k: int = 0) -> Tensor:
 
 
 def auc(g: Tensor, e: Tensor, candidates: Tensor) -> Tensor:
-    """Share of the other candidates, [P] in all with the positive, that are below it, a tie counting half (the
-    Mann-Whitney statistic): 1 - (g + (e - 1)/2) / (candidates - 1). float64; one half where there is no other."""
+    """Return share of the other candidates, [P] in all with the positive, that are below it, a tie
+    counting half (the Mann-Whitney statistic): 1 - (g + (e - 1)/2) / (candidates - 1). float64; one
+    half where there is no other."""
     others = candidates - 1
     return torch.where(others > 0, 1 - (g + (e - 1).double() / 2) / others.clamp(min=1), 0.5)
 
 
 def list_values(
-    g: Tensor, e: Tensor, candidates: Tensor, above: Tensor, level: Tensor, others: Tensor, *, k: int
+    g: Tensor,
+    e: Tensor,
+    candidates: Tensor,
+    above: Tensor,
+    level: Tensor,
+    others: Tensor,
+    *,
+    k: int,
 ) -> dict[str, Tensor]:
-    """Each click's share in three metrics of its whole list: their mean over a list's clicks is the metric of the list.
+    """Return each click's share in three metrics of its whole list: their mean over a list's clicks
+    is the metric of the list.
 
-    Let a list hold P clicks and M other items. Under a random order of the ties each click's rank R is uniform on
-    G+1 .. G+E, with G items of the list strictly above it and E level, other clicks among them; expectations add up, so
-    no joint distribution is needed (McSherry and Najork 2008, "Computing information retrieval performance measures
-    efficiently in the presence of tied scores", ECIR):
+    Let a list hold P clicks and M other items. Under a random order of the ties each click's rank R
+    is uniform on G+1 .. G+E, with G items of the list strictly above it and E level, other clicks
+    among them; expectations add up, so no joint distribution is needed (McSherry and Najork 2008,
+    "Computing information retrieval performance measures efficiently in the presence of tied
+    scores", ECIR):
 
     - nDCG@k = sum over clicks of E[1/log2(R+1); R <= k] / sum over r = 1..min(P, k) of 1/log2(r+1);
-    - MRR = 1/P * sum over clicks of E[1/R]: the mean over *all* clicks, as MIND's evaluation has it (Wu et al. 2020,
-      "MIND: a large-scale dataset for news recommendation", ACL), not the first click alone;
-    - AUC = 1/P * sum over clicks of 1 - (g + (e - 1)/2) / M: the share of pairs of a click and a non-click that are in
-      order, a tie counting half (the Mann-Whitney statistic).
+    - MRR = 1/P * sum over clicks of E[1/R]: the mean over *all* clicks, as MIND's evaluation has it
+      (Wu et al. 2020, "MIND: a large-scale dataset for news recommendation", ACL), not the first
+      click alone;
+    - AUC = 1/P * sum over clicks of 1 - (g + (e - 1)/2) / M: the share of pairs of a click and a
+      non-click that are in order, a tie counting half (the Mann-Whitney statistic).
 
-    The mean over *some* clicks of a list, as in a slice by items, is that of their shares; nDCG's may exceed 1.
+    The mean over *some* clicks of a list, as in a slice by items, is that of their shares; nDCG's
+    may exceed 1.
 
     Args:
-        g, e: [P] items strictly above and level (itself included), the list's other clicks left out.
+        g, e: [P] items strictly above and level (itself included), the list's other clicks left
+            out.
         candidates: [P] items of the list less the other clicks, at least 2.
         above, level, others: [P] other clicks of the list strictly above, level, and in all.
 
@@ -133,17 +154,24 @@ class RankingMetric(Metric):
     total: Tensor
     weight: Tensor
 
-    def __init__(self, formula: str, k: int, n_users: int, average: Literal["macro", "micro"] = "macro") -> None:
+    def __init__(
+        self, formula: str, k: int, n_users: int, average: Literal["macro", "micro"] = "macro"
+    ) -> None:
         super().__init__()
         self.formula, self.k, self.average = formula, k, average
         self.add_state("total", torch.zeros(n_users, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("weight", torch.zeros(n_users, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(
-        self, scores: Tensor, candidates: Tensor, positive: Tensor, user: Tensor, share: Tensor | None = None
+        self,
+        scores: Tensor,
+        candidates: Tensor,
+        positive: Tensor,
+        user: Tensor,
+        share: Tensor | None = None,
     ) -> None:
-        """Add rows: scores [Q, N], candidates [Q, N] bool, positive [Q], user [Q]; ``share`` [Q] is a row's share of
-        its query (1 / positives of the block), 1 by default."""
+        """Add rows: scores [Q, N], candidates [Q, N] bool, positive [Q], user [Q]; ``share`` [Q] is
+        a row's share of its query (1 / positives of the block), 1 by default."""
         g, e = outranking(scores, candidates, positive)
         value = FORMULAS[self.formula](g, e, self.k)
         share = torch.ones_like(value) if share is None else share.double()
@@ -151,7 +179,7 @@ class RankingMetric(Metric):
         self.weight.index_add_(0, user, share)
 
     def compute(self) -> Tensor:
-        """The average; NaN without any row."""
+        """Return the average; NaN without any row."""
         if self.average == "micro":
             return self.total.sum() / self.weight.sum()
         seen = self.weight > 0

@@ -1,4 +1,5 @@
-"""From one row per scored positive to the long-form tables: events -> queries -> users -> averages."""
+"""From one row per scored positive to the long-form tables: events -> queries -> users ->
+averages."""
 
 from __future__ import annotations
 
@@ -10,7 +11,15 @@ import torch
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, ranges
-from coldlm.core.columns import COHORTS, LIST_COLUMNS, LIST_METRICS, MRR_K, USER_AUC, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.core.columns import (
+    COHORTS,
+    LIST_COLUMNS,
+    LIST_METRICS,
+    MRR_K,
+    USER_AUC,
+    WARMUP_BUCKETS,
+    WARMUP_EDGES,
+)
 from coldlm.core.tables import DAY, Bools, Dataset, Ints, Queries
 from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import FORMULAS, Formulas, auc, list_values
@@ -30,12 +39,13 @@ def tabulate(
     version: Ints,
     live_from: Ints,
 ) -> pl.DataFrame:
-    """One row per positive: who, what, when, how warm, and its place (g, e) among its candidates without the query's
-    other positives; for queries with lists also where those others stand (``columns.LIST_COLUMNS``).
+    """Return one row per positive: who, what, when, how warm, and its place (g, e) among its
+    candidates without the query's other positives; for queries with lists also where those others
+    stand (``columns.LIST_COLUMNS``).
 
     Args:
-        version, live_from: [P] of the model that scored, and the time from which it was live; ``staleness`` is the
-            number of the log's events in between.
+        version, live_from: [P] of the model that scored, and the time from which it was live;
+            ``staleness`` is the number of the log's events in between.
     """
     log, query = data.log, np.repeat(np.arange(len(queries)), np.diff(queries.start))
     row = queries.event
@@ -71,24 +81,34 @@ def tabulate(
 
 
 def _place_others(judged: Judged, queries: Queries) -> dict[str, Ints]:
-    """How many other positives of its query score above each positive, level with it, and are there at all."""
+    """How many other positives of its query score above each positive, level with it, and are there
+    at all."""
     sizes = np.repeat(np.diff(queries.start), np.diff(queries.start))
     first = np.repeat(queries.start[:-1], np.diff(queries.start))
     other, this = ranges(first, first + sizes)
     above, level = (
         np.bincount(this[is_so], minlength=len(sizes))
-        for is_so in (judged.score[other] > judged.score[this], judged.score[other] == judged.score[this])
+        for is_so in (
+            judged.score[other] > judged.score[this],
+            judged.score[other] == judged.score[this],
+        )
     )
     return dict(zip(LIST_COLUMNS, (above, level - 1, sizes - 1), strict=True))
 
 
 def summarise(
-    events: pl.DataFrame, k: int, more: Formulas = NOTHING, *, by_window: bool = True, by_bucket: bool = True
+    events: pl.DataFrame,
+    k: int,
+    more: Formulas = NOTHING,
+    *,
+    by_window: bool = True,
+    by_bucket: bool = True,
 ) -> pl.DataFrame:
-    """Long-form values of one scorer: window, cohort, bucket, average, metric, k, value, n_users, n_queries, n_events.
+    """Return long-form values of one scorer: window, cohort, bucket, average, metric, k, value,
+    n_users, n_queries, n_events.
 
-    ``window`` -1 is the whole stream. Buckets are cut on the item's ("item:...") and the user's ("user:...") earlier
-    positives as of the query. Empty slices have no row.
+    ``window`` -1 is the whole stream. Buckets are cut on the item's ("item:...") and the user's
+    ("user:...") earlier positives as of the query. Empty slices have no row.
 
     Args:
         more: formulas of metrics besides ``FORMULAS``.
@@ -98,14 +118,18 @@ def summarise(
     slices += [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS[1:]]
     if by_bucket:
         for kind in ("item", "user"):
-            cut = pl.Series(np.searchsorted(WARMUP_EDGES, events[f"n_{kind}"].to_numpy(), side="right") - 1)
+            cut = pl.Series(
+                np.searchsorted(WARMUP_EDGES, events[f"n_{kind}"].to_numpy(), side="right") - 1
+            )
             scored = scored.with_columns(cut.alias(f"{kind}_bucket"))
             slices += [
                 ("all", f"{kind}:{label}", -1, pl.col(f"{kind}_bucket") == number)
                 for number, label in enumerate(WARMUP_BUCKETS)
             ]
     if by_window:
-        slices += [("all", "all", w, pl.col("window") == w) for w in sorted(events["window"].unique())]
+        slices += [
+            ("all", "all", w, pl.col("window") == w) for w in sorted(events["window"].unique())
+        ]
     named = pl.DataFrame(
         [(number, *names) for number, (*names, _) in enumerate(slices)],
         schema={"slice": pl.Int32, "cohort": pl.String, "bucket": pl.String, "window": pl.Int64},
@@ -116,53 +140,82 @@ def summarise(
     counts = (pl.len().cast(pl.Int64).alias("n_users"), pl.col("n_queries", "n_events").sum())
     averages = {
         "macro": [pl.col(metric).mean() for metric in metrics],
-        "micro": [(pl.col(f"{metric}_sum").sum() / pl.col("n_queries").sum()).alias(metric) for metric in metrics],
+        "micro": [
+            (pl.col(f"{metric}_sum").sum() / pl.col("n_queries").sum()).alias(metric)
+            for metric in metrics
+        ],
     }
     wide = pl.concat(
-        users.group_by("slice", maintain_order=True).agg(pl.lit(average).alias("average"), *counts, *values)
+        users.group_by("slice", maintain_order=True).agg(
+            pl.lit(average).alias("average"), *counts, *values
+        )
         for average, values in averages.items()
     )
-    order = ["window", "cohort", "bucket", "average", "metric", "k", "value", "n_users", "n_queries", "n_events"]
+    order = [
+        "window",
+        "cohort",
+        "bucket",
+        "average",
+        "metric",
+        "k",
+        "value",
+        "n_users",
+        "n_queries",
+        "n_events",
+    ]
     return _long(wide, metrics, k).join(named, on="slice", maintain_order="left").select(order)
 
 
 def per_user(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
-    """One row per user, cohort and metric: the mean over the user's queries of the mean over each query's positives."""
+    """Return one row per user, cohort and metric: the mean over the user's queries of the mean over
+    each query's positives."""
     metrics = metrics_of(events, more)
-    users = _users(with_metrics(events, k, more), [in_cohort(cohort) for cohort in COHORTS], metrics)
-    cohort = pl.col("slice").replace_strict(dict(enumerate(COHORTS)), return_dtype=pl.String).alias("cohort")
+    users = _users(
+        with_metrics(events, k, more), [in_cohort(cohort) for cohort in COHORTS], metrics
+    )
+    cohort = (
+        pl.col("slice")
+        .replace_strict(dict(enumerate(COHORTS)), return_dtype=pl.String)
+        .alias("cohort")
+    )
     long = _long(users, metrics, k)
     return long.select("user", cohort, "metric", "k", "value", "n_queries", "n_events")
 
 
 def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
-    """The events with one column per metric, computed from each row alone."""
+    """Return the events with one column per metric, computed from each row alone."""
 
     def column(name: str) -> torch.Tensor:
         return torch.from_numpy(events[name].to_numpy().copy())
 
     values = {
-        name: formula(column("g"), column("e"), cut_of(name, k)) for name, formula in {**FORMULAS, **more}.items()
+        name: formula(column("g"), column("e"), cut_of(name, k))
+        for name, formula in {**FORMULAS, **more}.items()
     }
     values[USER_AUC] = auc(*(column(name) for name in ("g", "e", "candidates")))
     if set(LIST_COLUMNS) <= set(events.columns):
-        values |= list_values(*(column(name) for name in ("g", "e", "candidates", *LIST_COLUMNS)), k=k)
-    return events.with_columns([pl.Series(metric, value.numpy()) for metric, value in values.items()])
+        values |= list_values(
+            *(column(name) for name in ("g", "e", "candidates", *LIST_COLUMNS)), k=k
+        )
+    return events.with_columns(
+        [pl.Series(metric, value.numpy()) for metric, value in values.items()]
+    )
 
 
 def metrics_of(events: pl.DataFrame, more: Formulas = NOTHING) -> tuple[str, ...]:
-    """Return what can be computed: of each positive alone, and of whole lists where lists were ranked."""
+    """Return what can be computed: of each positive alone, and of whole lists where lists were
+    ranked."""
     lists = LIST_METRICS if set(LIST_COLUMNS) <= set(events.columns) else ()
     return (*FORMULAS, USER_AUC, *lists, *more)
 
 
 def cut_of(metric: str, k: int) -> int:
-    """The ``k`` under which a metric is stored: MRR and AUC have none."""
+    """Return the ``k`` under which a metric is stored: MRR and AUC have none."""
     return MRR_K if metric.startswith(("mrr", "auc")) else k
 
 
 def in_cohort(cohort: str) -> pl.Expr:
-    """Rows of a cohort: a quadrant, a marginal, or all."""
+    """Return rows of a cohort: a quadrant, a marginal, or all."""
     if cohort == "all":
         return pl.lit(True)
     if cohort.endswith("_any"):
@@ -171,7 +224,7 @@ def in_cohort(cohort: str) -> pl.Expr:
 
 
 def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
-    """Users, events and share of each cohort among the asked positives."""
+    """Return users, events and share of each cohort among the asked positives."""
     rows: list[dict[str, str | int | float]] = []
     for cohort in COHORTS:
         part = events.filter(in_cohort(cohort))
@@ -187,12 +240,20 @@ def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
 
 
 def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr], metrics: Sequence[str]) -> pl.DataFrame:
-    """One row per user and slice that has events of theirs; an event is in every slice whose condition it meets."""
-    places = [kept.arg_true() for kept in scored.select(keep.alias(str(n)) for n, keep in enumerate(slices))]
+    """One row per user and slice that has events of theirs; an event is in every slice whose
+    condition it meets."""
+    places = [
+        kept.arg_true()
+        for kept in scored.select(keep.alias(str(n)) for n, keep in enumerate(slices))
+    ]
     number = np.repeat(np.arange(len(slices), dtype=np.int32), [len(rows) for rows in places])
-    sliced = scored.select("query", "user", *metrics)[pl.concat(places)].with_columns(pl.Series("slice", number))
+    sliced = scored.select("query", "user", *metrics)[pl.concat(places)].with_columns(
+        pl.Series("slice", number)
+    )
     queries = sliced.group_by("slice", "query", maintain_order=True).agg(
-        pl.col("user").first(), *[pl.col(metric).mean() for metric in metrics], pl.len().alias("n_events")
+        pl.col("user").first(),
+        *[pl.col(metric).mean() for metric in metrics],
+        pl.len().alias("n_events"),
     )
     return queries.group_by("slice", "user", maintain_order=True).agg(
         *[pl.col(metric).mean() for metric in metrics],

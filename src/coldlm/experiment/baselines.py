@@ -25,9 +25,11 @@ from coldlm.split.leaks import late_idf
 
 @dataclass
 class JudgedBaselines:
-    """The baselines of the last world that was judged, for all cells of a sweep that agree in what baselines see.
+    """The baselines of the last world that was judged, for all cells of a sweep that agree in what
+    baselines see.
 
-    ``key``: all that they depend on. ``rows``: name -> the stream as judged. ``half_life_days``: of recent popularity.
+    ``key``: all that they depend on. ``rows``: name -> the stream as judged. ``half_life_days``: of
+    recent popularity.
     ``late_words``: how many words of TF-IDF know the future (see ``split/leaks.py``).
     """
 
@@ -53,8 +55,16 @@ def judge_baselines(
         judge: (scorer, name) -> its rows.
     """
     asked = (config.evaluate.k, config.evaluate.candidates, config.evaluate.queries, config.plugins)
-    parts = (config.dataset, config.release_slot, config.control.name == PERMUTED_TEXT, config.split, config.backbone)
-    key = json.dumps([parts, asdict(config.trainer), config.seed, history, asked, _digest(world)], sort_keys=True)
+    parts = (
+        config.dataset,
+        config.release_slot,
+        config.control.name == PERMUTED_TEXT,
+        config.split,
+        config.backbone,
+    )
+    key = json.dumps(
+        [parts, asdict(config.trainer), config.seed, history, asked, _digest(world)], sort_keys=True
+    )
     if key == kept.key:
         return
     ready = prepare_baselines(config, world, measure)
@@ -62,16 +72,19 @@ def judge_baselines(
     kept.key = ""  # of nothing, should one of them fail
     kept.rows = {name: judge(scorer, name) for name, scorer in scorers.items()}
     idf = cast(baselines.TfIdf, scorers["tfidf"]).idf
-    kept.late_words = late_idf(world.data, world.split, world.catalogue, idf, baselines.WORD.findall)
+    kept.late_words = late_idf(
+        world.data, world.split, world.catalogue, idf, baselines.WORD.findall
+    )
     kept.half_life_days = world.data.half_lives_days[ready.half_life]
     kept.key = key
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What baselines need whatever is known of the stream. ``seed``: of the random one. ``half_life``: 0, 1 or 2, of
-    recent popularity, chosen on validation. ``items``: [N, D] and ``profiles``: [U, D], vectors of the untouched
-    backbone (the run's own has been trained), all 0 for users without a profile text."""
+    """What baselines need whatever is known of the stream. ``seed``: of the random one.
+    ``half_life``: 0, 1 or 2, of recent popularity, chosen on validation. ``items``: [N, D] and
+    ``profiles``: [U, D], vectors of the untouched backbone (the run's own has been trained), all 0
+    for users without a profile text."""
 
     seed: int
     half_life: int
@@ -79,14 +92,18 @@ class Ready:
     profiles: Tensor
 
 
-def prepare_baselines(config: RunConfig, world: World, measure: Callable[[ScoreFunction, str], float]) -> Ready:
+def prepare_baselines(
+    config: RunConfig, world: World, measure: Callable[[ScoreFunction, str], float]
+) -> Ready:
     """Return what all of a run's baselines share.
 
     Args:
         measure: (scorer, name) -> value on validation.
     """
     recent = [baselines.recent_popularity(world.as_of, h) for h in range(3)]
-    best = int(np.argmax([measure(scorer, f"recent_popularity {h}") for h, scorer in enumerate(recent)]))
+    best = int(
+        np.argmax([measure(scorer, f"recent_popularity {h}") for h, scorer in enumerate(recent)])
+    )
     encoder = untrained(config, world)
     texts = world.data.users.texts
     profiles = torch.zeros(len(texts), encoder.width)
@@ -125,7 +142,13 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
 def _digest(world: World) -> str:
     """Of what baselines see of the data itself: two readings of one configuration may differ."""
     data, digest = world.data, hashlib.sha256()
-    arrays = [data.log.user, data.log.item, data.log.time, data.log.positive, data.items.released_at]
+    arrays = [
+        data.log.user,
+        data.log.item,
+        data.log.time,
+        data.log.positive,
+        data.items.released_at,
+    ]
     if data.impressions is not None:
         arrays += vars(data.impressions).values()
     for array in arrays:

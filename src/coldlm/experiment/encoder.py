@@ -24,14 +24,25 @@ log = logging.getLogger("coldlm")
 UNKNOWN_TOKENS = 0.05
 """Share of tokens unknown to the tokenizer from which a warning is due."""
 
-NOT_OF_A_FOLDER = {"hub": None, "revision": None, "package": None, "sha256": None, "keep_layers": None}
-"""Keys that say which files a backbone is made of, or how they are cut: done when the run's own folder was made."""
+NOT_OF_A_FOLDER = {
+    "hub": None,
+    "revision": None,
+    "package": None,
+    "sha256": None,
+    "keep_layers": None,
+}
+"""Keys that say which files a backbone is made of, or how they are cut: done when the run's own
+folder was made."""
 
 
 def with_own_backbone(config: RunConfig, folder: Path) -> RunConfig:
-    """Return the configuration in which the backbone is what stage pretrain left in the run ``folder``; as it is where
-    no such stage belongs to the run."""
-    return config if config.pretrain.objective == "off" else with_backbone_at(folder / "backbone", config)
+    """Return the configuration in which the backbone is what stage pretrain left in the run
+    ``folder``; as it is where no such stage belongs to the run."""
+    return (
+        config
+        if config.pretrain.objective == "off"
+        else with_backbone_at(folder / "backbone", config)
+    )
 
 
 def with_backbone_at(path: Path, config: RunConfig) -> RunConfig:
@@ -47,7 +58,7 @@ def with_backbone_at(path: Path, config: RunConfig) -> RunConfig:
 
 
 def make_backbone(config: RunConfig) -> Any:
-    """The backbone under its strategy, or ``RandomVectors``.
+    """Return the backbone under its strategy, or ``RandomVectors``.
 
     Raises:
         CheckpointError: no usable backbone.
@@ -66,7 +77,8 @@ def make_backbone(config: RunConfig) -> Any:
     if not backbone.is_frozen:
         if config.trainer.gradient_checkpointing and backbone.stages == 1:
             raise ConfigError(
-                f"trainer.gradient_checkpointing=true: backbone {backbone.name!r} is run as one stage, whose layers "
+                f"trainer.gradient_checkpointing=true: backbone {backbone.name!r} is run as one "
+                "stage, whose layers "
                 "cannot be recomputed one by one; set it to false"
             )
         backbone.checkpointing = config.trainer.gradient_checkpointing
@@ -76,23 +88,30 @@ def make_backbone(config: RunConfig) -> Any:
 
 
 def untrained(config: RunConfig, world: World) -> Any:
-    """The encoder of the untouched backbone. Its strategy is frozen, so what it computes is kept for all runs."""
+    """Return the encoder of the untouched backbone. Its strategy is frozen, so what it computes is
+    kept for all runs."""
     frozen = next(option for option in every(Strategy) if not option.trains)
-    return make_encoder(config, world, make_backbone(replace(config, strategy={"_target_": frozen.target})))
+    return make_encoder(
+        config, world, make_backbone(replace(config, strategy={"_target_": frozen.target}))
+    )
 
 
 def make_encoder(config: RunConfig, world: World, backbone: Any) -> Any:
-    """What turns item codes and texts into vectors, the frozen part of the backbone computed."""
+    """Return what turns item codes and texts into vectors, the frozen part of the backbone
+    computed."""
     items = world.data.items
     if not backbone.reads_text:
         return RandomEncoder(len(items), backbone)
     order: Ints = np.argsort(world.meets_at, kind="stable")
     texts, source = items.texts, world.data.text_source
     if source is not None:
-        # encode the texts where they came from: the vectors are those of the run without the control
+        # encode the texts where they came from: the vectors are those of the run without the
+        # control
         texts = tuple(items.texts[i] for i in np.argsort(source))
     with progress("encoding", len(items)) as done:
-        encoder = TextEncoder(backbone, texts, order, row=source, cache=Path(config.cache), on_block=done)
+        encoder = TextEncoder(
+            backbone, texts, order, row=source, cache=Path(config.cache), on_block=done
+        )
     tokens = encoder.tokens
     log.info(
         "%.1f tokens a text; %d tokens lost in texts longer than %d",
@@ -102,7 +121,8 @@ def make_encoder(config: RunConfig, world: World, backbone: Any) -> Any:
     )
     if tokens.unknown > UNKNOWN_TOKENS:
         log.warning(
-            "%.0f %% of the tokens are unknown to the tokenizer of %s: is it a model of this language?",
+            "%.0f %% of the tokens are unknown to the tokenizer of %s: is it a model of this "
+            "language?",
             100 * tokens.unknown,
             backbone.name,
         )

@@ -39,32 +39,42 @@ class Evaluation:
         self._requests: int = config.evaluate.latency_requests
 
     def measure(self, scorer: ScoreFunction, name: str) -> float:
-        """Macro nDCG@k of a scorer on validation."""
+        """Return macro nDCG@k of a scorer on validation."""
         world = self._world
         metric = RankingMetric(HEADLINE, self._k, len(world.data.users))
         return measure(scorer, world.validation, world.data, world.catalogue, metric, name=name)
 
     def judge(self, scorer: ScoreFunction, queries: Queries, name: str) -> Judged:
-        """Every positive of ``queries`` ranked, with a progress bar."""
+        """Return every positive of ``queries`` ranked, with a progress bar."""
         world = self._world
         with progress(f"scoring: {name}", len(queries)) as done:
             return judge(scorer, queries, world.data, world.catalogue, name=name, on_chunk=done)
 
     def judge_stream(self, scorer: ScoreFunction, name: str) -> Judged:
-        """Every positive of the stream ranked."""
+        """Return every positive of the stream ranked."""
         begin = time.perf_counter()
         judged = self.judge(scorer, self._world.stream, name)
-        log.info("scored %d queries: %s (%.1f s)", len(self._world.stream), name, time.perf_counter() - begin)
+        log.info(
+            "scored %d queries: %s (%.1f s)",
+            len(self._world.stream),
+            name,
+            time.perf_counter() - begin,
+        )
         return judged
 
     def tabulate(
-        self, judged: Judged, name: str, schedule: str, version: Ints | None = None, live_from: Ints | None = None
+        self,
+        judged: Judged,
+        name: str,
+        schedule: str,
+        version: Ints | None = None,
+        live_from: Ints | None = None,
     ) -> pl.DataFrame:
-        """Rows of ``events.parquet`` for the whole stream.
+        """Return rows of ``events.parquet`` for the whole stream.
 
         Args:
-            version, live_from: [P] of the model that scored each positive, and since when it was live; by default the
-                one trained before the stream.
+            version, live_from: [P] of the model that scored each positive, and since when it was
+                live; by default the one trained before the stream.
         """
         world, n = self._world, len(self._world.stream.event)
         frame = tabulate(
@@ -79,52 +89,75 @@ class Evaluation:
             live_from=np.full(n, world.split.edges[0]) if live_from is None else live_from,
         )
         labels = {"run": self._run, "scorer": name, "schedule": schedule}
-        return frame.select([*(pl.lit(value).alias(key) for key, value in labels.items()), pl.all()])
+        return frame.select(
+            [*(pl.lit(value).alias(key) for key, value in labels.items()), pl.all()]
+        )
 
     def recall(self, scorer: ScoreFunction, name: str, k: int) -> float:
-        """Macro recall@k of a scorer on the stream: what a re-ranking of its best k cannot exceed."""
+        """Return macro recall@k of a scorer on the stream: what a re-ranking of its best k cannot
+        exceed."""
         events = self.tabulate(self.judge_stream(scorer, name), name, "history")
         values = summarise(events, k, by_window=False, by_bucket=False)
         return float(values.filter(cohort="all", average="macro", metric="recall")["value"].item())
 
     def classify(self, scorer: PairSnapshot, rows: Ints) -> tuple[pl.DataFrame, dict[str, Any]]:
-        """The classification report of the stream: a row per class, and what the manifest says of it.
+        """Return the classification report of the stream: a row per class, and what the manifest
+        says of it.
 
         Args:
             rows: [E] of the stream's events, of any label, whose item was a candidate.
         """
         world = self._world
-        users, items, times, negatives = labelled_pairs(world.stream, rows, world.data, world.catalogue)
+        users, items, times, negatives = labelled_pairs(
+            world.stream, rows, world.data, world.catalogue
+        )
         probability = torch.sigmoid(scorer.classify(users, items, times)).double().numpy()
         taken = np.arange(len(users)) < len(np.unique(world.stream.event))
         found, auc = report(probability, taken), area(probability, taken)
         log.info("as a classifier against %s: AUC %.3f", negatives, auc)
         for row in found.iter_rows(named=True):
             log.info("  at a probability of %.1f, %s", THRESHOLD, listed(row))
-        return found, {"threshold": THRESHOLD, "negatives": negatives, "auc": auc, "classes": found.to_dicts()}
+        return found, {
+            "threshold": THRESHOLD,
+            "negatives": negatives,
+            "auc": auc,
+            "classes": found.to_dicts(),
+        }
 
     def time_requests(self, scorer: ScoreFunction) -> dict[str, float]:
-        """Median and 95th percentile of one request against the whole catalogue, in ms."""
+        """Return median and 95th percentile of one request against the whole catalogue, in ms."""
         queries, times = self._world.stream, []
         for q in np.linspace(0, len(queries) - 1, self._requests).astype(int):
             begin = time.perf_counter()
             scorer(queries.user[q : q + 1], queries.time[q : q + 1])
             times.append(1000 * (time.perf_counter() - begin))
-        return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))} if times else {}
+        return (
+            {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))}
+            if times
+            else {}
+        )
 
     def meter_leaks(self, trained: Ints) -> dict[str, Any]:
-        """What the manifest says of leaks and of dropped events.
+        """Return what the manifest says of leaks and of dropped events.
 
         Args:
             trained: [E] rows of the log that the model learns from before the stream.
         """
         world, queries = self._world, self._world.stream
-        leaks = meter(world.data, world.split, queries, trained, world.as_of, world.catalogue, seed=self._seed)
+        leaks = meter(
+            world.data, world.split, queries, trained, world.as_of, world.catalogue, seed=self._seed
+        )
         n_user = world.as_of.n_user(queries.user, queries.time)
         dropped = int(world.data.log.positive[world.split.rows(STREAM)].sum())
         dropped -= len(np.unique(queries.event)) + sum(queries.counts.values())
-        others = others_would_drop(queries, world.data.log, world.cold_users, world.cold_items, n_user)
+        others = others_would_drop(
+            queries, world.data.log, world.cold_users, world.cold_items, n_user
+        )
         share = 100 * others["any"] / others["of"]
         log.info("leak meter: %s; dropped positives: %d", listed(leaks), dropped)
-        log.info("the usual evaluators would drop %d (%.0f %%) of the same positives", others["any"], share)
+        log.info(
+            "the usual evaluators would drop %d (%.0f %%) of the same positives",
+            others["any"],
+            share,
+        )
         return {"leaks": leaks, "dropped": dropped, "others_would_drop": others}

@@ -79,4 +79,6 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         n_events=len(data.log),
     )
     manifest.not_asked = dict(stream.counts)
-    manifest.lists = count_lists(data.impressions, split.t_test) if data.impressions and has_lists else {}
+    manifest.lists = (
+        count_lists(data.impressions, split.t_test) if data.impressions and has_lists else {}
+    )

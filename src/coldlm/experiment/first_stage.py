@@ -1,4 +1,5 @@
-"""What a head that reads pairs may re-rank: a scorer of the whole catalogue, as ``head.first_stage`` names it."""
+"""What a head that reads pairs may re-rank: a scorer of the whole catalogue, as
+``head.first_stage`` names it."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class _SameForAll:
 def make_first_stage(
     config: RunConfig, world: World, name: str, history: int, trained: Callable[[Path, World], Any]
 ) -> FirstStages:
-    """Return the first stage ``name``, a name of ``config.options.FIRST_STAGES`` or the folder of a run.
+    """Return the first stage ``name``, a name of ``config.options.FIRST_STAGES`` or the folder of a
+    run.
 
     Args:
         history: items of a user that it looks at.

@@ -1,4 +1,5 @@
-"""The model of a configuration: the backbone under its strategy, the head, and what reads the texts for it."""
+"""The model of a configuration: the backbone under its strategy, the head, and what reads the texts
+for it."""
 
 from __future__ import annotations
 
@@ -33,11 +34,12 @@ log = logging.getLogger("coldlm")
 
 
 def make_ranker(config: RunConfig, world: World) -> Model:
-    """Return the untrained model: backbone under its strategy, head, and between them what reads the texts for that
-    head.
+    """Return the untrained model: backbone under its strategy, head, and between them what reads
+    the texts for that head.
 
     Raises:
-        CheckpointError: no usable backbone, or one without a language-model head under ``head=causal_lm``.
+        CheckpointError: no usable backbone, or one without a language-model head under
+            ``head=causal_lm``.
         ConfigError: a strategy that does not fit the backbone.
         RunFolderError: see ``_trained_towers``.
     """
@@ -48,13 +50,16 @@ def make_ranker(config: RunConfig, world: World) -> Model:
         for level in head.levels:
             level.requires_grad_(False)
     if backbone.reads_text and not head.uses_text:
-        backbone.requires_grad_(False)  # nothing of it would be read: not the query of attention pooling either
+        backbone.requires_grad_(
+            False
+        )  # nothing of it would be read: not the query of attention pooling either
     model: Model = head.assemble(_Parts(config, world, backbone))
     return model.eval()
 
 
 class _Parts:
-    """What a head may be put together from (``models.parts.head.Parts``), of one backbone over one world."""
+    """What a head may be put together from (``models.parts.head.Parts``), of one backbone over one
+    world."""
 
     def __init__(self, config: RunConfig, world: World, backbone: Any) -> None:
         self._config, self._world, self._backbone = config, world, backbone
@@ -70,7 +75,9 @@ class _Parts:
     def prompts(self, prompt: str, history: int) -> PromptReader:
         backbone = self._backbone
         if backbone.silence:
-            raise CheckpointError(f"backbone {backbone.name!r} cannot carry head=causal_lm: {backbone.silence}")
+            raise CheckpointError(
+                f"backbone {backbone.name!r} cannot carry head=causal_lm: {backbone.silence}"
+            )
         reader = PromptReader(backbone, self._world.data.items.texts, prompt)
         self._tell_what_is_cut(reader.lost, history)
         return reader
@@ -79,25 +86,32 @@ class _Parts:
         trained = partial(_trained_towers, self._config)
         return make_first_stage(self._config, self._world, name, history, trained)
 
-    def _tell_what_is_cut(self, lost: Callable[[Sequence[str], Any], tuple[int, int]], history: int) -> None:
+    def _tell_what_is_cut(
+        self, lost: Callable[[Sequence[str], Any], tuple[int, int]], history: int
+    ) -> None:
         """Say how much of the stream's users is lost to truncation."""
         asked, users = self._world.stream, self._world.data.users.texts
         texts = [users[user] for user in asked.user]
         n_lost, n = lost(texts, self._world.as_of.history(asked.user, asked.time, history))
-        log.info("%.0f %% of the tokens of users' texts are cut off (backbone.max_tokens)", 100 * n_lost / max(n, 1))
+        log.info(
+            "%.0f %% of the tokens of users' texts are cut off (backbone.max_tokens)",
+            100 * n_lost / max(n, 1),
+        )
 
 
 def _trained_towers(config: RunConfig, folder: Path, world: World) -> Scorer:
-    """Return the two towers that the finished run in ``folder`` trained before T_test; what it learned online is not
-    used, for it comes from the stream.
+    """Return the two towers that the finished run in ``folder`` trained before T_test; what it
+    learned online is not used, for it comes from the stream.
 
     Raises:
-        RunFolderError: no such run there, or one over other data, another split or with another head.
+        RunFolderError: no such run there, or one over other data, another split or with another
+            head.
     """
     file = folder / "model.safetensors"
     if not file.is_file():
         raise RunFolderError(
-            f"head.first_stage={folder}: no trained model there; allowed are {', '.join(FIRST_STAGES)} and the folder "
+            f"head.first_stage={folder}: no trained model there; allowed are "
+            f"{', '.join(FIRST_STAGES)} and the folder "
             "of a finished run with head=towers"
         )
     other = read_config(folder)
@@ -107,13 +121,19 @@ def _trained_towers(config: RunConfig, folder: Path, world: World) -> Scorer:
         ("release_slot", other.release_slot, config.release_slot),
     ):
         if its != own:
-            raise RunFolderError(f"head.first_stage={folder}: its {part} is {its}, this run's {own}")
+            raise RunFolderError(
+                f"head.first_stage={folder}: its {part} is {its}, this run's {own}"
+            )
     refuse_other_data(read_manifest(folder), world.data.hashes, folder)
     if chosen(Head, other.head).reads_pairs:
-        raise RunFolderError(f"head.first_stage={folder}: its head is {other.head['_target_']}; use head=towers")
+        raise RunFolderError(
+            f"head.first_stage={folder}: its head is {other.head['_target_']}; use head=towers"
+        )
     if other.train.refit and config.train.validate:
         log.warning(
-            "head.first_stage=%s has learned from validation too: what is stopped by it here is flattered", folder
+            "head.first_stage=%s has learned from validation too: what is stopped by it here is "
+            "flattered",
+            folder,
         )
     ranker = make_ranker(with_own_backbone(other, folder), world)
     read_weights(file, ranker)
@@ -123,8 +143,9 @@ def _trained_towers(config: RunConfig, folder: Path, world: World) -> Scorer:
 def first_vectors(config: RunConfig, world: World, ranker: Model) -> Tensor:
     """Return [N, D] item vectors that training starts from; ``ranker`` has its first weights.
 
-    Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's, which are kept for all
-    runs. A prefix and a prompt are none: what they read at first is encoded here, as the head meets it.
+    Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's,
+    which are kept for all runs. A prefix and a prompt are none: what they read at first is encoded
+    here, as the head meets it.
     """
     encoder = untrained(config, world) if ranker.encoder.body.starts_untouched else ranker.encoder
     vectors: Tensor = encoder.all_items()
@@ -132,7 +153,8 @@ def first_vectors(config: RunConfig, world: World, ranker: Model) -> Tensor:
 
 
 def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:
-    """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known`` [N]."""
+    """Centre and scale the head's inputs by the untrained ``vectors`` [N, D] of the items ``known``
+    [N]."""
     if vectors is not None:
         ranker.head.standardise(vectors[torch.from_numpy(known)])
 

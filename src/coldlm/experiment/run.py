@@ -44,7 +44,8 @@ def execute(config: RunConfig, name: str, baselines: JudgedBaselines | None = No
     A finished run is left alone, an unfinished one goes on behind its last finished stage.
 
     Args:
-        baselines: those that an earlier run of the same sweep has judged; this run's take their place.
+        baselines: those that an earlier run of the same sweep has judged; this run's take their
+            place.
 
     Returns:
         The run folder.
@@ -58,7 +59,11 @@ def execute(config: RunConfig, name: str, baselines: JudgedBaselines | None = No
     ranks.refuse_another_world(config.trainer.devices)
     is_main = ranks.is_first()
     manifest = open_run(folder, config)
-    stages = [stage for stage in config.stages if stage not in manifest.done and not _is_off(stage, config)]
+    stages = [
+        stage
+        for stage in config.stages
+        if stage not in manifest.done and not _is_off(stage, config)
+    ]
     if manifest.status == "FINISHED" and not stages:
         refuse_other_data(manifest, read_data(config).hashes, folder)
         print(f"{folder} is finished already: nothing to do")
@@ -66,7 +71,9 @@ def execute(config: RunConfig, name: str, baselines: JudgedBaselines | None = No
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunFolderError(f"{folder} cannot be made ({error.strerror}): choose another output=...") from error
+        raise RunFolderError(
+            f"{folder} cannot be made ({error.strerror}): choose another output=..."
+        ) from error
     formulas = {option.name: resolve(option.target) for option in plugged(Metric)}
     with logging_to(folder if is_main else None):
         record = Record(folder, config, name, manifest, is_main=is_main, formulas=formulas)
@@ -81,15 +88,20 @@ def _is_off(stage: str, config: RunConfig) -> bool:
     return stage == "pretrain" and config.pretrain.objective == "off"
 
 
-def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, baselines: JudgedBaselines) -> None:
-    """Do the stages in order; whatever happens, the manifest says how it ended and the loggers are closed."""
+def _carry_out(
+    stages: Sequence[str], config: RunConfig, record: Record, baselines: JudgedBaselines
+) -> None:
+    """Do the stages in order; whatever happens, the manifest says how it ended and the loggers are
+    closed."""
     machine = Machine(config.trainer.accelerator, config.trainer.precision, config.trainer.devices)
     set_up_process(config.trainer, machine.accelerator)
     _begin(config, record)
     failed = True
     try:
         if record.is_main:
-            record.loggers = build(config.logger, record.folder, record.name, config.plain(), record.axes)
+            record.loggers = build(
+                config.logger, record.folder, record.name, config.plain(), record.axes
+            )
         state = State(Inputs(config, _prepare(config, record), record, machine, baselines))
         for stage in stages:
             log.info("stage %s", stage)

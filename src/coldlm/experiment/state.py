@@ -31,7 +31,8 @@ log = logging.getLogger("coldlm")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run is given. ``baselines``: those that a run before this one in the same sweep has judged, if any."""
+    """What a run is given. ``baselines``: those that a run before this one in the same sweep has
+    judged, if any."""
 
     config: RunConfig
     world: World
@@ -42,7 +43,8 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Workshop:
-    """The model and what trains and judges it. ``config``: with the backbone that stage pretrain has left.
+    """The model and what trains and judges it. ``config``: with the backbone that stage pretrain
+    has left.
     ``initial``: the model's first weights."""
 
     config: RunConfig
@@ -55,7 +57,8 @@ class Workshop:
 class State:
     """The inputs of a run, and what its stages make of them; each stage is a function of it.
 
-    The workshop is opened by the first stage that asks for it, since stage pretrain makes the backbone in it.
+    The workshop is opened by the first stage that asks for it, since stage pretrain makes the
+    backbone in it.
     """
 
     def __init__(self, inputs: Inputs) -> None:
@@ -77,8 +80,8 @@ class State:
         return self._workshop
 
     def fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
-        """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what it did, and the
-        seconds it took with those of the head's own epochs."""
+        """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what
+        it did, and the seconds it took with those of the head's own epochs."""
         shop, world = self.workshop, self.inputs.world
         ranker, training = shop.ranker, shop.training
         ranker.restore(shop.initial)
@@ -96,13 +99,14 @@ class State:
         return self.workshop.evaluation.measure(self._scorer, MODEL)
 
     def keep_scorer(self, *, of_these_weights: bool) -> None:
-        """Keep the scorer that validation made, if the weights that are saved are those that it is of."""
+        """Keep the scorer that validation made, if the weights that are saved are those that it is
+        of."""
         if not of_these_weights:
             self._scorer = None
 
     def trained(self) -> Scorer:
-        """Return the weights that stage train saved, as a scorer, and put them into the model; encoded once for all
-        stages.
+        """Return the weights that stage train saved, as a scorer, and put them into the model;
+        encoded once for all stages.
 
         Raises:
             ConfigError: there are none.
@@ -123,7 +127,9 @@ def _open_workshop(inputs: Inputs) -> Workshop:
     world, record, manifest = inputs.world, inputs.record, inputs.record.manifest
     config = with_own_backbone(inputs.config, record.folder)
     if config.pretrain.objective != "off" and "pretrain" not in manifest.done:
-        raise ConfigError(f"there is no pre-trained backbone in {record.folder}: add pretrain to stages")
+        raise ConfigError(
+            f"there is no pre-trained backbone in {record.folder}: add pretrain to stages"
+        )
     ranker = make_ranker(config, world)
     if inputs.machine.accelerator == "gpu":
         ranker.to("cuda")
@@ -134,8 +140,13 @@ def _open_workshop(inputs: Inputs) -> Workshop:
         training=Training(config, world, ranker, inputs.machine, record.loggers),
         evaluation=Evaluation(config, world, record.name),
     )
-    metered = shop.evaluation.meter_leaks(shop.training.trainable(world.split.rows(TRAIN, VALIDATION)))
-    manifest.leaks = {**(manifest.leaks or {}), **metered["leaks"]}  # what a stage that is done has metered stays
+    metered = shop.evaluation.meter_leaks(
+        shop.training.trainable(world.split.rows(TRAIN, VALIDATION))
+    )
+    manifest.leaks = {
+        **(manifest.leaks or {}),
+        **metered["leaks"],
+    }  # what a stage that is done has metered stays
     manifest.dropped, manifest.others_would_drop = metered["dropped"], metered["others_would_drop"]
     backbone = ranker.encoder.body
     manifest.matched = dict(backbone.matched)
@@ -145,5 +156,7 @@ def _open_workshop(inputs: Inputs) -> Workshop:
         date=backbone.released,
         newer_than_t_test=backbone.released is not None and backbone.released > t_test[:7],
     )
-    manifest.seconds["prepare"] = (manifest.seconds.get("prepare") or 0) + time.perf_counter() - begin
+    manifest.seconds["prepare"] = (
+        (manifest.seconds.get("prepare") or 0) + time.perf_counter() - begin
+    )
     return shop

@@ -27,12 +27,14 @@ class Training:
         loggers: Lightning loggers that get the training loss.
     """
 
-    def __init__(self, config: RunConfig, world: World, ranker: Model, machine: Machine, loggers: list[Any]) -> None:
+    def __init__(
+        self, config: RunConfig, world: World, ranker: Model, machine: Machine, loggers: list[Any]
+    ) -> None:
         self._config, self._world, self._ranker = config, world, ranker
         self._machine, self._loggers = machine, loggers
 
     def trainable(self, rows: Ints) -> Ints:
-        """Those of the log's ``rows`` that can be trained on."""
+        """Return those of the log's ``rows`` that can be trained on."""
         return trainable(self._world.data.log, self._world.catalogue, rows)
 
     def _batches(self, rows: Ints, epoch: int, share: tuple[int, int] = (0, 1)) -> Batches:
@@ -47,11 +49,20 @@ class Training:
             seed=self._config.seed,
         )
         world = self._world
-        return Batches(world.data, world.catalogue, world.as_of, rows, self._loss(), recipe, epoch=epoch, share=share)
+        return Batches(
+            world.data,
+            world.catalogue,
+            world.as_of,
+            rows,
+            self._loss(),
+            recipe,
+            epoch=epoch,
+            share=share,
+        )
 
     def fit_head(self, rows: Ints, vectors: torch.Tensor | None) -> float:
-        """Train the head alone for ``train.head_epochs`` epochs, the backbone standing still (Kumar et al. 2022: probe,
-        then fine-tune); the seconds it took."""
+        """Train the head alone for ``train.head_epochs`` epochs, the backbone standing still (Kumar
+        et al. 2022: probe, then fine-tune); the seconds it took."""
         epochs = self._config.train.head_epochs
         if not epochs:
             return 0.0
@@ -71,7 +82,8 @@ class Training:
         ranker: Model | None = None,
         max_steps: int | Literal["config"] | None = "config",
     ) -> Fitted:
-        """Fit on the events ``rows``, [E] row numbers; epochs and steps come from ``train`` unless given.
+        """Fit on the events ``rows``, [E] row numbers; epochs and steps come from ``train`` unless
+        given.
 
         Args:
             part: name shown in progress.
@@ -117,7 +129,8 @@ class Training:
         return build(self._config.loss)
 
     def probe(self, scorer: Scorer, rows: Ints) -> float:
-        """Mean loss of the first batch of ``rows`` under the current weights, of which ``scorer`` is the snapshot."""
+        """Return mean loss of the first batch of ``rows`` under the current weights, of which
+        ``scorer`` is the snapshot."""
         batches = self._batches(rows, 0)
         if not len(batches):
             return float("nan")

@@ -13,7 +13,18 @@ from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED_TEXT
 from coldlm.core.errors import ConfigError
-from coldlm.core.tables import HELD_OUT, STREAM, TRAIN, VALIDATION, Bools, Dataset, Ints, Log, Queries, Split
+from coldlm.core.tables import (
+    HELD_OUT,
+    STREAM,
+    TRAIN,
+    VALIDATION,
+    Bools,
+    Dataset,
+    Ints,
+    Log,
+    Queries,
+    Split,
+)
 from coldlm.data.canonical.control import permute_texts
 from coldlm.data.canonical.grid import on_grid
 from coldlm.split.queries import ask, ask_lists, cold, draw
@@ -24,9 +35,9 @@ log = logging.getLogger("coldlm")
 
 @dataclass(frozen=True)
 class World:
-    """The data, its cuts, and everything that is known as of a time. ``validation``, ``stream``: queries. ``meets_at``:
-    [N] the first second at which a query may meet each item: when it enters the catalogue or, where lists are ranked,
-    is shown if that is earlier."""
+    """The data, its cuts, and everything that is known as of a time. ``validation``, ``stream``:
+    queries. ``meets_at``: [N] the first second at which a query may meet each item: when it enters
+    the catalogue or, where lists are ranked, is shown if that is earlier."""
 
     data: Dataset
     split: Split
@@ -39,12 +50,13 @@ class World:
     cold_items: Bools
 
     def entered_by(self, time: int) -> Bools:
-        """[N] items that were candidates at some time before ``time``."""
+        """Return [N] items that were candidates at some time before ``time``."""
         return self.catalogue.enters_at < time
 
     def knowing(self, known: Bools) -> World:
-        """This world to somebody who knows of the events ``known`` alone, [E] bool: the log, what is counted and
-        remembered, and what users had. Items enter when they do. It asks nothing: rows of queries are the whole log's.
+        """Return this world to somebody who knows of the events ``known`` alone, [E] bool: the log,
+        what is counted and remembered, and what users had. Items enter when they do. It asks
+        nothing: rows of queries are the whole log's.
         """
         log = self.data.log.rows(known)
         return replace(
@@ -58,8 +70,10 @@ class World:
         )
 
     def memory_of_the_past(self) -> AsOf:
-        """An ``AsOf`` that remembers the events of train + validation only."""
-        return _remember(self.data, self.catalogue, self.data.log.rows(self.split.rows(TRAIN, VALIDATION)))
+        """Return an ``AsOf`` that remembers the events of train + validation only."""
+        return _remember(
+            self.data, self.catalogue, self.data.log.rows(self.split.rows(TRAIN, VALIDATION))
+        )
 
 
 def read_data(config: RunConfig) -> Dataset:
@@ -92,14 +106,23 @@ def make_world(config: RunConfig) -> World:
     data, candidates = read_data(config), config.evaluate.candidates
     lists = data.impressions if candidates == "impression" else None
     if candidates == "impression" and lists is None:
-        raise ConfigError(f"evaluate.candidates=impression: {data.name} holds no lists; use evaluate.candidates=full")
+        raise ConfigError(
+            f"evaluate.candidates=impression: {data.name} holds no lists; use "
+            "evaluate.candidates=full"
+        )
     split = cut(config, data)
     if slot := config.release_slot:
         data = on_grid(data, slot, split.rows(TRAIN))
-        log.info("items without a release time enter with the slot of their first event: %s seconds", data.slot)
+        log.info(
+            "items without a release time enter with the slot of their first event: %s seconds",
+            data.slot,
+        )
     if (split.part == HELD_OUT).any():
         data, split = hold_out(data, split)
-        log.info("SIMULATED: some items that were taken before T_test are held out of the past, as if they were new")
+        log.info(
+            "SIMULATED: some items that were taken before T_test are held out of the past, as if "
+            "they were new"
+        )
     catalogue = Catalogue(data)
     meets_at = catalogue.enters_at.copy()
     if lists is not None:

@@ -32,13 +32,18 @@ VARIANTS = 4
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch (under DDP, one rank's rows of it; the items and columns are those of the whole batch).
+    """One batch (under DDP, one rank's rows of it; the items and columns are those of the whole
+    batch).
 
-    ``items``: [I] int64 distinct item codes to encode. ``columns``: [M] int64 index into ``items``. ``positive``: [B]
-    int64 column of each event's own item. ``history``: [B, H] int64 index into ``items``, -1 where there is none.
-    ``texts``: distinct texts (pseudo-queries and profiles); ``text``: [B] int64 index into them, -1 for none.
-    ``log_weight``: [B, M] float32, of columns, and ``weight``: [B] float32, of events (see ``models/losses.py``).
-    ``features``: [F, B, M] float32. ``label``: [B] float32. ``size``: events of the whole batch, over all ranks.
+    ``items``: [I] int64 distinct item codes to encode. ``columns``: [M] int64 index into ``items``.
+    ``positive``: [B] int64 column of each event's own item. ``history``: [B, H] int64 index into
+    ``items``, -1 where there is none.
+    ``texts``: distinct texts (pseudo-queries and profiles); ``text``: [B] int64 index into them, -1
+    for none.
+    ``log_weight``: [B, M] float32, of columns, and ``weight``: [B] float32, of events (see
+    ``models/losses.py``).
+    ``features``: [F, B, M] float32. ``label``: [B] float32. ``size``: events of the whole batch,
+    over all ranks.
     """
 
     items: Tensor
@@ -54,16 +59,21 @@ class Batch:
     size: int
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on ``device``."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)}
+        """Return the same batch on ``device``."""
+        tensors = {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), Tensor)
+        }
         return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How batches are made. ``batch_size``: events of a batch on average, since batches hold whole sessions.
-    ``session``: up to so many consecutive events of one user travel together: they share histories, so a batch has
-    fewer distinct items to encode. ``seed``: of order, draws and pseudo-queries."""
+    """How batches are made. ``batch_size``: events of a batch on average, since batches hold whole
+    sessions.
+    ``session``: up to so many consecutive events of one user travel together: they share histories,
+    so a batch has fewer distinct items to encode. ``seed``: of order, draws and pseudo-queries."""
 
     batch_size: int
     session: int
@@ -77,8 +87,9 @@ class Recipe:
 class Batches:
     """The batches of one epoch over the events ``rows`` of the log, [E] ascending int64.
 
-    Batch b depends on (seed, epoch, b) only. All batches have equally many sessions, give or take one: so a session is
-    as likely as any other to share a batch with a given one, however long it is, and the expected draws are exact.
+    Batch b depends on (seed, epoch, b) only. All batches have equally many sessions, give or take
+    one: so a session is as likely as any other to share a batch with a given one, however long it
+    is, and the expected draws are exact.
 
     Args:
         share: (rank, world size).
@@ -119,7 +130,7 @@ class Batches:
         return prefetch(self.__getitem__, range(len(self)))
 
     def rows(self, number: int) -> Ints:
-        """[B] row numbers of the log of the events in batch ``number``."""
+        """Return [B] row numbers of the log of the events in batch ``number``."""
         begin, end = self._session[self._first[number : number + 2]]
         return self._order[begin:end]
 
@@ -131,14 +142,20 @@ class Batches:
         columns = np.unique(np.concatenate([log.item[rows], draws]))
         rank, world = self._share
         mine = np.array_split(np.arange(len(rows)), world)[rank]
-        log_weight = self._negatives.log_weight(rows, mine, columns, draws, self._share_of_others(number))
+        log_weight = self._negatives.log_weight(
+            rows, mine, columns, draws, self._share_of_others(number)
+        )
         features = np.zeros((0, 0, 0), np.float32)
         if recipe.uses_context:
             features = self._as_of.features(log.time[rows[mine]], columns)
         history = self._as_of.history(log.user[rows], log.time[rows], recipe.history)
         # a pseudo-query stands for a user without any history
         history[[bool(pseudo) for pseudo, _ in texts]] = -1
-        items = np.unique(np.concatenate([columns, history[history >= 0]])) if recipe.uses_text else columns
+        items = (
+            np.unique(np.concatenate([columns, history[history >= 0]]))
+            if recipe.uses_text
+            else columns
+        )
         place = np.full(len(self._data.items) + 1, -1)
         place[items] = np.arange(len(items))
         chosen = [texts[i][0] or texts[i][1] for i in mine]
@@ -164,8 +181,11 @@ class Batches:
         return float(in_batch - 1) / max(len(self._session) - 2, 1)
 
     def texts(self) -> list[str]:
-        """The distinct texts of the whole epoch: a frozen encoder reads them faster at once than a few at a time."""
-        pairs = (pair for number in range(len(self)) for pair in self._texts(self.rows(number), number))
+        """Return the distinct texts of the whole epoch: a frozen encoder reads them faster at once
+        than a few at a time."""
+        pairs = (
+            pair for number in range(len(self)) for pair in self._texts(self.rows(number), number)
+        )
         return sorted({pseudo or profile for pseudo, profile in pairs} - {""})
 
     def _texts(self, rows: Ints, number: int) -> list[tuple[str, str]]:
@@ -177,9 +197,18 @@ class Batches:
         replaced = rng.random(len(rows)) < self._recipe.pseudo_query
         variants = rng.integers(0, VARIANTS, len(rows))
         return [
-            (pseudo_query(items[item], generator(self._recipe.seed, item, variant)) if chosen else "", users[user])
+            (
+                pseudo_query(items[item], generator(self._recipe.seed, item, variant))
+                if chosen
+                else "",
+                users[user],
+            )
             for item, user, chosen, variant in zip(
-                self._data.log.item[rows], self._data.log.user[rows], replaced, variants, strict=True
+                self._data.log.item[rows],
+                self._data.log.user[rows],
+                replaced,
+                variants,
+                strict=True,
             )
         ]
 
@@ -192,19 +221,25 @@ class EventData(pl.LightningDataModule):
         self._batches = batches
 
     def train_dataloader(self) -> Batches:
-        """Batches of the current epoch; they are made in threads of their own."""
+        """Return batches of the current epoch; they are made in threads of their own."""
         return self._batches[self.trainer.current_epoch if self.trainer else 0]
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+    def transfer_batch_to_device(
+        self, batch: Batch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
         """Move the batch's tensors."""
         return batch.to(device)
 
 
-def session_order(rows: Ints, user: Ints, session: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """The events ``rows`` in shuffled sessions of up to ``session`` consecutive events of one user.
+def session_order(
+    rows: Ints, user: Ints, session: int, rng: np.random.Generator
+) -> tuple[Ints, Ints]:
+    """Return the events ``rows`` in shuffled sessions of up to ``session`` consecutive events of
+    one user.
 
     Args:
-        rows: [E] ascending row numbers of the log (so in time order). user: user of every row of the log.
+        rows: [E] ascending row numbers of the log (so in time order). user: user of every row of
+            the log.
 
     Returns:
         [E] rows, and [S + 1] where each session starts in them.
@@ -223,7 +258,8 @@ def session_order(rows: Ints, user: Ints, session: int, rng: np.random.Generator
 
 
 def pseudo_query(text: str, rng: np.random.Generator) -> str:
-    """One to three words of ``text`` in random order, as a search for it would be; "" if it has no word."""
+    """Return one to three words of ``text`` in random order, as a search for it would be; "" if it
+    has no word."""
     words = WORD.findall(text)
     if not words:
         return ""

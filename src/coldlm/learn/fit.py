@@ -27,10 +27,12 @@ from coldlm.learn.optimisers import Named, rate
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.rankers.ranker import Model
 
-# Lightning prints hardware lines and tips for every one of the many small trainings of an online run
+# Lightning prints hardware lines and tips for every one of the many small trainings of an online
+# run
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", ".*does not have many workers.*")
-# frozen stages stay in eval mode on purpose; checkpoints are not Lightning's; its own code uses a deprecated call
+# frozen stages stay in eval mode on purpose; checkpoints are not Lightning's; its own code uses a
+# deprecated call
 warnings.filterwarnings("ignore", ".*module.s. in eval mode.*")
 warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")
 warnings.filterwarnings("ignore", ".*Experiment logs directory .* exists and is not empty.*")
@@ -39,11 +41,13 @@ warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*")
 
 @dataclass(frozen=True)
 class Budget:
-    """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None for none;
-    ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches per step; ``clip``:
-    gradient norm, None for none; ``warmup``: share of one epoch's steps (of ``max_steps`` if that is less) in which the
-    learning rates rise; ``schedule``: of the rates behind them, see ``optimisers.rate``; ``max_seconds``: a cap on the
-    clock, which no two runs reach at the same step, None for none."""
+    """How long and how carefully to train. ``epochs``; ``max_steps``: a cap over all epochs, None
+    for none;
+    ``patience``: epochs without a better validation value before stopping; ``accumulate``: batches
+    per step; ``clip``: gradient norm, None for none; ``warmup``: share of one epoch's steps (of
+    ``max_steps`` if that is less) in which the learning rates rise; ``schedule``: of the rates
+    behind them, see ``optimisers.rate``; ``max_seconds``: a cap on the clock, which no two runs
+    reach at the same step, None for none."""
 
     epochs: int
     max_steps: int | None = None
@@ -55,8 +59,11 @@ class Budget:
     max_seconds: float | None = None
 
     def steps(self, epochs: Sequence[Sized]) -> int:
-        """Optimiser steps of so many ``epochs`` of batches."""
-        return min(sum(-(-len(epoch) // self.accumulate) for epoch in epochs), self.max_steps or sys.maxsize)
+        """Return optimiser steps of so many ``epochs`` of batches."""
+        return min(
+            sum(-(-len(epoch) // self.accumulate) for epoch in epochs),
+            self.max_steps or sys.maxsize,
+        )
 
     def rates(self, epochs: Sequence[Sized]) -> Callable[[int], float]:
         """Step (from 0) -> factor of the learning rates."""
@@ -65,7 +72,8 @@ class Budget:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where to train: Lightning's accelerator and precision, and the number of processes (one per device)."""
+    """Where to train: Lightning's accelerator and precision, and the number of processes (one per
+    device)."""
 
     accelerator: str = "cpu"
     precision: str = "32-true"
@@ -74,8 +82,9 @@ class Machine:
 
 @dataclass
 class Fitted:
-    """What a training did. ``epochs``: trained, or, with a validation, the best one (from 1); ``values``: validation
-    value after each epoch; ``losses``: of every step; ``examples``: events seen; ``seconds``: training only."""
+    """What a training did. ``epochs``: trained, or, with a validation, the best one (from 1);
+    ``values``: validation value after each epoch; ``losses``: of every step; ``examples``: events
+    seen; ``seconds``: training only."""
 
     epochs: int = 0
     values: list[float] = field(default_factory=list)
@@ -103,8 +112,8 @@ def fit(
         batches: epoch -> its batches.
         seed: of dropout; the order of events is the business of ``batches``.
         name: of this training, shown in the progress bar.
-        validate: value after each epoch, higher is better; training stops after ``budget.patience`` epochs without a
-            better one, and the best epoch's weights are put back.
+        validate: value after each epoch, higher is better; training stops after ``budget.patience``
+            epochs without a better one, and the best epoch's weights are put back.
 
     Raises:
         Diverged: the loss or a weight stopped being finite, on any rank.
@@ -120,7 +129,9 @@ def fit(
     for ranks in ranker.ranks:
         ranks.begin(budget.steps(epochs))
     watch = Watch(ranker, validate, budget.patience)
-    seconds = train(learner, epochs, budget, machine, seed=seed, name=name, loggers=loggers, watch=watch)
+    seconds = train(
+        learner, epochs, budget, machine, seed=seed, name=name, loggers=loggers, watch=watch
+    )
     if bad := [key for key, tensor in ranker.trainable().items() if not tensor.isfinite().all()]:
         raise Diverged(
             f"{bad[0]} and {len(bad) - 1} more weights are not finite after {name}: "
@@ -146,8 +157,8 @@ def train(
     loggers: list[Any] | None,
     watch: Watch,
 ) -> float:
-    """Let a Trainer train ``learner`` in place on the batches of each of the ``epochs``; the seconds that took, less
-    those of validation. Arguments and exceptions as in ``fit``."""
+    """Let a Trainer train ``learner`` in place on the batches of each of the ``epochs``; the
+    seconds that took, less those of validation. Arguments and exceptions as in ``fit``."""
     show = sys.stderr.isatty()
     trainer = pl.Trainer(
         accelerator=machine.accelerator,
@@ -170,7 +181,10 @@ def train(
         num_sanity_val_steps=0,
     )
     if show:
-        print(f"{name}: {len(epochs[0])} batches an epoch, up to {budget.epochs} epochs", file=sys.stderr)
+        print(
+            f"{name}: {len(epochs[0])} batches an epoch, up to {budget.epochs} epochs",
+            file=sys.stderr,
+        )
     learner.train()
     begin = time.perf_counter()
     try:
@@ -210,11 +224,16 @@ class Watched(Protocol):
 
 
 class Watch(Callback):
-    """Validates after each epoch, keeps the best weights, stops when they get no better. Epochs in which a budget of
-    ranks is not met yet cannot be the best: what they had will not be there in the end."""
+    """Validates after each epoch, keeps the best weights, stops when they get no better. Epochs in
+    which a budget of ranks is not met yet cannot be the best: what they had will not be there in
+    the end."""
 
     def __init__(
-        self, model: Watched, validate: Callable[[], float] | None, patience: int, key: str = "validation/all/ndcg"
+        self,
+        model: Watched,
+        validate: Callable[[], float] | None,
+        patience: int,
+        key: str = "validation/all/ndcg",
     ) -> None:
         self._model, self._validate, self._patience, self._key = model, validate, patience, key
         self._best: dict[str, Tensor] = {}

@@ -1,7 +1,8 @@
-"""Loggers: functions (run folder, run name, settings, axes) -> Lightning loggers. The only door to wandb and tensorboard.
+"""Loggers: functions (run folder, run name, settings, axes) -> Lightning loggers. The only door to
+wandb and tensorboard.
 
-``settings`` are the configuration as plain values; ``axes`` are what a sweep compares (dataset, backbone, strategy, ...), by name; ``metrics.csv`` is written whatever is
-chosen.
+``settings`` are the configuration as plain values; ``axes`` are what a sweep compares (dataset,
+backbone, strategy, ...), by name; ``metrics.csv`` is written whatever is chosen.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from pytorch_lightning.loggers import CSVLogger, Logger
 from coldlm.core.keys import has_wandb_key
 
 
-def files(folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
-    """``metrics.csv`` in the run folder; a resumed run goes on in its own."""
+def files(
+    folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /
+) -> list[Logger]:
+    """Return ``metrics.csv`` in the run folder; a resumed run goes on in its own."""
     file, logger = folder / "metrics.csv", CSVLogger(folder, name="", version="")
     if earlier := file.read_text(encoding="utf-8") if file.is_file() else "":
         # Lightning deletes a file that it finds
@@ -40,10 +43,11 @@ def wandb(
     job_type: str | None = None,
     tags: list[str] | None = None,
 ) -> list[Logger]:
-    """Weights & Biases, offline unless a key is there (with a key and no server, wandb waits for minutes).
+    """Return weights & Biases, offline unless a key is there (with a key and no server, wandb waits
+    for minutes).
 
-    By default a run's group is its data set and split, its job type what is compared (the strategy, or the control),
-    and its tags the axes.
+    By default a run's group is its data set and split, its job type what is compared (the strategy,
+    or the control), and its tags the axes.
     """
     from pytorch_lightning.loggers import WandbLogger
 
@@ -62,15 +66,21 @@ def wandb(
     return [*files(folder, run, settings, axes), logger]
 
 
-def tensorboard(folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /) -> list[Logger]:
+def tensorboard(
+    folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /
+) -> list[Logger]:
     """TensorBoard event files in the run folder."""
     from pytorch_lightning.loggers import TensorBoardLogger
 
-    return [*files(folder, run, settings, axes), TensorBoardLogger(folder, name="tensorboard", version="")]
+    return [
+        *files(folder, run, settings, axes),
+        TensorBoardLogger(folder, name="tensorboard", version=""),
+    ]
 
 
 def close(loggers: list[Logger], *, failed: bool) -> None:
-    """Write out what is pending; a second wandb run in this process would otherwise be the same run."""
+    """Write out what is pending; a second wandb run in this process would otherwise be the same
+    run."""
     for logger in loggers:
         logger.finalize("failed" if failed else "success")
         if type(logger).__name__ == "WandbLogger":

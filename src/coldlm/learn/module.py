@@ -20,7 +20,7 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def event_losses(loss: Loss, logits: Tensor, batch: Batch) -> Tensor:
-    """[B] weighted losses of a batch's events, in float32 whatever the model computed in."""
+    """Return [B] weighted losses of a batch's events, in float32 whatever the model computed in."""
     return loss(logits.float(), batch.log_weight, batch.positive, batch.label) * batch.weight
 
 
@@ -50,29 +50,34 @@ class Learner(pl.LightningModule):
         self.examples = 0
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
-        """Mean loss over the whole batch's events, as far as they are on this rank, and the strategy's penalties, which
-        ``losses`` leave out.
+        """Return mean loss over the whole batch's events, as far as they are on this rank, and the
+        strategy's penalties, which ``losses`` leave out.
 
         Raises:
             Diverged: the loss is not finite, on this rank or another.
         """
         losses = event_losses(self._loss, self.ranker(batch), batch)
-        # DDP averages gradients over ranks; times world, that is the sum over the batch's rows / its size
+        # DDP averages gradients over ranks; times world, that is the sum over the batch's rows /
+        # its size
         loss = losses.sum() * (self._world / batch.size)
         if not self._finite_everywhere(loss):
             raise Diverged(
-                f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {number}: "
+                f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch "
+                f"{number}: "
                 "lower optim.lr or optim.body_lr, or set train.clip"
             )
         self.losses.append(float(loss.detach()))
         self.examples += batch.size
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=batch.size, rank_zero_only=True)
+        self.log(
+            "train/loss", loss.detach(), prog_bar=True, batch_size=batch.size, rank_zero_only=True
+        )
         for ranks in self.ranker.ranks:
             loss = loss + ranks.penalty()
         return loss
 
     def optimizer_step(self, *args: Any, **keys: Any) -> None:
-        """One step, gradients included, then what a budget of ranks makes of it, while the gradients are there."""
+        """One step, gradients included, then what a budget of ranks makes of it, while the
+        gradients are there."""
         super().optimizer_step(*args, **keys)
         for ranks in self.ranker.ranks:
             ranks.after_step()
@@ -85,8 +90,11 @@ class Learner(pl.LightningModule):
         return not bad
 
     def configure_optimizers(self) -> Any:
-        """The optimiser over what trains, and its rates step by step."""
+        """Return the optimiser over what trains, and its rates step by step."""
         named = [(name, p) for name, p in self.ranker.named_parameters() if p.requires_grad]
         optimizer = self._optimiser(named)
         scheduler = LambdaLR(optimizer, self._rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

@@ -1,4 +1,5 @@
-"""Which items stand against the events of an epoch, and for how much. Shapes: B events, M columns, N items, L lists."""
+"""Which items stand against the events of an epoch, and for how much. Shapes: B events, M columns,
+N items, L lists."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Log
 
 
 class SamplingSpec(Protocol):
-    """What the sampler needs to know of a loss (``models.losses`` has five, and says what the words mean)."""
+    """What the sampler needs to know of a loss (``models.losses`` has five, and says what the words
+    mean)."""
 
     negatives: str
     draws: int | None
@@ -31,13 +33,21 @@ class Negatives:
         DataError: shown lists are wanted and the data holds none.
     """
 
-    def __init__(self, data: Dataset, catalogue: Catalogue, as_of: AsOf, rows: Ints, wants: SamplingSpec) -> None:
+    def __init__(
+        self, data: Dataset, catalogue: Catalogue, as_of: AsOf, rows: Ints, wants: SamplingSpec
+    ) -> None:
         self._data, self._catalogue, self._as_of, self._wants = data, catalogue, as_of, wants
-        log, self.rows = data.log, rows if wants.explicit_negatives else rows[data.log.positive[rows]]
+        log, self.rows = (
+            data.log,
+            rows if wants.explicit_negatives else rows[data.log.positive[rows]],
+        )
         self._lists: Impressions | None = None
         if wants.negatives == "given":
             if data.impressions is None:
-                raise DataError(f"loss.negatives=given: {data.name} holds no lists as shown; use negatives=uniform")
+                raise DataError(
+                    f"loss.negatives=given: {data.name} holds no lists as shown; use "
+                    "negatives=uniform"
+                )
             self._lists = data.impressions
             self._list: Ints = np.full(len(log), -1)
             self._list[self.rows] = _list_of(data.impressions, log, self.rows, len(data.items))
@@ -45,12 +55,17 @@ class Negatives:
             self.rows = self.rows[self._list[self.rows] >= 0]
         self._positives: Ints = self.rows[log.positive[self.rows]]
         self._pool = _enter_within(catalogue, log.time[self.rows])
-        self._item_count: Floats = np.bincount(log.item[self._positives], minlength=len(data.items)).astype(np.float64)
-        self._by_user = Grouped(log.user[self._positives], log.time[self._positives], len(data.users))
+        self._item_count: Floats = np.bincount(
+            log.item[self._positives], minlength=len(data.items)
+        ).astype(np.float64)
+        self._by_user = Grouped(
+            log.user[self._positives], log.time[self._positives], len(data.users)
+        )
         self._proposal = self._mean_popularity() if wants.negatives == "popularity" else None
 
     def draw(self, rows: Ints, rng: np.random.Generator) -> Ints:
-        """Items to look at beside those of the batch's own events ``rows``; repeats are draws that fell twice."""
+        """Return items to look at beside those of the batch's own events ``rows``; repeats are
+        draws that fell twice."""
         if self._lists is not None:
             return self._shown(rows)[1]
         if self._wants.draws is None:
@@ -59,11 +74,14 @@ class Negatives:
             return rng.choice(len(self._proposal), self._wants.draws, p=self._proposal)
         return rng.choice(self._pool, self._wants.draws)
 
-    def log_weight(self, rows: Ints, mine: Ints, columns: Ints, draws: Ints, rate: float) -> NDArray[np.float32]:
-        """[mine, M] float32 log w_ij; -inf where column j may not be a negative of event i or was not drawn for it.
+    def log_weight(
+        self, rows: Ints, mine: Ints, columns: Ints, draws: Ints, rate: float
+    ) -> NDArray[np.float32]:
+        """Return [mine, M] float32 log w_ij; -inf where column j may not be a negative of event i
+        or was not drawn for it.
 
-        An event of the batch is a draw for the events of *other* users only: a user's events travel together, so their
-        presence says nothing about how often they are drawn in general.
+        An event of the batch is a draw for the events of *other* users only: a user's events travel
+        together, so their presence says nothing about how often they are drawn in general.
 
         Args:
             rows: events of the whole batch; mine: places of this rank's events in it.
@@ -77,7 +95,9 @@ class Negatives:
         allowed = self._allowed(rows[mine], columns, place)
         if wants.draws is None or self._lists is not None:
             return np.where(allowed, np.float32(0), np.float32(-np.inf))
-        drawn = np.broadcast_to(np.bincount(place[draws], minlength=len(columns)), allowed.shape).astype(np.float32)
+        drawn = np.broadcast_to(
+            np.bincount(place[draws], minlength=len(columns)), allowed.shape
+        ).astype(np.float32)
         expected = np.full(allowed.shape, len(draws) / max(len(self._pool), 1), np.float32)
         if self._proposal is not None:
             expected[:] = len(draws) * self._proposal[columns]
@@ -95,23 +115,34 @@ class Negatives:
         if wants.corrected:
             weight = drawn / np.maximum(expected, 1e-12)
         elif self._proposal is not None:
-            weight = drawn * self._popularity(times, columns) / np.maximum(self._proposal[columns], 1e-300)
+            weight = (
+                drawn
+                * self._popularity(times, columns)
+                / np.maximum(self._proposal[columns], 1e-300)
+            )
         with np.errstate(divide="ignore"):
-            log_weight: NDArray[np.float32] = np.where(possible, np.log(weight), -np.inf).astype(np.float32)
+            log_weight: NDArray[np.float32] = np.where(possible, np.log(weight), -np.inf).astype(
+                np.float32
+            )
         return log_weight
 
     def event_weight(self, rows: Ints) -> NDArray[np.float32]:
-        """[B] float32 weight of each event of a batch by inverse propensity, see ``models/losses.py``; mean 1."""
+        """Return [B] float32 weight of each event of a batch by inverse propensity, see
+        ``models/losses.py``; mean 1."""
         if self._wants.ips is None:
             return np.ones(len(rows), np.float32)
         log = self._data.log
-        n, most = self._as_of.n_item(log.item[rows], log.time[rows]), self._as_of.n_most(log.time[rows])
+        n, most = (
+            self._as_of.n_item(log.item[rows], log.time[rows]),
+            self._as_of.n_most(log.time[rows]),
+        )
         weight = 1 / np.maximum(np.sqrt((n + 1) / (most + 1)), self._wants.ips)
         normed: NDArray[np.float32] = (weight / weight.mean()).astype(np.float32)
         return normed
 
     def _allowed(self, rows: Ints, columns: Ints, place: Ints) -> Bools:
-        """[B, M] whether each column is a candidate for each event that its user neither had nor takes at its time.
+        """[B, M] whether each column is a candidate for each event that its user neither had nor
+        takes at its time.
 
         What a list shows has been released, even if nobody took it before.
         """
@@ -128,7 +159,8 @@ class Negatives:
         return allowed
 
     def _shown(self, rows: Ints) -> tuple[Ints, Ints]:
-        """(place in ``rows``, item) of everything that the lists of these events showed and was not clicked there."""
+        """(place in ``rows``, item) of everything that the lists of these events showed and was not
+        clicked there."""
         assert self._lists is not None
         number = self._list[rows]
         position, owner = ranges(self._lists.start[number], self._lists.start[number + 1])
@@ -136,7 +168,8 @@ class Negatives:
         return owner[left], self._lists.item[position[left]]
 
     def _popularity(self, times: Ints, columns: Ints) -> Floats:
-        """[B, M] chance of each item to be drawn at each time: (its events before it, + 1 if in the pool) / their sum.
+        """[B, M] chance of each item to be drawn at each time: (its events before it, + 1 if in the
+        pool) / their sum.
 
         The pool holds the items that are candidates at some time of the epoch.
         """
@@ -146,8 +179,9 @@ class Negatives:
         return chance
 
     def _mean_popularity(self) -> Floats:
-        """[N] mean of ``_popularity`` over the times of the epoch's events: what is drawn from, the same for all of a
-        batch, so that the expected number of draws is exact; every event then weighs them as of its own time."""
+        """[N] mean of ``_popularity`` over the times of the epoch's events: what is drawn from, the
+        same for all of a batch, so that the expected number of draws is exact; every event then
+        weighs them as of its own time."""
         log = self._data.log
         times = log.time[self.rows]
         if not len(times):
@@ -164,19 +198,25 @@ class Negatives:
 
 
 def _enter_within(catalogue: Catalogue, times: Ints) -> Ints:
-    """Items that are candidates at some time from the first to the last of ``times`` [E], which may be empty."""
+    """Items that are candidates at some time from the first to the last of ``times`` [E], which may
+    be empty."""
     if not len(times):
         return np.zeros(0, np.int64)
-    return np.flatnonzero((catalogue.enters_at <= times.max()) & (catalogue.leaves_at > times.min()))
+    return np.flatnonzero(
+        (catalogue.enters_at <= times.max()) & (catalogue.leaves_at > times.min())
+    )
 
 
 def _list_of(lists: Impressions, log: Log, rows: Ints, n_items: int) -> Ints:
-    """[E] the first list of the event's user and second in which its item was clicked, -1 where none was."""
+    """[E] the first list of the event's user and second in which its item was clicked, -1 where
+    none was."""
     owner = lists.owner[lists.clicked]
     user, time = lists.user[owner], lists.time[owner]
     every_time = np.concatenate([log.time[rows], time])
     _, second = np.unique(every_time, return_inverse=True)
-    key = np.concatenate([log.user[rows], user]) * n_items + np.concatenate([log.item[rows], lists.item[lists.clicked]])
+    key = np.concatenate([log.user[rows], user]) * n_items + np.concatenate(
+        [log.item[rows], lists.item[lists.clicked]]
+    )
     key = key * (second.max(initial=0) + 1) + second
     asked, clicks = key[: len(rows)], key[len(rows) :]
     order = np.argsort(clicks, kind="stable")

@@ -28,9 +28,10 @@ WEIGHT_DECAY = 0.01
 
 @dataclass
 class Pretrained:
-    """What a pre-training did. ``n_texts``, ``n_tokens``: trained on, special tokens included; ``n_held_out``: texts
-    that it was judged by; ``before``, ``after``: mean loss on these, in nats, the latter of the best epoch, whose
-    weights are kept; ``losses``: after each epoch; ``epochs``: of the best one; ``seconds``: training only."""
+    """What a pre-training did. ``n_texts``, ``n_tokens``: trained on, special tokens included;
+    ``n_held_out``: texts that it was judged by; ``before``, ``after``: mean loss on these, in nats,
+    the latter of the best epoch, whose weights are kept; ``losses``: after each epoch; ``epochs``:
+    of the best one; ``seconds``: training only."""
 
     n_texts: int
     n_tokens: int
@@ -44,14 +45,19 @@ class Pretrained:
 
 
 class TextBatches:
-    """Batches of ``size`` of the texts ``rows``, of about one length each; shuffled by ``rng``, in order without."""
+    """Batches of ``size`` of the texts ``rows``, of about one length each; shuffled by ``rng``, in
+    order without."""
 
-    def __init__(self, tokens: Tokens, rows: Ints, size: int, rng: np.random.Generator | None = None) -> None:
+    def __init__(
+        self, tokens: Tokens, rows: Ints, size: int, rng: np.random.Generator | None = None
+    ) -> None:
         self._tokens = tokens
         order = rows if rng is None else rng.permutation(rows)
         pools = [order[i : i + POOL * size] for i in range(0, len(order), POOL * size)]
         sorted_pools = [pool[np.argsort(tokens.lengths[pool], kind="stable")] for pool in pools]
-        self._batches = [pool[i : i + size] for pool in sorted_pools for i in range(0, len(pool), size)]
+        self._batches = [
+            pool[i : i + size] for pool in sorted_pools for i in range(0, len(pool), size)
+        ]
         if rng is not None:
             self._batches = [self._batches[i] for i in rng.permutation(len(self._batches))]
 
@@ -76,7 +82,7 @@ class Reader(pl.LightningModule):
         self._lr, self._rate = lr, rate
 
     def training_step(self, batch: TextBatch, number: int) -> Tensor:
-        """Mean loss of the batch.
+        """Return mean loss of the batch.
 
         Raises:
             Diverged: it is not finite.
@@ -84,7 +90,8 @@ class Reader(pl.LightningModule):
         loss = _mean(self.objective(batch))
         if not torch.isfinite(loss):
             raise Diverged(
-                f"pre-training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch {number}: "
+                f"pre-training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch "
+                f"{number}: "
                 "lower pretrain.lr"
             )
         self.log("pretrain/loss", loss.detach(), prog_bar=True, batch_size=len(batch.ids))
@@ -112,8 +119,8 @@ def pretrain(
     seed: int,
     loggers: list[Any] | None = None,
 ) -> Pretrained:
-    """Train ``objective`` in place on distinct ``texts``, less a share ``held_out`` by which it is judged before, and
-    after each epoch; the weights of the best epoch stay.
+    """Train ``objective`` in place on distinct ``texts``, less a share ``held_out`` by which it is
+    judged before, and after each epoch; the weights of the best epoch stay.
 
     Raises:
         DataError: fewer than two texts to learn from or none to be judged by.
@@ -123,19 +130,29 @@ def pretrain(
     order = generator(seed, "pretrain", "held out").permutation(len(texts))
     n_held_out = max(1, round(held_out * len(texts)))
     if len(texts) - n_held_out < 2:
-        raise DataError(f"stage pretrain: {len(texts)} texts are known before t_val; it needs at least 3")
-    rows, judged = np.sort(order[n_held_out:]), TextBatches(tokens, np.sort(order[:n_held_out]), batch_size)
+        raise DataError(
+            f"stage pretrain: {len(texts)} texts are known before t_val; it needs at least 3"
+        )
+    rows, judged = (
+        np.sort(order[n_held_out:]),
+        TextBatches(tokens, np.sort(order[:n_held_out]), batch_size),
+    )
     epochs = [
-        TextBatches(tokens, rows, batch_size, generator(seed, "pretrain", epoch)) for epoch in range(budget.epochs)
+        TextBatches(tokens, rows, batch_size, generator(seed, "pretrain", epoch))
+        for epoch in range(budget.epochs)
     ]
 
     def validate() -> float:
         return -judge(objective, judged, seed)
 
-    done = Pretrained(len(rows), int(tokens.lengths[rows].sum()), n_held_out, judge(objective, judged, seed))
+    done = Pretrained(
+        len(rows), int(tokens.lengths[rows].sum()), n_held_out, judge(objective, judged, seed)
+    )
     watch = Watch(objective, validate, budget.epochs, "validation/pretrain/minus_loss")
     reader = Reader(objective, lr, budget.rates(epochs))
-    done.seconds = train(reader, epochs, budget, machine, seed=seed, name="pretrain", loggers=loggers, watch=watch)
+    done.seconds = train(
+        reader, epochs, budget, machine, seed=seed, name="pretrain", loggers=loggers, watch=watch
+    )
     done.losses = [-value for value in watch.values]
     done.epochs, done.steps = watch.best_epoch, reader.global_step
     done.after = min(done.losses)
@@ -144,8 +161,8 @@ def pretrain(
 
 @torch.no_grad()
 def judge(objective: Objective, batches: TextBatches, seed: int) -> float:
-    """Mean loss over all predictions in ``batches``, in nats, under the same draws every time; in eval mode, unless the
-    objective needs dropout."""
+    """Return mean loss over all predictions in ``batches``, in nats, under the same draws every
+    time; in eval mode, unless the objective needs dropout."""
     device = next(objective.parameters()).device
     objective.train(objective.noisy)
     with torch_seed(seed, "pretrain", "validation"):

@@ -1,5 +1,5 @@
-"""Where a backbone comes from: a checkpoint, random weights, texts to be learned from, or nowhere. The options of
-``conf/backbone/``."""
+"""Where a backbone comes from: a checkpoint, random weights, texts to be learned from, or nowhere.
+The options of ``conf/backbone/``."""
 
 from __future__ import annotations
 
@@ -36,17 +36,21 @@ def load(
     dropout: Share | None = None,
     released: str | None = None,
 ) -> Backbone:
-    """A checkpoint from the hub's local cache, an installed package or a folder; never code from the checkpoint.
+    """Return a checkpoint from the hub's local cache, an installed package or a folder; never code
+    from the checkpoint.
 
     Args:
         sha256: of the weight file; refused if it differs.
-        keep_layers: the first n layers, or those with these numbers (from 0); the others are left out.
+        keep_layers: the first n layers, or those with these numbers (from 0); the others are left
+            out.
         dropout: replaces the checkpoint's own dropout rates (they act in trained layers only).
-        released: 'YYYY-MM' of the checkpoint's first publication; tables flag what is newer than T_test. A folder that
-            stage pretrain made is at least as new as the texts that it has seen.
+        released: 'YYYY-MM' of the checkpoint's first publication; tables flag what is newer than
+            T_test. A folder that stage pretrain made is at least as new as the texts that it has
+            seen.
 
     Raises:
-        CheckpointError: files missing, a wrong hash, no model of texts, or too few positions or layers.
+        CheckpointError: files missing, a wrong hash, no model of texts, or too few positions or
+            layers.
     """
     folder = find(name=name, hub=hub, revision=revision, package=package, path=path, sha256=sha256)
     try:
@@ -74,7 +78,8 @@ def load(
 
 @dataclass(frozen=True)
 class RandomVectors:
-    """No backbone: the control in which every item has a fixed random vector (see ``text.encode.RandomEncoder``)."""
+    """No backbone: the control in which every item has a fixed random vector (see
+    ``text.encode.RandomEncoder``)."""
 
     width: int
     seed: int
@@ -85,7 +90,7 @@ class RandomVectors:
 
 
 def random_vectors(*, width: Count = 384, seed: int = 0) -> RandomVectors:
-    """A fixed random vector of ``width`` per item."""
+    """Return a fixed random vector of ``width`` per item."""
     return RandomVectors(width, seed)
 
 
@@ -99,10 +104,13 @@ def tiny(
     max_tokens: Annotated[int, Range(4, 512)] = 64,
     seed: int = 0,
 ) -> Backbone:
-    """A small random model over bytes: it exercises every code path in seconds and knows no language."""
+    """Return a small random model over bytes: it exercises every code path in seconds and knows no
+    language."""
     tokenizer = byte_tokenizer(family)
     with torch_seed(seed, "tiny", family):
-        model = random_model(family, tokenizer, layers=layers, width=width, heads=heads, positions=max_tokens + 2)
+        model = random_model(
+            family, tokenizer, layers=layers, width=width, heads=heads, positions=max_tokens + 2
+        )
     return Backbone(
         model,
         tokenizer,
@@ -115,7 +123,8 @@ def tiny(
 
 @dataclass(frozen=True)
 class Scratch:
-    """No backbone yet: stage pretrain trains its tokenizer and its weights (see ``models/backbones/scratch.py``)."""
+    """No backbone yet: stage pretrain trains its tokenizer and its weights (see
+    ``models/backbones/scratch.py``)."""
 
     has_weights: ClassVar[bool] = False
     family: str
@@ -137,7 +146,8 @@ def scratch(
     pooling: Pooling = "mean",
     max_tokens: Annotated[int, Range(4, 512)] = 64,
 ) -> Scratch:
-    """A model of this shape with ``vocabulary`` byte-pair tokens, to be trained from nothing on the item texts."""
+    """Return a model of this shape with ``vocabulary`` byte-pair tokens, to be trained from nothing
+    on the item texts."""
     return Scratch(family, layers, width, heads, vocabulary, pooling, max_tokens)
 
 
@@ -145,14 +155,18 @@ def _check_reading(backbone: Backbone) -> None:
     longest = positions(backbone.model)
     if longest is not None and backbone.max_tokens > longest:
         raise CheckpointError(
-            f"backbone.max_tokens={backbone.max_tokens}: it has {longest} positions; choose up to that"
+            f"backbone.max_tokens={backbone.max_tokens}: it has {longest} positions; choose up to "
+            "that"
         )
     if backbone.causal and backbone.pooling == "cls":
         raise CheckpointError(
-            "backbone.pooling=cls: the first token of a causal model has read nothing else; use last or mean"
+            "backbone.pooling=cls: the first token of a causal model has read nothing else; use "
+            "last or mean"
         )
     if backbone.causal and backbone.tokenizer.eos_token_id is None:
-        raise CheckpointError("its tokenizer has no end-of-text token (eos_token), which a causal model reads last")
+        raise CheckpointError(
+            "its tokenizer has no end-of-text token (eos_token), which a causal model reads last"
+        )
 
 
 def _fingerprint(files: list[Path], pooling: str, keep_layers: object) -> str:

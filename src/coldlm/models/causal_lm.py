@@ -1,4 +1,5 @@
-"""The generative head: how probable a causal model finds an item's text behind a prompt about the user."""
+"""The generative head: how probable a causal model finds an item's text behind a prompt about the
+user."""
 
 from __future__ import annotations
 
@@ -16,18 +17,21 @@ from coldlm.models.rankers.pairwise import PairRanker
 class CausalLM(Head):
     """Score = mean log-probability of the item's tokens (``text.prompts``), and what context says.
 
-    Without context it has no parameters of its own: trained by ``loss=nll`` to say the text of the item that was
-    chosen; under ``strategy=frozen`` it is the zero-shot log-probability. With context, w times that joins the context
-    score (w = 1 at the start), which gives no log-probability any more: it learns by ``loss=binary_cross_entropy`` to
-    tell what was chosen from what was not; under ``strategy=frozen`` only the fusion learns. Like ``models.pair`` it
+    Without context it has no parameters of its own: trained by ``loss=nll`` to say the text of the
+    item that was chosen; under ``strategy=frozen`` it is the zero-shot log-probability. With
+    context, w times that joins the context score (w = 1 at the start), which gives no
+    log-probability any more: it learns by ``loss=binary_cross_entropy`` to tell what was chosen
+    from what was not; under ``strategy=frozen`` only the fusion learns. Like ``models.pair`` it
     re-ranks; a list can also be generated (``coldlm recommend --generate``).
 
     Args:
         input_width: D (given at run time; nothing depends on it).
         history: items in the prompt, newest first, as far as ``backbone.max_tokens`` goes.
         prompt: with the fields {history} and {query}, each empty where nothing is known.
-        context, fusion, context_width: how counts, recency and age join the score, see ``models/parts/fusion.py``.
-        pseudo_query: share of training histories replaced by words drawn from the next item's own text.
+        context, fusion, context_width: how counts, recency and age join the score, see
+            ``models/parts/fusion.py``.
+        pseudo_query: share of training histories replaced by words drawn from the next item's own
+            text.
         first_stage, rerank: as in ``models.pair``.
     """
 
@@ -67,5 +71,5 @@ class CausalLM(Head):
         return self.fusion.levels
 
     def read(self, scores: Tensor) -> Tensor:
-        """[n] text scores of the mean log-probabilities that the reader gives, [n]."""
+        """Return [n] text scores of the mean log-probabilities that the reader gives, [n]."""
         return scores if self.weight is None else self.weight * scores

@@ -1,9 +1,10 @@
 """Losses over a batch of events and a set of columns (items). Shapes: B events, M columns.
 
-A loss says which columns it wants (``negatives``, ``draws``, ``in_batch``) and turns logits into one value per event.
-The sampler in ``learn/negatives.py`` gives, for every event and column, log w_ij: how much column j stands for in the
-loss of event i (the number of draws, divided by its expectation where the loss is ``corrected``), and -inf where j may
-not be a negative of i (not yet released, already had, or never drawn for i).
+A loss says which columns it wants (``negatives``, ``draws``, ``in_batch``) and turns logits into
+one value per event. The sampler in ``learn/negatives.py`` gives, for every event and column, log
+w_ij: how much column j stands for in the loss of event i (the number of draws, divided by its
+expectation where the loss is ``corrected``), and -inf where j may not be a negative of i (not yet
+released, already had, or never drawn for i).
 
 ``negatives`` is one of
 
@@ -12,14 +13,16 @@ not be a negative of i (not yet released, already had, or never drawn for i).
     in_batch     the items of the batch's events of other users: nothing is drawn, never-taken items are no negatives
     given        the other items of the list that was shown to the user, for data that holds such lists
 
-and ``ips``, where it is a number, weighs events by 1 / max(propensity, ips) with the propensity of an item with n
-events before t, the most popular one having m, taken as ((n + 1) / (m + 1)) ^ 1/2 (Saito et al. 2020, section 4, with
-one added so that new items have one; Schnabel et al. 2016, eq. 5). The weights of a batch are divided by their mean, so
-that rates keep their meaning. A larger ``ips`` clips harder: less variance, more bias towards popular items; 1 is none.
+and ``ips``, where it is a number, weighs events by 1 / max(propensity, ips) with the propensity of
+an item with n events before t, the most popular one having m, taken as ((n + 1) / (m + 1)) ^ 1/2
+(Saito et al. 2020, section 4, with one added so that new items have one; Schnabel et al. 2016, eq.
+5). The weights of a batch are divided by their mean, so that rates keep their meaning. A larger
+``ips`` clips harder: less variance, more bias towards popular items; 1 is none.
 
-``sees_level`` says whether a number added to all scores of one event changes the loss. Where it does not, a parameter
-that adds just that (``levels`` of a head) has nothing to learn from, and must not train: its gradient is rounding
-alone, which Adam makes a step of full length of, another one on every processor.
+``sees_level`` says whether a number added to all scores of one event changes the loss. Where it
+does not, a parameter that adds just that (``levels`` of a head) has nothing to learn from, and must
+not train: its gradient is rounding alone, which Adam makes a step of full length of, another one on
+every processor.
 """
 
 from __future__ import annotations
@@ -41,14 +44,16 @@ class SampledSoftmax:
 
     loss_i = -s_i+ + log( exp(s_i+) + sum over j != + of w_ij exp(s_ij) ),  w_ij = c_ij / E[c_ij]
 
-    c_ij is how often j was drawn for i and E[c_ij] its expectation under the sampling mixture of batch events and
-    draws: the log-Q correction (Bengio and Senecal 2008; Yi et al. 2019, eq. 3) in the form that leaves the positive
-    alone, so that the sum is an unbiased estimate of the full softmax's denominator (of its part over items that
-    other users of the training took, where negatives are ``in_batch``). Over a ``given`` list w_ij is 1.
+    c_ij is how often j was drawn for i and E[c_ij] its expectation under the sampling mixture of
+    batch events and
+    draws: the log-Q correction (Bengio and Senecal 2008; Yi et al. 2019, eq. 3) in the form that
+    leaves the positive alone, so that the sum is an unbiased estimate of the full softmax's
+    denominator (of its part over items that other users of the training took, where negatives are
+    ``in_batch``). Over a ``given`` list w_ij is 1.
 
     Args:
-        label_smoothing: e, the share of the target that is spread over all candidates (Szegedy et al. 2016, section 7):
-            e * (s_i+ - mean of s over + and the w_ij) is added.
+        label_smoothing: e, the share of the target that is spread over all candidates (Szegedy et
+            al. 2016, section 7): e * (s_i+ - mean of s over + and the w_ij) is added.
     """
 
     explicit_negatives = False
@@ -66,13 +71,17 @@ class SampledSoftmax:
         self.draws: int | None = _drawn(negatives, draws)
         self.in_batch = self.corrected = negatives != "given"
 
-    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
-        """[B] losses. logits, log_weight: [B, M]; positive: [B] int64 columns; label: [B], all 1."""
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
+        """[B] losses. logits, log_weight: [B, M]; positive: [B] int64 columns; label: [B], all
+        1."""
         return _softmax(logits, log_weight, positive, self.label_smoothing)
 
 
 class FullSoftmax:
-    """Softmax over every item released at the event's time: exact, and as slow as the catalogue is large."""
+    """Softmax over every item released at the event's time: exact, and as slow as the catalogue is
+    large."""
 
     negatives: Negatives = "uniform"
     draws: int | None = None
@@ -84,19 +93,24 @@ class FullSoftmax:
     def __init__(self, *, label_smoothing: Share = 0.0, ips: Propensity = None) -> None:
         self.ips, self.label_smoothing = ips, label_smoothing
 
-    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
         """As in ``SampledSoftmax``."""
         return _softmax(logits, log_weight, positive, self.label_smoothing)
 
 
 class InfoNCE:
-    """Softmax with a temperature over the items of the batch's events of other users (van den Oord et al. 2018, eq. 4).
+    """Softmax with a temperature over the items of the batch's events of other users (van den Oord
+    et al. 2018, eq. 4).
 
-    loss_i = -s_i+ / temperature + log( sum over + and the events e of other users of exp(s_ie / temperature) )
+    loss_i = -s_i+ / temperature + log( sum over + and the events e of other users of exp(s_ie /
+    temperature) )
 
-    No correction, and so a bias: negatives come as often as they are taken, and the best score is not log p(j | i) but
-    log p(j | i) - log p(j) + constant (section 2.3). Items lose what popularity alone explains, which is no ranking by
-    probability, and items that were never taken are no negatives.
+    No correction, and so a bias: negatives come as often as they are taken, and the best score is
+    not log p(j | i) but log p(j | i) - log p(j) + constant (section 2.3). Items lose what
+    popularity alone explains, which is no ranking by probability, and items that were never taken
+    are no negatives.
     """
 
     negatives: Negatives = "in_batch"
@@ -115,25 +129,32 @@ class InfoNCE:
     ) -> None:
         self.ips, self.temperature, self.label_smoothing = ips, temperature, label_smoothing
 
-    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
         """As in ``SampledSoftmax``."""
         return _softmax(logits / self.temperature, log_weight, positive, self.label_smoothing)
 
 
 class BPR:
-    """Bayesian personalised ranking: -log sigmoid(s_i+ - s_ij), averaged over the draws j (Rendle et al. 2009, section
-    4.1; its regulariser is the optimiser's weight decay). An event without any negative counts 0."""
+    """Bayesian personalised ranking: -log sigmoid(s_i+ - s_ij), averaged over the draws j (Rendle
+    et al. 2009, section 4.1; its regulariser is the optimiser's weight decay). An event without any
+    negative counts 0."""
 
     corrected = False
     explicit_negatives = False
     sees_level = False
 
-    def __init__(self, *, negatives: Negatives = "uniform", draws: Count = 64, ips: Propensity = None) -> None:
+    def __init__(
+        self, *, negatives: Negatives = "uniform", draws: Count = 64, ips: Propensity = None
+    ) -> None:
         self.negatives, self.ips = negatives, ips
         self.draws: int | None = _drawn(negatives, draws)
         self.in_batch = negatives == "in_batch"
 
-    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
         """As in ``SampledSoftmax``."""
         weight = _of_negatives(log_weight, positive)
         apart = F.softplus(logits - logits.gather(1, positive[:, None]))
@@ -165,19 +186,24 @@ class BinaryCrossEntropy:
         self.draws: int | None = _drawn(negatives, draws)
         self.in_batch = negatives == "in_batch"
 
-    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
-        """[B] losses; ``label`` [B] is 1 for positives, 0 for given negatives. Other arguments as above."""
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
+        """[B] losses; ``label`` [B] is 1 for positives, 0 for given negatives. Other arguments as
+        above."""
         own = logits.gather(1, positive[:, None])[:, 0]
         weight = _of_negatives(log_weight, positive) * label[:, None]
         low = self.label_smoothing / 2
         drawn = (weight * (F.softplus(logits) - low * logits)).sum(1)
         target = label * (1 - 2 * low) + low
-        return (F.binary_cross_entropy_with_logits(own, target, reduction="none") + drawn) / (1 + weight.sum(1))
+        return (F.binary_cross_entropy_with_logits(own, target, reduction="none") + drawn) / (
+            1 + weight.sum(1)
+        )
 
 
 class NegativeLogLikelihood:
-    """Minus the logit of the chosen item, which is a log-probability (``head=causal_lm``): no negatives are needed, as
-    every other text lost what this one has."""
+    """Minus the logit of the chosen item, which is a log-probability (``head=causal_lm``): no
+    negatives are needed, as every other text lost what this one has."""
 
     negatives: Negatives = "uniform"
     draws: int | None = 0
@@ -187,7 +213,9 @@ class NegativeLogLikelihood:
     sees_level = True
     ips: float | None = None
 
-    def __call__(self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor) -> Tensor:
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
         """[B] losses. Arguments as above."""
         return -logits.gather(1, positive[:, None])[:, 0]
 
@@ -198,10 +226,14 @@ def _drawn(negatives: Negatives, draws: int) -> int:
 
 def _softmax(logits: Tensor, log_weight: Tensor, positive: Tensor, smoothing: float) -> Tensor:
     """[B] cross-entropy with weighted negatives, the positive's own weight 1."""
-    loss = F.cross_entropy(logits + log_weight.scatter(1, positive[:, None], 0.0), positive, reduction="none")
+    loss = F.cross_entropy(
+        logits + log_weight.scatter(1, positive[:, None], 0.0), positive, reduction="none"
+    )
     if smoothing:
         weight = torch.exp(log_weight).scatter(1, positive[:, None], 1.0)
-        loss = loss + smoothing * (logits.gather(1, positive[:, None])[:, 0] - (weight * logits).sum(1) / weight.sum(1))
+        loss = loss + smoothing * (
+            logits.gather(1, positive[:, None])[:, 0] - (weight * logits).sum(1) / weight.sum(1)
+        )
     return loss
 
 

@@ -13,18 +13,23 @@ from coldlm.models.rankers.pairwise import PairRanker
 
 
 class Pair(Head):
-    """Text classification (Devlin et al. 2019, section 4.1): logit = w . pooled vector + b, plus context.
+    """Text classification (Devlin et al. 2019, section 4.1): logit = w . pooled vector + b, plus
+    context.
 
-    The text x is what is known of the user and the item's text, the label y whether the user takes it. Too slow for a
-    whole catalogue, so it re-ranks (Nogueira and Cho 2019): the best ``rerank`` candidates of ``first_stage`` get its
-    logit, the others stay below them in the order of the first stage.
+    The text x is what is known of the user and the item's text, the label y whether the user takes
+    it. Too slow for a whole catalogue, so it re-ranks (Nogueira and Cho 2019): the best ``rerank``
+    candidates of ``first_stage`` get its logit, the others stay below them in the order of the
+    first stage.
 
     Args:
         input_width: D (given at run time).
-        context, fusion, context_width: how counts, recency and age join the logit, see ``models/parts/fusion.py``.
-        pseudo_query: share of training histories replaced by words drawn from the next item's own text.
+        context, fusion, context_width: how counts, recency and age join the logit, see
+            ``models/parts/fusion.py``.
+        pseudo_query: share of training histories replaced by words drawn from the next item's own
+            text.
         dropout: on the pooled vector, in training.
-        first_stage: recent_popularity, popularity, tfidf, zero_shot, or the folder of a finished run of two towers.
+        first_stage: recent_popularity, popularity, tfidf, zero_shot, or the folder of a finished
+            run of two towers.
         rerank: how many of its best candidates are read.
     """
 
@@ -65,6 +70,6 @@ class Pair(Head):
         return own + self.fusion.levels
 
     def read(self, vectors: Tensor) -> Tensor:
-        """[n] logits of the pooled vectors of n pairs, [n, D]."""
+        """Return [n] logits of the pooled vectors of n pairs, [n, D]."""
         logits: Tensor = self.logit(self.dropout(vectors))[:, 0]
         return logits

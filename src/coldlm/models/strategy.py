@@ -1,9 +1,11 @@
-"""Fine-tuning strategies: functions Backbone -> Backbone that say which parameters train. The only door to peft.
+"""Fine-tuning strategies: functions Backbone -> Backbone that say which parameters train. The only
+door to peft.
 
-Which modules a strategy touches is written once per family in ``models/parts/target_modules.py``, so that BERT and RoBERTa of one
-shape train the same number of parameters under the same strategy. ``layers`` are counted from above, null for all of
-them; what lies below the lowest is constant and computed once. ``match_params`` chooses a strategy's size instead: the
-one whose number of trained parameters comes closest.
+Which modules a strategy touches is written once per family in ``models/parts/target_modules.py``,
+so that BERT and RoBERTa of one shape train the same number of parameters under the same strategy.
+``layers`` are counted from above, null for all of them; what lies below the lowest is constant and
+computed once. ``match_params`` chooses a strategy's size instead: the one whose number of trained
+parameters comes closest.
 """
 
 from __future__ import annotations
@@ -21,28 +23,35 @@ from coldlm.models.backbones.families import final_norm
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.parts.adapters import Adapted
 from coldlm.models.parts.prefixes import Prefixed, Table
-from coldlm.models.parts.target_modules import adapt, fit_size, is_transposed, modules_of, outputs, require_staged
+from coldlm.models.parts.target_modules import (
+    adapt,
+    fit_size,
+    is_transposed,
+    modules_of,
+    outputs,
+    require_staged,
+)
 
 Targets = Literal["attention", "attention_all", "ffn", "all"]
 
 
 def frozen(backbone: Backbone) -> Backbone:
-    """Nothing of the backbone trains; every text is encoded once."""
+    """Return nothing of the backbone trains; every text is encoded once."""
     backbone.model.requires_grad_(False)
     backbone.depth, backbone.base_trained = backbone.stages, False
     return backbone
 
 
 def full(backbone: Backbone) -> Backbone:
-    """Every parameter trains; nothing can be cached."""
+    """Return every parameter trains; nothing can be cached."""
     backbone.model.requires_grad_(True)
     backbone.depth, backbone.base_trained = 0, True
     return backbone
 
 
 def top(backbone: Backbone, *, layers: Count = 1) -> Backbone:
-    """The top ``layers`` transformer layers train, and the final norm where there is one; the output below them is
-    cached, but not in models that are run as one stage.
+    """Return the top ``layers`` transformer layers train, and the final norm where there is one;
+    the output below them is cached, but not in models that are run as one stage.
 
     Raises:
         ValueError: more layers than the backbone has.
@@ -56,14 +65,16 @@ def top(backbone: Backbone, *, layers: Count = 1) -> Backbone:
 
 
 def bitfit(backbone: Backbone) -> Backbone:
-    """Every bias trains, those of the norms too (Ben Zaken et al. 2022, section 3).
+    """Return every bias trains, those of the norms too (Ben Zaken et al. 2022, section 3).
 
     Raises:
         ValueError: the backbone has no bias (Llama and the like).
     """
     biases = [p for name, p in backbone.model.named_parameters() if name.endswith("bias")]
     if not biases:
-        raise ValueError(f"strategy=bitfit: backbone {backbone.name!r} has no bias; use strategy=lora")
+        raise ValueError(
+            f"strategy=bitfit: backbone {backbone.name!r} has no bias; use strategy=lora"
+        )
     backbone.model.requires_grad_(False)
     for bias in biases:
         bias.requires_grad_(True)
@@ -86,11 +97,13 @@ def lora(
 ) -> Backbone:
     """Low-rank additions to the matrices ``targets``: Hu et al. 2021, eq. 3.
 
-    W x becomes W x + (alpha / rank) * B A x with B = 0 at the start, so the untrained model is unchanged.
+    W x becomes W x + (alpha / rank) * B A x with B = 0 at the start, so the untrained model is
+    unchanged.
 
     Args:
         use_rslora: alpha / sqrt(rank) instead (Kalajdzievski 2023, eq. 4).
-        use_dora: the norms of the rows of W + (alpha / rank) * B A train apart (Liu et al. 2024, eq. 5).
+        use_dora: the norms of the rows of W + (alpha / rank) * B A train apart (Liu et al. 2024,
+            eq. 5).
 
     Raises:
         ValueError: more layers than the backbone has.
@@ -130,11 +143,12 @@ def adalora(
     orthogonality: Annotated[float, Range(0)] = 0.5,
     match_params: Count | None = None,
 ) -> Backbone:
-    """Low-rank additions whose ranks move to the matrices that need them: Zhang et al. 2023, see ``models/parts/adalora.py``.
+    """Low-rank additions whose ranks move to the matrices that need them: Zhang et al. 2023, see
+    ``models/parts/adalora.py``.
 
-    W x becomes W x + (alpha / r) * P diag(lambda) Q x with lambda = 0 at the start, so the untrained model is
-    unchanged. r = ceil(``start`` * ``rank``) at first, ``rank`` on average at the end. What was given up stays in the
-    count of trained parameters.
+    W x becomes W x + (alpha / r) * P diag(lambda) Q x with lambda = 0 at the start, so the
+    untrained model is unchanged. r = ceil(``start`` * ``rank``) at first, ``rank`` on average at
+    the end. What was given up stays in the count of trained parameters.
 
     Args:
         tinit, tfinal: shares of the training's steps before the first cut and after the last.
@@ -178,8 +192,9 @@ def adalora(
 
 
 def ia3(backbone: Backbone, *, layers: Count | None = None) -> Backbone:
-    """Keys, values and the inner activations of the feed-forward network, each times a trained factor that is one at
-    the start: Liu et al. 2022, section 3.3. GPT-2's queries get one too, as its three are one matrix.
+    """Return keys, values and the inner activations of the feed-forward network, each times a
+    trained factor that is one at the start: Liu et al. 2022, section 3.3. GPT-2's queries get one
+    too, as its three are one matrix.
 
     Raises:
         ValueError: more layers than the backbone has.
@@ -211,8 +226,9 @@ def adapter(
     layers: Count | None = None,
     match_params: Count | None = None,
 ) -> Backbone:
-    """Small networks behind the feed-forward network of each layer (Pfeiffer et al. 2021), or behind attention too
-    (Houlsby et al. 2019); before the sum with what went around, see ``models/parts/adapters.py``. Norms stay frozen.
+    """Small networks behind the feed-forward network of each layer (Pfeiffer et al. 2021), or
+    behind attention too (Houlsby et al. 2019); before the sum with what went around, see
+    ``models/parts/adapters.py``. Norms stay frozen.
 
     Args:
         bottleneck: size of their inner layer.
@@ -222,9 +238,17 @@ def adapter(
     """
     modules = dict(modules_of(backbone, variant, adapt(backbone, layers)))
     width, n = backbone.width, len(modules)
-    size = fit_size(backbone, "bottleneck", bottleneck, match_params, lambda size: n * (size * (2 * width + 1) + width))
+    size = fit_size(
+        backbone,
+        "bottleneck",
+        bottleneck,
+        match_params,
+        lambda size: n * (size * (2 * width + 1) + width),
+    )
     for name, module in modules.items():
-        backbone.model.set_submodule(name, Adapted(module, width=width, size=size, activation=activation))
+        backbone.model.set_submodule(
+            name, Adapted(module, width=width, size=size, activation=activation)
+        )
     return backbone
 
 
@@ -236,12 +260,15 @@ def prefix(
     layers: Count | None = None,
     match_params: Count | None = None,
 ) -> Backbone:
-    """Trained keys and values before those of the text in each layer's attention: see ``models/parts/prefixes.py``.
+    """Trained keys and values before those of the text in each layer's attention: see
+    ``models/parts/prefixes.py``.
 
-    Not quite a no-op before training: every token attends to the prefix, whose values are zero, beside the text.
+    Not quite a no-op before training: every token attends to the prefix, whose values are zero,
+    beside the text.
 
     Args:
-        projection: hidden width of the network that makes keys and values from a table; null trains them themselves.
+        projection: hidden width of the network that makes keys and values from a table; null trains
+            them themselves.
 
     Raises:
         ValueError: more layers than the backbone has.
@@ -254,25 +281,33 @@ def prefix(
     table = None if projection is None else Table(length, width, projection)
     heads = backbone.model.config.num_attention_heads
     for name, module in modules.items():
-        backbone.model.set_submodule(name, Prefixed(module, length=length, heads=heads, width=width, table=table))
+        backbone.model.set_submodule(
+            name, Prefixed(module, length=length, heads=heads, width=width, table=table)
+        )
     backbone.starts_untouched = False
     return backbone
 
 
-def prompt(backbone: Backbone, *, length: Count = 10, match_params: Count | None = None) -> Backbone:
+def prompt(
+    backbone: Backbone, *, length: Count = 10, match_params: Count | None = None
+) -> Backbone:
     """Trained vectors that enter the first layer before the text: Lester et al. 2021, section 2.
 
-    They begin as embedded words drawn from the vocabulary (their section 3.2), so this is no no-op before training. The
-    text keeps its positions, and its vector is pooled from its own tokens alone.
+    They begin as embedded words drawn from the vocabulary (their section 3.2), so this is no no-op
+    before training. The text keeps its positions, and its vector is pooled from its own tokens
+    alone.
 
     Raises:
-        ValueError: the backbone is run as one stage, which leaves no place between embeddings and layers.
+        ValueError: the backbone is run as one stage, which leaves no place between embeddings and
+            layers.
     """
     require_staged(backbone)
     adapt(backbone, None)
     length = fit_size(backbone, "length", length, match_params, lambda n: n * backbone.width)
     drawn = torch.randint(backbone.model.config.vocab_size, (length, 1))
     # every stage is frozen now and the first is constant: what is below the trained vectors
-    backbone.prompt = nn.Parameter(backbone.lower(drawn, torch.ones_like(drawn, dtype=torch.bool))[:, 0])
+    backbone.prompt = nn.Parameter(
+        backbone.lower(drawn, torch.ones_like(drawn, dtype=torch.bool))[:, 0]
+    )
     backbone.starts_untouched = False
     return backbone

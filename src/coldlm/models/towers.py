@@ -1,6 +1,7 @@
 """The two-tower head: score = scaled dot product of user and item vectors + item prior + context.
 
-Shapes: B users, H history, M items, N all items, D backbone width, W head width, F context features.
+Shapes: B users, H history, M items, N all items, D backbone width, W head width, F context
+features.
 """
 
 from __future__ import annotations
@@ -21,18 +22,20 @@ from coldlm.models.rankers.ranker import Ranker
 class Towers(Head):
     """Bi-encoder over text vectors, with context fusion.
 
-    Item tower: standardised text vector, linear projection to W, and a linear prior from it. User tower: the vectors of
-    the last H items and of the user's text joined by ``user`` (``models/parts/users.py``), a learned vector where neither is
-    known, and a linear map. Their product and the prior are the text score; context joins it as ``models/parts/fusion.py``
-    says.
+    Item tower: standardised text vector, linear projection to W, and a linear prior from it. User
+    tower: the vectors of the last H items and of the user's text joined by ``user``
+    (``models/parts/users.py``), a learned vector where neither is known, and a linear map. Their
+    product and the prior are the text score; context joins it as ``models/parts/fusion.py`` says.
 
     Args:
         input_width: D (given at run time).
         user_layers, user_heads: of the transformer, where ``user`` is that; heads divide W.
-        context: "on" joins what counts, recency and age say with the text score, "off" leaves it out, "only" is the
-            control that has nothing else.
-        fusion: how, where context is "on". context_width: hidden width of its networks. See ``models/parts/fusion.py``.
-        pseudo_query: share of training histories replaced by words drawn from the next item's own text.
+        context: "on" joins what counts, recency and age say with the text score, "off" leaves it
+            out, "only" is the control that has nothing else.
+        fusion: how, where context is "on". context_width: hidden width of its networks. See
+            ``models/parts/fusion.py``.
+        pseudo_query: share of training histories replaced by words drawn from the next item's own
+            text.
         dropout: on item vectors, in training.
     """
 
@@ -93,7 +96,8 @@ class Towers(Head):
         if self.uses_text:
             spread = vectors.std(0, correction=0)
             self.centre.copy_(vectors.mean(0))
-            # encoders have dead dimensions (MiniLM has); dividing by their spread would blow up the first movement
+            # encoders have dead dimensions (MiniLM has); dividing by their spread would blow up the
+            # first movement
             self.spread.copy_(spread.clamp(min=float(0.1 * spread.mean().clamp(min=1e-6))))
 
     def items(self, vectors: Tensor) -> ItemSide:
@@ -102,11 +106,12 @@ class Towers(Head):
         return ItemSide(projected, self.prior(projected)[:, 0])
 
     def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> UserSide:
-        """User side of what is known of each.
+        """Return user side of what is known of each.
 
         Args:
             history: [B, H, W] vectors of the last items, newest first; known: [B, H] bool.
-            text: [B, W] vector of the typed query or profile, on the item side's scale; has_text: [B] bool.
+            text: [B, W] vector of the typed query or profile, on the item side's scale; has_text:
+                [B] bool.
         """
         elements = torch.cat([history, text[:, None]], 1)
         has = torch.cat([known, has_text[:, None]], 1)
@@ -114,9 +119,11 @@ class Towers(Head):
         nothing = (~has.any(1, keepdim=True)).to(joined.dtype)
         return UserSide(self.to_user(joined * (1 - nothing) + self.unknown * nothing), known.sum(1))
 
-    def score(self, users: UserSide | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
-        """[B, M] scores from the user side [B], the item side [M] and context features [F, B, M], each None where the
-        head does not use it."""
+    def score(
+        self, users: UserSide | None, items: ItemSide | None, features: Tensor | None
+    ) -> Tensor:
+        """Return [B, M] scores from the user side [B], the item side [M] and context features [F,
+        B, M], each None where the head does not use it."""
         text, count = None, None
         if users is not None and items is not None:
             text = self.scale / self.width**0.5 * (users.vector @ items.vector.T) + items.prior

@@ -1,4 +1,5 @@
-"""The head without training: cosine of the untouched backbone's vectors. Shapes as in ``models/towers.py``."""
+"""The head without training: cosine of the untouched backbone's vectors. Shapes as in
+``models/towers.py``."""
 
 from __future__ import annotations
 
@@ -13,11 +14,12 @@ from coldlm.models.rankers.ranker import Ranker
 
 
 class ZeroShot(Head):
-    """Sum over the user's last H items and text of their cosine with the item; nothing has parameters.
+    """Sum over the user's last H items and text of their cosine with the item; nothing has
+    parameters.
 
-    The mean vector of the items known before training is subtracted first, since the cosines of language models crowd
-    together otherwise (Ethayarajh 2019). The zero-shot log-probability of a causal model is ``head=causal_lm`` under
-    ``strategy=frozen``.
+    The mean vector of the items known before training is subtracted first, since the cosines of
+    language models crowd together otherwise (Ethayarajh 2019). The zero-shot log-probability of a
+    causal model is ``head=causal_lm`` under ``strategy=frozen``.
     """
 
     def __init__(self, input_width: int, /, *, history: Count = 20) -> None:
@@ -39,11 +41,16 @@ class ZeroShot(Head):
         return ItemSide(F.normalize(vectors - self.centre, dim=1), vectors.new_zeros(len(vectors)))
 
     def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> UserSide:
-        """[B] sums of what is known of each user; all 0, so that every item ties, where nothing is."""
-        return UserSide((history * known[:, :, None]).sum(1) + text * has_text[:, None], known.sum(1))
+        """Return [B] sums of what is known of each user; all 0, so that every item ties, where
+        nothing is."""
+        return UserSide(
+            (history * known[:, :, None]).sum(1) + text * has_text[:, None], known.sum(1)
+        )
 
-    def score(self, users: UserSide | None, items: ItemSide | None, features: Tensor | None) -> Tensor:
-        """[B, M] scores."""
+    def score(
+        self, users: UserSide | None, items: ItemSide | None, features: Tensor | None
+    ) -> Tensor:
+        """Return [B, M] scores."""
         assert users is not None
         assert items is not None
         return users.vector @ items.vector.T

@@ -1,4 +1,5 @@
-"""Test, then train: each window is scored by one immutable model version before anything is learned from it.
+"""Test, then train: each window is scored by one immutable model version before anything is learned
+from it.
 
 ```
 window        0            1            2
@@ -26,10 +27,11 @@ S = TypeVar("S", bound=ScoreFunction)
 
 @dataclass(frozen=True)
 class Update:
-    """One update. ``version`` it made; ``window`` it learned from; ``n_events`` trained on; ``seconds`` of it, training
-    and re-encoding; ``peak_memory_mb`` of the process so far; ``bytes`` of the parameters that train, all of which an
-    update ships, 0 where there is nothing to ship; ``loss_before``, ``loss_after``: mean loss of one fixed batch of the
-    window, NaN if there is none; ``rolled_back``: a loss or a weight was not finite, and the version before stays live.
+    """One update. ``version`` it made; ``window`` it learned from; ``n_events`` trained on;
+    ``seconds`` of it, training and re-encoding; ``peak_memory_mb`` of the process so far; ``bytes``
+    of the parameters that train, all of which an update ships, 0 where there is nothing to ship;
+    ``loss_before``, ``loss_after``: mean loss of one fixed batch of the window, NaN if there is
+    none; ``rolled_back``: a loss or a weight was not finite, and the version before stays live.
     """
 
     version: int
@@ -70,7 +72,8 @@ def run(
         judge: (scorer, queries of one window) -> its rows.
         update: window -> train ``ranker`` on that window's events.
         tell: is told of every update when it has happened.
-        probe: (scorer of the current weights, window) -> its loss on a fixed batch of the window's events.
+        probe: (scorer of the current weights, window) -> its loss on a fixed batch of the window's
+            events.
 
     Returns:
         One ``Judged`` and at most one ``Update`` per window, in order.

@@ -1,4 +1,5 @@
-"""Schedules: functions (work, window) -> what training did, called when a window has been scored and before the next.
+"""Schedules: functions (work, window) -> what training did, called when a window has been scored
+and before the next.
 
 The model changes in place; whatever a schedule does, it has only what ``work`` gives it: the past.
 """

@@ -1,4 +1,5 @@
-"""One table over all data sets: each strategy in each cohort, beside the best baseline and the best control there."""
+"""One table over all data sets: each strategy in each cohort, beside the best baseline and the best
+control there."""
 
 from __future__ import annotations
 
@@ -18,10 +19,12 @@ MIN_USERS: Final = 20
 
 @dataclass(frozen=True)
 class CohortMeasure:
-    """One strategy in one cohort of one comparison. ``events``, ``users``: that were asked. ``value``: macro nDCG@10.
-    ``baseline``, ``control``: name and value of the best of each in this cohort, None where there is none. ``vs``: the
-    strategy minus the better of the two, paired over users, None below ``MIN_USERS``; ``p_holm``: its p after Holm over
-    all cohorts and comparisons measured together."""
+    """One strategy in one cohort of one comparison. ``events``, ``users``: that were asked.
+    ``value``: macro nDCG@10.
+    ``baseline``, ``control``: name and value of the best of each in this cohort, None where there
+    is none. ``vs``: the strategy minus the better of the two, paired over users, None below
+    ``MIN_USERS``; ``p_holm``: its p after Holm over all cohorts and comparisons measured
+    together."""
 
     comparison: str
     row: str
@@ -35,9 +38,11 @@ class CohortMeasure:
     p_holm: float | None = None
 
     def line(self) -> dict[str, Any]:
-        """A flat record with every digit; what does not exist is None."""
+        """Return a flat record with every digit; what does not exist is None."""
         vs = self.vs
-        (baseline, its), (control, control_its) = (best or (None, None) for best in (self.baseline, self.control))
+        (baseline, its), (control, control_its) = (
+            best or (None, None) for best in (self.baseline, self.control)
+        )
         return {
             "comparison": self.comparison,
             "row": self.row,
@@ -56,15 +61,20 @@ class CohortMeasure:
         }
 
 
-def measure_cohorts(comparisons: Sequence[Comparison], draws: int = DRAWS, seed: int = 0) -> tuple[CohortMeasure, ...]:
-    """Every strategy in every cohort that was asked, under every schedule but ``static``, which is a control itself.
-    The best trivial row is chosen anew in each cohort, so the distance flatters nobody."""
+def measure_cohorts(
+    comparisons: Sequence[Comparison], draws: int = DRAWS, seed: int = 0
+) -> tuple[CohortMeasure, ...]:
+    """Return every strategy in every cohort that was asked, under every schedule but ``static``,
+    which is a control itself. The best trivial row is chosen anew in each cohort, so the distance
+    flatters nobody."""
     found = [
         _measure(comparison, i, cohort)
         for comparison in comparisons
         for cohort in COHORTS
         for i, row in enumerate(comparison.rows)
-        if row.kind == "strategy" and row.schedule != "static" and comparison.value(i, cohort) is not None
+        if row.kind == "strategy"
+        and row.schedule != "static"
+        and comparison.value(i, cohort) is not None
     ]
     vs = differences([pair for _, pair in found if pair], draws, seed)
     each = iter(zip(vs, holm([d.p for d in vs]), strict=True))
@@ -76,7 +86,7 @@ def _compared(measure: CohortMeasure, found: tuple[Difference, float]) -> Cohort
 
 
 def cohort_table(found: Sequence[CohortMeasure]) -> Table:
-    """One line per data set x strategy x cohort."""
+    """Return one line per data set x strategy x cohort."""
     header = (
         "data set", "strategy", "cohort", "events", "users", "nDCG@10", "best baseline", "nDCG@10", "best control",
         "nDCG@10", "vs better of both", "95 % interval", "p",
@@ -89,17 +99,28 @@ def cohort_table(found: Sequence[CohortMeasure]) -> Table:
             interval = f"[{metric(m.vs.low, True)}, {metric(m.vs.high, True)}]"
             vs = (metric(m.vs.mean, True), interval, probability(m.p_holm))
         counts = f"{m.events:,}", f"{m.users:,}"
-        body.append((m.comparison, m.row, m.cohort.replace("_", " "), *counts, metric(m.value), *bests, *vs))
-    title = f"Strategies by cohort (p after Holm over this table; no interval below {MIN_USERS} users)"
+        body.append(
+            (m.comparison, m.row, m.cohort.replace("_", " "), *counts, metric(m.value), *bests, *vs)
+        )
+    title = (
+        f"Strategies by cohort (p after Holm over this table; no interval below {MIN_USERS} users)"
+    )
     return Table(title, header, tuple(body), ("strategy",) * len(body))
 
 
-def _measure(comparison: Comparison, row: int, cohort: str) -> tuple[CohortMeasure, tuple[Floats, Floats] | None]:
-    """One row in one cohort, and the values per user by which it is compared with the best trivial row, if it is."""
+def _measure(
+    comparison: Comparison, row: int, cohort: str
+) -> tuple[CohortMeasure, tuple[Floats, Floats] | None]:
+    """One row in one cohort, and the values per user by which it is compared with the best trivial
+    row, if it is."""
     best = {kind: _best(comparison, kind, cohort) for kind in KINDS[1:]}
-    whole = comparison.values.filter(row=row, window=-1, cohort=cohort, bucket="all", average="macro", metric=METRIC)
+    whole = comparison.values.filter(
+        row=row, window=-1, cohort=cohort, bucket="all", average="macro", metric=METRIC
+    )
     rivals = {kind: rival for kind, rival in best.items() if rival is not None}
-    named = {kind: (name(comparison.rows[i], comparison), value) for kind, (i, value) in rivals.items()}
+    named = {
+        kind: (name(comparison.rows[i], comparison), value) for kind, (i, value) in rivals.items()
+    }
     pair = None
     if rivals:
         pair = comparison.paired(row, max(rivals.values(), key=lambda rival: rival[1])[0], cohort)
@@ -120,7 +141,11 @@ def _measure(comparison: Comparison, row: int, cohort: str) -> tuple[CohortMeasu
 
 def _best(comparison: Comparison, kind: str, cohort: str) -> tuple[int, float] | None:
     """(row, value) of the best row of a kind in a cohort, the first of equals."""
-    values = [(i, comparison.value(i, cohort)) for i, row in enumerate(comparison.rows) if row.kind == kind]
+    values = [
+        (i, comparison.value(i, cohort))
+        for i, row in enumerate(comparison.rows)
+        if row.kind == kind
+    ]
     known = [(i, value) for i, value in values if value is not None]
     return max(known, key=lambda pair: (pair[1], -pair[0])) if known else None
 

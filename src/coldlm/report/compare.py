@@ -1,4 +1,5 @@
-"""Runs that answered the same queries -> rows averaged over seeds: strategies, controls, baselines, in that order."""
+"""Runs that answered the same queries -> rows averaged over seeds: strategies, controls, baselines,
+in that order."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from coldlm.report.rows import CELL, KINDS, Comparison, FinishedRun, Row
 
 SCHEDULES: Final = ("history", "per_window", "retrain", "static")
 TEXT_BASELINES: Final = ("tfidf", "zero_shot")
-"""Read item texts, so a control run, which may have permuted them, is not where they are taken from."""
+"""Read item texts, so a control run, which may have permuted them, is not where they are taken
+from."""
 
 WITHOUT_BACKBONE: Final = ("context_only", "random_vectors")
 """Controls that use no pre-trained weight: the date of the checkpoint does not concern them."""
@@ -25,15 +27,20 @@ MOST_KEYS: Final = 3
 
 
 def compare(title: str, runs: list[FinishedRun]) -> Comparison:
-    """The rows of ``runs``, all of which asked the same question; baselines, which every run repeats, appear once."""
+    """Return the rows of ``runs``, all of which asked the same question; baselines, which every run
+    repeats, appear once."""
     labels = _label_runs(runs)
     backbones = {run.facts["backbone"] for run in runs if run.facts["control"] == "none"}
     # runs with their own texts first, so that baselines are taken from them
-    ordered = sorted(zip(runs, labels, strict=True), key=lambda pair: pair[0].facts["control"] != "none")
+    ordered = sorted(
+        zip(runs, labels, strict=True), key=lambda pair: pair[0].facts["control"] != "none"
+    )
     several = len(backbones) > 1
     all_results = [_named(run, label, run.results, several) for run, label in ordered]
     all_users = [_named(run, label, run.users, several) for run, label in ordered]
-    results, differing = _without_repeats(pl.concat(all_results, how="vertical_relaxed"), (*CELL, "stage"))
+    results, differing = _without_repeats(
+        pl.concat(all_results, how="vertical_relaxed"), (*CELL, "stage")
+    )
     users, _ = _without_repeats(pl.concat(all_users, how="vertical_relaxed"), ("cohort", "user"))
     rows = _order_rows(results, runs, labels)
     index = pl.DataFrame(
@@ -43,7 +50,11 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     )
     counts = ("n_users", "n_queries", "n_events")
     mean = pl.col("value").mean()
-    values = _join(results, index).group_by("row", *CELL).agg(mean, *(pl.col(name).max() for name in counts))
+    values = (
+        _join(results, index)
+        .group_by("row", *CELL)
+        .agg(mean, *(pl.col(name).max() for name in counts))
+    )
     per_user = _join(users, index).group_by("row", "cohort", "user").agg(pl.col("value").mean())
     first = runs[0].facts
     manifests = tuple(run.manifest for run in runs)
@@ -55,11 +66,16 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
 
 
 def _label_runs(runs: list[FinishedRun]) -> list[str]:
-    """A short name per run: its strategy (or control), and whatever else tells it from the other rows of its kind."""
+    """A short name per run: its strategy (or control), and whatever else tells it from the other
+    rows of its kind."""
     settings = ("strategy", "backbone", "head", "context", "loss", "online")
     kinds = [run.facts["control"] for run in runs]
     shown = {
-        kind: [s for s in settings if len({r.facts[s] for r, k in zip(runs, kinds, strict=True) if k == kind}) > 1]
+        kind: [
+            s
+            for s in settings
+            if len({r.facts[s] for r, k in zip(runs, kinds, strict=True) if k == kind}) > 1
+        ]
         for kind in set(kinds)
     }
     values = {s: {str(run.facts[s]) for run in runs} for s in (*settings, "control")}
@@ -78,8 +94,8 @@ def _shortest(value: str, values: set[str]) -> str:
 
 
 def _told_apart(labels: list[str], runs: list[FinishedRun]) -> list[str]:
-    """Runs that look the same but are not (another learning rate, say) must not pass for two seeds of one: their labels
-    say in which keys their configurations differ."""
+    """Runs that look the same but are not (another learning rate, say) must not pass for two seeds
+    of one: their labels say in which keys their configurations differ."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for label, run in zip(labels, runs, strict=True):
         recipes = groups.setdefault((label, run.facts["control"]), [])
@@ -89,7 +105,9 @@ def _told_apart(labels: list[str], runs: list[FinishedRun]) -> list[str]:
     for label, run in zip(labels, runs, strict=True):
         recipes, mine = groups[label, run.facts["control"]], run.manifest.recipe
         keys = sorted({key for recipe in recipes for key in recipe})
-        differing = [key for key in keys if any(recipe.get(key) != mine.get(key) for recipe in recipes)]
+        differing = [
+            key for key in keys if any(recipe.get(key) != mine.get(key) for recipe in recipes)
+        ]
         shown = [f"{key.rpartition('.')[2]}={mine.get(key)}" for key in differing[:MOST_KEYS]]
         if len(differing) > MOST_KEYS:
             shown.append(f"recipe {recipes.index(mine) + 1} of {len(recipes)}")
@@ -97,7 +115,9 @@ def _told_apart(labels: list[str], runs: list[FinishedRun]) -> list[str]:
     return named
 
 
-def _named(run: FinishedRun, label: str, frame: pl.DataFrame, several_backbones: bool) -> pl.DataFrame:
+def _named(
+    run: FinishedRun, label: str, frame: pl.DataFrame, several_backbones: bool
+) -> pl.DataFrame:
     """``frame`` with ``kind, label, seed, folder`` of every row."""
     is_model = pl.col("scorer") == MODEL
     zero_shot = f"zero_shot · {run.facts['backbone']}" if several_backbones else "zero_shot"
@@ -115,16 +135,21 @@ def _named(run: FinishedRun, label: str, frame: pl.DataFrame, several_backbones:
 
 
 def _without_repeats(frame: pl.DataFrame, cell: tuple[str, ...]) -> tuple[pl.DataFrame, list[str]]:
-    """Each baseline once per seed, under one schedule, and a warning for each whose copies differ."""
+    """Each baseline once per seed, under one schedule, and a warning for each whose copies
+    differ."""
     order = {name: i for i, name in enumerate(SCHEDULES)}
     rank = pl.col("schedule").replace_strict(order, default=len(order), return_dtype=pl.Int64)
     baselines = frame.filter(kind="baseline").filter(rank == rank.min().over("label"))
     groups = baselines.group_by("label", "schedule", "seed", *cell, maintain_order=True)
-    spread = groups.agg((pl.col("value").max() - pl.col("value").min()).alias("spread"), pl.col("folder").unique())
+    spread = groups.agg(
+        (pl.col("value").max() - pl.col("value").min()).alias("spread"), pl.col("folder").unique()
+    )
     differing = spread.filter(pl.col("spread") > TOLERANCE).group_by("label", maintain_order=True)
     warnings = [
-        f"baseline `{label}` differs by up to {spread:.2g} between runs of one seed ({', '.join(sorted(folders))}): "
-        "they read other histories or cut texts otherwise, or did not answer the same queries; the first is shown"
+        f"baseline `{label}` differs by up to {spread:.2g} between runs of one seed "
+        f"({', '.join(sorted(folders))}): "
+        "they read other histories or cut texts otherwise, or did not answer the same queries; the "
+        "first is shown"
         for label, spread, folders in differing.agg(
             pl.col("spread").max(), pl.col("folder").explode().unique()
         ).iter_rows()
@@ -137,16 +162,29 @@ def _join(frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
     return frame.join(index, on=["kind", "label", "schedule"], how="inner")
 
 
-def _order_rows(results: pl.DataFrame, runs: list[FinishedRun], labels: list[str]) -> tuple[Row, ...]:
+def _order_rows(
+    results: pl.DataFrame, runs: list[FinishedRun], labels: list[str]
+) -> tuple[Row, ...]:
     found = results.group_by("kind", "label", "schedule").agg(pl.col("seed").n_unique()).rows()
     rows = []
     for kind, label, schedule, seeds in found:
-        behind = [run for run, its in zip(runs, labels, strict=True) if kind == _kind(run) and its == label]
+        behind = [
+            run
+            for run, its in zip(runs, labels, strict=True)
+            if kind == _kind(run) and its == label
+        ]
         dated = [run for run in behind if run.facts["control"] not in WITHOUT_BACKBONE]
         if label.startswith("zero_shot"):
             backbone = label.removeprefix("zero_shot").removeprefix(" · ")
-            dated = [run for run in runs if _kind(run) == "strategy" and backbone in ("", run.facts["backbone"])]
-        newer = any(run.manifest.checkpoint is not None and run.manifest.checkpoint.newer_than_t_test for run in dated)
+            dated = [
+                run
+                for run in runs
+                if _kind(run) == "strategy" and backbone in ("", run.facts["backbone"])
+            ]
+        newer = any(
+            run.manifest.checkpoint is not None and run.manifest.checkpoint.newer_than_t_test
+            for run in dated
+        )
         rows.append(Row(kind, label, schedule, seeds, tuple(run.manifest for run in behind), newer))
     return tuple(sorted(rows, key=_place))
 
@@ -166,17 +204,21 @@ def _place(row: Row) -> tuple[Any, ...]:
 
 
 def _disagreements(comparison: Comparison) -> list[str]:
-    """Rows judged on other users than the first, and rows whose two files tell different stories."""
+    """Rows judged on other users than the first, and rows whose two files tell different
+    stories."""
     warnings = []
     everyone = set(comparison.per_user(0)["user"])
     for i, row in enumerate(comparison.rows):
         mine, value = comparison.per_user(i), comparison.value(i)
         if set(mine["user"]) != everyone:
             warnings.append(
-                f"`{row.name}` was judged on {mine.height} users, `{comparison.rows[0].name}` on {len(everyone)}: "
+                f"`{row.name}` was judged on {mine.height} users, `{comparison.rows[0].name}` on "
+                f"{len(everyone)}: "
                 "differences use the users they share"
             )
         mean = mine["value"].mean()
         if value is not None and isinstance(mean, float) and abs(mean - value) > 1e-5:
-            warnings.append(f"`{row.name}`: per_user.parquet says {mean:.6f}, results.parquet {value:.6f}")
+            warnings.append(
+                f"`{row.name}`: per_user.parquet says {mean:.6f}, results.parquet {value:.6f}"
+            )
     return warnings

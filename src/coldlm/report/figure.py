@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#882255", "#999933",
                   "#8B6F47")  # fmt: skip
-"""Seven of Okabe and Ito, told apart with any kind of colour vision, and three more, one per strategy in the order of
-the table."""
+"""Seven of Okabe and Ito, told apart with any kind of colour vision, and three more, one per
+strategy in the order of the table."""
 
-LINES: Final[dict[str, Any]] = {"history": (0, (4, 1.5)), "static": (0, (1, 1.3)), "retrain": (0, (6, 1.2, 1, 1.2))}
+LINES: Final[dict[str, Any]] = {
+    "history": (0, (4, 1.5)),
+    "static": (0, (1, 1.3)),
+    "retrain": (0, (6, 1.2, 1, 1.2)),
+}
 """Line of each schedule; other ones that update the weights are solid."""
 
 GREY_LINES: Final = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
@@ -54,8 +58,9 @@ class Style:
 
 
 def draw_warmup(comparison: Comparison) -> Figure:
-    """nDCG@10 against the events that the item (left) and the user (right) has had as of the query; below, how many
-    events each point rests on. Buckets that were not measurable leave a gap."""
+    """Return nDCG@10 against the events that the item (left) and the user (right) has had as of the
+    query; below, how many events each point rests on. Buckets that were not measurable leave a
+    gap."""
     from matplotlib.figure import Figure
 
     shown, left_out = _choose_rows(comparison)
@@ -69,16 +74,24 @@ def draw_warmup(comparison: Comparison) -> Figure:
     axes[0, 0].set_ylabel("nDCG@10, mean over users (square-root scale)")
     axes[1, 0].set_ylabel("events")
     title(
-        figure, comparison, comparison.title, *([f"the best of the strategies, {left_out} not shown"] * bool(left_out))
+        figure,
+        comparison,
+        comparison.title,
+        *([f"the best of the strategies, {left_out} not shown"] * bool(left_out)),
     )
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2)
-    figure.set_figwidth(max(11, 8.6 + 0.09 * max(map(len, labels))))  # names that are long must not squeeze the axes
+    figure.legend(
+        handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2
+    )
+    figure.set_figwidth(
+        max(11, 8.6 + 0.09 * max(map(len, labels)))
+    )  # names that are long must not squeeze the axes
     return figure
 
 
 def draw_k_shot(comparison: Comparison) -> Figure:
-    """nDCG@10 of the same queries against the number of events revealed of each newcomer, one panel per side."""
+    """Return nDCG@10 of the same queries against the number of events revealed of each newcomer,
+    one panel per side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(2.5 + 4.25 * len(comparison.shots), 4.8), layout="constrained")
@@ -88,24 +101,33 @@ def draw_k_shot(comparison: Comparison) -> Figure:
         _draw_curves(axis, shots, shots_curve(shots), buckets, _choose_rows(shots)[0])
         axis.set_xticks(range(len(buckets)), buckets)
         axis.set_title(
-            f"{asked['eligible']:,} new {shots.title}s, {asked['queries']:,} queries", loc="left", fontsize=10
+            f"{asked['eligible']:,} new {shots.title}s, {asked['queries']:,} queries",
+            loc="left",
+            fontsize=10,
         )
         axis.set_xlabel(f"events revealed of each {shots.title} (k)")
     axes[0].set_ylabel("nDCG@10, mean over users (square-root scale)")
     title(figure, comparison.shots[0], comparison.title)
-    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle
+        for axis in axes
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False, fontsize=8.5,
                   handlelength=3.2)  # fmt: skip
     return figure
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """The figure as "png" or "svg", byte for byte the same for the same numbers."""
+    """Return the figure as "png" or "svg", byte for byte the same for the same numbers."""
     import matplotlib
 
     buffer = BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    with matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "path"}), warnings.catch_warnings():
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "path"}),
+        warnings.catch_warnings(),
+    ):
         # a legend of very many rows leaves its axes no room: the tables hold the numbers
         warnings.filterwarnings("ignore", "constrained_layout not applied")
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
@@ -113,8 +135,9 @@ def render(figure: Figure, kind: str) -> bytes:
 
 
 def _choose_rows(comparison: Comparison) -> tuple[list[int], int]:
-    """(rows that get a line, strategies that get none): the best strategies, many of them without ``static``, all
-    baselines but a canary, and of each kind of control its best row: more lines tell less."""
+    """(rows that get a line, strategies that get none): the best strategies, many of them without
+    ``static``, all baselines but a canary, and of each kind of control its best row: more lines
+    tell less."""
     rows = comparison.rows
     best: dict[tuple[str, str], tuple[float, int]] = {}
     for i, row in enumerate(rows):
@@ -122,7 +145,9 @@ def _choose_rows(comparison: Comparison) -> tuple[list[int], int]:
             key = row.kind, row.label if row.kind == "strategy" else row.label.partition(" · ")[0]
             best[key] = max(best.get(key, (-1.0, i)), (comparison.value(i) or 0.0, i))
     controls = {i for (kind, _), (_, i) in best.items() if kind == "control"}
-    by_value = sorted((value, -i, label) for (kind, label), (value, i) in best.items() if kind == "strategy")[::-1]
+    by_value = sorted(
+        (value, -i, label) for (kind, label), (value, i) in best.items() if kind == "strategy"
+    )[::-1]
     strategies = {label for _, _, label in by_value[:MOST_STRATEGIES]}
 
     def is_shown(i: int, row: Row) -> bool:
@@ -130,13 +155,19 @@ def _choose_rows(comparison: Comparison) -> tuple[list[int], int]:
             return i in controls
         if row.kind == "baseline":
             return row.label != "fewest_events"
-        return row.label in strategies and (row.schedule != "static" or len(strategies) <= FEW_STRATEGIES)
+        return row.label in strategies and (
+            row.schedule != "static" or len(strategies) <= FEW_STRATEGIES
+        )
 
     return [i for i, row in enumerate(rows) if is_shown(i, row)], len(by_value) - len(strategies)
 
 
 def _draw_curves(
-    axis: Axes, comparison: Comparison, curve: pl.DataFrame, buckets: Sequence[str], shown: list[int]
+    axis: Axes,
+    comparison: Comparison,
+    curve: pl.DataFrame,
+    buckets: Sequence[str],
+    shown: list[int],
 ) -> None:
     """One line per shown row; ``curve``: ``row, bucket, value``."""
     styles = dict(zip(shown, _styles([comparison.rows[i] for i in shown]), strict=True))
@@ -148,7 +179,8 @@ def _draw_curves(
             range(len(y)), y, label=comparison.rows[i].name, color=s.colour, linestyle=s.line, marker=s.marker,
             linewidth=s.width, markersize=s.size, zorder=s.order,
         )  # fmt: skip
-    # a square root opens up the cold end, where values are small, and unlike a logarithm it can show a zero
+    # a square root opens up the cold end, where values are small, and unlike a logarithm it can
+    # show a zero
     axis.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
     # the panels share their scale, and fixing it for the first would cut off the second
     drawn = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axis.get_lines()])
@@ -172,8 +204,12 @@ def _draw_counts(axis: Axes, comparison: Comparison, by: str) -> None:
 
 
 def _styles(rows: Sequence[Row]) -> list[Style]:
-    """One style per row: a strategy keeps its colour across schedules, what is not a language model is grey."""
-    names = {kind: list(dict.fromkeys(row.label for row in rows if row.kind == kind)) for kind in ("strategy", *GREYS)}
+    """One style per row: a strategy keeps its colour across schedules, what is not a language model
+    is grey."""
+    names = {
+        kind: list(dict.fromkeys(row.label for row in rows if row.kind == kind))
+        for kind in ("strategy", *GREYS)
+    }
     return [_style(row, names[row.kind].index(row.label)) for row in rows]
 
 
@@ -187,7 +223,8 @@ def _style(row: Row, position: int) -> Style:
 
 
 def title(figure: Figure, comparison: Comparison, *words: str) -> None:
-    """The data set, and the flags' first words where they apply (LEAKY, say): a figure travels without its table."""
+    """The data set, and the flags' first words where they apply (LEAKY, say): a figure travels
+    without its table."""
     words = (*words, *(flag.split(":")[0] for flag in flags(comparison)))
     figure.suptitle(", ".join(words), x=0.01, ha="left", fontsize=11, fontweight="bold")
 

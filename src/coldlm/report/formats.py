@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def markdown(table: Table) -> str:
-    """A GitHub table; baselines in italics, since Markdown has no grey."""
+    """Return a GitHub table; baselines in italics, since Markdown has no grey."""
     lines = [_line(table.header), _line(["---"] + ["---:"] * (len(table.header) - 1))]
     for i, cells in enumerate(table.body):
         escaped = [cell.replace("|", "\\|") for cell in cells]
@@ -26,13 +26,16 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table, caption: str) -> str:
-    """A booktabs table; needs ``\\usepackage{booktabs,xcolor,graphicx}``."""
+    """Return a booktabs table; needs ``\\usepackage{booktabs,xcolor,graphicx}``."""
     body = []
     rows = zip(range(len(table.body)), table.kinds, table.body, strict=True)
     for kind, group in groupby(rows, key=lambda row: row[1]):
         body.append("\\midrule")
         for i, _, cells in group:
-            marked = [f"\\textbf{{{tex(c)}}}" if (i, j) in table.bold else tex(c) for j, c in enumerate(cells)]
+            marked = [
+                f"\\textbf{{{tex(c)}}}" if (i, j) in table.bold else tex(c)
+                for j, c in enumerate(cells)
+            ]
             if kind == "baseline":
                 marked = [f"\\textcolor{{gray}}{{{cell}}}" for cell in marked]
             body.append(" & ".join(marked) + " \\\\")
@@ -64,7 +67,8 @@ def tex(text: str) -> str:
 
 
 def terminal(table: Table, width: int) -> list[RichTable]:
-    """The table cut into as many tables, each with the row names, as fit ``width`` characters."""
+    """Return the table cut into as many tables, each with the row names, as fit ``width``
+    characters."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -74,11 +78,20 @@ def terminal(table: Table, width: int) -> list[RichTable]:
     ]
     panels = []
     for part, columns in enumerate(_fit(sizes, width)):
-        rich = RichTable(box=None, padding=(0, 2, 0, 0), title_justify="left", header_style="bold", pad_edge=False)
+        rich = RichTable(
+            box=None,
+            padding=(0, 2, 0, 0),
+            title_justify="left",
+            header_style="bold",
+            pad_edge=False,
+        )
         rich.title = f"{table.title}, continued" if part else table.title
         for j in columns:
             rich.add_column(
-                _stacked(table.header)[j], justify="right" if j else "left", no_wrap=True, vertical="bottom"
+                _stacked(table.header)[j],
+                justify="right" if j else "left",
+                no_wrap=True,
+                vertical="bottom",
             )
         for i, cells in enumerate(table.body):
             style = {"strategy": "", "control": "cyan", "baseline": "bright_black"}[table.kinds[i]]
@@ -90,8 +103,11 @@ def terminal(table: Table, width: int) -> list[RichTable]:
 
 
 def _stacked(header: Sequence[str]) -> list[str]:
-    """Column heads broken at their spaces and before "@", so that they are no wider than numbers."""
-    broken = [head.replace(" %", "\u00a0%").replace(" ", "\n").replace("@", "\n@") for head in header[1:]]
+    """Column heads broken at their spaces and before "@", so that they are no wider than
+    numbers."""
+    broken = [
+        head.replace(" %", "\u00a0%").replace(" ", "\n").replace("@", "\n@") for head in header[1:]
+    ]
     return [header[0], *broken]
 
 

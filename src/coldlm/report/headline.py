@@ -1,4 +1,5 @@
-"""The few lines that a run or a sweep ends with: its number beside the best baseline's, read from its tables."""
+"""The few lines that a run or a sweep ends with: its number beside the best baseline's, read from
+its tables."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ MOST_LINES = 3
 
 
 def headlines(folders: Sequence[Path]) -> list[str]:
-    """nDCG@10, macro over all users, of the best of these finished runs and of the best baseline, a line per question;
-    what was not scored or cannot be read is left out."""
+    """Return nDCG@10, macro over all users, of the best of these finished runs and of the best
+    baseline, a line per question; what was not scored or cannot be read is left out."""
     tables = [table for folder in folders if (table := _read(folder)) is not None]
     if not tables:
         return []
@@ -30,7 +31,14 @@ def headlines(folders: Sequence[Path]) -> list[str]:
 
 def _read(folder: Path) -> pl.DataFrame | None:
     columns = ["run", *QUESTION, "scorer", "schedule", "value"]
-    where = {"window": -1, "cohort": "all", "bucket": "all", "average": "macro", "metric": METRIC, "k": K}
+    where = {
+        "window": -1,
+        "cohort": "all",
+        "bucket": "all",
+        "average": "macro",
+        "metric": METRIC,
+        "k": K,
+    }
     try:
         table = pl.read_parquet(folder / "results.parquet", columns=[*columns, *where])
     except (OSError, pl.exceptions.PolarsError):
@@ -47,10 +55,15 @@ def _line(rows: pl.DataFrame, *, several: bool) -> str:
     n_runs = own["run"].n_unique()
     of = f"best of {n_runs} runs " if n_runs > 1 else ""
     said = [
-        f"{value:.4f} ({schedule})" for value, schedule in own.filter(run=own["run"][0])[["value", "schedule"]].rows()
+        f"{value:.4f} ({schedule})"
+        for value, schedule in own.filter(run=own["run"][0])[["value", "schedule"]].rows()
     ]
     whose = f" of {own['run'][0]}" if n_runs > 1 else ""
-    best = f"; best baseline {baselines['value'][0]:.4f} ({baselines['scorer'][0]})" if baselines.height else ""
+    best = (
+        f"; best baseline {baselines['value'][0]:.4f} ({baselines['scorer'][0]})"
+        if baselines.height
+        else ""
+    )
     mark = "SIMULATED " if split.startswith(SIMULATED_COLD) else "" if split == "time" else "LEAKY "
     on = f" on {dataset}" if several else ""
     return f"{mark}nDCG@{K} (macro, all{on}): {of}{', '.join(said)}{whose}{best}"

@@ -1,4 +1,5 @@
-"""The numbers of the headline table: quality with its interval, the distance to the best trivial row, cost."""
+"""The numbers of the headline table: quality with its interval, the distance to the best trivial
+row, cost."""
 
 from __future__ import annotations
 
@@ -9,7 +10,15 @@ import numpy as np
 
 from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
-from coldlm.report.statistics import DRAWS, Difference, differences, holm, intervals, smallest_effect, wilcoxon
+from coldlm.report.statistics import (
+    DRAWS,
+    Difference,
+    differences,
+    holm,
+    intervals,
+    smallest_effect,
+    wilcoxon,
+)
 from coldlm.runs.manifest import Manifest
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
@@ -58,9 +67,10 @@ MARGIN: Final = 0.01
 class Measure:
     """One row in numbers; None is "not measured" or "does not apply".
 
-    ``quality``: by key of ``QUALITY``. ``low``, ``high``: 95 % interval of its nDCG@10. ``vs_trivial``: strategy minus
-    the best trivial row, with Holm's p (``p_holm``) and Wilcoxon's after Holm (``p_wilcoxon``). ``cost``: by name in
-    ``COST``, averaged over seeds. ``is_bold``: the difference is one that may be claimed.
+    ``quality``: by key of ``QUALITY``. ``low``, ``high``: 95 % interval of its nDCG@10.
+    ``vs_trivial``: strategy minus the best trivial row, with Holm's p (``p_holm``) and Wilcoxon's
+    after Holm (``p_wilcoxon``). ``cost``: by name in ``COST``, averaged over seeds. ``is_bold``:
+    the difference is one that may be claimed.
     """
 
     row: Row
@@ -76,8 +86,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class Headline:
-    """``measures``: one per row of the comparison. ``best_trivial``: the row with the highest nDCG@10 among baselines
-    and controls. ``smallest_effect``: the median over strategies of what these users can tell from zero."""
+    """``measures``: one per row of the comparison. ``best_trivial``: the row with the highest
+    nDCG@10 among baselines and controls. ``smallest_effect``: the median over strategies of what
+    these users can tell from zero."""
 
     measures: tuple[Measure, ...]
     best_trivial: Row | None
@@ -85,7 +96,8 @@ class Headline:
 
 
 def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """Return the same for metrics of other packages, as the results hold them: first over users, then over queries."""
+    """Return the same for metrics of other packages, as the results hold them: first over users,
+    then over queries."""
     whole = comparison.values.filter(window=-1, cohort="all", bucket="all")
     there = set(whole.select("metric", "k").unique().rows())
     found = [(metric, k) for metric, k in sorted(there) if metric not in _OWN and k in (K, MRR_K)]
@@ -101,11 +113,15 @@ def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
 
 
 def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headline:
-    """Every row in numbers. A strategy is compared with the best of all baselines *and* all controls under any
-    schedule, so the distance never flatters it."""
+    """Return every row in numbers. A strategy is compared with the best of all baselines *and* all
+    controls under any schedule, so the distance never flatters it."""
     rows = comparison.rows
     scores = [comparison.value(i) for i in range(len(rows))]
-    trivial = [(score, -i) for i, score in enumerate(scores) if score is not None and rows[i].kind != "strategy"]
+    trivial = [
+        (score, -i)
+        for i, score in enumerate(scores)
+        if score is not None and rows[i].kind != "strategy"
+    ]
     best = -max(trivial)[1] if trivial else None
     pairs = {
         i: comparison.paired(i, best)
@@ -116,31 +132,46 @@ def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headli
     p_holm = dict(zip(pairs, holm([d.p for d in found.values()]), strict=True))
     p_wilcoxon = dict(zip(pairs, holm([wilcoxon(*pair) for pair in pairs.values()]), strict=True))
     measures = []
-    spans = intervals([comparison.per_user(i)["value"].to_numpy() for i in range(len(rows))], draws, seed)
+    spans = intervals(
+        [comparison.per_user(i)["value"].to_numpy() for i in range(len(rows))], draws, seed
+    )
     for i, (row, (low, high)) in enumerate(zip(rows, spans, strict=True)):
         quality = {key: comparison.value(i, **where) for key, where in QUALITY.items()}
         vs = found.get(i)
-        may_claim = best is not None and vs is not None and _may_claim(vs, scores[best], p_holm[i], row, rows[best])
-        measures.append(Measure(row, quality, low, high, vs, p_holm.get(i), p_wilcoxon.get(i), _cost(row), may_claim))
+        may_claim = (
+            best is not None
+            and vs is not None
+            and _may_claim(vs, scores[best], p_holm[i], row, rows[best])
+        )
+        measures.append(
+            Measure(
+                row, quality, low, high, vs, p_holm.get(i), p_wilcoxon.get(i), _cost(row), may_claim
+            )
+        )
     effects = [smallest_effect(left - right) for left, right in pairs.values()]
     return Headline(
-        tuple(measures), rows[best] if best is not None else None, float(np.median(effects)) if effects else None
+        tuple(measures),
+        rows[best] if best is not None else None,
+        float(np.median(effects)) if effects else None,
     )
 
 
 def seeds_behind(row: Row, best: Row) -> int:
-    """How many seeds the difference between a strategy and the best trivial row rests on: those that both have, since
-    a seed is also the order of events and the draws; a baseline needs none."""
+    """Return how many seeds the difference between a strategy and the best trivial row rests on:
+    those that both have, since a seed is also the order of events and the draws; a baseline needs
+    none."""
     return row.seeds if best.kind == "baseline" else len(row.its_seeds & best.its_seeds)
 
 
 def _may_claim(vs: Difference, reference: float | None, p: float, row: Row, best: Row) -> bool:
-    return seeds_behind(row, best) >= MIN_SEEDS and p < 0.05 and vs.low > MARGIN * (reference or 0.0)
+    return (
+        seeds_behind(row, best) >= MIN_SEEDS and p < 0.05 and vs.low > MARGIN * (reference or 0.0)
+    )
 
 
 def _cost(row: Row) -> dict[str, float | None]:
-    """Averages over the runs of a row; a baseline costs nothing that was measured, a schedule without updates has no
-    seconds per update."""
+    """Averages over the runs of a row; a baseline costs nothing that was measured, a schedule
+    without updates has no seconds per update."""
     costs = [_run_cost(manifest, row.schedule not in WITHOUT_UPDATES) for manifest in row.manifests]
     known = {name: [cost[name] for cost in costs if cost[name] is not None] for name in COST}
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}  # type: ignore[arg-type]

@@ -16,26 +16,36 @@ from coldlm.runs.manifest import Manifest
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED, INCOMPLETE and UNEQUAL TUNING, each with its reason, where they apply."""
+    """LEAKY, SIMULATED, SAMPLED, INCOMPLETE and UNEQUAL TUNING, each with its reason, where they
+    apply."""
     found = []
     if comparison.mark == "SIMULATED":
         found.append(
-            f"SIMULATED: split `{comparison.split}` holds that share of the items taken before T_test out of the past; "
+            f"SIMULATED: split `{comparison.split}` holds that share of the items taken before "
+            "T_test out of the past; "
             "they are old items without their events, not new ones"
         )
     if comparison.mark == "LEAKY":
-        found.append(f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not")
+        found.append(
+            f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not"
+        )
     if comparison.candidates not in ("full", "impression"):
-        found.append(f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full catalogue")
+        found.append(
+            f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full "
+            "catalogue"
+        )
     missing = _missing_rows(comparison)
     if missing:
-        found.append(f"INCOMPLETE: without {', '.join(missing)} nobody can tell what language is worth")
+        found.append(
+            f"INCOMPLETE: without {', '.join(missing)} nobody can tell what language is worth"
+        )
     found += unequal_budgets(comparison)
     return found
 
 
 def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
-    """One line each: what was averaged, how sure it is, what was compared, asked, dropped and leaked."""
+    """Return one line each: what was averaged, how sure it is, what was compared, asked, dropped
+    and leaked."""
     return [
         *(f"WARNING: {warning}." for warning in comparison.warnings),
         *_about_numbers(comparison, headline),
@@ -47,24 +57,32 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
 
 
 def about_shots(shots: Comparison) -> list[str]:
-    """What was revealed and asked for one side, and what the canaries say of it."""
+    """Return what was revealed and asked for one side, and what the canaries say of it."""
     asked, side = what_was_asked(shots), shots.title
     most = shots_of(shots)[-1]
     lines = [f"WARNING: {warning}." for warning in shots.warnings]
     lines.append(
-        f"k-shot by {side}: {asked['eligible']:,} of {asked['cold']:,} cold {side}s have at least {most} positive "
-        f"events in the first half of the stream (before {asked['midpoint']}), {asked['counted out']:,} are counted "
-        f"out: it speaks of busy newcomers. The same {asked['queries']:,} queries of the second half, among the same "
-        "candidates, at every k; what came after the first k events is hidden, and nothing of the second half is "
+        f"k-shot by {side}: {asked['eligible']:,} of {asked['cold']:,} cold {side}s have at least "
+        f"{most} positive "
+        f"events in the first half of the stream (before {asked['midpoint']}), "
+        f"{asked['counted out']:,} are counted "
+        f"out: it speaks of busy newcomers. The same {asked['queries']:,} queries of the second "
+        "half, among the same "
+        "candidates, at every k; what came after the first k events is hidden, and nothing of the "
+        "second half is "
         "revealed. history = weights as before the stream; updated = one update on what is known."
     )
     if canaries := next(filter(None, (_canaries(m, side) for m in shots.manifests)), None):
-        seen = ", ".join(f"{metric(c['fewest_events']['value'])} at {k}" for k, c in canaries.items())
+        seen = ", ".join(
+            f"{metric(c['fewest_events']['value'])} at {k}" for k, c in canaries.items()
+        )
         chance = metric(next(iter(canaries.values()))[CHANCE]["value"])
         above = [k for k, c in canaries.items() if c["fewest_events"]["low"] > 0]
         verdict = (
-            f"ABOVE CHANCE at k = {', '.join(above)}: candidates without a known event, be it hidden or later than the "
-            "midpoint, are asked for more than others, so no claim rests there on a scorer that sees counts; compare "
+            f"ABOVE CHANCE at k = {', '.join(above)}: candidates without a known event, be it "
+            "hidden or later than the "
+            "midpoint, are asked for more than others, so no claim rests there on a scorer that "
+            "sees counts; compare "
             "it with the rows that see none."
             if above
             else "not above chance at any k."
@@ -72,7 +90,8 @@ def about_shots(shots: Comparison) -> list[str]:
         lines.append(f"Canary by {side}: fewest_events {seen}; chance {chance}. {verdict}")
     if side == "item":
         lines.append(
-            f"At k = {most} every item that is asked for has {most} known events, and a new item that was counted out "
+            f"At k = {most} every item that is asked for has {most} known events, and a new item "
+            "that was counted out "
             "has fewer: counts alone tell them apart, in baselines as in models."
         )
     return lines
@@ -88,20 +107,33 @@ def _missing_rows(comparison: Comparison) -> list[str]:
     rows = comparison.rows
     first = {(row.kind, row.label.split(" · ")[0]) for row in rows}
     missing = [name for name in MANDATORY_BASELINES if ("baseline", name) not in first]
-    if any(m.data.repeats for m in comparison.manifests) and ("baseline", "own_repeats") not in first:
+    if (
+        any(m.data.repeats for m in comparison.manifests)
+        and ("baseline", "own_repeats") not in first
+    ):
         missing.append("own_repeats")
     missing += [name for name in MANDATORY_CONTROLS if ("control", name) not in first]
     # context alone must have been updated in the same way as the models that it is compared with
-    schedules = list(dict.fromkeys(row.schedule for row in rows if row.kind == "strategy" and row.schedule != "static"))
+    schedules = list(
+        dict.fromkeys(
+            row.schedule for row in rows if row.kind == "strategy" and row.schedule != "static"
+        )
+    )
     context = {row.schedule for row in rows if row.label.split(" · ")[0] == "context_only"}
-    missing += [f"context_only, {schedule}" for schedule in schedules if context and schedule not in context]
-    return missing + [f"permuted_text of {strategy}" for strategy in _without_own_control(comparison)]
+    missing += [
+        f"context_only, {schedule}" for schedule in schedules if context and schedule not in context
+    ]
+    return missing + [
+        f"permuted_text of {strategy}" for strategy in _without_own_control(comparison)
+    ]
 
 
 def _without_own_control(comparison: Comparison) -> list[str]:
-    """Strategies that train the backbone but whose permuted texts were never trained in the same way; for frozen
-    vectors, random ones are that control as well."""
-    controls = {row.manifests[0].axes["control"] for row in comparison.rows if row.kind == "control"}
+    """Strategies that train the backbone but whose permuted texts were never trained in the same
+    way; for frozen vectors, random ones are that control as well."""
+    controls = {
+        row.manifests[0].axes["control"] for row in comparison.rows if row.kind == "control"
+    }
     if "permuted_text" not in controls:
         return []
     return sorted(
@@ -117,28 +149,39 @@ def _without_own_control(comparison: Comparison) -> list[str]:
 
 def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
     whole = comparison.values.filter(row=0, window=-1, cohort="all", bucket="all", average="macro")
-    users, queries, events = (int(whole[name].max() or 0) for name in ("n_users", "n_queries", "n_events"))  # type: ignore[arg-type]
+    users, queries, events = (
+        int(whole[name].max() or 0)  # type: ignore[arg-type]
+        for name in ("n_users", "n_queries", "n_events")
+    )
     lines = [
-        f"Means over users (macro), micro: over queries; {users:,} users, {queries:,} queries, {events:,} events. "
+        f"Means over users (macro), micro: over queries; {users:,} users, {queries:,} queries, "
+        f"{events:,} events. "
         f"Candidates: {comparison.candidates}; ties count as their expectation.",
-        "Schedules: history = weights frozen, histories grow; per_window = weights updated on each window once it is "
+        "Schedules: history = weights frozen, histories grow; per_window = weights updated on each "
+        "window once it is "
         "scored; retrain = trained anew on everything scored so far; "
-        "static = histories stop at T_test too. Controls (no language) and baselines (no training) end the table.",
-        f"Intervals: 95 %, percentile bootstrap over users of the mean over these seeds; {DRAWS:,} draws, or as many "
+        "static = histories stop at T_test too. Controls (no language) and baselines (no training) "
+        "end the table.",
+        f"Intervals: 95 %, percentile bootstrap over users of the mean over these seeds; {DRAWS:,} "
+        "draws, or as many "
         f"as let p after Holm fall to {SMALLEST} in a table of that length.",
-        "Any cold user, any cold item: whatever the other side is. A point of a warm-up curve is a mean over the users "
+        "Any cold user, any cold item: whatever the other side is. A point of a warm-up curve is a "
+        "mean over the users "
         "that have such queries, so its points differ in users and items, not in n alone.",
     ]
     if headline.best_trivial is None:
         return [*lines, "No baseline and no control: nothing to compare with."]
     best = headline.best_trivial
     lines.append(
-        f"vs best trivial: strategy minus `{best.name}`, the best of all baselines and controls under any schedule; "
-        "paired over users. p: by bootstrap, and by Wilcoxon as a second opinion, both after Holm over the rows."
+        f"vs best trivial: strategy minus `{best.name}`, the best of all baselines and controls "
+        "under any schedule; "
+        "paired over users. p: by bootstrap, and by Wilcoxon as a second opinion, both after Holm "
+        "over the rows."
     )
     if headline.smallest_effect is not None:
         lines.append(
-            f"With so many users a true difference of {metric(headline.smallest_effect)} is found in 80 % of "
+            f"With so many users a true difference of {metric(headline.smallest_effect)} is found "
+            "in 80 % of "
             "repetitions (two-sided 5 %, before Holm)."
         )
     seeds = [seeds_behind(m.row, best) for m in headline.measures if m.vs_trivial is not None]
@@ -152,15 +195,22 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
 
 def _about_lists(manifest: Manifest) -> list[str]:
     lines = [
-        "Candidates are the lists as the log's own system showed them: nothing is sampled, and what it did not show is "
-        "not asked. Counts n are those of this log, sample counts where it is a sample, and its catalogue holds "
+        "Candidates are the lists as the log's own system showed them: nothing is sampled, and "
+        "what it did not show is "
+        "not asked. Counts n are those of this log, sample counts where it is a sample, and its "
+        "catalogue holds "
         "what these users were shown (survivors' bias): no cold claim rests on this table alone.",
-        "nDCG, Recall and MRR of the quality table rank each click alone, the list's other clicks left out; those of "
-        "the list table count all clicks of a list (MRR: the mean of 1/rank over them, as MIND's evaluation has it). "
+        "nDCG, Recall and MRR of the quality table rank each click alone, the list's other clicks "
+        "left out; those of "
+        "the list table count all clicks of a list (MRR: the mean of 1/rank over them, as MIND's "
+        "evaluation has it). "
         "AUC is that of one list, a tie counting half.",
     ]
     if lists := manifest.lists:
-        lines.append(f"Lists of the stream: {_counts(lists)}. Those without a click or of clicks alone ask nothing.")
+        lines.append(
+            f"Lists of the stream: {_counts(lists)}. Those without a click or of clicks alone ask "
+            "nothing."
+        )
     return lines
 
 
@@ -172,19 +222,29 @@ def _about_data(comparison: Comparison) -> list[str]:
         f"{dataset.name}: {_count(dataset.n_users)} users, {_count(dataset.n_items)} items, "
         f"{_count(dataset.n_events)} events."
     ]
-    cohorts = [f"{c['cohort']} {c['events']:,} ({c['share']:.1%}) of {c['users']:,} users" for c in first.cohorts or ()]
+    cohorts = [
+        f"{c['cohort']} {c['events']:,} ({c['share']:.1%}) of {c['users']:,} users"
+        for c in first.cohorts or ()
+    ]
     lines.append(f"Cohorts, in events: {'; '.join(cohorts)}.")
     leaks: dict[str, int] = {}
     for m in manifests:
         leaks |= {name: max(n, leaks.get(name, 0)) for name, n in (m.leaks or {}).items()}
-    lines.append(f"Leak meter{', NOT 0' if any(leaks.values()) else ''}: {_counts(leaks)} (100 queries recounted).")
     lines.append(
-        f"Dropped events: {max(m.dropped or 0 for m in manifests):,}. {_others(first.others_would_drop or {})}"
+        f"Leak meter{', NOT 0' if any(leaks.values()) else ''}: {_counts(leaks)} (100 queries "
+        "recounted)."
+    )
+    lines.append(
+        f"Dropped events: {max(m.dropped or 0 for m in manifests):,}. "
+        f"{_others(first.others_would_drop or {})}"
     )
     if first.not_asked and any(first.not_asked.values()):
         lines.append(f"Not asked, by reason: {_counts(first.not_asked)}.")
     if drawn := first.drawn_queries:
-        lines.append(f"Queries: {drawn:,} of the stream's at most, drawn once; every row answers the same ones.")
+        lines.append(
+            f"Queries: {drawn:,} of the stream's at most, drawn once; every row answers the same "
+            "ones."
+        )
     return [*lines, *_about_first_stages(manifests), *_about_fresh_items(comparison)]
 
 
@@ -192,13 +252,16 @@ def _about_first_stages(manifests: tuple[Manifest, ...]) -> list[str]:
     """What re-ranking heads were given, and what they could have found at most."""
     found = {(s["name"], s["rerank"], s["recall"]) for m in manifests if (s := m.first_stage)}
     return [
-        f"Re-ranked: the best {top:,} candidates of {name}, whose recall@{top} (macro) is {metric(recall)}: the "
+        f"Re-ranked: the best {top:,} candidates of {name}, whose recall@{top} (macro) is "
+        f"{metric(recall)}: the "
         "ceiling of any re-ranking of them. The other candidates stay below in its order."
         for name, top, recall in sorted(found)
     ] + sorted(
         {
-            f"Classification: a pair counts as taken from a probability of {c['threshold']} on; the stream's positives "
-            f"against {c['negatives']}, weights frozen. Who met more negatives than positives in training seldom says "
+            f"Classification: a pair counts as taken from a probability of {c['threshold']} on; "
+            "the stream's positives "
+            f"against {c['negatives']}, weights frozen. Who met more negatives than positives in "
+            "training seldom says "
             "so much; the AUC depends on no threshold."
             for m in manifests
             if (c := m.classification)
@@ -210,9 +273,12 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
     """What the canaries say of the release rule, and whether the catalogue holds survivors only."""
     if comparison.candidates == "impression":
         return [
-            "Canaries: no release rule chose these lists. At n = 0 newest and fewest_events are above chance by "
-            "selection (a new item beside older ones comes first, clicked or not), and popularity below it: compare "
-            "the rows of a warm-up curve, not its points. Whether new items are clicked more is told by the AUC of "
+            "Canaries: no release rule chose these lists. At n = 0 newest and fewest_events are "
+            "above chance by "
+            "selection (a new item beside older ones comes first, clicked or not), and popularity "
+            "below it: compare "
+            "the rows of a warm-up curve, not its points. Whether new items are clicked more is "
+            "told by the AUC of "
             "newest and fewest_events in the list table."
         ]
     manifests, dataset = comparison.manifests, comparison.manifests[0].data
@@ -220,7 +286,8 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
     if not canaries or (dataset.release == "after_first" and comparison.mark != "SIMULATED"):
         return ["Canaries at n = 0: not measurable, since an item enters after its first event."]
     seen = ", ".join(
-        f"{name} {metric(c['value'])} ([{metric(c['low'], True)}, {metric(c['high'], True)}] from chance)"
+        f"{name} {metric(c['value'])} ([{metric(c['low'], True)}, {metric(c['high'], True)}] from "
+        "chance)"
         for name, c in canaries.items()
         if name != CHANCE
     )
@@ -228,14 +295,19 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
     above = [name for name, c in canaries.items() if name != CHANCE and c["low"] > 0]
     if above:
         lines.append(
-            f"ABOVE CHANCE at n = 0: {', '.join(above)}. Either people like fresh items, or being a candidate says "
+            f"ABOVE CHANCE at n = 0: {', '.join(above)}. Either people like fresh items, or being "
+            "a candidate says "
             "that an item is about to be taken: no claim about n = 0 rests on this table alone."
         )
     if comparison.mark == "SIMULATED" and dataset.release != "field":
-        lines.append("Held-out items are the only candidates without an event: fewest_events is above chance by that.")
+        lines.append(
+            "Held-out items are the only candidates without an event: fewest_events is above "
+            "chance by that."
+        )
     if dataset.items_never_taken == 0:
         lines.append(
-            "Survivors: every item of this catalogue is taken at some time, so one without events is known to get some."
+            "Survivors: every item of this catalogue is taken at some time, so one without events "
+            "is known to get some."
         )
     return lines
 
@@ -247,12 +319,18 @@ def _about_checkpoints(manifests: tuple[Manifest, ...]) -> list[str]:
     for name, checkpoint in sorted(checkpoints.items()):
         if checkpoint.newer_than_t_test:
             lines.append(
-                f"{DAGGER} {name} ({checkpoint.date}) is newer than T_test ({t_test}): it may know the future."
+                f"{DAGGER} {name} ({checkpoint.date}) is newer than T_test ({t_test}): it may know "
+                "the future."
             )
         elif checkpoint.date is None and name != "random_vectors":
-            lines.append(f"The date of {name} is not known: it may be newer than T_test ({t_test}).")
+            lines.append(
+                f"The date of {name} is not known: it may be newer than T_test ({t_test})."
+            )
     commits = sorted({_short(m.commit) for m in manifests})
-    return [*lines, f"{len(manifests)} runs, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}."]
+    return [
+        *lines,
+        f"{len(manifests)} runs, commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}.",
+    ]
 
 
 def _short(commit: str | None) -> str:
@@ -264,7 +342,10 @@ def _others(would: dict[str, int]) -> str:
     if not would.get("of"):
         return ""
     parts = ", ".join(f"{name} {n:,}" for name, n in would.items() if name not in ("any", "of"))
-    return f"Other evaluators' defaults would have dropped {would['any']:,} of {would['of']:,} ({parts})."
+    return (
+        f"Other evaluators' defaults would have dropped {would['any']:,} of {would['of']:,} "
+        f"({parts})."
+    )
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -1,4 +1,5 @@
-"""Many finished runs in one small parquet file, of which the same report is made as of their folders."""
+"""Many finished runs in one small parquet file, of which the same report is made as of their
+folders."""
 
 from __future__ import annotations
 
@@ -22,14 +23,22 @@ SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_e
 
 
 def pack(runs: Sequence[FinishedRun]) -> bytes:
-    """One row per run: folder, manifest and facts as JSON, its tables as lists of structs. Baselines, which every run
-    repeats, are kept of the first run among those that say the same of them."""
+    """Return one row per run: folder, manifest and facts as JSON, its tables as lists of structs.
+    Baselines, which every run repeats, are kept of the first run among those that say the same of
+    them."""
     known: dict[str, list[pl.DataFrame]] = {}
     lines = []
     for run in (_without_known(run, known) for run in runs):
         tables = {name: table for name in TABLES if (table := getattr(run, name)) is not None}
-        line = {"folder": str(run.folder), "manifest": json.dumps(run.manifest.plain()), "facts": json.dumps(run.facts)}
-        structs = [table.select(pl.struct(pl.all()).implode().alias(name)) for name, table in tables.items()]
+        line = {
+            "folder": str(run.folder),
+            "manifest": json.dumps(run.manifest.plain()),
+            "facts": json.dumps(run.facts),
+        }
+        structs = [
+            table.select(pl.struct(pl.all()).implode().alias(name))
+            for name, table in tables.items()
+        ]
         lines.append(pl.concat([pl.DataFrame(line), *structs], how="horizontal"))
     buffer = BytesIO()
     pl.concat(lines, how="diagonal").write_parquet(buffer, compression="zstd", compression_level=19)
@@ -37,7 +46,7 @@ def pack(runs: Sequence[FinishedRun]) -> bytes:
 
 
 def unpack(file: Path) -> list[FinishedRun]:
-    """The runs in a file that ``pack`` wrote.
+    """Return the runs in a file that ``pack`` wrote.
 
     Raises:
         RunFolderError: it is another kind of file, or damaged.
@@ -47,7 +56,9 @@ def unpack(file: Path) -> list[FinishedRun]:
         return [_unpack_line(frame.slice(i, 1)) for i in range(frame.height)]
     except (OSError, LookupError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
-        raise RunFolderError(f"{file} holds no runs ({reason}): give a file of coldlm report --pack") from error
+        raise RunFolderError(
+            f"{file} holds no runs ({reason}): give a file of coldlm report --pack"
+        ) from error
 
 
 def _unpack_line(line: pl.DataFrame) -> FinishedRun:
@@ -58,7 +69,10 @@ def _unpack_line(line: pl.DataFrame) -> FinishedRun:
         if name in line.columns and line[name][0] is not None
     }
     return FinishedRun(
-        Path(texts["folder"]), Manifest.of(json.loads(texts["manifest"])), json.loads(texts["facts"]), **tables
+        Path(texts["folder"]),
+        Manifest.of(json.loads(texts["manifest"])),
+        json.loads(texts["facts"]),
+        **tables,
     )
 
 
@@ -67,7 +81,8 @@ def _without_known(run: FinishedRun, known: dict[str, list[pl.DataFrame]]) -> Fi
     kept = [MODEL]
     for scorer in run.results["scorer"].unique(maintain_order=True):
         says = run.results.filter(scorer=scorer).select(SAYS)
-        # the zero-shot baseline is the backbone's own, and a control's text baselines count for nothing
+        # the zero-shot baseline is the backbone's own, and a control's text baselines count for
+        # nothing
         alike = [run.facts[name] for name in ("seed", "backbone", "control")]
         key = json.dumps([run.question, *alike, scorer], sort_keys=True)
         if scorer != MODEL and not any(says.equals(other) for other in known.setdefault(key, [])):

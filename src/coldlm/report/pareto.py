@@ -34,22 +34,37 @@ SHAPES: Final = ("o", "D", "^", "s", "v", "P", "X", "*")
 
 
 def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
-    """nDCG@10 over all queries (above) and over those of new items (below) against each cost that was measured, one
-    point per trained row. The stepped line is the front: no other strategy is better and cheaper. Of the last panel,
-    weights that are updated; of the others, those that stay as trained. The grey line is the best trivial row."""
+    """Return nDCG@10 over all queries (above) and over those of new items (below) against each cost
+    that was measured, one point per trained row. The stepped line is the front: no other strategy
+    is better and cheaper. Of the last panel, weights that are updated; of the others, those that
+    stay as trained. The grey line is the best trivial row."""
     from matplotlib.figure import Figure
 
-    measures = [m for m in headline.measures if m.row.kind != "baseline" and m.row.schedule != "static"]
-    panels = [(key, label, [m for m in measures if _is_updated(m.row) == (key == UPDATE)]) for key, label in PANELS]
-    panels = [(key, label, its) for key, label, its in panels if any(m.cost[key] for m in its)] or [(*PANELS[0], [])]
+    measures = [
+        m for m in headline.measures if m.row.kind != "baseline" and m.row.schedule != "static"
+    ]
+    panels = [
+        (key, label, [m for m in measures if _is_updated(m.row) == (key == UPDATE)])
+        for key, label in PANELS
+    ]
+    panels = [(key, label, its) for key, label, its in panels if any(m.cost[key] for m in its)] or [
+        (*PANELS[0], [])
+    ]
     figure = Figure(figsize=(2.2 + 2.7 * len(panels), 5.4), layout="constrained")
     axes = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
     looks = _looks([m.row for m in measures])
     for i, (quality, where) in enumerate(QUALITIES):
         for axis, (key, _, its) in zip(axes[i], panels, strict=True):
-            _draw_front(axis, [(m.cost[key], m.quality[quality], looks[m.row.label], m.row.kind) for m in its])
-            for y in (m.quality[quality] for m in headline.measures if m.row == headline.best_trivial):
-                axis.axhline(y or 0, color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, zorder=0)
+            _draw_front(
+                axis,
+                [(m.cost[key], m.quality[quality], looks[m.row.label], m.row.kind) for m in its],
+            )
+            for y in (
+                m.quality[quality] for m in headline.measures if m.row == headline.best_trivial
+            ):
+                axis.axhline(
+                    y or 0, color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, zorder=0
+                )
         axes[i, 0].set_ylabel(f"nDCG@10, {where}")
     for axis, (_, label, _) in zip(axes[1], panels, strict=True):
         axis.set_xlabel(f"{label} (log scale)" if axis.get_xscale() == "log" else label)
@@ -62,12 +77,17 @@ def _is_updated(row: Row) -> bool:
     return row.schedule not in WITHOUT_UPDATES
 
 
-def _draw_front(axis: Axes, points: Sequence[tuple[float | None, float | None, tuple[str, str], str]]) -> None:
-    """Points (cost, quality, (colour, marker), kind), and the step along those strategies that none dominates."""
+def _draw_front(
+    axis: Axes, points: Sequence[tuple[float | None, float | None, tuple[str, str], str]]
+) -> None:
+    """Points (cost, quality, (colour, marker), kind), and the step along those strategies that none
+    dominates."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     best, front = -1.0, []
-    for x, y, (colour, marker), kind in sorted((p for p in points if p[0] and p[1] is not None), key=_cheapest_first):
+    for x, y, (colour, marker), kind in sorted(
+        (p for p in points if p[0] and p[1] is not None), key=_cheapest_first
+    ):
         assert x is not None
         assert y is not None
         axis.plot(x, y, color=colour, marker=marker, markersize=6, linestyle="none", zorder=3)
@@ -75,7 +95,13 @@ def _draw_front(axis: Axes, points: Sequence[tuple[float | None, float | None, t
             best = y
             front.append((x, y))
     if front:
-        axis.plot(*zip(*front, strict=True), drawstyle="steps-post", color="#666666", linewidth=1, zorder=1)
+        axis.plot(
+            *zip(*front, strict=True),
+            drawstyle="steps-post",
+            color="#666666",
+            linewidth=1,
+            zorder=1,
+        )
     costs = [p[0] for p in points if p[0]]
     if costs and max(costs) > WIDE * min(costs):
         axis.set_xscale("log")
@@ -100,22 +126,33 @@ def _short_number(value: float, _: object = None) -> str:
 
 
 def _looks(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
-    """Label -> (colour, marker): strategies differ in colour, what else is in their labels (the backbone, say) in the
-    marker; controls are grey."""
+    """Label -> (colour, marker): strategies differ in colour, what else is in their labels (the
+    backbone, say) in the marker; controls are grey."""
     looks = {}
     for kind in ("strategy", "control"):
         labels = dict.fromkeys(row.label for row in rows if row.kind == kind)
-        firsts, rests = (list(dict.fromkeys(label.partition(" · ")[i] for label in labels)) for i in (0, 2))
+        firsts, rests = (
+            list(dict.fromkeys(label.partition(" · ")[i] for label in labels)) for i in (0, 2)
+        )
         for label in labels:
             first, _, rest = label.partition(" · ")
-            colour = COLOURS[firsts.index(first) % len(COLOURS)] if kind == "strategy" else GREYS["control"]
-            shapes, at = (SHAPES, rests.index(rest)) if kind == "strategy" else (MARKERS, firsts.index(first))
+            colour = (
+                COLOURS[firsts.index(first) % len(COLOURS)]
+                if kind == "strategy"
+                else GREYS["control"]
+            )
+            shapes, at = (
+                (SHAPES, rests.index(rest))
+                if kind == "strategy"
+                else (MARKERS, firsts.index(first))
+            )
             looks[label] = colour, shapes[at % len(shapes)]
     return looks
 
 
 def _keys_to(looks: dict[str, tuple[str, str]]) -> list[Any]:
-    """Handles of the legend: one per colour of a strategy, one per marker if there are several, one per control."""
+    """Handles of the legend: one per colour of a strategy, one per marker if there are several, one
+    per control."""
     from matplotlib.lines import Line2D
 
     entries: dict[str, tuple[str, str]] = {}
@@ -127,12 +164,23 @@ def _keys_to(looks: dict[str, tuple[str, str]]) -> list[Any]:
         else:
             entries.setdefault(first, (colour, "o"))
             shapes.setdefault(rest, marker)
-    entries |= {rest or "as configured": ("#ffffff", marker) for rest, marker in shapes.items() if len(shapes) > 1}
+    entries |= {
+        rest or "as configured": ("#ffffff", marker)
+        for rest, marker in shapes.items()
+        if len(shapes) > 1
+    }
     drawn = [
         Line2D([], [], color=colour, marker=marker, linestyle="none", label=label,
                markeredgecolor="#000000" if colour == "#ffffff" else colour)
         for label, (colour, marker) in entries.items()
     ]  # fmt: skip
     front = Line2D([], [], color="#666666", linewidth=1, label="front of the strategies")
-    trivial = Line2D([], [], color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, label="best trivial row over all")
+    trivial = Line2D(
+        [],
+        [],
+        color=GREYS["baseline"],
+        linewidth=1,
+        linestyle=TRIVIAL,
+        label="best trivial row over all",
+    )
     return [*drawn, front, trivial]

@@ -1,4 +1,5 @@
-"""FinishedRun folders on disk -> runs that may stand in one table; what cannot be read is skipped and named."""
+"""FinishedRun folders on disk -> runs that may stand in one table; what cannot be read is skipped
+and named."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ NEEDED = (
     "cohorts",
     "canaries",
 )
-"""Of the manifest; what a run did not measure, such as a cost, may be missing and is shown as such."""
+"""Of the manifest; what a run did not measure, such as a cost, may be missing and is shown as
+such."""
 
 NOTHING_ASKED = "no test or online results: run it with the stage `evaluate` or `online`"
 
@@ -45,8 +47,9 @@ MOST_LETTERS = 40
 class Runs:
     """What was found under the paths given.
 
-    ``found``: every run that takes part. ``comparisons``: one per set of runs that answered the same queries among the
-    same candidates, in the order of their titles. ``skipped``: (folder, why) of every run that is not in any of them.
+    ``found``: every run that takes part. ``comparisons``: one per set of runs that answered the
+    same queries among the same candidates, in the order of their titles. ``skipped``: (folder, why)
+    of every run that is not in any of them.
     """
 
     found: tuple[FinishedRun, ...]
@@ -55,10 +58,11 @@ class Runs:
 
 
 def read_runs(paths: Sequence[Path]) -> Runs:
-    """Every finished run in ``paths``: run folders, folders that hold run folders at any depth, or packed files.
+    """Return every finished run in ``paths``: run folders, folders that hold run folders at any
+    depth, or packed files.
 
-    Runs that differ in data, dates, split or candidates never share a table. A run that is unfinished, failed, broken
-    or there twice is skipped and named.
+    Runs that differ in data, dates, split or candidates never share a table. A run that is
+    unfinished, failed, broken or there twice is skipped and named.
 
     Raises:
         RunFolderError: a path that does not exist, or no finished run under any of them.
@@ -73,7 +77,10 @@ def read_runs(paths: Sequence[Path]) -> Runs:
         if twin is not run:
             skipped.append((str(folder), f"the same configuration and seed as {twin.folder}"))
     if not runs:
-        found = "".join(f"\n  {folder}: {why}" for folder, why in skipped) or "\n  no folder with a manifest.json"
+        found = (
+            "".join(f"\n  {folder}: {why}" for folder, why in skipped)
+            or "\n  no folder with a manifest.json"
+        )
         raise RunFolderError(
             f"no finished run under {', '.join(map(str, paths)) or 'no path at all'}:{found}\n"
             "Give run folders, or a folder that holds some; `coldlm run` makes them."
@@ -94,7 +101,8 @@ def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, FinishedRun | str]]:
             continue
         if not path.is_dir():
             raise RunFolderError(
-                f"{path} is not there: give run folders, folders that hold run folders, or a file of "
+                f"{path} is not there: give run folders, folders that hold run folders, or a file "
+                "of "
                 "coldlm report --pack"
             )
         for manifest in sorted(path.rglob(NAME)):
@@ -108,21 +116,32 @@ def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, FinishedRun | str]]:
 
 
 def _read_run(folder: Path) -> FinishedRun:
-    """One run, test and online rows only; raises ``_SkippedError`` if it is unfinished or broken."""
+    """One run, test and online rows only; raises ``_SkippedError`` if it is unfinished or
+    broken."""
     manifest = _read_manifest(folder)
-    results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(pl.col("stage").is_in(["test", "online"]))
+    results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(
+        pl.col("stage").is_in(["test", "online"])
+    )
     users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(metric=METRIC, k=K)
-    broken = results.filter(~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)).height
+    broken = results.filter(
+        ~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)
+    ).height
     broken += users.filter(~pl.col("value").is_finite().fill_null(False)).height
     if broken:
-        raise _SkippedError(f"{broken} values are not finite although they have events: run it again")
+        raise _SkippedError(
+            f"{broken} values are not finite although they have events: run it again"
+        )
     if results.is_empty():
         raise _SkippedError(NOTHING_ASKED)
     if users.filter(cohort="all").is_empty():
-        raise _SkippedError(f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}")
+        raise _SkippedError(
+            f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}"
+        )
     facts = results.select(*RUN_COLUMNS, "seed", "config_hash").unique()
     if facts.height != 1:
-        raise _SkippedError(f"results.parquet holds {facts.height} runs or seeds, a run folder holds one")
+        raise _SkippedError(
+            f"results.parquet holds {facts.height} runs or seeds, a run folder holds one"
+        )
     online = {"online": (manifest.axes or {}).get("online", "")}
     shots = folder / "k_shot.parquet"
     return FinishedRun(
@@ -142,7 +161,9 @@ def _read_manifest(folder: Path) -> Manifest:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise _SkippedError(f"{NAME} cannot be read ({type(error).__name__}: {error})") from error
     if manifest.status != "FINISHED":
-        raise _SkippedError(f"{manifest.status}: {manifest.reason}" if manifest.reason else manifest.status)
+        raise _SkippedError(
+            f"{manifest.status}: {manifest.reason}" if manifest.reason else manifest.status
+        )
     if manifest.question is None and not (folder / "results.parquet").is_file():
         raise _SkippedError(NOTHING_ASKED)
     if missing := [name for name in NEEDED if _is_missing(getattr(manifest, name), name)]:
@@ -162,24 +183,34 @@ def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _compare_alike(runs: list[FinishedRun]) -> list[Comparison]:
-    """Runs over the same data, dates, split and candidates compared with each other, and with no others."""
+    """Runs over the same data, dates, split and candidates compared with each other, and with no
+    others."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
         groups.setdefault(json.dumps(run.question, sort_keys=True), []).append(run)
     questions = {key: group[0].question for key, group in groups.items()}
     comparisons = [
-        replace(compare(_title(questions[key], list(questions.values())), group), shots=compare_shots(group))
+        replace(
+            compare(_title(questions[key], list(questions.values())), group),
+            shots=compare_shots(group),
+        )
         for key, group in groups.items()
     ]
     return sorted(comparisons, key=lambda comparison: comparison.title)
 
 
 def _title(question: dict[str, Any], all_questions: list[dict[str, Any]]) -> str:
-    """The data set's name, and in brackets as little as tells it from other comparisons over a data set of that name:
-    figures are named by it, and file names must not be long."""
-    rivals = [other for other in all_questions if other["dataset"] == question["dataset"] and other != question]
+    """The data set's name, and in brackets as little as tells it from other comparisons over a data
+    set of that name: figures are named by it, and file names must not be long."""
+    rivals = [
+        other
+        for other in all_questions
+        if other["dataset"] == question["dataset"] and other != question
+    ]
     facts = []
-    for name in sorted(question, key=lambda name: name in ("queries", "windows")):  # what no reader can read comes last
+    for name in sorted(
+        question, key=lambda name: name in ("queries", "windows")
+    ):  # what no reader can read comes last
         alike = [other for other in rivals if other[name] == question[name]]
         if len(alike) < len(rivals):
             facts.append(f"{name} {_short(question[name])}")
@@ -188,7 +219,8 @@ def _title(question: dict[str, Any], all_questions: list[dict[str, Any]]) -> str
 
 
 def _short(fact: Any) -> str:
-    """A fact in a few letters: of hashes the first eight each, of windows their number and a hash of their starts."""
+    """A fact in a few letters: of hashes the first eight each, of windows their number and a hash
+    of their starts."""
     if isinstance(fact, dict):
         return "/".join(str(value)[:8] for value in fact.values()) or "none"
     if isinstance(fact, list) and len(str(fact)) > MOST_LETTERS:

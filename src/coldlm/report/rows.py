@@ -1,4 +1,5 @@
-"""What tables and figures are made of: runs, the rows they become, and the comparison that holds the rows."""
+"""What tables and figures are made of: runs, the rows they become, and the comparison that holds
+the rows."""
 
 from __future__ import annotations
 
@@ -27,9 +28,10 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online schedule. ``results``: rows
-    of ``results.parquet`` of stages test and online. ``users``: nDCG@10, one row per user and cohort. ``shots``: rows
-    of ``k_shot.parquet``, None without that stage."""
+    """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online
+    schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``:
+    nDCG@10, one row per user and cohort. ``shots``: rows of ``k_shot.parquet``, None without that
+    stage."""
 
     folder: Path
     manifest: Manifest
@@ -54,15 +56,18 @@ class FinishedRun:
             "candidates": self.facts["candidates"],
             **dataset.dates,
             **{
-                name: getattr(dataset, name) for name in ("n_users", "n_items", "n_events", "hashes", "half_lives_days")
+                name: getattr(dataset, name)
+                for name in ("n_users", "n_items", "n_events", "hashes", "half_lives_days")
             },
         }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of every table and figure. ``kind``: one of ``KINDS``. ``seeds``: how many were averaged.
-    ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer than T_test."""
+    """One line of every table and figure. ``kind``: one of ``KINDS``. ``seeds``: how many were
+    averaged.
+    ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer
+    than T_test."""
 
     kind: str
     label: str
@@ -83,9 +88,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns of ``CELL``,
-    ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``: ``row, cohort, user, value``:
-    nDCG@10. Both are averaged over seeds. ``warnings``: what a reader must know before believing a number.
+    """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns
+    of ``CELL``, ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``:
+    ``row, cohort, user, value``: nDCG@10. Both are averaged over seeds. ``warnings``: what a reader
+    must know before believing a number.
     ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``."""
 
     title: str
@@ -106,30 +112,39 @@ class Comparison:
         return "" if self.split == "time" else "LEAKY"
 
     def value(
-        self, row: int, cohort: str = "all", average: str = "macro", metric: str = METRIC, k: int = K
+        self,
+        row: int,
+        cohort: str = "all",
+        average: str = "macro",
+        metric: str = METRIC,
+        k: int = K,
     ) -> float | None:
-        """One number over the whole stream, None where it was not measurable."""
+        """Return one number over the whole stream, None where it was not measurable."""
         return self._whole.get((row, cohort, average, metric, k))
 
     def curve(self, by: str) -> pl.DataFrame:
-        """``row, bucket, value, n_events``: macro nDCG@10 by the number of events an item (or user) has had, in the
-        order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"."""
+        """Return ``row, bucket, value, n_events``: macro nDCG@10 by the number of events an item
+        (or user) has had, in the order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"."""
         order = {f"{by}:{bucket}": i for i, bucket in enumerate(WARMUP_BUCKETS)}
         chosen = self._cells(pl.col("window") == -1, pl.col("bucket").is_in(list(order)))
-        chosen = chosen.with_columns(pl.col("bucket").replace_strict(order, return_dtype=pl.Int64).alias("at"))
-        return chosen.sort("row", "at").select("row", pl.col("bucket").str.strip_prefix(f"{by}:"), "value", "n_events")
+        chosen = chosen.with_columns(
+            pl.col("bucket").replace_strict(order, return_dtype=pl.Int64).alias("at")
+        )
+        return chosen.sort("row", "at").select(
+            "row", pl.col("bucket").str.strip_prefix(f"{by}:"), "value", "n_events"
+        )
 
     def by_window(self) -> pl.DataFrame:
-        """``row, window, value, n_events``: macro nDCG@10 of every window of the stream."""
+        """Return ``row, window, value, n_events``: macro nDCG@10 of every window of the stream."""
         chosen = self._cells(pl.col("window") >= 0, pl.col("bucket") == "all")
         return chosen.sort("row", "window").select("row", "window", "value", "n_events")
 
     def per_user(self, row: int, cohort: str = "all") -> pl.DataFrame:
-        """``user, value`` of one row in a cohort, sorted by user."""
+        """Return ``user, value`` of one row in a cohort, sorted by user."""
         return self._users.get((row, cohort), self.users.clear()).select("user", "value")
 
     def paired(self, left: int, right: int, cohort: str = "all") -> tuple[Floats, Floats]:
-        """The values, [U] each, of the users that both rows share."""
+        """Return the values, [U] each, of the users that both rows share."""
         left_users, right_users = self.per_user(left, cohort), self.per_user(right, cohort)
         both = left_users.join(right_users, on="user", how="inner", maintain_order="left")
         return both["value"].to_numpy(), both["value_right"].to_numpy()
@@ -145,4 +160,6 @@ class Comparison:
         return self.users.sort("user").partition_by("row", "cohort", as_dict=True)
 
     def _cells(self, *conditions: pl.Expr) -> pl.DataFrame:
-        return self.values.filter(cohort="all", average="macro", metric=METRIC, k=K).filter(*conditions)
+        return self.values.filter(cohort="all", average="macro", metric=METRIC, k=K).filter(
+            *conditions
+        )

@@ -1,4 +1,5 @@
-"""How sure a number is: bootstrap over users, paired differences, Wilcoxon, Holm. The unit is the user."""
+"""How sure a number is: bootstrap over users, paired differences, Wilcoxon, Holm. The unit is the
+user."""
 
 from __future__ import annotations
 
@@ -18,13 +19,14 @@ SMALLEST = 0.01
 """Adjusted p that a table of any length can show."""
 
 CHUNK = 4_000_000
-"""Numbers resampled at once: bounds the memory of a bootstrap at about 64 MB, whatever the number of users."""
+"""Numbers resampled at once: bounds the memory of a bootstrap at about 64 MB, whatever the number
+of users."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference of two means over the same users: ``mean``, its 95 % interval (``low``, ``high``), the
-    two-sided bootstrap ``p``, and the number of ``users``."""
+    """Paired difference of two means over the same users: ``mean``, its 95 % interval (``low``,
+    ``high``), the two-sided bootstrap ``p``, and the number of ``users``."""
 
     mean: float
     low: float
@@ -34,33 +36,42 @@ class Difference:
 
 
 def interval(values: Floats, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """``intervals`` of one row."""
+    """Return ``intervals`` of one row."""
     return intervals([values], draws, seed)[0]
 
 
-def intervals(rows: Sequence[Floats], draws: int = DRAWS, seed: int = 0) -> list[tuple[float, float]]:
-    """95 % percentile-bootstrap interval of the mean of each row, [U] one value per user; (nan, nan) without users.
+def intervals(
+    rows: Sequence[Floats], draws: int = DRAWS, seed: int = 0
+) -> list[tuple[float, float]]:
+    """95 % percentile-bootstrap interval of the mean of each row, [U] one value per user; (nan,
+    nan) without users.
 
     Raises:
         DataError: a value that is not finite.
     """
-    return [_percentiles(means) if len(means) else (nan, nan) for means in _resampled(rows, draws, seed)]
+    return [
+        _percentiles(means) if len(means) else (nan, nan) for means in _resampled(rows, draws, seed)
+    ]
 
 
 def difference(left: Floats, right: Floats, draws: int = DRAWS, seed: int = 0) -> Difference:
-    """``differences`` of one pair."""
+    """Return ``differences`` of one pair."""
     return differences([(left, right)], draws, seed)[0]
 
 
 def differences(
-    pairs: Sequence[tuple[Floats, Floats]], draws: int = DRAWS, seed: int = 0, level: float = SMALLEST
+    pairs: Sequence[tuple[Floats, Floats]],
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = SMALLEST,
 ) -> list[Difference]:
-    """Of each pair in a table the mean of left - right, [U] each, user by user, with the interval that the bootstrap
-    over users gives.
+    """Return of each pair in a table the mean of left - right, [U] each, user by user, with the
+    interval that the bootstrap over users gives.
 
-    ``p`` is twice the smaller share of resampled means on either side of zero, with one draw added to each side, so
-    that it is never below 2 / (draws + 1). In a long table Holm's correction would lift that above any level, whatever
-    the differences; therefore there are at least so many draws that ``holm`` can go down to ``level``.
+    ``p`` is twice the smaller share of resampled means on either side of zero, with one draw added
+    to each side, so that it is never below 2 / (draws + 1). In a long table Holm's correction would
+    lift that above any level, whatever the differences; therefore there are at least so many draws
+    that ``holm`` can go down to ``level``.
 
     Raises:
         DataError: vectors of unequal length, no user, or a value that is not finite.
@@ -82,8 +93,8 @@ def differences(
 
 
 def wilcoxon(left: Floats, right: Floats) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test on [U] paired values; users without a difference are left out, and 1
-    is returned when none is left."""
+    """Return two-sided p of Wilcoxon's signed-rank test on [U] paired values; users without a
+    difference are left out, and 1 is returned when none is left."""
     from scipy import stats
 
     paired = left - right
@@ -106,15 +117,20 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def smallest_effect(differences: Floats) -> float:
-    """The true mean difference that a two-sided test at 5 % finds in 80 % of all repetitions with as many users, [U]
-    paired differences: (1.96 + 0.84) * sd / sqrt(U) (Cohen 1988, 2.3). ``nan`` for fewer than two users."""
+    """Return the true mean difference that a two-sided test at 5 % finds in 80 % of all repetitions
+    with as many users, [U] paired differences: (1.96 + 0.84) * sd / sqrt(U) (Cohen 1988, 2.3).
+    ``nan`` for fewer than two users."""
     n = len(differences)
-    return (1.96 + 0.84) * float(differences.std(ddof=1)) / float(np.sqrt(n)) if n > 1 else float("nan")
+    return (
+        (1.96 + 0.84) * float(differences.std(ddof=1)) / float(np.sqrt(n))
+        if n > 1
+        else float("nan")
+    )
 
 
 def _resampled(rows: Sequence[Floats], draws: int, seed: int) -> list[Floats]:
-    """[draws] means of each row over users drawn with replacement, none for a row without users. Rows of one length
-    meet the same draws."""
+    """[draws] means of each row over users drawn with replacement, none for a row without users.
+    Rows of one length meet the same draws."""
     means = [np.empty(0)] * len(rows)
     for users in {len(values) for values in rows} - {0}:
         alike = [i for i, values in enumerate(rows) if len(values) == users]
@@ -125,9 +141,13 @@ def _resampled(rows: Sequence[Floats], draws: int, seed: int) -> list[Floats]:
 
 
 def _means(values: Floats, draws: int, seed: int) -> Floats:
-    """[draws, M] means of ``values``, [U, M], over the same resampled users; in chunks of bounded size."""
+    """[draws, M] means of ``values``, [U, M], over the same resampled users; in chunks of bounded
+    size."""
     if not np.isfinite(values).all():
-        raise DataError(f"{(~np.isfinite(values)).sum()} of {len(values)} per-user values are not finite: run it again")
+        raise DataError(
+            f"{(~np.isfinite(values)).sum()} of {len(values)} per-user values are not finite: run "
+            "it again"
+        )
     random, users = generator(seed, "bootstrap"), len(values)
     means = np.empty((draws, values.shape[1]))
     step = max(1, CHUNK // users)

@@ -19,8 +19,9 @@ DAGGER: Final = "†"
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text. ``header``: C column heads, the first over the row names. ``body``: R rows of C cells. ``kinds``:
-    R row kinds (``rows.KINDS``). ``bold``: (row, column) of the cells in bold."""
+    """Cells as text. ``header``: C column heads, the first over the row names. ``body``: R rows of
+    C cells. ``kinds``: R row kinds (``rows.KINDS``). ``bold``: (row, column) of the cells in
+    bold."""
 
     title: str
     header: tuple[str, ...]
@@ -30,8 +31,8 @@ class Table:
 
 
 def quality_table(comparison: Comparison, headline: Headline) -> Table:
-    """The headline table; its last columns are the distance to the best trivial row, its interval, and its p by
-    bootstrap and by Wilcoxon, both after Holm."""
+    """Return the headline table; its last columns are the distance to the best trivial row, its
+    interval, and its p by bootstrap and by Wilcoxon, both after Holm."""
     header = (
         "scorer", "seeds", "nDCG@10", "95 % interval", "warm warm", "any cold user", "any cold item",
         "Recall@10", "MRR", "AUC by user", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p Wilcoxon",
@@ -46,14 +47,17 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
             d = m.vs_trivial
             low_high = f"[{metric(d.low, True)}, {metric(d.high, True)}]"
             vs = (metric(d.mean, True), low_high, probability(m.p_holm), probability(m.p_wilcoxon))
-        low_high = f"[{metric(m.low)}, {metric(m.high)}]" if math.isfinite(m.low) else NOT_MEASURABLE
+        low_high = (
+            f"[{metric(m.low)}, {metric(m.high)}]" if math.isfinite(m.low) else NOT_MEASURABLE
+        )
         body.append((name(m.row, comparison), str(m.row.seeds), first, low_high, *others, *vs))
     bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 11)}
     return Table("Quality", header, tuple(body), _kinds(comparison), frozenset(bold))
 
 
 def list_table(comparison: Comparison) -> Table:
-    """Quality over whole lists, with all their clicks: mean over users, then mean over lists, as is usual elsewhere."""
+    """Quality over whole lists, with all their clicks: mean over users, then mean over lists, as is
+    usual elsewhere."""
     names = ("nDCG@5", "nDCG@10", "MRR", "AUC")
     header = (*names, *(f"micro {name}" for name in names))
     return _metric_table("Whole lists", header, LIST_QUALITY, comparison)
@@ -62,33 +66,43 @@ def list_table(comparison: Comparison) -> Table:
 def further_table(comparison: Comparison) -> Table | None:
     """Metrics of other packages: mean over users, then mean over queries; None without any."""
     quality = further_quality(comparison)
-    header = [f"micro {key.removesuffix('/micro')}" if key.endswith("/micro") else key for key in quality]
+    header = [
+        f"micro {key.removesuffix('/micro')}" if key.endswith("/micro") else key for key in quality
+    ]
     return _metric_table("Further metrics", header, quality, comparison) if quality else None
 
 
 def cost_table(comparison: Comparison, headline: Headline) -> Table:
-    """What each trained row cost; baselines train nothing and are left out."""
+    """Return what each trained row cost; baselines train nothing and are left out."""
     header = (
         "scorer", "trainable parameters", "peak MB", "prepare s", "train s", "s / update", "events / s", "p50 ms",
         "p95 ms", "checkpoint MB",
     )  # fmt: skip
     trained = [m for m in headline.measures if m.row.kind != "baseline"]
-    body = tuple((name(m.row, comparison), *(quantity(value) for value in m.cost.values())) for m in trained)
+    body = tuple(
+        (name(m.row, comparison), *(quantity(value) for value in m.cost.values())) for m in trained
+    )
     return Table("Cost", header, body, tuple(m.row.kind for m in trained))
 
 
 def classification_table(comparison: Comparison) -> Table | None:
-    """AUC, and precision, recall and F1 of each class, averaged over seeds, of rows that are classifiers; None without
-    any."""
+    """Return AUC, and precision, recall and F1 of each class, averaged over seeds, of rows that are
+    classifiers; None without any."""
     rows = [
-        row for row in comparison.rows if row.schedule == "history" and all(m.classification for m in row.manifests)
+        row
+        for row in comparison.rows
+        if row.schedule == "history" and all(m.classification for m in row.manifests)
     ]
     rows = [row for row in rows if row.manifests]
     if not rows:
         return None
     classes = (rows[0].manifests[0].classification or {})["classes"]
     measures = ("precision", "recall", "f1")
-    header = ("scorer", "AUC", *(f"{each['class']}: {name}" for each in classes for name in (*measures, "pairs")))
+    header = (
+        "scorer",
+        "AUC",
+        *(f"{each['class']}: {name}" for each in classes for name in (*measures, "pairs")),
+    )
     body = []
     for row in rows:
         said = [m.classification or {} for m in row.manifests]
@@ -103,7 +117,8 @@ def classification_table(comparison: Comparison) -> Table | None:
 
 
 def warmup_table(comparison: Comparison, by: str) -> Table:
-    """nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or "user"."""
+    """Return nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or
+    "user"."""
     events = dict(comparison.curve(by).group_by("bucket").agg(n="n_events").rows())
     header = [f"{by} has had"]
     header += [f"{bucket} ({max(events.get(bucket) or [0]):,})" for bucket in WARMUP_BUCKETS]
@@ -113,39 +128,53 @@ def warmup_table(comparison: Comparison, by: str) -> Table:
 
 
 def window_table(comparison: Comparison) -> Table:
-    """nDCG@10 in each window of the stream."""
+    """Return nDCG@10 in each window of the stream."""
     found = comparison.by_window()
     windows = found["window"].unique().sort().to_list()
     events = dict(found.group_by("window").agg(n="n_events").rows())
     header = ["window"] + [f"{window} ({max(events[window]):,})" for window in windows]
     cells = {(row, window): value for row, window, value, _ in found.iter_rows()}
-    return _grid("By window: nDCG@10 (in brackets: events that were ranked)", comparison, header, windows, cells)
+    return _grid(
+        "By window: nDCG@10 (in brackets: events that were ranked)",
+        comparison,
+        header,
+        windows,
+        cells,
+    )
 
 
 def k_shot_table(shots: Comparison) -> Table:
-    """nDCG@10 of the same queries after k events of each newcomer were revealed."""
+    """Return nDCG@10 of the same queries after k events of each newcomer were revealed."""
     asked, columns = what_was_asked(shots), shots_of(shots)
     cells = {(row, bucket): value for row, bucket, value, _ in shots_curve(shots).iter_rows()}
     title = (
-        f"k-shot by {shots.title}: nDCG@10 after k revealed events ({asked['eligible']:,} {shots.title}s, "
+        f"k-shot by {shots.title}: nDCG@10 after k revealed events ({asked['eligible']:,} "
+        f"{shots.title}s, "
         f"{asked['queries']:,} queries of {asked['users']:,} users)"
     )
     return _grid(title, shots, [f"k events of the {shots.title}", *columns], columns, cells)
 
 
 def _metric_table(
-    title: str, header: Sequence[str], quality: Mapping[str, Mapping[str, Any]], comparison: Comparison
+    title: str,
+    header: Sequence[str],
+    quality: Mapping[str, Mapping[str, Any]],
+    comparison: Comparison,
 ) -> Table:
-    """One line per row of the comparison; ``quality``: arguments of ``Comparison.value`` for each column."""
+    """One line per row of the comparison; ``quality``: arguments of ``Comparison.value`` for each
+    column."""
     body = tuple(
-        (name(row, comparison), *(metric(comparison.value(i, **where)) for where in quality.values()))
+        (
+            name(row, comparison),
+            *(metric(comparison.value(i, **where)) for where in quality.values()),
+        )
         for i, row in enumerate(comparison.rows)
     )
     return Table(title, ("scorer", *header), body, _kinds(comparison))
 
 
 def name(row: Row, comparison: Comparison) -> str:
-    """A row's name with the marks that follow it everywhere."""
+    """Return a row's name with the marks that follow it everywhere."""
     return f"{row.name}{DAGGER if row.newer else ''} {comparison.mark}".rstrip()
 
 
@@ -166,14 +195,18 @@ def probability(p: float) -> str:
 
 
 def quantity(value: float | None) -> str:
-    """Three significant digits below 1000, whole numbers with thousands separators above."""
+    """Return three significant digits below 1000, whole numbers with thousands separators above."""
     if value is None or not math.isfinite(value):
         return DOES_NOT_APPLY
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
 def _grid(
-    title: str, comparison: Comparison, header: Sequence[str], columns: Sequence[Any], cells: Mapping[Any, float | None]
+    title: str,
+    comparison: Comparison,
+    header: Sequence[str],
+    columns: Sequence[Any],
+    cells: Mapping[Any, float | None],
 ) -> Table:
     """One line per row of the comparison; ``cells``: value by (row number, column)."""
     body = tuple(

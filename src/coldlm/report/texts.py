@@ -1,4 +1,5 @@
-"""What item texts are worth to each strategy: its row minus the same training on texts permuted among the items."""
+"""What item texts are worth to each strategy: its row minus the same training on texts permuted
+among the items."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ SET_BY_CONTROL: Final = "control.name"
 
 @dataclass(frozen=True)
 class TextWorth:
-    """``row``: of the strategy, ``control``: of its own permuted texts, numbers in the comparison's rows. ``worth``: by
-    cohort of ``ASKED``, the difference, paired over users; ``p_holm``: its p after Holm over all of a comparison."""
+    """``row``: of the strategy, ``control``: of its own permuted texts, numbers in the comparison's
+    rows. ``worth``: by cohort of ``ASKED``, the difference, paired over users; ``p_holm``: its p
+    after Holm over all of a comparison."""
 
     row: int
     control: int
@@ -29,17 +31,24 @@ class TextWorth:
     p_holm: dict[str, float]
 
     def line(self) -> dict[str, Any]:
-        """A flat record with every digit, by name."""
+        """Return a flat record with every digit, by name."""
         return {
             f"vs_permuted{'' if cohort == 'all' else f'/{cohort}'}/{key}": value
             for cohort, d in self.worth.items()
-            for key, value in {"mean": d.mean, "low": d.low, "high": d.high, "p_holm": self.p_holm[cohort]}.items()
+            for key, value in {
+                "mean": d.mean,
+                "low": d.low,
+                "high": d.high,
+                "p_holm": self.p_holm[cohort],
+            }.items()
         }
 
 
-def measure_texts(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> tuple[TextWorth, ...]:
-    """Every strategy that has a control of its own: equal in every key but those that the control sets, and under the
-    same schedule."""
+def measure_texts(
+    comparison: Comparison, draws: int = DRAWS, seed: int = 0
+) -> tuple[TextWorth, ...]:
+    """Return every strategy that has a control of its own: equal in every key but those that the
+    control sets, and under the same schedule."""
     found = []
     for i, row in enumerate(comparison.rows):
         if row.kind == "strategy" and row.schedule != "static":
@@ -54,11 +63,13 @@ def measure_texts(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> 
 
 
 def _worth(row: int, control: int, found: Mapping[str, tuple[Difference, float]]) -> TextWorth:
-    return TextWorth(row, control, {c: d for c, (d, _) in found.items()}, {c: p for c, (_, p) in found.items()})
+    return TextWorth(
+        row, control, {c: d for c, (d, _) in found.items()}, {c: p for c, (_, p) in found.items()}
+    )
 
 
 def texts_table(comparison: Comparison, found: tuple[TextWorth, ...]) -> Table:
-    """One line per strategy with a control of its own."""
+    """Return one line per strategy with a control of its own."""
     header = ["strategy"]
     for words in ("", "any cold item: "):
         header += [f"{words}nDCG@10", "on permuted texts", "texts are worth", "95 % interval", "p"]
@@ -74,14 +85,21 @@ def texts_table(comparison: Comparison, found: tuple[TextWorth, ...]) -> Table:
             else:
                 cells += [DOES_NOT_APPLY] * 3
         body.append(tuple(cells))
-    title = "What texts are worth (to the same training on permuted texts; p after Holm over this table)"
+    title = (
+        "What texts are worth (to the same training on permuted texts; p after Holm over this "
+        "table)"
+    )
     return Table(title, tuple(header), tuple(body), ("strategy",) * len(body))
 
 
 def is_control_of(control: Row, row: Row) -> bool:
-    """Whether ``control`` is ``row`` on permuted texts: equal in every key but those that the control sets, of the same
-    schedule, with a seed in common."""
-    if control.kind != "control" or control.schedule != row.schedule or not control.its_seeds & row.its_seeds:
+    """Return whether ``control`` is ``row`` on permuted texts: equal in every key but those that
+    the control sets, of the same schedule, with a seed in common."""
+    if (
+        control.kind != "control"
+        or control.schedule != row.schedule
+        or not control.its_seeds & row.its_seeds
+    ):
         return False
     recipes = [dict(its.manifests[0].recipe) for its in (control, row)]
     is_permuted = control.manifests[0].axes["control"] == PERMUTED_TEXT

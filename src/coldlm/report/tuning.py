@@ -1,4 +1,5 @@
-"""What a report says of tuning: how many trials chose the values of each strategy, and which values they are."""
+"""What a report says of tuning: how many trials chose the values of each strategy, and which values
+they are."""
 
 from __future__ import annotations
 
@@ -9,21 +10,35 @@ from coldlm.report.rows import Comparison
 
 
 def unequal_budgets(comparison: Comparison) -> list[str]:
-    """One flag if strategies were tuned with different numbers of trials; [] otherwise."""
-    trials = sorted({(strategy, int(recipe.get("tuning.trials") or 0)) for strategy, recipe in _strategies(comparison)})
+    """Return one flag if strategies were tuned with different numbers of trials; [] otherwise."""
+    trials = sorted(
+        {
+            (strategy, int(recipe.get("tuning.trials") or 0))
+            for strategy, recipe in _strategies(comparison)
+        }
+    )
     if len({n for _, n in trials}) < 2:
         return []
     budgets = ", ".join(f"{strategy} {n}" for strategy, n in trials)
-    return [f"UNEQUAL TUNING: trials on validation were {budgets}; tune all strategies alike (coldlm tune)"]
+    return [
+        f"UNEQUAL TUNING: trials on validation were {budgets}; tune all strategies alike (coldlm "
+        "tune)"
+    ]
 
 
 def tuned_values(comparison: Comparison) -> list[str]:
-    """One footnote with budget and chosen values of every tuned strategy; [] if there is none."""
+    """Return one footnote with budget and chosen values of every tuned strategy; [] if there is
+    none."""
     parts = []
     for strategy, recipe in _strategies(comparison):
         if recipe.get("tuning.trials"):
-            values = ", ".join(f"{key}={recipe.get(key)}" for key in recipe.get("tuning.keys") or ())
-            parts.append(f"{strategy}: {recipe['tuning.trials']} trials, {values or 'the values as configured'}")
+            values = ", ".join(
+                f"{key}={recipe.get(key)}" for key in recipe.get("tuning.keys") or ()
+            )
+            parts.append(
+                f"{strategy}: {recipe['tuning.trials']} trials, "
+                f"{values or 'the values as configured'}"
+            )
     where = "on validation, never on the stream, of this data and backbone or of others"
     return [f"Tuned {where}: {'; '.join(dict.fromkeys(parts))}."] if parts else []
 

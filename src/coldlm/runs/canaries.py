@@ -11,8 +11,9 @@ from coldlm.report.statistics import difference
 
 
 def canaries(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
-    """nDCG@k at n = 0 of the scorers that find a leaking release rule, macro: ``value``, and the 95 % interval ``low``,
-    ``high`` of its distance to chance (the constant scorer) over users. Empty where nothing was asked at n = 0.
+    """Return nDCG@k at n = 0 of the scorers that find a leaking release rule, macro: ``value``, and
+    the 95 % interval ``low``, ``high`` of its distance to chance (the constant scorer) over users.
+    Empty where nothing was asked at n = 0.
 
     Args:
         events: rows of ``events.parquet``.
@@ -21,9 +22,13 @@ def canaries(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
 
 
 def from_chance(events: pl.DataFrame, k: int) -> dict[str, dict[str, float]]:
-    """The canaries' nDCG@k and its distance to chance, as in ``canaries``, over all of ``events``."""
+    """Return the canaries' nDCG@k and its distance to chance, as in ``canaries``, over all of
+    ``events``."""
     users = {
-        name: per_user(rows, k).filter(cohort="all", metric=HEADLINE).sort("user")["value"].to_numpy()
+        name: per_user(rows, k)
+        .filter(cohort="all", metric=HEADLINE)
+        .sort("user")["value"]
+        .to_numpy()
         for name in (*CANARIES, CHANCE)
         if len(rows := events.filter(scorer=name))
     }

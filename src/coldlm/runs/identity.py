@@ -15,7 +15,8 @@ from coldlm.core.errors import RunFolderError
 from coldlm.runs.manifest import NAME, Manifest, read_manifest
 
 NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages", "logger")
-"""Where a run lives, how much of it was asked for and who watches: everything else makes another run."""
+"""Where a run lives, how much of it was asked for and who watches: everything else makes another
+run."""
 
 NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "evaluate")
 """What two seeds of one experiment may differ in."""
@@ -29,8 +30,11 @@ def config_hash(config: RunConfig) -> str:
 
 
 def recipe(config: RunConfig) -> dict[str, Any]:
-    """Return every key, by its dotted path, that must be equal for two runs to be two seeds of one experiment."""
-    return flatten({key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RECIPE})
+    """Return every key, by its dotted path, that must be equal for two runs to be two seeds of one
+    experiment."""
+    return flatten(
+        {key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RECIPE}
+    )
 
 
 def axes(config: RunConfig) -> dict[str, str]:
@@ -41,7 +45,9 @@ def axes(config: RunConfig) -> dict[str, str]:
         "dataset": str(config.dataset.get("name") or chosen(Reader, config.dataset).name),
         "split": f"{SIMULATED_COLD}_{held_out:g}" if held_out else _label(config.split),
         "candidates": config.evaluate.candidates,
-        "backbone": "_".join(filter(None, [_label(config.backbone), config.backbone.get("family"), objective])),
+        "backbone": "_".join(
+            filter(None, [_label(config.backbone), config.backbone.get("family"), objective])
+        ),
         "strategy": _strategy(config.strategy),
         "head": _label(config.head),
         "context": str(config.head.get("context", "off")),
@@ -56,7 +62,8 @@ def open_run(folder: Path, config: RunConfig) -> Manifest:
     """Return the manifest of the run in ``folder``, a new one if there is none.
 
     Raises:
-        RunFolderError: the folder holds a run of another configuration, and what differs; or no readable manifest.
+        RunFolderError: the folder holds a run of another configuration, and what differs; or no
+            readable manifest.
     """
     if not (folder / NAME).is_file():
         return Manifest(config_hash(config))
@@ -70,17 +77,22 @@ def open_run(folder: Path, config: RunConfig) -> Manifest:
 
 
 def _label(node: Mapping[str, Any]) -> str:
-    """A short name of a node: its own name, its function's, or its module's where that is just "load"."""
+    """A short name of a node: its own name, its function's, or its module's where that is just
+    "load"."""
     module, _, function = str(node["_target_"]).rpartition(".")
     return str(node.get("name") or (module.rpartition(".")[2] if function == "load" else function))
 
 
 def _strategy(node: Mapping[str, Any]) -> str:
-    """The strategy's label with its values; a size that was chosen to match a number of parameters is not what the
-    configuration says."""
+    """The strategy's label with its values; a size that was chosen to match a number of parameters
+    is not what the configuration says."""
     option = chosen(Strategy, node)
     size = option.size if node.get("match_params") else None
-    values = [f"{key}={value}" for key, value in node.items() if value and key not in ("_target_", "name", size)]
+    values = [
+        f"{key}={value}"
+        for key, value in node.items()
+        if value and key not in ("_target_", "name", size)
+    ]
     return " ".join([option.name, *values])
 
 
@@ -101,7 +113,7 @@ def _difference(folder: Path, config: RunConfig) -> str:
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
+    """Return nested mappings as one, keys joined by dots."""
     if not isinstance(config, Mapping):
         return {prefix: config}
     out: dict[str, Any] = {}

@@ -1,4 +1,5 @@
-"""``manifest.json``: what a run folder says of itself. The run fills it, the report reads it; both by this type."""
+"""``manifest.json``: what a run folder says of itself. The run fills it, the report reads it; both
+by this type."""
 
 from __future__ import annotations
 
@@ -20,8 +21,9 @@ T = TypeVar("T")
 
 @dataclass
 class DataFacts:
-    """The data set and its cut. ``hashes``: file -> sha256. ``counts``: policy -> how often it was applied. ``dates``:
-    t_val, t_test and the windows' edges. Counts of earlier versions may be None."""
+    """The data set and its cut. ``hashes``: file -> sha256. ``counts``: policy -> how often it was
+    applied. ``dates``: t_val, t_test and the windows' edges. Counts of earlier versions may be
+    None."""
 
     name: str
     dates: dict[str, Any]
@@ -51,11 +53,13 @@ class CheckpointFacts:
 class Manifest:
     """What a run says of itself; None is what it did not measure, or not yet.
 
-    ``done``: its finished stages. ``axes``: what a sweep compares, by name. ``recipe``: every key that two seeds of one
-    experiment share. ``seconds``: by stage. ``not_asked``, ``others_would_drop``: reason -> events. ``drawn_queries``:
-    ``evaluate.queries``. ``leaks``: by kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best
-    epoch. ``matched``: the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
-    digest of what was asked. ``canaries``: see ``runs/tables.py``. ``unknown``: what another version has written.
+    ``done``: its finished stages. ``axes``: what a sweep compares, by name. ``recipe``: every key
+    that two seeds of one experiment share. ``seconds``: by stage. ``not_asked``,
+    ``others_would_drop``: reason -> events. ``drawn_queries``: ``evaluate.queries``. ``leaks``: by
+    kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best epoch. ``matched``:
+    the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
+    digest of what was asked. ``canaries``: see ``runs/tables.py``. ``unknown``: what another
+    version has written.
     """
 
     config_hash: str
@@ -115,27 +119,36 @@ class Manifest:
         """Return what is written: what was measured, and why the run ended as it did."""
         values: dict[str, Any] = dataclasses.asdict(self)
         unknown: dict[str, Any] = values.pop("unknown")
-        return {key: value for key, value in values.items() if value is not None or key == "reason"} | unknown
+        return {
+            key: value for key, value in values.items() if value is not None or key == "reason"
+        } | unknown
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> Manifest:
         """Return the manifest that ``plain`` gave, of this version or another.
 
         Raises:
-            KeyError, TypeError, ValueError: what every manifest holds is missing, or of another kind.
+            KeyError, TypeError, ValueError: what every manifest holds is missing, or of another
+                kind.
         """
         known = {f.name for f in dataclasses.fields(Manifest)} - {"unknown"}
         found = {key: value for key, value in values.items() if key in known}
         if not (isinstance(found["config_hash"], str) and isinstance(found["done"], list)):
             raise ValueError("config_hash or done is of another kind")
         if found.get("recipe") is not None:
-            kept = {MOVED.get(key, key): value for key, value in found["recipe"].items() if key not in GONE}
+            kept = {
+                MOVED.get(key, key): value
+                for key, value in found["recipe"].items()
+                if key not in GONE
+            }
             found["recipe"] = {"plugins": [], **kept}
         if found.get("dataset") is not None:
             found["dataset"] = _facts(DataFacts, found["dataset"])
         if found.get("checkpoint") is not None:
             found["checkpoint"] = _facts(CheckpointFacts, found["checkpoint"])
-        return Manifest(**found, unknown={key: value for key, value in values.items() if key not in known})
+        return Manifest(
+            **found, unknown={key: value for key, value in values.items() if key not in known}
+        )
 
 
 def _facts(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -153,7 +166,9 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.of(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise RunFolderError(f"{file} is no manifest of a run ({type(error).__name__}: {error}); {ANEW}") from error
+        raise RunFolderError(
+            f"{file} is no manifest of a run ({type(error).__name__}: {error}); {ANEW}"
+        ) from error
 
 
 def refuse_other_data(manifest: Manifest, hashes: Mapping[str, str], folder: Path) -> None:
@@ -162,8 +177,14 @@ def refuse_other_data(manifest: Manifest, hashes: Mapping[str, str], folder: Pat
     Raises:
         RunFolderError: a file has another content, or there are other files.
     """
-    before = hashes if manifest.dataset is None or manifest.dataset.hashes is None else manifest.dataset.hashes
-    if changed := sorted(name for name in {*before, *hashes} if before.get(name) != hashes.get(name)):
+    before = (
+        hashes
+        if manifest.dataset is None or manifest.dataset.hashes is None
+        else manifest.dataset.hashes
+    )
+    if changed := sorted(
+        name for name in {*before, *hashes} if before.get(name) != hashes.get(name)
+    ):
         raise RunFolderError(
             f"{folder} was made from other data: {', '.join(changed)} changed since. "
             "Give this run another name=..., or put the files back"

@@ -24,7 +24,16 @@ THREADS = torch.get_num_threads()
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Options of glibc's mallopt."""
 
-LIBRARIES = ("coldlm", "torch", "pytorch-lightning", "transformers", "peft", "torchmetrics", "numpy", "polars")
+LIBRARIES = (
+    "coldlm",
+    "torch",
+    "pytorch-lightning",
+    "transformers",
+    "peft",
+    "torchmetrics",
+    "numpy",
+    "polars",
+)
 
 
 def set_up_process(trainer: Trainer, accelerator: str) -> None:
@@ -33,7 +42,9 @@ def set_up_process(trainer: Trainer, accelerator: str) -> None:
     Args:
         trainer: the configuration's. accelerator: that it came to, "cpu" or "gpu".
     """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1" if os.environ.get("COLDLM_ALLOW_DOWNLOAD") != "1" else "0")
+    os.environ.setdefault(
+        "HF_HUB_OFFLINE", "1" if os.environ.get("COLDLM_ALLOW_DOWNLOAD") != "1" else "0"
+    )
     # set it in any case: the run before this one in a sweep may have asked for another number
     torch.set_num_threads(trainer.threads or THREADS)
     if port := trainer.port:
@@ -53,14 +64,18 @@ def process_facts() -> dict[str, Any]:
     return {
         "commit": _commit(),
         "command": " ".join(["coldlm", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in LIBRARIES},
-        "device": torch.cuda.get_device_name() if gpu else f"{platform.machine()} CPU, {os.cpu_count()} cores",
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in LIBRARIES},
+        "device": torch.cuda.get_device_name()
+        if gpu
+        else f"{platform.machine()} CPU, {os.cpu_count()} cores",
         "threads": torch.get_num_threads(),
     }
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process since ``set_up_process``, in MB (GPU memory where there is a GPU)."""
+    """Return largest resident memory of this process since ``set_up_process``, in MB (GPU memory
+    where there is a GPU)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6
     try:
@@ -72,8 +87,9 @@ def peak_memory_mb() -> float:
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep large blocks that are freed for the next ones of their size (glibc): scoring frees and
-    takes tens of megabytes per chunk of queries, and clearing fresh pages for them costs a tenth of a run's time."""
+    """Let the C library keep large blocks that are freed for the next ones of their size (glibc):
+    scoring frees and takes tens of megabytes per chunk of queries, and clearing fresh pages for
+    them costs a tenth of a run's time."""
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
@@ -103,8 +119,12 @@ def _commit() -> str | None:
     """The commit of the source tree, with "+" if there are changes; None outside a git checkout."""
     try:
         git = ["git", "-C", str(Path(__file__).parent)]
-        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        dirty = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10)
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        )
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10
+        )
         return commit.stdout.strip() + ("+" if dirty.stdout.strip() else "")
     except (OSError, subprocess.SubprocessError):
         return None

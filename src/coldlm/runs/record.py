@@ -47,7 +47,14 @@ class Record:
     """
 
     def __init__(
-        self, folder: Path, config: RunConfig, name: str, manifest: Manifest, *, is_main: bool, formulas: Formulas
+        self,
+        folder: Path,
+        config: RunConfig,
+        name: str,
+        manifest: Manifest,
+        *,
+        is_main: bool,
+        formulas: Formulas,
     ) -> None:
         self.folder, self.name, self.manifest, self.is_main = folder, name, manifest, is_main
         self.axes = axes(config)
@@ -68,8 +75,12 @@ class Record:
             frame = pl.concat([old, frame])
         self.write_frame("events.parquet", frame)
         results, users, cohorts = [], [], None
-        for (part, scorer, schedule), rows in frame.group_by("stage", "scorer", "schedule", maintain_order=True):
-            values = pl.concat(summarise(rows, k, self._formulas) for k in self.ks).unique(maintain_order=True)
+        for (part, scorer, schedule), rows in frame.group_by(
+            "stage", "scorer", "schedule", maintain_order=True
+        ):
+            values = pl.concat(summarise(rows, k, self._formulas) for k in self.ks).unique(
+                maintain_order=True
+            )
             results.append(self._label(values, str(part), str(scorer), str(schedule)))
             users.append(
                 pl.concat(per_user(rows, k, self._formulas) for k in self.ks)
@@ -89,17 +100,25 @@ class Record:
         self.manifest.cohorts = cohorts
         self.manifest.canaries = canaries(frame, HEADLINE_K)
         table = pl.concat(results)
-        if self.manifest.data.release == "after_first" and not (self.has_lists or self.is_simulated):
-            # an item without a positive is a candidate only if somebody disliked it: no fresh item can be asked for
+        if self.manifest.data.release == "after_first" and not (
+            self.has_lists or self.is_simulated
+        ):
+            # an item without a positive is a candidate only if somebody disliked it: no fresh item
+            # can be asked for
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
 
-    def write_k_shot(self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]) -> None:
-        """The k-shot stage's tables and what the manifest says of it; without anything to ask there are no tables."""
+    def write_k_shot(
+        self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]
+    ) -> None:
+        """The k-shot stage's tables and what the manifest says of it; without anything to ask there
+        are no tables."""
         self.manifest.k_shot = dict(about)
         if values.height:
-            labelled = values.with_columns(pl.lit(value).alias(key) for key, value in self._labels().items())
+            labelled = values.with_columns(
+                pl.lit(value).alias(key) for key, value in self._labels().items()
+            )
             self.write_frame("k_shot.parquet", labelled.select(K_SHOT_COLUMNS))
             self.write_frame("k_shot_updates.parquet", updates)
 
@@ -112,20 +131,32 @@ class Record:
 
     def _label(self, values: pl.DataFrame, stage: str, scorer: str, schedule: str) -> pl.DataFrame:
         labels = self._labels() | {"scorer": scorer, "stage": stage, "schedule": schedule}
-        return values.with_columns(pl.lit(value).alias(key) for key, value in labels.items()).select(RESULT_COLUMNS)
+        return values.with_columns(
+            pl.lit(value).alias(key) for key, value in labels.items()
+        ).select(RESULT_COLUMNS)
 
     def _labels(self) -> dict[str, Any]:
         """What is the same on all rows of this run's tables."""
-        labels: dict[str, Any] = {key: value for key, value in self.axes.items() if key in RESULT_COLUMNS}
-        return labels | {"run": self.name, "seed": self.seed, "config_hash": self.manifest.config_hash}
+        labels: dict[str, Any] = {
+            key: value for key, value in self.axes.items() if key in RESULT_COLUMNS
+        }
+        return labels | {
+            "run": self.name,
+            "seed": self.seed,
+            "config_hash": self.manifest.config_hash,
+        }
 
     def _log_metrics(self, stage: str, values: pl.DataFrame) -> None:
-        """Cohort values under ``{stage}/{cohort}/{metric}@{k}``, warm-up buckets under ``{stage}/{bucket}/...``."""
+        """Cohort values under ``{stage}/{cohort}/{metric}@{k}``, warm-up buckets under
+        ``{stage}/{bucket}/...``."""
         whole = values.filter((pl.col("window") == -1) & (pl.col("average") == "macro"))
         metrics = {
-            metric_key(stage, row["cohort"] if row["bucket"] == "all" else row["bucket"], row["metric"], row["k"]): row[
-                "value"
-            ]
+            metric_key(
+                stage,
+                row["cohort"] if row["bucket"] == "all" else row["bucket"],
+                row["metric"],
+                row["k"],
+            ): row["value"]
             for row in whole.iter_rows(named=True)
         }
         for logger in self.loggers:
@@ -142,7 +173,9 @@ class Record:
         if self.is_main:
             about = self.manifest.plain()
             belongs = {key: about[key] for key in ("run", "config_hash", "axes", "checkpoint")}
-            self.manifest.checkpoint_bytes = save_weights(self.folder / f"{name}.safetensors", ranker, belongs)
+            self.manifest.checkpoint_bytes = save_weights(
+                self.folder / f"{name}.safetensors", ranker, belongs
+            )
         if ranks.in_group():
             torch.distributed.barrier()  # the other ranks read the file next
 
@@ -164,5 +197,7 @@ def _digest(rows: pl.DataFrame) -> str:
     """Of what was asked: who, which positive, when, and among how many candidates."""
     digest = hashlib.sha256()
     for name in ("event_id", "query", "user", "item", "time", "n_item", "n_user", "candidates"):
-        digest.update(rows.sort("event_id", "query")[name].cast(pl.String).str.join("\n").item().encode())
+        digest.update(
+            rows.sort("event_id", "query")[name].cast(pl.String).str.join("\n").item().encode()
+        )
     return digest.hexdigest()[:16]

@@ -25,11 +25,12 @@ def write_config(folder: Path, config: RunConfig) -> None:
 
 
 def read_config(folder: Path) -> RunConfig:
-    """Return the resolved configuration of a run folder, of this version or an earlier one with the same choices.
+    """Return the resolved configuration of a run folder, of this version or an earlier one with the
+    same choices.
 
     Raises:
-        RunFolderError: it is missing or damaged, was written by a version with other keys, or names plugins that are
-            not installed.
+        RunFolderError: it is missing or damaged, was written by a version with other keys, or names
+            plugins that are not installed.
     """
     file = folder / NAME
     try:
@@ -40,10 +41,14 @@ def read_config(folder: Path) -> RunConfig:
         raise RunFolderError(f"{file} holds no configuration: {ANEW}")
     named = under_todays_keys({str(key): value for key, value in config.items()})
     if absent := plug_problems(named["plugins"]):  # before the keys of their options are looked for
-        raise RunFolderError(f"{folder} was made with packages that are not at hand: {'; '.join(absent)}; install them")
+        raise RunFolderError(
+            f"{folder} was made with packages that are not at hand: {'; '.join(absent)}; install "
+            "them"
+        )
     if unknown := [*missing_keys(named), *problems(named)]:
         raise RunFolderError(
-            f"{folder} was made by another version of coldlm, whose configuration differs: {'; '.join(unknown[:3])}"
+            f"{folder} was made by another version of coldlm, whose configuration differs: "
+            f"{'; '.join(unknown[:3])}"
             + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
             + f". {ANEW[0].upper()}{ANEW[1:]}"
         )

@@ -17,7 +17,8 @@ ANEW = "run it again with this version, into a new output=..."
 
 
 def save_weights(file: Path, ranker: Model, belongs: Mapping[str, Any]) -> int:
-    """Write the trainable weights, and beside them as JSON what they belong to; the bytes that they take."""
+    """Write the trainable weights, and beside them as JSON what they belong to; the bytes that they
+    take."""
     state = {key: tensor.cpu().contiguous() for key, tensor in ranker.trainable().items()}
     write_file(file, lambda part: save_file(state, part))
     tensors = {key: list(tensor.shape) for key, tensor in state.items()}
@@ -26,7 +27,8 @@ def save_weights(file: Path, ranker: Model, belongs: Mapping[str, Any]) -> int:
 
 
 def read_weights(file: Path, ranker: Model) -> None:
-    """Put the trained weights that a run left in ``file`` into ``ranker``, the model of its configuration.
+    """Put the trained weights that a run left in ``file`` into ``ranker``, the model of its
+    configuration.
 
     Raises:
         RunFolderError: the file is damaged, or holds the weights of another model.
@@ -37,9 +39,14 @@ def read_weights(file: Path, ranker: Model) -> None:
             raise ValueError(f"{broken[0]} holds numbers that are not finite")
         ranker.restore(state)
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise RunFolderError(f"{file} holds no weights of this run's model ({first_line(error)}): {ANEW}") from error
+        raise RunFolderError(
+            f"{file} holds no weights of this run's model ({first_line(error)}): {ANEW}"
+        ) from error
 
 
 def first_line(error: Exception) -> str:
     """Return what an exception says, in one line."""
-    return next(iter(str(error.args[0] if isinstance(error, KeyError) else error).splitlines()), type(error).__name__)
+    return next(
+        iter(str(error.args[0] if isinstance(error, KeyError) else error).splitlines()),
+        type(error).__name__,
+    )

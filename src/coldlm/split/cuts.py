@@ -1,11 +1,12 @@
 """Which part of the log each event belongs to: who learns from what, and when.
 
-Under every split, histories and counts hold all events strictly earlier than the query, whichever part they lie in.
-Every event is in one part, a (user, time) block stays whole, and events without a time of their own (those before
-``Dataset.log_starts_at``) train, since nobody can say what came before them.
+Under every split, histories and counts hold all events strictly earlier than the query, whichever
+part they lie in. Every event is in one part, a (user, time) block stays whole, and events without a
+time of their own (those before ``Dataset.log_starts_at``) train, since nobody can say what came
+before them.
 
-``time``, the only honest one, cuts everybody at the same two moments. Hyper-parameters and stopping look at validation
-only; then the model is refitted on train + validation.
+``time``, the only honest one, cuts everybody at the same two moments. Hyper-parameters and stopping
+look at validation only; then the model is refitted on train + validation.
 
 ```
 time ->      t_val        t_test     edge 1     edge 2           end
@@ -13,8 +14,9 @@ time ->      t_val        t_test     edge 1     edge 2           end
      weights    stopping     test, then (online) train, window by window
 ```
 
-``loo`` and ``random`` are **LEAKY**: the weights have learned from events later than the ones they are asked for. They
-exist to reproduce old papers, allow no updates, and say LEAKY on every row of a table.
+``loo`` and ``random`` are **LEAKY**: the weights have learned from events later than the ones they
+are asked for. They exist to reproduce old papers, allow no updates, and say LEAKY on every row of a
+table.
 
 ```
 loo       user 0   t  t  t  t  v  S            the last positive block of each user is asked for (S), the one before
@@ -36,7 +38,18 @@ from coldlm.core.columns import Count, Range
 from coldlm.core.dates import iso, seconds
 from coldlm.core.errors import DataError
 from coldlm.core.seeding import generator
-from coldlm.core.tables import ALWAYS, DAY, HELD_OUT, STREAM, TRAIN, VALIDATION, Ints, Log, Parts, Split
+from coldlm.core.tables import (
+    ALWAYS,
+    DAY,
+    HELD_OUT,
+    STREAM,
+    TRAIN,
+    VALIDATION,
+    Ints,
+    Log,
+    Parts,
+    Split,
+)
 from coldlm.split.simulated_cold import draw
 
 PartShare = Annotated[float, Range(0, 1, above=True)]
@@ -56,24 +69,27 @@ def time(
     simulated_cold: Annotated[float, Range(0, 0.99)] = 0.0,
     simulated_seed: Annotated[int, Range(0)] = 0,
 ) -> Split:
-    """Two global cuts of time, at shares of the events or at dates; the rest is the stream, cut into windows.
+    """Return two global cuts of time, at shares of the events or at dates; the rest is the stream,
+    cut into windows.
 
     Args:
         starts_at: ``Dataset.log_starts_at``; shares count the events from here on.
-        train, validation: shares; the cut moves down to the next boundary between two times, so no block is torn.
+        train, validation: shares; the cut moves down to the next boundary between two times, so no
+            block is torn.
         t_val, t_test: ISO dates or times (UTC) to cut at, instead of the shares.
         windows: how many, of about equally many events.
         window_days: length of a window, instead of a number.
         edges: ISO dates or times between the windows, instead of a number.
-        simulated_cold: SIMULATED, share of the items taken before T_test whose earlier events are held out; see
-            ``split/simulated_cold.py``.
-        simulated_seed: of the draw; not the run's, so that several seeds of a model answer the same queries.
+        simulated_cold: SIMULATED, share of the items taken before T_test whose earlier events are
+            held out; see ``split/simulated_cold.py``.
+        simulated_seed: of the draw; not the run's, so that several seeds of a model answer the same
+            queries.
 
     A window by length or date that holds no event is merged into the next, and counted.
 
     Raises:
-        DataError: a part would be empty, the stream has fewer distinct times than windows, an edge lies outside it, or
-            a cut lies before ``starts_at``.
+        DataError: a part would be empty, the stream has fewer distinct times than windows, an edge
+            lies outside it, or a cut lies before ``starts_at``.
 
     >>> from coldlm.core.tables import sorted_log
     >>> one = np.ones(10)
@@ -86,12 +102,16 @@ def time(
     ([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], [4.0, 6.5, 9.0, 9.0])
     """
     if t_val is not None and t_test is not None:
-        cuts, how = (seconds(t_val), seconds(t_test)), f"split.t_val={t_val} and split.t_test={t_test}"
+        cuts, how = (
+            (seconds(t_val), seconds(t_test)),
+            f"split.t_val={t_val} and split.t_test={t_test}",
+        )
         for key, text, cut in (("t_val", t_val, cuts[0]), ("t_test", t_test, cuts[1])):
             if cut < starts_at:
                 start = iso(starts_at)
                 raise DataError(
-                    f"split.{key}={text}: events before {start} have no time of their own in this data, so nothing can "
+                    f"split.{key}={text}: events before {start} have no time of their own in this "
+                    "data, so nothing can "
                     f"be cut there; set {start} or later"
                 )
     else:
@@ -118,7 +138,8 @@ def time(
 
 
 def loo(log: Log, starts_at: int = ALWAYS) -> Split:
-    """LEAKY, leave one out: a user's last positive block is asked for, the one before is validation, all else trains.
+    """LEAKY, leave one out: a user's last positive block is asked for, the one before is
+    validation, all else trains.
 
     A user with one positive block is asked for it, as a cold user; old papers drop such users.
 
@@ -132,7 +153,8 @@ def loo(log: Log, starts_at: int = ALWAYS) -> Split:
     >>> split = loo(log)
     >>> [(int(u), int(t)) for u, t in zip(log.user, log.time // DAY)]
     [(0, 1), (0, 2), (1, 2), (0, 3), (0, 3), (1, 5), (1, 6)]
-    >>> split.part.tolist()  # user 1's event of day 5 stops the training, and user 0 is asked for day 3
+    # user 1's event of day 5 stops the training, and user 0 is asked for day 3
+    >>> split.part.tolist()
     [0, 1, 0, 2, 2, 1, 2]
     """
     can_be_asked = log.positive & (log.time >= starts_at)
@@ -154,7 +176,8 @@ def random(
     validation: PartShare = 0.1,
     seed: Annotated[int, Range(0)] = 0,
 ) -> Split:
-    """LEAKY: blocks are drawn at random until the shares of the events are reached; the rest is asked for.
+    """LEAKY: blocks are drawn at random until the shares of the events are reached; the rest is
+    asked for.
 
     Args:
         starts_at: ``Dataset.log_starts_at``; shares count the events from here on.
@@ -182,7 +205,8 @@ def random(
 
 
 def _leaky(name: str, log: Log, part: Parts) -> Split:
-    """One window over the whole stream; ``t_val`` and ``t_test`` are when training ends, which is later."""
+    """One window over the whole stream; ``t_val`` and ``t_test`` are when training ends, which is
+    later."""
     _refuse_empty(name, part, "use split=time, or data with more events")
     t_val, t_test = (int(log.time[part <= last].max()) + 1 for last in (TRAIN, VALIDATION))
     stream = log.time[part == STREAM]
@@ -194,7 +218,9 @@ def _at_shares(log: Log, starts_at: int, *shares: float) -> tuple[int, int]:
     first = int(np.searchsorted(log.time, starts_at))
     n = len(log) - first
     # rounded first, since .7 + .1 is a little less than .8
-    t_val, t_test = (int(log.time[min(first + int(round(n * share, 6)), len(log) - 1)]) for share in shares)
+    t_val, t_test = (
+        int(log.time[min(first + int(round(n * share, 6)), len(log) - 1)]) for share in shares
+    )
     return t_val, t_test
 
 
@@ -203,12 +229,16 @@ def _by_number(stream: Ints, windows: int) -> Ints:
     distinct, window = np.unique(stream), np.arange(windows)
     if len(distinct) < windows:
         raise DataError(
-            f"the stream's {len(stream)} events at {len(distinct)} distinct times cannot be cut into "
+            f"the stream's {len(stream)} events at {len(distinct)} distinct times cannot be cut "
+            "into "
             f"split.windows={windows} non-empty windows; use fewer"
         )
     wanted = np.searchsorted(distinct, stream[(window * len(stream)) // windows])
-    # a block larger than a window pushes the next start to the time behind it; the last windows keep a time each
-    begin = np.minimum(np.maximum.accumulate(wanted - window) + window, len(distinct) - windows + window)
+    # a block larger than a window pushes the next start to the time behind it; the last windows
+    # keep a time each
+    begin = np.minimum(
+        np.maximum.accumulate(wanted - window) + window, len(distinct) - windows + window
+    )
     return distinct[begin[1:]]
 
 
@@ -219,11 +249,14 @@ def _by_length(stream: Ints, t_test: int, days: float) -> Ints:
 
 def _by_date(stream: Ints, t_test: int, dates: list[str]) -> Ints:
     inner = [seconds(date) for date in dates]
-    outside = [date for date, edge in zip(dates, inner, strict=True) if not t_test < edge <= stream[-1]]
+    outside = [
+        date for date, edge in zip(dates, inner, strict=True) if not t_test < edge <= stream[-1]
+    ]
     if outside:
         first, last = iso(t_test), iso(stream[-1])
         raise DataError(
-            f"split.edges: {', '.join(outside)} does not lie inside the stream; allowed: later than T_test ({first}), "
+            f"split.edges: {', '.join(outside)} does not lie inside the stream; allowed: later "
+            f"than T_test ({first}), "
             f"not later than the last event ({last})"
         )
     return np.array(inner, np.int64)
@@ -233,6 +266,7 @@ def _refuse_empty(name: str, part: Parts, advice: str) -> None:
     train, validation, stream = np.bincount(part, minlength=3)[:3]
     if not (train and validation and stream):
         raise DataError(
-            f"the {name} split leaves an empty part: {train} train, {validation} validation and {stream} stream events "
+            f"the {name} split leaves an empty part: {train} train, {validation} validation and "
+            f"{stream} stream events "
             f"of {len(part)}; {advice}"
         )

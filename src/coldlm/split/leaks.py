@@ -1,6 +1,7 @@
 """The leak meter: counts what a run saw of the future. Every count is 0 under the time split.
 
-It recounts from the raw columns of the log with plain comparisons, and shares no code with what it checks.
+It recounts from the raw columns of the log with plain comparisons, and shares no code with what it
+checks.
 """
 
 from __future__ import annotations
@@ -34,15 +35,19 @@ def meter(
 
     Args:
         queries: of the stream.
-        trained_rows: row numbers of the log that the weights used for the first window were trained on.
+        trained_rows: row numbers of the log that the weights used for the first window were trained
+            on.
         as_of, catalogue: the very objects that scorers and training use.
         sample: how many queries, drawn with ``seed``, are recounted event by event.
 
     Returns:
-        ``late_training``: training events not earlier than the start of the stream. ``early_candidates``: candidates
-        neither released nor seen before the query. ``late_texts``: candidates whose text is not older than the query.
-        ``future_history``: entries of the history that differ from the user's last earlier positives.
-        ``future_counts``: items whose count, decayed counts or context as of the query differ from the recount.
+        ``late_training``: training events not earlier than the start of the stream.
+        ``early_candidates``: candidates neither released nor seen before the query. ``late_texts``:
+        candidates whose text is not older than the query.
+        ``future_history``: entries of the history that differ from the user's last earlier
+            positives.
+        ``future_counts``: items whose count, decayed counts or context as of the query differ from
+            the recount.
     """
     log = data.log
     leaks = {
@@ -67,10 +72,14 @@ def meter(
 
 
 def late_idf(
-    data: Dataset, split: Split, catalogue: Catalogue, idf: Mapping[str, float], words: Callable[[str], Sequence[str]]
+    data: Dataset,
+    split: Split,
+    catalogue: Catalogue,
+    idf: Mapping[str, float],
+    words: Callable[[str], Sequence[str]],
 ) -> int:
-    """Words whose inverse document frequency is not that of the texts known by T_test: ln((1 + n) / (1 + n_word)) + 1
-    over those n texts (scikit-learn's smoothed form).
+    """Words whose inverse document frequency is not that of the texts known by T_test: ln((1 + n) /
+    (1 + n_word)) + 1 over those n texts (scikit-learn's smoothed form).
 
     Args:
         idf: of every word of the baseline's vocabulary, the very values that it scores with.
@@ -94,8 +103,8 @@ def _entered(data: Dataset, time: int) -> Bools:
 
 
 def _written_late(data: Dataset, catalogue: Catalogue, time: int) -> Bools:
-    """[N] items whose text is not older than ``time``. What is written in the slot in which an item enters is let in
-    with it, by the grid rule."""
+    """[N] items whose text is not older than ``time``. What is written in the slot in which an item
+    enters is let in with it, by the grid rule."""
     if data.text_known_at is None:
         return np.zeros(len(data.items), np.bool_)
     late: Bools = data.text_known_at >= time
@@ -105,7 +114,8 @@ def _written_late(data: Dataset, catalogue: Catalogue, time: int) -> Bools:
 
 
 def _miscounted(data: Dataset, as_of: AsOf, time: Ints) -> Bools:
-    """[N] items of which ``as_of`` says at ``time`` [1], in any of its ways, something else than the earlier events."""
+    """[N] items of which ``as_of`` says at ``time`` [1], in any of its ways, something else than
+    the earlier events."""
     log, n_items = data.log, len(data.items)
     every_item = np.arange(n_items)
     rows = np.flatnonzero((log.time < time[0]) & log.positive)
@@ -129,6 +139,7 @@ def _miscounted(data: Dataset, as_of: AsOf, time: Ints) -> Bools:
 
 
 def _differs(scaled_log: NDArray[np.floating], count: NDArray[np.generic]) -> Bools:
-    """[N] whether a plane of the context is not that of ``count``, beyond what float32 may round."""
+    """[N] whether a plane of the context is not that of ``count``, beyond what float32 may
+    round."""
     equal: Bools = np.isclose(scaled_log, np.log1p(count) / SCALE, rtol=0, atol=5e-6)
     return ~equal

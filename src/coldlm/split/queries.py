@@ -10,15 +10,26 @@ import polars as pl
 from coldlm.asof.catalogue import Catalogue
 from coldlm.core.errors import DataError
 from coldlm.core.seeding import generator
-from coldlm.core.tables import TRAIN, UNKNOWN, VALIDATION, Bools, Dataset, Impressions, Ints, Log, Queries, Split
+from coldlm.core.tables import (
+    TRAIN,
+    UNKNOWN,
+    VALIDATION,
+    Bools,
+    Dataset,
+    Impressions,
+    Ints,
+    Log,
+    Queries,
+    Split,
+)
 
 
 def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -> Queries:
-    """The queries of the log's ``rows``: one per (user, time) block of positives.
+    """Return the queries of the log's ``rows``: one per (user, time) block of positives.
 
-    Two kinds of positives are revealed to histories but not asked, and counted under their own names: items without a
-    release time at their very first event (nobody could have ranked what is not yet a candidate), and, where items do
-    not repeat, items that the user already had.
+    Two kinds of positives are revealed to histories but not asked, and counted under their own
+    names: items without a release time at their very first event (nobody could have ranked what is
+    not yet a candidate), and, where items do not repeat, items that the user already had.
     """
     rows = rows[log.positive[rows]]
     unmeasurable, gone, repeated = _unanswerable(log, catalogue, rows)
@@ -34,17 +45,22 @@ def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -
     new = np.ones(len(rows), bool)
     new[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
     begin = np.flatnonzero(new)
-    window = np.full(len(begin), -1) if edges is None else np.searchsorted(edges, time[begin], side="right") - 1
+    window = (
+        np.full(len(begin), -1)
+        if edges is None
+        else np.searchsorted(edges, time[begin], side="right") - 1
+    )
     start = np.append(begin, len(rows)).astype(np.int64)
     return Queries(user[begin], time[begin], window.astype(np.int64), start, rows, counts)
 
 
 def ask_lists(log: Log, lists: Impressions, rows: Ints, edges: Ints | None = None) -> Queries:
-    """The queries of the log's ``rows``, a stretch of time, among the lists as they were shown: one per list that holds
-    a click and something else.
+    """Return the queries of the log's ``rows``, a stretch of time, among the lists as they were
+    shown: one per list that holds a click and something else.
 
-    Nothing is taken from a list and nothing is added: an item may be new to the catalogue, or had already. Positives
-    that no such list holds are not asked and counted. One event is asked twice where two lists of one second show it.
+    Nothing is taken from a list and nothing is added: an item may be new to the catalogue, or had
+    already. Positives that no such list holds are not asked and counted. One event is asked twice
+    where two lists of one second show it.
 
     Raises:
         DataError: a click that is no positive event of the log.
@@ -61,16 +77,21 @@ def ask_lists(log: Log, lists: Impressions, rows: Ints, edges: Ints | None = Non
         "outside the lists": len(np.setdiff1d(positive, row)),
     }
     lists = lists.where(asks)
-    window = np.full(len(lists), -1) if edges is None else np.searchsorted(edges, lists.time, side="right") - 1
+    window = (
+        np.full(len(lists), -1)
+        if edges is None
+        else np.searchsorted(edges, lists.time, side="right") - 1
+    )
     start = np.append(0, np.cumsum(lists.n_clicked)).astype(np.int64)
     return Queries(lists.user, lists.time, window.astype(np.int64), start, asked, counts, lists)
 
 
 def draw(queries: Queries, number: int | None) -> Queries:
-    """At most ``number`` of the queries, the same in every run over them: the seed is nobody's. Positives of those left
-    out are counted.
+    """Return at most ``number`` of the queries, the same in every run over them: the seed is
+    nobody's. Positives of those left out are counted.
 
-    A sample of what is asked, not of the candidates: every one that is asked is ranked among all of them.
+    A sample of what is asked, not of the candidates: every one that is asked is ranked among all of
+    them.
     """
     if number is None or len(queries) <= number:
         return queries
@@ -82,7 +103,8 @@ def draw(queries: Queries, number: int | None) -> Queries:
 
 
 def count_lists(lists: Impressions, since: int) -> dict[str, int]:
-    """How many lists were shown from the second ``since`` on, and how many of them ask nothing, by reason."""
+    """Return how many lists were shown from the second ``since`` on, and how many of them ask
+    nothing, by reason."""
     lists = lists.slice(int(np.searchsorted(lists.time, since)), len(lists))
     without = int((lists.n_clicked == 0).sum())
     return {
@@ -111,27 +133,34 @@ def _rows_of_clicks(log: Log, lists: Impressions) -> Ints:
     found = clicks.join(events.unique(key, keep="first"), on=key, how="left", maintain_order="left")
     if lost := found.filter(pl.col("row").is_null()).rows(named=True):
         raise DataError(
-            f"{len(lost):,} clicks of lists are no positive event of the log, the first of user code {lost[0]['user']} "
-            f"on item code {lost[0]['item']} at time {lost[0]['time']}: a click must be an event of its list's second"
+            f"{len(lost):,} clicks of lists are no positive event of the log, the first of user "
+            f"code {lost[0]['user']} "
+            f"on item code {lost[0]['item']} at time {lost[0]['time']}: a click must be an event "
+            "of its list's second"
         )
     return found["row"].to_numpy()
 
 
 def trainable(log: Log, catalogue: Catalogue, rows: Ints) -> Ints:
-    """Those of the log's ``rows``, of any label, whose item was a candidate for their user at their time."""
+    """Return those of the log's ``rows``, of any label, whose item was a candidate for their user
+    at their time."""
     unmeasurable, gone, repeated = _unanswerable(log, catalogue, rows)
     return rows[~(unmeasurable | gone | repeated)]
 
 
 def _unanswerable(log: Log, catalogue: Catalogue, rows: Ints) -> tuple[Bools, Bools, Bools]:
-    """Which of the events ``rows`` have an item that had not entered, had left, or that the user already had."""
+    """Which of the events ``rows`` have an item that had not entered, had left, or that the user
+    already had."""
     user, item, time = log.user[rows], log.item[rows], log.time[rows]
-    repeated = np.zeros(len(rows), bool) if catalogue.repeats else catalogue.has_had(user, item, time)
+    repeated = (
+        np.zeros(len(rows), bool) if catalogue.repeats else catalogue.has_had(user, item, time)
+    )
     return catalogue.enters_at[item] > time, catalogue.leaves_at[item] <= time, repeated
 
 
 def cold(data: Dataset, split: Split) -> tuple[Bools, Bools]:
-    """([U], [N]) users and items without any positive event in train + validation; frozen for the whole stream."""
+    """Return ([U], [N]) users and items without any positive event in train + validation; frozen
+    for the whole stream."""
     past = data.log.rows(split.rows(TRAIN, VALIDATION))
     users, items = np.ones(len(data.users), bool), np.ones(len(data.items), bool)
     users[past.user[past.positive]] = False
@@ -139,8 +168,11 @@ def cold(data: Dataset, split: Split) -> tuple[Bools, Bools]:
     return users, items
 
 
-def others_would_drop(queries: Queries, log: Log, cold_users: Bools, cold_items: Bools, n_user: Ints) -> dict[str, int]:
-    """How many of these positives the usual evaluators delete: unseen users, unseen items, empty histories.
+def others_would_drop(
+    queries: Queries, log: Log, cold_users: Bools, cold_items: Bools, n_user: Ints
+) -> dict[str, int]:
+    """Return how many of these positives the usual evaluators delete: unseen users, unseen items,
+    empty histories.
 
     Args:
         n_user: [Q] earlier positives of each query's user.

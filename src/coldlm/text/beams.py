@@ -1,4 +1,5 @@
-"""Lists that a causal model writes itself, kept to the texts that may be said (De Cao et al. 2021, section 3.2).
+"""Lists that a causal model writes itself, kept to the texts that may be said (De Cao et al. 2021,
+section 3.2).
 
 Shapes: W beams, T tokens, D width, V vocabulary.
 """
@@ -13,8 +14,8 @@ from torch import Tensor
 
 
 class Trie:
-    """Token sequences by their beginnings. ``children``: next token -> what may follow; ``here``: the items whose whole
-    sequence ends here, several where items have one text."""
+    """Token sequences by their beginnings. ``children``: next token -> what may follow; ``here``:
+    the items whose whole sequence ends here, several where items have one text."""
 
     def __init__(self) -> None:
         self.children: dict[int, Trie] = {}
@@ -22,7 +23,8 @@ class Trie:
 
     @classmethod
     def of(cls, sequences: Mapping[int, Sequence[int]]) -> Trie:
-        """Of item code -> its tokens, the last of which closes it and stands nowhere else."""
+        """Return of item code -> its tokens, the last of which closes it and stands nowhere
+        else."""
         root = cls()
         for item, tokens in sequences.items():
             node = root
@@ -34,10 +36,12 @@ class Trie:
 
 @torch.no_grad()
 def search(body: Any, past: Any, last: Tensor, trie: Trie, beams: int) -> dict[int, float]:
-    """Item code -> mean log-probability per token of its text, for the texts that beam search finds in the trie.
+    """Item code -> mean log-probability per token of its text, for the texts that beam search finds
+    in the trie.
 
-    All beams of a step are equally long, so the best sums are the best means. Beams that are complete leave the search
-    and do not count; with as many beams as there are texts every text is found.
+    All beams of a step are equally long, so the best sums are the best means. Beams that are
+    complete leave the search and do not count; with as many beams as there are texts every text is
+    found.
 
     Args:
         body: a causal backbone. past, last: a prompt as read, and its last hidden state [1, 1, D].

@@ -20,14 +20,16 @@ TOKENS = 4096
 """Tokens per block of pairs of similar length."""
 
 STEP = 4
-"""Lengths of blocks are rounded up to multiples of this: the padding of a pair is at most three tokens."""
+"""Lengths of blocks are rounded up to multiples of this: the padding of a pair is at most three
+tokens."""
 
 BETWEEN = "; "
 """Stands between the texts of a history."""
 
 
 class Body(Protocol):
-    """What this module needs of a backbone (``models.backbones.backbone_module.Backbone`` is one)."""
+    """What this module needs of a backbone (``models.backbones.backbone_module.Backbone`` is
+    one)."""
 
     name: str
     width: int
@@ -43,9 +45,9 @@ class Body(Protocol):
 class PairReader(nn.Module):
     """Vectors of (user text, item text) pairs.
 
-    The user's text is the typed query or profile if there is one, then the texts of the last H items, newest first. Of
-    ``max_tokens`` an item has half at least, and what the user leaves free; what is too long loses its end, so of a
-    history the oldest items.
+    The user's text is the typed query or profile if there is one, then the texts of the last H
+    items, newest first. Of ``max_tokens`` an item has half at least, and what the user leaves free;
+    what is too long loses its end, so of a history the oldest items.
 
     ```
     BERT      [CLS] user [SEP] item [SEP]      token types 0 up to the first [SEP], then 1
@@ -65,7 +67,8 @@ class PairReader(nn.Module):
         tokenizer = body.tokenizer
         if not body.causal and None in (tokenizer.cls_token_id, tokenizer.sep_token_id):
             raise CheckpointError(
-                f"the tokenizer of backbone {body.name!r} has no tokens that stand around two texts (cls, sep); use "
+                f"the tokenizer of backbone {body.name!r} has no tokens that stand around two "
+                "texts (cls, sep); use "
                 "head=towers"
             )
         close = [tokenizer.eos_token_id if body.causal else tokenizer.sep_token_id]
@@ -80,22 +83,34 @@ class PairReader(nn.Module):
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
 
     def forward(self, texts: Sequence[str], history: Ints, row: Ints, item: Ints) -> Tensor:
-        """[n, D] vectors of pairs; with gradient where the backbone trains.
+        """Return [n, D] vectors of pairs; with gradient where the backbone trains.
 
         Args:
-            texts: [Q] typed texts or profiles, "" for none. history: [Q, H] item codes, newest first, -1 for none.
+            texts: [Q] typed texts or profiles, "" for none. history: [Q, H] item codes, newest
+                first, -1 for none.
             row: [n] user of each pair. item: [n] item code of each pair.
         """
-        users = self._tokenize([self.body.query_prefix + text for text in self.user_texts(texts, history)])
-        pairs = [self._join(users[r], self.items[i]) for r, i in zip(row.tolist(), item.tolist(), strict=True)]
+        users = self._tokenize(
+            [self.body.query_prefix + text for text in self.user_texts(texts, history)]
+        )
+        pairs = [
+            self._join(users[r], self.items[i])
+            for r, i in zip(row.tolist(), item.tolist(), strict=True)
+        ]
         lengths = np.array([len(ids) for ids, _ in pairs], np.int64)
         parts, places = [], []
         for place, _, length in blocks(lengths, TOKENS, STEP):
             ids, types, mask = (np.zeros((len(place), length), np.int64) for _ in range(3))
             for r, p in enumerate(place.tolist()):
                 tokens, second = pairs[p]
-                ids[r, : len(tokens)], types[r, second : len(tokens)], mask[r, : len(tokens)] = tokens, self.second, 1
-            block = (torch.from_numpy(array).to(self._anchor.device) for array in (ids, mask > 0, types))
+                ids[r, : len(tokens)], types[r, second : len(tokens)], mask[r, : len(tokens)] = (
+                    tokens,
+                    self.second,
+                    1,
+                )
+            block = (
+                torch.from_numpy(array).to(self._anchor.device) for array in (ids, mask > 0, types)
+            )
             parts.append(self.body(*block))
             places.append(place)
         if not parts:
@@ -104,14 +119,15 @@ class PairReader(nn.Module):
         return torch.cat(parts)[back]
 
     def user_texts(self, texts: Sequence[str], history: Ints) -> list[str]:
-        """[Q] what the backbone reads of each user; "" where nothing is known."""
+        """Return [Q] what the backbone reads of each user; "" where nothing is known."""
         return [
             BETWEEN.join(filter(None, [text, *(self.texts[code] for code in codes if code >= 0)]))
             for text, codes in zip(texts, history.tolist(), strict=True)
         ]
 
     def lost(self, texts: Sequence[str], history: Ints) -> tuple[int, int]:
-        """Tokens of these users' texts that are cut off beside an item of average length, and all of them."""
+        """Return tokens of these users' texts that are cut off beside an item of average length,
+        and all of them."""
         lengths = [len(ids) for ids in self._tokenize(self.user_texts(texts, history))]
         free = self.room - min(int(np.mean([len(ids) for ids in self.items])), self.room // 2)
         return sum(max(0, length - free) for length in lengths), sum(lengths)
@@ -123,7 +139,8 @@ class PairReader(nn.Module):
         return [*first, *item, *self.behind], len(first)
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        # no tokenizer here needs 40 characters for a token; a 100,000-character text need not be tokenized whole
+        # no tokenizer here needs 40 characters for a token; a 100,000-character text need not be
+        # tokenized whole
         cut = [text[: self.body.max_tokens * 40] for text in texts]
         whole = self.body.tokenizer(cut, add_special_tokens=False, truncation=False, verbose=False)
         ids: list[list[int]] = whole["input_ids"]

@@ -1,4 +1,5 @@
-"""How probable a causal model finds an item's text behind a prompt that says what is known of the user.
+"""How probable a causal model finds an item's text behind a prompt that says what is known of the
+user.
 
 Shapes: Q users, H history, n pairs, P tokens of a prompt, T tokens of a text, V vocabulary.
 """
@@ -19,12 +20,14 @@ from coldlm.text.tokens import blocks
 
 
 class PromptReader(nn.Module):
-    """Mean log-probability per token of an item's text, the end-of-text token that closes it included:
+    """Mean log-probability per token of an item's text, the end-of-text token that closes it
+    included:
 
     score(u, i) = 1 / T * sum over t = 1..T of log p(w_t | prompt(u), w_1 .. w_(t-1)).
 
-    Without gradient the prompt is encoded once and all items continue from its keys and values. A text that is too
-    long loses its end (half of ``max_tokens`` are its own at most), a prompt its oldest items, then its beginning.
+    Without gradient the prompt is encoded once and all items continue from its keys and values. A
+    text that is too long loses its end (half of ``max_tokens`` are its own at most), a prompt its
+    oldest items, then its beginning.
 
     Args:
         body: a causal backbone, its strategy already applied. texts: [N] item texts.
@@ -39,27 +42,35 @@ class PromptReader(nn.Module):
         self.end: int = body.tokenizer.eos_token_id
         most = body.max_tokens // 2
         # a text follows a space, as it would in a sentence
-        self.items = [[*ids[: most - 1], self.end] for ids in self._tokenize([f" {text}" for text in texts])]
+        self.items = [
+            [*ids[: most - 1], self.end] for ids in self._tokenize([f" {text}" for text in texts])
+        ]
         self.room: int = body.max_tokens - max(map(len, self.items), default=1)
         self._anchor: Tensor
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
 
     def forward(self, texts: Sequence[str], history: Ints, row: Ints, item: Ints) -> Tensor:
-        """[n] scores of pairs; arguments as in ``PairReader.forward``."""
+        """Return [n] scores of pairs; arguments as in ``PairReader.forward``."""
         prompts = self.prompts(texts, history)
         if torch.is_grad_enabled():
-            return self.whole([prompts[r] for r in row.tolist()], [self.items[i] for i in item.tolist()])
+            return self.whole(
+                [prompts[r] for r in row.tolist()], [self.items[i] for i in item.tolist()]
+            )
         scores = torch.zeros(len(row), device=self._anchor.device)
         for r in np.unique(row):
             here = np.flatnonzero(row == r)
-            scores[torch.from_numpy(here)] = self.score(prompts[r], [self.items[i] for i in item[here]])
+            scores[torch.from_numpy(here)] = self.score(
+                prompts[r], [self.items[i] for i in item[here]]
+            )
         return scores
 
     def score(self, prompt: list[int], items: Sequence[list[int]]) -> Tensor:
-        """[n] scores of token sequences behind one prompt, which is encoded once."""
+        """Return [n] scores of token sequences behind one prompt, which is encoded once."""
         past, last = self.start(prompt)
         out = torch.zeros(len(items), device=self._anchor.device)
-        for place, _, length in blocks(np.array([len(ids) for ids in items], np.int64), TOKENS, STEP):
+        for place, _, length in blocks(
+            np.array([len(ids) for ids in items], np.int64), TOKENS, STEP
+        ):
             ids, mask = self._pad([items[i] for i in place], length)
             hidden = self.body.proceed(ids, mask, past.fork())
             before = torch.cat([last.expand(len(place), 1, -1), hidden[:, :-1]], 1)
@@ -67,7 +78,8 @@ class PromptReader(nn.Module):
         return out
 
     def generate(self, text: str, history: Ints, items: Ints, beams: int) -> dict[int, float]:
-        """Item code -> score of those among ``items`` [n] whose texts the model finds itself, ``beams`` wide.
+        """Item code -> score of those among ``items`` [n] whose texts the model finds itself,
+        ``beams`` wide.
 
         Args:
             text: typed, "" for none. history: [H] item codes, newest first, -1 for none.
@@ -76,13 +88,13 @@ class PromptReader(nn.Module):
         return search(self.body, *self.start(self.prompts([text], history[None])[0]), trie, beams)
 
     def start(self, prompt: list[int]) -> tuple[Any, Tensor]:
-        """Keys and values of a prompt, and the last hidden state, [1, 1, D]."""
+        """Return keys and values of a prompt, and the last hidden state, [1, 1, D]."""
         ids, mask = self._pad([prompt], len(prompt))
         past = self.body.nothing_read()
         return past, self.body.proceed(ids, mask, past)[:, -1:]
 
     def prompts(self, texts: Sequence[str], history: Ints) -> list[list[int]]:
-        """[Q] tokens of each user's prompt: as many items, newest first, as fit."""
+        """Return [Q] tokens of each user's prompt: as many items, newest first, as fit."""
         past = self._past(history)
         filled = self._fill(texts, past)
         while long := [q for q, tokens in enumerate(filled) if len(tokens) > self.room and past[q]]:
@@ -94,7 +106,7 @@ class PromptReader(nn.Module):
         return [tokens[-self.room :] for tokens in filled]
 
     def lost(self, texts: Sequence[str], history: Ints) -> tuple[int, int]:
-        """Tokens of these users' prompts that do not fit, and all of them."""
+        """Return tokens of these users' prompts that do not fit, and all of them."""
         whole = sum(map(len, self._fill(texts, self._past(history))))
         return whole - sum(map(len, self.prompts(texts, history))), whole
 
@@ -103,13 +115,14 @@ class PromptReader(nn.Module):
 
     def _fill(self, texts: Sequence[str], past: Sequence[Sequence[str]]) -> list[list[int]]:
         filled = [
-            self.prompt.format(history=BETWEEN.join(items), query=text) for text, items in zip(texts, past, strict=True)
+            self.prompt.format(history=BETWEEN.join(items), query=text)
+            for text, items in zip(texts, past, strict=True)
         ]
         # a causal model must read something before it can say anything
         return [tokens or [self.end] for tokens in self._tokenize(filled)]
 
     def whole(self, prompts: list[list[int]], items: list[list[int]]) -> Tensor:
-        """[n] scores, each prompt read anew with its item: for training."""
+        """Return [n] scores, each prompt read anew with its item: for training."""
         sizes = np.array([len(p) + len(i) for p, i in zip(prompts, items, strict=True)], np.int64)
         parts, places = [], []
         for place, _, length in blocks(sizes, TOKENS, STEP):
@@ -126,9 +139,12 @@ class PromptReader(nn.Module):
         return torch.cat(parts)[back]
 
     def _mean(self, before: Tensor, ids: Tensor, own: Tensor) -> Tensor:
-        """[B] means of log p(ids) from the hidden states ``before`` them, [B, T, D], over the tokens ``own`` [B, T]."""
+        """[B] means of log p(ids) from the hidden states ``before`` them, [B, T, D], over the
+        tokens ``own`` [B, T]."""
         said = before[own]
-        chosen = -nn.functional.cross_entropy(self.body.vocabulary(said), ids[own], reduction="none")
+        chosen = -nn.functional.cross_entropy(
+            self.body.vocabulary(said), ids[own], reduction="none"
+        )
         total = torch.zeros(len(ids), device=ids.device)
         row = torch.arange(len(ids), device=ids.device)[:, None].expand_as(ids)[own]
         return total.index_add(0, row, chosen.float()) / own.sum(1)
@@ -138,7 +154,9 @@ class PromptReader(nn.Module):
         mask = np.zeros((len(sequences), length), bool)
         for r, tokens in enumerate(sequences):
             ids[r, : len(tokens)], mask[r, : len(tokens)] = tokens, True
-        return torch.from_numpy(ids).to(self._anchor.device), torch.from_numpy(mask).to(self._anchor.device)
+        return torch.from_numpy(ids).to(self._anchor.device), torch.from_numpy(mask).to(
+            self._anchor.device
+        )
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         cut = [text[: self.body.max_tokens * 40] for text in texts]

@@ -20,7 +20,9 @@ def test_events_are_in_the_order_of_time_and_then_of_their_ids(given: str) -> No
         "user_id": rng.integers(0, 9, 500), "item_id": rng.integers(0, 9, 500), "timestamp": rng.integers(0, 40, 500),
         "label": rng.random(500), "event_id": ids,
     }  # fmt: skip
-    events = pl.DataFrame(columns if given != "none" else {k: v for k, v in columns.items() if k != "event_id"})
+    events = pl.DataFrame(
+        columns if given != "none" else {k: v for k, v in columns.items() if k != "event_id"}
+    )
     tables = assemble(events, pl.DataFrame({"item_id": np.arange(9)}))
     order = np.lexsort((ids, columns["timestamp"]))
     assert tables.interactions["label"].to_list() == columns["label"][order].tolist()
@@ -28,15 +30,27 @@ def test_events_are_in_the_order_of_time_and_then_of_their_ids(given: str) -> No
     assert tables.interactions["event_id"].to_list() == expected.tolist()
 
 
-@pytest.mark.parametrize(("at_entry", "shown"), [(True, ("late in the slot", "", "early")), (False, ("", "", "early"))])
+@pytest.mark.parametrize(
+    ("at_entry", "shown"), [(True, ("late in the slot", "", "early")), (False, ("", "", "early"))]
+)
 def test_an_item_shows_what_was_written_of_it_in_its_first_slot_and_nothing_later(
     at_entry: bool, shown: tuple[str, ...]
 ) -> None:
     """Items 0 and 1 enter on day 1, item 2 on day 0. Of item 1 nothing is written before day 3."""
     events = pl.DataFrame(
-        {"user_id": [0, 0, 0, 1], "item_id": [2, 0, 1, 1], "timestamp": [5, DAY + 50, DAY + 60, 3 * DAY], "label": 1.0}
+        {
+            "user_id": [0, 0, 0, 1],
+            "item_id": [2, 0, 1, 1],
+            "timestamp": [5, DAY + 50, DAY + 60, 3 * DAY],
+            "label": 1.0,
+        }
     )
-    written = [(2, 5, "early"), (2, DAY + 70, "changed"), (0, DAY + 50, "late in the slot"), (1, 3 * DAY, "later")]
+    written = [
+        (2, 5, "early"),
+        (2, DAY + 70, "changed"),
+        (0, DAY + 50, "late in the slot"),
+        (1, 3 * DAY, "later"),
+    ]
     dated = pl.DataFrame(
         [(item, time, "name", value) for item, time, value in written],
         schema=["item_id", "timestamp", "field", "value"], orient="row",
@@ -52,5 +66,7 @@ def test_an_item_shows_what_was_written_of_it_in_its_first_slot_and_nothing_late
     assert gridded.items.texts == shown
     assert gridded.text_known_at is not None
     assert gridded.text_known_at.tolist() == [DAY + 50 if at_entry else 0, 0, 5]
-    after_first = data.with_texts_as_of(np.array([DAY + 51, DAY + 61, DAY]), np.array([DAY + 51, DAY + 61, 6]))
+    after_first = data.with_texts_as_of(
+        np.array([DAY + 51, DAY + 61, DAY]), np.array([DAY + 51, DAY + 61, 6])
+    )
     assert after_first.items.texts == ("late in the slot", "", "early")

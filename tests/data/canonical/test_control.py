@@ -9,7 +9,9 @@ from coldlm.data.canonical.control import permute_texts
 def _data(texts: tuple[str, ...]) -> Dataset:
     one = np.ones(1)
     log = sorted_log(np.array([0]), np.array([0]), np.array([5]), one, one > 0)
-    items = Items(tuple(f"i{i}" for i in range(len(texts))), texts, texts, np.zeros(len(texts), np.int64))
+    items = Items(
+        tuple(f"i{i}" for i in range(len(texts))), texts, texts, np.zeros(len(texts), np.int64)
+    )
     return Dataset("toy", "toy", items, Users(("u",), ("",)), log, False, "field", (1.0, 2.0, 3.0))
 
 

@@ -1,4 +1,5 @@
-"""The grid release rule: who is a candidate when, what is masked, and that nothing tells the items of a slot apart."""
+"""The grid release rule: who is a candidate when, what is masked, and that nothing tells the items
+of a slot apart."""
 
 from __future__ import annotations
 
@@ -34,7 +35,14 @@ from coldlm.split.queries import ask
 MakeData = Callable[..., Dataset]
 
 D = DAY
-EVENTS = [(0, 0, 5), (1, 0, D + 10), (0, 1, D + 20), (1, 2, D + 30), (0, 2, D + 40), (1, 1, 2 * D + 1)]
+EVENTS = [
+    (0, 0, 5),
+    (1, 0, D + 10),
+    (0, 1, D + 20),
+    (1, 2, D + 30),
+    (0, 2, D + 40),
+    (1, 1, 2 * D + 1),
+]
 """Item 0 enters on day 0; items 1 and 2 on day 1, 20 and 30 seconds after its start."""
 
 
@@ -52,7 +60,9 @@ def test_an_item_enters_with_the_slot_of_its_first_event(toy: Dataset) -> None:
     catalogue = Catalogue(toy)
     assert catalogue.enters_at.tolist() == [0, D, D]
     assert catalogue.masked_until.tolist() == [D, 2 * D, 2 * D]
-    assert catalogue.released(np.array([4, D - 1, D])).tolist() == [[True, False, False]] * 2 + [[True, True, True]]
+    assert catalogue.released(np.array([4, D - 1, D])).tolist() == [[True, False, False]] * 2 + [
+        [True, True, True]
+    ]
     queries = ask(toy.log, catalogue, np.arange(len(toy.log)))
     assert len(queries.event) == len(EVENTS)  # the first event of an item is asked too
 
@@ -143,20 +153,26 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
     return {name: found["value"] for name, found in canaries(pl.concat(parts), 10).items()}
 
 
-def test_without_the_mask_the_canary_finds_the_items_that_are_about_to_be_taken(stream: Dataset) -> None:
+def test_without_the_mask_the_canary_finds_the_items_that_are_about_to_be_taken(
+    stream: Dataset,
+) -> None:
     data = on_grid(stream, "day", np.arange(1500))
     masked, naive = Catalogue(data), Catalogue(data)
     naive.masked_until = naive.enters_at
     with_mask, without = _at_zero(data, masked), _at_zero(data, naive)
     assert without["fewest_events"] > 1.5 * with_mask["fewest_events"]
-    assert with_mask["fewest_events"] == pytest.approx(with_mask["newest"])  # both see the slot, and nothing in it
+    assert with_mask["fewest_events"] == pytest.approx(
+        with_mask["newest"]
+    )  # both see the slot, and nothing in it
     assert with_mask["constant"] == pytest.approx(without["constant"])
 
 
 def test_auto_takes_the_shortest_slot_with_enough_fresh_items_in_training(stream: Dataset) -> None:
     n_train, slots = 1500, {"hour": 3600, "day": D, "week": 7 * D}
     first: dict[int, int] = {}
-    for item, time in zip(stream.log.item[:n_train].tolist(), stream.log.time[:n_train].tolist(), strict=True):
+    for item, time in zip(
+        stream.log.item[:n_train].tolist(), stream.log.time[:n_train].tolist(), strict=True
+    ):
         first.setdefault(item, time)
     medians = {
         name: np.median(np.unique(np.array(list(first.values())) // s, return_counts=True)[1])
@@ -167,20 +183,28 @@ def test_auto_takes_the_shortest_slot_with_enough_fresh_items_in_training(stream
     assert chosen != "hour"
     # what comes after the training part has no say
     later = replace(
-        stream, log=replace(stream.log, time=np.where(np.arange(len(stream.log)) < n_train, stream.log.time, 4 * 10**9))
+        stream,
+        log=replace(
+            stream.log,
+            time=np.where(np.arange(len(stream.log)) < n_train, stream.log.time, 4 * 10**9),
+        ),
     )
     assert choose(later, np.arange(n_train)) == chosen
 
 
 def test_where_all_release_times_are_known_a_grid_is_refused() -> None:
-    with pytest.raises(DataError, match=r"every item of simulated has a release time; set release_slot=null"):
+    with pytest.raises(
+        DataError, match=r"every item of simulated has a release time; set release_slot=null"
+    ):
         on_grid(load(users=20, items=30, events=100), "day", np.arange(50))
 
 
 def test_items_that_would_leave_within_their_slot_are_refused(make_data: MakeData) -> None:
     data = make_data(EVENTS)
     assert on_grid(replace(data, item_ttl_days=1.5), "day", np.arange(2)).slot == DAY
-    with pytest.raises(DataError, match=r"item_ttl_days=1\.0: items would leave within the day in which they enter"):
+    with pytest.raises(
+        DataError, match=r"item_ttl_days=1\.0: items would leave within the day in which they enter"
+    ):
         on_grid(replace(data, item_ttl_days=1.0), "day", np.arange(2))
 
 
@@ -190,8 +214,14 @@ def world_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str | None],
     folder = tmp_path_factory.mktemp("own")
     events = "".join(f"u{n % 7},i{n // 3},{1_000_000 + n * 20_000}\n" for n in range(120))
     (folder / "e.csv").write_text("user_id,item_id,timestamp\n" + events)
-    (folder / "i.csv").write_text("item_id,title\n" + "".join(f"i{n},title {n}\n" for n in range(40)))
-    own = ["dataset=own", f"dataset.items={folder / 'i.csv'}", f"dataset.interactions={folder / 'e.csv'}"]
+    (folder / "i.csv").write_text(
+        "item_id,title\n" + "".join(f"i{n},title {n}\n" for n in range(40))
+    )
+    own = [
+        "dataset=own",
+        f"dataset.items={folder / 'i.csv'}",
+        f"dataset.interactions={folder / 'e.csv'}",
+    ]
     config = typed(compose_plain([*own, "split.windows=1"]))
     return cache(lambda slot: make_world(replace(config, release_slot=slot)))
 
@@ -206,16 +236,36 @@ def test_the_key_changes_the_world(slot: str, world_of: Callable[[str | None], W
 
 def test_a_run_on_a_grid_has_a_value_at_no_events_and_no_leak(tmp_path: Path) -> None:
     data = load(users=40, items=120, events=900)
-    pl.DataFrame({"item_id": data.items.ids, "title": data.items.texts}).write_csv(tmp_path / "i.csv")
+    pl.DataFrame({"item_id": data.items.ids, "title": data.items.texts}).write_csv(
+        tmp_path / "i.csv"
+    )
     log = data.log
     pl.DataFrame(
-        {"user_id": log.user, "item_id": [data.items.ids[i] for i in log.item], "timestamp": log.time}
+        {
+            "user_id": log.user,
+            "item_id": [data.items.ids[i] for i in log.item],
+            "timestamp": log.time,
+        }
     ).write_parquet(tmp_path / "e.parquet")
-    own = ["dataset=own", f"dataset.items={tmp_path / 'i.csv'}", f"dataset.interactions={tmp_path / 'e.parquet'}"]
-    small = ["backbone=random_vectors", "backbone.width=16", "head.width=16", "train.epochs=1", "online=off"]
-    run = check(compose_plain([*own, *small, "release_slot=day", f"output={tmp_path}", f"cache={tmp_path}"]))
+    own = [
+        "dataset=own",
+        f"dataset.items={tmp_path / 'i.csv'}",
+        f"dataset.interactions={tmp_path / 'e.parquet'}",
+    ]
+    small = [
+        "backbone=random_vectors",
+        "backbone.width=16",
+        "head.width=16",
+        "train.epochs=1",
+        "online=off",
+    ]
+    run = check(
+        compose_plain([*own, *small, "release_slot=day", f"output={tmp_path}", f"cache={tmp_path}"])
+    )
     folder = execute(run, "grid")
-    results = pl.read_parquet(folder / "results.parquet").filter(scorer=MODEL, bucket="item:0", schedule="history")
+    results = pl.read_parquet(folder / "results.parquet").filter(
+        scorer=MODEL, bucket="item:0", schedule="history"
+    )
     assert results.height > 0
     said = json.loads((folder / "manifest.json").read_text())
     assert set(said["leaks"].values()) == {0}

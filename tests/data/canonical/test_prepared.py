@@ -1,4 +1,5 @@
-"""Kept tables: built once, whole or not at all, and never those of anything else than what was asked for."""
+"""Kept tables: built once, whole or not at all, and never those of anything else than what was
+asked for."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ class Toy:
             self.builds += 1
             return count_lines(self.file)
 
-        tables, hashes = prepared_tables(name, [self.file], build, version=version, cache=self.cache)
+        tables, hashes = prepared_tables(
+            name, [self.file], build, version=version, cache=self.cache
+        )
         assert list(hashes) == ["raw.txt"]
         return str(tables.items["title"].item())
 
@@ -64,7 +67,9 @@ def _start(toy: Toy, *, during: str = "pass", before: str = "") -> subprocess.Po
     script = ALONE.format(toys=str(Path(__file__).parents[1]), during=during, before=before)
     builds = toy.file.parent / "builds"
     return subprocess.Popen(
-        [sys.executable, "-c", script, str(toy.file), str(builds)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(toy.file), str(builds)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -81,7 +86,8 @@ def test_a_second_start_builds_nothing(toy: Toy) -> None:
 
 
 def test_two_processes_that_need_one_thing_build_it_once(toy: Toy) -> None:
-    """Both start while nothing is there; the first sleeps in its build until the second waits for it."""
+    """Both start while nothing is there; the first sleeps in its build until the second waits for
+    it."""
     both = [_start(toy, during="time.sleep(1)") for _ in range(2)]
     assert [process.communicate(timeout=60)[0].strip() for process in both] == ["['first']"] * 2
     assert len((toy.file.parent / "builds").read_text().splitlines()) == 1
@@ -147,7 +153,9 @@ def test_files_that_have_changed_places_are_other_tables(tmp_path: Path) -> None
     def title(*contents: str) -> str:
         for file, content in zip(files, contents, strict=True):
             file.write_text(content, encoding="utf-8")
-        tables, _ = prepared_tables("toy", files, lambda: count_lines(files[0]), version=1, cache=tmp_path / "c")
+        tables, _ = prepared_tables(
+            "toy", files, lambda: count_lines(files[0]), version=1, cache=tmp_path / "c"
+        )
         return str(tables.items["title"].item())
 
     assert [title("a", "b"), title("b", "a"), title("a", "b")] == ["a", "b", "a"]
@@ -158,5 +166,7 @@ def test_damaged_tables_are_refused_by_folder(toy: Toy) -> None:
     [name] = toy.kept()
     folder = toy.cache / "prepared" / name
     (folder / "items.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=rf"{name}: the prepared tables are damaged .*; delete the folder and run"):
+    with pytest.raises(
+        DataError, match=rf"{name}: the prepared tables are damaged .*; delete the folder and run"
+    ):
         toy.title()

@@ -20,7 +20,9 @@ def read(files: Sequence[Path]) -> Tables:
         {"user_id": ["u", "v"], "item_id": ["i", "i"], "timestamp": [10, 20], "label": [1.0, 4.0]},
     )
     tags = pl.DataFrame({"item_id": ["i"], "timestamp": [15], "field": ["tags"], "value": ["frog"]})
-    return assemble(events, pl.DataFrame({"item_id": ["i"], "title": [files[0].read_text()]}), dated=tags)
+    return assemble(
+        events, pl.DataFrame({"item_id": ["i"], "title": [files[0].read_text()]}), dated=tags
+    )
 
 
 READER = Reader(
@@ -54,7 +56,9 @@ def test_a_data_set_that_is_there_has_no_problem(keys: dict[str, Any]) -> None:
     assert READER.problems(**keys) == []
 
 
-def test_a_data_set_that_is_not_there_is_one_problem_with_its_ways(keys: dict[str, Any], tmp_path: Path) -> None:
+def test_a_data_set_that_is_not_there_is_one_problem_with_its_ways(
+    keys: dict[str, Any], tmp_path: Path
+) -> None:
     [problem] = READER.problems(**{**keys, "root": None})
     assert problem == "toy: neither COLDLM_DATA nor dataset.root names a folder. Write it"
     [problem] = READER.problems(**{**keys, "root": str(tmp_path / "x")})
@@ -77,14 +81,25 @@ def test_all_problems_come_together_and_refuse_the_load(keys: dict[str, Any]) ->
     assert str(error.value) == "\n".join(found)
 
 
-def test_a_reader_that_says_itself_what_is_missing_is_not_asked_for_its_files(keys: dict[str, Any]) -> None:
+def test_a_reader_that_says_itself_what_is_missing_is_not_asked_for_its_files(
+    keys: dict[str, Any],
+) -> None:
     assert replace(READER, wanted="", find=lambda root: []).problems(**keys) == []
 
 
 def test_what_the_reader_says_of_its_data_set_is_in_it(keys: dict[str, Any]) -> None:
     data = replace(READER, repeats=True).load(**keys)
-    assert (data.name, data.domain, data.repeats, data.release) == ("toy", "video", True, "after_first")
-    assert (data.items.titles, data.items.texts, list(data.hashes)) == (("Frogs",), ("Frogs",), ["toy.txt"])
+    assert (data.name, data.domain, data.repeats, data.release) == (
+        "toy",
+        "video",
+        True,
+        "after_first",
+    )
+    assert (data.items.titles, data.items.texts, list(data.hashes)) == (
+        ("Frogs",),
+        ("Frogs",),
+        ["toy.txt"],
+    )
     assert data.half_lives_days == (1.0, 7.0, 30.0)
     assert data.log.positive.all()
     assert READER.load(**keys, positive_from=4.0).log.positive.tolist() == [False, True]
@@ -99,7 +114,11 @@ def test_texts_change_only_if_a_field_that_does_is_in_the_template(keys: dict[st
 def test_tables_are_kept_under_the_name(keys: dict[str, Any], tmp_path: Path) -> None:
     for name in ("toy_small", "toy_large", "toy_small"):
         replace(READER, name=name).load(**keys)
-    kept = [path.name.rpartition("-")[0] for path in (tmp_path / "cache" / "prepared").iterdir() if path.is_dir()]
+    kept = [
+        path.name.rpartition("-")[0]
+        for path in (tmp_path / "cache" / "prepared").iterdir()
+        if path.is_dir()
+    ]
     assert sorted(kept) == ["toy_large", "toy_small"]
 
 

@@ -34,7 +34,9 @@ def test_language_is_one_of_the_two_or_mixed_by_row() -> None:
     mixtures = np.full((50, 2), 0.5)
 
     def chinese(language: str) -> int:
-        return sum(not text.isascii() for text in write(generator(0, "t"), mixtures, 1.0, language, 8)[1])
+        return sum(
+            not text.isascii() for text in write(generator(0, "t"), mixtures, 1.0, language, 8)[1]
+        )
 
     assert (chinese("en"), chinese("zh")) == (0, 50)
     assert 10 < chinese("both") < 40

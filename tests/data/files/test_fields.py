@@ -8,7 +8,13 @@ import polars as pl
 import pytest
 
 from coldlm.core.errors import DataError
-from coldlm.data.files.fields import read_numbers, read_quoted, refuse_lines, scan_fields, to_numbers
+from coldlm.data.files.fields import (
+    read_numbers,
+    read_quoted,
+    refuse_lines,
+    scan_fields,
+    to_numbers,
+)
 from coldlm.data.files.raw import header
 
 ROWS = b'1\t"a\tx\n2\t\tb"c\n'
@@ -23,7 +29,11 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def scan_csv(path: Path, needed: Sequence[str] = ("user", "item", "n")) -> pl.DataFrame:
-    return scan_fields(path, header(path, needed), header=True, separator=",").select("line", *needed).collect()
+    return (
+        scan_fields(path, header(path, needed), header=True, separator=",")
+        .select("line", *needed)
+        .collect()
+    )
 
 
 # --- lines split at one separator -------------------------------------------------------------------------------------
@@ -35,14 +45,18 @@ def scan_csv(path: Path, needed: Sequence[str] = ("user", "item", "n")) -> pl.Da
     [ROWS, ROWS.replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + ROWS],
     ids=["as it is", "CR LF", "byte order mark"],
 )
-def test_lines_are_split_at_the_separator_and_nowhere_else(tmp_path: Path, name: str, content: bytes) -> None:
+def test_lines_are_split_at_the_separator_and_nowhere_else(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     fields = scan_fields(write(tmp_path / name, content), ("a", "b", "c")).collect()
     assert fields.columns == ["line", "a", "b", "c"]
     assert fields.rows() == [(1, "1", '"a', "x"), (2, "2", "", 'b"c')]
 
 
 def test_a_header_is_checked_and_left_out_but_counts_as_a_line(tmp_path: Path) -> None:
-    fields = scan_fields(write(tmp_path / "t.tsv", b"a\tb\n1\t2\n"), ("a", "b"), header=True).collect()
+    fields = scan_fields(
+        write(tmp_path / "t.tsv", b"a\tb\n1\t2\n"), ("a", "b"), header=True
+    ).collect()
     assert fields.rows() == [(2, "1", "2")]
 
 
@@ -53,7 +67,9 @@ def test_what_is_not_utf_8_may_be_latin_1(tmp_path: Path, encoding: str) -> None
     assert fields.rows() == [(1, "1", "Beyoncé"), (2, "2", '"x')]
     for stray in (b"\0", b"\x01"):
         write(path, b"1::\xe9\n2::" + stray + b"\n")
-        with pytest.raises(DataError, match=r"line 2: a NUL byte|cannot be read as lines of text: "):
+        with pytest.raises(
+            DataError, match=r"line 2: a NUL byte|cannot be read as lines of text: "
+        ):
             scan_fields(path, ("a", "b"), separator="::", latin_1=True)
 
 
@@ -64,7 +80,10 @@ def test_what_is_not_utf_8_may_be_latin_1(tmp_path: Path, encoding: str) -> None
     ids=["plain", "crlf", "mark", "swapped"],
 )
 def test_equal_tables_are_read_alike(tmp_path: Path, name: str, content: bytes) -> None:
-    assert scan_csv(write(tmp_path / name, content)).rows() == [(2, "U1", "a", "1"), (3, "U2", "b", "2")]
+    assert scan_csv(write(tmp_path / name, content)).rows() == [
+        (2, "U1", "a", "1"),
+        (3, "U2", "b", "2"),
+    ]
 
 
 def test_strings_are_never_stripped(tmp_path: Path) -> None:
@@ -75,7 +94,10 @@ def test_strings_are_never_stripped(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_without_a_header_the_first_line_is_a_row(tmp_path: Path, mark: bytes) -> None:
     path = write(tmp_path / "t.csv", mark + b"U1,a,1\nU2,b,2\n")
-    assert scan_fields(path, ("user", "item", "n"), separator=",").collect()["user"].to_list() == ["U1", "U2"]
+    assert scan_fields(path, ("user", "item", "n"), separator=",").collect()["user"].to_list() == [
+        "U1",
+        "U2",
+    ]
 
 
 @pytest.mark.parametrize("name", ["t.tsv", "t.tsv.gz"])
@@ -95,7 +117,9 @@ def test_without_a_header_the_first_line_is_a_row(tmp_path: Path, mark: bytes) -
         (b"1\t2\t3\n1\t2\x01\t3\n", ": cannot be read as lines of text"),
     ],
 )
-def test_damage_is_refused_with_file_and_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_damage_is_refused_with_file_and_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     with pytest.raises(DataError, match=rf"{name.replace('.', '[.]')}{message}"):
         scan_fields(write(tmp_path / name, content), ("a", "b", "c"))
 
@@ -124,7 +148,10 @@ def test_another_header_is_refused(tmp_path: Path, content: bytes, message: str)
         (CSV[:-5] + b"\n", "line 3: 1 fields, expected 3"),
         (CSV.replace(b"U2,b", b"U2"), "line 3: 2 fields, expected 3"),
         (CSV.replace(b"b,2", b"b,2,3"), "line 3: 4 fields, expected 3"),
-        (CSV.replace(b",", b";"), "no column 'item'; columns found: 'user;item;n'; only one column: fields must be"),
+        (
+            CSV.replace(b",", b";"),
+            "no column 'item'; columns found: 'user;item;n'; only one column: fields must be",
+        ),
         (CSV.replace(b"item", b"user"), "column 'user' appears twice"),
         (CSV.replace(b"item", b"itme"), "no column 'item'.*did you mean 'itme'"),
         (b"user,item,n,n\nU1,a,1,1\n", "column 'n' appears twice"),
@@ -138,7 +165,9 @@ def test_another_header_is_refused(tmp_path: Path, content: bytes, message: str)
         (CSV.decode().encode("utf-16-le") + b"\n", "line 1: a NUL byte"),
     ],
 )
-def test_damaged_tables_are_refused_with_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_damaged_tables_are_refused_with_their_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     with pytest.raises(DataError, match=rf"{name.replace('.', '[.]')}.*{message}"):
         scan_csv(write(tmp_path / name, content))
 
@@ -146,9 +175,18 @@ def test_damaged_tables_are_refused_with_their_line(tmp_path: Path, name: str, c
 def test_damaged_and_empty_archives_are_refused(tmp_path: Path) -> None:
     rows = CSV + b"U1,a,1\n" * 5000
     whole, path = gzip.compress(rows), tmp_path / "t.csv.gz"
-    for damaged in (whole[: len(whole) // 2], whole[:-4], whole[:-5] + b"xxxxx", rows[:999], b"\x1f\x8b"):
+    for damaged in (
+        whole[: len(whole) // 2],
+        whole[:-4],
+        whole[:-5] + b"xxxxx",
+        rows[:999],
+        b"\x1f\x8b",
+    ):
         path.write_bytes(damaged)
-        for scan in (lambda: scan_csv(path), lambda: scan_fields(path, ("user", "item", "n"), separator=",")):
+        for scan in (
+            lambda: scan_csv(path),
+            lambda: scan_fields(path, ("user", "item", "n"), separator=","),
+        ):
             with pytest.raises(DataError, match=r"t\.csv\.gz"):
                 scan()
     for has_header in (True, False):
@@ -159,10 +197,18 @@ def test_damaged_and_empty_archives_are_refused(tmp_path: Path) -> None:
 # --- csv with quotes --------------------------------------------------------------------------------------------------
 
 
-def test_texts_keep_quotes_line_breaks_and_lone_carriage_returns_become_blanks(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.csv", '\ufeffid,text\r\n1,"a ""b""\r\nc"\r\n2,d\re\r\n3,\r\n'.encode())
+def test_texts_keep_quotes_line_breaks_and_lone_carriage_returns_become_blanks(
+    tmp_path: Path,
+) -> None:
+    path = write(
+        tmp_path / "t.csv", '\ufeffid,text\r\n1,"a ""b""\r\nc"\r\n2,d\re\r\n3,\r\n'.encode()
+    )
     columns = read_quoted(path, ("text", "id"))
-    assert columns.select("text", "id", "line").rows() == [('a "b"\nc', "1", 3), ("d e", "2", 4), ("", "3", 5)]
+    assert columns.select("text", "id", "line").rows() == [
+        ('a "b"\nc', "1", 3),
+        ("d e", "2", 4),
+        ("", "3", 5),
+    ]
     assert to_numbers(path, columns, {"id": pl.Int64}).collect()["id"].to_list() == [1, 2, 3]
 
 
@@ -174,7 +220,10 @@ def test_texts_without_a_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'id,text\n1,"a\n', r"line 2: cannot be read as csv: unexpected end of data; is a quote not closed"),
+        (
+            b'id,text\n1,"a\n',
+            r"line 2: cannot be read as csv: unexpected end of data; is a quote not closed",
+        ),
         (b'id,text\n1,"a"b\n', r"line 2: cannot be read as csv"),
         (b"id,text\n1,a,b\n", "line 2: 3 fields, expected 2"),
         (b"id,text\n1\n", "line 2: 1 fields, expected 2"),
@@ -187,7 +236,9 @@ def test_texts_without_a_header(tmp_path: Path) -> None:
         (b"id,text,id\n1,a,1\n", "column 'id' appears twice"),
     ],
 )
-def test_damaged_texts_are_refused_with_their_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_damaged_texts_are_refused_with_their_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     with pytest.raises(DataError, match=rf"table\.csv.*{message}"):
         read_quoted(write(tmp_path / "table.csv", content), ("id", "text"))
 
@@ -200,8 +251,13 @@ def test_the_first_line_that_breaks_any_rule_is_named(tmp_path: Path) -> None:
     fields = scan_fields(path, ("a", "b"))
     number = pl.col("a").cast(pl.Int64, strict=False)
     refuse_lines(path, fields, {"b": (pl.col("b") != "5", "no 5")})
-    with pytest.raises(DataError, match=r"t\.tsv, line 2, column 'b': 'y'; expected no y; download it again, or save"):
-        refuse_lines(path, fields, {"a": (number > 0, "a number"), "b": (pl.col("b") != "y", "no y")})
+    with pytest.raises(
+        DataError,
+        match=r"t\.tsv, line 2, column 'b': 'y'; expected no y; download it again, or save",
+    ):
+        refuse_lines(
+            path, fields, {"a": (number > 0, "a number"), "b": (pl.col("b") != "y", "no y")}
+        )
     with pytest.raises(DataError, match=r"line 3, column 'a': 'z'; expected a number"):
         refuse_lines(path, fields.collect(), {"a": (number > 0, "a number")})
     with pytest.raises(DataError, match=r"line 4, column 'a': nothing; expected a value"):
@@ -245,16 +301,27 @@ def test_numbers_read_alike_with_a_byte_order_mark_other_line_ends_or_columns_in
         (NUMBERS.replace(b"2,b,4", b"2,b,4,9"), r"line 3: 4 fields, expected 3"),
         (NUMBERS.replace(b"2,b,4", b""), r"line 3: 1 fields, expected 3"),
         (NUMBERS.replace(b"2,b,4", b"2,b,"), r"line 3, column 'stars': nothing; expected a number"),
-        (NUMBERS.replace(b"2,b,4", b"2,b,nan"), r"line 3, column 'stars': 'nan'; expected a number"),
+        (
+            NUMBERS.replace(b"2,b,4", b"2,b,nan"),
+            r"line 3, column 'stars': 'nan'; expected a number",
+        ),
         (NUMBERS.replace(b"2,b,4", b"2\0,b,4"), r"line 3: a NUL byte"),
-        (NUMBERS.replace(b"2,b,4", b"2.0,b,4"), r"line 3, column 'user': '2.0'; expected a whole number"),
-        (NUMBERS.replace(b"2,b,4", b"5000000000,b,4"), r"line 3, column 'user': '5000000000'; expected a whole number"),
+        (
+            NUMBERS.replace(b"2,b,4", b"2.0,b,4"),
+            r"line 3, column 'user': '2.0'; expected a whole number",
+        ),
+        (
+            NUMBERS.replace(b"2,b,4", b"5000000000,b,4"),
+            r"line 3, column 'user': '5000000000'; expected a whole number",
+        ),
         (NUMBERS + NUMBERS, r"line 4: the header once more"),
         (b"user,user,stars\n1,1,2\n", "column 'user' appears twice"),
         (NUMBERS.replace(b"2,b,4", b'"2",b,4'), r"line 3: a quote"),
     ],
 )
-def test_damaged_numbers_are_refused_with_their_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_damaged_numbers_are_refused_with_their_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     with pytest.raises(DataError, match=rf"table\.csv.*{message}"):
         read_numbers(write(tmp_path / "table.csv", content), KINDS)
 
@@ -273,7 +340,10 @@ def test_optional_numbers_may_be_missing_but_not_wrong(tmp_path: Path) -> None:
 def test_a_doubled_separator_and_no_header(tmp_path: Path) -> None:
     path = write(tmp_path / "ratings.dat", b"1::3\n2::4.5\n")
     assert read_numbers(path, KINDS, separator="::", names=False).rows() == [(1, 3.0), (2, 4.5)]
-    for content, message in ((b"1::3\n2:x:4\n", "line 2: 1 fields"), (b"1::3\n2::4::5\n", "line 2: 3 fields")):
+    for content, message in (
+        (b"1::3\n2:x:4\n", "line 2: 1 fields"),
+        (b"1::3\n2::4::5\n", "line 2: 3 fields"),
+    ):
         write(path, content)
         with pytest.raises(DataError, match=message):
             read_numbers(path, KINDS, separator="::", names=False)

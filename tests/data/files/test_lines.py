@@ -23,7 +23,9 @@ def test_what_was_cut_off_or_is_no_archive_is_refused(tmp_path: Path) -> None:
     path, packed = tmp_path / "t.csv", tmp_path / "t.csv.gz"
     with pytest.raises(DataError, match=r"t\.csv: no such file"):
         check_whole(path)
-    with pytest.raises(DataError, match=r"t\.csv: the file is empty; download it again, or save it anew"):
+    with pytest.raises(
+        DataError, match=r"t\.csv: the file is empty; download it again, or save it anew"
+    ):
         check_whole(write(path, b""))
     with pytest.raises(
         DataError,
@@ -53,7 +55,9 @@ def test_lines_are_text_and_keep_all_they_hold(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
 def test_rows_of_a_csv_keep_quotes_and_line_breaks(tmp_path: Path, name: str) -> None:
-    path = write(tmp_path / name, '\ufeff"id",text\r\n1,"a ""b""\r\nc"\r\n2,d\re\r\n\r\n3,'.encode())
+    path = write(
+        tmp_path / name, '\ufeff"id",text\r\n1,"a ""b""\r\nc"\r\n2,d\re\r\n\r\n3,'.encode()
+    )
     assert list(csv_rows(path)) == [
         (1, ["id", "text"]),
         (3, ["1", 'a "b"\nc']),
@@ -66,14 +70,19 @@ def test_rows_of_a_csv_keep_quotes_and_line_breaks(tmp_path: Path, name: str) ->
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b'id,text\n1,"a\n2,b\n', r"line 2: cannot be read as csv: unexpected end of data; is a quote not closed"),
+        (
+            b'id,text\n1,"a\n2,b\n',
+            r"line 2: cannot be read as csv: unexpected end of data; is a quote not closed",
+        ),
         (b'id,text\n1,"a"b\n', r"line 2: cannot be read as csv: ',' expected"),
         (b'id,text\n1,"a\nb"\n2,"a"b\n', "line 4: cannot be read as csv"),
         (b"id,text\n1,a\0\n", "line 2: a NUL byte"),
         (b"id,text\n1,caf\xe9\n", "line 2: not UTF-8 text"),
     ],
 )
-def test_damaged_rows_are_refused_with_their_line(tmp_path: Path, content: bytes, message: str) -> None:
+def test_damaged_rows_are_refused_with_their_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
     with pytest.raises(DataError, match=rf"t\.csv, {message}"):
         list(csv_rows(write(tmp_path / "t.csv", content)))
 
@@ -84,7 +93,10 @@ def test_objects_lack_what_a_line_lacks(tmp_path: Path, name: str, end: bytes) -
     path = write(tmp_path / name, OBJECTS.replace(b"\n", end).rstrip())
     assert read_objects(path, KINDS).rows() == [(1, "a", 1), (2, "b", 2), (3, "c", None)]
     step = end.count(b"\n")
-    assert list(json_lines(path))[1:] == [(1 + step, {"n": 2, "id": "b"}), (1 + 2 * step, {"id": "c"})]
+    assert list(json_lines(path))[1:] == [
+        (1 + step, {"n": 2, "id": "b"}),
+        (1 + 2 * step, {"id": "c"}),
+    ]
 
 
 @pytest.mark.parametrize("name", ["t.json", "t.json.gz"])
@@ -101,9 +113,14 @@ def test_objects_lack_what_a_line_lacks(tmp_path: Path, name: str, end: bytes) -
         (OBJECTS.replace(b'{"n":2,"id":"b"}', b"[2]"), "line 2: no JSON object"),
     ],
 )
-def test_damaged_objects_are_refused_with_their_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_damaged_objects_are_refused_with_their_line(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
     path = write(tmp_path / name, content)
-    readers: tuple[Callable[[], object], ...] = (lambda: read_objects(path, KINDS), lambda: list(json_lines(path)))
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: read_objects(path, KINDS),
+        lambda: list(json_lines(path)),
+    )
     for reader in readers:
         with pytest.raises(DataError, match=rf"{name.replace('.', '[.]')}, {message}"):
             reader()
@@ -123,8 +140,17 @@ def test_values_of_another_type_and_empty_files_are_refused(tmp_path: Path) -> N
 def test_damaged_archives_are_refused(tmp_path: Path) -> None:
     content = OBJECTS.splitlines(keepends=True)[0] * 5000
     whole, path = gzip.compress(content), tmp_path / "t.json.gz"
-    readers: tuple[Callable[[], object], ...] = (lambda: read_objects(path, KINDS), lambda: list(json_lines(path)))
-    for damaged in (whole[: len(whole) // 2], whole[:-4], whole[:-5] + b"xxxxx", content[:999], b"\x1f\x8b"):
+    readers: tuple[Callable[[], object], ...] = (
+        lambda: read_objects(path, KINDS),
+        lambda: list(json_lines(path)),
+    )
+    for damaged in (
+        whole[: len(whole) // 2],
+        whole[:-4],
+        whole[:-5] + b"xxxxx",
+        content[:999],
+        b"\x1f\x8b",
+    ):
         path.write_bytes(damaged)
         for reader in readers:
             with pytest.raises(DataError, match=r"t\.json\.gz"):

@@ -79,9 +79,15 @@ def test_damaged_parquet_and_other_formats_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a,b\n1,2\n1,2,3\n", "line 3: 3 fields, expected 2 separated by ','; quote fields that hold commas"),
+        (
+            b"a,b\n1,2\n1,2,3\n",
+            "line 3: 3 fields, expected 2 separated by ','; quote fields that hold commas",
+        ),
         (b"a,b\n1,2\n3,4\ncaf\xe9,b\n", "line 4: not UTF-8 text .*save it anew as UTF-8 text"),
-        (b'a,b\n1,2\n3,"4\n5,6\n', "line 3: cannot be read as csv: unexpected end of data; is a quote not closed"),
+        (
+            b'a,b\n1,2\n3,"4\n5,6\n',
+            "line 3: cannot be read as csv: unexpected end of data; is a quote not closed",
+        ),
     ],
 )
 def test_a_csv_that_breaks_off_names_the_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -93,7 +99,11 @@ def test_a_csv_that_breaks_off_names_the_line(tmp_path: Path, content: bytes, me
 
 def test_missing_columns_name_the_nearest_and_all_that_were_found() -> None:
     [problem] = missing_columns(Path("i.csv"), ["itemid", "title"], ["item_id", "title"])
-    assert problem == "i.csv, line 1: no column 'item_id'; columns found: 'itemid', 'title'; did you mean 'itemid'?"
+    assert (
+        problem
+        == "i.csv, line 1: no column 'item_id'; columns found: 'itemid', 'title'; did you mean "
+        "'itemid'?"
+    )
 
 
 def test_a_single_column_hints_at_the_delimiter() -> None:
@@ -105,7 +115,9 @@ def test_files_are_those_of_the_first_folder_that_holds_all_that_is_needed(tmp_p
     for name in ("x/a", "y/a", "y/b", "y/d", "a", "b"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert find_files(tmp_path, ["x", "y"], ["a", "b"], ["c", "d"]) == [tmp_path / "y" / name for name in "abd"]
+    assert find_files(tmp_path, ["x", "y"], ["a", "b"], ["c", "d"]) == [
+        tmp_path / "y" / name for name in "abd"
+    ]
     assert find_files(tmp_path, ["x"], ["a", "b"]) == [tmp_path / "a", tmp_path / "b"]
     assert find_files(tmp_path, ["x"], ["a", "c"]) == []
 
@@ -119,7 +131,10 @@ def test_events_before_the_stated_release_are_counted_but_not_those_of_items_wit
     items = Items(("a", "b"), ("a", "b"), ("a", "b"), np.array([100, UNKNOWN]))
     item, time, one = np.array([0, 0, 0, 1]), np.array([98, 99, 100, 5]), np.ones(4)
     log = sorted_log(np.zeros(4, np.int64), item, time, one, one > 0)
-    assert release_counts(items, log) == {"items_without_release_time": 1, "events_before_release": 2}
+    assert release_counts(items, log) == {
+        "items_without_release_time": 1,
+        "events_before_release": 2,
+    }
 
 
 def test_files_of_equal_names_are_told_apart_by_as_many_folders_as_it_takes(tmp_path: Path) -> None:

@@ -48,7 +48,10 @@ def test_fractions_of_a_second_are_cut_and_counted() -> None:
         (pl.Series(["2010-01-01", "2010-13-01"]), "'2010-13-01' in data row 2 is not a time"),
         (pl.Series(["1", "2010-01-01"]), "'2010-01-01' in data row 2 is not a time"),
         (pl.Series(["12.5"]), "'12.5' in data row 1 is not a time"),
-        (pl.Series([AT, AT * 1000]), "1262304000000 in data row 2 looks like milliseconds; divide by 1,000"),
+        (
+            pl.Series([AT, AT * 1000]),
+            "1262304000000 in data row 2 looks like milliseconds; divide by 1,000",
+        ),
         (pl.Series([str(AT * 1000)]), "looks like milliseconds"),
         (pl.Series([2**63], dtype=pl.UInt64), "looks like milliseconds"),
         (pl.Series([1.5]), "values of type Float64"),

@@ -22,7 +22,8 @@ CONTENT = bytes(range(256)) * 20
 
 
 class Server:
-    """Serves ``files``; ``breaks``: bytes after which an answer ends; ``asked``: (path, range) of each request;
+    """Serves ``files``; ``breaks``: bytes after which an answer ends; ``asked``: (path, range) of
+    each request;
     ``shift``: of what it says that a part begins with."""
 
     def __init__(self) -> None:
@@ -40,7 +41,11 @@ class Server:
                 if content is None:
                     self.send_error(404)
                     return
-                first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and server.ranges else 0
+                first = (
+                    int(wanted.removeprefix("bytes=").rstrip("-"))
+                    if wanted and server.ranges
+                    else 0
+                )
                 if first >= len(content):
                     self.send_response(416)
                     self.send_header("Content-Range", f"bytes */{len(content)}")
@@ -49,7 +54,10 @@ class Server:
                 self.send_response(206 if first else 200)
                 self.send_header("Content-Length", str(len(content) - first))
                 if first:
-                    self.send_header("Content-Range", f"bytes {first - server.shift}-{len(content) - 1}/{len(content)}")
+                    self.send_header(
+                        "Content-Range",
+                        f"bytes {first - server.shift}-{len(content) - 1}/{len(content)}",
+                    )
                 self.end_headers()
                 self.wfile.write(content[first : server.breaks.pop(self.path, len(content))])
 
@@ -130,7 +138,9 @@ def test_a_download_that_broke_off_is_resumed(server: Server, tmp_path: Path, ra
     assert (tmp_path / "a.csv").read_bytes() == CONTENT
 
 
-def test_a_download_that_lacked_nothing_but_the_check_goes_on(server: Server, tmp_path: Path) -> None:
+def test_a_download_that_lacked_nothing_but_the_check_goes_on(
+    server: Server, tmp_path: Path
+) -> None:
     server.files["/a.csv"] = CONTENT
     (tmp_path / "a.csv.part").write_bytes(CONTENT)
     assert fetch(Remote(server.url("a.csv"), _sha(CONTENT)), tmp_path)
@@ -161,11 +171,18 @@ def test_an_archive_that_cannot_be_unpacked_is_put_aside(server: Server, tmp_pat
 
 
 @pytest.mark.parametrize("own", ["", "MINDsmall_dev/"])
-def test_two_archives_of_equal_names_go_to_folders_of_their_own(server: Server, tmp_path: Path, own: str) -> None:
+def test_two_archives_of_equal_names_go_to_folders_of_their_own(
+    server: Server, tmp_path: Path, own: str
+) -> None:
     """MIND's archives hold news.tsv and behaviors.tsv, some copies below a folder, others not."""
     for part in ("train", "dev"):
-        server.files[f"/MINDsmall_{part}.zip"] = _zip({f"{own.replace('dev', part)}news.tsv": part.encode()})
-        fetch(Remote(server.url(f"MINDsmall_{part}.zip"), unpack=True, into=f"MINDsmall_{part}"), tmp_path)
+        server.files[f"/MINDsmall_{part}.zip"] = _zip(
+            {f"{own.replace('dev', part)}news.tsv": part.encode()}
+        )
+        fetch(
+            Remote(server.url(f"MINDsmall_{part}.zip"), unpack=True, into=f"MINDsmall_{part}"),
+            tmp_path,
+        )
     assert (tmp_path / "MINDsmall_train" / "news.tsv").read_bytes() == b"train"
     assert (tmp_path / "MINDsmall_dev" / "news.tsv").read_bytes() == b"dev"
     assert set(read_record(tmp_path)["MINDsmall_dev.zip"]["files"]) == {"MINDsmall_dev/news.tsv"}
@@ -175,12 +192,16 @@ def test_another_file_than_expected_is_put_aside(server: Server, tmp_path: Path)
     server.files["/a.csv"] = b"another edition"
     with pytest.raises(DataError, match=r"sha256 .*, expected .*: another edition, or damaged"):
         fetch(Remote(server.url("a.csv"), _sha(CONTENT)), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == ["a.csv.wrong"]
+    assert sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith(".")) == [
+        "a.csv.wrong"
+    ]
     server.files["/a.csv"] = CONTENT
     assert fetch(Remote(server.url("a.csv"), _sha(CONTENT)), tmp_path)
 
 
-def test_what_the_server_does_not_have_or_nobody_serves_is_said(server: Server, tmp_path: Path) -> None:
+def test_what_the_server_does_not_have_or_nobody_serves_is_said(
+    server: Server, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="the server says 404"):
         fetch(Remote(server.url("nothing.csv")), tmp_path)
     with pytest.raises(DataError, match="goes on from there"):
@@ -201,7 +222,12 @@ def test_many_at_once_download_once(server: Server, tmp_path: Path) -> None:
     server.files["/set.zip"] = _zip({"a.csv": CONTENT})
     remote = Remote(server.url("set.zip"), unpack=True)
     with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(lambda _: fetch(remote, tmp_path), range(4))) == [False, False, False, True]
+        assert sorted(pool.map(lambda _: fetch(remote, tmp_path), range(4))) == [
+            False,
+            False,
+            False,
+            True,
+        ]
     assert len(server.asked) == 1
 
 
@@ -286,7 +312,9 @@ def _cut_inside_a_block() -> bytes:
         ("tar.gz", lambda: _tar(_member("a"), content=CONTENT[:1500])[:-30], "damaged"),
     ],
 )  # fmt: skip
-def test_a_hostile_or_damaged_archive_leaves_nothing(tmp_path: Path, kind: str, make: Archive, message: str) -> None:
+def test_a_hostile_or_damaged_archive_leaves_nothing(
+    tmp_path: Path, kind: str, make: Archive, message: str
+) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     archive = tmp_path / f"set.{kind}"
@@ -316,12 +344,18 @@ def test_a_damaged_record_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [_zip({}), _tar(), _tar(_member("a", tarfile.DIRTYPE))], ids=["zip", "tar", "a folder"]
+    "content",
+    [_zip({}), _tar(), _tar(_member("a", tarfile.DIRTYPE))],
+    ids=["zip", "tar", "a folder"],
 )
-def test_an_archive_without_a_file_is_not_what_was_meant(server: Server, tmp_path: Path, content: bytes) -> None:
+def test_an_archive_without_a_file_is_not_what_was_meant(
+    server: Server, tmp_path: Path, content: bytes
+) -> None:
     name = "a.zip" if content.startswith(b"PK") else "a.tar.gz"
     server.files[f"/{name}"] = content
-    with pytest.raises(DataError, match=rf"{name}: holds no file: not the archive that was meant. It lies in "):
+    with pytest.raises(
+        DataError, match=rf"{name}: holds no file: not the archive that was meant. It lies in "
+    ):
         fetch(Remote(server.url(name), unpack=True), tmp_path)
     assert read_record(tmp_path) == {}
 
@@ -335,4 +369,6 @@ def test_what_a_killed_process_had_unpacked_is_removed_and_that_of_others_is_not
         (tmp_path / name / "a" / "x").write_bytes(b"half")
     fetch(Remote(server.url("a.zip"), unpack=True), tmp_path)
     assert (tmp_path / "a" / "x").read_bytes() == b"1"
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".unpack")] == [".unpack-b.zip-busy"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".unpack")] == [
+        ".unpack-b.zip-busy"
+    ]

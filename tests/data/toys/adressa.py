@@ -8,8 +8,17 @@ from pathlib import Path
 AT = 1_483_225_203  # 2016-12-31T23:00:03Z
 
 
-def view(seconds: int, user: str | None, item: str | None = None, **more: object) -> dict[str, object]:
-    given = {"eventId": 1, "url": "http://adressa.no", "time": AT + seconds, "userId": user, "id": item, **more}
+def view(
+    seconds: int, user: str | None, item: str | None = None, **more: object
+) -> dict[str, object]:
+    given = {
+        "eventId": 1,
+        "url": "http://adressa.no",
+        "time": AT + seconds,
+        "userId": user,
+        "id": item,
+        **more,
+    }
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -9,9 +9,28 @@ from typing import Any
 from coldlm.data.amazon2018 import find
 
 REVIEWS: list[dict[str, Any]] = [
-    {"overall": 5.0, "reviewerID": "A1", "asin": "B001", "unixReviewTime": 1518048000, "reviewText": 'two\nlines "'},
-    {"overall": 4, "verified": True, "reviewerID": "A2", "asin": "B002", "unixReviewTime": 1500000000, "vote": "3"},
-    {"overall": 5.0, "reviewerID": "A1", "asin": "B001", "unixReviewTime": 1518048000, "reviewText": "once more"},
+    {
+        "overall": 5.0,
+        "reviewerID": "A1",
+        "asin": "B001",
+        "unixReviewTime": 1518048000,
+        "reviewText": 'two\nlines "',
+    },
+    {
+        "overall": 4,
+        "verified": True,
+        "reviewerID": "A2",
+        "asin": "B002",
+        "unixReviewTime": 1500000000,
+        "vote": "3",
+    },
+    {
+        "overall": 5.0,
+        "reviewerID": "A1",
+        "asin": "B001",
+        "unixReviewTime": 1518048000,
+        "reviewText": "once more",
+    },
     {"overall": 2.0, "reviewerID": "a1", "asin": "0000031887", "unixReviewTime": 1518048000},
     {"overall": 3.0, "reviewerID": "A2", "asin": "B002", "unixReviewTime": 1518048000},
 ]
@@ -26,7 +45,11 @@ B000000002,A2ABCDEFGHIJK,3.0,1518048000
 META: list[dict[str, Any]] = [
     {
         "category": ["Beauty", "Hair &amp; Skin"],
-        "description": ["<b>Soft</b> &amp; <a href='x'>mild</a>", "", "<style>p {color: red}</style>5 < 6<br/>end"],
+        "description": [
+            "<b>Soft</b> &amp; <a href='x'>mild</a>",
+            "",
+            "<style>p {color: red}</style>5 < 6<br/>end",
+        ],
         "title": "Loud &#39;N Clear&trade;",
         "brand": "by\n  Some",
         "feature": [],
@@ -37,7 +60,12 @@ META: list[dict[str, Any]] = [
         "asin": "B001",
     },
     {"asin": "B001", "title": "later", "category": []},
-    {"asin": "B002", "title": "var aPageStart = (new Date()).getTime();", "description": "护发素", "category": []},
+    {
+        "asin": "B002",
+        "title": "var aPageStart = (new Date()).getTime();",
+        "description": "护发素",
+        "category": [],
+    },
     {"asin": "B009", "title": "never rated"},
 ]
 
@@ -46,8 +74,12 @@ def lines(rows: list[dict[str, Any]]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def write(folder: Path, stars: str, name: str = "Gift_Cards_5.json", meta: str | None = None) -> list[Path]:
+def write(
+    folder: Path, stars: str, name: str = "Gift_Cards_5.json", meta: str | None = None
+) -> list[Path]:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(stars, encoding="utf-8", newline="")
-    (folder / "meta_Gift_Cards.json").write_text(lines(META) if meta is None else meta, encoding="utf-8", newline="")
+    (folder / "meta_Gift_Cards.json").write_text(
+        lines(META) if meta is None else meta, encoding="utf-8", newline=""
+    )
     return find(folder, "Gift_Cards")

@@ -34,7 +34,13 @@ META: list[dict[str, Any]] = [
     },
     {"title": "never rated", "parent_asin": "B00UNRATED", "categories": []},
     {"title": "another soap", "parent_asin": "B000000001", "categories": ["Late"]},
-    {"title": "发膜", "parent_asin": "B081TJ8YS3", "categories": [], "store": None, "features": None},
+    {
+        "title": "发膜",
+        "parent_asin": "B081TJ8YS3",
+        "categories": [],
+        "store": None,
+        "features": None,
+    },
     {"title": "never rated, again", "parent_asin": "B00UNRATED"},
 ]
 
@@ -43,10 +49,14 @@ def meta_lines(rows: list[dict[str, Any]] = META) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def write(folder: Path, stars: str = STARS, meta: str | None = None, category: str = "All_Beauty") -> list[Path]:
+def write(
+    folder: Path, stars: str = STARS, meta: str | None = None, category: str = "All_Beauty"
+) -> list[Path]:
     folder.mkdir(exist_ok=True)
     (folder / f"{category}.csv").write_text(stars, encoding="utf-8", newline="")
-    (folder / f"meta_{category}.jsonl").write_text(meta_lines() if meta is None else meta, encoding="utf-8", newline="")
+    (folder / f"meta_{category}.jsonl").write_text(
+        meta_lines() if meta is None else meta, encoding="utf-8", newline=""
+    )
     return find(folder, category)
 
 
@@ -56,7 +66,8 @@ def reviews(stars: str = STARS) -> str:
     return "".join(
         json.dumps(
             {
-                "rating": float(rating), "title": "Five stars", "text": "I took it, and it was good", "images": [],
+                "rating": float(rating), "title": "Five stars", "text": "I took it, and it was "
+                                                                        "good", "images": [],
                 "asin": "B0VARIANT0", "parent_asin": item, "user_id": user, "timestamp": int(time),
                 "helpful_vote": 7, "verified_purchase": True,
             }

@@ -80,12 +80,18 @@ def open_quote(line: bytes) -> bytes:
 
 def cut_character(content: bytes) -> bytes | None:
     text = content.decode("utf-8", "replace")
-    wide = [i for i, character in enumerate(text) if len(character.encode()) > 1 and character != "\ufffd"]
+    wide = [
+        i
+        for i, character in enumerate(text)
+        if len(character.encode()) > 1 and character != "\ufffd"
+    ]
     return text[: wide[-1] + 1].encode()[:-1] if wide else None
 
 
 def other_line_ends(content: bytes) -> bytes:
-    return content.replace(b"\r\n", b"\n") if b"\r\n" in content else content.replace(b"\n", b"\r\n")
+    return (
+        content.replace(b"\r\n", b"\n") if b"\r\n" in content else content.replace(b"\n", b"\r\n")
+    )
 
 
 TEXT: dict[str, Mutation] = ANY | {
@@ -106,7 +112,9 @@ TEXT: dict[str, Mutation] = ANY | {
 
 
 def delimiter(path: Path) -> str:
-    return {".csv": ",", ".user": "|", ".item": "|"}.get(path.suffix) or ("::" if "ml-1m" in path.parts else "\t")
+    return {".csv": ",", ".user": "|", ".item": "|"}.get(path.suffix) or (
+        "::" if "ml-1m" in path.parts else "\t"
+    )
 
 
 def rows_of(content: bytes, separator: str) -> list[list[str]]:
@@ -149,10 +157,14 @@ NAMED: dict[str, Callable[[Rows], Rows]] = {
 
 def table_mutations(path: Path, content: bytes) -> dict[str, Mutation]:
     separator = delimiter(path)
-    has_names = path.name.endswith(("csv", "dat")) and content[:1].isalpha() and "ml-1m" not in path.parts
+    has_names = (
+        path.name.endswith(("csv", "dat")) and content[:1].isalpha() and "ml-1m" not in path.parts
+    )
     has_names = (has_names or "xMIND" in str(path)) and path.name != "Gift_Cards.csv"
     changes = TABLE | (NAMED if has_names else {})
-    if content.count(separator.encode(), 0, content.index(b"\n")) > 1:  # two words may stand in any order
+    if (
+        content.count(separator.encode(), 0, content.index(b"\n")) > 1
+    ):  # two words may stand in any order
         changes["a field moved"] = lambda rows: [*rows[:-1], [*rows[-1][1:], rows[-1][0]]]
 
     def apply(change: Callable[[Rows], Rows], content: bytes) -> bytes:
@@ -169,7 +181,9 @@ def table_mutations(path: Path, content: bytes) -> dict[str, Mutation]:
 OBJECTS: dict[str, Mutation] = {
     "a key renamed": lambda b: re.sub(rb'"(asin|parent_asin|time)":', b'"other":', b),
     "a number in quotes": at_line(last, lambda line: re.sub(rb'": ([\d.]+)', rb'": "\1"', line)),
-    "a word without quotes": at_line(last, lambda line: re.sub(rb'("\w+"): "(\w+)"', rb"\1: \2", line)),
+    "a word without quotes": at_line(
+        last, lambda line: re.sub(rb'("\w+"): "(\w+)"', rb"\1: \2", line)
+    ),
     "a list": lambda b: b"[" + b.rstrip().replace(b"\n", b",\n") + b"]\n",
     "a bracket lost": at_line(middle, lambda line: line.replace(b"}", b"", 1)),
 }
@@ -183,7 +197,9 @@ ARCHIVE: dict[str, Mutation] = ANY | {
     "damaged inside": lambda b: b[: len(b) // 2] + bytes(6) + b[len(b) // 2 + 6 :],
     "packed twice": gzip.compress,
     "something behind it": lambda b: b + b"something",
-    "in two parts": lambda b: gzip.compress(gzip.decompress(b)[:50]) + gzip.compress(gzip.decompress(b)[50:]),
+    "in two parts": lambda b: (
+        gzip.compress(gzip.decompress(b)[:50]) + gzip.compress(gzip.decompress(b)[50:])
+    ),
 }
 
 Frames = dict[str, Callable[[pl.DataFrame], pl.DataFrame]]

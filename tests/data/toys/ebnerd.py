@@ -66,12 +66,19 @@ def write(root: Path) -> Path:
     for part in ("train", "validation"):
         (folder / part).mkdir(parents=True)
     ARTICLES.write_parquet(folder / "articles.parquet")
-    behaviors([(7, 0, [10, 11], [11]), (8, 5, [11], [])]).write_parquet(folder / "train" / "behaviors.parquet")
-    history([(7, [10], [-500]), (8, [10, 11], [-400, 6])]).write_parquet(folder / "train" / "history.parquet")
+    behaviors([(7, 0, [10, 11], [11]), (8, 5, [11], [])]).write_parquet(
+        folder / "train" / "behaviors.parquet"
+    )
+    history([(7, [10], [-500]), (8, [10, 11], [-400, 6])]).write_parquet(
+        folder / "train" / "history.parquet"
+    )
     # 13 was clicked but not seen, and has no article; both of user 7's clicks are one second's
     behaviors([(7, 100, [12, 10], [12, 13]), (7, 100, [12], [12])]).write_parquet(
         folder / "validation" / "behaviors.parquet"
     )
-    # the first is in train's history too, the second is the click of 0, a moment later; 12 was read before its click
-    history([(7, [10, 11, 12], [-500, 3, 50])]).write_parquet(folder / "validation" / "history.parquet")
+    # the first is in train's history too, the second is the click of 0, a moment later; 12 was read
+    # before its click
+    history([(7, [10, 11, 12], [-500, 3, 50])]).write_parquet(
+        folder / "validation" / "history.parquet"
+    )
     return root

@@ -14,7 +14,9 @@ HEADER = (
     "garment_group_name,detail_desc"
 )
 
-REST = "1010016,Solid,{},4,Dark,5,{},1676,Jersey Basic,A,Ladieswear,1,Ladieswear,16,Basics,1002,Jersey"
+REST = (
+    "1010016,Solid,{},4,Dark,5,{},1676,Jersey Basic,A,Ladieswear,1,Ladieswear,16,Basics,1002,Jersey"
+)
 
 BLACK = REST.format("09,Black", "Black")
 
@@ -42,7 +44,9 @@ CUSTOMERS = f"""customer_id,FN,Active,club_member_status,fashion_news_frequency,
 """
 
 
-def write(folder: Path, articles: str = ARTICLES, lines: str = LINES, customers: str | None = None) -> list[Path]:
+def write(
+    folder: Path, articles: str = ARTICLES, lines: str = LINES, customers: str | None = None
+) -> list[Path]:
     folder.mkdir(exist_ok=True)
     texts = {"articles.csv": articles, "transactions_train.csv": lines, "customers.csv": customers}
     for name, text in texts.items():

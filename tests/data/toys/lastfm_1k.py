@@ -10,9 +10,11 @@ A, B, T = (f"{letter * 8}-0000-0000-0000-000000000000" for letter in "abc")
 
 PLAYS = (
     f'user_000001\t2009-05-04T23:08:57Z\t{A}\tThe "Band\t{T}\tSong\n'
-    f'user_000001\t2009-05-04T23:08:57Z\t{A}\tThe "Band\t\tOther song\n'  # the same artist in the same second
+    # the same artist in the same second
+    f'user_000001\t2009-05-04T23:08:57Z\t{A}\tThe "Band\t\tOther song\n'
     f'user_000001\t2009-05-04T23:08:58Z\t{A}\tThe "Band\t{T}\tSong\n'
-    f"user_000002\t2009-05-04T23:08:56Z\t{A}\tThe old band\t{T}\tThe song\n"  # what it was called first
+    # what it was called first
+    f"user_000002\t2009-05-04T23:08:56Z\t{A}\tThe old band\t{T}\tThe song\n"
     f"user_000002\t2009-05-04T23:08:59Z\t\tSigur Rós\t\tOther song\n"
     f"user_000002\t2009-05-04T23:08:59Z\t\tsigur rós\t\tOther song\n"  # another artist
     f"user_000003\t2013-09-29T18:32:04Z\t{B}\tLater\t{T}\tSong\n"  # a wrong clock

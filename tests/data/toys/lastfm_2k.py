@@ -6,7 +6,9 @@ from pathlib import Path
 
 from coldlm.data import lastfm_2k
 
-ARTISTS = 'id\tname\turl\tpictureURL\n7\t"Weird Al" Yankovic\thttp://a\thttp://b\n07\tSigur Rós\t\t\n'
+ARTISTS = (
+    'id\tname\turl\tpictureURL\n7\t"Weird Al" Yankovic\thttp://a\thttp://b\n07\tSigur Rós\t\t\n'
+)
 
 TAGS = "tagID\ttagValue\r\n1\tmetal\r\n2\ttropicália\r\n"
 

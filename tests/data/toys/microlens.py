@@ -10,7 +10,10 @@ TITLES = 'item,title\n30,"Gu long song, gaga # comic"\n2,"he said ""no"""\n4,看
 
 
 def write(root: Path) -> Path:
-    for folder, titles in (("MicroLens-50k-Dataset", "MicroLens-50k_titles.csv"), ("microlens_100k", "titles.csv")):
+    for folder, titles in (
+        ("MicroLens-50k-Dataset", "MicroLens-50k_titles.csv"),
+        ("microlens_100k", "titles.csv"),
+    ):
         (root / folder).mkdir()
         (root / folder / titles).write_text(TITLES, encoding="utf-8")
         name = f"MicroLens-{'100k' if '100k' in folder else '50k'}_pairs.csv"

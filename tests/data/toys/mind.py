@@ -17,7 +17,10 @@ DEV = (
 
 
 def news(*ids: int, title: str = "Title") -> str:
-    return "".join(f'N{i}\tnews\tworld\t"{title}" {i}\tAbout {i}\thttps://x\t[]\t[{{"Label": "x"}}]\n' for i in ids)
+    return "".join(
+        f'N{i}\tnews\tworld\t"{title}" {i}\tAbout {i}\thttps://x\t[]\t[{{"Label": "x"}}]\n'
+        for i in ids
+    )
 
 
 def write(root: Path) -> Path:

@@ -23,7 +23,8 @@ RATINGS = """userId,movieId,rating,timestamp
 
 
 def write(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A data folder with four ratings, and a reader that takes four ratings of two users for the whole edition."""
+    """A data folder with four ratings, and a reader that takes four ratings of two users for the
+    whole edition."""
     monkeypatch.setattr(movielens, "N_RATINGS", 4)
     monkeypatch.setattr(movielens, "N_USERS", 2)
     (root / "ml-latest-small").mkdir()

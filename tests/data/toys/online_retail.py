@@ -8,17 +8,53 @@ from pathlib import Path
 import polars as pl
 import xlsxwriter
 
-NEW = ("Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country")
+NEW = (
+    "Invoice",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "Price",
+    "Customer ID",
+    "Country",
+)
 
-OLD = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
+OLD = (
+    "InvoiceNo",
+    "StockCode",
+    "Description",
+    "Quantity",
+    "InvoiceDate",
+    "UnitPrice",
+    "CustomerID",
+    "Country",
+)
 
 Line = tuple[object, ...]
 
 FIRST: list[Line] = [
     (489434, 85048, 'LIGHTS, 15" BALL', 12, "2009-12-01 07:45:00", 6.95, 13085, "United Kingdom"),
     (489434, "79323P", "PINK LIGHTS", 12, "2009-12-01 07:45:00", 6.75, 13085, "United Kingdom"),
-    (489434, "79323P", "PINK LIGHTS", 6, "2009-12-01 07:45:00", 6.75, 13085, "United Kingdom"),  # repeated
-    ("C489449", 22087, "BUNTING", -12, "2009-12-01 10:33:00", 2.95, 16321, "Australia"),  # cancelled
+    (
+        489434,
+        "79323P",
+        "PINK LIGHTS",
+        6,
+        "2009-12-01 07:45:00",
+        6.75,
+        13085,
+        "United Kingdom",
+    ),  # repeated
+    (
+        "C489449",
+        22087,
+        "BUNTING",
+        -12,
+        "2009-12-01 10:33:00",
+        2.95,
+        16321,
+        "Australia",
+    ),  # cancelled
     (489450, 22087, "BUNTING", -1, "2009-12-01 10:34:00", 2.95, 16321, "Australia"),  # quantity
     (489450, 22087, "BUNTING", 1, "2009-12-01 10:34:00", 0, 16321, "Australia"),  # price
     (489451, 22087, None, 1, "2009-12-01 10:35:00", 2.95, None, "EIRE"),  # no customer
@@ -40,7 +76,11 @@ def write_book(path: Path, names: tuple[str, ...], **sheets: list[Line]) -> None
             sheet.write_row(0, 0, names)
             for number, row in enumerate(rows, 1):
                 for place, value in enumerate(row):
-                    if names[place] == "InvoiceDate" and isinstance(value, str) and value[:2] == "20":
+                    if (
+                        names[place] == "InvoiceDate"
+                        and isinstance(value, str)
+                        and value[:2] == "20"
+                    ):
                         sheet.write_datetime(number, place, datetime.fromisoformat(value), date)
                     elif value is not None:
                         sheet.write(number, place, value)
@@ -72,8 +112,14 @@ def write_csv(folder: Path) -> Path:
 
 def frame() -> pl.DataFrame:
     columns = dict(zip(NEW, map(list, zip(*(FIRST + SECOND), strict=True)), strict=True))
-    strings = {name: [None if v is None else str(v) for v in columns[name]] for name in ("Invoice", "StockCode")}
-    floats = {name: [None if v is None else float(str(v)) for v in columns[name]] for name in ("Price", "Customer ID")}
+    strings = {
+        name: [None if v is None else str(v) for v in columns[name]]
+        for name in ("Invoice", "StockCode")
+    }
+    floats = {
+        name: [None if v is None else float(str(v)) for v in columns[name]]
+        for name in ("Price", "Customer ID")
+    }
     return pl.DataFrame({**columns, **strings, **floats})
 
 

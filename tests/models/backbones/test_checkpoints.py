@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from coldlm.core.errors import CheckpointError
-from coldlm.models.backbones.checkpoints import Shape, find, locate, may_download, problems, read_shape
+from coldlm.models.backbones.checkpoints import (
+    Shape,
+    find,
+    locate,
+    may_download,
+    problems,
+    read_shape,
+)
 
 
 @pytest.fixture
@@ -39,11 +46,17 @@ def test_a_folder_with_all_files_is_found(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "said"),
-    [("config.json", "config.json"), ("vocab.txt", "a tokenizer"), ("model.safetensors", r"\*.safetensors")],
+    [
+        ("config.json", "config.json"),
+        ("vocab.txt", "a tokenizer"),
+        ("model.safetensors", r"\*.safetensors"),
+    ],
 )
 def test_a_missing_file_is_named(folder: Path, file: str, said: str) -> None:
     (folder / file).unlink()
-    with pytest.raises(CheckpointError, match=f"backbone mine: .* lacks {said}; needed are config.json"):
+    with pytest.raises(
+        CheckpointError, match=f"backbone mine: .* lacks {said}; needed are config.json"
+    ):
         find(name="mine", path=str(folder))
 
 
@@ -65,7 +78,9 @@ def test_a_wrong_hash_says_what_was_got(folder: Path) -> None:
     assert f"has sha256 {got}, expected {'0' * 64}" in problem
 
 
-def test_a_package_is_found_without_being_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_is_found_without_being_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "a_model_package"
     model = _fill(package / "model")
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -79,7 +94,9 @@ def test_a_missing_package_says_how_to_install_it() -> None:
     assert locate(package="os; import sys") is None
 
 
-def test_a_hub_snapshot_is_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_snapshot_is_found_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     snapshot = _fill(tmp_path / "hf" / "hub" / "models--someone--model" / "snapshots" / "abc")
     assert find(name="hub", hub="someone/model", revision="abc") == snapshot
     assert locate(hub="someone/model", revision="def") is None
@@ -95,7 +112,13 @@ def test_what_is_not_in_the_cache_is_not_asked_of_the_network() -> None:
 
 @pytest.mark.parametrize(
     ("allowed", "offline", "expected"),
-    [(None, None, False), ("1", None, True), ("1", "0", True), ("1", "1", False), ("0", None, False)],
+    [
+        (None, None, False),
+        ("1", None, True),
+        ("1", "0", True),
+        ("1", "1", False),
+        ("0", None, False),
+    ],
 )
 def test_downloads_need_a_yes_and_no_offline(
     monkeypatch: pytest.MonkeyPatch, allowed: str | None, offline: str | None, expected: bool
@@ -107,7 +130,9 @@ def test_downloads_need_a_yes_and_no_offline(
     assert (problems(name="hub", hub="someone/model", revision="abc") == []) == expected
 
 
-def test_an_allowed_download_takes_no_code_and_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_allowed_download_takes_no_code_and_no_pickle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import huggingface_hub
 
     asked: dict[str, object] = {}
@@ -133,7 +158,9 @@ def test_the_shape_is_read_from_the_config(folder: Path) -> None:
     assert shape is not None
     assert (shape.family, shape.layers, shape.causal) == ("bert", 6, False)
     assert "reads no text (no vocab_size" in str(shape.refusal)
-    (folder / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 12, "vocab_size": 9}))
+    (folder / "config.json").write_text(
+        json.dumps({"model_type": "gpt2", "n_layer": 12, "vocab_size": 9})
+    )
     assert read_shape(folder) == Shape("gpt2", 12, True, None)
     unlike = {"model_type": "bert", "is_decoder": True, "vocab_size": 9}
     (folder / "config.json").write_text(json.dumps(unlike))

@@ -1,4 +1,5 @@
-"""Models of texts of any architecture: random ones of each, saved by transformers itself, loaded from their folder."""
+"""Models of texts of any architecture: random ones of each, saved by transformers itself, loaded
+from their folder."""
 
 from __future__ import annotations
 
@@ -28,7 +29,13 @@ BEHIND = {**USUAL, "max_position_embeddings": 67, "pad_token_id": 0}
 ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "distilbert": (
         "DistilBert",
-        {"dim": WIDTH, "n_layers": LAYERS, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 66},
+        {
+            "dim": WIDTH,
+            "n_layers": LAYERS,
+            "n_heads": 2,
+            "hidden_dim": 64,
+            "max_position_embeddings": 66,
+        },
     ),
     "electra": ("Electra", {**USUAL, "embedding_size": 16}),
     "mpnet": ("MPNet", {**USUAL, "max_position_embeddings": 68}),  # its padding is always token 1
@@ -37,15 +44,26 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "camembert": ("Camembert", BEHIND),
     "deberta-v2": (
         "DebertaV2",
-        {**USUAL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16},
+        {
+            **USUAL,
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 16,
+        },
     ),
-    "modernbert": ("ModernBert", {**USUAL, "local_attention": 8, "pad_token_id": 0, "cls_token_id": 1}),
+    "modernbert": (
+        "ModernBert",
+        {**USUAL, "local_attention": 8, "pad_token_id": 0, "cls_token_id": 1},
+    ),
     "xlnet": ("XLNet", {"d_model": WIDTH, "n_layer": LAYERS, "n_head": 2, "d_inner": 64}),
 }
 DECODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {**USUAL, "bos_token_id": 0, "eos_token_id": 0}),
     "qwen2": ("Qwen2", {**USUAL, "num_key_value_heads": 1}),
-    "opt": ("OPT", {**NAMED, "ffn_dim": 64, "word_embed_proj_dim": 16, "max_position_embeddings": 66}),
+    "opt": (
+        "OPT",
+        {**NAMED, "ffn_dim": 64, "word_embed_proj_dim": 16, "max_position_embeddings": 66},
+    ),
     "gpt_neox": ("GPTNeoX", USUAL),
     "bloom": ("Bloom", {"hidden_size": WIDTH, "n_layer": LAYERS, "n_head": 2}),
     "bert as a decoder": ("Bert", {**USUAL, "is_decoder": True}),
@@ -89,7 +107,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture
 def local(folder: Callable[[str], Path]) -> Open:
-    return lambda family, **keys: load(name="mine", path=str(folder(family)), **{"max_tokens": 40, **keys})
+    return lambda family, **keys: load(
+        name="mine", path=str(folder(family)), **{"max_tokens": 40, **keys}
+    )
 
 
 def _batch(backbone: Backbone, side: str = "right") -> tuple[Tensor, Tensor]:
@@ -153,7 +173,9 @@ def test_strategies_start_untouched_train_what_they_say_and_refuse_what_they_can
 ) -> None:
     untouched = local(family)
     if (family, name) == ("albert", "top"):
-        with pytest.raises(ValueError, match="share their weights or cannot be told apart; use strategy=full"):
+        with pytest.raises(
+            ValueError, match="share their weights or cannot be told apart; use strategy=full"
+        ):
             strategy.top(untouched)
         return
     backbone = getattr(strategy, name)(local(family))
@@ -168,7 +190,9 @@ def test_strategies_start_untouched_train_what_they_say_and_refuse_what_they_can
     for _ in range(2):
         optimiser = torch.optim.SGD([p for p in backbone.parameters() if p.requires_grad], lr=0.1)
         optimiser.zero_grad()
-        (backbone.train()(*_batch(backbone)) * torch.linspace(-1, 1, backbone.width)).pow(2).sum().backward()
+        (backbone.train()(*_batch(backbone)) * torch.linspace(-1, 1, backbone.width)).pow(
+            2
+        ).sum().backward()
         optimiser.step()
     now = dict(backbone.named_parameters())
     assert all(torch.equal(now[n], p) for n, p in others.items())
@@ -176,13 +200,19 @@ def test_strategies_start_untouched_train_what_they_say_and_refuse_what_they_can
     if name == "top" and backbone.family == "other":
         layers = {n for n in trained if any(p is now[n] for p in backbone.layers[-1].parameters())}
         assert all("norm" in n.lower() or "ln_f" in n for n in trained.keys() - layers)
-        assert {n for n, _ in backbone.named_parameters() if n.startswith("model.embed")} <= others.keys()
+        assert {
+            n for n, _ in backbone.named_parameters() if n.startswith("model.embed")
+        } <= others.keys()
 
 
 @pytest.mark.parametrize("family", ["distilbert", "llama", "albert", "xlm-roberta"])
 def test_frozen_layers_keep_their_dropout_asleep(family: str, local: Open) -> None:
     def awake(backbone: Backbone) -> set[nn.Module]:
-        leaves = {part for part in backbone.train().modules() if part.training and not list(part.children())}
+        leaves = {
+            part
+            for part in backbone.train().modules()
+            if part.training and not list(part.children())
+        }
         return {leaf for leaf in leaves if not isinstance(leaf, nn.Identity)}
 
     assert awake(strategy.frozen(local(family))) == set()
@@ -209,9 +239,13 @@ def test_frozen_layers_keep_their_dropout_asleep(family: str, local: Open) -> No
         ("gpt_neox", {"query_key_value"}),
     ],
 )
-def test_lora_finds_what_makes_queries_and_values_by_name(family: str, expected: set[str], local: Open) -> None:
+def test_lora_finds_what_makes_queries_and_values_by_name(
+    family: str, expected: set[str], local: Open
+) -> None:
     backbone = strategy.lora(local(family))
-    adapted = [name.split(".lora_A")[0] for name, _ in backbone.named_parameters() if "lora_A" in name]
+    adapted = [
+        name.split(".lora_A")[0] for name, _ in backbone.named_parameters() if "lora_A" in name
+    ]
     assert {name.rpartition(".")[2] for name in adapted} == expected
     upper = strategy.lora(local(family), layers=1) if family != "albert" else backbone
     n = sum("lora_A" in name for name, _ in upper.named_parameters())
@@ -233,7 +267,9 @@ def test_an_encoder_of_texts_gives_the_vectors_of_single_texts(
         vectors = encoder.all_items()
         for i in range(len(TEXTS)):
             torch.testing.assert_close(vectors[i], _alone(backbone, i), atol=1e-5, rtol=0)
-    assert encoder.items(torch.tensor([0, 3])).requires_grad == (name != "frozen" or pooling == "attention")
+    assert encoder.items(torch.tensor([0, 3])).requires_grad == (
+        name != "frozen" or pooling == "attention"
+    )
 
 
 # --- layers that are kept ---------------------------------------------------------------------------------------------
@@ -244,7 +280,9 @@ def _pass_by(module: nn.Module, args: tuple[Any, ...], keys: dict[str, Any], out
     return (hidden, *out[1:]) if isinstance(out, tuple) else hidden
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in ("albert", "xlnet")])
+@pytest.mark.parametrize(
+    "family", [family for family in FAMILIES if family not in ("albert", "xlnet")]
+)
 @pytest.mark.parametrize(("keep", "left_out"), [([0, 2], [1]), (1, [1, 2]), ([2], [0, 1])])
 def test_kept_layers_are_the_whole_model_with_the_others_passed_by(
     family: str, keep: Any, left_out: list[int], local: Open
@@ -253,19 +291,28 @@ def test_kept_layers_are_the_whole_model_with_the_others_passed_by(
     for i in left_out:
         whole.layers[i].register_forward_hook(_pass_by, with_kwargs=True)
     assert len(backbone.layers) == LAYERS - len(left_out) == backbone.model.config.num_hidden_layers
-    torch.testing.assert_close(backbone(*_batch(backbone)), whole(*_batch(whole)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        backbone(*_batch(backbone)), whole(*_batch(whole)), atol=1e-5, rtol=0
+    )
     assert backbone.fingerprint != whole.fingerprint
 
 
 def test_kept_layers_by_number_and_by_list_are_told_apart_only_if_they_differ(local: Open) -> None:
-    prints = {str(keep): local("electra", keep_layers=keep).fingerprint for keep in (1, 2, [0], [1], [0, 2])}
+    prints = {
+        str(keep): local("electra", keep_layers=keep).fingerprint
+        for keep in (1, 2, [0], [1], [0, 2])
+    }
     assert len(set(prints.values())) == len(prints)
 
 
-@pytest.mark.parametrize(("family", "keep"), [("electra", 4), ("electra", [1, 3]), ("electra", [1, 0]), ("albert", 1)])
+@pytest.mark.parametrize(
+    ("family", "keep"), [("electra", 4), ("electra", [1, 3]), ("electra", [1, 0]), ("albert", 1)]
+)
 def test_layers_that_are_not_there_are_refused(family: str, keep: Any, local: Open) -> None:
     there = 0 if family == "albert" else LAYERS
-    with pytest.raises(CheckpointError, match=rf"backbone.keep_layers=.*: the model has {there} layers that can be"):
+    with pytest.raises(
+        CheckpointError, match=rf"backbone.keep_layers=.*: the model has {there} layers that can be"
+    ):
         local(family, keep_layers=keep)
 
 
@@ -294,14 +341,22 @@ def test_attention_pooling_starts_as_the_mean_and_asks_by_a_trained_query(family
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"model_type": "t5", "is_encoder_decoder": True, "vocab_size": 9}, "'t5' model is an encoder-decoder"),
+        (
+            {"model_type": "t5", "is_encoder_decoder": True, "vocab_size": 9},
+            "'t5' model is an encoder-decoder",
+        ),
         ({"model_type": "vit", "hidden_size": 8}, "'vit' model reads no text"),
-        ({"model_type": "clip", "text_config": {}, "vision_config": {}}, "vision_config, text_config"),
+        (
+            {"model_type": "clip", "text_config": {}, "vision_config": {}},
+            "vision_config, text_config",
+        ),
         ({"model_type": "wav2vec2", "vocab_size": 32}, "'wav2vec2' model reads no text"),
         ({"model_type": "nothing_known", "vocab_size": 9}, "it cannot be loaded: .*nothing_known"),
     ],
 )
-def test_what_is_no_model_of_texts_is_refused_in_words(config: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_is_no_model_of_texts_is_refused_in_words(
+    config: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "tokenizer.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"")
@@ -309,7 +364,9 @@ def test_what_is_no_model_of_texts_is_refused_in_words(config: dict[str, Any], m
         load(name="mine", path=str(tmp_path))
 
 
-def test_a_tokenizer_of_another_model_is_refused(folder: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_tokenizer_of_another_model_is_refused(
+    folder: Callable[[str], Path], tmp_path: Path
+) -> None:
     config = transformers.ElectraConfig(vocab_size=100, **USUAL, embedding_size=16)
     AutoModel.from_config(config).save_pretrained(tmp_path)
     byte_tokenizer("bert").save_pretrained(tmp_path)
@@ -317,8 +374,12 @@ def test_a_tokenizer_of_another_model_is_refused(folder: Callable[[str], Path], 
         load(name="mine", path=str(tmp_path))
 
 
-@pytest.mark.parametrize(("family", "there"), [("electra", 66), ("mpnet", 66), ("xlm-roberta", 66), ("llama", 66)])
+@pytest.mark.parametrize(
+    ("family", "there"), [("electra", 66), ("mpnet", 66), ("xlm-roberta", 66), ("llama", 66)]
+)
 def test_more_tokens_than_positions_are_refused(family: str, there: int, local: Open) -> None:
     local(family, max_tokens=there)
-    with pytest.raises(CheckpointError, match=rf"backbone.max_tokens={there + 1}: it has {there} positions"):
+    with pytest.raises(
+        CheckpointError, match=rf"backbone.max_tokens={there + 1}: it has {there} positions"
+    ):
         local(family, max_tokens=there + 1)

@@ -1,4 +1,5 @@
-"""What a language model learns from texts alone: what is hidden, what is predicted, and the losses by hand."""
+"""What a language model learns from texts alone: what is hidden, what is predicted, and the losses
+by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ SHAPE = {"layers": 2, "width": 16, "heads": 2, "positions": 34}
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Any:
-    """``folder("bert")``: a random model of the family without a head, and a tokenizer of the texts."""
+    """``folder("bert")``: a random model of the family without a head, and a tokenizer of the
+    texts."""
 
     def make(family: str, learned: bool = True) -> Path:
         tokenizer = train_tokenizer(TEXTS, 300, family) if learned else byte_tokenizer(family)
@@ -41,7 +43,9 @@ def folder(tmp_path: Path) -> Any:
 
 
 def _open(objective: str, folder: Path, **keys: Any) -> Objective:
-    backbone = load(name="mine", path=str(folder), max_tokens=32, keep_layers=keys.get("keep_layers"))
+    backbone = load(
+        name="mine", path=str(folder), max_tokens=32, keep_layers=keys.get("keep_layers")
+    )
     given = {"dropout": None, "keep_layers": None, "mask_share": 0.15, "temperature": 0.05, **keys}
     with torch_seed(0):
         return open_objective(objective, folder, backbone, **given).eval()
@@ -81,7 +85,9 @@ def test_words_are_hidden_in_the_shares_of_bert(folder: Any) -> None:
     assert torch.equal(seen[~hidden], ids[~hidden])
     assert float(hidden[:, 1:90].float().mean()) == pytest.approx(0.15, abs=0.01)
     asked, read = ids[hidden], seen[hidden]
-    assert float((read == objective.tokenizer.mask_token_id).float().mean()) == pytest.approx(0.8, abs=0.02)
+    assert float((read == objective.tokenizer.mask_token_id).float().mean()) == pytest.approx(
+        0.8, abs=0.02
+    )
     assert float((read == asked).float().mean()) == pytest.approx(0.1, abs=0.02)
 
 
@@ -100,7 +106,9 @@ def test_the_masked_loss_is_the_models_own(family: str, folder: Any) -> None:
     with torch_seed(3):
         seen, hidden = objective.hide(batch)
     theirs = objective.model(
-        input_ids=seen, attention_mask=batch.mask.long(), labels=batch.ids.masked_fill(~hidden, -100)
+        input_ids=seen,
+        attention_mask=batch.mask.long(),
+        labels=batch.ids.masked_fill(~hidden, -100),
     ).loss
     assert len(losses) == int(hidden.sum())
     torch.testing.assert_close(losses.mean(), theirs)
@@ -112,8 +120,14 @@ def test_the_causal_loss_is_that_of_each_text_alone_with_its_end(folder: Any) ->
     losses = objective(_batch(objective))
     alone = []
     for text in TEXTS:
-        ids = torch.tensor([[*objective.tokenizer(text)["input_ids"], objective.tokenizer.eos_token_id]])
-        alone.append(torch.log_softmax(objective.model(ids).logits[0, :-1], 1)[range(ids.shape[1] - 1), ids[0, 1:]])
+        ids = torch.tensor(
+            [[*objective.tokenizer(text)["input_ids"], objective.tokenizer.eos_token_id]]
+        )
+        alone.append(
+            torch.log_softmax(objective.model(ids).logits[0, :-1], 1)[
+                range(ids.shape[1] - 1), ids[0, 1:]
+            ]
+        )
     torch.testing.assert_close(losses, -torch.cat(alone), atol=1e-5, rtol=1e-5)
 
 
@@ -147,7 +161,9 @@ def test_contrast_without_dropout_is_refused(folder: Any) -> None:
         ("masked_lm", "gpt2", "the backbone is causal; use pretrain=causal_lm or contrastive"),
     ],
 )
-def test_an_objective_that_does_not_fit_is_refused(objective: str, family: str, message: str, folder: Any) -> None:
+def test_an_objective_that_does_not_fit_is_refused(
+    objective: str, family: str, message: str, folder: Any
+) -> None:
     with pytest.raises(CheckpointError, match=message):
         _open(objective, folder(family))
 
@@ -158,7 +174,8 @@ def test_a_tokenizer_without_a_mask_cannot_hide_words(folder: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("objective", "family"), [("masked_lm", "bert"), ("masked_lm", "roberta"), ("causal_lm", "gpt2")]
+    ("objective", "family"),
+    [("masked_lm", "bert"), ("masked_lm", "roberta"), ("causal_lm", "gpt2")],
 )
 def test_what_is_saved_is_a_backbone_with_the_weights_and_layers_that_trained(
     objective: str, family: str, folder: Any, tmp_path: Path
@@ -171,7 +188,9 @@ def test_what_is_saved_is_a_backbone_with_the_weights_and_layers_that_trained(
     backbone = load(name="mine", path=str(tmp_path / "saved"), max_tokens=32)
     assert len(backbone.layers) == 1
     batch = _batch(made)
-    body = made.model.base_model(input_ids=batch.ids, attention_mask=batch.mask.long()).last_hidden_state
+    body = made.model.base_model(
+        input_ids=batch.ids, attention_mask=batch.mask.long()
+    ).last_hidden_state
     expected = (body * batch.mask[:, :, None]).sum(1) / batch.mask.sum(1, keepdim=True)
     torch.testing.assert_close(backbone(batch.ids, batch.mask), expected, atol=1e-5, rtol=0)
     again = _open(objective, tmp_path / "saved")  # the head is there too

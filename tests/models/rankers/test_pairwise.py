@@ -1,4 +1,5 @@
-"""Re-ranking by hand. The encoder is a table: the logit of (user, item) is written down, so every order can be read."""
+"""Re-ranking by hand. The encoder is a table: the logit of (user, item) is written down, so every
+order can be read."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ MakeData = Callable[..., Dataset]
 
 
 class Table(nn.Module):
-    """The vector of a pair is (number of the newest item or -1, length of the text, item). ``asked``: pairs read."""
+    """The vector of a pair is (number of the newest item or -1, length of the text, item).
+    ``asked``: pairs read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +36,10 @@ class Table(nn.Module):
 
     def forward(self, texts: Sequence[str], history: Ints, row: Ints, item: Ints) -> Tensor:
         self.asked += list(zip(row.tolist(), item.tolist(), strict=True))
-        rows = [[float(history[r, 0]), float(len(texts[r])), float(i)] for r, i in zip(row, item, strict=True)]
+        rows = [
+            [float(history[r, 0]), float(len(texts[r])), float(i)]
+            for r, i in zip(row, item, strict=True)
+        ]
         return self.weight * torch.tensor(rows).reshape(-1, 3)
 
 
@@ -55,7 +60,9 @@ class Fixed:
 def data(make_data: MakeData) -> Dataset:
     """Eight items, released at 0 but for item 7, at 100; user 0 took item 2 at 10."""
     released = dict.fromkeys(range(7), 0) | {7: 100}
-    return make_data([(0, 2, 10), (1, 4, 20)], users=3, released=released, profiles=["", "", "four"])
+    return make_data(
+        [(0, 2, 10), (1, 4, 20)], users=3, released=released, profiles=["", "", "four"]
+    )
 
 
 def make(data: Dataset, **keys: Any) -> PairRanker:
@@ -75,7 +82,9 @@ def take(model: PairRanker, data: Dataset, rows: int = 2) -> PairSnapshot:
     return PairSnapshot(model, as_of, data.users, catalogue)
 
 
-def test_the_best_candidates_get_their_logit_and_the_rest_stay_below_with_their_ties(data: Dataset) -> None:
+def test_the_best_candidates_get_their_logit_and_the_rest_stay_below_with_their_ties(
+    data: Dataset,
+) -> None:
     scores = take(make(data, rerank=3), data)(np.array([0]), np.array([50]))[0]
     # 2 was had and 7 is not released: the first stage says 0 = 1, 3, 4 = 5, 6 among the candidates
     read = [0, 1, 3]
@@ -120,7 +129,9 @@ def test_another_memory_and_later_training_change_what_they_should(data: Dataset
         model.head.logit.weight.mul_(2)
     assert torch.equal(snapshot(*ask), before)
     assert not torch.equal(take(model, data)(*ask), before)
-    forgot = snapshot.remembering(AsOf(data.log.rows(slice(0)), 3, 8, np.zeros(8, np.int64), data.half_lives_days))
+    forgot = snapshot.remembering(
+        AsOf(data.log.rows(slice(0)), 3, 8, np.zeros(8, np.int64), data.half_lives_days)
+    )
     assert forgot(*ask)[0, :2].tolist() == [-10.0, -9.0]
 
 
@@ -187,7 +198,9 @@ def test_where_nothing_is_left_nothing_is_read(data: Dataset) -> None:
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9), st.data())
-def test_what_is_not_read_keeps_its_order_whatever_is(first: list[int], draw: st.DataObject) -> None:
+def test_what_is_not_read_keeps_its_order_whatever_is(
+    first: list[int], draw: st.DataObject
+) -> None:
     top = draw.draw(st.lists(st.integers(0, len(first) - 1), unique=True))
     scores = torch.tensor([draw.draw(st.floats(-1e6, 1e6, width=32)) for _ in top])
     out = above(torch.tensor(first).float(), torch.tensor(top, dtype=torch.int64), scores)

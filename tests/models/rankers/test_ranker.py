@@ -1,4 +1,5 @@
-"""Encoder + head on a hand-made batch. The encoder is a table of vectors, so every number can be followed."""
+"""Encoder + head on a hand-made batch. The encoder is a table of vectors, so every number can be
+followed."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class Table(nn.Module):
 
 @dataclass
 class ScoringBatch:
-    """Events 0 to 2 against the columns [item 1, item 4, item 1]; event 1 has a text, event 2 nothing."""
+    """Events 0 to 2 against the columns [item 1, item 4, item 1]; event 1 has a text, event 2
+    nothing."""
 
     items: Tensor = field(default_factory=lambda: torch.tensor([1, 3, 4]))
     columns: Tensor = field(default_factory=lambda: torch.tensor([0, 2, 0]))

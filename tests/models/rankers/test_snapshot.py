@@ -26,7 +26,8 @@ USERS, TIMES = np.array([0, 1, 2, 0]), np.array([35, 35, 35, 15])
 
 @pytest.fixture
 def data(make_data: MakeData) -> Dataset:
-    """User 0 takes items 0, 1, 2 at 10, 20, 30; user 1 item 3 at 12; user 2 nothing, but has a profile."""
+    """User 0 takes items 0, 1, 2 at 10, 20, 30; user 1 item 3 at 12; user 2 nothing, but has a
+    profile."""
     return make_data(
         [(0, 0, 10), (1, 3, 12), (0, 1, 20), (0, 2, 30)],
         users=3,
@@ -38,7 +39,9 @@ def data(make_data: MakeData) -> Dataset:
 
 def _as_of(data: Dataset, rows: int = 4) -> AsOf:
     enters = Catalogue(data).enters_at
-    return AsOf(data.log.rows(slice(rows)), len(data.users), len(data.items), enters, data.half_lives_days)
+    return AsOf(
+        data.log.rows(slice(rows)), len(data.users), len(data.items), enters, data.half_lives_days
+    )
 
 
 def _ranker(data: Dataset, name: str = "top", **keys: object) -> Ranker:
@@ -56,7 +59,9 @@ def _take(ranker: Ranker, data: Dataset, rows: int = 4) -> Snapshot:
 
 
 @pytest.mark.parametrize("keys", [{}, {"user": "transformer", "fusion": "gate"}])
-def test_scores_come_from_history_profile_and_context_before_each_time(data: Dataset, keys: dict[str, str]) -> None:
+def test_scores_come_from_history_profile_and_context_before_each_time(
+    data: Dataset, keys: dict[str, str]
+) -> None:
     ranker = _ranker(data, **keys)
     snapshot = _take(ranker, data)
     scores = snapshot(USERS, TIMES)
@@ -118,13 +123,17 @@ def test_another_memory_changes_histories_and_counts_but_not_the_weights(data: D
     assert not torch.equal(remembering(USERS, TIMES), snapshot(USERS, TIMES))
 
 
-def test_the_context_only_control_reads_no_text(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_context_only_control_reads_no_text(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ranker = _ranker(data, context="only")
     for method in ("items", "all_items", "texts"):
         monkeypatch.setattr(ranker.encoder, method, lambda *_: pytest.fail("no text is needed"))
     snapshot = _take(ranker, data)
     features = torch.from_numpy(_as_of(data).features(TIMES, np.arange(5)))
-    torch.testing.assert_close(snapshot(USERS, TIMES), ranker.head.score(None, None, features).detach())
+    torch.testing.assert_close(
+        snapshot(USERS, TIMES), ranker.head.score(None, None, features).detach()
+    )
     assert torch.equal(snapshot(USERS[:1], TIMES[:1]), snapshot(USERS[1:2], TIMES[1:2]))
     assert snapshot.answer(35, text="space").shape == (5,)
 

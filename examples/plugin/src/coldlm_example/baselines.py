@@ -14,8 +14,11 @@ from coldlm.evaluate.judge import ScoreFunction
 def oldest(data: Dataset, as_of: AsOf, catalogue: Catalogue) -> ScoreFunction:
     """Earliest entry first: what a catalogue without any ranking shows.
 
-    Items that have not entered at the time of the query tie at the end, since when they will is not known then.
+    Items that have not entered at the time of the query tie at the end, since when they will is not
+    known then.
     """
     order = np.unique(catalogue.enters_at, return_inverse=True)[1].astype(np.float32)
     last = np.float32(len(order))
-    return lambda users, times: -torch.from_numpy(np.where(catalogue.enters_at <= times[:, None], order, last))
+    return lambda users, times: (
+        -torch.from_numpy(np.where(catalogue.enters_at <= times[:, None], order, last))
+    )

@@ -1,4 +1,5 @@
-"""What this package adds, declared once. coldlm imports this module and no other until one of its targets is chosen."""
+"""What this package adds, declared once. coldlm imports this module and no other until one of its
+targets is chosen."""
 
 from coldlm.config.options import Baseline, Metric, Option, Reader, Schedule, Strategy
 

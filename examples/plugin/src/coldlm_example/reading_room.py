@@ -1,13 +1,16 @@
-"""A reading room: 600 loans of 60 books by 40 readers within 60 days, half of the titles English and half Chinese.
+"""A reading room: 600 loans of 60 books by 40 readers within 60 days, half of the titles English
+and half Chinese.
 
-Made up by ``make_files.py``, which lies beside this package's pyproject.toml; small enough to come with it.
+Made up by ``make_files.py``, which lies beside this package's pyproject.toml; small enough to come
+with it.
 
 | file | columns |
 |---|---|
 | ``books.csv`` | book, title, subject, acquired (a date) |
 | ``loans.csv`` | reader, book, seconds (Unix) |
 
-A book becomes a candidate on the day on which it was acquired, read or not. Nobody borrows a book twice.
+A book becomes a candidate on the day on which it was acquired, read or not. Nobody borrows a book
+twice.
 """
 
 from __future__ import annotations
@@ -47,13 +50,18 @@ def load(
         DataError: see ``problems``; a damaged file, with the line.
     """
     return reader().load(
-        root=root or str(HERE), text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days, cache=cache
+        root=root or str(HERE),
+        text=text,
+        half_lives_days=half_lives_days,
+        item_ttl_days=item_ttl_days,
+        cache=cache,
     )
 
 
 @with_defaults_of(load)
 def problems(*, root: str | None, **keys: Any) -> list[str]:
-    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
+    """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing
+    does."""
     return reader().problems(root=root or str(HERE), **keys)
 
 
@@ -78,15 +86,23 @@ def read(files: Sequence[Path]) -> Tables:
     books, loans = (
         scan_fields(file, names, header=True, separator=",")
         for file, names in zip(
-            files, [("book", "title", "subject", "acquired"), ("reader", "book", "seconds")], strict=True
+            files,
+            [("book", "title", "subject", "acquired"), ("reader", "book", "seconds")],
+            strict=True,
         )
     )
     day = pl.col("acquired").str.to_date("%Y-%m-%d", strict=False)
     seconds = pl.col("seconds").cast(pl.Int64, strict=False)
     refuse_lines(files[0], books, {"acquired": (day.is_not_null(), "a date such as 2026-01-31")})
-    refuse_lines(files[1], loans, {"seconds": (seconds.is_between(1_000_000_000, 4_000_000_000), "Unix seconds")})
+    refuse_lines(
+        files[1],
+        loans,
+        {"seconds": (seconds.is_between(1_000_000_000, 4_000_000_000), "Unix seconds")},
+    )
     midnight = day.cast(pl.Datetime("us")).dt.epoch("s")
     return assemble(
-        loans.select(user_id="reader", item_id="book", timestamp=seconds, label=pl.lit(1.0)).collect(),
+        loans.select(
+            user_id="reader", item_id="book", timestamp=seconds, label=pl.lit(1.0)
+        ).collect(),
         books.select("title", "subject", item_id="book", released_at=midnight).collect(),
     )

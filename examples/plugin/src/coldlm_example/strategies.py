@@ -10,8 +10,8 @@ from coldlm.models.parts.target_modules import adapt, require_staged
 
 
 def norms(backbone: Backbone, *, layers: Count = 1) -> Backbone:
-    """Train the weights of the layer norms in the top ``layers`` layers and nothing else, not even their biases: 2 *
-    width parameters a layer.
+    """Train the weights of the layer norms in the top ``layers`` layers and nothing else, not even
+    their biases: 2 * width parameters a layer.
 
     Raises:
         ValueError: more layers than the backbone has, or a backbone that is run as one stage.
@@ -22,5 +22,7 @@ def norms(backbone: Backbone, *, layers: Count = 1) -> Backbone:
         for part in backbone.layers[i].modules():
             if isinstance(part, nn.LayerNorm):
                 part.weight.requires_grad_(True)
-    backbone.base_trained = True  # the weights are the backbone's own, so its dropout acts where they train
+    backbone.base_trained = (
+        True  # the weights are the backbone's own, so its dropout acts where they train
+    )
     return backbone

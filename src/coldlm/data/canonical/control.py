@@ -9,8 +9,9 @@ from coldlm.core.tables import Dataset
 
 
 def permute_texts(data: Dataset, seed: int) -> Dataset:
-    """``data`` with the texts moved among the items along one random cycle, so that with two items or more none keeps
-    its own. Ids, display titles, release times and events stay; models read texts only."""
+    """Return ``data`` with the texts moved among the items along one random cycle, so that with two
+    items or more none keeps its own. Ids, display titles, release times and events stay; models
+    read texts only."""
     order = generator(seed, "permute_texts").permutation(len(data.items))
     source = np.empty_like(order)
     source[order] = np.roll(order, -1)

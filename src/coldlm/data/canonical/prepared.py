@@ -1,7 +1,8 @@
-"""Parsed tables kept on disk: a second start reads parquet, and two processes that need the same ones build them once.
+"""Parsed tables kept on disk: a second start reads parquet, and two processes that need the same
+ones build them once.
 
-A folder is named by what it was made from: the data set, the content of the raw files and the reader's version. Nothing
-else is ever looked up, so a changed file cannot meet stale tables.
+A folder is named by what it was made from: the data set, the content of the raw files and the
+reader's version. Nothing else is ever looked up, so a changed file cannot meet stale tables.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ def prepared_tables(
     version: int,
     cache: Path,
 ) -> tuple[Tables, dict[str, str]]:
-    """The tables of ``build``, from the cache if it holds them, and the sha256 of each raw file by name.
+    """Return the tables of ``build``, from the cache if it holds them, and the sha256 of each raw
+    file by name.
 
     Args:
-        name: of the data set, first part of the folder's name; another wherever ``build`` depends on more than the
-            files.
+        name: of the data set, first part of the folder's name; another wherever ``build`` depends
+            on more than the files.
         version: of the reader; raise it whenever it reads a file differently.
 
     Raises:
@@ -60,8 +62,8 @@ def prepared_tables(
 
 
 def _keep(tables: Tables, folder: Path, made_from: Mapping[str, object]) -> None:
-    """Write into a folder beside, then rename: a folder of that name is always whole. What a process that was killed
-    has left is removed: who holds the lock writes alone."""
+    """Write into a folder beside, then rename: a folder of that name is always whole. What a
+    process that was killed has left is removed: who holds the lock writes alone."""
     for left in folder.parent.glob(f"{folder.name}*.part"):
         shutil.rmtree(left, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix=folder.name, suffix=".part", dir=folder.parent))
@@ -69,7 +71,9 @@ def _keep(tables: Tables, folder: Path, made_from: Mapping[str, object]) -> None
         for name in _FRAMES:
             getattr(tables, name).write_parquet(part / f"{name}.parquet")
         about = {**made_from, **{name: getattr(tables, name) for name in _SMALL}}
-        (part / "about.json").write_text(json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8")
+        (part / "about.json").write_text(
+            json.dumps(about, indent=2, ensure_ascii=False), encoding="utf-8"
+        )
         part.rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
@@ -79,7 +83,9 @@ def _keep(tables: Tables, folder: Path, made_from: Mapping[str, object]) -> None
 def _read(folder: Path) -> Tables:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        columns: dict[str, Any] = {name: pl.read_parquet(folder / f"{name}.parquet") for name in _FRAMES}
+        columns: dict[str, Any] = {
+            name: pl.read_parquet(folder / f"{name}.parquet") for name in _FRAMES
+        }
         return Tables(**columns, **{name: about[name] for name in _SMALL})
     except (OSError, ValueError, KeyError, pl.exceptions.PolarsError) as error:
         raise DataError(

@@ -1,10 +1,11 @@
-"""The frame of a reader: what a module says of its data set, and the one way from its keys to a ``Dataset``.
+"""The frame of a reader: what a module says of its data set, and the one way from its keys to a
+``Dataset``.
 
 ```
 keys --problems--> [] --find--> raw files --read, once--> Tables (kept) --to_dataset--> Dataset
 ```
-A reader's module holds its parsing, ``find`` and ``read``, and hands both to a ``Reader``, which does what is the same
-for all of them.
+A reader's module holds its parsing, ``find`` and ``read``, and hands both to a ``Reader``, which
+does what is the same for all of them.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ def nothing(text: str, root: Path | None) -> list[str]:
 class Reader:
     """A data set whose edition, category or whatever else its keys choose between is chosen.
 
-    ``name``: in every result row. Tables are kept under it, so it tells all that ``read`` depends on beside the files.
-    ``domain``, ``title``, ``repeats``, ``release``, ``dated``: see ``to_dataset``. ``version``: raise it whenever
-    ``read`` reads a file differently. ``fields``: what a template may use; ``banned``: what it may not, since it was
-    written later than the events -> what it is. ``find``: data folder -> the raw files; [] unless all that are needed
-    are there. ``read``: these files -> tables. ``wanted``: what ``find`` looks for and where, behind "holds no ..."; ""
-    where ``further`` says it. ``ways``: how to get it. ``further``: template and data folder -> what else is wrong.
+    ``name``: in every result row. Tables are kept under it, so it tells all that ``read`` depends
+    on beside the files.
+    ``domain``, ``title``, ``repeats``, ``release``, ``dated``: see ``to_dataset``. ``version``:
+    raise it whenever ``read`` reads a file differently. ``fields``: what a template may use;
+    ``banned``: what it may not, since it was written later than the events -> what it is. ``find``:
+    data folder -> the raw files; [] unless all that are needed are there. ``read``: these files ->
+    tables. ``wanted``: what ``find`` looks for and where, behind "holds no ..."; "" where
+    ``further`` says it. ``ways``: how to get it. ``further``: template and data folder -> what else
+    is wrong.
     """
 
     name: str
@@ -65,10 +69,15 @@ class Reader:
         item_ttl_days: float | None,
         **_: object,
     ) -> list[str]:
-        """What keeps ``load`` with the same keys from starting, without opening a file; [] if nothing does."""
-        found = template_problems(text, self.fields, self.banned) + time_scale_problems(half_lives_days, item_ttl_days)
+        """Return what keeps ``load`` with the same keys from starting, without opening a file; []
+        if nothing does."""
+        found = template_problems(text, self.fields, self.banned) + time_scale_problems(
+            half_lives_days, item_ttl_days
+        )
         if not root:
-            found.append(f"{self.name}: neither COLDLM_DATA nor dataset.root names a folder. {self.ways}")
+            found.append(
+                f"{self.name}: neither COLDLM_DATA nor dataset.root names a folder. {self.ways}"
+            )
         elif self.wanted and not self.find(Path(root)):
             found.append(f"dataset.root={root}: holds no {self.wanted}. {self.ways}")
         return found + self.further(text, Path(root) if root else None)
@@ -83,7 +92,7 @@ class Reader:
         cache: str,
         positive_from: float | None = None,
     ) -> Dataset:
-        """The data set.
+        """Return the data set.
 
         Args:
             positive_from: a label of at least this is a positive; by default every event is one.
@@ -91,7 +100,11 @@ class Reader:
         Raises:
             DataError: see ``problems``; whatever ``read`` refuses.
         """
-        refuse(self.problems(root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days))
+        refuse(
+            self.problems(
+                root=root, text=text, half_lives_days=half_lives_days, item_ttl_days=item_ttl_days
+            )
+        )
         files = self.find(Path(root or ""))
         tables, hashes = prepared_tables(
             self.name, files, lambda: self.read(files), version=self.version, cache=Path(cache)
@@ -103,7 +116,9 @@ class Reader:
             domain=self.domain,
             text=text,
             title=self.title,
-            positive=None if positive_from is None else tables.interactions["label"].to_numpy() >= positive_from,
+            positive=None
+            if positive_from is None
+            else tables.interactions["label"].to_numpy() >= positive_from,
             repeats=self.repeats,
             release=self.release,
             half_lives_days=half_lives_days,
@@ -115,7 +130,8 @@ class Reader:
 
 
 def with_defaults_of(load: Callable[..., Dataset]) -> Callable[[Problems], Problems]:
-    """Decorate the ``problems`` of a reader: keys that are left out are those of ``load``, where they stand once."""
+    """Decorate the ``problems`` of a reader: keys that are left out are those of ``load``, where
+    they stand once."""
     defaults = {name: parameter.default for name, parameter in signature(load).parameters.items()}
 
     def decorate(problems: Problems) -> Problems:

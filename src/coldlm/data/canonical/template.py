@@ -1,4 +1,5 @@
-"""Item texts from columns: a template such as ``{title} ({year}) | {genres}``, filled without holes."""
+"""Item texts from columns: a template such as ``{title} ({year}) | {genres}``, filled without
+holes."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ _SEPARATORS = r"[\s|,;:/·，；：、—–-]*"
 
 
 def clean(text: str | None) -> str:
-    """``text`` on one line: line breaks, NUL and other runs of whitespace become one blank; "" for None.
+    """Return ``text`` on one line: line breaks, NUL and other runs of whitespace become one blank;
+    "" for None.
 
     >>> clean(" a\\n b\\0c ")
     'a b c'
@@ -25,7 +27,7 @@ def clean(text: str | None) -> str:
 
 
 def fields(template: str) -> list[str]:
-    """Names of the template's fields, in order.
+    """Return names of the template's fields, in order.
 
     >>> fields("{title} | {genres}")
     ['title', 'genres']
@@ -36,26 +38,35 @@ def fields(template: str) -> list[str]:
 def template_problems(
     template: str, allowed: Sequence[str], banned: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """What is wrong with the key ``dataset.text``: no field, a stray brace, or fields that are not in ``allowed``.
+    """Return what is wrong with the key ``dataset.text``: no field, a stray brace, or fields that
+    are not in ``allowed``.
 
     Args:
-        banned: fields that the files have but that were written later than the events -> what they are.
+        banned: fields that the files have but that were written later than the events -> what they
+            are.
     """
     names = fields(template)
     choice = "{" + "}, {".join(allowed) + "}"
     if not names or set("{}") & set(_FIELD.sub("", template)):
-        return [f"dataset.text={template!r}: a template such as '{{{allowed[0]}}}'; its fields may be {choice}"]
+        return [
+            f"dataset.text={template!r}: a template such as '{{{allowed[0]}}}'; its fields may be "
+            f"{choice}"
+        ]
     reasons = {name: f"no field {{{name}}}" for name in names if name not in allowed} | {
         name: f"{{{name}}} is a later aggregate ({banned[name]}) and would leak the future"
         for name in names
         if name in banned
     }
-    return [f"dataset.text={template!r}: {reason}; fields may be {choice}" for reason in reasons.values()]
+    return [
+        f"dataset.text={template!r}: {reason}; fields may be {choice}"
+        for reason in reasons.values()
+    ]
 
 
 @cache
 def without(template: str, missing: frozenset[str]) -> str:
-    """The template less the fields in ``missing``, their brackets, and the separators in front (at the start: behind).
+    """Return the template less the fields in ``missing``, their brackets, and the separators in
+    front (at the start: behind).
 
     Only the template's own characters are removed, never those of a value.
 
@@ -71,7 +82,8 @@ def without(template: str, missing: frozenset[str]) -> str:
 
 
 def fill(template: str, columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """[N] one text per row of ``columns``, each [N] strings that went through ``clean``; "" marks a missing value.
+    """Return [N] one text per row of ``columns``, each [N] strings that went through ``clean``; ""
+    marks a missing value.
 
     Raises:
         DataError: see ``template_problems``.

@@ -1,4 +1,5 @@
-"""Texts of the simulated world: twelve topics of twenty words each, in English and in Chinese; no word twice."""
+"""Texts of the simulated world: twelve topics of twenty words each, in English and in Chinese; no
+word twice."""
 
 from __future__ import annotations
 
@@ -62,16 +63,18 @@ def _topics(words: str) -> tuple[tuple[str, ...], ...]:
 
 
 VOCABULARY: Final = {"en": _topics(_ENGLISH), "zh": _topics(_CHINESE)}
-"""Words by language and topic: space, smart watches, cooking, football, romance, finance, music, crime, gardens,
-travel, pets, fitness."""
+"""Words by language and topic: space, smart watches, cooking, football, romance, finance, music,
+crime, gardens, travel, pets, fitness."""
 
 
 def write(
     draw: Generator, mixtures: Floats, text_signal: float, language: str, length: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Titles and texts of all rows of ``mixtures``, [N, K]: mixtures of topics, each of which sums to 1.
+    """Return titles and texts of all rows of ``mixtures``, [N, K]: mixtures of topics, each of
+    which sums to 1.
 
-    A text has ``length`` words, none twice, at most ``PER_TOPIC``; its title is the first ``TITLE_WORDS`` of them.
+    A text has ``length`` words, none twice, at most ``PER_TOPIC``; its title is the first
+    ``TITLE_WORDS`` of them.
     """
     n, n_topics = mixtures.shape
     reach = np.cumsum(mixtures, axis=1)[:, None, :]

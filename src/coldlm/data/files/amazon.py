@@ -1,4 +1,5 @@
-"""What the readers of the Amazon reviews share: stars and metadata of one category, checked and put together."""
+"""What the readers of the Amazon reviews share: stars and metadata of one category, checked and put
+together."""
 
 from __future__ import annotations
 
@@ -19,13 +20,21 @@ from coldlm.data.files.lines import NO_ROWS, json_lines
 BLOCK = 10_000
 """Products that are held as Python texts at once."""
 
-_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(
+    r"<(script|style)\b.*?</\1\s*>|</?[A-Za-z][^<>]*>|<!--.*?-->", re.DOTALL | re.IGNORECASE
+)
 
 
 def find(root: Path, folder: str, names: Sequence[str]) -> list[Path]:
-    """The files with these names, plain or .gz, in ``root/folder``, or, if there is none, in ``root``."""
+    """Return the files with these names, plain or .gz, in ``root/folder``, or, if there is none, in
+    ``root``."""
     for place in (root / folder, root):
-        if found := [path for name in names for path in (place / name, place / f"{name}.gz") if path.is_file()]:
+        if found := [
+            path
+            for name in names
+            for path in (place / name, place / f"{name}.gz")
+            if path.is_file()
+        ]:
             return found
     return []
 
@@ -33,14 +42,18 @@ def find(root: Path, folder: str, names: Sequence[str]) -> list[Path]:
 def file_problems(
     root: Path | None, folder: str, wanted: Mapping[str, Sequence[str]], category: str, ways: str
 ) -> list[str]:
-    """What is wrong with the key ``dataset.category``, or else missing, or there more than once.
+    """Return what is wrong with the key ``dataset.category``, or else missing, or there more than
+    once.
 
     Args:
         root: the data folder, if there is one.
         wanted: what a file holds -> the names that it may have.
     """
     if not re.fullmatch(r"\w+", category, re.ASCII):  # it becomes part of file names
-        return [f"dataset.category={category!r}: letters, digits and underscores, as in Home_and_Kitchen"]
+        return [
+            f"dataset.category={category!r}: letters, digits and underscores, as in "
+            "Home_and_Kitchen"
+        ]
     if not root:
         return []
     problems = []
@@ -48,17 +61,24 @@ def file_problems(
         found = find(root, folder, names)
         if not found:
             problems.append(
-                f"dataset.root={root}: no {what} of dataset.category={category}: none of {', '.join(names)}, plain or "
+                f"dataset.root={root}: no {what} of dataset.category={category}: none of "
+                f"{', '.join(names)}, plain or "
                 f".gz, nor in {folder}/. {ways}"
             )
         if len(found) > 1:
             both = ", ".join(map(str, found))
-            problems.append(f"dataset.root={root}: the {what} are there more than once ({both}); keep one of them")
+            problems.append(
+                f"dataset.root={root}: the {what} are there more than once ({both}); keep one of "
+                "them"
+            )
     return problems
 
 
-def check_stars(ratings: pl.DataFrame, path: Path, last_year: int, per_second: int = 1) -> pl.DataFrame:
-    """The columns ``user_id``, ``item_id``, ``label`` and ``timestamp``, the last two as numbers, in whole seconds.
+def check_stars(
+    ratings: pl.DataFrame, path: Path, last_year: int, per_second: int = 1
+) -> pl.DataFrame:
+    """Return the columns ``user_id``, ``item_id``, ``label`` and ``timestamp``, the last two as
+    numbers, in whole seconds.
 
     Args:
         ratings: the same columns as read, and ``line``.
@@ -66,22 +86,33 @@ def check_stars(ratings: pl.DataFrame, path: Path, last_year: int, per_second: i
         per_second: 1,000 where times are in milliseconds.
 
     Raises:
-        DataError: ids that are missing or no words, products in the place of users, stars not from 1 to 5, times out
-            of range; names the line.
+        DataError: ids that are missing or no words, products in the place of users, stars not from
+            1 to 5, times out of range; names the line.
     """
-    start, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * per_second for year in (1990, last_year + 1))
+    start, end = (
+        int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) * per_second
+        for year in (1990, last_year + 1)
+    )
     unit = "milliseconds" if per_second == 1000 else "seconds"
-    stars, time = pl.col("label").cast(pl.Float64, strict=False), pl.col("timestamp").cast(pl.Int64, strict=False)
-    rules = {name: (~pl.col(name).str.contains(r'[\s"\[\]{},\x00]|^$'), "an id") for name in ("user_id", "item_id")}
+    stars, time = (
+        pl.col("label").cast(pl.Float64, strict=False),
+        pl.col("timestamp").cast(pl.Int64, strict=False),
+    )
+    rules = {
+        name: (~pl.col(name).str.contains(r'[\s"\[\]{},\x00]|^$'), "an id")
+        for name in ("user_id", "item_id")
+    }
     rules["label"] = (stars.is_between(1, 5), "stars from 1 to 5")
     rules["timestamp"] = (
-        time.is_between(start, end, closed="left"), f"Unix {unit} from {start} to {end} (1990 to {last_year})"
+        time.is_between(start, end, closed="left"), f"Unix {unit} from {start} to {end} (1990 to "
+                                                    f"{last_year})"
     )  # fmt: skip
     refuse_lines(path, ratings, rules)
     tens = ratings.select((pl.col("item_id", "user_id").str.len_chars() == 10).sum()).row(0)
     if tens[1] > tens[0]:  # ids of products have ten characters, those of users hardly ever
         raise DataError(
-            f"{path}, line {ratings['line'][0]}: {ratings['user_id'][0]!r} is a product, not a user; in the edition of "
+            f"{path}, line {ratings['line'][0]}: {ratings['user_id'][0]!r} is a product, not a "
+            "user; in the edition of "
             f"2014 both have changed places"
         )
     return ratings.select("user_id", "item_id", stars, time // per_second)
@@ -90,17 +121,20 @@ def check_stars(ratings: pl.DataFrame, path: Path, last_year: int, per_second: i
 def read_meta(
     path: Path, key: str, joints: Mapping[str, str], items: Collection[str], html: bool
 ) -> tuple[pl.DataFrame, dict[str, int]]:
-    """``item_id`` and a text column per field for those of ``items`` that the file has, in its order, and counts.
+    """Return ``item_id`` and a text column per field for those of ``items`` that the file has, in
+    its order, and counts.
 
     Args:
         key: the JSON key of the id.
         joints: field -> what stands between the parts of a list.
         html: whether texts hold tags; entities are resolved in either case.
 
-    Of lines with the same id the first counts. Titles that are a piece of the page's script are taken for missing.
+    Of lines with the same id the first counts. Titles that are a piece of the page's script are
+    taken for missing.
 
     Raises:
-        DataError: a damaged file, a line without id, a field that is neither text nor a list of texts.
+        DataError: a damaged file, a line without id, a field that is neither text nor a list of
+            texts.
     """
     counts = {"repeated_meta_lines": 0, "meta_lines_of_unrated_items": 0, "titles_of_script": 0}
     schema = dict.fromkeys(("item_id", *joints), pl.String)
@@ -112,7 +146,10 @@ def read_meta(
         counts["repeated_meta_lines"] += item in seen
         counts["meta_lines_of_unrated_items"] += item not in items and item not in seen
         if item in items and item not in seen:
-            texts = (_text(found.get(name), joint, html, path, number, name) for name, joint in joints.items())
+            texts = (
+                _text(found.get(name), joint, html, path, number, name)
+                for name, joint in joints.items()
+            )
             rows.append([item, *texts])
         seen.add(item)
         if len(rows) == BLOCK:  # as columns they take a fraction of the memory
@@ -127,8 +164,11 @@ def read_meta(
 
 
 def put_together(ratings: pl.DataFrame, meta: pl.DataFrame, counts: Mapping[str, int]) -> Tables:
-    """The canonical tables; lines that repeat user, item, time and stars of an earlier one are left out and counted."""
-    once = ratings.unique(["user_id", "item_id", "timestamp", "label"], keep="first", maintain_order=True)
+    """Return the canonical tables; lines that repeat user, item, time and stars of an earlier one
+    are left out and counted."""
+    once = ratings.unique(
+        ["user_id", "item_id", "timestamp", "label"], keep="first", maintain_order=True
+    )
     return assemble(once, meta, counts={**counts, "repeated_lines": len(ratings) - len(once)})
 
 

@@ -27,25 +27,32 @@ KINDS: Final[Mapping[str, tuple[Callable[[pl.DataType], bool], Kind]]] = {
 """Kind -> (whether a type of a column is one, the type that it becomes)."""
 
 
-def read_columns(path: Path, kinds: Mapping[str, str], optional: frozenset[str] = frozenset()) -> pl.DataFrame:
-    """The columns ``kinds`` names (-> kind, see ``KINDS``), in this order; times without a zone, UTC.
+def read_columns(
+    path: Path, kinds: Mapping[str, str], optional: frozenset[str] = frozenset()
+) -> pl.DataFrame:
+    """Return the columns ``kinds`` names (-> kind, see ``KINDS``), in this order; times without a
+    zone, UTC.
 
     Args:
         optional: columns that may be null in some rows.
 
     Raises:
-        DataError: no parquet file, no row, a column that is missing, of another type, or null; with row and column.
+        DataError: no parquet file, no row, a column that is missing, of another type, or null; with
+            row and column.
     """
     schema = parquet_schema(path)
     refuse(missing_columns(path, list(schema), list(kinds)))
     refuse(
         [
-            f"{path}, column {name!r}: values of type {schema[name]}, expected {KINDS[kind][1]}; get it anew"
+            f"{path}, column {name!r}: values of type {schema[name]}, expected {KINDS[kind][1]}; "
+            "get it anew"
             for name, kind in kinds.items()
             if not KINDS[kind][0](schema[name])
         ]
     )
-    table = read_parquet(path, list(kinds)).select(pl.col(name).cast(KINDS[kind][1]) for name, kind in kinds.items())
+    table = read_parquet(path, list(kinds)).select(
+        pl.col(name).cast(KINDS[kind][1]) for name, kind in kinds.items()
+    )
     for name in sorted(set(kinds) - optional):
         missing = table[name].is_null()
         if missing.any():

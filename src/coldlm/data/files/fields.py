@@ -1,4 +1,5 @@
-"""Tables in text files, plain or ``.gz``, read strictly: damage is refused with its line, never read as less.
+"""Tables in text files, plain or ``.gz``, read strictly: damage is refused with its line, never
+read as less.
 
 | function | for | quotes |
 |---|---|---|
@@ -7,8 +8,9 @@
 | ``read_quoted`` | texts, some thousands of rows up to a few millions | as in a csv; fields may hold line breaks |
 | ``read_table`` | all columns of a csv or parquet file that is not known beforehand | as in a csv |
 
-``scan_fields`` and ``read_quoted`` give strings, and with each row its line in the file, so that ``refuse_lines`` and
-``to_numbers`` can say where a value is wrong. Everything must end with a line break, see ``lines.check_whole``.
+``scan_fields`` and ``read_quoted`` give strings, and with each row its line in the file, so that
+``refuse_lines`` and ``to_numbers`` can say where a value is wrong. Everything must end with a line
+break, see ``lines.check_whole``.
 """
 
 from __future__ import annotations
@@ -32,26 +34,35 @@ BLOCK = 100_000
 
 
 def scan_fields(
-    path: Path, names: Sequence[str], *, header: bool = False, separator: str = "\t", latin_1: bool = False
+    path: Path,
+    names: Sequence[str],
+    *,
+    header: bool = False,
+    separator: str = "\t",
+    latin_1: bool = False,
 ) -> pl.LazyFrame:
-    """The file's lines: ``line`` (its number in the file, from 1) and the fields ``names``, as strings.
+    """Return the file's lines: ``line`` (its number in the file, from 1) and the fields ``names``,
+    as strings.
 
-    An empty field is ""; lines may end with CR LF; a byte order mark is left out. Quotes are characters like any other,
-    but between commas, where other programs take them for something else, they and lone carriage returns are refused.
-    The whole file is looked through once before anything is returned, at the memory of a few blocks.
+    An empty field is ""; lines may end with CR LF; a byte order mark is left out. Quotes are
+    characters like any other, but between commas, where other programs take them for something
+    else, they and lone carriage returns are refused. The whole file is looked through once before
+    anything is returned, at the memory of a few blocks.
 
     Args:
-        header: the first line must hold exactly ``names``, and no other line may. Where columns may come in any order,
-            ``names`` are those of ``raw.header``.
+        header: the first line must hold exactly ``names``, and no other line may. Where columns may
+            come in any order, ``names`` are those of ``raw.header``.
         latin_1: a file that is not UTF-8 is in latin-1; it is held in memory.
 
     Raises:
-        DataError: see ``lines.text_lines`` and ``check_whole``; a line with another number of fields, another header,
-            a quote between commas, no rows.
+        DataError: see ``lines.text_lines`` and ``check_whole``; a line with another number of
+            fields, another header, a quote between commas, no rows.
     """
     check_whole(path)
     text, title = pl.col("text"), separator.join(names)
-    strays = {"\0": "a NUL byte"} | ({'"': "a quote", "\r": "a carriage return"} if separator == "," else {})
+    strays = {"\0": "a NUL byte"} | (
+        {'"': "a quote", "\r": "a carriage return"} if separator == "," else {}
+    )
     wrong = text.str.count_matches(separator, literal=True) != len(names) - 1
     wrong |= pl.any_horizontal(text.str.contains(character, literal=True) for character in strays)
     if header:
@@ -62,7 +73,11 @@ def scan_fields(
             _recoded(path) if latin_1 else path, has_header=False, separator="\x01", quote_char=None, glob=False,
             schema={"text": pl.String}, row_index_name="line", row_index_offset=1,
         ).with_columns(pl.col("text").fill_null(""))  # fmt: skip
-        n, first = lines.select(pl.len(), pl.col("line").filter(wrong).min()).collect(engine="streaming").row(0)
+        n, first = (
+            lines.select(pl.len(), pl.col("line").filter(wrong).min())
+            .collect(engine="streaming")
+            .row(0)
+        )
         found = "" if first is None else lines.filter(pl.col("line") == first).collect()["text"][0]
     except (pl.exceptions.PolarsError, OSError) as error:
         refuse_file(path, "lines of text", error, "latin-1" if latin_1 else "utf-8")
@@ -72,23 +87,33 @@ def scan_fields(
             problem = stray
         elif header and (first == 1 or found == title):
             problem = "the header is missing or differs" if first == 1 else "the header once more"
-        raise DataError(f"{path}, line {first}: {problem} ({', '.join(names)}); got {found[:80]!r}; {AGAIN}")
+        raise DataError(
+            f"{path}, line {first}: {problem} ({', '.join(names)}); got {found[:80]!r}; {AGAIN}"
+        )
     if n <= header:
         raise DataError(f"{path}: {NO_ROWS}")
     split = text.str.split_exact(separator, len(names) - 1).struct.rename_fields(list(names))
-    return lines.filter(pl.col("line") > int(header)).select("line", split.alias("fields")).unnest("fields")
+    return (
+        lines.filter(pl.col("line") > int(header))
+        .select("line", split.alias("fields"))
+        .unnest("fields")
+    )
 
 
-def read_quoted(path: Path, needed: Sequence[str], *, errors: str = "strict", names: bool = True) -> pl.DataFrame:
-    """The columns ``needed`` of a csv as strings, "" where empty, and ``line``, where each row ends in the file.
+def read_quoted(
+    path: Path, needed: Sequence[str], *, errors: str = "strict", names: bool = True
+) -> pl.DataFrame:
+    """Return the columns ``needed`` of a csv as strings, "" where empty, and ``line``, where each
+    row ends in the file.
 
     Args:
         errors: "replace" reads characters that are not UTF-8 as "�".
-        names: whether the first line names the columns; without names they are those of ``needed``, in this order.
+        names: whether the first line names the columns; without names they are those of ``needed``,
+            in this order.
 
     Raises:
-        DataError: see ``lines.csv_rows`` and ``check_whole``; a column that is missing or there twice, a row with
-            another number of fields, no rows.
+        DataError: see ``lines.csv_rows`` and ``check_whole``; a column that is missing or there
+            twice, a row with another number of fields, no rows.
     """
     check_whole(path)
     found = read_header(path, needed) if names else list(needed)
@@ -100,7 +125,9 @@ def read_quoted(path: Path, needed: Sequence[str], *, errors: str = "strict", na
     ):  # in blocks: as Python's strings all of them would take ten times the room
         for line, row in block:
             if len(row) != len(found):
-                raise DataError(f"{path}, line {line}: {_wrong_count(len(row), found, ',')}; {AGAIN}")
+                raise DataError(
+                    f"{path}, line {line}: {_wrong_count(len(row), found, ',')}; {AGAIN}"
+                )
             if names and row == found:
                 raise DataError(f"{path}, line {line}: the header once more; {AGAIN}")
         picked = [(line, *(row[place] for place in places)) for line, row in block]
@@ -111,7 +138,8 @@ def read_quoted(path: Path, needed: Sequence[str], *, errors: str = "strict", na
 
 
 def read_table(path: Path) -> pl.DataFrame:
-    """All columns of a csv or parquet file. Those of a csv are strings, never stripped; empty fields are null.
+    """Return all columns of a csv or parquet file. Those of a csv are strings, never stripped;
+    empty fields are null.
 
     Raises:
         DataError: see ``raw.header``, ``raw.read_parquet``, ``scan_fields`` and ``read_quoted``.
@@ -126,7 +154,9 @@ def read_table(path: Path) -> pl.DataFrame:
     return table.select(pl.col(names).replace("", None))
 
 
-def refuse_lines(path: Path, fields: pl.LazyFrame | pl.DataFrame, rules: Mapping[str, tuple[pl.Expr, str]]) -> None:
+def refuse_lines(
+    path: Path, fields: pl.LazyFrame | pl.DataFrame, rules: Mapping[str, tuple[pl.Expr, str]]
+) -> None:
     """Refuse the first line that breaks a rule.
 
     Args:
@@ -138,20 +168,28 @@ def refuse_lines(path: Path, fields: pl.LazyFrame | pl.DataFrame, rules: Mapping
     """
     fields = fields.lazy()
     first = fields.select(
-        pl.col("line").filter(~right.fill_null(False)).min().alias(name) for name, (right, _) in rules.items()
+        pl.col("line").filter(~right.fill_null(False)).min().alias(name)
+        for name, (right, _) in rules.items()
     ).collect(engine="streaming")
     lines = {name: line for name, line in first.row(0, named=True).items() if line is not None}
     if lines:
         name = min(lines, key=lambda name: lines[name])
         value = fields.filter(pl.col("line") == lines[name]).select(name).collect().item()
-        got = "nothing" if value in (None, "") else repr(value[:80] if isinstance(value, str) else value)
-        raise DataError(f"{path}, line {lines[name]}, column {name!r}: {got}; expected {rules[name][1]}; {AGAIN}")
+        got = (
+            "nothing"
+            if value in (None, "")
+            else repr(value[:80] if isinstance(value, str) else value)
+        )
+        raise DataError(
+            f"{path}, line {lines[name]}, column {name!r}: {got}; expected {rules[name][1]}; "
+            f"{AGAIN}"
+        )
 
 
 def to_numbers(
     path: Path, fields: pl.LazyFrame | pl.DataFrame, kinds: Kinds, optional: Sequence[str] = ()
 ) -> pl.LazyFrame:
-    """``fields`` with the columns ``kinds`` in the types given.
+    """Return ``fields`` with the columns ``kinds`` in the types given.
 
     Args:
         optional: columns that may be empty (null).
@@ -167,17 +205,25 @@ def to_numbers(
         empty = pl.col(name) == "" if name in optional else pl.lit(False)
         rules[name] = (right | empty, "a number" if is_float else "a whole number")
     refuse_lines(path, fields, rules)
-    return fields.lazy().with_columns(pl.col(name).cast(kind, strict=False) for name, kind in kinds.items())
+    return fields.lazy().with_columns(
+        pl.col(name).cast(kind, strict=False) for name, kind in kinds.items()
+    )
 
 
 def read_numbers(
-    path: Path, kinds: Kinds, *, separator: str = ",", names: bool = True, optional: Sequence[str] = ()
+    path: Path,
+    kinds: Kinds,
+    *,
+    separator: str = ",",
+    names: bool = True,
+    optional: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """The columns in ``kinds`` of a large table of numbers, in the types given.
+    """Return the columns in ``kinds`` of a large table of numbers, in the types given.
 
     Args:
         separator: one character, or one character twice.
-        names: whether the first line names the columns; without names the columns are those of ``kinds``.
+        names: whether the first line names the columns; without names the columns are those of
+            ``kinds``.
         optional: columns that may be empty (null); the others may not.
 
     Raises:
@@ -203,8 +249,14 @@ def read_numbers(
         trouble = error
     else:
         missing = [name for name in kinds if name not in optional and table[name].null_count()]
-        missing += [name for name in kinds if table[name].dtype.is_float() and not table[name].is_finite().all()]
-        missing += [name for name in columns if name not in found and table[name].null_count() < len(table)]
+        missing += [
+            name
+            for name in kinds
+            if table[name].dtype.is_float() and not table[name].is_finite().all()
+        ]
+        missing += [
+            name for name in columns if name not in found and table[name].null_count() < len(table)
+        ]
         if not missing and len(table):
             return table.select(list(kinds))
     # slower, but names the line

@@ -13,11 +13,13 @@ from coldlm.data.canonical.template import clean
 NO_GENRES: Final = "(no genres listed)"
 
 _YEAR = re.compile(r"^(.*)\((\d{4})\)\s*$", re.DOTALL)
-_ARTICLE = re.compile(r"^(.+?), (The|An|A|La|Le|Les|L'|Il|Lo|El|Los|Las|Das|Der|Die|Den|Det)(?= \(|$)")
+_ARTICLE = re.compile(
+    r"^(.+?), (The|An|A|La|Le|Les|L'|Il|Lo|El|Los|Las|Das|Der|Die|Den|Det)(?= \(|$)"
+)
 
 
 def split_year(title: str) -> tuple[str, int]:
-    """The title on one line without its year, and the year, 0 if there is none.
+    """Return the title on one line without its year, and the year, 0 if there is none.
 
     >>> split_year("Rustom (2016) "), split_year("Stranger Things")
     (('Rustom', 2016), ('Stranger Things', 0))
@@ -27,7 +29,7 @@ def split_year(title: str) -> tuple[str, int]:
 
 
 def article_first(title: str) -> str:
-    """The article in front again; titles in parentheses stay as they are.
+    """Return the article in front again; titles in parentheses stay as they are.
 
     >>> article_first("Lover, The (Amant, L')")
     "The Lover (Amant, L')"
@@ -49,5 +51,7 @@ def list_genres(genres: str) -> str:
 
 
 def new_years(years: Ints) -> Ints:
-    """[N] the first second of each year, UTC; ``UNKNOWN`` for the year 0."""
-    return np.where(years > 0, (years - 1970).astype("M8[Y]").astype("M8[s]").astype(np.int64), UNKNOWN)
+    """Return [N] the first second of each year, UTC; ``UNKNOWN`` for the year 0."""
+    return np.where(
+        years > 0, (years - 1970).astype("M8[Y]").astype("M8[s]").astype(np.int64), UNKNOWN
+    )

@@ -1,4 +1,5 @@
-"""Text files line by line, plain or ``.gz``, read strictly: damage is refused with its line, never read as less.
+"""Text files line by line, plain or ``.gz``, read strictly: damage is refused with its line, never
+read as less.
 
 | function | for |
 |---|---|
@@ -7,8 +8,8 @@
 | ``read_objects`` | JSON lines: keys of known types, fast |
 | ``json_lines`` | JSON lines: values of any type |
 
-Tables are read by ``fields`` and ``raw``. What cannot be noticed are a flipped digit that still makes a number, and a
-plain file that ends early at the end of a line.
+Tables are read by ``fields`` and ``raw``. What cannot be noticed are a flipped digit that still
+makes a number, and a plain file that ends early at the end of a line.
 """
 
 from __future__ import annotations
@@ -36,18 +37,22 @@ def check_whole(path: Path, *, line_break: bool = True) -> None:
     """Refuse what was obviously cut off or is no archive, at the cost of a few bytes read.
 
     Args:
-        line_break: whether a plain file must end with one: without it, its last number may be the first digits of a
-            longer one.
+        line_break: whether a plain file must end with one: without it, its last number may be the
+            first digits of a longer one.
 
     Raises:
-        DataError: no file, a ``.gz`` that does not begin as one, an empty file, or no line break at its end.
+        DataError: no file, a ``.gz`` that does not begin as one, an empty file, or no line break at
+            its end.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with path.open("rb") as stream:
         if path.suffix == ".gz":
             if stream.read(2) != b"\x1f\x8b":
-                raise DataError(f"{path}: no gzip archive; {AGAIN}; if it is unpacked already, take .gz from its name")
+                raise DataError(
+                    f"{path}: no gzip archive; {AGAIN}; if it is unpacked already, take .gz from "
+                    "its name"
+                )
             return
         if not (size := path.stat().st_size):
             raise DataError(f"{path}: the file is empty; {AGAIN}")
@@ -55,11 +60,15 @@ def check_whole(path: Path, *, line_break: bool = True) -> None:
         if line_break and stream.read() != b"\n":
             stream.seek(0)
             line = sum(1 for _ in stream)
-            raise DataError(f"{path}, line {line}: no line break at its end: it was cut off (if not, add one); {AGAIN}")
+            raise DataError(
+                f"{path}, line {line}: no line break at its end: it was cut off (if not, add one); "
+                f"{AGAIN}"
+            )
 
 
 def text_lines(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -> Iterator[str]:
-    """Every line with its line break; the first one with the byte order mark, if there is one.
+    """Yield every line with its line break; the first one with the byte order mark, if there is
+    one.
 
     Raises:
         DataError: another encoding, a NUL byte, or a damaged archive; with the line.
@@ -72,13 +81,18 @@ def text_lines(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -
                     raise DataError(f"{path}, line {number}: a NUL byte; {AGAIN}")
                 yield line.decode(encoding, errors)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}, line {number}: not UTF-8 text ({error.reason}); {AGAIN}") from error
+        raise DataError(
+            f"{path}, line {number}: not UTF-8 text ({error.reason}); {AGAIN}"
+        ) from error
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}, after line {number}: damaged archive: {error}; {AGAIN}") from error
+        raise DataError(
+            f"{path}, after line {number}: damaged archive: {error}; {AGAIN}"
+        ) from error
 
 
 def refuse_file(path: Path, kind: str, error: Exception, encoding: str = "utf-8") -> NoReturn:
-    """Say what polars stumbled over: with the line if its text is damaged, else in the words of polars.
+    """Say what polars stumbled over: with the line if its text is damaged, else in the words of
+    polars.
 
     Args:
         kind: what the file should be, such as "csv".
@@ -92,12 +106,15 @@ def refuse_file(path: Path, kind: str, error: Exception, encoding: str = "utf-8"
 
 
 def csv_rows(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
-    """(line on which it ends, fields) of every row, the first one too. A lone carriage return is a blank.
+    """Yield (line on which it ends, fields) of every row, the first one too. A lone carriage return
+    is a blank.
 
     Raises:
         DataError: see ``text_lines``; stray quotes, with the first line of their row.
     """
-    lines = (line.replace("\r\n", "\n").replace("\r", " ") for line in text_lines(path, errors=errors))
+    lines = (
+        line.replace("\r\n", "\n").replace("\r", " ") for line in text_lines(path, errors=errors)
+    )
     reader = csv.reader(_without_mark(lines), strict=True)
     line = 0
     try:
@@ -105,28 +122,35 @@ def csv_rows(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, list[
             yield (line := reader.line_num), row
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {line + 1}: cannot be read as csv: {error}; is a quote not closed? {AGAIN}"
+            f"{path}, line {line + 1}: cannot be read as csv: {error}; is a quote not closed? "
+            f"{AGAIN}"
         ) from error
 
 
 def read_objects(path: Path, schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
-    """The keys of ``schema`` of every JSON line, null where a line lacks one, and ``line``, its number from 1.
+    """Return the keys of ``schema`` of every JSON line, null where a line lacks one, and ``line``,
+    its number from 1.
 
     Blank lines are passed over, and not counted.
 
     Raises:
-        DataError: a damaged archive, a line that is no JSON object, or a value of another type; names the line.
+        DataError: a damaged archive, a line that is no JSON object, or a value of another type;
+            names the line.
     """
     check_whole(path, line_break=False)
     try:
         # escaped: a name with brackets would be taken for a pattern, which matches nothing
-        rows = pl.scan_ndjson(escape(str(path)), schema=dict(schema), row_index_name="line", row_index_offset=1)
+        rows = pl.scan_ndjson(
+            escape(str(path)), schema=dict(schema), row_index_name="line", row_index_offset=1
+        )
         table = rows.collect(engine="streaming")
     except (OSError, pl.exceptions.PolarsError) as error:
         for number, found in json_lines(path):
             for key, kind in schema.items():
                 if (value := found.get(key)) is not None and type(value) not in _PYTHON[kind]:
-                    raise DataError(f"{path}, line {number}, {key!r}: {value!r}; expected {kind}; {AGAIN}") from error
+                    raise DataError(
+                        f"{path}, line {number}, {key!r}: {value!r}; expected {kind}; {AGAIN}"
+                    ) from error
         refuse_file(path, "JSON lines", error)
     if not len(table):
         raise DataError(f"{path}: {NO_ROWS}")
@@ -134,7 +158,8 @@ def read_objects(path: Path, schema: Mapping[str, type[pl.DataType]]) -> pl.Data
 
 
 def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of every JSON line that is not blank, for keys whose values have no fixed type.
+    """Yield (line number, object) of every JSON line that is not blank, for keys whose values have
+    no fixed type.
 
     Raises:
         DataError: see ``text_lines``; a line that is no JSON object.
@@ -145,7 +170,11 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             found = _DECODER.decode(line)
         except ValueError as error:
-            reason = f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)
+            reason = (
+                f"{error.msg} at character {error.pos}"
+                if isinstance(error, json.JSONDecodeError)
+                else str(error)
+            )
             raise DataError(f"{path}, line {number}: not JSON: {reason}; {AGAIN}") from error
         if not isinstance(found, dict):
             raise DataError(f"{path}, line {number}: no JSON object; {AGAIN}")

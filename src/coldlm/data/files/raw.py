@@ -1,4 +1,5 @@
-"""What every reader does with its raw files: hash them, read them as tables, refuse them in words a user can act on."""
+"""What every reader does with its raw files: hash them, read them as tables, refuse them in words a
+user can act on."""
 
 from __future__ import annotations
 
@@ -20,17 +21,20 @@ _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, O
 
 
 def hash_file(path: Path) -> str:
-    """The sha256 of a file, 64 hex digits."""
+    """Return the sha256 of a file, 64 hex digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hash_files(files: Sequence[Path]) -> dict[str, str]:
-    """The sha256 of each file by its name, with as many of its folders as tell it from the others."""
+    """Return the sha256 of each file by its name, with as many of its folders as tell it from the
+    others."""
     paths = [file.absolute().parts for file in files]
 
     def name(parts: tuple[str, ...]) -> str:
-        depth = next(n for n in range(1, len(parts) + 1) if sum(p[-n:] == parts[-n:] for p in paths) == 1)
+        depth = next(
+            n for n in range(1, len(parts) + 1) if sum(p[-n:] == parts[-n:] for p in paths) == 1
+        )
         return "/".join(parts[-depth:])
 
     return {name(parts): hash_file(file) for parts, file in zip(paths, files, strict=True)}
@@ -46,12 +50,15 @@ def header(path: Path, needed: Sequence[str] = ()) -> list[str]:
     """Column names of a csv (plain or .gz) or parquet file, without reading its rows.
 
     Raises:
-        DataError: not a file, another format, no header, not UTF-8, one name twice, or a column of ``needed`` missing.
+        DataError: not a file, another format, no header, not UTF-8, one name twice, or a column of
+            ``needed`` missing.
     """
     if path.is_dir():
         raise DataError(f"{path}: is a folder; name the file in it")
     if not path.is_file():
-        raise DataError(f"{path}: no such file" + ("" if path.is_absolute() else f" (seen from {Path.cwd()})"))
+        raise DataError(
+            f"{path}: no such file" + ("" if path.is_absolute() else f" (seen from {Path.cwd()})")
+        )
     kind = Path(path.name.removesuffix(".gz")).suffix.lower()
     if kind not in (".csv", ".parquet"):
         raise DataError(f"{path}: the name must end in .csv or .parquet")
@@ -60,7 +67,9 @@ def header(path: Path, needed: Sequence[str] = ()) -> list[str]:
         raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"{_names_of(path)}: column {name!r} appears twice; rename or remove one")
+            raise DataError(
+                f"{_names_of(path)}: column {name!r} appears twice; rename or remove one"
+            )
     refuse(missing_columns(path, names, needed))
     return names
 
@@ -71,19 +80,23 @@ def _names_of(path: Path) -> str:
 
 
 def missing_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> list[str]:
-    """One problem per column of ``needed`` that is not in ``found``, with the nearest name that is."""
+    """Return one problem per column of ``needed`` that is not in ``found``, with the nearest name
+    that is."""
     problems = []
     for name in sorted(set(needed) - set(found)):
         near = get_close_matches(name, found, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         if len(found) == 1 and ".csv" in path.suffixes:
             hint = "; only one column: fields must be separated by commas"
-        problems.append(f"{_names_of(path)}: no column {name!r}; columns found: {', '.join(map(repr, found))}{hint}")
+        problems.append(
+            f"{_names_of(path)}: no column {name!r}; columns found: "
+            f"{', '.join(map(repr, found))}{hint}"
+        )
     return problems
 
 
 def parquet_schema(path: Path) -> pl.Schema:
-    """Names and types of the columns of a parquet file.
+    """Return names and types of the columns of a parquet file.
 
     Raises:
         DataError: no parquet file, or one without its end.
@@ -104,14 +117,17 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         table = pl.read_parquet(path, columns=list(columns))
     except _UNREADABLE as error:
         row = _first_unreadable(path, columns)
-        raise DataError(f"{path}, data row {row}: cannot be read as parquet: {_reason(error)}; {AGAIN}") from error
+        raise DataError(
+            f"{path}, data row {row}: cannot be read as parquet: {_reason(error)}; {AGAIN}"
+        ) from error
     if not len(table):
         raise DataError(f"{path}: {NO_ROWS}")
     return table
 
 
 def _first_unreadable(path: Path, columns: Sequence[str]) -> int:
-    """Counted from 1, found by halving: pages are read as a whole, so the damage lies in its page."""
+    """Counted from 1, found by halving: pages are read as a whole, so the damage lies in its
+    page."""
     good, bad = 0, pl.scan_parquet(path).select(pl.len()).collect().item()
     while bad - good > 1:
         half = (good + bad) // 2
@@ -128,7 +144,7 @@ def _reason(error: BaseException) -> str:
 
 
 def name_rows(bad: Bools) -> str:
-    """The first rows marked in ``bad``, [rows] bool, counted from 1 without the header.
+    """Return the first rows marked in ``bad``, [rows] bool, counted from 1 without the header.
 
     >>> name_rows(np.array([False, True, True]))
     'data rows 2, 3'
@@ -139,32 +155,42 @@ def name_rows(bad: Bools) -> str:
 
 
 def read_ids(table: pl.DataFrame, name: str, path: Path) -> list[str]:
-    """The column as strings, never stripped; integers of a parquet file are written out.
+    """Return the column as strings, never stripped; integers of a parquet file are written out.
 
     Raises:
         DataError: values of another type, missing ones, or with a NUL in them.
     """
     column = table[name]
     if not (column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()):
-        raise DataError(f"{path}, column {name!r}: ids of type {column.dtype}; expected strings or integers")
+        raise DataError(
+            f"{path}, column {name!r}: ids of type {column.dtype}; expected strings or integers"
+        )
     column = column.cast(pl.String).fill_null("")
-    for what, wrong in (("missing", column == ""), ("a NUL byte", column.str.contains("\0", literal=True))):
+    for what, wrong in (
+        ("missing", column == ""),
+        ("a NUL byte", column.str.contains("\0", literal=True)),
+    ):
         if wrong.any():
             raise DataError(f"{path}, column {name!r}: {what} in {name_rows(wrong.to_numpy())}")
     return column.to_list()
 
 
 def distinct(ids: list[str], name: str, path: Path) -> tuple[str, ...]:
-    """The ids as they are, refused if one occurs twice."""
+    """Return the ids as they are, refused if one occurs twice."""
     again = ~pl.Series(ids).is_first_distinct().to_numpy()
     if again.any():
         first = ids[int(np.argmax(again))]
-        raise DataError(f"{path}, column {name!r}: {first!r} again in {name_rows(again)}; ids must be distinct")
+        raise DataError(
+            f"{path}, column {name!r}: {first!r} again in {name_rows(again)}; ids must be distinct"
+        )
     return tuple(ids)
 
 
-def find_files(root: Path, folders: Sequence[str], needed: Sequence[str], more: Sequence[str] = ()) -> list[Path]:
-    """The files ``needed`` and, as far as they are there, ``more``, of the first folder that holds all of the former.
+def find_files(
+    root: Path, folders: Sequence[str], needed: Sequence[str], more: Sequence[str] = ()
+) -> list[Path]:
+    """Return the files ``needed`` and, as far as they are there, ``more``, of the first folder that
+    holds all of the former.
 
     Args:
         folders: names in ``root``; the last place looked at is ``root`` itself.
@@ -179,26 +205,34 @@ def find_files(root: Path, folders: Sequence[str], needed: Sequence[str], more: 
 
 
 def time_scale_problems(half_lives_days: Sequence[float], item_ttl_days: float | None) -> list[str]:
-    """What is wrong with the three half-lives and the lifetime of items, both in days."""
+    """Return what is wrong with the three half-lives and the lifetime of items, both in days."""
     problems = []
     lives = list(half_lives_days)
     if len(lives) != 3 or sorted(set(lives)) != lives or lives[0] <= 0:
-        problems.append(f"dataset.half_lives_days={lives}: exactly 3 numbers of days above 0, in ascending order")
+        problems.append(
+            f"dataset.half_lives_days={lives}: exactly 3 numbers of days above 0, in ascending "
+            "order"
+        )
     if item_ttl_days is not None and item_ttl_days <= 0:
-        problems.append(f"dataset.item_ttl_days={item_ttl_days}: days above 0, or null for items that never expire")
+        problems.append(
+            f"dataset.item_ttl_days={item_ttl_days}: days above 0, or null for items that never "
+            "expire"
+        )
     return problems
 
 
 def three(half_lives_days: Sequence[float]) -> tuple[float, float, float]:
-    """The half-lives as ``Dataset`` wants them; checked by ``time_scale_problems``."""
+    """Return the half-lives as ``Dataset`` wants them; checked by ``time_scale_problems``."""
     fast, medium, slow = map(float, half_lives_days)
     return fast, medium, slow
 
 
 def release_counts(items: Items, log: Log) -> dict[str, int]:
-    """Items without a release time, and events before the release time that the data states for their item.
+    """Return items without a release time, and events before the release time that the data states
+    for their item.
 
-    The stated time is kept: such an item becomes a candidate after its first event, see ``candidates.Catalogue``.
+    The stated time is kept: such an item becomes a candidate after its first event, see
+    ``candidates.Catalogue``.
     """
     stated = items.released_at[log.item]
     return {

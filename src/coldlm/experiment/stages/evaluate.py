@@ -1,7 +1,7 @@
 """Stage evaluate: score the stream with the weights as they were trained, while histories grow.
 
-A control is done then ("history"); other runs are also scored with histories that stop at T_test ("static"), and so are
-the baselines, by the same code.
+A control is done then ("history"); other runs are also scored with histories that stop at T_test
+("static"), and so are the baselines, by the same code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ log = logging.getLogger("coldlm")
 
 
 def run(state: State) -> None:
-    """Judge the trained model and what it must be better than, and leave their tables in the run folder."""
+    """Judge the trained model and what it must be better than, and leave their tables in the run
+    folder."""
     begin = time.perf_counter()
     shop, world, manifest = state.workshop, state.inputs.world, state.manifest
     ask, scorer, parts = shop.evaluation, state.trained(), []
@@ -34,7 +35,9 @@ def run(state: State) -> None:
         state.inputs.record.write_classification(*ask.classify(cast(PairSnapshot, scorer), rows))
     if shop.config.control.name == "none":
         past = scorer.remembering(world.memory_of_the_past())
-        parts.append(ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static"))
+        parts.append(
+            ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static")
+        )
         parts += _baselines(state)
     manifest.seconds["evaluate"] = time.perf_counter() - begin
     state.inputs.record.write_events("evaluate", pl.concat(parts))
@@ -44,7 +47,14 @@ def _baselines(state: State) -> list[pl.DataFrame]:
     """The baselines' rows of ``events.parquet``; what they say of leaks goes into the manifest."""
     shop, kept, manifest = state.workshop, state.inputs.baselines, state.manifest
     ask = shop.evaluation
-    judge_baselines(kept, shop.config, state.inputs.world, shop.ranker.head.history, ask.measure, ask.judge_stream)
+    judge_baselines(
+        kept,
+        shop.config,
+        state.inputs.world,
+        shop.ranker.head.history,
+        ask.measure,
+        ask.judge_stream,
+    )
     manifest.recent_popularity_half_life_days = kept.half_life_days
     manifest.leaks = {**(manifest.leaks or {}), "late_idf": kept.late_words}
     log.info("leak meter: words whose document frequency knows the future: %d", kept.late_words)
@@ -60,4 +70,8 @@ def _tell_what_re_ranking_can(state: State) -> None:
     ceiling = shop.evaluation.recall(first, f"first stage {head.first_stage}", head.rerank)
     stage = {"name": head.first_stage, "rerank": head.rerank, "recall": ceiling}
     state.manifest.first_stage = stage
-    log.info("re-ranking the best %(rerank)d of %(name)s, whose recall is %(recall).4f: no more can be found", stage)
+    log.info(
+        "re-ranking the best %(rerank)d of %(name)s, whose recall is %(recall).4f: no more can be "
+        "found",
+        stage,
+    )

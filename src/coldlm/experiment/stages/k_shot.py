@@ -1,6 +1,8 @@
-"""The k-shot stage: the same queries of the second half at every number of reveals (see ``split/k_shot.py``).
+"""The k-shot stage: the same queries of the second half at every number of reveals (see
+``split/k_shot.py``).
 
-At each k the weights trained before T_test are updated once, on the known events of the first half, and then score:
+At each k the weights trained before T_test are updated once, on the known events of the first half,
+and then score:
 
 ```
 weights of train + validation ──┬── scored with the known events as memory          model, not updated
@@ -8,8 +10,9 @@ weights of train + validation ──┬── scored with the known events as me
 counts, texts, chance           ─── scored with the known events as memory          baselines and canaries
 ```
 
-Training sees what is known and no more: histories and counts, and which items a user had already (negatives that he
-has taken in a hidden event are not masked, since nobody would know). When items enter is the catalogue's business.
+Training sees what is known and no more: histories and counts, and which items a user had already
+(negatives that he has taken in a hidden event are not masked, since nobody would know). When items
+enter is the catalogue's business.
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ log = logging.getLogger("coldlm")
 
 
 def run(state: State) -> None:
-    """Reveal the first k events of each newcomer, update once, and ask the same queries for every k."""
+    """Reveal the first k events of each newcomer, update once, and ask the same queries for every
+    k."""
     begin = time.perf_counter()
     shop, inputs = state.workshop, state.inputs
     is_control = shop.config.control.name != "none"  # which has no baselines, as in stage evaluate
@@ -58,7 +62,9 @@ def run(state: State) -> None:
         trained=state.trained(),
         epochs=shop.config.online.epochs or state.manifest.best_epoch,
         cuts=inputs.record.ks,
-        ready=None if is_control else prepare_baselines(shop.config, inputs.world, shop.evaluation.measure),
+        ready=None
+        if is_control
+        else prepare_baselines(shop.config, inputs.world, shop.evaluation.measure),
     )
     tables = reveals.run()
     state.manifest.seconds["k_shot"] = time.perf_counter() - begin
@@ -67,8 +73,10 @@ def run(state: State) -> None:
 
 @dataclass(frozen=True)
 class Reveals:
-    """What stays the same at every k. ``ranker``: holds the weights trained before T_test, and again at the end.
-    ``trained``: their snapshot. ``epochs``: of one update. ``cuts``: of the metrics. ``ready``: None without baselines.
+    """What stays the same at every k. ``ranker``: holds the weights trained before T_test, and
+    again at the end.
+    ``trained``: their snapshot. ``epochs``: of one update. ``cuts``: of the metrics. ``ready``:
+    None without baselines.
     """
 
     config: RunConfig
@@ -82,7 +90,8 @@ class Reveals:
     ready: Ready | None
 
     def run(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """Values (``columns.K_SHOT_COLUMNS`` less the run's), one row per update, and what the manifest says."""
+        """Return values (``columns.K_SHOT_COLUMNS`` less the run's), one row per update, and what
+        the manifest says."""
         values, updates, about = [], [], dict[str, Any]()
         before = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
         for plan in self._plans():
@@ -93,7 +102,9 @@ class Reveals:
             for shots in self.config.evaluate.k_shot if len(plan.queries) else ():
                 self.ranker.restore(before)
                 known = self.world.knowing(plan.known(self.world.data.log, shots))
-                updates.append({"side": plan.side, "shots": shots, **self._update(plan, shots, known)})
+                updates.append(
+                    {"side": plan.side, "shots": shots, **self._update(plan, shots, known)}
+                )
                 events = pl.concat(self._score(plan, shots, known))
                 said["question"] = _digest(events.filter(scorer=MODEL, updated=False))
                 values.append(self._summarise(events, plan, shots, said["question"]))
@@ -120,11 +131,15 @@ class Reveals:
             epochs=self.epochs,
             lr_factor=self.config.online.lr_factor,
         )
-        return {"known": len(rows), "examples": fitted.examples, "seconds": time.perf_counter() - begin}
+        return {
+            "known": len(rows),
+            "examples": fitted.examples,
+            "seconds": time.perf_counter() - begin,
+        }
 
     def _score(self, plan: Plan, shots: int, known: World) -> Iterator[pl.DataFrame]:
-        """The asked positives as ranked by every scorer that remembers what is known: ``scorer``, ``updated``, and the
-        columns of ``evaluate.summary.tabulate``."""
+        """The asked positives as ranked by every scorer that remembers what is known: ``scorer``,
+        ``updated``, and the columns of ``evaluate.summary.tabulate``."""
         world, n = self.world, len(plan.queries.event)
         scorers: list[tuple[str, bool, ScoreFunction]] = [
             (MODEL, True, take_snapshot(self.ranker, known)),
@@ -146,17 +161,25 @@ class Reveals:
                 version=np.full(n, int(updated)),
                 live_from=np.full(n, plan.midpoint),
             )
-            yield frame.filter(pl.Series(plan.asked)).with_columns(scorer=pl.lit(name), updated=pl.lit(updated))
+            yield frame.filter(pl.Series(plan.asked)).with_columns(
+                scorer=pl.lit(name), updated=pl.lit(updated)
+            )
 
-    def _summarise(self, events: pl.DataFrame, plan: Plan, shots: int, question: str) -> pl.DataFrame:
+    def _summarise(
+        self, events: pl.DataFrame, plan: Plan, shots: int, question: str
+    ) -> pl.DataFrame:
         parts = []
         for (name, updated), rows in events.group_by("scorer", "updated", maintain_order=True):
             n = rows[plan.side].n_unique()
-            values = pl.concat(summarise(rows, k, by_window=False, by_bucket=False) for k in self.cuts)
+            values = pl.concat(
+                summarise(rows, k, by_window=False, by_bucket=False) for k in self.cuts
+            )
             parts.append(
                 values.filter(cohort="all")
                 .unique(maintain_order=True)
-                .with_columns(scorer=pl.lit(name), updated=pl.lit(updated), n_entities=pl.lit(n, pl.Int64))
+                .with_columns(
+                    scorer=pl.lit(name), updated=pl.lit(updated), n_entities=pl.lit(n, pl.Int64)
+                )
             )
         return pl.concat(parts).with_columns(
             side=pl.lit(plan.side), shots=pl.lit(shots, pl.Int64), question=pl.lit(question)

@@ -47,9 +47,14 @@ class Work:
     def fit_anew(self, window: int) -> Fitted:
         """Train anew from the pre-trained weights, on all events up to the end of a window."""
         epochs = self._config.epochs or self._state.manifest.best_epoch
-        known = np.arange(self._edges[window + 1]), int(self._state.inputs.world.split.edges[window + 1])
+        known = (
+            np.arange(self._edges[window + 1]),
+            int(self._state.inputs.world.split.edges[window + 1]),
+        )
         part = f"retrain {window + 1}"
-        return self._state.fit_anew(*known, part, epochs=epochs, lr_factor=self._config.lr_factor)[0]
+        return self._state.fit_anew(*known, part, epochs=epochs, lr_factor=self._config.lr_factor)[
+            0
+        ]
 
 
 def run(state: State) -> None:

@@ -1,5 +1,5 @@
-"""Stage pretrain: the backbone learns the language of the item texts known before validation, and lies in the run
-folder from then on."""
+"""Stage pretrain: the backbone learns the language of the item texts known before validation, and
+lies in the run folder from then on."""
 
 from __future__ import annotations
 
@@ -33,15 +33,19 @@ log = logging.getLogger("coldlm")
 
 
 def run(state: State) -> None:
-    """Show the backbone the item texts known before validation; later stages use what comes of it."""
+    """Show the backbone the item texts known before validation; later stages use what comes of
+    it."""
     inputs = state.inputs
-    about = pretrain_backbone(inputs.config, inputs.world, inputs.record.folder, inputs.machine, inputs.record.loggers)
+    about = pretrain_backbone(
+        inputs.config, inputs.world, inputs.record.folder, inputs.machine, inputs.record.loggers
+    )
     state.manifest.pretrain = about
     state.manifest.seconds["pretrain"] = about["seconds"]
 
 
 def known_texts(world: World) -> list[str]:
-    """Distinct texts of the items that could be met before T_val, as they were known strictly before it.
+    """Return distinct texts of the items that could be met before T_val, as they were known
+    strictly before it.
 
     Where texts are permuted among items (a control), they are those of the run without the control.
     """
@@ -49,16 +53,23 @@ def known_texts(world: World) -> list[str]:
     texts = data.items.texts
     if data.texts_as_of is not None:
         # under the grid rule too: what is written in a slot is not known at its start here
-        texts = data.texts_as_of(np.full(len(texts), t_val, np.int64), np.zeros(len(texts), np.int64))[0]
+        texts = data.texts_as_of(
+            np.full(len(texts), t_val, np.int64), np.zeros(len(texts), np.int64)
+        )[0]
     elif data.text_source is not None:
         texts = tuple(texts[i] for i in np.argsort(data.text_source))
-    return [text for text in dict.fromkeys(texts[i] for i in np.flatnonzero(world.meets_at < t_val)) if text]
+    return [
+        text
+        for text in dict.fromkeys(texts[i] for i in np.flatnonzero(world.meets_at < t_val))
+        if text
+    ]
 
 
 def pretrain_backbone(
     config: RunConfig, world: World, folder: Path, machine: Machine, loggers: list[Any]
 ) -> dict[str, Any]:
-    """Pre-train, and leave config.json, tokenizer and weights in ``folder``/backbone; what the manifest says of it.
+    """Pre-train, and leave config.json, tokenizer and weights in ``folder``/backbone; what the
+    manifest says of it.
 
     Raises:
         CheckpointError: no usable backbone, or an objective that does not fit it.
@@ -68,8 +79,16 @@ def pretrain_backbone(
     """
     asked, seed, texts = config.pretrain, config.seed, known_texts(world)
     until = iso(world.split.t_val)
-    log.info("pre-training (%s) on %d distinct item texts known before %s", asked.objective, len(texts), until)
-    with TemporaryDirectory(dir=folder, prefix=".backbone.") as scratch, torch_seed(seed, "pretrain"):
+    log.info(
+        "pre-training (%s) on %d distinct item texts known before %s",
+        asked.objective,
+        len(texts),
+        until,
+    )
+    with (
+        TemporaryDirectory(dir=folder, prefix=".backbone.") as scratch,
+        torch_seed(seed, "pretrain"),
+    ):
         start, backbone = _begin(config.backbone, texts, Path(scratch), seed)
         # what would be refused after training is refused now
         make_backbone(with_backbone_at(start, config) if start == Path(scratch) else config)
@@ -104,8 +123,16 @@ def pretrain_backbone(
         *(done.before, done.after, done.epochs, len(done.losses), done.steps, done.seconds),
     )
     if done.after >= done.before:
-        log.warning("pre-training did not lower the held-out loss: lower pretrain.lr, or leave the stage out")
-    about = {"objective": asked.objective, "dataset": world.data.name, "texts_until": until, **asdict(done)}
+        log.warning(
+            "pre-training did not lower the held-out loss: lower pretrain.lr, or leave the stage "
+            "out"
+        )
+    about = {
+        "objective": asked.objective,
+        "dataset": world.data.name,
+        "texts_until": until,
+        **asdict(done),
+    }
     about["parameters"] = sum(p.numel() for p in objective.model.parameters())
     with TemporaryDirectory(dir=folder, prefix=".backbone.") as part:
         objective.save(Path(part) / "backbone")
@@ -116,14 +143,24 @@ def pretrain_backbone(
 
 
 def _begin(node: Mapping[str, Any], texts: list[str], folder: Path, seed: int) -> tuple[Path, Any]:
-    """The folder from which training starts, and its backbone: the checkpoint's, or a random one made in ``folder``."""
+    """The folder from which training starts, and its backbone: the checkpoint's, or a random one
+    made in ``folder``."""
     spec = build(node)
     if spec.has_weights:
-        places = {key: node[key] for key in ("name", "hub", "revision", "package", "path", "sha256")}
+        places = {
+            key: node[key] for key in ("name", "hub", "revision", "package", "path", "sha256")
+        }
         return find(**places), spec
     tokenizer = train_tokenizer(texts, spec.vocabulary, spec.family)
-    shape = {"layers": spec.layers, "width": spec.width, "heads": spec.heads, "positions": spec.max_tokens + 2}
+    shape = {
+        "layers": spec.layers,
+        "width": spec.width,
+        "heads": spec.heads,
+        "positions": spec.max_tokens + 2,
+    }
     with quiet():
         random_model(spec.family, tokenizer, **shape).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return folder, load(name="scratch", path=str(folder), pooling=spec.pooling, max_tokens=spec.max_tokens)
+    return folder, load(
+        name="scratch", path=str(folder), pooling=spec.pooling, max_tokens=spec.max_tokens
+    )

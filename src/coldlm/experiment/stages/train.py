@@ -1,4 +1,5 @@
-"""Stage train: stop on validation, then refit on train + validation with what was chosen; save what trained."""
+"""Stage train: stop on validation, then refit on train + validation with what was chosen; save what
+trained."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ def run(state: State) -> None:
     split, ranker = state.inputs.world.split, state.workshop.ranker
     epochs, values, fitted = config.train.epochs, list[float](), None
     if config.train.validate:
-        fitted, seconds = state.fit_anew(split.rows(TRAIN), split.t_val, "train", validate=state.validate)
+        fitted, seconds = state.fit_anew(
+            split.rows(TRAIN), split.t_val, "train", validate=state.validate
+        )
         manifest.seconds["train"] = seconds
         epochs, values = fitted.epochs, fitted.values
         log.info("validation nDCG@%d by epoch: %s", record.k, ", ".join(f"{v:.4f}" for v in values))

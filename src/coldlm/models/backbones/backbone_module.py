@@ -1,8 +1,8 @@
 """Pre-trained bodies, cut into stages so that what is frozen can be computed once.
 
-In BERT, RoBERTa and GPT-2, stage 0 is the embeddings and stage i (1..L) the i-th transformer layer; any other model of
-texts is one stage. ``depth`` says how many leading stages are constant: 0 when everything trains, all of them when
-nothing does. Shapes: B texts, T tokens, D width.
+In BERT, RoBERTa and GPT-2, stage 0 is the embeddings and stage i (1..L) the i-th transformer layer;
+any other model of texts is one stage. ``depth`` says how many leading stages are constant: 0 when
+everything trains, all of them when nothing does. Shapes: B texts, T tokens, D width.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from coldlm.models.parts.adalora import Ranks
 class Backbone(nn.Module):
     """One text encoder, without pooler, in float32.
 
-    ``output``: [V, D], a language-model head of its own, and ``output_bias``: [V]; None where it is the word
-    embeddings', or not there. It stays as it was loaded.
+    ``output``: [V, D], a language-model head of its own, and ``output_bias``: [V]; None where it is
+    the word embeddings', or not there. It stays as it was loaded.
 
-    A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of the backbone's own
-    train; ``starts_untouched``: whether vectors are those of the untouched backbone before training; ``prompt``: [P, D]
-    vectors that enter the first layer before the text; ``ranks``: a budget that moves while training; ``matched``: the
-    size that it chose by itself. ``checkpointing``: layers keep their input only and are computed again going back
-    (Chen et al. 2016). ``fingerprint`` identifies the weights as loaded, for caches.
+    A strategy (see ``models/strategy.py``) sets ``depth``; ``base_trained``: whether parameters of
+    the backbone's own train; ``starts_untouched``: whether vectors are those of the untouched
+    backbone before training; ``prompt``: [P, D] vectors that enter the first layer before the text;
+    ``ranks``: a budget that moves while training; ``matched``: the size that it chose by itself.
+    ``checkpointing``: layers keep their input only and are computed again going back (Chen et al.
+    2016). ``fingerprint`` identifies the weights as loaded, for caches.
     """
 
     reads_text = True
@@ -84,20 +85,24 @@ class Backbone(nn.Module):
 
     @property
     def is_frozen(self) -> bool:
-        """Whether vectors are constant; under attention pooling the tokens' hidden states are at most."""
+        """Whether vectors are constant; under attention pooling the tokens' hidden states are at
+        most."""
         return self.depth == self.stages and self.query is None
 
     def train_from(self, layer: int) -> None:
-        """Say that something trains in the layers from number ``layer`` on, and that what is below them is constant."""
+        """Say that something trains in the layers from number ``layer`` on, and that what is below
+        them is constant."""
         self.depth = 0 if self.family == OTHER else layer + 1
 
     def compile_layers(self) -> None:
-        """Compile the layers that are not constant, for blocks of any shape; values change by rounding only."""
+        """Compile the layers that are not constant, for blocks of any shape; values change by
+        rounding only."""
         for layer in self.layers[max(self.depth - 1, 0) :]:
             layer.compile(dynamic=True)
 
     def train(self, mode: bool = True) -> Backbone:
-        """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on constants."""
+        """Frozen stages stay in eval mode, whatever ``mode`` says: their dropout would be noise on
+        constants."""
         super().train(False)
         if self.base_trained:
             for part in self._trained():
@@ -109,21 +114,24 @@ class Backbone(nn.Module):
         return self
 
     def lower(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor:
-        """[B, T, D] output of the constant stages from ``first`` on, without gradient.
+        """Return [B, T, D] output of the constant stages from ``first`` on, without gradient.
 
-        ``x``: [B, T] int64 token ids for stage 0, else [B, T, D] hidden states; ``mask``: [B, T] bool.
+        ``x``: [B, T] int64 token ids for stage 0, else [B, T, D] hidden states; ``mask``: [B, T]
+        bool.
         """
         with torch.no_grad():
             return self._run(x, mask, first, self.depth)
 
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """[B, D] pooled vectors from the output of ``lower``."""
+        """Return [B, D] pooled vectors from the output of ``lower``."""
         return self._pool(self._run(hidden, mask, self.depth, self.stages), mask)
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
-        """[B, D] vectors of texts, [B, T] int64, padded on either side; ``mask``: [B, T] bool, True on tokens.
+        """Return [B, D] vectors of texts, [B, T] int64, padded on either side; ``mask``: [B, T]
+        bool, True on tokens.
 
-        ``types``: [B, T] int64, 0 in the first text and 1 in the second; backbones that know no types do not look.
+        ``types``: [B, T] int64, 0 in the first text and 1 in the second; backbones that know no
+        types do not look.
         """
         tokens_first = (~mask).byte().argsort(dim=1, stable=True)
         ids, mask = ids.gather(1, tokens_first), mask.gather(1, tokens_first)
@@ -138,23 +146,25 @@ class Backbone(nn.Module):
         return why_silent(self.model, self.output, self.family, self.causal)
 
     def hidden(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, D] output of a causal model for right-padded texts, what ``vocabulary`` reads."""
+        """Return [B, T, D] output of a causal model for right-padded texts, what ``vocabulary``
+        reads."""
         with torch.no_grad():
             x = self._run(ids, mask, 0, self.depth)
         out: Tensor = self._run(x, mask, self.depth, self.stages)
         return out if self.family == OTHER else self.model.ln_f(out)
 
     def nothing_read(self) -> Past | WholePast:
-        """What ``proceed`` begins with."""
+        """Return what ``proceed`` begins with."""
         return WholePast() if self.family == OTHER else Past()
 
     @torch.no_grad()
     def proceed(self, ids: Tensor, mask: Tensor, past: Past | WholePast) -> Tensor:
-        """[B, T, D] what ``hidden`` gives, for texts that go on behind ``past``, which then holds them too."""
+        """Return [B, T, D] what ``hidden`` gives, for texts that go on behind ``past``, which then
+        holds them too."""
         return past.proceed(self, ids, mask)
 
     def vocabulary(self, hidden: Tensor) -> Tensor:
-        """[..., V] logits of the next token."""
+        """Return [..., V] logits of the next token."""
         weight = self.model.get_input_embeddings().weight if self.output is None else self.output
         return F.linear(hidden, weight, self.output_bias)
 
@@ -163,14 +173,19 @@ class Backbone(nn.Module):
         if self.family == OTHER:
             if all(p.requires_grad for p in self.model.parameters()):
                 return [self.model]
-            return [layer for layer in self.layers if any(p.requires_grad for p in layer.parameters())]
+            return [
+                layer for layer in self.layers if any(p.requires_grad for p in layer.parameters())
+            ]
         final = [self.model.ln_f] if self.causal else []
         return [self._embeddings(), *self.layers, *final][self.depth :]
 
     def _embeddings(self) -> nn.Module:
-        # GPT-2 has no embeddings module of its own: word and position tables and a dropout stand side by side
+        # GPT-2 has no embeddings module of its own: word and position tables and a dropout stand
+        # side by side
         return (
-            nn.ModuleList([self.model.wte, self.model.wpe, self.model.drop]) if self.causal else self.model.embeddings
+            nn.ModuleList([self.model.wte, self.model.wpe, self.model.drop])
+            if self.causal
+            else self.model.embeddings
         )
 
     def _embed(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
@@ -182,11 +197,16 @@ class Backbone(nn.Module):
             # RoBERTa numbers its positions from behind the padding's
             first = self.model.embeddings.padding_idx + 1 if self.family == "roberta" else 0
             types = types if self.model.config.type_vocab_size > 1 else None
-            embedded = self.model.embeddings(input_ids=ids, position_ids=positions + first, token_type_ids=types)
+            embedded = self.model.embeddings(
+                input_ids=ids, position_ids=positions + first, token_type_ids=types
+            )
         return embedded
 
-    def _run(self, x: Tensor, mask: Tensor, first: int, last: int, types: Tensor | None = None) -> Tensor:
-        """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states otherwise."""
+    def _run(
+        self, x: Tensor, mask: Tensor, first: int, last: int, types: Tensor | None = None
+    ) -> Tensor:
+        """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states
+        otherwise."""
         if self.family == OTHER:
             return run_whole(self.model, x, mask, types) if first < last else x
         if first == 0 < last:
@@ -204,7 +224,12 @@ class Backbone(nn.Module):
         # texts of one length need no mask, and attention without one is faster
         attend = None if not self.causal and bool(mask.all()) else mask[:, None, None, :]
         if attend is not None and self.causal:
-            attend = attend & torch.ones(mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device).tril()
+            attend = (
+                attend
+                & torch.ones(
+                    mask.shape[1], mask.shape[1], dtype=torch.bool, device=mask.device
+                ).tril()
+            )
         for layer in layers:
             if self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(layer, x, attention_mask=attend, use_reentrant=False)

@@ -1,4 +1,5 @@
-"""Where a pretrained backbone's files are: a folder, an installed package, or the hub's cache. No torch in here."""
+"""Where a pretrained backbone's files are: a folder, an installed package, or the hub's cache. No
+torch in here."""
 
 from __future__ import annotations
 
@@ -42,9 +43,9 @@ PARTS = ("vision_config", "audio_config", "text_config", "encoder", "decoder")
 
 @dataclass(frozen=True)
 class Shape:
-    """What config.json says of a model. ``layers``: None where it does not say, 0 where layers share their weights and
-    so cannot be taken one by one. ``causal``: None where only the loaded model can tell. ``refusal``: why it cannot be
-    a backbone, None if it can."""
+    """What config.json says of a model. ``layers``: None where it does not say, 0 where layers
+    share their weights and so cannot be taken one by one. ``causal``: None where only the loaded
+    model can tell. ``refusal``: why it cannot be a backbone, None if it can."""
 
     family: str
     layers: int | None = None
@@ -59,9 +60,11 @@ def locate(
     package: str | None = None,
     path: str | None = None,
 ) -> Path | None:
-    """The folder that holds the files, or None; the network is not asked and the package is not imported.
+    """Return the folder that holds the files, or None; the network is not asked and the package is
+    not imported.
 
-    The first of ``path``, ``package`` (its subfolder ``model``) and ``hub`` at ``revision`` that is given decides.
+    The first of ``path``, ``package`` (its subfolder ``model``) and ``hub`` at ``revision`` that is
+    given decides.
     """
     folder = None
     if path:
@@ -85,7 +88,8 @@ def problems(
     sha256: str | None = None,
     **_: object,
 ) -> list[str]:
-    """What keeps the backbone's files from being loaded; [] if nothing does, or if a download is allowed to mend it."""
+    """Return what keeps the backbone's files from being loaded; [] if nothing does, or if a
+    download is allowed to mend it."""
     folder = locate(hub=hub, revision=revision, package=package, path=path)
     if folder:
         return _file_problems(name, folder, sha256)
@@ -99,7 +103,10 @@ def problems(
     if not hub:
         return [f"backbone {name}: backbone.path is not set; it must name a folder with {_NEEDED}"]
     if not revision:
-        return [f"backbone {name}: backbone.revision must name the commit of {hub}, so that runs can be repeated"]
+        return [
+            f"backbone {name}: backbone.revision must name the commit of {hub}, so that runs can "
+            "be repeated"
+        ]
     if may_download():
         return []
     return [
@@ -117,12 +124,15 @@ def find(
     path: str | None = None,
     sha256: str | None = None,
 ) -> Path:
-    """The folder with config.json, tokenizer and safetensors; downloads it if that is needed and allowed.
+    """Return the folder with config.json, tokenizer and safetensors; downloads it if that is needed
+    and allowed.
 
     Raises:
         CheckpointError: see ``problems``.
     """
-    found = problems(name=name, hub=hub, revision=revision, package=package, path=path, sha256=sha256)
+    found = problems(
+        name=name, hub=hub, revision=revision, package=package, path=path, sha256=sha256
+    )
     folder = locate(hub=hub, revision=revision, package=package, path=path)
     if not found and folder is None and hub:
         from huggingface_hub import snapshot_download
@@ -136,7 +146,7 @@ def find(
 
 
 def read_shape(folder: Path) -> Shape | None:
-    """What the folder's config.json says; None if it cannot be read."""
+    """Return what the folder's config.json says; None if it cannot be read."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         return shape_of(config)
@@ -145,7 +155,7 @@ def read_shape(folder: Path) -> Shape | None:
 
 
 def shape_of(config: Mapping[str, Any]) -> Shape:
-    """The shape of a model with this ``config.json``.
+    """Return the shape of a model with this ``config.json``.
 
     Raises:
         KeyError: it names no model type.
@@ -163,23 +173,40 @@ def _refusal(config: Mapping[str, Any]) -> str | None:
     """Why a model with this config.json is no body that reads a text token by token."""
     kind = f"a {config['model_type']!r} model"
     if config.get("is_encoder_decoder"):
-        return f"{kind} is an encoder-decoder; allowed are encoders (BERT and the like) and decoders (GPT and the like)"
+        return (
+            f"{kind} is an encoder-decoder; allowed are encoders (BERT and the like) and "
+            "decoders (GPT and the like)"
+        )
     if parts := [part for part in PARTS if isinstance(config.get(part), dict)]:
-        return f"{kind} is made of several models ({', '.join(parts)}); save its text model alone and name that folder"
+        return (
+            f"{kind} is made of several models ({', '.join(parts)}); save its text model alone "
+            "and name that folder"
+        )
     if "vocab_size" not in config:
-        return f"{kind} reads no text (no vocab_size in its config.json); allowed are encoders and decoders of texts"
+        return (
+            f"{kind} reads no text (no vocab_size in its config.json); allowed are encoders "
+            "and "
+            "decoders of texts"
+        )
     return None
 
 
 def seen_until(folder: Path) -> str | None:
-    """'YYYY-MM' of the last item texts that stage pretrain showed to the model in ``folder``; None for other models."""
+    """'YYYY-MM' of the last item texts that stage pretrain showed to the model in ``folder``; None
+    for other models."""
     file = folder / PRETRAINED
-    return str(json.loads(file.read_text(encoding="utf-8"))["texts_until"])[:7] if file.is_file() else None
+    return (
+        str(json.loads(file.read_text(encoding="utf-8"))["texts_until"])[:7]
+        if file.is_file()
+        else None
+    )
 
 
 def may_download() -> bool:
-    """Whether the user has said that checkpoints may be fetched from the hub."""
-    return os.environ.get("COLDLM_ALLOW_DOWNLOAD") == "1" and os.environ.get("HF_HUB_OFFLINE", "0") in ("", "0")
+    """Return whether the user has said that checkpoints may be fetched from the hub."""
+    return os.environ.get("COLDLM_ALLOW_DOWNLOAD") == "1" and os.environ.get(
+        "HF_HUB_OFFLINE", "0"
+    ) in ("", "0")
 
 
 _NEEDED = "config.json, a tokenizer and *.safetensors"
@@ -194,11 +221,16 @@ def _file_problems(name: str, folder: Path, sha256: str | None) -> list[str]:
     if missing:
         return [f"backbone {name}: {folder} lacks {', '.join(missing)}; needed are {_NEEDED}"]
     try:
-        is_object = isinstance(json.loads((folder / "config.json").read_text(encoding="utf-8")), dict)
+        is_object = isinstance(
+            json.loads((folder / "config.json").read_text(encoding="utf-8")), dict
+        )
     except (OSError, ValueError):
         is_object = False
     if not is_object:
-        return [f"backbone {name}: {folder / 'config.json'} holds no JSON object; is the download complete?"]
+        return [
+            f"backbone {name}: {folder / 'config.json'} holds no JSON object; is the download "
+            "complete?"
+        ]
     if sha256 is None:
         return []
     with weights[0].open("rb") as stream:
@@ -213,5 +245,8 @@ def _file_problems(name: str, folder: Path, sha256: str | None) -> list[str]:
 
 def _hub_cache() -> Path:
     """The folder in which huggingface_hub keeps its downloads."""
-    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    home = (
+        os.environ.get("HF_HOME")
+        or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    )
     return Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()

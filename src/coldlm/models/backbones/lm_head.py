@@ -1,4 +1,5 @@
-"""How a causal model goes on from what it has read, and says what may come next. Shapes: B texts, T tokens, D width."""
+"""How a causal model goes on from what it has read, and says what may come next. Shapes: B texts, T
+tokens, D width."""
 
 from __future__ import annotations
 
@@ -27,40 +28,56 @@ Head = tuple[Tensor, Tensor | None]
 
 
 def read_head(files: Sequence[Path], model: Any) -> Head | None:
-    """The head in ``files`` of a model whose head is not its word embeddings; None if there is none."""
+    """Return the head in ``files`` of a model whose head is not its word embeddings; None if there
+    is none."""
     if model.config.tie_word_embeddings:
         return None
     parts: dict[str, Tensor] = {}
     for file in files:
         with safe_open(file, "pt") as stored:
             wanted = {f"{name}.{part}": part for name in HEADS for part in ("weight", "bias")}
-            parts |= {wanted[key]: stored.get_tensor(key).float() for key in stored.keys() if key in wanted}  # noqa: SIM118
+            parts |= {
+                wanted[key]: stored.get_tensor(key).float()
+                for key in stored.keys()  # noqa: SIM118  it is no mapping
+                if key in wanted
+            }
     return (parts["weight"], parts.get("bias")) if "weight" in parts else None
 
 
 def why_silent(model: Any, head: Tensor | None, family: str, causal: bool) -> str | None:
-    """Why a model cannot say how probable the next token is; None if it can."""
+    """Return why a model cannot say how probable the next token is; None if it can."""
     config = model.config
     if not causal:
         return "it is no causal model: every token sees those behind it"
     if head is None and not config.tie_word_embeddings:
         return (
-            f"it has no language-model head ({' or '.join(f'{name}.weight' for name in HEADS)} in its folder, or "
+            f"it has no language-model head ({' or '.join(f'{name}.weight' for name in HEADS)} in "
+            "its folder, or "
             "tie_word_embeddings=true); use one that was saved with its head"
         )
     if family != OTHER:
         return None
     if config.model_type in FAMILIES:
-        return f"a {config.model_type!r} decoder has more layers in its head than are read here; use another decoder"
+        return (
+            f"a {config.model_type!r} decoder has more layers in its head than are read here; "
+            "use another decoder"
+        )
     if bent := [key for key in BENT if getattr(config, key, None) not in (None, 1.0)]:
-        return f"its architecture changes its logits ({bent[0]}={getattr(config, bent[0])}); use another decoder"
+        return (
+            f"its architecture changes its logits ({bent[0]}={getattr(config, bent[0])}); use "
+            "another decoder"
+        )
     if "past_key_values" not in inspect.signature(model.forward).parameters:
-        return f"a {config.model_type!r} model keeps no keys and values to go on from; use a decoder with attention"
+        return (
+            f"a {config.model_type!r} model keeps no keys and values to go on from; use a "
+            "decoder with attention"
+        )
     return None
 
 
 class Past:
-    """Keys and values of what a model that is run layer by layer has read, each [B, heads, T, D / heads]."""
+    """Keys and values of what a model that is run layer by layer has read, each [B, heads, T, D /
+    heads]."""
 
     def __init__(self, known: dict[int, tuple[Tensor, Tensor]] | None = None) -> None:
         self._known = known or {}
@@ -71,7 +88,8 @@ class Past:
         return self._known[0][0].shape[2] if self._known else 0
 
     def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Add those of further tokens; what all of them follow may be there once. All keys and values of the layer."""
+        """Add those of further tokens; what all of them follow may be there once. All keys and
+        values of the layer."""
         if layer in self._known:
             key, value = (
                 torch.cat([old.expand(len(new), -1, -1, -1), new], 2)
@@ -84,10 +102,13 @@ class Past:
         """Another continuation of the same text, or of the texts ``rows``."""
         if rows is None:
             return Past(dict(self._known))
-        return Past({layer: (key[rows], value[rows]) for layer, (key, value) in self._known.items()})
+        return Past(
+            {layer: (key[rows], value[rows]) for layer, (key, value) in self._known.items()}
+        )
 
     def proceed(self, backbone: Any, ids: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, D] hidden states of right-padded texts behind what was read, which then is part of it."""
+        """Return [B, T, D] hidden states of right-padded texts behind what was read, which then is
+        part of it."""
         model, prompt = backbone.model, backbone.prompt
         before = 0 if prompt is None else len(prompt)
         first = max(self.length - before, 0)  # a prompt takes no position
@@ -97,7 +118,10 @@ class Past:
             x = torch.cat([prompt.expand(len(x), -1, -1).to(x.dtype), x], 1)
             mask = F.pad(mask, (before, 0), value=True)
         length = mask.shape[1]
-        attend = mask[:, None, None, :] & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        attend = (
+            mask[:, None, None, :]
+            & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+        )
         attend = F.pad(attend, (self.length, 0), value=True)
         for layer in backbone.layers:
             x = layer(x, past_key_values=self, attention_mask=attend)
@@ -121,13 +145,16 @@ class WholePast:
         return WholePast(cache, len(rows))
 
     def proceed(self, backbone: Any, ids: Tensor, mask: Tensor) -> Tensor:
-        """As ``Past.proceed``. What is padded stands behind every token that is read, so nothing sees it."""
+        """As ``Past.proceed``. What is padded stands behind every token that is read, so nothing
+        sees it."""
         n = self._cache.get_seq_length()
         if n and self._texts < len(ids):
             self._cache.batch_repeat_interleave(len(ids))
         out = backbone.model(
             input_ids=ids,
-            attention_mask=torch.ones(len(ids), n + ids.shape[1], dtype=torch.long, device=ids.device),
+            attention_mask=torch.ones(
+                len(ids), n + ids.shape[1], dtype=torch.long, device=ids.device
+            ),
             past_key_values=self._cache,
             use_cache=True,
         )

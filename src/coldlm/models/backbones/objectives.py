@@ -1,7 +1,8 @@
-"""What a language model can learn from texts alone: hidden words, the next word, or that a text is like itself.
+"""What a language model can learn from texts alone: hidden words, the next word, or that a text is
+like itself.
 
-Each objective holds the model that it trains, and gives one loss per token that it predicts, or per text. Its draws are
-torch's next ones. Shapes: B texts, T tokens, D width, n predictions.
+Each objective holds the model that it trains, and gives one loss per token that it predicts, or per
+text. Its draws are torch's next ones. Shapes: B texts, T tokens, D width, n predictions.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ class TextBatch:
     mask: Tensor
 
     def to(self, device: torch.device) -> TextBatch:
-        """The same batch there."""
+        """Return the same batch there."""
         return TextBatch(self.ids.to(device), self.mask.to(device))
 
 
 class Objective(nn.Module):
-    """A model and what it learns. ``noisy``: whether its losses need dropout, so that it is judged with it too."""
+    """A model and what it learns. ``noisy``: whether its losses need dropout, so that it is judged
+    with it too."""
 
     noisy = False
 
@@ -45,7 +47,7 @@ class Objective(nn.Module):
         self.requires_grad_(True)
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """[n] losses."""
+        """Return [n] losses."""
         raise NotImplementedError
 
     @property
@@ -54,7 +56,7 @@ class Objective(nn.Module):
         return []
 
     def trainable(self) -> dict[str, Tensor]:
-        """All weights."""
+        """Return all weights."""
         return {name: p.detach() for name, p in self.named_parameters()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -74,24 +76,26 @@ class MaskedLMObjective(Objective):
     """Hidden tokens from those around them (Devlin et al. 2019, section 3.1, task 1).
 
     Args:
-        share: of a text's tokens that are predicted, special ones left out, but one of them at least: 80 % of these are
-            replaced by the mask token, 10 % by a random one, 10 % stay.
+        share: of a text's tokens that are predicted, special ones left out, but one of them at
+            least: 80 % of these are replaced by the mask token, 10 % by a random one, 10 % stay.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, max_tokens: int, share: float) -> None:
         super().__init__(model, tokenizer, causal=False, max_tokens=max_tokens)
         if tokenizer.mask_token_id is None:
-            raise CheckpointError("pretrain=masked_lm: the backbone's tokenizer has no mask token; use contrastive")
+            raise CheckpointError(
+                "pretrain=masked_lm: the backbone's tokenizer has no mask token; use contrastive"
+            )
         self._share, self._special = share, torch.tensor(tokenizer.all_special_ids)
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """[n] losses of the hidden tokens."""
+        """Return [n] losses of the hidden tokens."""
         ids, hidden = self.hide(batch)
         logits = self.model(input_ids=ids, attention_mask=batch.mask.long()).logits
         return F.cross_entropy(logits[hidden].float(), batch.ids[hidden], reduction="none")
 
     def hide(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
-        """[B, T] ids as the model reads them, and [B, T] which of them it must find."""
+        """Return [B, T] ids as the model reads them, and [B, T] which of them it must find."""
         can = batch.mask & ~torch.isin(batch.ids, self._special.to(batch.ids.device))
         draw = torch.rand(batch.ids.shape, device=batch.ids.device).masked_fill(~can, 2)
         hidden = can & ((draw < self._share) | (draw == draw.min(1, keepdim=True).values))
@@ -102,17 +106,21 @@ class MaskedLMObjective(Objective):
 
 
 class CausalLMObjective(Objective):
-    """Each next token, the end of the text included, from those before it (Radford et al. 2019, eq. 1)."""
+    """Each next token, the end of the text included, from those before it (Radford et al. 2019, eq.
+    1)."""
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """[n] losses of all tokens but each text's first."""
+        """Return [n] losses of all tokens but each text's first."""
         logits = self.model(input_ids=batch.ids, attention_mask=batch.mask.long()).logits
         told = batch.mask[:, 1:]
-        return F.cross_entropy(logits[:, :-1][told].float(), batch.ids[:, 1:][told], reduction="none")
+        return F.cross_entropy(
+            logits[:, :-1][told].float(), batch.ids[:, 1:][told], reduction="none"
+        )
 
 
 class ContrastiveObjective(Objective):
-    """A text from its own vector under other dropout, among the texts of the batch (Gao et al. 2021, eq. 1).
+    """A text from its own vector under other dropout, among the texts of the batch (Gao et al.
+    2021, eq. 1).
 
     Args:
         backbone: with its pooling; the MLP that they put on it while training is left out.
@@ -122,18 +130,27 @@ class ContrastiveObjective(Objective):
     noisy = True
 
     def __init__(self, backbone: Backbone, *, temperature: float) -> None:
-        super().__init__(backbone.model, backbone.tokenizer, causal=backbone.causal, max_tokens=backbone.max_tokens)
+        super().__init__(
+            backbone.model,
+            backbone.tokenizer,
+            causal=backbone.causal,
+            max_tokens=backbone.max_tokens,
+        )
         backbone.depth, backbone.base_trained = 0, True
         self.backbone, self._temperature = backbone, temperature
 
     def forward(self, batch: TextBatch) -> Tensor:
-        """[B] losses."""
+        """Return [B] losses."""
         ids, mask = torch.cat([batch.ids, batch.ids]), torch.cat([batch.mask, batch.mask])
         one, two = F.normalize(self.backbone(ids, mask).float(), dim=1).chunk(2)
         if self.training and torch.equal(one, two):
-            raise CheckpointError("pretrain=contrastive needs dropout, which the backbone has none of; set it")
+            raise CheckpointError(
+                "pretrain=contrastive needs dropout, which the backbone has none of; set it"
+            )
         cosines = one @ two.T / self._temperature
-        return F.cross_entropy(cosines, torch.arange(len(cosines), device=cosines.device), reduction="none")
+        return F.cross_entropy(
+            cosines, torch.arange(len(cosines), device=cosines.device), reduction="none"
+        )
 
 
 def open_objective(
@@ -146,7 +163,8 @@ def open_objective(
     mask_share: float | None,
     temperature: float | None,
 ) -> Objective:
-    """Objective "masked_lm", "causal_lm" or "contrastive" over the model in ``folder``, whose body is ``backbone``.
+    """Objective "masked_lm", "causal_lm" or "contrastive" over the model in ``folder``, whose body
+    is ``backbone``.
 
     A head that the folder lacks starts at random.
 
@@ -158,7 +176,9 @@ def open_objective(
         return ContrastiveObjective(backbone, temperature=temperature)
     if backbone.causal != (objective == "causal_lm"):
         kind, fits = ("causal", "causal_lm") if backbone.causal else ("an encoder", "masked_lm")
-        raise CheckpointError(f"pretrain={objective}: the backbone is {kind}; use pretrain={fits} or contrastive")
+        raise CheckpointError(
+            f"pretrain={objective}: the backbone is {kind}; use pretrain={fits} or contrastive"
+        )
     auto = AutoModelForCausalLM if backbone.causal else AutoModelForMaskedLM
     model = open_model(folder, auto, dropout=dropout)
     if keep_layers is not None:

@@ -1,4 +1,5 @@
-"""Models and tokenizers that are made here: tokens of single bytes or learned byte pairs, and random weights."""
+"""Models and tokenizers that are made here: tokens of single bytes or learned byte pairs, and
+random weights."""
 
 from __future__ import annotations
 
@@ -22,17 +23,20 @@ MASK = "[MASK]"
 
 
 def byte_tokenizer(family: str) -> Any:
-    """One token per byte, no merges: works for every language, needs no file."""
+    """Return one token per byte, no merges: works for every language, needs no file."""
     causal = family == "gpt2"
     symbols = [END] if causal else [*SPECIAL]
     symbols += sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: number for number, symbol in enumerate(symbols)}
-    return _wrap(Tokenizer(models.BPE(vocabulary, [], unk_token=None if causal else "[UNK]")), family)
+    return _wrap(
+        Tokenizer(models.BPE(vocabulary, [], unk_token=None if causal else "[UNK]")), family
+    )
 
 
 def train_tokenizer(texts: Iterable[str], size: int, family: str) -> Any:
-    """Byte pairs, merged as often as ``texts`` allow up to ``size`` tokens (Sennrich et al. 2016, on bytes as in
-    GPT-2): works for every language. A model that is not causal gets a token that stands for hidden ones."""
+    """Byte pairs, merged as often as ``texts`` allow up to ``size`` tokens (Sennrich et al. 2016,
+    on bytes as in GPT-2): works for every language. A model that is not causal gets a token that
+    stands for hidden ones."""
     causal = family == "gpt2"
     tokenizer = Tokenizer(models.BPE(unk_token=None if causal else "[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -47,8 +51,11 @@ def train_tokenizer(texts: Iterable[str], size: int, family: str) -> Any:
     return _wrap(tokenizer, family)
 
 
-def random_model(family: str, tokenizer: Any, *, layers: int, width: int, heads: int, positions: int) -> Any:
-    """A BERT, RoBERTa or GPT-2 of this shape for the tokens of ``tokenizer``; its weights are torch's next draws."""
+def random_model(
+    family: str, tokenizer: Any, *, layers: int, width: int, heads: int, positions: int
+) -> Any:
+    """Return a BERT, RoBERTa or GPT-2 of this shape for the tokens of ``tokenizer``; its weights
+    are torch's next draws."""
     if family == "gpt2":
         return GPT2Model(
             GPT2Config(
@@ -79,7 +86,8 @@ def random_model(family: str, tokenizer: Any, *, layers: int, width: int, heads:
 
 
 def _wrap(tokenizer: Tokenizer, family: str) -> Any:
-    """The tokenizer as transformers wants it: byte-level, closed by special tokens unless the model is causal."""
+    """The tokenizer as transformers wants it: byte-level, closed by special tokens unless the model
+    is causal."""
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     wrap: Any = PreTrainedTokenizerFast

@@ -15,21 +15,27 @@ class Allocator(Protocol):
     ipt: dict[str, Tensor]
 
     def update_ipt(self, model: nn.Module) -> None: ...
-    def update_and_allocate(self, model: nn.Module, global_step: int, force_mask: bool = False) -> tuple[int, Any]: ...
+    def update_and_allocate(
+        self, model: nn.Module, global_step: int, force_mask: bool = False
+    ) -> tuple[int, Any]: ...
 
 
 class Ranks(nn.Module):
     """The singular values of all updates P diag(lambda) Q of a model, and which of them are left.
 
-    The first training allocates: all are there for its first steps, then the least important are set to zero, more with
-    each step (eq. 8 to 12), until the budget is met; in its last steps what is left trains on. Every later training
-    keeps what is left. ``kept``, [matrices, rank] uint8, says which; it is all ones before the first training and
-    belongs into a checkpoint (bool tensors do not travel between processes on the CPU).
+    The first training allocates: all are there for its first steps, then the least important are
+    set to zero, more with each step (eq. 8 to 12), until the budget is met; in its last steps what
+    is left trains on. Every later training keeps what is left. ``kept``, [matrices, rank] uint8,
+    says which; it is all ones before the first training and belongs into a checkpoint (bool tensors
+    do not travel between processes on the CPU).
 
     Args:
-        model: with parameters ``lora_A`` [r, in], ``lora_B`` [out, r] and ``lora_E`` [r, 1] for Q, P and lambda.
-        allocate: (steps, first steps, last steps) -> an allocator for a training of so many optimiser steps.
-        first: share of the steps in which all are there. last: share of the steps after the budget is met.
+        model: with parameters ``lora_A`` [r, in], ``lora_B`` [out, r] and ``lora_E`` [r, 1] for Q,
+            P and lambda.
+        allocate: (steps, first steps, last steps) -> an allocator for a training of so many
+            optimiser steps.
+        first: share of the steps in which all are there. last: share of the steps after the budget
+            is met.
         orthogonality: weight of the penalty.
     """
 
@@ -51,7 +57,8 @@ class Ranks(nn.Module):
         self._right = [p for name, p in named if "lora_A" in name]
         self._left = [p for name, p in named if "lora_B" in name]
         self.register_buffer(
-            "kept", torch.stack([torch.ones(len(p), dtype=torch.uint8) for p in self._values.values()])
+            "kept",
+            torch.stack([torch.ones(len(p), dtype=torch.uint8) for p in self._values.values()]),
         )
         self.kept: Tensor
         self._allocator: Allocator | None = None
@@ -86,8 +93,11 @@ class Ranks(nn.Module):
             self.kept.copy_(torch.tensor([pattern[name] for name in self._values]))
 
     def penalty(self) -> Tensor:
-        """How far P and Q are from orthogonal: the mean over all of them of |P'P - I| and |QQ' - I| (Frobenius norms;
-        eq. 4 sums squares), times the weight."""
+        """Return how far P and Q are from orthogonal: the mean over all of them of |P'P - I| and
+        |QQ' - I| (Frobenius norms; eq. 4 sums squares), times the weight."""
         products = [q @ q.T for q in self._right] + [p.T @ p for p in self._left]
-        apart = [torch.linalg.matrix_norm(square - torch.eye(len(square)).to(square)) for square in products]
+        apart = [
+            torch.linalg.matrix_norm(square - torch.eye(len(square)).to(square))
+            for square in products
+        ]
         return self._orthogonality * torch.stack(apart).mean()

@@ -1,4 +1,5 @@
-"""Bottleneck adapters: a small network behind a frozen dense layer. Shapes: B texts, T tokens, D width."""
+"""Bottleneck adapters: a small network behind a frozen dense layer. Shapes: B texts, T tokens, D
+width."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ ACTIVATIONS = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
 class Adapted(nn.Module):
-    """``base`` with an adapter behind it: h + W_up f(W_down h + b_down) + b_up for h = base(x) (Houlsby et al. 2019,
-    section 2.1).
+    """``base`` with an adapter behind it: h + W_up f(W_down h + b_down) + b_up for h = base(x)
+    (Houlsby et al. 2019, section 2.1).
 
     W_up and b_up start at zero, so the untrained model is unchanged to the bit.
 
@@ -31,7 +32,7 @@ class Adapted(nn.Module):
         nn.init.zeros_(self.up.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, T, D] from the base's input."""
+        """Return [B, T, D] from the base's input."""
         hidden: Tensor = self.base(x)
         added: Tensor = self.up(self.activation(self.down(hidden)))
         return hidden + added

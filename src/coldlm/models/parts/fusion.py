@@ -17,25 +17,29 @@ TILE = 1 << 14
 
 
 class Fusion(nn.Module):
-    """The context score, a network of one hidden layer over ``coldlm.asof.context.FEATURES``, and its fusion with a text
-    score, where there are both:
+    """The context score, a network of one hidden layer over ``coldlm.asof.context.FEATURES``, and
+    its fusion with a text score, where there are both:
 
         add    text + context
         gate   2 g text + 2 (1 - g) context,  g = sigmoid(network(FEATURES of the item, log(1 + count of the user)))
 
-    The gate is a gated multimodal unit (Arevalo et al. 2017, section 3.1) over two scores instead of two vectors. Its
-    input says how far counts can be trusted, so that text may weigh more where they are low, which is what DropoutNet
-    (Volkovs et al. 2017) trains a network to do. It starts at g = 1/2, which is the sum. At n = 0 the counts are 0 and
-    ``is_new`` is 1, so that g is learned from the items that nobody has had. The user's count ends at the length of the
-    history, and is 0 under a pseudo-query.
+    The gate is a gated multimodal unit (Arevalo et al. 2017, section 3.1) over two scores instead
+    of two vectors. Its input says how far counts can be trusted, so that text may weigh more where
+    they are low, which is what DropoutNet (Volkovs et al. 2017) trains a network to do. It starts
+    at g = 1/2, which is the sum. At n = 0 the counts are 0 and ``is_new`` is 1, so that g is
+    learned from the items that nobody has had. The user's count ends at the length of the history,
+    and is 0 under a pseudo-query.
 
     Args:
-        context: "on" joins the network's output with the text score, "off" leaves it out, "only" leaves the text out.
+        context: "on" joins the network's output with the text score, "off" leaves it out, "only"
+            leaves the text out.
         fusion: how, where context is "on".
         width: hidden width of the context network, and of the gate's.
     """
 
-    def __init__(self, context: Literal["on", "off", "only"], fusion: Literal["add", "gate"], width: int) -> None:
+    def __init__(
+        self, context: Literal["on", "off", "only"], fusion: Literal["add", "gate"], width: int
+    ) -> None:
         super().__init__()
         self.uses_text, self.uses_context = context != "only", context != "off"
         if self.uses_context:
@@ -48,14 +52,16 @@ class Fusion(nn.Module):
 
     @property
     def levels(self) -> list[nn.Parameter]:
-        """Parameters that add one number to every score alike: none under a gate, which weighs it item by item."""
+        """Parameters that add one number to every score alike: none under a gate, which weighs it
+        item by item."""
         return [self.context.outer.bias] if self.uses_context and self.gate is None else []
 
     def forward(self, text: Tensor | None, features: Tensor | None, count: Tensor | None) -> Tensor:
-        """[B, M] scores. What is not used may be None.
+        """Return [B, M] scores. What is not used may be None.
 
         Args:
-            text: [B, M] scores of the text. features: [F, B, M]. count: [B] known items of each user's history.
+            text: [B, M] scores of the text. features: [F, B, M]. count: [B] known items of each
+                user's history.
         """
         if not self.uses_context:
             assert text is not None
@@ -81,11 +87,14 @@ class ContextNetwork(nn.Module):
         self.outer = nn.Linear(width, 1)
 
     def forward(self, planes: Tensor) -> Tensor:
-        """[B, M] from planes [F, B, M]: both layers are products of a small matrix with long rows."""
+        """Return [B, M] from planes [F, B, M]: both layers are products of a small matrix with long
+        rows."""
         inner, outer, flat = self.inner, self.outer, planes.flatten(1)
-        # without gradient, tiles that fit the processor's cache: three times as fast as one large product
+        # without gradient, tiles that fit the processor's cache: three times as fast as one large
+        # product
         tiles = (flat,) if torch.is_grad_enabled() else torch.split(flat, TILE, 1)
         scores = [
-            outer.weight @ torch.addmm(inner.bias[:, None], inner.weight, tile).relu_() + outer.bias for tile in tiles
+            outer.weight @ torch.addmm(inner.bias[:, None], inner.weight, tile).relu_() + outer.bias
+            for tile in tiles
         ]
         return torch.cat(scores, 1).view(planes.shape[1:])

@@ -22,7 +22,8 @@ class Parts(Protocol):
         ...
 
     def pairs(self, history: int) -> Any:
-        """Return what reads a user's text and an item's in one pass (``text.pairs``); ``history``: items of a user."""
+        """Return what reads a user's text and an item's in one pass (``text.pairs``); ``history``:
+        items of a user."""
         ...
 
     def prompts(self, prompt: str, history: int) -> Any:
@@ -35,11 +36,14 @@ class Parts(Protocol):
 
 
 class Head(nn.Module):
-    """How a (user, item) pair becomes a score; see ``config.options.Head`` for what must be known of it beforehand.
+    """How a (user, item) pair becomes a score; see ``config.options.Head`` for what must be known
+    of it beforehand.
 
-    ``history``: how many of a user's last items it looks at. ``uses_text``, ``uses_context``: what it scores from.
-    ``pseudo_query``: share of training histories replaced by words of the next item's own text. ``is_classifier``: its
-    scores say whether a pair was taken, whatever else there is. ``writes_lists``: it can write the texts of a list.
+    ``history``: how many of a user's last items it looks at. ``uses_text``, ``uses_context``: what
+    it scores from.
+    ``pseudo_query``: share of training histories replaced by words of the next item's own text.
+    ``is_classifier``: its scores say whether a pair was taken, whatever else there is.
+    ``writes_lists``: it can write the texts of a list.
     """
 
     history: int
@@ -58,9 +62,11 @@ class Head(nn.Module):
         """
 
     def standardise(self, vectors: Tensor) -> None:
-        """Take what is needed of the text vectors of items known before training, [M, D]: nothing here."""
+        """Take what is needed of the text vectors of items known before training, [M, D]: nothing
+        here."""
 
     @property
     def levels(self) -> list[nn.Parameter]:
-        """Return the parameters that add one number to every score alike, see ``models/losses.py``."""
+        """Return the parameters that add one number to every score alike, see
+        ``models/losses.py``."""
         return []

@@ -1,6 +1,7 @@
 """Trained keys and values that every token attends to beside the text's own (prefix tuning).
 
-The text keeps its own positions and its own length: nothing of the prefix reaches the embeddings or the pooling.
+The text keeps its own positions and its own length: nothing of the prefix reaches the embeddings or
+the pooling.
 Shapes: B texts, T tokens, P prefix length, A heads, W head width, D = A * W.
 """
 
@@ -17,8 +18,8 @@ KEY_STD = 0.02
 
 
 class Table(nn.Module):
-    """What the prefixes of all layers are projected from: tanh(inner(table)), the hidden layer of the network in Li and
-    Liang 2021, eq. 4."""
+    """What the prefixes of all layers are projected from: tanh(inner(table)), the hidden layer of
+    the network in Li and Liang 2021, eq. 4."""
 
     def __init__(self, length: int, width: int, hidden: int) -> None:
         super().__init__()
@@ -26,22 +27,25 @@ class Table(nn.Module):
         self.inner = nn.Linear(width, hidden)
 
     def forward(self) -> Tensor:
-        """[P, hidden]."""
+        """Return [P, hidden]."""
         return torch.tanh(self.inner(self.table))
 
 
 class Prefixed(nn.Module):
-    """An attention with P more keys and values in front of the text's own (Li and Liang 2021, section 4.2).
+    """An attention with P more keys and values in front of the text's own (Li and Liang 2021,
+    section 4.2).
 
-    The first values
-    are zero, so a token's attention is spread a little thinner, and the untrained model is nearly the untouched one.
+    The first values are zero, so a token's attention is spread a little thinner, and the untrained
+    model is nearly the untouched one.
 
     Args:
         attention: of a layer, called with ``attention_mask`` [B, 1, 1 or T, T] bool or None.
         table: shared by all layers, or None to train keys and values directly.
     """
 
-    def __init__(self, attention: nn.Module, *, length: int, heads: int, width: int, table: Table | None) -> None:
+    def __init__(
+        self, attention: nn.Module, *, length: int, heads: int, width: int, table: Table | None
+    ) -> None:
         super().__init__()
         self.base, self.table, self._length, self._heads = attention, table, length, heads
         if table is None:
@@ -54,32 +58,44 @@ class Prefixed(nn.Module):
             nn.init.zeros_(self.project.bias)
 
     def forward(
-        self, hidden: Tensor, *, attention_mask: Tensor | None, past_key_values: Any = None, **keys: Any
+        self,
+        hidden: Tensor,
+        *,
+        attention_mask: Tensor | None,
+        past_key_values: Any = None,
+        **keys: Any,
     ) -> Any:
-        """What ``attention`` returns for [B, T, D], behind what ``past_key_values`` may hold of earlier tokens."""
+        """Return what ``attention`` returns for [B, T, D], behind what ``past_key_values`` may hold
+        of earlier tokens."""
         if attention_mask is not None:
             attention_mask = F.pad(attention_mask, (self._length, 0), value=True)
         keys["past_key_values"] = _InFront(self, past_key_values)
         return self.base(hidden, attention_mask=attention_mask, **keys)
 
     def before(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, A, P, W] keys and values for a batch of keys ``like``."""
-        both = (self.keys, self.values) if self.table is None else self.project(self.table()).chunk(2, -1)
+        """Return [B, A, P, W] keys and values for a batch of keys ``like``."""
+        both = (
+            (self.keys, self.values)
+            if self.table is None
+            else self.project(self.table()).chunk(2, -1)
+        )
         batch = len(like), -1, -1, -1
         keys, values = (
-            part.view(self._length, self._heads, -1).transpose(0, 1).to(like.dtype).expand(batch) for part in both
+            part.view(self._length, self._heads, -1).transpose(0, 1).to(like.dtype).expand(batch)
+            for part in both
         )
         return keys, values
 
 
 class _InFront:
-    """The prefix as the cache that an attention asks for earlier tokens; it keeps nothing, but a ``past`` may."""
+    """The prefix as the cache that an attention asks for earlier tokens; it keeps nothing, but a
+    ``past`` may."""
 
     def __init__(self, prefix: Prefixed, past: Any) -> None:
         self._prefix, self._past = prefix, past
 
     def update(self, key: Tensor, value: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """[B, A, P + T, W] keys and values."""
+        """Return [B, A, P + T, W] keys and values."""
         if self._past is not None:
             key, value = self._past.update(key, value, layer)
         keys, values = self._prefix.before(key)

@@ -1,4 +1,5 @@
-"""What a head of two towers knows of items and of users. Shapes: B users, M items, H history, W head width."""
+"""What a head of two towers knows of items and of users. Shapes: B users, M items, H history, W
+head width."""
 
 from __future__ import annotations
 
@@ -15,13 +16,14 @@ class ItemSide:
     prior: Tensor
 
     def at(self, index: Tensor) -> ItemSide:
-        """The items at ``index``."""
+        """Return the items at ``index``."""
         return ItemSide(self.vector[index], self.prior[index])
 
 
 @dataclass(frozen=True)
 class UserSide:
-    """What the head knows of users: ``vector`` [B, W] and ``count`` [B], known items of the history (0 to H)."""
+    """What the head knows of users: ``vector`` [B, W] and ``count`` [B], known items of the history
+    (0 to H)."""
 
     vector: Tensor
     count: Tensor

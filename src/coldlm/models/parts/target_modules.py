@@ -36,9 +36,9 @@ PLACES = {
     family: {**places, "all": (*places["attention_all"], *places["ffn"])}
     for family, places in (("bert", _BERT), ("roberta", _BERT), ("gpt2", _GPT2))
 }
-"""Modules of one layer, by what they are the targets of. For LoRA and AdaLoRA ``attention`` is the query and value
-projections, ``attention_all`` attention's four, ``ffn`` the feed-forward network's two; GPT-2 keeps query, key and
-value in one matrix."""
+"""Modules of one layer, by what they are the targets of. For LoRA and AdaLoRA ``attention`` is the
+query and value projections, ``attention_all`` attention's four, ``ffn`` the feed-forward network's
+two; GPT-2 keeps query, key and value in one matrix."""
 
 TARGETS = ("attention", "attention_all", "ffn", "all")
 """Places that can be found by name in any model."""
@@ -47,7 +47,8 @@ LAYERS = {"bert": "encoder.layer", "roberta": "encoder.layer", "gpt2": "h"}
 
 
 def adapt(backbone: Backbone, layers: int | None) -> range:
-    """Freeze all parameters; the indices of the top ``layers`` layers, and everything below them is constant.
+    """Freeze all parameters; the indices of the top ``layers`` layers, and everything below them is
+    constant.
 
     Raises:
         ValueError: more layers than the backbone has, or layers that cannot be told apart.
@@ -55,12 +56,14 @@ def adapt(backbone: Backbone, layers: int | None) -> range:
     there = len(backbone.layers)
     if layers and not there:
         raise ValueError(
-            f"strategy.layers={layers}: the layers of backbone {backbone.name!r} share their weights or cannot be told "
+            f"strategy.layers={layers}: the layers of backbone {backbone.name!r} share their "
+            "weights or cannot be told "
             "apart; use strategy=full, strategy=frozen or strategy=lora with layers=null"
         )
     if layers and layers > there:
         raise ValueError(
-            f"strategy.layers={layers}, but backbone {backbone.name!r} has {there} layers; allowed are 1 to {there}"
+            f"strategy.layers={layers}, but backbone {backbone.name!r} has {there} layers; allowed "
+            f"are 1 to {there}"
         )
     backbone.model.requires_grad_(False)
     first = there - (layers or there)
@@ -70,8 +73,9 @@ def adapt(backbone: Backbone, layers: int | None) -> range:
 
 
 def modules_of(backbone: Backbone, place: str, layers: range) -> Iterator[tuple[str, Any]]:
-    """Full name (within ``backbone.model``) and module of ``place`` in each of the ``layers``. In models that are run
-    as one stage, dense layers are found by their names (see ``families.dense``).
+    """Yield full name (within ``backbone.model``) and module of ``place`` in each of the
+    ``layers``. In models that are run as one stage, dense layers are found by their names (see
+    ``families.dense``).
 
     Raises:
         ValueError: the place is none that can be found in the backbone.
@@ -79,7 +83,9 @@ def modules_of(backbone: Backbone, place: str, layers: range) -> Iterator[tuple[
     if backbone.family == OTHER and place in TARGETS:
         found = dense(backbone.model, place, layers.start)
         if not found:
-            raise ValueError(f"strategy.targets={place}: backbone {backbone.name!r} has no such dense layer")
+            raise ValueError(
+                f"strategy.targets={place}: backbone {backbone.name!r} has no such dense layer"
+            )
         yield from found.items()
         return
     require_staged(backbone)
@@ -97,13 +103,14 @@ def require_staged(backbone: Backbone) -> None:
     """
     if backbone.family == OTHER:
         raise ValueError(
-            f"backbone {backbone.name!r} is a {backbone.model.config.model_type!r}, and this strategy is made for "
+            f"backbone {backbone.name!r} is a {backbone.model.config.model_type!r}, and this "
+            "strategy is made for "
             "BERT, RoBERTa and GPT-2; use strategy=frozen, full, top, bitfit, lora or adalora"
         )
 
 
 def is_transposed(module: Any) -> bool:
-    """Whether a dense layer stores its matrix as [inputs, outputs], as GPT-2 does."""
+    """Return whether a dense layer stores its matrix as [inputs, outputs], as GPT-2 does."""
     return type(module).__name__ == "Conv1D"
 
 
@@ -112,8 +119,11 @@ def outputs(module: Any) -> int:
     return int(module.weight.shape[1 if is_transposed(module) else 0])
 
 
-def fit_size(backbone: Backbone, key: str, given: int, wanted: int | None, count: Callable[[int], int]) -> int:
-    """``given``, or the size from 1 whose ``count`` of trained parameters, which rises, comes closest to ``wanted``."""
+def fit_size(
+    backbone: Backbone, key: str, given: int, wanted: int | None, count: Callable[[int], int]
+) -> int:
+    """Return ``given``, or the size from 1 whose ``count`` of trained parameters, which rises,
+    comes closest to ``wanted``."""
     if wanted is None:
         return given
     size = 1

@@ -1,4 +1,5 @@
-"""The model of heads that read user and item together, and its snapshot, which re-ranks a first stage.
+"""The model of heads that read user and item together, and its snapshot, which re-ranks a first
+stage.
 
 Shapes: B events, M columns, n pairs, Q queries, N items.
 """
@@ -32,7 +33,8 @@ class PairRanker(Model):
     """Scores (user, item) pairs that are read together.
 
     Args:
-        encoder: (texts, history, row, item) -> what ``head.read`` makes [n] scores of (``text.pairs``).
+        encoder: (texts, history, row, item) -> what ``head.read`` makes [n] scores of
+            (``text.pairs``).
         head: ``Pair`` or another with its attributes.
         first_stage: what is known -> the scorer whose best candidates are read.
     """
@@ -46,8 +48,8 @@ class PairRanker(Model):
         return PairSnapshot(self, as_of, users, catalogue)
 
     def forward(self, batch: ScoringBatch) -> Tensor:
-        """[B, M] logits; only those of positives and of columns that were drawn for an event (a finite ``log_weight``)
-        have read the texts."""
+        """Return [B, M] logits; only those of positives and of columns that were drawn for an event
+        (a finite ``log_weight``) have read the texts."""
         text, known = None, batch.history >= 0
         if self.head.uses_text:
             wanted = torch.isfinite(batch.log_weight)
@@ -56,21 +58,26 @@ class PairRanker(Model):
             past = torch.where(known, batch.items[batch.history.clamp(min=0)], -1)
             texts = [batch.texts[number] if number >= 0 else "" for number in batch.text.tolist()]
             item = batch.items[batch.columns[column]]
-            read = self.head.read(self.encoder(texts, past.cpu().numpy(), row.cpu().numpy(), item.cpu().numpy()))
-            text = torch.zeros(wanted.shape, device=wanted.device).index_put((row, column), read.float())
+            read = self.head.read(
+                self.encoder(texts, past.cpu().numpy(), row.cpu().numpy(), item.cpu().numpy())
+            )
+            text = torch.zeros(wanted.shape, device=wanted.device).index_put(
+                (row, column), read.float()
+            )
         scores: Tensor = self.head.fusion(text, batch.features, known.sum(1))
         return scores
 
     def read(self, text: str, history: Ints, items: Ints) -> Tensor:
-        """[n] scores of the ``items`` [n] for one typed text and/or history [H], without context."""
+        """Return [n] scores of the ``items`` [n] for one typed text and/or history [H], without
+        context."""
         row = np.zeros(len(items), np.int64)
         scores: Tensor = self.head.read(self.encoder([text], history[None], row, items))
         return scores
 
 
 class PairSnapshot:
-    """A frozen copy of the model; each query's best candidates of the first stage are read by themselves, so that no
-    other query can change a bit of their scores.
+    """A frozen copy of the model; each query's best candidates of the first stage are read by
+    themselves, so that no other query can change a bit of their scores.
 
     Args:
         as_of: what is known of users and items before each time.
@@ -79,10 +86,18 @@ class PairSnapshot:
     def __init__(self, model: PairRanker, as_of: AsOf, users: Users, catalogue: Catalogue) -> None:
         # what never changes is shared with the model
         kept = [p for p in model.parameters() if not p.requires_grad]
-        shared: list[Any] = [*kept, model.encoder.body.tokenizer, model.encoder.items, model.first_stage]
-        self._model = copy.deepcopy(model, {id(part): part for part in shared}).eval().requires_grad_(False)
+        shared: list[Any] = [
+            *kept,
+            model.encoder.body.tokenizer,
+            model.encoder.items,
+            model.first_stage,
+        ]
+        self._model = (
+            copy.deepcopy(model, {id(part): part for part in shared}).eval().requires_grad_(False)
+        )
         self._users, self._catalogue = users, catalogue
-        # ties of the first stage at its cut must not be broken by the catalogue's order, which may say something
+        # ties of the first stage at its cut must not be broken by the catalogue's order, which may
+        # say something
         self._order: Ints = generator(0, "ties").permutation(len(catalogue)).astype(np.int64)
         self._remember(as_of)
 
@@ -90,7 +105,7 @@ class PairSnapshot:
         self._as_of, self._first = as_of, self._model.first_stage(as_of)
 
     def remembering(self, as_of: AsOf) -> PairSnapshot:
-        """The same weights with another memory."""
+        """Return the same weights with another memory."""
         other = copy.copy(self)
         other._remember(as_of)
         return other
@@ -104,30 +119,44 @@ class PairSnapshot:
             if asked not in known:  # a chunk is filled up with its last query
                 text = self._users.texts[users[q]]
                 known[asked] = self._rerank(asked[1], text, history[q], first[q], candidates[q])
-        return torch.stack([known[asked] for asked in zip(users.tolist(), times.tolist(), strict=True)])
+        return torch.stack(
+            [known[asked] for asked in zip(users.tolist(), times.tolist(), strict=True)]
+        )
 
     @torch.no_grad()
-    def generate(self, time: int, text: str, history: Sequence[int], candidates: Bools, beams: int) -> Tensor:
-        """[N] float32 scores of the candidates [N] whose texts the model writes itself, -inf where it does not come to
-        them; of a head with a causal model alone. Context has its say once they are written.
+    def generate(
+        self, time: int, text: str, history: Sequence[int], candidates: Bools, beams: int
+    ) -> Tensor:
+        """Return [N] float32 scores of the candidates [N] whose texts the model writes itself, -inf
+        where it does not come to them; of a head with a causal model alone. Context has its say
+        once they are written.
 
         Args:
-            text: typed, "" for none. history: item codes, newest first. beams: how many beginnings are followed.
+            text: typed, "" for none. history: item codes, newest first. beams: how many beginnings
+                are followed.
         """
         past = self._past(history)
         found = self._model.encoder.generate(text, past, np.flatnonzero(candidates), beams)
-        written, said = np.array(list(found), np.int64), torch.tensor(list(found.values()), device=self._model.device)
+        written, said = (
+            np.array(list(found), np.int64),
+            torch.tensor(list(found.values()), device=self._model.device),
+        )
         scores = torch.full((len(candidates),), -torch.inf)
-        scores[torch.from_numpy(written)] = self._fuse(self._model.head.read(said), time, past, written)
+        scores[torch.from_numpy(written)] = self._fuse(
+            self._model.head.read(said), time, past, written
+        )
         return scores
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
-        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``."""
+        """Return [N] scores for a typed text and/or a history of item codes, newest first, as of
+        ``time``."""
         candidates = self._catalogue.released(np.array([time]))[0]
         if not self._catalogue.repeats:
             candidates[list(history)] = False
         past = self._past(history)
-        return self._rerank(time, text, past, self._first.answer(time, text=text, history=history), candidates)
+        return self._rerank(
+            time, text, past, self._first.answer(time, text=text, history=history), candidates
+        )
 
     def _past(self, history: Sequence[int]) -> Ints:
         """[H] the newest items, -1 where there is none."""
@@ -137,23 +166,27 @@ class PairSnapshot:
 
     @torch.no_grad()
     def batch(self, batch: ScoringBatch) -> Tensor:
-        """[B, M] scores of a training batch."""
+        """Return [B, M] scores of a training batch."""
         scores: Tensor = self._model(batch)
         return scores
 
     def best(self, first: Tensor, candidates: Bools) -> Ints:
-        """Codes of the candidates [N] that are read: the best of the first stage's scores [N]."""
+        """Return codes of the candidates [N] that are read: the best of the first stage's scores
+        [N]."""
         order = self._order[candidates[self._order]]
         return order[np.argsort(-first.numpy()[order], kind="stable")[: self._model.head.rerank]]
 
     @torch.no_grad()
     def logits(self, time: int, text: str, history: Ints, items: Ints) -> Tensor:
-        """[n] float32 scores of some items for one user at one time, whatever their rank."""
+        """Return [n] float32 scores of some items for one user at one time, whatever their rank."""
         head = self._model.head
-        return self._fuse(self._model.read(text, history, items) if head.uses_text else None, time, history, items)
+        return self._fuse(
+            self._model.read(text, history, items) if head.uses_text else None, time, history, items
+        )
 
     def _fuse(self, text: Tensor | None, time: int, history: Ints, items: Ints) -> Tensor:
-        """[n] float32 scores from those of the text [n], for one history [H] and the ``items`` [n]."""
+        """[n] float32 scores from those of the text [n], for one history [H] and the ``items``
+        [n]."""
         head, device = self._model.head, self._model.device
         features = None
         if head.uses_context:
@@ -164,7 +197,7 @@ class PairSnapshot:
         return scores[0].float().cpu()
 
     def classify(self, users: Ints, items: Ints, times: Ints) -> Tensor:
-        """[E] float32 logits of pairs."""
+        """Return [E] float32 logits of pairs."""
         out = torch.zeros(len(users))
         history = self._as_of.history(users, times, self._model.head.history)
         asked, group = np.unique(np.stack([users, times]), axis=1, return_inverse=True)
@@ -174,14 +207,16 @@ class PairSnapshot:
             out[torch.from_numpy(here)] = logits
         return out
 
-    def _rerank(self, time: int, text: str, history: Ints, first: Tensor, candidates: Bools) -> Tensor:
+    def _rerank(
+        self, time: int, text: str, history: Ints, first: Tensor, candidates: Bools
+    ) -> Tensor:
         top = self.best(first, candidates)
         return above(first, torch.from_numpy(top), self.logits(time, text, history, top))
 
 
 def above(first: Tensor, top: Tensor, scores: Tensor) -> Tensor:
-    """[N] float32: ``scores`` [n] at the items ``top`` [n], and below them all others in the order of ``first`` [N],
-    its ties kept.
+    """Return [N] float32: ``scores`` [n] at the items ``top`` [n], and below them all others in the
+    order of ``first`` [N], its ties kept.
 
     >>> above(torch.tensor([0.5, 0.2, 0.9, 0.2]), torch.tensor([2, 0]), torch.tensor([-1.5, 3.0])).tolist()
     [3.0, -5.0, -1.5, -5.0]

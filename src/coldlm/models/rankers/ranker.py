@@ -61,24 +61,27 @@ class Scorer(Protocol):
         ...
 
     def remembering(self, as_of: AsOf, /) -> Scorer:
-        """The same weights with another memory."""
+        """Return the same weights with another memory."""
         ...
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
-        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``."""
+        """Return [N] scores for a typed text and/or a history of item codes, newest first, as of
+        ``time``."""
         ...
 
     def batch(self, batch: ScoringBatch, /) -> Tensor:
-        """[B, M] scores of a training batch."""
+        """Return [B, M] scores of a training batch."""
         ...
 
 
 class Model(nn.Module):
-    """What training needs of a model, whatever its head. The optimiser gives what lies in ``encoder`` a learning rate
-    of its own; the sampler asks ``head`` for its ``history``, ``pseudo_query``, ``uses_text`` and ``uses_context``."""
+    """What training needs of a model, whatever its head. The optimiser gives what lies in
+    ``encoder`` a learning rate of its own; the sampler asks ``head`` for its ``history``,
+    ``pseudo_query``, ``uses_text`` and ``uses_context``."""
 
     first_stage: Callable[[AsOf], Any] | None = None
-    """What is known -> the scorer whose best candidates are read; None where the whole catalogue is scored."""
+    """What is known -> the scorer whose best candidates are read; None where the whole catalogue is
+    scored."""
 
     def __init__(self, encoder: Any, head: Any) -> None:
         super().__init__()
@@ -105,11 +108,16 @@ class Model(nn.Module):
         return next(chain(self.parameters(), self.buffers())).device
 
     def trainable(self) -> dict[str, Tensor]:
-        """All that a checkpoint needs besides the backbone: parameters that train, the ranks that are left, and the
-        head's own parameters and buffers, also those that this loss leaves as they start (``levels``)."""
+        """Return all that a checkpoint needs besides the backbone: parameters that train, the ranks
+        that are left, and the head's own parameters and buffers, also those that this loss leaves
+        as they start (``levels``)."""
         named = self.named_parameters()
-        state = {name: p.detach() for name, p in named if p.requires_grad or name.startswith("head.")}
-        state |= {f"{name}.kept": m.kept for name, m in self.named_modules() if isinstance(m, Ranks)}
+        state = {
+            name: p.detach() for name, p in named if p.requires_grad or name.startswith("head.")
+        }
+        state |= {
+            f"{name}.kept": m.kept for name, m in self.named_modules() if isinstance(m, Ranks)
+        }
         state |= {f"head.{name}": b.detach() for name, b in self.head.named_buffers()}
         return state
 
@@ -135,7 +143,9 @@ class Model(nn.Module):
             raise KeyError(f"checkpoint and model differ in {sorted(set(own) ^ set(state))[:5]}")
         for name, tensor in own.items():
             if state[name].shape != tensor.shape:
-                raise ValueError(f"{name} is {list(state[name].shape)}, the model's {list(tensor.shape)}")
+                raise ValueError(
+                    f"{name} is {list(state[name].shape)}, the model's {list(tensor.shape)}"
+                )
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(state[name])
@@ -162,34 +172,47 @@ class Ranker(Model):
             self.encoder.texts(found)
 
     def forward(self, batch: ScoringBatch) -> Tensor:
-        """[B, M] scores."""
-        return self.score(self.head.items(self._encode_shared(batch.items)) if self.head.uses_text else None, batch)
+        """Return [B, M] scores."""
+        return self.score(
+            self.head.items(self._encode_shared(batch.items)) if self.head.uses_text else None,
+            batch,
+        )
 
     def score(self, items: ItemSide | None, batch: ScoringBatch) -> Tensor:
-        """[B, M] scores from the item side of the batch's ``items`` (None for a head without text)."""
+        """Return [B, M] scores from the item side of the batch's ``items`` (None for a head without
+        text)."""
         users, columns = None, None
         if items is not None:
             history = items.vector[batch.history.clamp(min=0)]
-            users = self.head.users(history, batch.history >= 0, *self.read(batch.texts, batch.text))
+            users = self.head.users(
+                history, batch.history >= 0, *self.read(batch.texts, batch.text)
+            )
             columns = items.at(batch.columns)
         scores: Tensor = self.head.score(users, columns, batch.features)
         return scores
 
     def read(self, texts: Sequence[str], text: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, W] vectors of the texts at index ``text`` [B] (-1: none), and [B] whether there is one."""
+        """Return [B, W] vectors of the texts at index ``text`` [B] (-1: none), and [B] whether
+        there is one."""
         if not texts:
-            return text.new_zeros(len(text), self.head.width, dtype=self.head.centre.dtype), text >= 0
+            return text.new_zeros(
+                len(text), self.head.width, dtype=self.head.centre.dtype
+            ), text >= 0
         vectors = self.head.items(self.encoder.texts(texts)).vector
         return vectors[text.clamp(min=0)] * (text >= 0)[:, None], text >= 0
 
     @torch.no_grad()
     def item_side(self) -> ItemSide | None:
-        """The item side of the whole catalogue, None for a head without text; call it in eval mode."""
-        side: ItemSide | None = self.head.items(self.encoder.all_items()) if self.head.uses_text else None
+        """Return the item side of the whole catalogue, None for a head without text; call it in
+        eval mode."""
+        side: ItemSide | None = (
+            self.head.items(self.encoder.all_items()) if self.head.uses_text else None
+        )
         return side
 
     def _encode_shared(self, codes: Tensor) -> Tensor:
-        """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank that did."""
+        """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank
+        that did."""
         if not ranks.in_group() or not _trains(self.encoder):
             vectors: Tensor = self.encoder.items(codes)
             return vectors

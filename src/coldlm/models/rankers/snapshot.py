@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """A frozen copy of the head, the item side of the catalogue and the profiles; later training leaves them alone.
+    """A frozen copy of the head, the item side of the catalogue and the profiles; later training
+    leaves them alone.
 
     Args:
         as_of: what is known of users and items before each time.
@@ -39,10 +40,12 @@ class Snapshot:
         number = torch.full((len(users),), -1, dtype=torch.int64)
         with_text = [user for user, text in enumerate(users.texts) if text]
         number[with_text] = torch.arange(len(with_text))
-        self._profiles, self._has_profile = self._read([users.texts[user] for user in with_text], number)
+        self._profiles, self._has_profile = self._read(
+            [users.texts[user] for user in with_text], number
+        )
 
     def remembering(self, as_of: AsOf) -> Snapshot:
-        """The same weights with another memory."""
+        """Return the same weights with another memory."""
         other = copy.copy(self)
         other._as_of = as_of
         return other
@@ -54,7 +57,8 @@ class Snapshot:
         return self._score(times, history, self._profiles[user], self._has_profile[user])
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
-        """[N] scores for a typed text and/or a history of item codes, newest first, as of ``time``.
+        """Return [N] scores for a typed text and/or a history of item codes, newest first, as of
+        ``time``.
 
         A typed text is read by the ranker itself, so ask before it trains on.
         """
@@ -66,7 +70,8 @@ class Snapshot:
 
     @torch.no_grad()
     def batch(self, batch: ScoringBatch) -> Tensor:
-        """[B, M] scores of a training batch, from the catalogue as encoded; ask before the ranker trains on."""
+        """Return [B, M] scores of a training batch, from the catalogue as encoded; ask before the
+        ranker trains on."""
         return self._ranker.score(None if self._side is None else self._side.at(batch.items), batch)
 
     @torch.no_grad()
