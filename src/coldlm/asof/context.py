@@ -54,7 +54,7 @@ class Grouped:
         self._key: Ints = code[order] * self._span + (self.time - self._origin)
 
     def before(self, code: Ints, time: Ints, inclusive: bool = False) -> Ints:
-        """Return position just behind the last event of ``code`` earlier than ``time`` (or at it,
+        """Return the position just behind the last event of ``code`` earlier than ``time`` (or at it,
         if ``inclusive``).
 
         ``code`` and ``time`` broadcast; subtract ``start[code]`` for the number of such events.

@@ -55,7 +55,7 @@ class Grid:
         return ",".join(text for key, text in zip(self.axes, cell, strict=True) if key in shown)
 
     def name(self, chosen: Sequence[Cell]) -> list[str]:
-        """Return labels of these cells, without the keys that do not matter: those all of whose
+        """Return the labels of these cells, without the keys that do not matter: those all of whose
         values are among them."""
         keys, left = list(self.swept), {*chosen}
         for key in self.swept:

@@ -94,7 +94,7 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
 
 
 def known_paths(config: Mapping[str, object]) -> list[str]:
-    """Return full paths of all keys that this configuration's schema and targets know."""
+    """Return the full paths of all keys that this configuration's schema and targets know."""
     paths = []
     for name, field in fields_of_dataclass(RunConfig).items():
         paths.append(name)
@@ -113,7 +113,7 @@ def known_paths(config: Mapping[str, object]) -> list[str]:
 
 
 def missing_keys(config: Mapping[str, object]) -> list[str]:
-    """Return full paths of the keys that the present schema and targets know and ``config`` lacks,
+    """Return the full paths of the keys that the present schema and targets know and ``config`` lacks,
     also those with a default: in the configuration of a run they are choices that nobody made."""
 
     def is_there(path: str) -> bool:

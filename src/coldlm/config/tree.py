@@ -18,7 +18,7 @@ Options = dict[str, list[str]]
 
 
 def list_options(config_dir: str | None = None, plugins: Sequence[Path] = ()) -> Options:
-    """Return options of each group (``video/movielens_latest_small`` of ``dataset``): ours, and
+    """Return the options of each group (``video/movielens_latest_small`` of ``dataset``): ours, and
     those in the folders of ``plugins`` and in ``config_dir``."""
     options: Options = {}
     for root in [CONF, *plugins, *([Path(config_dir)] if config_dir else [])]:

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def seconds(date: str) -> int:
-    """Return unix seconds of an ISO date or time; UTC where it names no zone.
+    """Return Unix seconds of an ISO date or time; UTC where it names no zone.
 
     Raises:
         ValueError: it is none.

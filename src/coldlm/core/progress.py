@@ -37,7 +37,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def listed(facts: Mapping[str, object]) -> str:
-    """Return facts in words for a line of the log.
+    """Return the facts in words for a line of the log.
 
     >>> listed({"late_training": 0, "share": 0.25, "what": "x"})
     'late training 0, share 0.250, what x'

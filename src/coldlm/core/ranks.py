@@ -32,12 +32,12 @@ class Place:
 
 
 def rank() -> int:
-    """Return number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return int(_distributed().get_rank()) if in_group() else _place().rank
 
 
 def world() -> int:
-    """Return number of processes that there are. A process that Lightning has yet to give others is
+    """Return the number of processes that there are. A process that Lightning has yet to give others is
     alone so far."""
     return int(_distributed().get_world_size()) if in_group() else (_place().world or rank() + 1)
 

@@ -112,7 +112,7 @@ class Impressions:
         return np.bincount(self.owner[self.clicked], minlength=len(self))
 
     def slice(self, first: int, last: int) -> Impressions:
-        """Return lists ``first`` to ``last`` (excluded), offsets rebased."""
+        """Return the lists ``first`` to ``last`` (excluded), offsets rebased."""
         start = self.start[first : last + 1]
         part = slice(start[0], start[-1])
         return Impressions(
@@ -245,7 +245,7 @@ class Queries:
         return len(self.user)
 
     def slice(self, first: int, last: int) -> Queries:
-        """Return queries ``first`` to ``last`` (excluded), offsets rebased."""
+        """Return the queries ``first`` to ``last`` (excluded), offsets rebased."""
         start = self.start[first : last + 1]
         return Queries(
             self.user[first:last],

@@ -44,17 +44,17 @@ def constant(n_items: int) -> ScoreFunction:
 
 
 def popularity(as_of: AsOf) -> ScoreFunction:
-    """Return number of positives so far."""
+    """Return the number of positives so far."""
     return lambda users, times: torch.from_numpy(as_of.counts(times))
 
 
 def recent_popularity(as_of: AsOf, half_life: int) -> ScoreFunction:
-    """Return decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
+    """Return the decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
     return lambda users, times: torch.from_numpy(as_of.decayed_counts(times, half_life))
 
 
 def newest(catalogue: Catalogue) -> ScoreFunction:
-    """Return latest entry first. A canary too: it must not shine at n = 0.
+    """Return the latest entry first. A canary too: it must not shine at n = 0.
 
     A list may show what has not entered yet: such items are equally new, since when they will enter
     is not known.
@@ -152,7 +152,7 @@ class TfIdf:
 def zero_shot(
     vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int
 ) -> ScoreFunction:
-    """Return cosine between the untouched backbone's vectors: an item against the mean of the
+    """Return the cosine between the untouched backbone's vectors: an item against the mean of the
     user's last items and profile.
 
     Args:

@@ -75,7 +75,7 @@ def report(probability: Floats, taken: Bools) -> pl.DataFrame:
 
 
 def area(probability: Floats, taken: Bools) -> float:
-    """Return share of (taken, not taken) pairs of which the taken one is said to be likelier, ties
+    """Return the share of (taken, not taken) pairs of which the taken one is said to be likelier, ties
     by half: the area under the ROC curve, for which no threshold need be right. It is nan without
     one of the classes.
 

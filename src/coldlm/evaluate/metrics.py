@@ -51,12 +51,12 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
 
 
 def recall(g: Tensor, e: Tensor, k: int) -> Tensor:
-    """Return expected hit within the first k: clip((k - g) / e, 0, 1). float64."""
+    """Return the expected hit within the first k: clip((k - g) / e, 0, 1). float64."""
     return ((k - g).double() / e).clamp(0, 1)
 
 
 def ndcg(g: Tensor, e: Tensor, k: int) -> Tensor:
-    """Return expected DCG of the one positive, whose ideal DCG is 1: (1/e) * sum over r =
+    """Return the expected DCG of the one positive, whose ideal DCG is 1: (1/e) * sum over r =
     g+1..min(g+e, k) of 1/log2(r+1)."""
     discount = torch.zeros(k + 1, dtype=torch.float64)
     discount[1:] = torch.cumsum(1 / torch.log2(torch.arange(2, k + 2, dtype=torch.float64)), 0)
@@ -64,7 +64,7 @@ def ndcg(g: Tensor, e: Tensor, k: int) -> Tensor:
 
 
 def mrr(g: Tensor, e: Tensor, k: int = 0) -> Tensor:
-    """Return expected reciprocal rank: (1/e) * sum over r = g+1..g+e of 1/r (up to rank k, if k >
+    """Return the expected reciprocal rank: (1/e) * sum over r = g+1..g+e of 1/r (up to rank k, if k >
     0)."""
     top = int((g + e).max()) if g.numel() else 0
     harmonic = torch.zeros((k or top) + 1, dtype=torch.float64)
@@ -73,7 +73,7 @@ def mrr(g: Tensor, e: Tensor, k: int = 0) -> Tensor:
 
 
 def auc(g: Tensor, e: Tensor, candidates: Tensor) -> Tensor:
-    """Return share of the other candidates, [P] in all with the positive, that are below it, a tie
+    """Return the share of the other candidates, [P] in all with the positive, that are below it, a tie
     counting half (the Mann-Whitney statistic): 1 - (g + (e - 1)/2) / (candidates - 1). float64; one
     half where there is no other."""
     others = candidates - 1

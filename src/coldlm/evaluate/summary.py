@@ -215,7 +215,7 @@ def cut_of(metric: str, k: int) -> int:
 
 
 def in_cohort(cohort: str) -> pl.Expr:
-    """Return rows of a cohort: a quadrant, a marginal, or all."""
+    """Return the rows of a cohort: a quadrant, a marginal, or all."""
     if cohort == "all":
         return pl.lit(True)
     if cohort.endswith("_any"):
@@ -224,7 +224,7 @@ def in_cohort(cohort: str) -> pl.Expr:
 
 
 def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
-    """Return users, events and share of each cohort among the asked positives."""
+    """Return the users, events and share of each cohort among the asked positives."""
     rows: list[dict[str, str | int | float]] = []
     for cohort in COHORTS:
         part = events.filter(in_cohort(cohort))

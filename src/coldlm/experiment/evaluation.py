@@ -39,7 +39,7 @@ class Evaluation:
         self._requests: int = config.evaluate.latency_requests
 
     def measure(self, scorer: ScoreFunction, name: str) -> float:
-        """Return macro nDCG@k of a scorer on validation."""
+        """Return the macro nDCG@k of a scorer on validation."""
         world = self._world
         metric = RankingMetric(HEADLINE, self._k, len(world.data.users))
         return measure(scorer, world.validation, world.data, world.catalogue, metric, name=name)
@@ -70,7 +70,7 @@ class Evaluation:
         version: Ints | None = None,
         live_from: Ints | None = None,
     ) -> pl.DataFrame:
-        """Return rows of ``events.parquet`` for the whole stream.
+        """Return the rows of ``events.parquet`` for the whole stream.
 
         Args:
             version, live_from: [P] of the model that scored each positive, and since when it was
@@ -94,7 +94,7 @@ class Evaluation:
         )
 
     def recall(self, scorer: ScoreFunction, name: str, k: int) -> float:
-        """Return macro recall@k of a scorer on the stream: what a re-ranking of its best k cannot
+        """Return the macro recall@k of a scorer on the stream: what a re-ranking of its best k cannot
         exceed."""
         events = self.tabulate(self.judge_stream(scorer, name), name, "history")
         values = summarise(events, k, by_window=False, by_bucket=False)
@@ -125,7 +125,7 @@ class Evaluation:
         }
 
     def time_requests(self, scorer: ScoreFunction) -> dict[str, float]:
-        """Return median and 95th percentile of one request against the whole catalogue, in ms."""
+        """Return the median and 95th percentile of one request against the whole catalogue, in ms."""
         queries, times = self._world.stream, []
         for q in np.linspace(0, len(queries) - 1, self._requests).astype(int):
             begin = time.perf_counter()

@@ -129,7 +129,7 @@ class Training:
         return build(self._config.loss)
 
     def probe(self, scorer: Scorer, rows: Ints) -> float:
-        """Return mean loss of the first batch of ``rows`` under the current weights, of which
+        """Return the mean loss of the first batch of ``rows`` under the current weights, of which
         ``scorer`` is the snapshot."""
         batches = self._batches(rows, 0)
         if not len(batches):

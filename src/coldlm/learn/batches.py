@@ -221,7 +221,7 @@ class EventData(pl.LightningDataModule):
         self._batches = batches
 
     def train_dataloader(self) -> Batches:
-        """Return batches of the current epoch; they are made in threads of their own."""
+        """Return the batches of the current epoch; they are made in threads of their own."""
         return self._batches[self.trainer.current_epoch if self.trainer else 0]
 
     def transfer_batch_to_device(

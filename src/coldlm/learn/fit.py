@@ -59,7 +59,7 @@ class Budget:
     max_seconds: float | None = None
 
     def steps(self, epochs: Sequence[Sized]) -> int:
-        """Return optimiser steps of so many ``epochs`` of batches."""
+        """Return the optimiser steps of so many ``epochs`` of batches."""
         return min(
             sum(-(-len(epoch) // self.accumulate) for epoch in epochs),
             self.max_steps or sys.maxsize,

@@ -20,7 +20,7 @@ from coldlm.core.keys import has_wandb_key
 def files(
     folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /
 ) -> list[Logger]:
-    """Return ``metrics.csv`` in the run folder; a resumed run goes on in its own."""
+    """Log to ``metrics.csv`` in the run folder; a resumed run goes on in its own."""
     file, logger = folder / "metrics.csv", CSVLogger(folder, name="", version="")
     if earlier := file.read_text(encoding="utf-8") if file.is_file() else "":
         # Lightning deletes a file that it finds
@@ -43,7 +43,7 @@ def wandb(
     job_type: str | None = None,
     tags: list[str] | None = None,
 ) -> list[Logger]:
-    """Return weights & Biases, offline unless a key is there (with a key and no server, wandb waits
+    """Log to Weights & Biases, offline unless a key is there (with a key and no server, wandb waits
     for minutes).
 
     By default a run's group is its data set and split, its job type what is compared (the strategy,
@@ -69,7 +69,7 @@ def wandb(
 def tensorboard(
     folder: Path, run: str, settings: Mapping[str, Any], axes: Mapping[str, str], /
 ) -> list[Logger]:
-    """TensorBoard event files in the run folder."""
+    """Log to TensorBoard event files in the run folder."""
     from pytorch_lightning.loggers import TensorBoardLogger
 
     return [

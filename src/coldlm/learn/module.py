@@ -50,7 +50,7 @@ class Learner(pl.LightningModule):
         self.examples = 0
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
-        """Return mean loss over the whole batch's events, as far as they are on this rank, and the
+        """Return the mean loss over the whole batch's events, as far as they are on this rank, and the
         strategy's penalties, which ``losses`` leave out.
 
         Raises:

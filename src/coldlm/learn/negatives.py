@@ -64,7 +64,7 @@ class Negatives:
         self._proposal = self._mean_popularity() if wants.negatives == "popularity" else None
 
     def draw(self, rows: Ints, rng: np.random.Generator) -> Ints:
-        """Return items to look at beside those of the batch's own events ``rows``; repeats are
+        """Return the items to look at beside those of the batch's own events ``rows``; repeats are
         draws that fell twice."""
         if self._lists is not None:
             return self._shown(rows)[1]

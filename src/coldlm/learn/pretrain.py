@@ -82,7 +82,7 @@ class Reader(pl.LightningModule):
         self._lr, self._rate = lr, rate
 
     def training_step(self, batch: TextBatch, number: int) -> Tensor:
-        """Return mean loss of the batch.
+        """Return the mean loss of the batch.
 
         Raises:
             Diverged: it is not finite.
@@ -161,7 +161,7 @@ def pretrain(
 
 @torch.no_grad()
 def judge(objective: Objective, batches: TextBatches, seed: int) -> float:
-    """Return mean loss over all predictions in ``batches``, in nats, under the same draws every
+    """Return the mean loss over all predictions in ``batches``, in nats, under the same draws every
     time; in eval mode, unless the objective needs dropout."""
     device = next(objective.parameters()).device
     objective.train(objective.noisy)

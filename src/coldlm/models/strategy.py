@@ -36,21 +36,21 @@ Targets = Literal["attention", "attention_all", "ffn", "all"]
 
 
 def frozen(backbone: Backbone) -> Backbone:
-    """Return nothing of the backbone trains; every text is encoded once."""
+    """Train nothing of the backbone; every text is encoded once."""
     backbone.model.requires_grad_(False)
     backbone.depth, backbone.base_trained = backbone.stages, False
     return backbone
 
 
 def full(backbone: Backbone) -> Backbone:
-    """Return every parameter trains; nothing can be cached."""
+    """Train every parameter; nothing can be cached."""
     backbone.model.requires_grad_(True)
     backbone.depth, backbone.base_trained = 0, True
     return backbone
 
 
 def top(backbone: Backbone, *, layers: Count = 1) -> Backbone:
-    """Return the top ``layers`` transformer layers train, and the final norm where there is one;
+    """Train the top ``layers`` transformer layers, and the final norm where there is one;
     the output below them is cached, but not in models that are run as one stage.
 
     Raises:
@@ -65,7 +65,7 @@ def top(backbone: Backbone, *, layers: Count = 1) -> Backbone:
 
 
 def bitfit(backbone: Backbone) -> Backbone:
-    """Return every bias trains, those of the norms too (Ben Zaken et al. 2022, section 3).
+    """Train every bias, those of the norms too (Ben Zaken et al. 2022, section 3).
 
     Raises:
         ValueError: the backbone has no bias (Llama and the like).
@@ -95,7 +95,7 @@ def lora(
     use_dora: bool = False,
     match_params: Count | None = None,
 ) -> Backbone:
-    """Low-rank additions to the matrices ``targets``: Hu et al. 2021, eq. 3.
+    """Add low-rank products to the matrices ``targets``: Hu et al. 2021, eq. 3.
 
     W x becomes W x + (alpha / rank) * B A x with B = 0 at the start, so the untrained model is
     unchanged.
@@ -143,7 +143,7 @@ def adalora(
     orthogonality: Annotated[float, Range(0)] = 0.5,
     match_params: Count | None = None,
 ) -> Backbone:
-    """Low-rank additions whose ranks move to the matrices that need them: Zhang et al. 2023, see
+    """Add low-rank products whose ranks move to the matrices that need them: Zhang et al. 2023, see
     ``models/parts/adalora.py``.
 
     W x becomes W x + (alpha / r) * P diag(lambda) Q x with lambda = 0 at the start, so the
@@ -192,8 +192,8 @@ def adalora(
 
 
 def ia3(backbone: Backbone, *, layers: Count | None = None) -> Backbone:
-    """Return keys, values and the inner activations of the feed-forward network, each times a
-    trained factor that is one at the start: Liu et al. 2022, section 3.3. GPT-2's queries get one
+    """Multiply keys, values and the inner activations of the feed-forward network by trained
+    factors that are one at the start: Liu et al. 2022, section 3.3. GPT-2's queries get one
     too, as its three are one matrix.
 
     Raises:
@@ -226,7 +226,7 @@ def adapter(
     layers: Count | None = None,
     match_params: Count | None = None,
 ) -> Backbone:
-    """Small networks behind the feed-forward network of each layer (Pfeiffer et al. 2021), or
+    """Put small networks behind the feed-forward network of each layer (Pfeiffer et al. 2021), or
     behind attention too (Houlsby et al. 2019); before the sum with what went around, see
     ``models/parts/adapters.py``. Norms stay frozen.
 
@@ -260,7 +260,7 @@ def prefix(
     layers: Count | None = None,
     match_params: Count | None = None,
 ) -> Backbone:
-    """Trained keys and values before those of the text in each layer's attention: see
+    """Put trained keys and values before those of the text in each layer's attention: see
     ``models/parts/prefixes.py``.
 
     Not quite a no-op before training: every token attends to the prefix, whose values are zero,
@@ -291,7 +291,7 @@ def prefix(
 def prompt(
     backbone: Backbone, *, length: Count = 10, match_params: Count | None = None
 ) -> Backbone:
-    """Trained vectors that enter the first layer before the text: Lester et al. 2021, section 2.
+    """Put trained vectors before the text, into the first layer: Lester et al. 2021, section 2.
 
     They begin as embedded words drawn from the vocabulary (their section 3.2), so this is no no-op
     before training. The text keeps its positions, and its vector is pooled from its own tokens

@@ -106,7 +106,7 @@ class Towers(Head):
         return ItemSide(projected, self.prior(projected)[:, 0])
 
     def users(self, history: Tensor, known: Tensor, text: Tensor, has_text: Tensor) -> UserSide:
-        """Return user side of what is known of each.
+        """Return the user side of what is known of each.
 
         Args:
             history: [B, H, W] vectors of the last items, newest first; known: [B, H] bool.

@@ -65,7 +65,7 @@ def differences(
     seed: int = 0,
     level: float = SMALLEST,
 ) -> list[Difference]:
-    """Return of each pair in a table the mean of left - right, [U] each, user by user, with the
+    """Compute for each pair in a table the mean of left - right, [U] each, user by user, with the
     interval that the bootstrap over users gives.
 
     ``p`` is twice the smaller share of resampled means on either side of zero, with one draw added

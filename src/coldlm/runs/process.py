@@ -74,7 +74,7 @@ def process_facts() -> dict[str, Any]:
 
 
 def peak_memory_mb() -> float:
-    """Return largest resident memory of this process since ``set_up_process``, in MB (GPU memory
+    """Return the largest resident memory of this process since ``set_up_process``, in MB (GPU memory
     where there is a GPU)."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 1e6

@@ -23,7 +23,7 @@ class Trie:
 
     @classmethod
     def of(cls, sequences: Mapping[int, Sequence[int]]) -> Trie:
-        """Return of item code -> its tokens, the last of which closes it and stands nowhere
+        """Make of item code -> its tokens, the last of which closes it and stands nowhere
         else."""
         root = cls()
         for item, tokens in sequences.items():

@@ -126,7 +126,7 @@ class PairReader(nn.Module):
         ]
 
     def lost(self, texts: Sequence[str], history: Ints) -> tuple[int, int]:
-        """Return tokens of these users' texts that are cut off beside an item of average length,
+        """Return the tokens of these users' texts that are cut off beside an item of average length,
         and all of them."""
         lengths = [len(ids) for ids in self._tokenize(self.user_texts(texts, history))]
         free = self.room - min(int(np.mean([len(ids) for ids in self.items])), self.room // 2)

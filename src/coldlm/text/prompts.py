@@ -88,7 +88,7 @@ class PromptReader(nn.Module):
         return search(self.body, *self.start(self.prompts([text], history[None])[0]), trie, beams)
 
     def start(self, prompt: list[int]) -> tuple[Any, Tensor]:
-        """Return keys and values of a prompt, and the last hidden state, [1, 1, D]."""
+        """Return the keys and values of a prompt, and the last hidden state, [1, 1, D]."""
         ids, mask = self._pad([prompt], len(prompt))
         past = self.body.nothing_read()
         return past, self.body.proceed(ids, mask, past)[:, -1:]
@@ -106,7 +106,7 @@ class PromptReader(nn.Module):
         return [tokens[-self.room :] for tokens in filled]
 
     def lost(self, texts: Sequence[str], history: Ints) -> tuple[int, int]:
-        """Return tokens of these users' prompts that do not fit, and all of them."""
+        """Return the tokens of these users' prompts that do not fit, and all of them."""
         whole = sum(map(len, self._fill(texts, self._past(history))))
         return whole - sum(map(len, self.prompts(texts, history))), whole
 

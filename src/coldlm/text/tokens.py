@@ -27,7 +27,7 @@ class Tokens:
 
 
 def tokenize(texts: Sequence[str], tokenizer: Any, max_tokens: int, *, causal: bool) -> Tokens:
-    """Return tokens of every text, at most ``max_tokens`` each, special tokens included.
+    """Return the tokens of every text, at most ``max_tokens`` each, special tokens included.
 
     A causal model gets an end-of-text token behind every text: it is what "last" pooling reads, and
     it gives an empty text one token.

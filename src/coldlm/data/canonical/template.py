@@ -27,7 +27,7 @@ def clean(text: str | None) -> str:
 
 
 def fields(template: str) -> list[str]:
-    """Return names of the template's fields, in order.
+    """Return the names of the template's fields, in order.
 
     >>> fields("{title} | {genres}")
     ['title', 'genres']

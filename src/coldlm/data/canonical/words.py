@@ -70,7 +70,7 @@ crime, gardens, travel, pets, fitness."""
 def write(
     draw: Generator, mixtures: Floats, text_signal: float, language: str, length: int
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return titles and texts of all rows of ``mixtures``, [N, K]: mixtures of topics, each of
+    """Return the titles and texts of all rows of ``mixtures``, [N, K]: mixtures of topics, each of
     which sums to 1.
 
     A text has ``length`` words, none twice, at most ``PER_TOPIC``; its title is the first

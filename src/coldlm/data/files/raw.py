@@ -96,7 +96,7 @@ def missing_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> 
 
 
 def parquet_schema(path: Path) -> pl.Schema:
-    """Return names and types of the columns of a parquet file.
+    """Return the names and types of the columns of a parquet file.
 
     Raises:
         DataError: no parquet file, or one without its end.
@@ -228,7 +228,7 @@ def three(half_lives_days: Sequence[float]) -> tuple[float, float, float]:
 
 
 def release_counts(items: Items, log: Log) -> dict[str, int]:
-    """Return items without a release time, and events before the release time that the data states
+    """Return the items without a release time, and events before the release time that the data states
     for their item.
 
     The stated time is kept: such an item becomes a candidate after its first event, see

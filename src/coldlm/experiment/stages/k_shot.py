@@ -90,7 +90,7 @@ class Reveals:
     ready: Ready | None
 
     def run(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
-        """Return values (``columns.K_SHOT_COLUMNS`` less the run's), one row per update, and what
+        """Return the values (``columns.K_SHOT_COLUMNS`` less the run's), one row per update, and what
         the manifest says."""
         values, updates, about = [], [], dict[str, Any]()
         before = {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}

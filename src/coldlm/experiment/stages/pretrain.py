@@ -44,7 +44,7 @@ def run(state: State) -> None:
 
 
 def known_texts(world: World) -> list[str]:
-    """Return distinct texts of the items that could be met before T_val, as they were known
+    """Return the distinct texts of the items that could be met before T_val, as they were known
     strictly before it.
 
     Where texts are permuted among items (a control), they are those of the run without the control.

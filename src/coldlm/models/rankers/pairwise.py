@@ -171,7 +171,7 @@ class PairSnapshot:
         return scores
 
     def best(self, first: Tensor, candidates: Bools) -> Ints:
-        """Return codes of the candidates [N] that are read: the best of the first stage's scores
+        """Return the codes of the candidates [N] that are read: the best of the first stage's scores
         [N]."""
         order = self._order[candidates[self._order]]
         return order[np.argsort(-first.numpy()[order], kind="stable")[: self._model.head.rerank]]
