@@ -13,11 +13,11 @@ import time
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from coldlm.config.build import build
-from coldlm.config.compose import CONF, plain
+from coldlm.config.check import check
+from coldlm.config.compose import compose_plain
 from coldlm.experiment.world import make_world
 from coldlm.models import strategy
 from coldlm.models.backbones.backbone_module import Backbone
@@ -29,13 +29,10 @@ REPEATS, TEXTS, DEPTHS = 5, 1000, (6, 4, 3, 2, 1)
 @torch.no_grad()
 def main(overrides: list[str]) -> None:
     """Measure and print."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(compose("run", overrides))
+    config = check(compose_plain(overrides))
     texts = make_world(config).data.items.texts[:TEXTS]
     # as under full tuning: nothing is kept, so that every reading goes through all layers
-    bodies = {
-        n: strategy.full(build(config["backbone"] | {"keep_layers": n})).eval() for n in DEPTHS
-    }
+    bodies = {n: strategy.full(build(config.backbone | {"keep_layers": n})).eval() for n in DEPTHS}
     encoders = {
         n: TextEncoder(body, texts, np.arange(len(texts))).eval() for n, body in bodies.items()
     }

@@ -15,10 +15,10 @@ import time
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 
 from coldlm.config.build import build
-from coldlm.config.compose import CONF, plain
+from coldlm.config.check import check
+from coldlm.config.compose import compose_plain
 from coldlm.core.tables import TRAIN
 from coldlm.experiment.model import make_ranker, standardise
 from coldlm.experiment.training import Training
@@ -37,17 +37,16 @@ BASE = [
 
 def main(overrides: list[str]) -> None:
     """Measure and print."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(compose("run", [*BASE, *overrides]))
+    config = check(compose_plain([*BASE, *overrides]))
     world = make_world(config)
     ranker = make_ranker(config, world)
     standardise(ranker, ranker.encoder.all_items(), world.entered_by(world.split.t_val))
     training = Training(config, world, ranker, Machine(), [])
     batches, loss = (
         training._batches(training.trainable(world.split.rows(TRAIN)), 0),
-        build(config["loss"]),
+        build(config.loss),
     )
-    optimiser = build(config["optim"], list(ranker.named_parameters()))
+    optimiser = build(config.optim, list(ranker.named_parameters()))
     difference = largest_difference(ranker, batches[0].items[:200])
     ranker.train()
     seconds = []

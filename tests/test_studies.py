@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from coldlm.config.tree import list_options
 from coldlm.report.measure import Headline, measure
 from coldlm.report.results import read_runs
 from coldlm.report.rows import Comparison, Row
@@ -228,3 +229,17 @@ def _table(study: str) -> list[list[str]]:
         for line in lines
         if not line.startswith("|---")
     ]
+
+
+@pytest.mark.parametrize(
+    "script", sorted((REPO / "studies").glob("*/run.sh")), ids=lambda p: p.parent.name
+)
+def test_the_options_that_a_study_names_are_there(script: Path) -> None:
+    options = list_options()
+    groups = ("experiment", "sweep", "strategy", "backbone", "control", "head", "loss", "dataset")
+    asked = re.findall(
+        rf"(?<![\w.])({'|'.join(groups)})=([\w,/]+)", script.read_text(encoding="utf-8")
+    )
+    assert [
+        f"{g}={name}" for g, names in asked for name in names.split(",") if name not in options[g]
+    ] == []

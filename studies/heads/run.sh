@@ -13,7 +13,7 @@ bash scripts/setup.sh quickstart
 export OMP_WAIT_POLICY=PASSIVE
 
 asked() { [ "$which" = all ] || [ "$which" = "$1" ]; }
-run() { .venv/bin/coldlm run output="$runs" experiment=cell evaluate.queries=500 "$@"; }
+run() { .venv/bin/coldlm run output="$runs" experiment=strategies_x_backbones '~tuned' evaluate.queries=500 "$@"; }
 towers="$runs/towers"
 reranks=(head.rerank=30 head.history=3 train.head_epochs=0)
 # steps: what some 120 seconds of one thread allow

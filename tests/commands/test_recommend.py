@@ -4,6 +4,7 @@ cannot be done."""
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from coldlm.experiment.world import World, make_world
 
 MakeConfig = Callable[..., RunConfig]
 
-MODELS = Path(__file__).parents[3] / "shared" / "models"
+MODELS = Path(os.environ.get("COLDLM_MODELS") or "no models")
 
 
 @pytest.fixture

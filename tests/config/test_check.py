@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from coldlm.config.build import GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
 from coldlm.config.compose import check_overrides, plain
-from coldlm.config.schema import Control
+from coldlm.config.schema import GONE, MOVED, Control, under_todays_keys
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass, nearest
 from coldlm.config.tree import CONF, list_options
 from coldlm.core.columns import MANDATORY_CONTROLS, Range
@@ -677,3 +677,22 @@ def test_the_nearest_name_is_found() -> None:
     )
     assert nearest("train.lr", ["train.clip", "optim.lr"]) == "optim.lr"
     assert nearest("zzz", ["own"]) is None
+
+
+@pytest.mark.parametrize("key", [*MOVED, *GONE])
+@pytest.mark.parametrize("sign", ["", "+"])
+def test_a_key_of_an_earlier_version_says_what_it_is_now(key: str, sign: str) -> None:
+    (problem,) = check_overrides([*TINY, f"{sign}{key}=true"])
+    assert problem.startswith(f"{key}: unknown key; ")
+    assert (f"it is {MOVED[key]} now" if key in MOVED else GONE[key]) in problem
+
+
+def test_a_configuration_of_an_earlier_version_is_read_under_todays_keys() -> None:
+    now = compose_plain(*TINY, "control=permuted_text", "release_slot=day")
+    old = {key: dict(value) if isinstance(value, dict) else value for key, value in now.items()}
+    del old["plugins"]
+    old["dataset"] |= {"permute_text": True, "release_slot": old.pop("release_slot")}
+    old["split"]["refit"], old["optim"]["schedule"] = (
+        old["train"].pop(key) for key in ("refit", "schedule")
+    )
+    assert under_todays_keys(old) == now

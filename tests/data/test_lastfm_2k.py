@@ -12,7 +12,7 @@ from coldlm.data import lastfm_2k
 from coldlm.data.lastfm_2k import find, load, problems, read
 from toys.lastfm_2k import TAGGED, write
 
-DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
+DATA = Path(os.environ.get("COLDLM_DATA") or "no data")
 needs_files = pytest.mark.skipif(
     not (DATA / lastfm_2k.FOLDER).is_dir(), reason="hetrec2011-lastfm-2k is not there"
 )

@@ -14,7 +14,7 @@ from coldlm.data import movielens_editions
 from coldlm.data.movielens_editions import EDITIONS, find, load, problems, read
 from toys.movielens_editions import CSV, FILES, Csv, write
 
-DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
+DATA = Path(os.environ.get("COLDLM_DATA") or "no data")
 needs_files = pytest.mark.skipif(
     not (DATA / "ml-latest-small").is_dir(), reason="ml-latest-small is not there"
 )

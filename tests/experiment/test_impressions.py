@@ -55,7 +55,7 @@ MakeConfig = Callable[..., RunConfig]
 MakeData = Callable[..., Dataset]
 Shown = Callable[..., Impressions]
 
-DATA = Path(os.environ.get("COLDLM_DATA") or Path(__file__).parents[3] / "shared" / "data")
+DATA = Path(os.environ.get("COLDLM_DATA") or "no data")
 K = 10
 WHOLE = {"window": -1, "cohort": "all", "bucket": "all"}
 ITEMS = range(4)

@@ -127,12 +127,13 @@ class AsOf:
         """Return [Q, H] the last ``length`` items of each user strictly before each time, newest
         first, -1 where none is left.
 
+        At 20, only the event of time 10 is earlier:
+
         >>> import numpy as np
         >>> from coldlm.core.tables import sorted_log
         >>> one = np.ones(3)
         >>> log = sorted_log(np.array([0, 0, 0]), np.array([7, 8, 9]), np.array([10, 20, 20]), one, one > 0)
         >>> as_of = AsOf(log, 1, 10, np.zeros(10, np.int64), (1.0, 7.0, 30.0))
-        # at 20, only the event of time 10 is earlier
         >>> as_of.history(np.array([0, 0]), np.array([20, 21]), 2)
         array([[ 7, -1],
                [ 9,  8]])

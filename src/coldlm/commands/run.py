@@ -212,10 +212,11 @@ def _run_one(
     is_cell = settings.mode == RunMode.MULTIRUN
     hidden = settings.job.config.override_dirname.exclude_keys
     own = list(settings.overrides.task)
-    name = name_run(values["name"], [o for o in own if not is_hidden(o, hidden)], is_cell, swept)
-    values["name"] = name
-    folder = Path(values["output"]) / name
+    folder = Path(values["output"])
     try:
+        shown = [override for override in own if not is_hidden(override, hidden)]
+        values["name"] = name = name_run(values["name"], shown, is_cell, swept)
+        folder = folder / name
         checked = check(values, folder)
         if is_cell and checked.trainer.devices > 1:
             _run_apart([*_folder_flags(arguments), *own, f"name={name!r}", "hydra.mode=RUN"])
@@ -228,7 +229,7 @@ def _run_one(
         if not is_ours:
             traceback.print_exc()
         elif is_cell:
-            print(f"{name}: {error}", file=sys.stderr)
+            print(f"{folder.name}: {error}", file=sys.stderr)
         return Outcome(folder, type(error).__name__, str(error), is_ours)
     return Outcome(folder)
 

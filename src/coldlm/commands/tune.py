@@ -19,6 +19,7 @@ from typing import Any
 
 from coldlm.config.options import Strategy, chosen
 from coldlm.config.schema import RunConfig, typed
+from coldlm.config.signatures import nearest
 from coldlm.core.errors import ConfigError, Diverged
 
 REACH = 10.0
@@ -123,8 +124,13 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
     if not strategies or not given["trials"].isdecimal() or int(given["trials"]) < 1:
         raise ConfigError(
             f"coldlm tune: got strategy={given['strategy']} trials={given['trials']}, needed: "
-            "names of strategies and "
-            "a number of trials from 1; such as strategy=frozen,top trials=8"
+            "names of strategies and a number of trials from 1; such as strategy=frozen,top trials=8"
+        )
+    if unknown := [name for name in strategies if name not in there]:
+        near = nearest(unknown[0], there)
+        hint = f"did you mean {near}? " if near else ""
+        raise ConfigError(
+            f"coldlm tune: strategy={unknown[0]}: no such option; {hint}there are: {', '.join(there)}"
         )
     if wrong := [
         argument

@@ -247,7 +247,11 @@ def _apply(
     config, found = copy.deepcopy(composed), []
     before = plain(config)
     inner = [
-        f"{name}.{key}" for name, node in before.items() if isinstance(node, dict) for key in node
+        f"{name}.{key}"
+        for name, node in before.items()
+        if isinstance(node, dict)
+        for key in node
+        if not key.startswith("_")
     ]
     paths = [*dict.fromkeys([*known_paths(before), *inner]), *options]
     for override in values:

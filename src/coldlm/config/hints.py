@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from coldlm.config.schema import GONE, MOVED
 from coldlm.config.signatures import nearest
 from coldlm.config.tree import Options
 
@@ -27,7 +28,7 @@ MEANT = {
 SAID = {
     "metric": "every metric is measured always; evaluate.k is where they cut",
     "metrics": "every metric is measured always; evaluate.k is where they cut",
-    "scheduler": "did you mean optim.schedule?",
+    "scheduler": "did you mean train.schedule?",
 }
 """Words of others -> what to do."""
 
@@ -46,6 +47,8 @@ def hint(
         paths: all keys that ``config`` knows.
         chosen: the option of each group that ``config`` is made of.
     """
+    if key in MOVED or key in GONE:
+        return f"it is {MOVED[key]} now" if key in MOVED else GONE[key]
     if key in SAID:
         return SAID[key]
     if key in MEANT:

@@ -9,7 +9,7 @@ BY-SA 4.0.
 
 A view has ``watch_ratio``, the time played divided by the video's length; videos play in a loop, so
 it may be far above
-1. Short videos are played over more easily, so a positive is partly a short video. ``timestamp`` is
+one. Short videos are played over more easily, so a positive is partly a short video. ``timestamp`` is
 in seconds with a fraction; some views have none, some an impossible one. Captions hold line breaks,
 lone carriage returns and, it seems, broken characters; "UNKNOWN" stands for a missing value. Daily
 statistics of videos are in a file of their own, which is not read. Videos enter after their first

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coldlm.config.options import Reader, Strategy, chosen
-from coldlm.config.schema import RunConfig
+from coldlm.config.schema import RunConfig, under_todays_keys
 from coldlm.core.columns import SIMULATED_COLD
 from coldlm.core.errors import RunFolderError
 from coldlm.runs.manifest import NAME, Manifest, read_manifest
@@ -100,7 +100,8 @@ def _difference(folder: Path, config: RunConfig) -> str:
     from omegaconf import OmegaConf
 
     try:
-        old = flatten(OmegaConf.to_container(OmegaConf.load(folder / "config.resolved.yaml")))
+        before: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.resolved.yaml"))
+        old = flatten(under_todays_keys(before))
     except OSError:
         return "its config.resolved.yaml is missing"
     new = flatten(config.plain())

@@ -146,6 +146,8 @@ def loo(log: Log, starts_at: int = ALWAYS) -> Split:
     Raises:
         DataError: a part would be empty.
 
+    User 1's event of day 5 stops the training, and user 0 is asked for day 3:
+
     >>> from coldlm.core.tables import sorted_log
     >>> one = np.ones(7)
     >>> user, day = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([1, 2, 3, 3, 2, 5, 6])
@@ -153,7 +155,6 @@ def loo(log: Log, starts_at: int = ALWAYS) -> Split:
     >>> split = loo(log)
     >>> [(int(u), int(t)) for u, t in zip(log.user, log.time // DAY)]
     [(0, 1), (0, 2), (1, 2), (0, 3), (0, 3), (1, 5), (1, 6)]
-    # user 1's event of day 5 stops the training, and user 0 is asked for day 3
     >>> split.part.tolist()
     [0, 1, 0, 2, 2, 1, 2]
     """
