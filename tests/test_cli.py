@@ -74,8 +74,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
         "reprot: no such command; did you mean report? there are: run, tune, report, recommend, "
-        "data, completion "
-        "(coldlm --help)\n"
+        "data, completion (coldlm --help)\n"
     )
 
 
@@ -105,8 +104,7 @@ def test_help_on_an_option_says_what_it_takes() -> None:
     assert out.startswith("strategy=lora\nLow-rank updates")
     assert "\nstrategy.rank: 8\n    allowed: an integer from 1\n" in out
     layers = (
-        "strategy.layers: null\n    the top n layers only; null: all\n    allowed: an "
-        "integer "
+        "strategy.layers: null\n    the top n layers only; null: all\n    allowed: an integer "
         "from 1 or null\n"
     )
     assert layers in out

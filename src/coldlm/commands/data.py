@@ -250,8 +250,7 @@ def _about_data(data: Dataset) -> list[str]:
         "events before the log, whose times are made up: "
         f"{int((log.time < data.log_starts_at).sum()):,}",
         f"item texts: {characters.mean():.1f} characters on average, "
-        f"{int((characters == 0).sum()):,} empty; "
-        f"letters: {_letters(data.items.texts)}",
+        f"{int((characters == 0).sum()):,} empty; letters: {_letters(data.items.texts)}",
         f"policies: {', '.join(f'{name} {n:,}' for name, n in data.counts.items() if n) or 'none applied'}",
         *(f"sha256 {digest}  {file}" for file, digest in data.hashes.items()),
     ]

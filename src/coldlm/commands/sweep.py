@@ -50,8 +50,7 @@ def launch(plan: Plan, task: Callable[[DictConfig], Outcome]) -> list[Outcome]:
             if config.hydra.sweeper._target_ != SWEEPER:
                 raise ConfigError(
                     "hydra/sweeper: coldlm run makes its cells itself, from the values given; "
-                    "leave it out "
-                    "(coldlm tune draws values)"
+                    "leave it out (coldlm tune draws values)"
                 )
             _save(config, plan)
             callbacks = Callbacks(config)

@@ -48,8 +48,7 @@ def check(values: dict[str, Any], folder: Path | None = None) -> RunConfig:
     if folder is not None and isinstance(stages, list) and not trains and not folder.exists():
         found.append(
             f"stages: got {', '.join(map(str, stages)) or 'none'}, but there is no trained run in "
-            f"{folder}; "
-            "add train, or name a run folder that has been trained"
+            f"{folder}; add train, or name a run folder that has been trained"
         )
     refuse(found)
     return typed(values)

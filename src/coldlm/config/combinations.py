@@ -160,8 +160,7 @@ def _validation_problems(train: Section) -> Iterator[str]:
     if not train["validate"] and not train["refit"]:
         yield (
             "train.validate=false trains once, on train + validation, but train.refit=false leaves "
-            "that out; set "
-            "train.refit=true"
+            "that out; set train.refit=true"
         )
 
 
@@ -171,8 +170,7 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
     if train["batch_size"] % trainer["devices"]:
         yield (
             f"train.batch_size={train['batch_size']} cannot be shared evenly by "
-            f"trainer.devices={trainer['devices']}; "
-            "choose a multiple"
+            f"trainer.devices={trainer['devices']}; choose a multiple"
         )
 
 
@@ -212,8 +210,7 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
         ]
         yield (
             f"evaluate.candidates=impression: {reader.name} holds no lists as shown; use "
-            "evaluate.candidates=full, "
-            f"or {' or '.join(others)}"
+            f"evaluate.candidates=full, or {' or '.join(others)}"
         )
 
 

@@ -85,8 +85,7 @@ def search_path_problem(folders: object) -> str | None:
     ):
         return None
     return (
-        f"hydra.searchpath: got {show(folders)}, allowed: folders, as file:///...; "
-        "--config-dir "
+        f"hydra.searchpath: got {show(folders)}, allowed: folders, as file:///...; --config-dir "
         "DIR adds one"
     )
 
@@ -120,8 +119,7 @@ def node_problems(
     for key in params if isinstance(params, dict) else ():
         if HYDRAS.match(str(key)):
             yield (
-                f"hydra.sweeper.params: got {key}, allowed: keys of the run; Hydra's own are "
-                "the "
+                f"hydra.sweeper.params: got {key}, allowed: keys of the run; Hydra's own are the "
                 "same for all cells"
             )
 

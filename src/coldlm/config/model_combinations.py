@@ -27,23 +27,20 @@ def strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
     if strategy.get("tinit", 0) + strategy.get("tfinal", 0) >= 1:
         yield (
             f"strategy.tinit={strategy['tinit']} and strategy.tfinal={strategy['tfinal']} leave no "
-            "steps between them "
-            "in which ranks could be given up: their sum must be below 1"
+            "steps between them in which ranks could be given up: their sum must be below 1"
         )
     if shape and shape.family == checkpoints.OTHER and option.needs_layers:
         others = [other.name for other in options.every(Strategy) if not other.needs_layers]
         yield (
             f"strategy={option.name} is made for BERT, RoBERTa and GPT-2, and backbone "
-            f"{backbone['name']!r} is another "
-            f"model; use strategy={_or(others)}"
+            f"{backbone['name']!r} is another model; use strategy={_or(others)}"
         )
     if not shape or not layers or shape.layers is None:
         return
     if not shape.layers:
         yield (
             f"strategy.layers={layers}: the backbone's layers share their weights, so none can "
-            "train alone; use "
-            "strategy=full, strategy=frozen or strategy=lora with layers=null"
+            "train alone; use strategy=full, strategy=frozen or strategy=lora with layers=null"
         )
     elif layers > shape.layers:
         yield (
@@ -74,8 +71,7 @@ def head_problems(head: Section, strategy: Section, backbone: Section) -> Iterat
     if not option.trains and training.trains:
         yield (
             f"head={option.name} trains nothing, but strategy={training.name}; use "
-            f"strategy={_or(not_training())}, or "
-            "head=towers"
+            f"strategy={_or(not_training())}, or head=towers"
         )
     if head.get("user") == "transformer" and head["width"] % head["user_heads"]:
         yield (
@@ -112,14 +108,12 @@ def reading_problems(
     if train["head_epochs"]:
         yield (
             f"train.head_epochs={train['head_epochs']}: head={option.name} keeps no vectors of the "
-            "untouched backbone "
-            "that it could train on alone; use 0"
+            "untouched backbone that it could train on alone; use 0"
         )
     if evaluate["candidates"] == "impression":
         yield (
             f"evaluate.candidates=impression: head={option.name} re-ranks the best of the "
-            "catalogue, not lists as "
-            "shown; use evaluate.candidates=full, or head=towers"
+            "catalogue, not lists as shown; use evaluate.candidates=full, or head=towers"
         )
 
 
@@ -135,8 +129,7 @@ def _loss_problems(head: Head, loss: Loss, node: Section) -> Iterator[str]:
     elif head.losses and loss.name not in head.losses:
         yield (
             f"head={head.name} is a classifier, but loss={loss.name}; use loss={_or(head.losses)} "
-            "with few draws, such "
-            "as loss.draws=4, and small batches"
+            "with few draws, such as loss.draws=4, and small batches"
         )
 
 
@@ -144,14 +137,12 @@ def _decoder_loss_problems(head: Head, loss: Loss, context: str) -> Iterator[str
     if context == "off" and not loss.needs_log_probabilities:
         yield (
             f"head={head.name} without context learns to say the chosen text, but "
-            f"loss={loss.name}; use loss=nll, or "
-            "head.context=on"
+            f"loss={loss.name}; use loss=nll, or head.context=on"
         )
     if context != "off" and not loss.classifies:
         yield (
             f"head={head.name}: with head.context={context} its scores are no log-probabilities, "
-            "but "
-            f"loss={loss.name}; use loss=binary_cross_entropy with few draws, such as "
+            f"but loss={loss.name}; use loss=binary_cross_entropy with few draws, such as "
             "loss.draws=4, or head.context=off"
         )
 
@@ -187,8 +178,7 @@ def backbone_problems(backbone: Section) -> Iterator[str]:
         if not numbers or numbers != sorted(set(numbers)) or numbers[-1] >= shape.layers:
             yield (
                 f"backbone.keep_layers={keep}: the backbone has {shape.layers} layers that can be "
-                "told apart; choose "
-                "how many to keep, or their numbers from 0, ascending"
+                "told apart; choose how many to keep, or their numbers from 0, ascending"
             )
     if shape and shape.causal and backbone.get("pooling") == "cls":
         yield (
@@ -231,15 +221,13 @@ def pretrain_problems(pretrain: Section, backbone: Section, stages: list[str]) -
     for key, owner in (("mask_share", "masked_lm"), ("temperature", "contrastive")):
         if (pretrain[key] is None) == (objective == owner):
             yield (
-                f"pretrain.{key}: got {pretrain[key]}; set it with pretrain={owner}, and to "
-                "null "
+                f"pretrain.{key}: got {pretrain[key]}; set it with pretrain={owner}, and to null "
                 "with any other"
             )
     if objective == "contrastive" and backbone.get("pooling") == "attention":
         yield (
             "backbone.pooling=attention: its query is no part of the backbone's folder, so "
-            "pretrain=contrastive would "
-            "lose it; use mean, cls or last"
+            "pretrain=contrastive would lose it; use mean, cls or last"
         )
 
 

@@ -61,8 +61,7 @@ def _option_problems(override: Override, options: Options) -> Iterator[str]:
     if override.is_interval_sweep():
         yield (
             f"{override.input_line}: interval() names no values to run; give some, by commas, "
-            "range() or choice() "
-            "(coldlm tune draws values)"
+            "range() or choice() (coldlm tune draws values)"
         )
         return
     value: object = override.value()

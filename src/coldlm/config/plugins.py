@@ -166,8 +166,7 @@ def _target_problems(declared: Sequence[Option]) -> Iterator[str]:
         if not signatures.is_defined(option.target):
             yield (
                 f"plugins: {package}: {option.group}={option.name} stands for {option.target}, "
-                "which its source does "
-                "not define; write it, or correct the declaration"
+                "which its source does not define; write it, or correct the declaration"
             )
         elif (
             isinstance(option, Strategy)

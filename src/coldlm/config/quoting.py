@@ -59,8 +59,7 @@ def problem(override: str) -> str | None:
     as_sweep = shlex.quote(f"{key}={','.join(several)}")
     return (
         f"{override}: cannot be read as key=value: it holds signs that need quotes; as one value, "
-        "type "
-        f"{typed(key, value)}; as {len(several)} values of a sweep, {as_sweep}"
+        f"type {typed(key, value)}; as {len(several)} values of a sweep, {as_sweep}"
     )
 
 

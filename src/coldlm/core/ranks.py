@@ -76,8 +76,7 @@ def refuse_another_world(devices: int) -> None:
     if place.nodes > 1:
         raise ConfigError(
             f"{place.starter} started processes on {place.nodes} nodes, but a run on several nodes "
-            "is not supported; "
-            "start all of its processes on one node"
+            "is not supported; start all of its processes on one node"
         )
     there = place.world or max(place.rank + 1, devices)
     if there != devices:
@@ -91,8 +90,7 @@ def refuse_another_world(devices: int) -> None:
     if place.starter == "srun" and there > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
         raise ConfigError(
             f"srun started {there} processes without saying how many a node has, which Lightning "
-            "refuses: start it by "
-            f"{_command('srun', devices)}"
+            f"refuses: start it by {_command('srun', devices)}"
         )
 
 

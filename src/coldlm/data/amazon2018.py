@@ -62,8 +62,7 @@ WAYS: Final = (
     f"coldlm data fetch amazon2018 dataset.category=<Category> downloads it; or download "
     f"{BASE}categoryFilesSmall/<Category>_5.json.gz or "
     f"<Category>.csv there, and {BASE}metaFiles2/meta_<Category>.json.gz into {FOLDER}/ of the "
-    "data folder, and name "
-    "that by COLDLM_DATA or dataset.root"
+    "data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
 

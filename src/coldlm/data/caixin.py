@@ -134,8 +134,7 @@ def read(files: Sequence[Path]) -> Tables:
         ][1]
         raise DataError(
             f"{path}, line {line}: a second headline for news {first}; expected one each. Are its "
-            "columns in the order "
-            f"{', '.join(COLUMNS)}?"
+            f"columns in the order {', '.join(COLUMNS)}?"
         )
     return assemble(
         clicks.select(

@@ -116,8 +116,7 @@ def reader(edition: Edition) -> Reader:
         find=lambda root: find(root, edition),
         read=read,
         wanted="articles.parquet with behaviors.parquet and history.parquet in train/ and "
-        "validation/, nor does "
-        f"ebnerd_{edition}/ in it",
+        f"validation/, nor does ebnerd_{edition}/ in it",
         ways=WAYS.format(edition=edition),
         release="field",
     )

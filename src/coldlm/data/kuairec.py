@@ -76,8 +76,7 @@ FOLDERS: Final = ("KuaiRec 2.0/data", "KuaiRec 2.0", "KuaiRec/data", "KuaiRec", 
 WAYS: Final = (
     "By hand: unpack KuaiRec.zip of https://zenodo.org/records/18164998 into the data folder, put "
     " kuairec_caption_category.csv of the same page beside the matrices in 'KuaiRec 2.0/data/', "
-    "and "
-    "name the data folder by COLDLM_DATA or dataset.root"
+    "and name the data folder by COLDLM_DATA or dataset.root"
 )
 
 

@@ -47,8 +47,7 @@ WAYS: Final = (
     "coldlm data fetch lastfm_1k downloads "
     "http://mtg.upf.edu/static/datasets/last.fm/lastfm-dataset-1K.tar.gz (0.7 "
     "GB); by hand: unpack it into the data folder, where it makes lastfm-dataset-1K/, and name the "
-    "data folder by "
-    "COLDLM_DATA or dataset.root"
+    "data folder by COLDLM_DATA or dataset.root"
 )
 
 
@@ -201,7 +200,6 @@ def _count(path: Path, plays: pl.LazyFrame) -> dict[str, int]:
     if good * 2 < given_ids:
         raise DataError(
             f"{path}, line 1: {given_ids - good:,} of {given_ids:,} artist ids are none of "
-            "MusicBrainz's; expected the "
-            f"columns {', '.join(COLUMNS)}, in this order"
+            f"MusicBrainz's; expected the columns {', '.join(COLUMNS)}, in this order"
         )
     return counts

@@ -109,8 +109,7 @@ def ways(edition: Name) -> str:
     return (
         f"{fetched}{_names(edition)[0]} and the titles from "
         f"https://recsys.westlake.edu.cn/MicroLens-{edition}-Dataset/ in microlens_{edition}/ of "
-        "the data folder, and "
-        f"name that by COLDLM_DATA or dataset.root"
+        f"the data folder, and name that by COLDLM_DATA or dataset.root"
     )
 
 
@@ -146,8 +145,7 @@ def read(files: Sequence[Path]) -> Tables:
         rows[once["event_id"].to_numpy()[odd]] = True
         raise DataError(
             f"{files[0]}, column 'timestamp': {times[int(np.argmax(odd))]} in {name_rows(rows)}; "
-            "expected Unix "
-            f"seconds or milliseconds since 2011, the same in all rows"
+            f"expected Unix seconds or milliseconds since 2011, the same in all rows"
         )
     if milliseconds.any():
         counts["timestamps_cut_to_seconds"] = int((times % 1_000 > 0).sum())

@@ -77,8 +77,7 @@ WAYS: Final = (
     "coldlm data fetch mind dataset.edition=small (or demo, large) downloads MINDsmall_train.zip "
     "and MINDsmall_dev.zip"
     " from https://recodatasets.z20.web.core.windows.net/newsrec/; by hand: unpack each into a "
-    "folder of its name in "
-    "the data folder, and name that by COLDLM_DATA or dataset.root"
+    "folder of its name in the data folder, and name that by COLDLM_DATA or dataset.root"
 )
 
 

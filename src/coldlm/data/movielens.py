@@ -163,8 +163,7 @@ def problems(
                 f"dataset.root={root} (from COLDLM_DATA unless set) holds neither "
                 "ml-latest-small/ratings.csv and "
                 f"movies.csv nor these two files themselves. {WAYS}; to use the package with "
-                "COLDLM_DATA set: "
-                f"dataset.source=package"
+                f"COLDLM_DATA set: dataset.source=package"
             )
     elif packaged.find() is None:
         found.append(

@@ -215,8 +215,7 @@ def _refuse_what_is_no_candidate(
         p = int(np.flatnonzero(absent)[0])
         raise ScoreError(
             f"item {data.items.ids[positive[p]]!r} is a positive at time {time[p]} but not a "
-            "candidate "
-            "then: queries must come from split.queries.ask over the same catalogue"
+            "candidate then: queries must come from split.queries.ask over the same catalogue"
         )
 
 
@@ -233,6 +232,5 @@ def _refuse_what_is_not_finite(
             f"scorer {name!r} gave item {data.items.ids[items[row, column]]!r} the score "
             f"{float(scores[row, column])} for user "
             f"{data.users.ids[chunk.user[row]]!r} at time {chunk.time[row]}: scores must be "
-            "finite; a smaller "
-            "optim.lr or train.clip may help"
+            "finite; a smaller optim.lr or train.clip may help"
         )

@@ -78,8 +78,7 @@ def make_backbone(config: RunConfig) -> Any:
         if config.trainer.gradient_checkpointing and backbone.stages == 1:
             raise ConfigError(
                 f"trainer.gradient_checkpointing=true: backbone {backbone.name!r} is run as one "
-                "stage, whose layers "
-                "cannot be recomputed one by one; set it to false"
+                "stage, whose layers cannot be recomputed one by one; set it to false"
             )
         backbone.checkpointing = config.trainer.gradient_checkpointing
         if config.trainer.compile:

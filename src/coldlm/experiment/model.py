@@ -111,8 +111,7 @@ def _trained_towers(config: RunConfig, folder: Path, world: World) -> Scorer:
     if not file.is_file():
         raise RunFolderError(
             f"head.first_stage={folder}: no trained model there; allowed are "
-            f"{', '.join(FIRST_STAGES)} and the folder "
-            "of a finished run with head=towers"
+            f"{', '.join(FIRST_STAGES)} and the folder of a finished run with head=towers"
         )
     other = read_config(folder)
     for part, its, own in (

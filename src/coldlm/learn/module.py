@@ -63,8 +63,7 @@ class Learner(pl.LightningModule):
         if not self._finite_everywhere(loss):
             raise Diverged(
                 f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch "
-                f"{number}: "
-                "lower optim.lr or optim.body_lr, or set train.clip"
+                f"{number}: lower optim.lr or optim.body_lr, or set train.clip"
             )
         self.losses.append(float(loss.detach()))
         self.examples += batch.size

@@ -91,8 +91,7 @@ class Reader(pl.LightningModule):
         if not torch.isfinite(loss):
             raise Diverged(
                 f"pre-training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch "
-                f"{number}: "
-                "lower pretrain.lr"
+                f"{number}: lower pretrain.lr"
             )
         self.log("pretrain/loss", loss.detach(), prog_bar=True, batch_size=len(batch.ids))
         return loss

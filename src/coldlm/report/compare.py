@@ -213,8 +213,7 @@ def _disagreements(comparison: Comparison) -> list[str]:
         if set(mine["user"]) != everyone:
             warnings.append(
                 f"`{row.name}` was judged on {mine.height} users, `{comparison.rows[0].name}` on "
-                f"{len(everyone)}: "
-                "differences use the users they share"
+                f"{len(everyone)}: differences use the users they share"
             )
         mean = mine["value"].mean()
         if value is not None and isinstance(mean, float) and abs(mean - value) > 1e-5:

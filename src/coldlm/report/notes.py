@@ -22,8 +22,7 @@ def flags(comparison: Comparison) -> list[str]:
     if comparison.mark == "SIMULATED":
         found.append(
             f"SIMULATED: split `{comparison.split}` holds that share of the items taken before "
-            "T_test out of the past; "
-            "they are old items without their events, not new ones"
+            "T_test out of the past; they are old items without their events, not new ones"
         )
     if comparison.mark == "LEAKY":
         found.append(
@@ -63,8 +62,7 @@ def about_shots(shots: Comparison) -> list[str]:
     lines = [f"WARNING: {warning}." for warning in shots.warnings]
     lines.append(
         f"k-shot by {side}: {asked['eligible']:,} of {asked['cold']:,} cold {side}s have at least "
-        f"{most} positive "
-        f"events in the first half of the stream (before {asked['midpoint']}), "
+        f"{most} positive events in the first half of the stream (before {asked['midpoint']}), "
         f"{asked['counted out']:,} are counted "
         f"out: it speaks of busy newcomers. The same {asked['queries']:,} queries of the second "
         "half, among the same "
@@ -82,8 +80,7 @@ def about_shots(shots: Comparison) -> list[str]:
             f"ABOVE CHANCE at k = {', '.join(above)}: candidates without a known event, be it "
             "hidden or later than the "
             "midpoint, are asked for more than others, so no claim rests there on a scorer that "
-            "sees counts; compare "
-            "it with the rows that see none."
+            "sees counts; compare it with the rows that see none."
             if above
             else "not above chance at any k."
         )
@@ -155,16 +152,13 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
     )
     lines = [
         f"Means over users (macro), micro: over queries; {users:,} users, {queries:,} queries, "
-        f"{events:,} events. "
-        f"Candidates: {comparison.candidates}; ties count as their expectation.",
+        f"{events:,} events. Candidates: {comparison.candidates}; ties count as their expectation.",
         "Schedules: history = weights frozen, histories grow; per_window = weights updated on each "
-        "window once it is "
-        "scored; retrain = trained anew on everything scored so far; "
+        "window once it is scored; retrain = trained anew on everything scored so far; "
         "static = histories stop at T_test too. Controls (no language) and baselines (no training) "
         "end the table.",
         f"Intervals: 95 %, percentile bootstrap over users of the mean over these seeds; {DRAWS:,} "
-        "draws, or as many "
-        f"as let p after Holm fall to {SMALLEST} in a table of that length.",
+        f"draws, or as many as let p after Holm fall to {SMALLEST} in a table of that length.",
         "Any cold user, any cold item: whatever the other side is. A point of a warm-up curve is a "
         "mean over the users "
         "that have such queries, so its points differ in users and items, not in n alone.",
@@ -181,8 +175,7 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
     if headline.smallest_effect is not None:
         lines.append(
             f"With so many users a true difference of {metric(headline.smallest_effect)} is found "
-            "in 80 % of "
-            "repetitions (two-sided 5 %, before Holm)."
+            "in 80 % of repetitions (two-sided 5 %, before Holm)."
         )
     seeds = [seeds_behind(m.row, best) for m in headline.measures if m.vs_trivial is not None]
     if seeds and max(seeds) < MIN_SEEDS:
@@ -203,8 +196,7 @@ def _about_lists(manifest: Manifest) -> list[str]:
         "nDCG, Recall and MRR of the quality table rank each click alone, the list's other clicks "
         "left out; those of "
         "the list table count all clicks of a list (MRR: the mean of 1/rank over them, as MIND's "
-        "evaluation has it). "
-        "AUC is that of one list, a tie counting half.",
+        "evaluation has it). AUC is that of one list, a tie counting half.",
     ]
     if lists := manifest.lists:
         lines.append(
@@ -261,8 +253,7 @@ def _about_first_stages(manifests: tuple[Manifest, ...]) -> list[str]:
             f"Classification: a pair counts as taken from a probability of {c['threshold']} on; "
             "the stream's positives "
             f"against {c['negatives']}, weights frozen. Who met more negatives than positives in "
-            "training seldom says "
-            "so much; the AUC depends on no threshold."
+            "training seldom says so much; the AUC depends on no threshold."
             for m in manifests
             if (c := m.classification)
         }
@@ -278,8 +269,7 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
             "selection (a new item beside older ones comes first, clicked or not), and popularity "
             "below it: compare "
             "the rows of a warm-up curve, not its points. Whether new items are clicked more is "
-            "told by the AUC of "
-            "newest and fewest_events in the list table."
+            "told by the AUC of newest and fewest_events in the list table."
         ]
     manifests, dataset = comparison.manifests, comparison.manifests[0].data
     canaries: dict[str, Any] = next((m.canaries for m in manifests if m.canaries), {})

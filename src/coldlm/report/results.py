@@ -102,8 +102,7 @@ def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, FinishedRun | str]]:
         if not path.is_dir():
             raise RunFolderError(
                 f"{path} is not there: give run folders, folders that hold run folders, or a file "
-                "of "
-                "coldlm report --pack"
+                "of coldlm report --pack"
             )
         for manifest in sorted(path.rglob(NAME)):
             if manifest.resolve() in seen:

@@ -149,8 +149,7 @@ def k_shot_table(shots: Comparison) -> Table:
     cells = {(row, bucket): value for row, bucket, value, _ in shots_curve(shots).iter_rows()}
     title = (
         f"k-shot by {shots.title}: nDCG@10 after k revealed events ({asked['eligible']:,} "
-        f"{shots.title}s, "
-        f"{asked['queries']:,} queries of {asked['users']:,} users)"
+        f"{shots.title}s, {asked['queries']:,} queries of {asked['users']:,} users)"
     )
     return _grid(title, shots, [f"k events of the {shots.title}", *columns], columns, cells)
 

@@ -111,8 +111,7 @@ def time(
                 start = iso(starts_at)
                 raise DataError(
                     f"split.{key}={text}: events before {start} have no time of their own in this "
-                    "data, so nothing can "
-                    f"be cut there; set {start} or later"
+                    f"data, so nothing can be cut there; set {start} or later"
                 )
     else:
         assert train  # coldlm.config.combinations asks for shares or dates before any data is read
@@ -231,8 +230,7 @@ def _by_number(stream: Ints, windows: int) -> Ints:
     if len(distinct) < windows:
         raise DataError(
             f"the stream's {len(stream)} events at {len(distinct)} distinct times cannot be cut "
-            "into "
-            f"split.windows={windows} non-empty windows; use fewer"
+            f"into split.windows={windows} non-empty windows; use fewer"
         )
     wanted = np.searchsorted(distinct, stream[(window * len(stream)) // windows])
     # a block larger than a window pushes the next start to the time behind it; the last windows
@@ -257,8 +255,7 @@ def _by_date(stream: Ints, t_test: int, dates: list[str]) -> Ints:
         first, last = iso(t_test), iso(stream[-1])
         raise DataError(
             f"split.edges: {', '.join(outside)} does not lie inside the stream; allowed: later "
-            f"than T_test ({first}), "
-            f"not later than the last event ({last})"
+            f"than T_test ({first}), not later than the last event ({last})"
         )
     return np.array(inner, np.int64)
 
@@ -268,6 +265,5 @@ def _refuse_empty(name: str, part: Parts, advice: str) -> None:
     if not (train and validation and stream):
         raise DataError(
             f"the {name} split leaves an empty part: {train} train, {validation} validation and "
-            f"{stream} stream events "
-            f"of {len(part)}; {advice}"
+            f"{stream} stream events of {len(part)}; {advice}"
         )

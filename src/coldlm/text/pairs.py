@@ -68,8 +68,7 @@ class PairReader(nn.Module):
         if not body.causal and None in (tokenizer.cls_token_id, tokenizer.sep_token_id):
             raise CheckpointError(
                 f"the tokenizer of backbone {body.name!r} has no tokens that stand around two "
-                "texts (cls, sep); use "
-                "head=towers"
+                "texts (cls, sep); use head=towers"
             )
         close = [tokenizer.eos_token_id if body.causal else tokenizer.sep_token_id]
         self.before: list[int] = [] if body.causal else [tokenizer.cls_token_id]

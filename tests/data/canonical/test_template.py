@@ -60,7 +60,6 @@ def test_fields_that_know_the_future_are_refused_with_the_reason() -> None:
     found = template_problems("{title} {stars} {tilte}", ["title"], {"stars": "the mean of all"})
     assert found == [
         "dataset.text='{title} {stars} {tilte}': {stars} is a later aggregate (the mean of all) "
-        "and would leak the "
-        "future; fields may be {title}",
+        "and would leak the future; fields may be {title}",
         "dataset.text='{title} {stars} {tilte}': no field {tilte}; fields may be {title}",
     ]

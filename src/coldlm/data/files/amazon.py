@@ -62,8 +62,7 @@ def file_problems(
         if not found:
             problems.append(
                 f"dataset.root={root}: no {what} of dataset.category={category}: none of "
-                f"{', '.join(names)}, plain or "
-                f".gz, nor in {folder}/. {ways}"
+                f"{', '.join(names)}, plain or .gz, nor in {folder}/. {ways}"
             )
         if len(found) > 1:
             both = ", ".join(map(str, found))
@@ -112,8 +111,7 @@ def check_stars(
     if tens[1] > tens[0]:  # ids of products have ten characters, those of users hardly ever
         raise DataError(
             f"{path}, line {ratings['line'][0]}: {ratings['user_id'][0]!r} is a product, not a "
-            "user; in the edition of "
-            f"2014 both have changed places"
+            f"user; in the edition of 2014 both have changed places"
         )
     return ratings.select("user_id", "item_id", stars, time // per_second)
 

@@ -15,8 +15,7 @@ MILLISECONDS_FROM = 100_000_000_000
 """As seconds this would be the year 5138."""
 
 _EXPECTED = (
-    "expected whole Unix seconds (1262304000), an ISO date or time "
-    "(2010-01-01T00:00:00Z), "
+    "expected whole Unix seconds (1262304000), an ISO date or time (2010-01-01T00:00:00Z), "
     "or a datetime column"
 )
 

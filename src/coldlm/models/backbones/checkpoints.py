@@ -184,8 +184,7 @@ def _refusal(config: Mapping[str, Any]) -> str | None:
         )
     if "vocab_size" not in config:
         return (
-            f"{kind} reads no text (no vocab_size in its config.json); allowed are encoders "
-            "and "
+            f"{kind} reads no text (no vocab_size in its config.json); allowed are encoders and "
             "decoders of texts"
         )
     return None

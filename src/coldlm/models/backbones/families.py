@@ -107,8 +107,7 @@ def open_model(folder: Path, auto: Any = AutoModel, *, dropout: float | None = N
     ):
         raise CheckpointError(
             f"{len(absent)} weights are not in the folder, the first is {absent[0]!r}; is the "
-            "download complete, and "
-            "of the family that its config.json says?"
+            "download complete, and of the family that its config.json says?"
         )
     if auto is AutoModel and isinstance(getattr(model, "pooler", None), nn.Module):
         model.pooler = nn.Identity()  # nothing reads it, and nothing may train it
@@ -127,8 +126,7 @@ def _refuse_what_does_not_fit(model: Any, loaded: dict[str, Any]) -> None:
         if number and int(number[1]) >= layers:
             raise CheckpointError(
                 f"weight {name!r} is of a layer that its config.json leaves out (it has {layers}): "
-                "a whole model with "
-                "backbone.keep_layers says the same openly"
+                "a whole model with backbone.keep_layers says the same openly"
             )
     for name, weight in model.named_parameters():
         if not weight.isfinite().all():
@@ -186,8 +184,7 @@ def cut_layers(model: Any, keep: int | Sequence[int]) -> None:
     ):
         raise CheckpointError(
             f"backbone.keep_layers={keep}: the model has {len(layers)} layers that can be told "
-            "apart; choose how many "
-            "to keep, or their numbers from 0, ascending"
+            "apart; choose how many to keep, or their numbers from 0, ascending"
         )
     kept = nn.ModuleList(layers[number] for number in numbers)
     for place, layer in enumerate(kept):

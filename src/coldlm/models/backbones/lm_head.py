@@ -52,8 +52,7 @@ def why_silent(model: Any, head: Tensor | None, family: str, causal: bool) -> st
     if head is None and not config.tie_word_embeddings:
         return (
             f"it has no language-model head ({' or '.join(f'{name}.weight' for name in HEADS)} in "
-            "its folder, or "
-            "tie_word_embeddings=true); use one that was saved with its head"
+            "its folder, or tie_word_embeddings=true); use one that was saved with its head"
         )
     if family != OTHER:
         return None
