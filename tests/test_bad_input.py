@@ -140,9 +140,8 @@ def test_a_window_without_a_positive_teaches_nothing(run: Try) -> None:
     log = [
         (u, i, t, 0.0 if 265 <= n < 290 else label) for n, (u, i, t, label) in enumerate(events())
     ]
-    assert (
-        run(log, "split.windows=4") == 0
-    )  # about 60 events in the stream, so window 2 is about 270 to 284
+    # about 60 events in the stream, so window 2 is about 270 to 284
+    assert run(log, "split.windows=4") == 0
     updates = pl.read_parquet("runs/mine/updates.parquet")
     assert (
         updates["n_events"].to_list()[2]

@@ -273,9 +273,8 @@ def test_all_forms_of_a_sweep_are_taken(
 
 
 def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
-    plugin = (
-        tmp_path / "hydra_plugins" / "hydra_joblib_launcher"
-    )  # its place and names, which are not installed here
+    # its place and names, which are not installed here
+    plugin = tmp_path / "hydra_plugins" / "hydra_joblib_launcher"
     plugin.mkdir(parents=True)
     (plugin / "__init__.py").touch()
     (plugin / "joblib_launcher.py").write_text(
@@ -296,9 +295,8 @@ def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
     line = ["run", "-m", *TINY, "stages=[evaluate]", "seed=1,2", "hydra/launcher=joblib"]
     done = coldlm(*line, cwd=tmp_path, env=environment)
     assert "LAUNCHED 2\n" in done.stdout
-    assert done.stderr.index("seed=2:") < done.stderr.index(
-        "seed=1:"
-    )  # without a trained run there is nothing to do
+    # without a trained run there is nothing to do
+    assert done.stderr.index("seed=2:") < done.stderr.index("seed=1:")
 
 
 def test_another_sweeper_is_refused(

@@ -125,9 +125,8 @@ def test_training_ends_at_the_weights_of_one_process(
         pl.read_parquet(run / "updates.parquet").drop("seconds", "peak_memory_mb")
         for run in (alone, folder)
     ]
-    assert (
-        updates[0]["bytes"].to_list() == updates[1]["bytes"].to_list()
-    )  # what trains, not what rounding moved
+    # what trains, not what rounding moved
+    assert updates[0]["bytes"].to_list() == updates[1]["bytes"].to_list()
     assert_frame_equal(*updates, abs_tol=1e-3)
     schedules = ("history", "static", "per_window")
     columns = ["scorer", "schedule", "event_id", "n_item", "n_user", "candidates"]
@@ -142,13 +141,11 @@ def test_training_ends_at_the_weights_of_one_process(
 
 def test_the_same_weights_are_judged_alike(both: tuple[Path, Any], config: MakeConfig) -> None:
     folder, _ = both
-    settled = config(
-        "trainer.threads=1", *TRAINING, "stages=[train]"
-    )  # as many as each of the two: bits may differ
+    # as many as each of the two: bits may differ
+    settled = config("trainer.threads=1", *TRAINING, "stages=[train]")
     alone = execute(settled, "judge")
-    assert (
-        len(rows(folder, "history").filter(scorer="model")) > 64
-    )  # more than one chunk, so both had work
+    # more than one chunk, so both had work
+    assert len(rows(folder, "history").filter(scorer="model")) > 64
     shutil.copy(folder / "model.safetensors", alone / "model.safetensors")
     execute(replace(settled, stages=["evaluate"]), "judge")
     assert_frame_equal(
@@ -199,10 +196,11 @@ def test_processes_that_srun_started_share_the_batches_of_one(
     ]
     said = [task.communicate(timeout=300)[1] for task in tasks]
     assert [task.returncode for task in tasks] == [0, 0], said
+    # the second is silent, and writes nothing
     assert ["stage train" in text for text in said] == [
         True,
         False,
-    ]  # the second is silent, and writes nothing
+    ]
     alone = execute(config("trainer.threads=1", *brief), "alone")
     left, right = (load_file(folder / "model.safetensors") for folder in (alone, tmp_path / "both"))
     assert any("lora_B" in key and tensor.abs().max() > 1e-5 for key, tensor in left.items())

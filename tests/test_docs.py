@@ -282,9 +282,8 @@ def test_the_example_of_a_strategy(family: Any) -> None:
         tiny(family=family, layers=layers, width=width, max_tokens=8)
     )
     trained = [name for name, p in backbone.named_parameters() if p.requires_grad]
-    assert len(trained) == 2 * (
-        2 * layers + 1
-    )  # two norms a layer; BERT's embeddings, or GPT-2's end, have one more
+    # two norms a layer; BERT's embeddings, or GPT-2's end, have one more
+    assert len(trained) == 2 * (2 * layers + 1)
     ids = torch.tensor([[1, 2, 3]])
     backbone(ids, torch.ones_like(ids, dtype=torch.bool)).sum().backward()
     gradients = {name: p.grad for name, p in backbone.named_parameters() if p.grad is not None}

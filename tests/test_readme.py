@@ -84,9 +84,8 @@ def test_the_commands_of_the_readme_run_in_their_order(
     # the default, one, grid, controls, retrained, leaky, pair, tuned, own data
     assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1 + 1 + 1 + 1
     assert "default" in finished
-    assert (
-        len(list(small.rglob("figure*.png"))) == 2
-    )  # the leaky run has a table and a figure of its own
+    # the leaky run has a table and a figure of its own
+    assert len(list(small.rglob("figure*.png"))) == 2
 
 
 def test_every_file_that_the_readme_links_to_is_there() -> None:

@@ -315,9 +315,8 @@ def test_a_newest_first_that_looks_ahead_in_lists_is_caught(
 
     monkeypatch.setattr(baselines, "newest", foresee)
     (true, scores), (scrambled, scrambled_scores), time = lists("stages=[train,evaluate]")
-    assert_frame_equal(
-        before(true, time), before(scrambled, time), check_exact=True
-    )  # ranks do not tell
+    # ranks do not tell
+    assert_frame_equal(before(true, time), before(scrambled, time), check_exact=True)
     caught = {
         left[0] for left, right in zip(scores, scrambled_scores, strict=True) if left != right
     }

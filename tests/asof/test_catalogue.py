@@ -95,12 +95,13 @@ def test_the_mask_of_a_toy_by_eye(make_data: MakeData) -> None:
     catalogue = Catalogue(make_data(EVENTS, items=4, released={3: 15}))
     users, at = np.array([0, 1, 0, 1]), np.array([11, 20, 25, 25])
     assert catalogue.mask(users, at).tolist() == [
+        # item 0 is out, had; 1 and 2 have not entered; 3 is not released
         [
             False,
             False,
             False,
             False,
-        ],  # item 0 is out, had; 1 and 2 have not entered; 3 is not released
+        ],
         [True, False, False, True],  # user 1 meets item 0 only now
         [False, False, False, True],  # user 0 has had 0, 1 and 2
         [False, True, True, True],

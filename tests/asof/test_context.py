@@ -91,12 +91,13 @@ def test_counts_and_decays_of_a_toy_by_eye(make_data: MakeData) -> None:
     data = make_data([(0, 0, 10), (1, 0, 20), (0, 1, 20), (1, 1, 20, False)])
     as_of, at = _as_of(data), np.array([10, 20, 21, 30])
     assert as_of.n_item(np.array([0]), at).tolist() == [0, 1, 2, 2]
+    # the event that is no positive does not count
     assert as_of.n_item(np.array([1]), at).tolist() == [
         0,
         0,
         1,
         1,
-    ]  # the event that is no positive does not count
+    ]
     assert as_of.n_user(np.array([1]), at).tolist() == [0, 0, 1, 1]
     assert as_of.counts(at).tolist() == [[0, 0], [1, 0], [2, 1], [2, 1]]
     # item 0 at 30 with a half-life of 10: a half for the event at 20, a quarter for the one at 10
@@ -116,9 +117,8 @@ def test_age_counts_days_from_the_entry_and_is_zero_before_it(make_data: MakeDat
         FEATURES.index("age")
     ]
     assert age[:, 0] == pytest.approx(np.log1p([0, 1, 4, 5 + 1 / DAY]) / SCALE, abs=1e-6)
-    assert age[:, 1] == pytest.approx(
-        np.log1p([0, 0, 0, 1]) / SCALE, abs=1e-6
-    )  # enters one second after its event
+    # enters one second after its event
+    assert age[:, 1] == pytest.approx(np.log1p([0, 0, 0, 1]) / SCALE, abs=1e-6)
 
 
 @given(events=event_lists, at=time_lists, items=item_lists)

@@ -79,10 +79,11 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 def test_bash_completes(path: str) -> None:
     assert in_bash("coldlm re", path) == ["report", "recommend"]
+    # = parts words in bash
     assert in_bash("coldlm run strategy=ad", path) == [
         "adalora",
         "adapter",
-    ]  # = parts words in bash
+    ]
     whole = in_bash("coldlm run strategy=ad", path, setup="COMP_WORDBREAKS=${COMP_WORDBREAKS//=}")
     assert whole == ["strategy=adalora", "strategy=adapter"]
     assert in_bash("coldlm report x", path) == []  # files, which bash knows by itself

@@ -64,9 +64,8 @@ def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
 def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig) -> None:
     bases = [config(f"strategy={name}") for name in STRATEGIES]
     for number in range(1, 5):
-        assert (
-            len({draw(base, number).get("optim.body_lr") for base in bases}) == 2
-        )  # frozen has none
+        # frozen has none
+        assert len({draw(base, number).get("optim.body_lr") for base in bases}) == 2
         frozen, other = (draw(base, number) for base in bases[:2])
         assert frozen["optim.lr"] / bases[0].optim["lr"] == pytest.approx(
             other["optim.body_lr"] / bases[1].optim["body_lr"], rel=0.02

@@ -120,9 +120,8 @@ def test_the_world_that_was_asked_for_is_let_in(
 
 
 def test_a_process_that_has_trained_with_others_goes_on(told: Told) -> None:
-    told(
-        {"LOCAL_RANK": "0", "NODE_RANK": "0"}
-    )  # Lightning takes WORLD_SIZE back after each training
+    # Lightning takes WORLD_SIZE back after each training
+    told({"LOCAL_RANK": "0", "NODE_RANK": "0"})
     ranks.refuse_another_world(2)
 
 

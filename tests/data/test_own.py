@@ -28,10 +28,11 @@ def test_two_csv_files_become_a_dataset_in_time_order(tmp_path: Path) -> None:
     data = load(**keys)
     assert data.items.ids == ("a", "b")
     assert data.items.titles == ("Red tea", "Tea pot 🫖")
+    # price is all numbers: no text
     assert data.items.texts == (
         "Red tea | Oolong House",
         "Tea pot 🫖",
-    )  # price is all numbers: no text
+    )
     assert data.items.released_at.tolist() == [UNKNOWN, UNKNOWN]
     assert (data.release, data.repeats, data.name, data.domain) == (
         "after_first",

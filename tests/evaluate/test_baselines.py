@@ -203,12 +203,13 @@ def _zero_shot(
 
 
 def test_zero_shot_is_the_centred_cosine_with_the_history(toy: Dataset) -> None:
+    # centre (1, 1): east, west, north, south
     vectors = [
         [2.0, 1.0],
         [0.0, 1.0],
         [1.0, 2.0],
         [1.0, 0.0],
-    ]  # centre (1, 1): east, west, north, south
+    ]
     scorer = _zero_shot(toy, vectors, [True] * 4)
     assert _score(scorer, 0, 15) == pytest.approx([1, -1, 0, 0], abs=1e-6)
     assert _score(scorer, 0, 35) == pytest.approx([-1, 1, 0, 0], abs=1e-6)  # east once, west twice

@@ -60,10 +60,11 @@ def test_places_of_a_toy_by_eye() -> None:
     candidates = torch.tensor([[True, True, True, True, False], [True, False, True, True, True]])
     g, e = outranking(scores, candidates, torch.tensor([2, 1]))
     assert g.tolist() == [1, 0]  # item 0 is above; item 4 is no candidate
+    # items 2 and 3; all, the positive itself counted whether it is marked or not
     assert e.tolist() == [
         2,
         5,
-    ]  # items 2 and 3; all, the positive itself counted whether it is marked or not
+    ]
 
 
 @given(

@@ -249,11 +249,12 @@ def test_one_row_per_positive_says_who_what_when_and_how_warm(make_data: MakeDat
     assert rows["item_age_days"].to_list() == pytest.approx([1 - 5 / DAY] * 3)
     assert rows["cohort"].to_list() == ["cold_item", "cold_both", "cold_user"]
     assert rows["staleness"].to_list() == [1, 1, 1]  # the event at T_test
+    # u1 has had i0; u2's other positive is left out
     assert rows["candidates"].to_list() == [
         3,
         3,
         3,
-    ]  # u1 has had i0; u2's other positive is left out
+    ]
     assert rows["g"].to_list() == [0, 0, 0]
     assert rows["e"].to_list() == [3, 3, 1]
     assert rows["score"].to_list() == [0, 0, 2]

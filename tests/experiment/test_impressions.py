@@ -109,9 +109,8 @@ def test_one_row_per_click_says_where_the_other_clicks_stand(
 def test_values_of_two_lists_by_hand(make_data: MakeData, shown: Shown) -> None:
     data = make_data([(0, 1, 10), (0, 3, 10), (1, 0, 20), (1, 2, 30)], items=4)
     lists = shown((0, 10, "3* 0 2 1*"), (1, 20, "0* 2"), (1, 30, "0 2* 1"))
-    table = summarise(
-        tabulated(data, lists, [4.0, 3.0, 2.0, 1.0]), K
-    )  # ranks 2 and 4 of 4; 1 of 2; 3 of 3
+    # ranks 2 and 4 of 4; 1 of 2; 3 of 3
+    table = summarise(tabulated(data, lists, [4.0, 3.0, 2.0, 1.0]), K)
     ndcg = [(1 / log2(3) + 1 / log2(5)) / (1 + 1 / log2(3)), 1.0, 0.5]
     mrr, auc = [(1 / 2 + 1 / 4) / 2, 1.0, 1 / 3], [(0.5 + 0.0) / 2, 1.0, 0.0]
     for metric, k, values in zip(LIST_METRICS, (K, 0, 0), (ndcg, mrr, auc), strict=True):

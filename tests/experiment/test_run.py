@@ -319,9 +319,8 @@ def test_a_leaky_split_counts_what_it_lets_into_training_and_every_row_says_so(
     said = manifest(folder)
     assert said["done"] == ["train", "evaluate"]
     assert said["leaks"].pop("late_training") > 0
-    assert said["leaks"] == dict.fromkeys(
-        LEAKS[1:], 0
-    )  # histories, counts and candidates are as honest as ever
+    # histories, counts and candidates are as honest as ever
+    assert said["leaks"] == dict.fromkeys(LEAKS[1:], 0)
     assert said["dropped"] == 0
     results, events = (
         pl.read_parquet(folder / f"{name}.parquet") for name in ("results", "events")

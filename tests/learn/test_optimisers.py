@@ -101,6 +101,5 @@ def test_the_rate_falls_to_nothing_over_what_is_left_of_the_steps() -> None:
     assert [cosine(step) for step in range(7)] == pytest.approx(
         [0.5, 1, 1, (1 + half) / 2, 0.5, (1 - half) / 2, 0]
     )
-    assert (
-        rate("linear", 0, 1)(0) == rate("cosine", 3, 3)(3) == 1
-    )  # the only step, and none left behind the warm-up
+    # the only step, and none left behind the warm-up
+    assert rate("linear", 0, 1)(0) == rate("cosine", 3, 3)(3) == 1

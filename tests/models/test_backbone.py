@@ -293,9 +293,8 @@ def test_the_fingerprint_follows_weights_and_pooling(folder: Path, tmp_path: Pat
     config = json.loads((tmp_path / "config.json").read_text())
     key = "activation_function" if config["model_type"] == "gpt2" else "hidden_act"
     (tmp_path / "config.json").write_text(json.dumps(config | {key: "relu"}))
-    assert (
-        load(name="mine", path=str(tmp_path)).fingerprint != other
-    )  # the same weights, another model
+    # the same weights, another model
+    assert load(name="mine", path=str(tmp_path)).fingerprint != other
 
 
 def test_weights_of_another_hash_are_refused(folder: Path) -> None:

@@ -637,9 +637,8 @@ def main(task: str, folder: Path) -> None:
                 state = train_plainly(make_ranker(name, family), rank, 2)
                 save(state, folder / f"{rank} {name} {family}")
             else:
-                ranker = make_ranker(
-                    name, family, seed=9
-                )  # all that this seed draws must come from the checkpoint
+                # all that this seed draws must come from the checkpoint
+                ranker = make_ranker(name, family, seed=9)
                 ranker.restore(load_file(folder / f"{name} {family}"))
                 save_file({"scores": ask(ranker)}, folder / f"scores {name} {family}")
 

@@ -59,9 +59,8 @@ def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison
     for axis in (*above, *below):
         assert len(_points(axis)) == 5  # two strategies, three controls
     frozen, updated = (sorted(y for _, y in _points(axis)) for axis in (above[0], above[-1]))
-    assert all(
-        a < b for a, b in zip(frozen, updated, strict=True)
-    )  # made 1.1 times as good by updates
+    # made 1.1 times as good by updates
+    assert all(a < b for a, b in zip(frozen, updated, strict=True))
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {
         "frozen", "lora", "context_only", "random_vectors", "permuted_text", "front of the strategies",
         "best trivial row over all",

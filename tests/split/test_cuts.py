@@ -116,10 +116,11 @@ def test_windows_hold_about_equally_many_events() -> None:
     ("times", "what"),
     [
         ([5] * 10, "0 train, 0 validation and 10 stream"),
+        # both boundaries move down to the same time
         (
             [1, 1, 1, 1, 2, 2, 2, 2, 2, 2],
             "0 validation",
-        ),  # both boundaries move down to the same time
+        ),
         ([1], "0 train, 0 validation and 1 stream"),
     ],
 )
@@ -161,11 +162,12 @@ STREAM_OF_DAYS = [0, 1, *(2 + day for day in (0, 1, 5, 6, 12))]
     ("keys", "edges", "merged"),
     [
         ({"window_days": 3}, [2, 5, 8, 11], 1),  # [11, 14) is empty and joins [14, 17)
+        # [4, 6) joins [6, 8); [10, 12) and [12, 14) join [14, 16)
         (
             {"window_days": 2},
             [2, 4, 8, 10],
             3,
-        ),  # [4, 6) joins [6, 8); [10, 12) and [12, 14) join [14, 16)
+        ),
         ({"window_days": 100}, [2], 0),
         ({"edges": ["1970-01-04", "1970-01-05", "1970-01-06", "1970-01-14"]}, [2, 3, 4, 13], 1),
         ({"edges": ["1970-01-15"]}, [2, 14], 0),

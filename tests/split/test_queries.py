@@ -349,9 +349,8 @@ def test_every_positive_is_asked_in_a_list_or_counted(
     data = make_data(events, users=4, items=4)
     log = data.log
     first = min(first, len(log) - 1)
-    first = int(
-        np.searchsorted(log.time, log.time[first])
-    )  # a part begins at the first event of a time
+    # a part begins at the first event of a time
+    first = int(np.searchsorted(log.time, log.time[first]))
     lists = []
     for user, time in sorted(
         {(int(u), int(t)) for u, t in zip(log.user, log.time, strict=True)}, key=lambda b: b[1]

@@ -71,9 +71,8 @@ def test_it_is_a_candidate_from_where_the_whole_log_lets_it_in(make_data: MakeDa
         assert left.enters_at.tolist() == whole.enters_at.tolist()
         others = [0, 2, 3]
         assert left.masked_until[others].tolist() == whole.masked_until[others].tolist()
-    assert (
-        left.masked_until[1] == 4
-    )  # not masked until the end of its slot: it has been there all along
+    # not masked until the end of its slot: it has been there all along
+    assert left.masked_until[1] == 4
 
 
 def test_the_split_draws_items_by_their_share_and_moves_no_cut(make_data: MakeData) -> None:

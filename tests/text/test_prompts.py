@@ -85,9 +85,8 @@ def test_a_prompt_that_does_not_fit_loses_its_oldest_items_and_then_its_beginnin
         " sea<|endoftext|>",
         " <|endoftext|>",
     ]
-    assert (
-        speak(reader.items[4]) == " a long tale of shi<|endoftext|>"
-    )  # half of 40, its end included
+    # half of 40, its end included
+    assert speak(reader.items[4]) == " a long tale of shi<|endoftext|>"
     assert reader.room == 20
     assert speak(reader.prompts([""], np.array([[1, 0]]))[0]) == "had sea; moon wants "
     assert speak(reader.prompts([""], np.array([[3, 1]]))[0]) == "had moonlight wants "[-20:]

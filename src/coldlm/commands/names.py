@@ -84,9 +84,8 @@ def _part(override: str) -> str:
     )
     inner = value[1:-1] if quoted else value
     part = _clean(f"{key}={inner}") if equals else _clean(key)
-    is_option = "." not in key and re.fullmatch(
-        r"[\w/-]+", value
-    )  # its slash may go: options differ in more than that
+    # its slash may go: options differ in more than that
+    is_option = "." not in key and re.fullmatch(r"[\w/-]+", value)
     if part == override or is_option:
         return part
     return f"{part}-{_digest(f'{key}={inner}')}"

@@ -154,9 +154,8 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
         sys.argv = program
         task(config)
 
-    os.environ["HYDRA_FULL_ERROR"] = (
-        "1"  # Hydra then leaves exceptions to us instead of printing and exiting
-    )
+    # Hydra then leaves exceptions to us instead of printing and exiting
+    os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
         with with_plugins(arguments):

@@ -163,9 +163,8 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
     if len(bad) == len(by_cell):
         bad = set()
-    left_out = {
-        key for key, _ in unreadable(args.overrides)
-    }  # what follows from that says nothing new
+    # what follows from that says nothing new
+    left_out = {key for key, _ in unreadable(args.overrides)}
     told = told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
     found += [problem for problem in told if re.split("[: ]", problem)[0] not in left_out]
     impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
@@ -258,9 +257,8 @@ def _apply(
         key = override.key_or_group
         parent, _, last = key.rpartition(".")
         owner = OmegaConf.select(config, parent) if parent else config
-        is_new = not isinstance(owner, DictConfig) or last not in list(
-            owner
-        )  # ``in`` alone is False for ???
+        # ``in`` alone is False for ???
+        is_new = not isinstance(owner, DictConfig) or last not in list(owner)
         if is_new and not (override.is_add() or override.is_force_add()):
             chosen = config.hydra.runtime.choices
             found.append(

@@ -217,7 +217,7 @@ def every(group: type[Any] | str) -> Iterator[Any]:
 
 
 def plugged(kind: type[Any]) -> Iterator[Any]:
-    """Yield the options of a type that are not coldlm's own."""
+    """Return the options of a type that are not coldlm's own."""
     return (option for option in _plugged if isinstance(option, kind))
 
 

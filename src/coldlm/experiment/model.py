@@ -50,9 +50,8 @@ def make_ranker(config: RunConfig, world: World) -> Model:
         for level in head.levels:
             level.requires_grad_(False)
     if backbone.reads_text and not head.uses_text:
-        backbone.requires_grad_(
-            False
-        )  # nothing of it would be read: not the query of attention pooling either
+        # nothing of it would be read: not the query of attention pooling either
+        backbone.requires_grad_(False)
     model: Model = head.assemble(_Parts(config, world, backbone))
     return model.eval()
 

@@ -143,10 +143,11 @@ def _open_workshop(inputs: Inputs) -> Workshop:
     metered = shop.evaluation.meter_leaks(
         shop.training.trainable(world.split.rows(TRAIN, VALIDATION))
     )
+    # what a stage that is done has metered stays
     manifest.leaks = {
         **(manifest.leaks or {}),
         **metered["leaks"],
-    }  # what a stage that is done has metered stays
+    }
     manifest.dropped, manifest.others_would_drop = metered["dropped"], metered["others_would_drop"]
     backbone = ranker.encoder.body
     manifest.matched = dict(backbone.matched)

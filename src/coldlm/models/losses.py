@@ -104,8 +104,8 @@ class InfoNCE:
     """Softmax with a temperature over the items of the batch's events of other users (van den Oord
     et al. 2018, eq. 4).
 
-    loss_i = -s_i+ / temperature + log( sum over + and the events e of other users of exp(s_ie /
-    temperature) )
+    loss_i = -s_i+ / temperature + log( sum over + and e of exp(s_ie / temperature) ), where e are
+    the events of other users
 
     No correction, and so a bias: negatives come as often as they are taken, and the best score is
     not log p(j | i) but log p(j | i) - log p(j) + constant (section 2.3). Items lose what

@@ -83,9 +83,8 @@ def draw_warmup(comparison: Comparison) -> Figure:
     figure.legend(
         handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2
     )
-    figure.set_figwidth(
-        max(11, 8.6 + 0.09 * max(map(len, labels)))
-    )  # names that are long must not squeeze the axes
+    # names that are long must not squeeze the axes
+    figure.set_figwidth(max(11, 8.6 + 0.09 * max(map(len, labels))))
     return figure
 
 

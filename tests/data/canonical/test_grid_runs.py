@@ -161,9 +161,8 @@ def test_without_the_mask_the_canary_finds_the_items_that_are_about_to_be_taken(
     naive.masked_until = naive.enters_at
     with_mask, without = _at_zero(data, masked), _at_zero(data, naive)
     assert without["fewest_events"] > 1.5 * with_mask["fewest_events"]
-    assert with_mask["fewest_events"] == pytest.approx(
-        with_mask["newest"]
-    )  # both see the slot, and nothing in it
+    # both see the slot, and nothing in it
+    assert with_mask["fewest_events"] == pytest.approx(with_mask["newest"])
     assert with_mask["constant"] == pytest.approx(without["constant"])
 
 

@@ -35,6 +35,7 @@ Line = tuple[object, ...]
 FIRST: list[Line] = [
     (489434, 85048, 'LIGHTS, 15" BALL', 12, "2009-12-01 07:45:00", 6.95, 13085, "United Kingdom"),
     (489434, "79323P", "PINK LIGHTS", 12, "2009-12-01 07:45:00", 6.75, 13085, "United Kingdom"),
+    # repeated
     (
         489434,
         "79323P",
@@ -44,7 +45,8 @@ FIRST: list[Line] = [
         6.75,
         13085,
         "United Kingdom",
-    ),  # repeated
+    ),
+    # cancelled
     (
         "C489449",
         22087,
@@ -54,7 +56,7 @@ FIRST: list[Line] = [
         2.95,
         16321,
         "Australia",
-    ),  # cancelled
+    ),
     (489450, 22087, "BUNTING", -1, "2009-12-01 10:34:00", 2.95, 16321, "Australia"),  # quantity
     (489450, 22087, "BUNTING", 1, "2009-12-01 10:34:00", 0, 16321, "Australia"),  # price
     (489451, 22087, None, 1, "2009-12-01 10:35:00", 2.95, None, "EIRE"),  # no customer

@@ -199,9 +199,8 @@ def to_dataset(
     catalogue = Items(
         ids=ids,
         titles=tuple(value or f"item {item}" for value, item in zip(shown, ids, strict=True)),
-        texts=texts(*[np.zeros(len(items), np.int64)] * 2)[
-            0
-        ],  # the cut is not known yet: see with_texts_as_of
+        # the cut is not known yet: see with_texts_as_of
+        texts=texts(*[np.zeros(len(items), np.int64)] * 2)[0],
         released_at=released,
     )
     profile = [column for column in tables.users.columns if column != "user_id"]

@@ -107,10 +107,11 @@ def read_100k(files: Sequence[Path]) -> Raw:
     rules = {genre: (pl.col(genre).is_in(["0", "1"]), "a genre: 0 or 1") for genre in GENRES}
     rules |= {
         "date": ((day == "") | date.is_not_null(), "such as 01-Jan-1995"),
+        # else the dates stand here, and all films lack theirs
         "video_date": (
             pl.col("video_date") == "",
             "nothing",
-        ),  # else the dates stand here, and all films lack theirs
+        ),
     }
     refuse_lines(files[1], table, rules)
     genres = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES[1:]]

@@ -216,9 +216,8 @@ def unpack(
     """
     ours = f".unpack-{kind}-"
     for left in [path for path in folder.iterdir() if path.name.startswith(ours)]:
-        shutil.rmtree(
-            left, ignore_errors=True
-        )  # of a process that was killed: who unpacks this archive is alone
+        # of a process that was killed: who unpacks this archive is alone
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=ours, dir=folder) as name:
         scratch, total, seen = Path(name), 0, set[str]()
         try:
