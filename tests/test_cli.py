@@ -136,7 +136,7 @@ def test_the_config_is_shown_quickly_and_without_looking_for_data(tmp_path: Path
     done = coldlm("run", "--cfg", "job", "backbone=local", "seed=7", cwd=tmp_path)
     assert time.perf_counter() - start < 3  # about 0.7 s on two idle cores
     assert (done.returncode, done.stderr) == (0, "")
-    assert "\nseed: 7 " in done.stdout
+    assert "\nseed: 7\n" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

@@ -191,7 +191,15 @@ def test_the_columns_of_a_run_are_explained(finished: Path) -> None:
 _JSON = "`model.json` `online.json`"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        # a sweep is composed cell by cell, which takes seconds
+        pytest.param(c, marks=[pytest.mark.long] if re.search(r" -m |sweep=", c) else [])
+        for c in COMMANDS
+        if "plugins=" not in c  # they run in tests/examples
+    ],
+)
 def test_the_commands_of_the_pages_are_right(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

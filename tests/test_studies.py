@@ -81,8 +81,8 @@ def test_a_study_says_which_data_its_packed_runs_read(study: Path) -> None:
     data = _section(study, "Data").replace(",", "")
     for comparison in _runs(study.name):
         for manifest in comparison.manifests:
-            assert str(manifest["dataset"]["n_items"]) in data
-            assert all(digest[:12] in data for digest in manifest["dataset"]["hashes"].values())
+            assert str(manifest.data.n_items) in data
+            assert all(digest[:12] in data for digest in (manifest.data.hashes or {}).values())
 
 
 def test_the_table_of_strategies_x_backbones_is_what_its_runs_say() -> None:
@@ -96,7 +96,7 @@ def test_the_table_of_strategies_x_backbones_is_what_its_runs_say() -> None:
     costs: dict[str, dict[str, float | None]] = {}
     for comparison in _runs("strategies_x_backbones"):
         for each in measure_texts(comparison):
-            axes = comparison.rows[each.row].manifests[0]["axes"]
+            axes = comparison.rows[each.row].manifests[0].axes
             strategy = axes["strategy"].partition(" ")[0]
             its = found.setdefault((comparison.title, axes["backbone"]), {})
             its[strategy] = (comparison, comparison.rows[each.row], each)

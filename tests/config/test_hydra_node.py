@@ -83,7 +83,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 SHOWS = ([], ["-m"], ["--cfg", "job"], ["--help"], ["--info", "all"])
 
 
-@pytest.mark.parametrize("shows", [SHOWS[0], SHOWS[2], SHOWS[3]], ids=["run", "--cfg", "--help"])
+@pytest.mark.parametrize(
+    "shows",
+    [SHOWS[0], SHOWS[2], pytest.param(SHOWS[3], marks=pytest.mark.long)],
+    ids=["run", "--cfg", "--help"],
+)
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_cannot_set_what_hydra_would_run(
     name: str, shows: list[str], folder: Path, capsys: pytest.CaptureFixture[str]

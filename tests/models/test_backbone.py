@@ -186,7 +186,7 @@ def test_checkpointing_keeps_less_and_changes_no_number(family: str, name: str) 
     assert less < 0.7 * waiting
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(
     shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, and there is none"
 )

@@ -463,6 +463,7 @@ def train_by_two(folder: Path) -> None:
     assert [process.wait(300) for process in both] == [0, 0]
 
 
+@pytest.mark.long
 @families
 @cells
 def test_two_processes_are_one(
@@ -486,6 +487,7 @@ def reloaded(trained: Callable[..., Trained], tmp_path_factory: pytest.TempPathF
     return once(tmp_path_factory, "reloaded", fill)
 
 
+@pytest.mark.long
 @families
 @cells
 def test_a_fresh_process_gives_the_same_bits(

@@ -27,6 +27,7 @@ ALLOWED = (
     "hydra.sweeper.max_batch_size",
     "hydra.output_subdir",
     "hydra.job.chdir",
+    "hydra.job.name",
     "hydra.job.config.override_dirname",
     "hydra.help",
 )
