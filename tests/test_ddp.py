@@ -159,6 +159,7 @@ def test_the_same_weights_are_judged_alike(both: tuple[Path, Any], config: MakeC
     assert torch.distributed.is_initialized() is False
 
 
+@pytest.mark.long
 def test_processes_that_srun_started_share_the_batches_of_one(
     tmp_path: Path, cache: Path, config: MakeConfig
 ) -> None:

@@ -191,6 +191,7 @@ def test_the_columns_of_a_run_are_explained(finished: Path) -> None:
 _JSON = "`model.json` `online.json`"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "command",
     [

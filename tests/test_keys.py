@@ -494,7 +494,16 @@ def change(config: RunConfig, key: str, value: object) -> RunConfig:
     return typed(values)
 
 
-@pytest.mark.parametrize("key", SCORES)
+@pytest.mark.parametrize(
+    "key",
+    # heads that read pairs take seconds a key
+    [
+        pytest.param(
+            k, marks=[pytest.mark.long] if k.startswith(("head.pair", "head.causallm")) else []
+        )
+        for k in SCORES
+    ],
+)
 @pytest.mark.usefixtures("light")
 def test_a_key_changes_the_scores(
     key: str, before: Before, observe: Observe, checkpoints: Path

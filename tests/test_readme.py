@@ -67,6 +67,7 @@ def test_the_readme_names_the_scripts_that_continuous_integration_runs() -> None
     assert len(SCRIPTS) + len(OTHERS) == len(COMMANDS)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_in_their_order(
     small: Path, capsys: pytest.CaptureFixture[str]

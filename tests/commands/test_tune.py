@@ -96,6 +96,7 @@ def test_a_line_that_leaves_it_open_tunes_every_strategy() -> None:
     assert parse(["strategy=top", "output=mine"]) == (["top"], 8, ["output=mine"])
 
 
+@pytest.mark.long
 def test_the_sweep_is_the_command(
     capsys: pytest.CaptureFixture[str], tuned: tuple[Path, list[str], list[str]]
 ) -> None:

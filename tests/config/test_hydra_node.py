@@ -85,7 +85,7 @@ SHOWS = ([], ["-m"], ["--cfg", "job"], ["--help"], ["--info", "all"])
 
 @pytest.mark.parametrize(
     "shows",
-    [SHOWS[0], SHOWS[2], pytest.param(SHOWS[3], marks=pytest.mark.long)],
+    [SHOWS[0], *(pytest.param(shows, marks=pytest.mark.long) for shows in SHOWS[2:4])],
     ids=["run", "--cfg", "--help"],
 )
 @pytest.mark.parametrize("name", FILES)

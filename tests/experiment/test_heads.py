@@ -138,6 +138,7 @@ def test_a_text_a_user_and_a_history_are_answered(run: Path) -> None:
     assert len({tuple(rows) for rows in lists}) == 4
 
 
+@pytest.mark.long
 def test_the_same_run_again_gives_the_same_bits(run: Path, config: MakeConfig) -> None:
     again = execute(config(*HEADS[run.name]), "again")
     for stage in ("events", "results"):

@@ -143,6 +143,7 @@ def test_the_stage_leaves_everything_else_as_it_is_without_it(
     assert not (without / "k_shot.parquet").exists()
 
 
+@pytest.mark.long
 def test_stages_one_by_one_give_the_same_curve(whole: Path, config: MakeConfig) -> None:
     for stages in ("train,evaluate", "k_shot", "online"):
         folder = execute(config(*STAGE, f"stages=[{stages}]"), "steps")
@@ -153,6 +154,7 @@ def test_stages_one_by_one_give_the_same_curve(whole: Path, config: MakeConfig) 
     ).read_bytes()
 
 
+@pytest.mark.long
 def test_the_weights_are_put_back_whatever_trains(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +212,7 @@ def of_side(folder: Path, side: Side) -> pl.DataFrame:
     return shots_of(folder).filter(side=side).drop("run", "question")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", SIDES)
 def test_garbage_in_what_is_hidden_moves_no_bit(
     side: Side, true: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch

@@ -55,6 +55,9 @@ TEXTS = (
     "deep water",
 )
 
+pytestmark = pytest.mark.long
+"""Minutes of training; tests/experiment/test_strategies.py runs every strategy once."""
+
 
 @dataclass(frozen=True)
 class Cell:
