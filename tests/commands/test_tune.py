@@ -44,6 +44,7 @@ def test_the_first_trial_is_the_configuration_and_the_others_are_near_it(
         assert {min(int((ratio + 1) * 1.5), 2) for ratio in [0.0, *ratios[:n]]} == {0, 1, 2}
 
 
+@pytest.mark.long
 def test_sizes_are_those_that_the_backbone_has(config: MakeConfig) -> None:
     def sizes(strategy: str, key: str) -> set[float | int]:
         base = config(f"strategy={strategy}")

@@ -92,6 +92,7 @@ def measure(
     return measure
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_texts_without_signal_are_worth_what_chance_is_worth(
     measure: Callable[[float], tuple[NDArray[Any], float]],

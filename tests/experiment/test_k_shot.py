@@ -260,6 +260,7 @@ def test_garbage_in_the_second_half_moves_no_bit(
     assert_frame_equal(of_side(true, side), of_side(garbage, side), check_exact=True)
 
 
+@pytest.mark.long
 def test_a_memory_that_goes_on_is_caught(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

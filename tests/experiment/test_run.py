@@ -784,6 +784,7 @@ def test_no_half_written_file_is_left(config: MakeConfig, monkeypatch: pytest.Mo
     assert manifest(folder)["done"] == ["train"]
 
 
+@pytest.mark.long
 def test_cells_of_a_sweep_share_the_judged_baselines(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
