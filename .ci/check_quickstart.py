@@ -8,7 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
+
+STUDY = Path(__file__).parents[1] / "studies" / "quickstart" / "README.md"
+COHORTS = {"all": "all", "any cold user": "cold_user_any", "any cold item": "cold_item_any"}
 
 runs = Path(sys.argv[1])
 manifests = [json.loads(file.read_text(encoding="utf-8")) for file in runs.glob("*/manifest.json")]
