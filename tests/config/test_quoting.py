@@ -78,9 +78,9 @@ def test_what_is_broken_is_told_in_words(text: str, said: str) -> None:
     assert said in str(problem(text))
 
 
-def test_a_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-    assert compose_plain([*TINY, "output=~/runs"])["output"] == "/home/me/runs"
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert compose_plain([*TINY, "output=~/runs"])["output"] == str(tmp_path / "runs")
 
 
 def test_nothing_is_said_of_a_key_whose_value_cannot_be_read() -> None:

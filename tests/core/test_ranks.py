@@ -117,12 +117,14 @@ def test_the_world_that_was_asked_for_is_let_in(
 ) -> None:
     told(variables)
     ranks.refuse_another_world(devices)
+    assert ranks.rank() < devices
 
 
 def test_a_process_that_has_trained_with_others_goes_on(told: Told) -> None:
     # Lightning takes WORLD_SIZE back after each training
     told({"LOCAL_RANK": "0", "NODE_RANK": "0"})
     ranks.refuse_another_world(2)
+    assert ranks.is_first()
 
 
 @pytest.mark.parametrize(
