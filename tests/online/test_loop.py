@@ -1,245 +1,374 @@
-"""Test, then train: what is recorded, in which order, and what is undone."""
+"""The loop against a naive one that goes second by second and never computes ahead; what it keeps
+to, over generated streams."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
-from coldlm.asof.context import AsOf
-from coldlm.core.errors import Diverged
-from coldlm.core.seeding import torch_seed
-from coldlm.core.tables import Dataset, Queries
+from coldlm.core.errors import ScoreError
+from coldlm.core.seeding import generator
+from coldlm.core.tables import UNKNOWN, Dataset, Ints, Items, Users, sorted_log
 from coldlm.evaluate.judge import Judged, judge
-from coldlm.learn.fit import Fitted
-from coldlm.models.backbone import RandomVectors
-from coldlm.models.rankers.ranker import Ranker
-from coldlm.models.rankers.snapshot import Snapshot
-from coldlm.models.towers import Towers
-from coldlm.online import loop
+from coldlm.online.loop import Clock, Made, Scored, Stream, Update
+from coldlm.online.moment import Moment
+from coldlm.online.triggers import (
+    AnyOf,
+    Budget,
+    Every,
+    EveryN,
+    EveryWindow,
+    Never,
+    OnNewItems,
+    Trigger,
+)
 from coldlm.split.queries import ask
-from coldlm.text.encode import RandomEncoder
 
-MakeData = Callable[..., Dataset]
-EDGES = np.array([20, 30, 40, 60])
-"""Windows [20, 30), [30, 40) and [40, 60) of the events below."""
+USERS, ITEMS, DAY = 5, 9, 86_400
 
 
-class Stream:
-    """A toy stream of three windows, and a ranker that scores it; ``calls`` is what happened, in
-    order."""
+class OnLoss:
+    """Fires when the mean of the losses that came since the last update is high: it wants them."""
 
-    def __init__(self, make_data: MakeData) -> None:
-        events = [
-            (0, 0, 5),
-            (1, 1, 6),
-            (0, 1, 20),
-            (1, 2, 25),
-            (1, 0, 31),
-            (0, 3, 35),
-            (0, 2, 45),
-            (1, 3, 50),
-        ]
-        self.data = make_data(events, items=4, released=dict.fromkeys(range(4), 0))
-        self.catalogue = Catalogue(self.data)
-        enters, half_lives = self.catalogue.enters_at, self.data.half_lives_days
-        self.as_of = AsOf(self.data.log, 2, 4, enters, half_lives)
-        self.queries: Queries = ask(self.data.log, self.catalogue, np.arange(2, 8), EDGES)
-        with torch_seed(0):
-            self.ranker = Ranker(
-                RandomEncoder(4, RandomVectors(6, 0)), Towers(6, width=4, history=2)
+    def __init__(self) -> None:
+        self._losses: list[float] = []
+
+    def ask(self, now: Moment) -> str:
+        self._losses += now.losses().tolist()
+        if len(self._losses) < 4 or np.mean(self._losses) < 0.4:
+            return ""
+        self._losses = []
+        return "high loss"
+
+
+TRIGGERS: dict[str, Callable[[], Trigger]] = {
+    "never": Never,
+    "every_window": EveryWindow,
+    "every_n": lambda: EveryN(n=7),
+    "every": lambda: Every(days=2.0),
+    "on_new_items": lambda: OnNewItems(n=2),
+    "budget": lambda: Budget(n=3, updates_per_day=1.0),
+    "any_of": lambda: AnyOf(n=20, days=5.0, new_items=3),
+    "on_loss": OnLoss,
+}
+
+
+@dataclass(frozen=True)
+class World:
+    data: Dataset
+    catalogue: Catalogue
+    queries: Any
+    edges: Ints
+
+    def clock(self, delay: int = 0) -> Clock:
+        return Clock.of(self.data.log, self.queries, self.edges, delay)
+
+
+def make_world(seed: int, events: int = 120, spread: int = 30) -> World:
+    """A log of ``events`` within about ``spread`` seconds times 12 hours, many in one second."""
+    draw = generator(seed, "stream")
+    time = np.sort(draw.integers(0, spread, events)) * (DAY // 2)
+    log = sorted_log(
+        draw.integers(0, USERS, events),
+        draw.integers(0, ITEMS, events),
+        time,
+        np.ones(events),
+        draw.random(events) < 0.8,
+    )
+    texts = tuple("" for _ in range(ITEMS))
+    ids = tuple(map(str, range(ITEMS)))
+    data = Dataset(
+        name="toy", domain="toy",
+        items=Items(ids, texts, ids, np.zeros(ITEMS, np.int64)),
+        users=Users(tuple(map(str, range(USERS))), ("",) * USERS),
+        log=log, repeats=True, release="field", half_lives_days=(1.0, 7.0, 30.0),
+    )  # fmt: skip
+    catalogue = Catalogue(data)
+    first = int(np.searchsorted(log.time, log.time[events // 3]))
+    cuts = np.quantile(log.time[first:], [0, 0.3, 0.6]).astype(np.int64)
+    edges = np.unique(np.r_[cuts, log.time[-1] + 1])
+    edges[0] = log.time[first]
+    return World(data, catalogue, ask(log, catalogue, np.arange(first, events), edges), edges)
+
+
+@dataclass
+class Toy:
+    """A model whose weights are what it has learned from: scores are a function of them, the user,
+    the time and the item, and of nothing else."""
+
+    world: World
+    latency: float = 0.0
+    changes: bool = True
+    learned: list[tuple[int, int]] = field(default_factory=list)
+
+    def scorer(self, weights: int) -> Callable[[Ints, Ints], Tensor]:
+        def score(users: Ints, times: Ints) -> Tensor:
+            item = np.arange(ITEMS)[None, :]
+            mixed = (
+                users[:, None] * 31 + times[:, None] // 43_200 * 17 + item * 7 + weights * 13
+            ) % 11
+            return torch.from_numpy(mixed.astype(np.float32))
+
+        return score
+
+    def update(self, now: Moment, reason: str, version: int) -> Made[Any]:
+        number = len(now.updates) + 1
+        self.learned.append((now.learned, now.visible))
+        rolled = number % 5 == 0
+        times = self.world.data.log.time[now.learned : now.visible]
+        made = Update(
+            number=number, version=version - rolled, window=now.updated_in, trigger="", reason=reason,
+            time=now.time, visible=now.visible, n_events=len(times), n_replayed=0,
+            newest=int(times.max(initial=-1)), seconds=1.0, train_seconds=1.0, encode_seconds=0.0,
+            latency=self.latency, live_at=now.time + self.latency, peak_memory_mb=0.0, bytes=0,
+            loss_before=0.0, loss_after=0.0, probe_before=0.0, probe_after=0.0, rolled_back=rolled, why="",
+        )  # fmt: skip
+        weights = version if self.changes else 0
+        return Made(None if rolled else self.scorer(weights), made)
+
+    def judge(self, scorer: Any, first: int, last: int, since: int) -> Judged:
+        w = self.world
+        judged = judge(scorer, w.queries.slice(first, last), w.data, w.catalogue, name="toy")
+        return judged.since(int(w.queries.start[since] - w.queries.start[first]))
+
+    def run(self, trigger: Trigger, delay: int = 0, **keys: Any) -> Stream[Any]:
+        given = {"first": self.scorer(0), "judge": self.judge, "update": self.update, **keys}
+        stream: Stream[Any] = Stream(self.world.clock(delay), self.world.queries, trigger, **given)
+        stream.run()
+        return stream
+
+
+def naive(toy: Toy, trigger: Trigger, delay: int) -> tuple[list[int], list[float], list[Update]]:
+    """Version and score of every positive, and the updates: every second by itself, with all that
+    is visible looked up anew."""
+    world, updates = toy.world, list[Update]()
+    log, queries = world.data.log, world.queries
+    start = int(world.edges[0])
+
+    def visible(time: int) -> int:
+        return sum(t < time and t + delay <= time for t in log.time.tolist())
+
+    versions, scores, losses, told = [], list[float](), list[tuple[int, float]](), 0
+    live, weights, coming = 0, 0, None
+    n0 = visible(start)
+    now = Moment(
+        start, 0, n0, len(set(log.item[:n0].tolist())), lambda: np.zeros(0), start, 0, n0, 0
+    )
+    now.met_then = now.met
+    for time in sorted({t for t in log.time.tolist() if t >= start}):
+        if coming is not None and coming[1] <= time:
+            live, weights, coming = coming[0], coming[0], None
+        now.time, now.visible = time, visible(time)
+        now.window = int(np.searchsorted(world.edges, time, side="right")) - 1
+        now.met = len(set(log.item[: now.visible].tolist()))
+        if coming is None:
+
+            def new_losses(time: int = time, losses: Any = losses) -> np.ndarray:
+                nonlocal told
+                there = [loss for t, loss in losses if t < time and t + delay <= time]
+                fresh, told = there[told:], len(there)
+                return np.array(fresh)
+
+            now.losses = new_losses
+            if reason := trigger.ask(now):
+                made = toy.update(now, reason, live + 1)
+                updates.append(made.update)
+                now.note_update(1.0)
+                if not made.update.rolled_back:
+                    coming = made.update.version, made.update.live_at
+                    if coming[1] <= time:
+                        live, weights, coming = coming[0], coming[0], None
+        asked = queries.where(queries.time == time)
+        if len(asked):
+            judged = judge(
+                toy.scorer(weights if toy.changes else 0),
+                asked,
+                world.data,
+                world.catalogue,
+                name="",
             )
-        self.calls: list[str] = []
-        self.scorers: list[Snapshot] = []
+            versions += [live] * len(judged.g)
+            scores += judged.score.tolist()
+            others = np.maximum(judged.candidates - 1, 1)
+            losses += [(time, x) for x in ((judged.g + (judged.e - 1) / 2) / others).tolist()]
+    return versions, scores, updates
 
-    def weights(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in self.ranker.trainable().items()}
 
-    def snapshot(self) -> Snapshot:
-        self.calls.append("snapshot")
-        self.scorers.append(Snapshot(self.ranker, self.as_of, self.data.users, 4))
-        return self.scorers[-1]
+@pytest.mark.parametrize("name", TRIGGERS)
+@settings(max_examples=6)
+@given(
+    seed=st.integers(0, 10_000),
+    delay=st.sampled_from([0, 1, DAY // 2, DAY, 3 * DAY]),
+    latency=st.sampled_from([0.0, 1.0, DAY / 2, 2.0 * DAY]),
+)
+def test_it_is_the_naive_loop(name: str, seed: int, delay: int, latency: float) -> None:
+    world = make_world(seed)
+    one, other = Toy(world, latency), Toy(world, latency)
+    stream = one.run(TRIGGERS[name](), delay)
+    versions, scores, updates = naive(other, TRIGGERS[name](), delay)
+    assert stream.scored.version.tolist() == versions
+    assert stream.scored.judged.score.tolist() == scores
+    assert stream.updates == updates
+    assert one.learned == other.learned
 
-    def run(
-        self, update: Callable[[int], Fitted], **keys: Any
-    ) -> tuple[list[Judged], list[loop.Update]]:
-        def judged(scorer: Any, queries: Queries) -> Judged:
-            version = self.scorers.index(scorer)
-            self.calls.append(f"score {sorted(set(queries.window.tolist()))} by {version}")
-            return judge(scorer, queries, self.data, self.catalogue, name="model")
 
-        def train(window: int) -> Fitted:
-            self.calls.append(f"train {window}")
-            return update(window)
+@pytest.mark.parametrize("name", TRIGGERS)
+@settings(max_examples=6)
+@given(
+    seed=st.integers(0, 10_000),
+    delay=st.sampled_from([0, DAY]),
+    latency=st.sampled_from([0.0, DAY]),
+)
+def test_nothing_is_learned_before_it_was_scored(
+    name: str, seed: int, delay: int, latency: float
+) -> None:
+    world = make_world(seed)
+    stream = Toy(world, latency).run(TRIGGERS[name](), delay)
+    log, queries = world.data.log, world.queries
+    time = log.time[queries.event]
+    newest = np.full(len(stream.updates) + 1, -1)
+    for update in stream.updates:
+        assert update.newest < update.time
+        assert update.newest + delay <= update.time
+        if not update.rolled_back:
+            newest[update.version] = max(update.newest, newest[update.version - 1])
+    assert (newest[stream.scored.version] < time).all()
+    # tie blocks are whole: everything of one second has one version
+    assert all(len({*stream.scored.version[time == t].tolist()}) == 1 for t in set(time.tolist()))
+    assert (stream.scored.since <= np.maximum(time, world.edges[0])).all()
 
-        given = {
-            "probe": lambda scorer, window: float(window),
-            "peak_memory_mb": lambda: 7.0,
-            **keys,
-        }
-        first = self.snapshot()
-        return loop.run(
-            self.ranker,
-            self.queries,
-            3,
-            first=first,
-            snapshot=self.snapshot,
-            judge=judged,
-            update=train,
-            **given,
+
+@pytest.mark.parametrize("name", TRIGGERS)
+def test_an_update_that_changes_nothing_changes_no_bit(name: str) -> None:
+    world = make_world(3, events=400)
+    still = Toy(world).run(Never())
+    moved = Toy(world, changes=False).run(TRIGGERS[name]())
+    for column in ("g", "e", "candidates", "score"):
+        assert (
+            getattr(moved.scored.judged, column).tolist()
+            == getattr(still.scored.judged, column).tolist()
         )
 
-    def move(self, by: float, name: str = "head.scale") -> None:
-        with torch.no_grad():
-            self.ranker.trainable()[name].add_(by)
+
+def test_chunks_are_laid_out_as_if_the_version_never_changed() -> None:
+    """Rows of one chunk are at the same place in it, whatever was scored before them."""
+    world = make_world(5, events=900, spread=300)
+    places: dict[int, set[tuple[int, int]]] = {}
+
+    class Watched(Toy):
+        def judge(self, scorer: Any, first: int, last: int, since: int) -> Judged:
+            for q in range(since, last):
+                places.setdefault(q, set()).add((first, (q - first) % 64))
+            return super().judge(scorer, first, last, since)
+
+    Watched(world).run(EveryN(n=5))
+    whole = {q: (first % 64, place) for q, seen in places.items() for first, place in seen}
+    assert len(whole) == len(world.queries)
+    starts = np.flatnonzero(np.diff(world.queries.window, prepend=-1))
+    for q, seen in places.items():
+        begin = int(starts[starts <= q].max())
+        assert {place for _, place in seen} == {(q - begin) % 64}
 
 
-@pytest.fixture
-def stream(make_data: MakeData) -> Stream:
-    return Stream(make_data)
-
-
-def _same(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
-    return all(torch.equal(tensor, two[name]) for name, tensor in one.items())
-
-
-def _nothing(window: int) -> Fitted:
-    return Fitted(examples=2)
-
-
-def test_each_window_is_scored_before_anything_is_learned_from_it(stream: Stream) -> None:
-    judged, _ = stream.run(_nothing)
-    assert stream.calls == [
-        "snapshot",
-        "score [0] by 0",
-        "train 0",
-        "snapshot",
-        "score [1] by 1",
-        "train 1",
-        "snapshot",
-        "score [2] by 2",
-    ]
-    assert [len(part.g) for part in judged] == [2, 2, 2]
-
-
-def test_an_update_that_changes_nothing_changes_no_score(stream: Stream) -> None:
-    judged, updates = stream.run(_nothing)
-    expected = judge(stream.scorers[0], stream.queries, stream.data, stream.catalogue, name="model")
-    assert np.concatenate([part.score for part in judged]).tolist() == expected.score.tolist()
-    assert np.concatenate([part.g for part in judged]).tolist() == expected.g.tolist()
-    assert [update.version for update in updates] == [1, 2]
-    assert not any(update.rolled_back for update in updates)
-
-
-def test_what_is_learned_is_live_from_the_next_window_on(stream: Stream) -> None:
-    untouched, _ = stream.run(_nothing)
-    judged, _ = stream.run(lambda window: stream.move(1.0) or Fitted(examples=2))
-    assert judged[0].score.tolist() == untouched[0].score.tolist()
-    assert judged[1].score.tolist() != untouched[1].score.tolist()
-
-
-def test_a_snapshot_taken_before_an_update_scores_as_before(stream: Stream) -> None:
-    first = Snapshot(stream.ranker, stream.as_of, stream.data.users, 4)
-    users, times = stream.queries.user, stream.queries.time
-    before = first(users, times)
-    stream.run(lambda window: stream.move(1.0) or Fitted())
-    assert torch.equal(first(users, times), before)
-    assert not torch.equal(stream.scorers[-1](users, times), before)
-
-
-def test_an_update_is_a_row_of_what_it_saw_and_cost(stream: Stream) -> None:
-    losses = iter([3.0, 2.0, 5.0, 4.0])
-    _, updates = stream.run(
-        lambda window: stream.move(1.0) or Fitted(examples=2 + window),
-        probe=lambda *_: next(losses),
+@pytest.mark.parametrize("name", TRIGGERS)
+@settings(max_examples=6)
+@given(seed=st.integers(0, 10_000), cut=st.integers(40, 110))
+def test_what_is_behind_a_cut_changes_nothing_before_it(name: str, seed: int, cut: int) -> None:
+    world = make_world(seed)
+    time = int(world.data.log.time[cut])
+    draw = generator(seed, "garbage")
+    log = world.data.log
+    late = log.time >= time
+    garbage = sorted_log(
+        np.where(late, draw.integers(0, USERS, len(log)), log.user),
+        np.where(late, draw.integers(0, ITEMS, len(log)), log.item),
+        np.where(late, np.maximum(time, draw.permutation(log.time)), log.time),
+        log.label,
+        np.where(late, draw.random(len(log)) < 0.5, log.positive),
     )
-    rows = [update.row() for update in updates]
-    assert [row.pop("seconds") > 0 for row in rows] == [True, True]
-    assert rows == [
-        {
-            "version": 1 + window,
-            "window": window,
-            "n_events": 2 + window,
-            "peak_memory_mb": 7.0,
-            "bytes": stream.ranker.trained_bytes,
-            "loss_before": before,
-            "loss_after": after,
-            "rolled_back": False,
-        }
-        for window, before, after in ((0, 3.0, 2.0), (1, 5.0, 4.0))
-    ]
+    data = replace(world.data, log=garbage)
+    first = int(np.searchsorted(garbage.time, world.edges[0]))
+    catalogue = Catalogue(data)
+    queries = ask(garbage, catalogue, np.arange(first, len(garbage)), world.edges)
+    other = World(data, catalogue, queries, world.edges)
+    streams = [Toy(w).run(TRIGGERS[name]()) for w in (world, other)]
+    early = [w.data.log.time[w.queries.event] < time for w in (world, other)]
+    for column in ("version", "since"):
+        one, two = (getattr(s.scored, column)[e] for s, e in zip(streams, early, strict=True))
+        assert one.tolist() == two.tolist()
+    one, two = ([u for u in s.updates if u.time <= time and u.newest < time] for s in streams)
+    assert [u.row() for u in one if u.time < time] == [u.row() for u in two if u.time < time]
 
 
-def test_bytes_are_those_of_all_that_trains_however_far_it_moved(stream: Stream) -> None:
-    whole = sum(p.numel() for p in stream.ranker.head.parameters())
-    stream.ranker.head.project.weight.requires_grad_(False)
-    _, updates = stream.run(lambda window: stream.move(1.0, "head.unknown") or Fitted(examples=2))
-    assert [update.bytes for update in updates] == [4 * (whole - 4 * 6)] * 2
-
-
-def test_an_update_that_learned_from_nothing_ships_nothing(stream: Stream) -> None:
-    _, updates = stream.run(lambda window: Fitted())
-    assert [update.bytes for update in updates] == [0, 0]
-
-
-def _diverge(stream: Stream) -> Fitted:
-    stream.move(9.0)
-    raise Diverged("training loss is nan")
-
-
-def _spoil(stream: Stream) -> Fitted:
-    stream.move(9.0, "head.unknown")
-    stream.move(math.nan, "head.prior.weight")
-    return Fitted(examples=2)
-
-
-@pytest.mark.parametrize("break_it", [_diverge, _spoil], ids=["diverged", "loss not finite"])
-def test_a_failed_update_is_rolled_back_to_the_bit_and_the_version_stays(
-    stream: Stream, break_it: Callable[[Stream], Fitted]
+@pytest.mark.parametrize("name", TRIGGERS)
+@settings(max_examples=6)
+@given(seed=st.integers(0, 10_000), stop=st.integers(0, 20), latency=st.sampled_from([0.0, DAY]))
+def test_going_on_from_any_rest_is_never_having_stopped(
+    name: str, seed: int, stop: int, latency: float
 ) -> None:
-    before = stream.weights()
+    world = make_world(seed)
+    kept: list[tuple[list[Update], Scored, Any]] = []
 
-    def update(window: int) -> Fitted:
-        if window == 0:
-            return break_it(stream)
-        assert _same(before, stream.weights())
-        stream.move(1.0)
-        return Fitted(examples=2)
+    def save(stream: Stream[Any]) -> None:
+        stream.settle()
+        if len(kept) <= stop:
+            arrays = {f: getattr(stream.scored, f).copy() for f in ("version", "since", "latency")}
+            columns = ("g", "e", "candidates", "score")
+            judged = Judged(*(getattr(stream.scored.judged, f).copy() for f in columns))
+            scored = Scored(judged, **arrays, done=stream.position)
+            kept.append((list(stream.updates), scored, stream.live.scorer))
 
-    def probe(scorer: Snapshot, window: int) -> float:
-        return float(scorer(stream.queries.user, stream.queries.time).sum())
-
-    judged, updates = stream.run(update, probe=probe)
-    assert [update.rolled_back for update in updates] == [True, False]
-    assert [update.version for update in updates] == [0, 1]
-    assert updates[0].bytes == 0
-    assert updates[1].bytes == stream.ranker.trained_bytes
-    assert len(judged) == 3
-    users, times = stream.queries.user, stream.queries.time
-    assert "score [1] by 0" in stream.calls
-    assert not torch.equal(stream.scorers[-1](users, times), stream.scorers[0](users, times))
-
-
-def test_a_diverged_update_has_no_loss_after(stream: Stream) -> None:
-    _, updates = stream.run(lambda window: _diverge(stream))
-    assert all(math.isnan(update.loss_after) for update in updates)
-    assert [update.n_events for update in updates] == [0, 0]
+    toy = Toy(world, latency)
+    whole = toy.run(TRIGGERS[name](), at_rest=save)
+    updates, scored, scorer = kept[-1]
+    again = Toy(world, latency).run(TRIGGERS[name](), first=scorer, replayed=updates, scored=scored)
+    assert again.updates == whole.updates
+    for column in ("version", "since", "latency"):
+        assert getattr(again.scored, column).tolist() == getattr(whole.scored, column).tolist()
+    assert again.scored.judged.score.tolist() == whole.scored.judged.score.tolist()
 
 
-def test_a_window_without_events_to_learn_from_is_no_failure(stream: Stream) -> None:
-    _, updates = stream.run(lambda window: Fitted(), probe=lambda *_: math.nan)
-    assert [(update.version, update.rolled_back) for update in updates] == [(1, False), (2, False)]
+def test_windows_are_told_with_the_version_that_ends_them() -> None:
+    world = make_world(1)
+    told: list[tuple[int, int]] = []
+    Toy(world).run(EveryWindow(), at_window=lambda w, live: told.append((w, live.version)))
+    assert told == [(w, w) for w in range(len(world.edges) - 1)]
 
 
-def test_another_error_is_not_swallowed(stream: Stream) -> None:
-    def update(window: int) -> Fitted:
-        raise RuntimeError("out of memory")
+def test_no_trigger_is_asked_while_an_update_is_on_its_way() -> None:
+    world = make_world(2)
+    asked: list[int] = []
 
-    with pytest.raises(RuntimeError, match="out of memory"):
-        stream.run(update)
+    class Always:
+        def ask(self, now: Moment) -> str:
+            asked.append(now.time)
+            return "always"
+
+    updates = Toy(world, latency=2.0 * DAY).run(Always()).updates
+    waits = np.diff(asked)[[not update.rolled_back for update in updates[:-1]]]
+    assert waits.min() >= 2 * DAY
+    assert np.diff(asked).min() < 2 * DAY  # one that was rolled back is not waited for
+
+
+def test_a_score_that_is_not_finite_names_the_version() -> None:
+    world = make_world(4)
+    toy = Toy(world)
+    toy.scorer = lambda weights: lambda users, times: torch.full((len(users), ITEMS), torch.nan)  # type: ignore[method-assign]
+    with pytest.raises(ScoreError, match="model version 0: "):
+        toy.run(Never())
+
+
+def test_a_stream_without_events_is_done_at_once() -> None:
+    world = make_world(0)
+    nothing = {"queries": world.queries.slice(0, 0), "edges": np.array([UNKNOWN - 2, UNKNOWN - 1])}
+    empty = replace(world, **nothing)
+    assert Toy(empty).run(EveryN(n=1)).updates == []

@@ -36,6 +36,12 @@ def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     return first[owner] + offset, owner
 
 
+def visible_before(when: Ints, delay: int) -> Ints:
+    """Return the second before which events are visible at each second ``when``: strictly earlier,
+    and the label's ``delay`` passed."""
+    return when - max(delay - 1, 0)
+
+
 class Grouped:
     """Events of one log, which are in time order, grouped by a code (user or item); so they are
     inside a group.

@@ -11,7 +11,10 @@ from coldlm.config.plugins import how_to_name
 from coldlm.config.signatures import fields_of
 from coldlm.core.errors import ConfigError
 
-GROUPS = ("backbone", "strategy", "head", "loss", "dataset", "split", "optim", "logger")
+GROUPS = (
+    *("backbone", "strategy", "head", "loss", "dataset", "split", "optim", "logger"),
+    *(part.group for part in options.PARTS),
+)
 """The groups whose nodes name targets."""
 
 
@@ -62,9 +65,9 @@ def resolve(target: str) -> Any:
 
 
 def is_allowed(target: object, group: str) -> bool:
-    """Return whether a node of ``group`` may name this target; decided from declarations and
-    source, without importing it."""
-    if not isinstance(target, str) or target not in options.targets(group):
+    """Return whether a node of ``group`` (``online/trigger``, or its path ``online.trigger``) may
+    name this target; decided from declarations and source, without importing it."""
+    if not isinstance(target, str) or target not in options.targets(group.replace(".", "/")):
         return False
     try:
         fields_of(target)
@@ -77,6 +80,8 @@ def refusal(group: str, target: object) -> str:
     """Return what is said of a target that may not be named."""
     path = f"{group}._target_" if group else "_target_"
     allowed = (
-        " or ".join(options.targets(group)) if group else "what coldlm/config/options.py declares"
+        " or ".join(options.targets(group.replace(".", "/")))
+        if group
+        else "what coldlm/config/options.py declares"
     )
     return f"{path}: got {target!r}, allowed: {allowed}; {how_to_name(target)}"

@@ -94,21 +94,19 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
 
 def known_paths(config: Mapping[str, object]) -> list[str]:
     """Return the full paths of all keys that this configuration's schema and targets know."""
-    paths = []
-    for name, field in fields_of_dataclass(RunConfig).items():
-        paths.append(name)
-        node = config.get(name)
-        inner: Mapping[str, object] = {}
+    return list(_paths(fields_of_dataclass(RunConfig), config, ""))
+
+
+def _paths(fields: Mapping[str, Field], values: Mapping[str, object], prefix: str) -> Iterator[str]:
+    for name, field in fields.items():
+        path, node = f"{prefix}{name}", values.get(name)
+        yield path
+        inner = node if isinstance(node, dict) else {}
         if is_dataclass(field.annotation):
-            inner = fields_of_dataclass(cast(type, field.annotation))
-        elif (
-            field.annotation == Node
-            and isinstance(node, dict)
-            and is_allowed(node.get("_target_"), name)
-        ):
-            inner = fields_of(str(node["_target_"]))
-        paths += [f"{name}.{key}" for key in inner]
-    return paths
+            below = fields_of_dataclass(cast(type, field.annotation))
+            yield from _paths(below, inner, f"{path}.")
+        elif field.annotation == Node and is_allowed(inner.get("_target_"), path):
+            yield from _paths(fields_of(str(inner["_target_"])), {}, f"{path}.")
 
 
 def missing_keys(config: Mapping[str, object]) -> list[str]:
@@ -116,17 +114,20 @@ def missing_keys(config: Mapping[str, object]) -> list[str]:
     also those with a default: in the configuration of a run they are choices that nobody made."""
 
     def is_there(path: str) -> bool:
-        name, _, key = path.partition(".")
-        value = config.get(name, ABSENT)
-        return (isinstance(value, dict) and key in value) if key else value is not ABSENT
+        value: object = config
+        for key in path.split("."):
+            value = value.get(key, ABSENT) if isinstance(value, dict) else ABSENT
+        return value is not ABSENT
 
     return [path for path in known_paths(config) if not is_there(path)]
 
 
 def _complete(value: object) -> object:
     """A thing with its target's defaults for the keys that it leaves out; values as they are."""
-    if not isinstance(value, dict) or "_target_" not in value:
+    if not isinstance(value, dict):
         return value
+    if "_target_" not in value:
+        return {key: _complete(inner) for key, inner in value.items()}
     return {key: field.default for key, field in fields_of(value["_target_"]).items()} | value
 
 

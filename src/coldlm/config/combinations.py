@@ -10,18 +10,16 @@ from itertools import pairwise
 from coldlm.config import model_combinations as model
 from coldlm.config import options
 from coldlm.config.model_combinations import Section
+from coldlm.config.online_combinations import online_problems
 from coldlm.config.options import (
     BackboneSource,
     Logger,
     Reader,
-    Schedule,
     SplitRule,
     Strategy,
+    Trigger,
     chosen,
-    named,
 )
-from coldlm.config.plugins import installed
-from coldlm.config.signatures import nearest
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
 
@@ -34,7 +32,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _split_problems: ("split",),
         _leaky_problems: ("split", "online"),
         _validation_problems: ("train",),
-        _schedule_problems: ("online", "plugins"),
+        online_problems: ("online", "strategy", "head", "control"),
         _trainer_problems: ("trainer", "train"),
         _layer_problems: ("trainer", "strategy", "control"),
         model.strategy_problems: ("backbone", "strategy"),
@@ -138,22 +136,12 @@ def _date_problems(split: Section) -> Iterator[str]:
 
 def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
     option = chosen(SplitRule, split)
-    if option.leaks and named(Schedule, online["schedule"]).updates:
+    if option.leaks and chosen(Trigger, online["trigger"]).updates:
         yield (
             f"split={option.name} lets the future into training, so that nothing is left to be "
-            "learned online, but "
-            f"online.schedule={online['schedule']}; use online=off, or split=time"
+            f"learned online, but online/trigger={chosen(Trigger, online['trigger']).name}; use "
+            "online=off, or split=time"
         )
-
-
-def _schedule_problems(online: Section, plugins: list[str]) -> Iterator[str]:
-    there = options.names(Schedule)
-    if online["schedule"] not in there:
-        near = nearest(online["schedule"], there)
-        hint = f"; did you mean {near}?" if near else ""
-        if packages := [package for package in installed() if package not in plugins]:
-            hint += f"; if it is of another package: add plugins=[{' or '.join(packages)}]"
-        yield f"online.schedule: got {online['schedule']!r}, allowed: {', '.join(there)}{hint}"
 
 
 def _validation_problems(train: Section) -> Iterator[str]:

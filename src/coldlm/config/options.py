@@ -103,12 +103,55 @@ class Logger(Option):
 
 
 @dataclass(frozen=True)
-class Schedule(Option):
-    """How the weights follow the stream: a function of ``online.schedules``. ``updates``: it
-    changes any."""
+class Trigger(Option):
+    """When the weights are updated: a class of ``online.triggers`` or ``drift``. ``updates``: it
+    ever does. ``is_off``: the stage is passed over. ``package``: that must be installed."""
 
-    group: ClassVar[str] = "online"
+    group: ClassVar[str] = "online/trigger"
     updates: bool = True
+    is_off: bool = False
+    package: str | None = None
+
+
+@dataclass(frozen=True)
+class DataPolicy(Option):
+    """What an update learns from: a class of ``online.data`` or ``replay``. ``cheats``: it looks at
+    what the updated weights will be asked for, which every row says."""
+
+    group: ClassVar[str] = "online/data"
+    cheats: bool = False
+
+
+@dataclass(frozen=True)
+class Regulariser(Option):
+    """What holds an update back: a class of ``online.regularisers``. ``needs_adapter``: it looks at
+    what the strategy trains of the language model."""
+
+    group: ClassVar[str] = "online/regulariser"
+    needs_adapter: bool = False
+
+
+@dataclass(frozen=True)
+class Scope(Option):
+    """Which parameters an update may move: a function of ``online.scopes``. ``needs``: that one of
+    them begins with it. ``resets``: each update starts from the weights before any training."""
+
+    group: ClassVar[str] = "online/scope"
+    needs: str = ""
+    resets: bool = False
+
+
+@dataclass(frozen=True)
+class Gate(Option):
+    """Whether an update goes live: a class of ``online.gates``. ``needs_probe``: it asks the
+    probe."""
+
+    group: ClassVar[str] = "online/gate"
+    needs_probe: bool = False
+
+
+PARTS: tuple[type[Option], ...] = (Trigger, DataPolicy, Regulariser, Scope, Gate)
+"""What a schedule is made of."""
 
 
 @dataclass(frozen=True)
@@ -184,9 +227,35 @@ _OWN: tuple[Option, ...] = (
     Logger("files", "coldlm.learn.loggers.files"),
     Logger("wandb", "coldlm.learn.loggers.wandb", package="wandb"),
     Logger("tensorboard", "coldlm.learn.loggers.tensorboard", package="tensorboard"),
-    Schedule("off", "coldlm.online.schedules.off", updates=False),
-    Schedule("per_window", "coldlm.online.schedules.per_window"),
-    Schedule("retrain", "coldlm.online.schedules.retrain"),
+    Trigger("off", "coldlm.online.triggers.Off", updates=False, is_off=True),
+    Trigger("never", "coldlm.online.triggers.Never", updates=False),
+    Trigger("every_window", "coldlm.online.triggers.EveryWindow"),
+    Trigger("every_n", "coldlm.online.triggers.EveryN"),
+    Trigger("every", "coldlm.online.triggers.Every"),
+    Trigger("on_new_items", "coldlm.online.triggers.OnNewItems"),
+    Trigger("on_drift", "coldlm.online.drift.OnDrift", package="river"),
+    Trigger("budget", "coldlm.online.triggers.Budget"),
+    Trigger("any_of", "coldlm.online.triggers.AnyOf"),
+    DataPolicy("new_only", "coldlm.online.data.NewOnly"),
+    DataPolicy("window", "coldlm.online.data.Window"),
+    DataPolicy("cumulative", "coldlm.online.data.Cumulative"),
+    DataPolicy("replay", "coldlm.online.replay.Replay"),
+    DataPolicy("shuffled", "coldlm.online.data.Shuffled"),
+    DataPolicy("oracle", "coldlm.online.data.Oracle", cheats=True),
+    Regulariser("none", "coldlm.online.regularisers.Regulariser"),
+    Regulariser("l2_to_previous", "coldlm.online.regularisers.L2ToPrevious"),
+    Regulariser("ewc", "coldlm.online.regularisers.EWC"),
+    Regulariser("distill", "coldlm.online.regularisers.Distill"),
+    Regulariser("peso", "coldlm.online.regularisers.Peso", needs_adapter=True),
+    Regulariser("ema", "coldlm.online.regularisers.EMA"),
+    Scope("everything", "coldlm.online.scopes.everything"),
+    Scope("head", "coldlm.online.scopes.head", needs="head."),
+    Scope("context", "coldlm.online.scopes.context", needs="head.fusion."),
+    Scope("adapter", "coldlm.online.scopes.adapter", needs="encoder."),
+    Scope("reset_to_base", "coldlm.online.scopes.reset_to_base", resets=True),
+    Gate("always", "coldlm.online.gates.Always"),
+    Gate("finite", "coldlm.online.gates.Finite"),
+    Gate("probe", "coldlm.online.gates.Probe", needs_probe=True),
     Metric("ndcg", "coldlm.evaluate.metrics.ndcg"),
     Metric("recall", "coldlm.evaluate.metrics.recall"),
     Metric("mrr", "coldlm.evaluate.metrics.mrr"),

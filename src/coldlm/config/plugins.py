@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from coldlm.config import options, signatures
-from coldlm.config.options import Baseline, Metric, Option, Schedule, Strategy
+from coldlm.config.options import Baseline, Metric, Option, Strategy
 from coldlm.core.columns import CANARIES, LIST_METRICS, MANDATORY_BASELINES, MODEL, USER_AUC
 
 GROUP = "coldlm.options"
@@ -44,7 +44,6 @@ RESERVED = {
         "n_user",
         "slice",
     },
-    Schedule.group: {"history", "static"},
 }
 """Names that results, or the tables that they are made of, use for what is not declared as an
 option."""

@@ -59,9 +59,30 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Online:
-    schedule: str
+    """See conf/online/_base.yaml for what the values mean; the nodes are those of groups of their
+    own."""
+
+    trigger: Node
+    data: Node
+    regulariser: Node
+    scope: Node
+    gate: Node
+    label_delay_seconds: Annotated[int, Range(0)]
+    latency_seconds: Annotated[float, Range(0)]
+    latency_scale: Annotated[float, Range(0)]
     epochs: Count | None
-    lr_factor: Above0
+    max_steps: Count | None
+    lr_factor: Annotated[float, Range(0)]
+    optimiser: Literal["reset", "keep"]
+    rate: Literal["warmed", "constant"]
+    probe: Annotated[float, Range(0, 0.5)]
+    save_updates: Count
+    save_seconds: Above0
+
+    @property
+    def parts(self) -> tuple[Node, ...]:
+        """Return the five nodes that make a schedule."""
+        return self.trigger, self.data, self.regulariser, self.scope, self.gate
 
 
 @dataclass(frozen=True)
@@ -147,7 +168,10 @@ MOVED = {
 }
 """Keys of earlier versions, and what they are now."""
 
-GONE = {"dataset.permute_text": "control=permuted_text does that"}
+GONE = {
+    "online.schedule": "online=NAME says it, or its parts, such as online/trigger=every_n",
+    "dataset.permute_text": "control=permuted_text does that",
+}
 """Keys of earlier versions that are none any more, and what there is instead."""
 
 
@@ -156,6 +180,8 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     is otherwise."""
     now = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     now.setdefault("plugins", [])
+    if isinstance(online := now.get("online"), dict) and "schedule" in online:
+        now["online"] = _of_windows(**online)
     if isinstance(dataset := now.get("dataset"), dict) and dataset.pop("permute_text", False):
         now["control"] = {**now.get("control", {}), "name": PERMUTED_TEXT}
     for old, new in MOVED.items():
@@ -166,3 +192,27 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
             if isinstance(place := now.setdefault(owner, {}) if owner else now, dict):
                 place.setdefault(last, value)
     return now
+
+
+def _of_windows(schedule: str, **keys: Any) -> dict[str, Any]:
+    """What a schedule of an earlier version, which knew windows alone, is made of."""
+    parts = {
+        "trigger": {"off": "triggers.Off"}.get(schedule, "triggers.EveryWindow"),
+        "data": {"retrain": "data.Cumulative"}.get(schedule, "data.NewOnly"),
+        "regulariser": "regularisers.Regulariser",
+        "scope": f"scopes.{'reset_to_base' if schedule == 'retrain' else 'everything'}",
+        "gate": "gates.Finite",
+    }
+    return {
+        **{part: {"_target_": f"coldlm.online.{name}"} for part, name in parts.items()},
+        "label_delay_seconds": 0,
+        "latency_seconds": 0,
+        "latency_scale": 0,
+        "max_steps": None,
+        "optimiser": "reset",
+        "rate": "warmed",
+        "probe": 0,
+        "save_updates": 10,
+        "save_seconds": 300,
+        **keys,
+    }

@@ -55,6 +55,20 @@ def in_group() -> bool:
     return bool(distributed.is_available() and distributed.is_initialized())
 
 
+def first_says(value: float) -> float:
+    """Return the first process's ``value`` in all of them: a clock, say, that each reads
+    otherwise."""
+    if not in_group():
+        return value
+    import torch
+
+    said = torch.tensor([value], dtype=torch.float64)
+    if _distributed().get_backend() == "nccl":
+        said = said.cuda()
+    _distributed().broadcast(said, 0)
+    return float(said)
+
+
 def refuse_another_world(devices: int) -> None:
     """Refuse processes that are not the ``devices`` that a run asks for: each would learn from a
     share that the others do not complete, or do the whole run by itself and write into the one

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def derive(seed: int, *names: object) -> int:
@@ -34,3 +35,15 @@ def torch_seed(seed: int, *names: object) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(derive(seed, *names))
         yield
+
+
+def uniform(seed: int, name: str, codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return [n] numbers in [0, 1), one per code, that depend on the seed, the name and the code
+    alone: what is drawn of one code says nothing of how many others there are (SplitMix64, Steele
+    et al. 2014, figure 15)."""
+    with np.errstate(over="ignore"):
+        z = codes.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(derive(seed, name))
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    return (z >> np.uint64(11)).astype(np.float64) / 2.0**53

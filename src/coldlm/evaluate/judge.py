@@ -43,6 +43,10 @@ class Judged:
     candidates: Ints
     score: Floats
 
+    def since(self, row: int) -> Judged:
+        """Return the rows from ``row`` on."""
+        return Judged(*(getattr(self, field.name)[row:] for field in fields(Judged)))
+
 
 def judge(
     scorer: ScoreFunction,
@@ -71,7 +75,7 @@ def judge(
     n = len(queries.event)
     g, e, size = (np.zeros(n, np.int64) for _ in range(3))
     own = np.zeros(n)
-    mine = _chunks(queries)[rank::world]
+    mine = chunks(queries)[rank::world]
     for (first, last), (scores, candidates, positive, rows) in _scored(
         scorer, queries, data, catalogue, name, mine
     ):
@@ -88,13 +92,6 @@ def judge(
     return Judged(g, e, size, own)
 
 
-def concatenate(parts: list[Judged]) -> Judged:
-    """Return the rows of consecutive parts of the same queries."""
-    return Judged(
-        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Judged))
-    )
-
-
 def measure(
     scorer: ScoreFunction,
     queries: Queries,
@@ -108,7 +105,7 @@ def measure(
     ranks if there are any."""
     rank, world = _share()
     sizes = np.diff(queries.start)
-    mine = _chunks(queries)[rank::world]
+    mine = chunks(queries)[rank::world]
     for (first, last), (scores, candidates, positive, rows) in _scored(
         scorer, queries, data, catalogue, name, mine
     ):
@@ -118,9 +115,9 @@ def measure(
     return float(metric.compute())
 
 
-def _chunks(queries: Queries) -> list[tuple[int, int]]:
-    """(first, last) of up to ``CHUNK`` queries of one window each: a window is scored alike alone
-    and in the stream."""
+def chunks(queries: Queries) -> list[tuple[int, int]]:
+    """Return (first, last) of up to ``CHUNK`` queries of one window each: a window is scored alike
+    alone and in the stream."""
     edges = np.flatnonzero(np.diff(queries.window, prepend=-2, append=-2)).tolist()
     return [
         (first, min(first + CHUNK, last))

@@ -20,7 +20,7 @@ from coldlm.core.columns import (
     WARMUP_BUCKETS,
     WARMUP_EDGES,
 )
-from coldlm.core.tables import DAY, Bools, Dataset, Ints, Queries
+from coldlm.core.tables import DAY, Bools, Dataset, Floats, Ints, Queries
 from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import FORMULAS, Formulas, auc, list_values
 
@@ -38,6 +38,7 @@ def tabulate(
     *,
     version: Ints,
     live_from: Ints,
+    latency: Floats | None = None,
 ) -> pl.DataFrame:
     """Return one row per positive: who, what, when, how warm, and its place (g, e) among its
     candidates without the query's other positives; for queries with lists also where those others
@@ -45,7 +46,9 @@ def tabulate(
 
     Args:
         version, live_from: [P] of the model that scored, and the time from which it was live;
-            ``staleness`` is the number of the log's events in between.
+            ``staleness`` is the number of the log's events in between, ``staleness_seconds`` the
+            time.
+        latency: [P] seconds of the stream that it took to be live, none by default.
     """
     log, query = data.log, np.repeat(np.arange(len(queries)), np.diff(queries.start))
     row = queries.event
@@ -70,6 +73,8 @@ def tabulate(
             "cohort": quadrant,
             "version": version,
             "staleness": np.searchsorted(log.time, time) - np.searchsorted(log.time, live_from),
+            "staleness_seconds": time - live_from,
+            "latency": np.zeros(len(row)) if latency is None else latency,
             "candidates": judged.candidates,
             "g": judged.g,
             "e": judged.e,

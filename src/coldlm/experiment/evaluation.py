@@ -11,8 +11,9 @@ import polars as pl
 import torch
 
 from coldlm.config.schema import RunConfig
+from coldlm.core.columns import MODEL
 from coldlm.core.progress import listed, progress
-from coldlm.core.tables import STREAM, Ints, Queries
+from coldlm.core.tables import STREAM, Floats, Ints, Queries
 from coldlm.evaluate.classify import THRESHOLD, area, labelled_pairs, report
 from coldlm.evaluate.judge import Judged, ScoreFunction, judge, measure
 from coldlm.evaluate.metrics import HEADLINE, RankingMetric
@@ -40,15 +41,28 @@ class Evaluation:
 
     def measure(self, scorer: ScoreFunction, name: str) -> float:
         """Return the macro nDCG@k of a scorer on validation."""
-        world = self._world
-        metric = RankingMetric(HEADLINE, self._k, len(world.data.users))
-        return measure(scorer, world.validation, world.data, world.catalogue, metric, name=name)
+        return self.measure_on(scorer, self._world.validation, name)
 
     def judge(self, scorer: ScoreFunction, queries: Queries, name: str) -> Judged:
         """Return every positive of ``queries`` ranked, with a progress bar."""
         world = self._world
         with progress(f"scoring: {name}", len(queries)) as done:
             return judge(scorer, queries, world.data, world.catalogue, name=name, on_chunk=done)
+
+    def judge_part(self, scorer: ScoreFunction, first: int, last: int, since: int) -> Judged:
+        """Return every positive of the stream's queries ``since`` to ``last`` (excluded) ranked, laid
+        out in chunks as from query ``first`` on."""
+        world, queries = self._world, self._world.stream
+        judged = judge(scorer, queries.slice(first, last), world.data, world.catalogue, name=MODEL)
+        return judged.since(int(queries.start[since] - queries.start[first]))
+
+    def measure_on(self, scorer: ScoreFunction, queries: Queries, name: str = MODEL) -> float:
+        """Return the macro nDCG@k of a scorer on these queries, NaN if there are none."""
+        world = self._world
+        if not len(queries):
+            return float("nan")
+        metric = RankingMetric(HEADLINE, self._k, len(world.data.users))
+        return measure(scorer, queries, world.data, world.catalogue, metric, name=name)
 
     def judge_stream(self, scorer: ScoreFunction, name: str) -> Judged:
         """Return every positive of the stream ranked."""
@@ -69,12 +83,14 @@ class Evaluation:
         schedule: str,
         version: Ints | None = None,
         live_from: Ints | None = None,
+        latency: Floats | None = None,
     ) -> pl.DataFrame:
         """Return the rows of ``events.parquet`` for the whole stream.
 
         Args:
-            version, live_from: [P] of the model that scored each positive, and since when it was
-                live; by default the one trained before the stream.
+            version, live_from, latency: [P] of the model that scored each positive, since when it
+                was live, and the seconds that it took to be; by default the one trained before the
+                stream.
         """
         world, n = self._world, len(self._world.stream.event)
         frame = tabulate(
@@ -87,6 +103,7 @@ class Evaluation:
             world.cold_items,
             version=np.zeros(n, np.int64) if version is None else version,
             live_from=np.full(n, world.split.edges[0]) if live_from is None else live_from,
+            latency=np.zeros(n) if latency is None else latency,
         )
         labels = {"run": self._run, "scorer": name, "schedule": schedule}
         return frame.select(

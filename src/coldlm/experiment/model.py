@@ -157,6 +157,7 @@ def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:
         ranker.head.standardise(vectors[torch.from_numpy(known)])
 
 
-def take_snapshot(ranker: Model, world: World) -> Scorer:
-    """Return the current weights as a scorer."""
-    return ranker.snapshot(world.as_of, world.data.users, world.catalogue)
+def take_snapshot(ranker: Model, world: World, before: Scorer | None = None) -> Scorer:
+    """Return the current weights as a scorer; what has not changed since ``before`` is shared with
+    it."""
+    return ranker.snapshot(world.as_of, world.data.users, world.catalogue, before)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from coldlm.config.build import build, resolve
-from coldlm.config.options import Metric, Schedule, named, plugged
+from coldlm.config.options import Metric, Trigger, chosen, plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core import ranks
 from coldlm.core.errors import Diverged, RunFolderError
@@ -84,7 +84,7 @@ def execute(config: RunConfig, name: str, baselines: JudgedBaselines | None = No
 def _is_off(stage: str, config: RunConfig) -> bool:
     """Whether a stage is passed over, since the group that it belongs to is off."""
     if stage == "online":
-        return not named(Schedule, config.online.schedule).updates
+        return bool(chosen(Trigger, config.online.trigger).is_off)
     return stage == "pretrain" and config.pretrain.objective == "off"
 
 

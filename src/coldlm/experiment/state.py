@@ -80,9 +80,10 @@ class State:
         return self._workshop
 
     def fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
-        """Train from the pre-trained weights on the log's ``rows``, all earlier than ``time``; what
-        it did, and the seconds it took with those of the head's own epochs."""
+        """Train from the pre-trained weights on those of the log's ``rows`` that are known at
+        ``time``; what it did, and the seconds it took with those of the head's own epochs."""
         shop, world = self.workshop, self.inputs.world
+        rows, keys = world.visible(rows, time), {"max_steps": shop.config.train.max_steps, **keys}
         ranker, training = shop.ranker, shop.training
         ranker.restore(shop.initial)
         if self._vectors is None and ranker.starts_from_vectors:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -14,7 +14,7 @@ from coldlm.core.tables import Ints
 from coldlm.experiment.world import World
 from coldlm.learn.batches import Batches, Recipe
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
-from coldlm.learn.module import event_losses
+from coldlm.learn.module import Penalty, event_losses
 from coldlm.models.rankers.ranker import Model, Ranker, Scorer
 from coldlm.split.queries import trainable
 from coldlm.text.encode import FixedEncoder
@@ -34,10 +34,19 @@ class Training:
         self._machine, self._loggers = machine, loggers
 
     def trainable(self, rows: Ints) -> Ints:
-        """Return those of the log's ``rows`` that can be trained on."""
+        """Return those of the log's ``rows`` that can be trained on, which the probe never is."""
+        rows = rows[~self._world.probe[rows]]
         return trainable(self._world.data.log, self._world.catalogue, rows)
 
-    def _batches(self, rows: Ints, epoch: int, share: tuple[int, int] = (0, 1)) -> Batches:
+    def batches(
+        self,
+        rows: Ints,
+        epoch: int,
+        share: tuple[int, int] = (0, 1),
+        stream: tuple[object, ...] = (),
+    ) -> Batches:
+        """Return the batches of one epoch over the events ``rows``; ``share`` and ``stream`` as in
+        ``learn.batches``."""
         head, train = self._ranker.head, self._config.train
         recipe = Recipe(
             batch_size=train.batch_size,
@@ -47,6 +56,7 @@ class Training:
             uses_text=head.uses_text,
             uses_context=head.uses_context,
             seed=self._config.seed,
+            stream=stream,
         )
         world = self._world
         return Batches(
@@ -54,7 +64,7 @@ class Training:
             world.catalogue,
             world.as_of,
             rows,
-            self._loss(),
+            self.loss(),
             recipe,
             epoch=epoch,
             share=share,
@@ -66,10 +76,12 @@ class Training:
         epochs = self._config.train.head_epochs
         if not epochs:
             return 0.0
-        still = self._ranker
-        if vectors is not None:
-            still = Ranker(FixedEncoder(vectors, self._ranker.encoder.texts), self._ranker.head)
+        still = self._ranker if vectors is None else self.standing_still(vectors)
         return self.fit(rows, "head", epochs=epochs, ranker=still, max_steps=None).seconds
+
+    def standing_still(self, vectors: torch.Tensor) -> Ranker:
+        """Return the same head on item vectors [N, D] that stay as they are."""
+        return Ranker(FixedEncoder(vectors, self._ranker.encoder.texts), self._ranker.head)
 
     def fit(
         self,
@@ -77,19 +89,25 @@ class Training:
         part: str,
         *,
         epochs: int | None = None,
+        max_steps: int | None = None,
         lr_factor: float = 1.0,
+        warms: bool = True,
         validate: Callable[[], float] | None = None,
         ranker: Model | None = None,
-        max_steps: int | Literal["config"] | None = "config",
+        stream: tuple[object, ...] = (),
+        penalty: Penalty | None = None,
+        moments: dict[int, Any] | None = None,
     ) -> Fitted:
-        """Fit on the events ``rows``, [E] row numbers; epochs and steps come from ``train`` unless
-        given.
+        """Fit on the events ``rows``, [E] row numbers.
 
         Args:
             part: name shown in progress.
+            epochs: None for those of ``train``.
             lr_factor: times the optimiser's learning rates.
-            validate: see ``learn.fit.fit``.
+            warms: whether the rates rise at the beginning, as ``train.warmup`` says.
             ranker: another model around the same head.
+            stream: names of this training's random numbers.
+            validate, penalty, moments: see ``learn.fit.fit``.
         """
         train = self._config.train
         node = dict(self._config.optim)
@@ -102,20 +120,20 @@ class Training:
             return Fitted(values=[validate()] if validate else [])
         epochs = epochs or train.epochs
         for epoch in range(epochs):
-            ranker.read_ahead(self._batches(rows, epoch).texts)
+            ranker.read_ahead(self.batches(rows, epoch, stream=stream).texts)
         budget = Budget(
             epochs=epochs,
-            max_steps=train.max_steps if max_steps == "config" else max_steps,
+            max_steps=max_steps,
             patience=train.patience,
             accumulate=train.accumulate,
             clip=train.clip,
-            warmup=train.warmup,
+            warmup=train.warmup if warms else 0.0,
             schedule=train.schedule,
         )
         return fit(
             ranker,
-            self._loss(),
-            lambda epoch: self._batches(rows, epoch, share),
+            self.loss(),
+            lambda epoch: self.batches(rows, epoch, share, stream),
             lambda named: build(node, named),
             budget,
             self._machine,
@@ -123,16 +141,19 @@ class Training:
             name=part,
             loggers=self._loggers,
             validate=validate,
+            penalty=penalty,
+            moments=moments,
         )
 
-    def _loss(self) -> Any:
+    def loss(self) -> Any:
+        """Return the run's loss."""
         return build(self._config.loss)
 
-    def probe(self, scorer: Scorer, rows: Ints) -> float:
+    def loss_of(self, scorer: Scorer, rows: Ints, stream: tuple[object, ...]) -> float:
         """Return the mean loss of the first batch of ``rows`` under the current weights, of which
-        ``scorer`` is the snapshot."""
-        batches = self._batches(rows, 0)
+        ``scorer`` is the snapshot; NaN where there is none."""
+        batches = self.batches(rows, 0, stream=stream)
         if not len(batches):
             return float("nan")
         batch = batches[0].to(self._ranker.device)
-        return float(event_losses(self._loss(), scorer.batch(batch), batch).mean())
+        return float(event_losses(self.loss(), scorer.batch(batch), batch).mean())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from coldlm.asof.catalogue import Catalogue
-from coldlm.asof.context import AsOf
+from coldlm.asof.context import AsOf, visible_before
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED_TEXT
@@ -27,7 +27,7 @@ from coldlm.core.tables import (
 )
 from coldlm.data.canonical.control import permute_texts
 from coldlm.data.canonical.grid import on_grid
-from coldlm.split.queries import ask, ask_lists, cold, draw
+from coldlm.split.queries import ask, ask_lists, cold, draw, on_probe
 from coldlm.split.simulated_cold import hold_out
 
 log = logging.getLogger("coldlm")
@@ -36,7 +36,8 @@ log = logging.getLogger("coldlm")
 @dataclass(frozen=True)
 class World:
     """The data, its cuts, and everything that is known as of a time. ``validation``, ``stream``:
-    queries. ``meets_at``: [N] the first second at which a query may meet each item: when it enters
+    queries. ``delay``: seconds from an event to when its label is known. ``probe``: [E] events that
+    nothing trains on. ``meets_at``: [N] the first second at which a query may meet each item: when it enters
     the catalogue or, where lists are ranked, is shown if that is earlier."""
 
     data: Dataset
@@ -48,6 +49,12 @@ class World:
     stream: Queries
     cold_users: Bools
     cold_items: Bools
+    delay: int
+    probe: Bools
+
+    def visible(self, rows: Ints, time: int) -> Ints:
+        """Return those of the log's ``rows`` that are known at ``time``."""
+        return rows[self.data.log.time[rows] < visible_before(np.array(time), self.delay)]
 
     def entered_by(self, time: int) -> Bools:
         """Return [N] items that were candidates at some time before ``time``."""
@@ -64,7 +71,8 @@ class World:
             data=replace(self.data, log=log),
             split=replace(self.split, part=self.split.part[known]),
             catalogue=self.catalogue.knowing(log),
-            as_of=_remember(self.data, self.catalogue, log),
+            as_of=_remember(self.data, self.catalogue, log, self.delay),
+            probe=self.probe[known],
             validation=self.validation.slice(0, 0),
             stream=self.stream.slice(0, 0),
         )
@@ -72,7 +80,10 @@ class World:
     def memory_of_the_past(self) -> AsOf:
         """Return an ``AsOf`` that remembers the events of train + validation only."""
         return _remember(
-            self.data, self.catalogue, self.data.log.rows(self.split.rows(TRAIN, VALIDATION))
+            self.data,
+            self.catalogue,
+            self.data.log.rows(self.split.rows(TRAIN, VALIDATION)),
+            self.delay,
         )
 
 
@@ -139,19 +150,25 @@ def make_world(config: RunConfig) -> World:
             return ask(data.log, catalogue, rows, edges)
         return ask_lists(data.log, lists, rows, edges)
 
+    delay = config.online.label_delay_seconds
+    validation, stream = queries(split.rows(VALIDATION)), queries(split.rows(STREAM), split.edges)
     return World(
         data=data,
         split=split,
         catalogue=catalogue,
         meets_at=meets_at,
-        as_of=_remember(data, catalogue, data.log),
-        validation=draw(queries(split.rows(VALIDATION)), config.evaluate.queries),
-        stream=draw(queries(split.rows(STREAM), split.edges), config.evaluate.queries),
+        as_of=_remember(data, catalogue, data.log, delay),
+        validation=draw(validation, config.evaluate.queries),
+        stream=draw(stream, config.evaluate.queries),
         cold_users=cold_users,
         cold_items=cold_items,
+        delay=delay,
+        probe=on_probe(data.log, [validation, stream], config.online.probe),
     )
 
 
-def _remember(data: Dataset, catalogue: Catalogue, known: Log) -> AsOf:
+def _remember(data: Dataset, catalogue: Catalogue, known: Log, delay: int) -> AsOf:
     sizes = len(data.users), len(data.items)
+    # known when its label is: to whoever looks, an event happens then
+    known = replace(known, time=known.time + max(delay - 1, 0))
     return AsOf(known, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)

@@ -73,7 +73,8 @@ class Recipe:
     """How batches are made. ``batch_size``: events of a batch on average, since batches hold whole
     sessions.
     ``session``: up to so many consecutive events of one user travel together: they share histories,
-    so a batch has fewer distinct items to encode. ``seed``: of order, draws and pseudo-queries."""
+    so a batch has fewer distinct items to encode. ``seed``: of order, draws and pseudo-queries.
+    ``stream``: names of the random numbers of one training among several, () of a run's first."""
 
     batch_size: int
     session: int
@@ -82,6 +83,7 @@ class Recipe:
     uses_text: bool
     uses_context: bool
     seed: int
+    stream: tuple[object, ...] = ()
 
 
 class Batches:
@@ -111,7 +113,7 @@ class Batches:
         self._recipe, self._epoch, self._share = recipe, epoch, share
         self._negatives = Negatives(data, catalogue, as_of, rows, wants)
         rows = self._negatives.rows
-        rng = generator(recipe.seed, "order", epoch)
+        rng = generator(recipe.seed, "order", *recipe.stream, epoch)
         self._order, self._session = session_order(rows, data.log.user, recipe.session, rng)
         n_sessions = len(self._session) - 1
         n_batches = min(-(-len(rows) // recipe.batch_size), n_sessions)
@@ -136,7 +138,7 @@ class Batches:
 
     def _make(self, rows: Ints, number: int) -> Batch:
         log, recipe = self._data.log, self._recipe
-        rng = generator(recipe.seed, "batch", self._epoch, number)
+        rng = generator(recipe.seed, "batch", *recipe.stream, self._epoch, number)
         draws = self._negatives.draw(rows, rng)
         texts = self._texts(rows, number)
         columns = np.unique(np.concatenate([log.item[rows], draws]))
@@ -192,7 +194,7 @@ class Batches:
         """(pseudo-query, profile) of each event of batch ``number``, "" where there is none."""
         if not self._recipe.uses_text:
             return [("", "")] * len(rows)
-        rng = generator(self._recipe.seed, "texts", self._epoch, number)
+        rng = generator(self._recipe.seed, "texts", *self._recipe.stream, self._epoch, number)
         items, users = self._data.items.texts, self._data.users.texts
         replaced = rng.random(len(rows)) < self._recipe.pseudo_query
         variants = rng.integers(0, VARIANTS, len(rows))

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from coldlm.core.errors import Diverged
 from coldlm.core.seeding import torch_seed
 from coldlm.learn.batches import Batches, EventData
-from coldlm.learn.module import Learner, Loss
+from coldlm.learn.module import Learner, Loss, Penalty
 from coldlm.learn.optimisers import Named, rate
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.rankers.ranker import Model
@@ -84,13 +84,14 @@ class Machine:
 class Fitted:
     """What a training did. ``epochs``: trained, or, with a validation, the best one (from 1);
     ``values``: validation value after each epoch; ``losses``: of every step; ``examples``: events
-    seen; ``seconds``: training only."""
+    seen; ``seconds``: training only; ``moments``: the optimiser's state."""
 
     epochs: int = 0
     values: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     examples: int = 0
     seconds: float = 0.0
+    moments: dict[int, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -105,6 +106,8 @@ def fit(
     name: str,
     loggers: list[Any] | None = None,
     validate: Callable[[], float] | None = None,
+    penalty: Penalty | None = None,
+    moments: dict[int, Any] | None = None,
 ) -> Fitted:
     """Train ``ranker`` in place.
 
@@ -114,6 +117,8 @@ def fit(
         name: of this training, shown in the progress bar.
         validate: value after each epoch, higher is better; training stops after ``budget.patience``
             epochs without a better one, and the best epoch's weights are put back.
+        penalty: what is added to the loss of each batch.
+        moments: of an earlier training of the same parameters, from which the optimiser goes on.
 
     Raises:
         Diverged: the loss or a weight stopped being finite, on any rank.
@@ -124,8 +129,16 @@ def fit(
     if not len(epochs[0]):
         # a window may hold no event that can be learned from
         ranker.eval()
-        return Fitted()
-    learner = Learner(ranker, loss, optimiser, rate=budget.rates(epochs), world=machine.processes)
+        return Fitted(moments=moments or {})
+    learner = Learner(
+        ranker,
+        loss,
+        optimiser,
+        rate=budget.rates(epochs),
+        world=machine.processes,
+        penalty=penalty,
+        moments=moments,
+    )
     for ranks in ranker.ranks:
         ranks.begin(budget.steps(epochs))
     watch = Watch(ranker, validate, budget.patience)
@@ -143,6 +156,7 @@ def fit(
         losses=learner.losses,
         examples=learner.examples,
         seconds=seconds,
+        moments=learner.moments,
     )
 
 

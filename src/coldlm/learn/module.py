@@ -18,6 +18,10 @@ from coldlm.models.rankers.ranker import Model
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
+Penalty = Callable[[Batch, Tensor, tuple[int, int]], Tensor | None]
+"""(batch, its logits [B, M], (epoch, number of the batch)) -> what is added to its loss, if
+anything."""
+
 
 def event_losses(loss: Loss, logits: Tensor, batch: Batch) -> Tensor:
     """Return [B] weighted losses of a batch's events, in float32 whatever the model computed in."""
@@ -31,6 +35,8 @@ class Learner(pl.LightningModule):
         optimiser: named parameters -> optimiser.
         rate: step -> factor of the learning rates.
         world: number of ranks; each adds its rows' share of the batch's mean loss.
+        penalty: what is added to the loss of each batch.
+        moments: state of an optimiser over the same parameters, from which this one goes on.
     """
 
     def __init__(
@@ -41,10 +47,14 @@ class Learner(pl.LightningModule):
         *,
         rate: Callable[[int], float] = lambda step: 1.0,
         world: int = 1,
+        penalty: Penalty | None = None,
+        moments: dict[int, Any] | None = None,
     ) -> None:
         super().__init__()
         self.ranker = ranker
-        self._loss, self._optimiser = loss, optimiser
+        self._loss, self._optimiser, self._penalty = loss, optimiser, penalty
+        self.moments: dict[int, Any] = moments or {}
+        self._used: Optimizer | None = None
         self._rate, self._world = rate, world
         self.losses: list[float] = []
         self.examples = 0
@@ -56,7 +66,8 @@ class Learner(pl.LightningModule):
         Raises:
             Diverged: the loss is not finite, on this rank or another.
         """
-        losses = event_losses(self._loss, self.ranker(batch), batch)
+        logits = self.ranker(batch)
+        losses = event_losses(self._loss, logits, batch)
         # DDP averages gradients over ranks; times world, that is the sum over the batch's rows /
         # its size
         loss = losses.sum() * (self._world / batch.size)
@@ -72,7 +83,15 @@ class Learner(pl.LightningModule):
         )
         for ranks in self.ranker.ranks:
             loss = loss + ranks.penalty()
+        if self._penalty is not None:
+            added = self._penalty(batch, logits, (self.current_epoch, number))
+            loss = loss if added is None else loss + added
         return loss
+
+    def on_train_end(self) -> None:
+        """Keep the optimiser's state."""
+        if self._used is not None:
+            self.moments = self._used.state_dict()["state"]
 
     def optimizer_step(self, *args: Any, **keys: Any) -> None:
         """One step, gradients included, then what a budget of ranks makes of it, while the
@@ -91,7 +110,11 @@ class Learner(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return the optimiser over what trains, and its rates step by step."""
         named = [(name, p) for name, p in self.ranker.named_parameters() if p.requires_grad]
-        optimizer = self._optimiser(named)
+        optimizer = self._used = self._optimiser(named)
+        if self.moments:
+            # the state alone: rates and the like are those of now
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": self.moments, "param_groups": groups})
         scheduler = LambdaLR(optimizer, self._rate)
         return {
             "optimizer": optimizer,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coldlm.config.options import Reader, Strategy, chosen
+from coldlm.config.schedules import label_of
 from coldlm.config.schema import RunConfig, under_todays_keys
 from coldlm.core.columns import SIMULATED_COLD
 from coldlm.core.errors import RunFolderError
@@ -53,7 +54,7 @@ def axes(config: RunConfig) -> dict[str, str]:
         "context": str(config.head.get("context", "off")),
         "loss": _label(config.loss),
         "control": config.control.name,
-        "online": config.online.schedule,
+        "online": label_of(config.online.parts),
         "seed": str(config.seed),
     }
 

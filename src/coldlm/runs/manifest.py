@@ -58,7 +58,8 @@ class Manifest:
     ``others_would_drop``: reason -> events. ``drawn_queries``: ``evaluate.queries``. ``leaks``: by
     kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best epoch. ``matched``:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
-    digest of what was asked. ``canaries``: see ``runs/canaries.py``. ``unknown``: what another
+    digest of what was asked. ``canaries``: see ``runs/canaries.py``. ``audit``: of the stream, see
+    ``online/audit.py``. ``unknown``: what another
     version has written.
     """
 
@@ -99,6 +100,7 @@ class Manifest:
     cohorts: list[dict[str, Any]] | None = None
     canaries: dict[str, dict[str, float]] | None = None
     seconds_per_update: float | None = None
+    audit: dict[str, int] | None = None
     k_shot: dict[str, Any] | None = None
     peak_memory_mb: float | None = None
     unknown: dict[str, Any] = field(default_factory=dict)

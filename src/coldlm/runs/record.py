@@ -38,6 +38,10 @@ SCHEDULES = {"evaluate": "test", "online": "online"}
 """Stage -> first part of its metric keys and ``stage`` column of its results."""
 
 
+ROW = ("scorer", "schedule", "event_id", "query")
+"""Columns of ``events.parquet`` that name one row, whichever stage wrote it."""
+
+
 class Record:
     """The files of one run. Only the first rank writes.
 
@@ -72,7 +76,8 @@ class Record:
         frame = frame.insert_column(1, pl.lit(SCHEDULES[stage]).alias("stage"))
         if file.is_file():
             old = pl.read_parquet(file).filter(pl.col("stage") != SCHEDULES[stage])
-            frame = pl.concat([old, frame])
+            # frozen weights under growing histories are the same rows in either stage: they stand once
+            frame = pl.concat([old, frame.join(old, on=ROW, how="anti", maintain_order="left")])
         self.write_frame("events.parquet", frame)
         results, users, cohorts = [], [], None
         for (part, scorer, schedule), rows in frame.group_by(

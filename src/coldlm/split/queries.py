@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import polars as pl
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.core.errors import DataError
-from coldlm.core.seeding import generator
+from coldlm.core.seeding import generator, uniform
 from coldlm.core.tables import (
     TRAIN,
     UNKNOWN,
@@ -100,6 +101,18 @@ def draw(queries: Queries, number: int | None) -> Queries:
     drawn = queries.where(keep)
     left_out = len(np.setdiff1d(queries.event, drawn.event))
     return replace(drawn, counts=drawn.counts | {"of a query that was not drawn": left_out})
+
+
+def on_probe(log: Log, parts: Sequence[Queries], share: float) -> Bools:
+    """Return [E] the events of the probe: those of a ``share`` of the queries of these parts, drawn
+    for each query alone, so that what comes later cannot change who is on it. The same in every
+    run over them."""
+    on = np.zeros(len(log), bool)
+    for queries in parts:
+        if len(queries):
+            drawn = uniform(0, "probe", queries.event[queries.start[:-1]]) < share
+            on[queries.event[np.repeat(drawn, np.diff(queries.start))]] = True
+    return on
 
 
 def count_lists(lists: Impressions, since: int) -> dict[str, int]:

@@ -129,6 +129,7 @@ class Reveals:
             training.trainable(rows),
             f"{plan.side}, {shots} shots",
             epochs=self.epochs,
+            max_steps=self.config.online.max_steps,
             lr_factor=self.config.online.lr_factor,
         )
         return {

@@ -1,100 +1,88 @@
-"""Stage online: score each window, then let the weights follow it as the schedule says."""
+"""Stage online: score each second of the stream, and let the weights follow it as the schedule
+says."""
 
 from __future__ import annotations
 
 import logging
 import time
-from functools import partial
 
 import numpy as np
 import polars as pl
 
-from coldlm.config.build import resolve
-from coldlm.config.options import Schedule, named
+from coldlm.config.build import build
+from coldlm.config.schedules import label_of
 from coldlm.core.columns import MODEL
-from coldlm.core.tables import Ints
-from coldlm.evaluate.judge import concatenate
-from coldlm.experiment.model import take_snapshot
+from coldlm.core.progress import listed, progress
+from coldlm.evaluate.judge import Judged
+from coldlm.experiment.probe import VALIDATION_PART, Probe
+from coldlm.experiment.saved_stream import SavedStream
 from coldlm.experiment.state import State
-from coldlm.learn.fit import Fitted
+from coldlm.experiment.updater import Updater
+from coldlm.models.rankers.ranker import Scorer
 from coldlm.online import loop
-from coldlm.runs.process import peak_memory_mb
+from coldlm.online.audit import audit
 
 log = logging.getLogger("coldlm")
 
 
-class Work:
-    """What a schedule can do between two windows (``online.schedules.Work``)."""
-
-    def __init__(self, state: State) -> None:
-        self._state, self._config = state, state.inputs.config.online
-        world = state.inputs.world
-        self._edges: Ints = np.searchsorted(world.data.log.time, world.split.edges)
-
-    def rows(self, window: int) -> Ints:
-        """Return the rows of the log in a window that can be trained on."""
-        return self._state.workshop.training.trainable(np.arange(*self._edges[window : window + 2]))
-
-    def fit_window(self, window: int) -> Fitted:
-        """Train on with the events of one window."""
-        return self._state.workshop.training.fit(
-            self.rows(window),
-            f"update {window + 1}",
-            epochs=self._config.epochs,
-            lr_factor=self._config.lr_factor,
-        )
-
-    def fit_anew(self, window: int) -> Fitted:
-        """Train anew from the pre-trained weights, on all events up to the end of a window."""
-        epochs = self._config.epochs or self._state.manifest.best_epoch
-        known = (
-            np.arange(self._edges[window + 1]),
-            int(self._state.inputs.world.split.edges[window + 1]),
-        )
-        part = f"retrain {window + 1}"
-        return self._state.fit_anew(*known, part, epochs=epochs, lr_factor=self._config.lr_factor)[
-            0
-        ]
-
-
 def run(state: State) -> None:
-    """Test, then train, window by window, and leave what came of it in the run folder."""
+    """Test, then train, and leave what came of it in the run folder."""
     begin = time.perf_counter()
-    shop, world, record = state.workshop, state.inputs.world, state.inputs.record
-    schedule, work = state.inputs.config.online.schedule, Work(state)
-    judged, updates = loop.run(
-        shop.ranker,
-        world.stream,
-        world.split.n_windows,
-        first=state.trained(),
-        snapshot=lambda: take_snapshot(shop.ranker, world),
-        judge=lambda scorer, queries: shop.evaluation.judge(scorer, queries, MODEL),
-        update=partial(resolve(named(Schedule, schedule).target), work),
-        probe=lambda scorer, window: shop.training.probe(scorer, work.rows(window)),
-        peak_memory_mb=peak_memory_mb,
-        tell=_tell,
-    )
-    versions = np.cumsum([0, *(not update.rolled_back for update in updates)])
-    live_from = world.split.edges[np.searchsorted(versions, versions)]
-    state.manifest.seconds["online"] = time.perf_counter() - begin
-    if updates:
-        state.manifest.seconds_per_update = float(np.mean([update.seconds for update in updates]))
+    shop, record, manifest = state.workshop, state.inputs.record, state.manifest
+    probe = Probe(state.inputs.world, shop.evaluation)
+    updater = Updater(state, state.trained(), probe)
+    saved = SavedStream(state, updater, probe)
+    probe.at_window(VALIDATION_PART, 0, updater.scorer)
+    stream = _pass(state, updater, probe, saved)
+    manifest.seconds["online"] = time.perf_counter() - begin
+    updates = pl.DataFrame([update.row() for update in stream.updates], schema=loop.SCHEMA)
+    if len(updates):
+        manifest.seconds_per_update = float(updates["seconds"].to_numpy().mean())
+    frame = _events(state, stream)
+    manifest.audit = audit(frame, updates, state.inputs.world.delay)
+    log.info("audit of the stream: %s", listed(manifest.audit))
     record.save_model("online", shop.ranker)
-    record.write_frame("updates.parquet", pl.DataFrame([update.row() for update in updates]))
-    window = np.repeat(world.stream.window, np.diff(world.stream.start))
-    rows = concatenate(judged)
-    frame = shop.evaluation.tabulate(rows, MODEL, schedule, versions[window], live_from[window])
+    record.write_frame("updates.parquet", updates)
+    record.write_frame("probes.parquet", probe.frame())
     record.write_events("online", frame)
+    saved.forget()
 
 
-def _tell(update: loop.Update) -> None:
-    log.info(
-        "update %d after window %d: %d events, %.1f s, loss %.3f -> %.3f%s",
-        update.version,
-        update.window,
-        update.n_events,
-        update.seconds,
-        update.loss_before,
-        update.loss_after,
-        ", rolled back" if update.rolled_back else "",
+def _pass(state: State, updater: Updater, probe: Probe, saved: SavedStream) -> loop.Stream[Scorer]:
+    """Go through the stream."""
+    world, ask = state.inputs.world, state.workshop.evaluation
+    queries = world.stream
+    with progress("online", len(queries)) as done:
+
+        def judge(scorer: Scorer, first: int, last: int, since: int) -> Judged:
+            judged = ask.judge_part(scorer, first, last, since)
+            done(last - since)
+            return judged
+
+        stream = loop.Stream(
+            loop.Clock.of(world.data.log, queries, world.split.edges, world.delay),
+            queries,
+            build(state.inputs.config.online.trigger),
+            first=updater.scorer,
+            judge=judge,
+            update=updater.update,
+            at_window=lambda window, live: probe.at_window(window, live.version, live.scorer),
+            at_rest=saved.at_rest,
+            replayed=saved.updates,
+            scored=saved.scored,
+        )
+        stream.run()
+    return stream
+
+
+def _events(state: State, stream: loop.Stream[Scorer]) -> pl.DataFrame:
+    """The stage's rows of ``events.parquet``."""
+    scored = stream.scored
+    return state.workshop.evaluation.tabulate(
+        scored.judged,
+        MODEL,
+        label_of(state.inputs.config.online.parts),
+        scored.version,
+        scored.since.astype(np.int64),
+        scored.latency,
     )

@@ -43,8 +43,11 @@ class PairRanker(Model):
         super().__init__(encoder, head)
         self.first_stage: Callable[[AsOf], FirstStage] = first_stage
 
-    def snapshot(self, as_of: AsOf, users: Users, catalogue: Catalogue) -> PairSnapshot:
-        """Return the current weights as a scorer that remembers ``as_of``."""
+    def snapshot(
+        self, as_of: AsOf, users: Users, catalogue: Catalogue, before: Any = None
+    ) -> PairSnapshot:
+        """Return the current weights as a scorer that remembers ``as_of``; there are no vectors to
+        keep."""
         return PairSnapshot(self, as_of, users, catalogue)
 
     def forward(self, batch: ScoringBatch) -> Tensor:

@@ -5,8 +5,10 @@ Shapes as in ``models/towers.py``; I distinct items of a batch, Q queries, N ite
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, Protocol
 
@@ -19,7 +21,7 @@ from coldlm.core import ranks
 from coldlm.core.tables import Ints, Users
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.parts.sides import ItemSide
-from coldlm.models.rankers.snapshot import Snapshot
+from coldlm.models.rankers.snapshot import ItemVectors, Snapshot
 
 
 class Encoder(Protocol):
@@ -92,8 +94,15 @@ class Model(nn.Module):
         """[B, M] logits; where ``log_weight`` is -inf only the positive's own need be right."""
 
     @abstractmethod
-    def snapshot(self, as_of: AsOf, users: Users, catalogue: Catalogue) -> Scorer:
-        """Return the current weights as a scorer that remembers ``as_of``."""
+    def snapshot(
+        self, as_of: AsOf, users: Users, catalogue: Catalogue, before: Any = None
+    ) -> Scorer:
+        """Return the current weights as a scorer that remembers ``as_of``.
+
+        Args:
+            before: an earlier scorer of this model, whose vectors are taken where the weights that
+                they come from have not changed since.
+        """
 
     @property
     def starts_from_vectors(self) -> bool:
@@ -125,6 +134,19 @@ class Model(nn.Module):
     def trained_bytes(self) -> int:
         """Size of the parameters that train: what one training may change."""
         return sum(p.numel() * p.element_size() for p in self.parameters() if p.requires_grad)
+
+    @contextmanager
+    def only(self, names: Iterable[str]) -> Iterator[None]:
+        """Inside, nothing trains but the parameters ``names``."""
+        wanted = set(names)
+        still = [p for name, p in self.named_parameters() if p.requires_grad and name not in wanted]
+        for p in still:
+            p.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for p in still:
+                p.requires_grad_(True)
 
     @property
     def ranks(self) -> list[Ranks]:
@@ -158,9 +180,12 @@ class Ranker(Model):
         encoder: an ``Encoder``. head: ``Towers``, ``ZeroShot``, or another with their methods.
     """
 
-    def snapshot(self, as_of: AsOf, users: Users, catalogue: Catalogue) -> Snapshot:
+    def snapshot(
+        self, as_of: AsOf, users: Users, catalogue: Catalogue, before: Any = None
+    ) -> Snapshot:
         """Return the current weights as a scorer that remembers ``as_of``."""
-        return Snapshot(self, as_of, users, len(catalogue))
+        kept = before.vectors if isinstance(before, Snapshot) else None
+        return Snapshot(self, as_of, users, len(catalogue), kept)
 
     @property
     def starts_from_vectors(self) -> bool:
@@ -202,13 +227,24 @@ class Ranker(Model):
         return vectors[text.clamp(min=0)] * (text >= 0)[:, None], text >= 0
 
     @torch.no_grad()
-    def item_side(self) -> ItemSide | None:
-        """Return the item side of the whole catalogue, None for a head without text; call it in
-        eval mode."""
-        side: ItemSide | None = (
-            self.head.items(self.encoder.all_items()) if self.head.uses_text else None
-        )
-        return side
+    def item_vectors(self, kept: ItemVectors | None = None) -> ItemVectors | None:
+        """Return the encoder's vectors of the whole catalogue, None for a head without text; those
+        that are ``kept`` if they are of the weights and texts of now. Call it in eval mode."""
+        if not self.head.uses_text:
+            return None
+        source = self._encoder_digest()
+        if kept is not None and kept.source == source:
+            return kept
+        return ItemVectors(self.encoder.all_items(), source)
+
+    def _encoder_digest(self) -> str:
+        """What tells two states of the encoder apart: the weights of it that training may move."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, tensor in self.trainable().items():
+            if not name.startswith("head."):
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
 
     def _encode_shared(self, codes: Tensor) -> Tensor:
         """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,10 +16,20 @@ from torch import Tensor
 
 from coldlm.asof.context import AsOf
 from coldlm.core.aligned import aligned
-from coldlm.core.tables import Ints, Users
+from coldlm.core.tables import Floats, Ints, Users
+from coldlm.models.parts.sides import ItemSide
 
 if TYPE_CHECKING:
     from coldlm.models.rankers.ranker import Ranker, ScoringBatch
+
+
+@dataclass(frozen=True)
+class ItemVectors:
+    """``vectors``: [N, D] of every item. ``source``: digest of the weights and texts that they were
+    made from."""
+
+    vectors: Tensor
+    source: str
 
 
 class Snapshot:
@@ -27,13 +38,25 @@ class Snapshot:
 
     Args:
         as_of: what is known of users and items before each time.
+        kept: vectors of an earlier snapshot, taken if they are those of the weights of now.
     """
 
-    def __init__(self, ranker: Ranker, as_of: AsOf, users: Users, n_items: int) -> None:
+    def __init__(
+        self,
+        ranker: Ranker,
+        as_of: AsOf,
+        users: Users,
+        n_items: int,
+        kept: ItemVectors | None = None,
+    ) -> None:
         ranker.eval()
         self._as_of = as_of
         self._head = copy.deepcopy(ranker.head).eval().requires_grad_(False)
-        self._side = ranker.item_side()
+        self.vectors = ranker.item_vectors(kept)
+        self._side: ItemSide | None = None
+        if self.vectors is not None:
+            with torch.no_grad():
+                self._side = self._head.items(self.vectors.vectors)
         self._every_item = np.arange(n_items)
         self._ranker = ranker
         self._device = ranker.device
@@ -69,6 +92,18 @@ class Snapshot:
         return self._score(np.array([time]), past, vector, known)[0]
 
     @torch.no_grad()
+    def user_vectors(self, users: Ints, times: Ints) -> Floats:
+        """Return [E, W] the user side of each user at its time; [E, 0] under a head without
+        text."""
+        if self._side is None:
+            return np.zeros((len(users), 0))
+        past = self._past(self._as_of.history(users, times, self._head.history))
+        user = torch.from_numpy(users).to(self._device)
+        side = self._head.users(*past, self._profiles[user], self._has_profile[user])
+        vectors: Floats = side.vector.double().cpu().numpy()
+        return vectors
+
+    @torch.no_grad()
     def batch(self, batch: ScoringBatch) -> Tensor:
         """Return [B, M] scores of a training batch, from the catalogue as encoded; ask before the
         ranker trains on."""
@@ -78,13 +113,18 @@ class Snapshot:
     def _score(self, times: Ints, history: Ints, text: Tensor, has_text: Tensor) -> Tensor:
         head, users = self._head, None
         if self._side is not None:
-            past = torch.from_numpy(history).to(self._device)
-            users = head.users(self._side.vector[past.clamp(min=0)], past >= 0, text, has_text)
+            users = head.users(*self._past(history), text, has_text)
         features = None
         if head.uses_context:
             features = aligned(self._as_of.features(times, self._every_item)).to(self._device)
         scores: Tensor = head.score(users, self._side, features)
         return scores.float().cpu()
+
+    def _past(self, history: Ints) -> tuple[Tensor, Tensor]:
+        """[Q, H, W] vectors of histories, and [Q, H] where there is an item."""
+        assert self._side is not None
+        past = torch.from_numpy(history).to(self._device)
+        return self._side.vector[past.clamp(min=0)], past >= 0
 
     @torch.no_grad()
     def _read(self, texts: Sequence[str], number: Tensor) -> tuple[Tensor, Tensor]:

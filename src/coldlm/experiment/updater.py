@@ -1,0 +1,246 @@
+"""One update of a run's model: data, training, gate."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from coldlm.config.build import build
+from coldlm.config.options import Scope, Trigger, chosen
+from coldlm.core import ranks
+from coldlm.core.errors import Diverged
+from coldlm.core.tables import Floats, Ints
+from coldlm.evaluate.metrics import HEADLINE
+from coldlm.experiment.model import take_snapshot
+from coldlm.experiment.probe import Probe
+from coldlm.experiment.state import State
+from coldlm.learn.fit import Fitted
+from coldlm.models.rankers.ranker import Model, Scorer
+from coldlm.models.rankers.snapshot import Snapshot
+from coldlm.online.data import Past, Policy
+from coldlm.online.gates import Always, Outcome
+from coldlm.online.loop import Made, Update
+from coldlm.online.moment import Moment
+from coldlm.online.regularisers import Ground, Regulariser
+from coldlm.runs.process import peak_memory_mb
+
+log = logging.getLogger("coldlm")
+
+EARLIER = 2048
+"""Events just before an update of which a regulariser may ask how much each weight matters."""
+
+
+class Updater:
+    """What trains between two versions.
+
+    Args:
+        first: scorer of the weights that the model has now.
+    """
+
+    def __init__(self, state: State, first: Scorer, probe: Probe) -> None:
+        self._state, self._shop, self._world = state, state.workshop, state.inputs.world
+        self._online = state.inputs.config.online
+        self.scorer = first
+        self._policy: Policy = build(self._online.data)
+        self._regulariser: Regulariser = build(self._online.regulariser)
+        self._gate = build(self._online.gate)
+        self._moments: dict[int, Any] = {}
+        self._probe = probe
+        self._on_probe: float | None = None  # of the model's weights, once it is asked for
+        scope = chosen(Scope, self._online.scope)
+        named = [n for n, p in self._ranker.named_parameters() if p.requires_grad]
+        self._names: list[str] = build(self._online.scope, named)
+        self._anew = scope.resets
+
+    @property
+    def _ranker(self) -> Model:
+        return self._shop.ranker
+
+    def update(self, now: Moment, reason: str, version: int) -> Made[Scorer]:
+        """Choose, train, judge; put the weights back if they are not to go live."""
+        begin, ranker = time.perf_counter(), self._ranker
+        number = len(now.updates) + 1
+        rows = self._shop.training.trainable(self._policy.choose(self._past(now, number)))
+        before = {name: tensor.clone() for name, tensor in ranker.trainable().items()}
+        held = {name: tensor.clone() for name, tensor in self._regulariser.state.items()}
+        stream = ("update", number)
+        loss_before = self._shop.training.loss_of(self.scorer, rows, stream)
+        if self._on_probe is None:
+            self._on_probe = self._probe.measure(self.scorer)
+        probe_before = self._on_probe
+        fitted, scorer, loss_after, probe_after, why = Fitted(), None, np.nan, np.nan, ""
+        trained = time.perf_counter()
+        encoded = trained
+        try:
+            fitted = self._train(rows, number, now)
+            trained = time.perf_counter()
+            scorer = take_snapshot(ranker, self._world, self.scorer)
+            encoded = time.perf_counter()
+            loss_after = self._shop.training.loss_of(scorer, rows, stream)
+            probe_after = self._probe.measure(scorer)
+            why = self._gate(Outcome(loss_before, loss_after, probe_before, probe_after))
+        except Diverged as error:
+            if isinstance(self._gate, Always):
+                raise
+            trained, why = time.perf_counter(), str(error)
+        if why:
+            ranker.restore(before)
+            self._regulariser.state, scorer = held, None
+        else:
+            self._moments, self._on_probe = fitted.moments, float(probe_after)
+            self.scorer = scorer or self.scorer
+        seconds = ranks.first_says(time.perf_counter() - begin)
+        wait = self._online.latency_seconds + self._online.latency_scale * seconds
+        times = self._world.data.log.time[rows]
+        made = Update(
+            number=number,
+            version=version - bool(why),
+            window=now.updated_in,
+            trigger=chosen(Trigger, self._online.trigger).name,
+            reason=reason,
+            time=now.time,
+            visible=now.visible,
+            n_events=fitted.examples,
+            n_replayed=int((rows < now.learned).sum()) if fitted.examples else 0,
+            newest=int(times.max()) if len(times) else -1,
+            seconds=seconds,
+            train_seconds=trained - begin,
+            encode_seconds=max(0.0, encoded - trained),
+            latency=wait,
+            live_at=now.time + wait,
+            peak_memory_mb=peak_memory_mb(),
+            bytes=self._bytes() if fitted.examples and not why else 0,
+            loss_before=loss_before,
+            loss_after=float(loss_after),
+            probe_before=probe_before,
+            probe_after=float(probe_after),
+            rolled_back=bool(why),
+            why=why,
+        )
+        _tell(made)
+        return Made(scorer, made)
+
+    def _past(self, now: Moment, number: int) -> Past:
+        world = self._world
+        edges = np.searchsorted(world.data.log.time, world.split.edges)
+
+        def users(rows: Ints) -> Floats:
+            assert isinstance(self.scorer, Snapshot)  # see combinations
+            log_ = world.data.log
+            return self.scorer.user_vectors(log_.user[rows], log_.time[rows])
+
+        return Past(
+            log=world.data.log,
+            learned=now.learned,
+            visible=now.visible,
+            number=number,
+            seed=self._state.inputs.config.seed,
+            coming=lambda: np.arange(*edges[now.window : now.window + 2]),
+            users=users,
+        )
+
+    def _train(self, rows: Ints, number: int, now: Moment) -> Fitted:
+        online, training = self._online, self._shop.training
+        pace: dict[str, Any] = {
+            "epochs": online.epochs or self._state.manifest.best_epoch,
+            "max_steps": online.max_steps,
+            "lr_factor": online.lr_factor,
+            "warms": online.rate == "warmed",
+        }
+        stream = ("update", number)
+        if self._anew:
+            return self._state.fit_anew(rows, now.time, f"update {number}", stream=stream, **pace)[
+                0
+            ]
+        keeps = online.optimiser == "keep"
+        with self._moving() as ranker:
+            ground = self._ground(ranker, rows, pace["epochs"], stream)
+            if len(ground.epochs[0]):
+                self._regulariser.begin(ground)
+            fitted = training.fit(
+                rows,
+                f"update {number}",
+                ranker=ranker,
+                stream=stream,
+                penalty=self._regulariser.penalty,
+                moments=self._moments if keeps else None,
+                **pace,
+            )
+            if fitted.examples:
+                self._regulariser.end(ground)
+            return fitted
+
+    @contextmanager
+    def _moving(self) -> Iterator[Model]:
+        """The model in which nothing but the scope trains; where that is nothing of the encoder, the
+        same head on the vectors that there are."""
+        ranker = self._ranker
+        with ranker.only(self._names):
+            stands = not any(name.startswith("encoder.") for name in self._names)
+            if stands and isinstance(self.scorer, Snapshot) and self.scorer.vectors is not None:
+                yield self._shop.training.standing_still(self.scorer.vectors.vectors)
+            else:
+                yield ranker
+
+    def _ground(self, ranker: Model, rows: Ints, epochs: int, stream: tuple[object, ...]) -> Ground:
+        training = self._shop.training
+        share = (ranks.rank(), ranks.world()) if ranks.in_group() else (0, 1)
+        first = int(rows[0]) if len(rows) else 0
+        return Ground(
+            ranker=ranker,
+            names=self._names,
+            scorer=self.scorer,
+            loss=training.loss(),
+            epochs=[training.batches(rows, epoch, share, stream) for epoch in range(epochs)],
+            earlier=lambda: training.batches(
+                training.trainable(np.arange(max(0, first - EARLIER), first)), 0, share
+            ),
+        )
+
+    def _bytes(self) -> int:
+        wanted = set(self._names)
+        named = self._ranker.named_parameters()
+        return sum(p.numel() * p.element_size() for name, p in named if name in wanted)
+
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Return everything that later updates depend on, by group and name."""
+        moments = {
+            f"{place}.{name}": torch.as_tensor(value)
+            for place, values in self._moments.items()
+            for name, value in values.items()
+            if value is not None
+        }
+        return {
+            "weights": self._ranker.trainable(),
+            "held": self._regulariser.state,
+            "memory": {name: torch.from_numpy(rows) for name, rows in self._policy.memory.items()},
+            "moments": moments,
+        }
+
+    def restore(self, tensors: dict[str, dict[str, Tensor]]) -> None:
+        """Put back what ``tensors`` gave."""
+        self._ranker.restore(tensors["weights"])
+        self._regulariser.state = tensors["held"]
+        self._policy.memory = {name: t.numpy() for name, t in tensors["memory"].items()}
+        self._moments = {}
+        for name, value in tensors["moments"].items():
+            place, _, key = name.partition(".")
+            self._moments.setdefault(int(place), {})[key] = value
+        self.scorer = take_snapshot(self._ranker, self._world, self.scorer)
+        self._on_probe = None
+
+
+def _tell(update: Update) -> None:
+    log.info(
+        "update %d (%s): %d events, %.1f s, loss %.3f -> %.3f, %s on the probe %.4f -> %.4f%s",
+        update.number, update.reason, update.n_events, update.seconds, update.loss_before,
+        update.loss_after, HEADLINE, update.probe_before, update.probe_after,
+        f", rolled back: {update.why}" if update.rolled_back else "",
+    )  # fmt: skip
