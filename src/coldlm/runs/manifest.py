@@ -59,7 +59,7 @@ class Manifest:
     kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best epoch. ``matched``:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
     digest of what was asked. ``canaries``: see ``runs/canaries.py``. ``audit``: of the stream, see
-    ``online/audit.py``. ``unknown``: what another
+    ``online/audit.py``. ``stream``: in numbers, see ``evaluate/continual.py``. ``unknown``: what another
     version has written.
     """
 
@@ -101,6 +101,7 @@ class Manifest:
     canaries: dict[str, dict[str, float]] | None = None
     seconds_per_update: float | None = None
     audit: dict[str, int] | None = None
+    stream: dict[str, float | None] | None = None
     k_shot: dict[str, Any] | None = None
     peak_memory_mb: float | None = None
     unknown: dict[str, Any] = field(default_factory=dict)

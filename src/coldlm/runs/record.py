@@ -23,7 +23,7 @@ from coldlm.core.columns import (
     metric_key,
 )
 from coldlm.core.files import write_file, write_json
-from coldlm.evaluate.metrics import Formulas
+from coldlm.evaluate.metrics import HEADLINE, Formulas
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.rankers.ranker import Model
 from coldlm.runs.canaries import canaries
@@ -113,6 +113,20 @@ class Record:
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
+
+    def write_stream(self, series: pl.DataFrame) -> None:
+        """``stream.parquet``: quality over the stream (``evaluate.continual.series``), and the same for
+        the loggers, whose step is the number of positives seen."""
+        self.write_frame("stream.parquet", series.with_columns(run=pl.lit(self.name)))
+        for (seen,), rows in series.group_by("seen", maintain_order=True):
+            values = {
+                metric_key("stream", row["age"], HEADLINE, HEADLINE_K): row["ndcg"]
+                for row in rows.iter_rows(named=True)
+            }
+            for logger in self.loggers:
+                logger.log_metrics({**values, "stream/version": rows["version"][0]}, step=seen)
+        for logger in self.loggers:
+            logger.save()
 
     def write_k_shot(
         self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]

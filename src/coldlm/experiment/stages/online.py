@@ -11,9 +11,11 @@ import polars as pl
 
 from coldlm.config.build import build
 from coldlm.config.schedules import label_of
-from coldlm.core.columns import MODEL
+from coldlm.core.columns import HEADLINE_K, MODEL
 from coldlm.core.progress import listed, progress
+from coldlm.evaluate.continual import series, summary
 from coldlm.evaluate.judge import Judged
+from coldlm.evaluate.summary import with_metrics
 from coldlm.experiment.probe import VALIDATION_PART, Probe
 from coldlm.experiment.saved_stream import SavedStream
 from coldlm.experiment.state import State
@@ -34,7 +36,7 @@ def run(state: State) -> None:
     saved = SavedStream(state, updater, probe)
     probe.at_window(VALIDATION_PART, 0, updater.scorer)
     stream = _pass(state, updater, probe, saved)
-    manifest.seconds["online"] = time.perf_counter() - begin
+    manifest.seconds["online"] = seconds = time.perf_counter() - begin
     updates = pl.DataFrame([update.row() for update in stream.updates], schema=loop.SCHEMA)
     if len(updates):
         manifest.seconds_per_update = float(updates["seconds"].to_numpy().mean())
@@ -44,6 +46,9 @@ def run(state: State) -> None:
     record.save_model("online", shop.ranker)
     record.write_frame("updates.parquet", updates)
     record.write_frame("probes.parquet", probe.frame())
+    scored = with_metrics(frame, HEADLINE_K)
+    manifest.stream = summary(scored, updates, probe.frame(), seconds)
+    record.write_stream(series(scored))
     record.write_events("online", frame)
     saved.forget()
 
