@@ -120,11 +120,14 @@ def test_a_series_cuts_the_stream_into_equal_stretches_by_age() -> None:
             "ndcg": draw.random(n),
         }
     )
-    found = c.series(events, points=5)
+    updates = pl.DataFrame({"version": [1, 1, 2, 3], "seconds": [2.0, 1.0, 4.0, 8.0]})
+    found = c.series(events, updates, points=5)
     for (point,), rows in found.group_by("point"):
         inside = [i for i in range(n) if i * 5 // n == point]
         assert set(rows["seen"]) == {inside[-1] + 1}
         assert set(rows["time"]) == {inside[-1] * 10}
+        # version 1 was tried again when it had been there: what that cost is the next one's
+        assert set(rows["spent"]) == {[0.0, 2.0, 7.0, 15.0][inside[-1] // 6]}
         for row in rows.iter_rows(named=True):
             kept = []
             for i in inside:
@@ -134,8 +137,8 @@ def test_a_series_cuts_the_stream_into_equal_stretches_by_age() -> None:
                     kept.append(events["ndcg"][i])
             assert row["n"] == len(kept)
             assert row["ndcg"] == pytest.approx(sum(kept) / len(kept))
-    assert c.series(events.clear()).height == 0
-    assert c.series(events)["point"].n_unique() == n  # no more points than positives
+    assert c.series(events.clear(), updates).height == 0
+    assert c.series(events, updates)["point"].n_unique() == n  # no more points than positives
 
 
 def test_a_summary_leaves_out_what_cannot_be_measured(probes: pl.DataFrame) -> None:
@@ -152,12 +155,12 @@ def test_a_summary_leaves_out_what_cannot_be_measured(probes: pl.DataFrame) -> N
     updates = pl.DataFrame(
         {"probe_before": [0.5], "probe_after": [0.4], "seconds": [3.0], "rolled_back": [True]}
     )
-    found = c.summary(events, updates, probes, 12.0)
+    found = c.summary(events, updates, probes, 12.0, 5.0)
     assert found["update_share"] == 0.25
     assert (found["updates"], found["rolled_back"]) == (1, 1)
     assert found["staleness_seconds_p50"] == pytest.approx(19.5 * 60)
     assert found["events_to_80%"] is None
     assert found["forgetting"] == pytest.approx(c.forgetting(c.matrix(probes)))
-    warm = c.summary(events[:30], updates, probes.clear(), 12.0)
+    warm = c.summary(events[:30], updates, probes.clear(), 12.0, 5.0)
     assert "events_to_80%" not in warm
     assert "forgetting" not in warm

@@ -141,17 +141,19 @@ def time_to_quality(n_item: Ints, value: Floats, is_new: Floats, share: float) -
     return float("inf")
 
 
-def series(events: pl.DataFrame, points: int = POINTS) -> pl.DataFrame:
+def series(events: pl.DataFrame, updates: pl.DataFrame, points: int = POINTS) -> pl.DataFrame:
     """Return prequential quality over time: the stream cut into ``points`` stretches of equally many
     positives, and in each the mean of every age of items (``AGES``).
 
     Args:
         events: rows of one scorer in time order, with the columns time, version, cohort, n_item and
             ndcg.
+        updates: with the columns version and seconds of ``updates.parquet``.
 
     Returns:
         columns point, seen (positives up to its end), time (of its last), version (of its last),
-        age, ndcg (mean over positives), n.
+        spent (seconds of updates by the time that version was live), age, ndcg (mean over
+        positives), n.
     """
     if not events.height:
         return pl.DataFrame(schema=SERIES)
@@ -169,11 +171,18 @@ def series(events: pl.DataFrame, points: int = POINTS) -> pl.DataFrame:
     ends = marked.group_by("point", maintain_order=True).agg(
         pl.col("seen").max(), pl.col("time").last(), pl.col("version").last()
     )
+    # one that was rolled back has cost what it cost by the next that was not
+    costs = updates.select("version", spent=pl.col("seconds").cum_sum())
+    first = costs.group_by("version").agg(pl.col("spent").first())
+    ends = ends.join(first, on="version", how="left").with_columns(pl.col("spent").fill_null(0))
+    ends = ends.with_columns(spent=pl.when(pl.col("version") > 0).then("spent").otherwise(0.0))
     both = pl.concat([marked.with_columns(age=pl.lit("all")), marked])
     means = both.group_by("point", "age").agg(pl.col("ndcg").mean(), n=pl.len().cast(pl.Int64))
     order = pl.Enum(AGES)
     joined = ends.join(means.with_columns(pl.col("age").cast(order)), on="point")
-    return joined.sort("point", "age").with_columns(pl.col("age").cast(pl.String)).select(list(SERIES))
+    return (
+        joined.sort("point", "age").with_columns(pl.col("age").cast(pl.String)).select(list(SERIES))
+    )
 
 
 SERIES = {
@@ -181,6 +190,7 @@ SERIES = {
     "seen": pl.Int64,
     "time": pl.Int64,
     "version": pl.Int64,
+    "spent": pl.Float64,
     "age": pl.String,
     "ndcg": pl.Float64,
     "n": pl.Int64,
@@ -188,14 +198,12 @@ SERIES = {
 """Columns of ``series``."""
 
 
-def by_version(events: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean ndcg of what each version scored: version, ndcg, n, by version."""
-    grouped = events.group_by("version").agg(pl.col("ndcg").mean(), n=pl.len().cast(pl.Int64))
-    return grouped.sort("version")
-
-
 def summary(
-    events: pl.DataFrame, updates: pl.DataFrame, probes: pl.DataFrame, seconds: float
+    events: pl.DataFrame,
+    updates: pl.DataFrame,
+    probes: pl.DataFrame,
+    seconds: float,
+    scoring: float,
 ) -> dict[str, float | None]:
     """Return a stream in numbers, under the names of the functions above; what cannot be measured is
     left out, and events that would not have been enough are None.
@@ -203,7 +211,7 @@ def summary(
     Args:
         events: as for ``series``, with staleness and staleness_seconds.
         updates, probes: the files.
-        seconds: of the whole stage.
+        seconds: of the whole stage; scoring: of them, those in which queries were scored.
     """
     r, found = matrix(probes), dict[str, float | None]()
     if len(r):
@@ -218,6 +226,7 @@ def summary(
     found["updates"], found["rolled_back"] = len(updates), int(updates["rolled_back"].sum())
     total = float(spent.sum())
     found |= {"update_seconds": total, "update_share": total / seconds if seconds > 0 else 0.0}
+    found |= {"scoring_seconds": scoring, "stage_seconds": seconds}
     for name in ("staleness", "staleness_seconds"):
         for q in (50, 95):
             found[f"{name}_p{q}"] = float(np.percentile(events[name].to_numpy(), q))

@@ -35,7 +35,7 @@ def run(state: State) -> None:
     updater = Updater(state, state.trained(), probe)
     saved = SavedStream(state, updater, probe)
     probe.at_window(VALIDATION_PART, 0, updater.scorer)
-    stream = _pass(state, updater, probe, saved)
+    stream, scoring = _pass(state, updater, probe, saved)
     manifest.seconds["online"] = seconds = time.perf_counter() - begin
     updates = pl.DataFrame([update.row() for update in stream.updates], schema=loop.SCHEMA)
     if len(updates):
@@ -47,21 +47,25 @@ def run(state: State) -> None:
     record.write_frame("updates.parquet", updates)
     record.write_frame("probes.parquet", probe.frame())
     scored = with_metrics(frame, HEADLINE_K)
-    manifest.stream = summary(scored, updates, probe.frame(), seconds)
-    record.write_stream(series(scored))
+    manifest.stream = summary(scored, updates, probe.frame(), seconds, scoring)
+    record.write_stream(series(scored, updates))
     record.write_events("online", frame)
     saved.forget()
 
 
-def _pass(state: State, updater: Updater, probe: Probe, saved: SavedStream) -> loop.Stream[Scorer]:
-    """Go through the stream."""
+def _pass(
+    state: State, updater: Updater, probe: Probe, saved: SavedStream
+) -> tuple[loop.Stream[Scorer], float]:
+    """Go through the stream; the seconds in which queries were scored, too."""
     world, ask = state.inputs.world, state.workshop.evaluation
-    queries = world.stream
+    queries, scoring = world.stream, list[float]()
     with progress("online", len(queries)) as done:
 
         def judge(scorer: Scorer, first: int, last: int, since: int) -> Judged:
+            begin = time.perf_counter()
             judged = ask.judge_part(scorer, first, last, since)
             done(last - since)
+            scoring.append(time.perf_counter() - begin)
             return judged
 
         stream = loop.Stream(
@@ -77,7 +81,7 @@ def _pass(state: State, updater: Updater, probe: Probe, saved: SavedStream) -> l
             scored=saved.scored,
         )
         stream.run()
-    return stream
+    return stream, sum(scoring)
 
 
 def _events(state: State, stream: loop.Stream[Scorer]) -> pl.DataFrame:
