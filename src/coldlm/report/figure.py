@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from coldlm.core.columns import WARMUP_BUCKETS
+from coldlm.report.flags import flags
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.notes import flags
 from coldlm.report.rows import Comparison, Row
 
 if TYPE_CHECKING:
