@@ -16,7 +16,8 @@ from coldlm.core.dates import iso
 from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.files import write_file
 from coldlm.data.sources.catalogue import SOURCES, Source
-from coldlm.data.sources.fetch import RECORD, Remote, damaged, fetch, read_record
+from coldlm.data.sources.fetch import Remote, damaged, fetch, read_record
+from coldlm.data.sources.unpack import RECORD
 
 if TYPE_CHECKING:
     from coldlm.core.tables import Dataset

@@ -40,7 +40,7 @@ def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -
         RunFolderError: no finished run under ``paths``.
     """
     report = make_report(paths)
-    files = {**_texts(report), **_figures(report)}
+    files: dict[str, str | bytes] = {**_texts(report), **_figures(report)}
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         _write(out / name, content)
