@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -136,25 +136,18 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
         given = tuple(str(override.input_line) for override in own)
         composed = _composer(hydra)
         try:
-            chosen = [o for o in own if o.key_or_group in options and not o.is_delete()]
-            choices = tuple(texts_of(override, options)[0] for override in chosen)
-            first = composed(choices)
-            foreign = own_problems(first, hydra, choices)
+            first, foreign = _first_cell(own, options, composed, hydra)
         except UNREADABLE as error:
             return Plan([*found, one_line(error)])
         if foreign:
             return Plan([*found, *foreign])
         is_sweep = args.multirun or first.hydra.mode == RunMode.MULTIRUN
         if is_sweep:
-            params = OmegaConf.select(first, "hydra.sweeper.params") or {}
-            swept, more = parse(
-                parser, [f"{key}={value}" for key, value in params.items()], options
-            )
-            own, found = [*swept, *own], found + more
+            swept, more = _swept_by_files(first, parser, options)
+            own = [*swept, *own]
         else:
-            found += [
-                _no_sweep(override, options) for override in own if override.is_sweep_override()
-            ]
+            more = [_no_sweep(each, options) for each in own if each.is_sweep_override()]
+        found += more
         grid = make_grid(own, options)
         whole = [] if shows_only else grid.cells() if skip else grid.sample()
         by_cell, foreign = _problems_by_cell(grid, whole, parser, composed, hydra, options)
@@ -163,13 +156,39 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
     if len(bad) == len(by_cell):
         bad = set()
-    # what follows from that says nothing new
-    left_out = {key for key, _ in unreadable(args.overrides)}
     told = told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
-    found += [problem for problem in told if re.split("[: ]", problem)[0] not in left_out]
+    found += _not_told_yet(told, args.overrides)
     impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
     cells = tuple(cell for cell in grid.cells() if cell not in bad)
     return Plan(found, is_sweep, tuple(hydra), given, cells, grid.swept, impossible)
+
+
+def _first_cell(
+    own: Sequence[Override],
+    options: Options,
+    composed: Callable[[tuple[str, ...]], DictConfig],
+    hydra: Sequence[str],
+) -> tuple[DictConfig, list[str]]:
+    """The configuration with the first choice of every group, and what of Hydra's own node its
+    files set and may not."""
+    chosen = [o for o in own if o.key_or_group in options and not o.is_delete()]
+    choices = tuple(texts_of(override, options)[0] for override in chosen)
+    config = composed(choices)
+    return config, own_problems(config, hydra, choices)
+
+
+def _swept_by_files(
+    config: DictConfig, parser: OverridesParser, options: Options
+) -> tuple[list[Override], list[str]]:
+    """The sweep that config files ask for, and what is wrong with it."""
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return parse(parser, [f"{key}={value}" for key, value in params.items()], options)
+
+
+def _not_told_yet(problems: Iterable[str], overrides: Sequence[str]) -> list[str]:
+    """Those that do not follow from an override that could not be read: they say nothing new."""
+    left_out = {key for key, _ in unreadable(overrides)}
+    return [problem for problem in problems if re.split("[: ]", problem)[0] not in left_out]
 
 
 def _no_sweep(override: Override, options: Options) -> str:
