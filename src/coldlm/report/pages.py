@@ -11,6 +11,7 @@ from coldlm.report.measure import Headline
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.rows import Comparison
+from coldlm.report.schedules import schedule_table
 from coldlm.report.table import (
     Table,
     classification_table,
@@ -31,6 +32,7 @@ def headline_tables(
     """Return the tables that say who is best, in order; those that have nothing to say are left out."""
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     further, classified = further_table(comparison), classification_table(comparison)
+    schedules = schedule_table(comparison)
     return (
         quality_table(comparison, headline),
         *((further,) if further else ()),
@@ -38,6 +40,7 @@ def headline_tables(
         *lists,
         *((classified,) if classified else ()),
         cost_table(comparison, headline),
+        *((schedules,) if schedules else ()),
     )
 
 
@@ -61,6 +64,8 @@ def report_page(report: Report) -> str:
             parts.append(f"### {table.title}\n\n{markdown(table)}")
             if table.title == "Cost":
                 parts.append(f"![nDCG@10 against cost]({report.stem('cost', comparison)}.png)\n")
+            if table.title == "Schedules":
+                parts.append(f"![nDCG@10 over time]({report.stem('stream', comparison)}.png)\n")
         parts.append(
             "### Notes\n\n"
             + "\n".join(f"- {note}" for note in footnotes(comparison, headline))
