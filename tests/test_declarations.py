@@ -9,13 +9,15 @@ import pytest
 import yaml
 
 from coldlm.config import options, signatures
-from coldlm.config.build import GROUPS
+from coldlm.config.build import NODE_GROUPS
 from coldlm.config.compose import CONF, list_options
 from coldlm.config.options import Head, Loss, Metric, Option, Schedule, Strategy
 from coldlm.evaluate.metrics import FORMULAS
 from coldlm.online import schedules
 
-FILES = [(group, option) for group in (*GROUPS, Schedule.group) for option in list_options()[group]]
+FILES = [
+    (group, option) for group in (*NODE_GROUPS, Schedule.group) for option in list_options()[group]
+]
 
 
 def node(group: str, option: str) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def test_a_file_names_what_is_declared(group: str, option: str) -> None:
     assert named_by(group, option) in there
 
 
-@pytest.mark.parametrize("group", [*GROUPS, Schedule.group])
+@pytest.mark.parametrize("group", [*NODE_GROUPS, Schedule.group])
 def test_every_declared_option_has_a_file(group: str) -> None:
     by_files = {named_by(group, option) for its, option in FILES if its == group}
     declared = {
@@ -53,7 +55,7 @@ def test_every_target_is_there(option: Option) -> None:
 def test_names_are_distinct() -> None:
     found = [(option.group, option.name) for option in options.every(Option)]
     assert len(set(found)) == len(found)
-    assert {group for group, _ in found} <= set(options.GROUPS)
+    assert {group for group, _ in found} <= set(options.KINDS)
 
 
 def test_formulas_and_declared_metrics_agree() -> None:

@@ -222,7 +222,9 @@ def test_the_commands_of_the_pages_are_right(
     words = [word for word in words if not word.startswith("plugins=")]
     flags = [words.index("--config-dir")] if "--config-dir" in words else []
     first = [word for i in flags for word in words[i : i + 2]]
-    assert compose.check_overrides([*first, *(word for word in words if word not in first)]) == []
+    assert (
+        compose.make_plan([*first, *(word for word in words if word not in first)]).problems == []
+    )
 
 
 def test_messages_that_pages_show_are_those_that_come(capsys: pytest.CaptureFixture[str]) -> None:

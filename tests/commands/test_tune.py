@@ -13,7 +13,7 @@ import pytest
 from coldlm.cli import main
 from coldlm.commands import tune
 from coldlm.commands.tune import Trial, choose, draw, own_key, parse
-from coldlm.config.compose import check_overrides, compose_plain
+from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.schema import RunConfig
 from coldlm.config.tree import list_options
 from coldlm.core.errors import ConfigError, Diverged
@@ -183,7 +183,7 @@ def test_every_strategy_has_as_many_trials_and_the_stream_is_not_scored(
             .row(0, named=True)
         )
         assert (
-            check_overrides(["--config-dir", str(folder), f"experiment=tuned_{name}", *line[:6]])
+            make_plan(["--config-dir", str(folder), f"experiment=tuned_{name}", *line[:6]]).problems
             == []
         )
         config = compose_plain(

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from coldlm.config.build import GROUPS, build, is_allowed
+from coldlm.config.build import NODE_GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
-from coldlm.config.compose import check_overrides, plain
+from coldlm.config.compose import make_plan, plain
 from coldlm.config.schema import GONE, MOVED, Control, under_todays_keys
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass, nearest
 from coldlm.config.tree import CONF, list_options
@@ -23,7 +23,7 @@ from coldlm.core.errors import ConfigError
 from coldlm.models.backbones import checkpoints
 
 OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
-NODES = [(group, option) for group, option in OPTIONS if group in GROUPS]
+NODES = [(group, option) for group, option in OPTIONS if group in NODE_GROUPS]
 EXPERIMENTS = list_options()["experiment"]
 NEEDED = {
     **{("split", name): ["online=off"] for name in ("loo", "random")},
@@ -57,7 +57,14 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 
 def test_the_tree_is_all_there() -> None:
     assert len(OPTIONS) >= 45
-    assert set(list_options()) >= {*GROUPS, "online", "trainer", "control", "experiment", "sweep"}
+    assert set(list_options()) >= {
+        *NODE_GROUPS,
+        "online",
+        "trainer",
+        "control",
+        "experiment",
+        "sweep",
+    }
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
@@ -169,14 +176,14 @@ def test_newcomers_are_revealed_and_held_out_where_there_can_be_any(
 def test_shares_and_numbers_of_newcomers_have_bounds(line: list[str], said: str) -> None:
     assert any(
         problem.startswith(said)
-        for problem in check_overrides(["backbone=tiny_bert", "online=off", *line])
+        for problem in make_plan(["backbone=tiny_bert", "online=off", *line]).problems
     )
 
 
 @pytest.mark.parametrize("control", MANDATORY_CONTROLS)
 def test_a_control_wins_over_the_command_line(control: str) -> None:
     line = ["backbone=tiny_bert", "strategy=lora", "strategy.rank=2", f"control={control}"]
-    assert check_overrides(line) == []
+    assert make_plan(line).problems == []
     config = compose_plain(*line)
     replaced = config["control"]["replaces"]
     if "pretrain" in replaced:
@@ -197,7 +204,7 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
     (folder / "mine.yaml").write_text(
         "# @package _global_\ntrain: {epoch: 3}\nhead: {context: on}\n"
     )
-    found = check_overrides(
+    found = make_plan(
         [
             "--config-dir",
             str(tmp_path),
@@ -209,7 +216,7 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
             "seed=-1",
             "split.train=1",
         ]
-    )
+    ).problems
     for expected in [
         "strategy=lorra: no such option; did you mean lora?",
         "lr: unknown key; did you mean optim.lr?",
@@ -232,10 +239,10 @@ def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out(
         "loss=nll",
         "strategy=lora",
     ]
-    assert check_overrides(line) == [
+    assert make_plan(line).problems == [
         "loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"
     ]
-    assert check_overrides([*line, "~loss.draws"]) == []
+    assert make_plan([*line, "~loss.draws"]).problems == []
 
 
 def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
@@ -243,9 +250,9 @@ def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "open.yaml").write_text("_target_: coldlm.models.backbone.tiny\nfamily: ???\n")
     line = ["--config-dir", str(tmp_path), "dataset=simulated", "backbone=open"]
-    assert check_overrides(line) == ["backbone.family: missing; it must be set"]
-    assert check_overrides([*line, "backbone.family=bert"]) == []
-    assert check_overrides([*line, "backbone.family=bert", "backbone.width=8"]) == [
+    assert make_plan(line).problems == ["backbone.family: missing; it must be set"]
+    assert make_plan([*line, "backbone.family=bert"]).problems == []
+    assert make_plan([*line, "backbone.family=bert", "backbone.width=8"]).problems == [
         "backbone.width: unknown key; this file does not set it: write +backbone.width"
     ]
 
@@ -258,14 +265,14 @@ def test_a_file_that_cannot_be_composed_is_named(tmp_path: Path) -> None:
     )
     (folder / "torn.yaml").write_text("# @package _global_\ntrain: {epochs: 1\n")
     for experiment, part in (("mine", "strategy/lorra"), ("torn", "torn.yaml")):
-        (problem,) = check_overrides(["--config-dir", str(tmp_path), f"experiment={experiment}"])
+        (problem,) = make_plan(["--config-dir", str(tmp_path), f"experiment={experiment}"]).problems
         assert part in problem
 
 
 def test_a_sweep_is_checked_cell_by_cell() -> None:
-    found = check_overrides(
+    found = make_plan(
         ["-m", *TINY, "strategy=frozen,top,lora", "backbone=tiny_bert,random_vectors", "seed=1,2"]
-    )
+    ).problems
     assert [problem.split(";")[0] for problem in found] == [
         "strategy=top has nothing to train in backbone=random_vectors",
         "strategy=lora has nothing to train in backbone=random_vectors",
@@ -277,14 +284,16 @@ def test_a_sweep_is_checked_cell_by_cell() -> None:
 
 
 def test_a_sweep_file_sweeps_without_a_flag_and_is_checked() -> None:
-    assert check_overrides([*TINY, "sweep=strategies"]) == []
+    assert make_plan([*TINY, "sweep=strategies"]).problems == []
     assert "strategy=lora" in " ".join(
-        check_overrides(["dataset=simulated", "backbone=random_vectors", "sweep=strategies"])
+        make_plan(["dataset=simulated", "backbone=random_vectors", "sweep=strategies"]).problems
     )
 
 
 def test_several_values_need_the_flag() -> None:
-    assert check_overrides([*TINY, "seed=1,2"]) == ["seed=1,2: several values are a sweep; add -m"]
+    assert make_plan([*TINY, "seed=1,2"]).problems == [
+        "seed=1,2: several values are a sweep; add -m"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -537,11 +546,11 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert check_overrides([*TINY, "trainer=gpu"]) == [
+    assert make_plan([*TINY, "trainer=gpu"]).problems == [
         "trainer.accelerator=gpu: no CUDA device is there; use trainer=cpu"
     ]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert check_overrides([*TINY, "trainer=gpu", "trainer.devices=2"]) == [
+    assert make_plan([*TINY, "trainer=gpu", "trainer.devices=2"]).problems == [
         "trainer.devices=2: 1 CUDA devices are there"
     ]
 
@@ -606,8 +615,8 @@ def test_checking_a_command_line_is_fast_and_imports_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "pytorch_lightning", "peft", "wandb", "tensorboard"}
     code = f"""
 import json, sys
-from coldlm.config.compose import check_overrides
-check_overrides({["-m", "strategy=frozen,top,lora", "seed=1,2"]!r})
+from coldlm.config.compose import make_plan
+make_plan({["-m", "strategy=frozen,top,lora", "seed=1,2"]!r})
 print(json.dumps(sorted({heavy!r} & sys.modules.keys())))
 """
     start = time.perf_counter()
@@ -682,7 +691,7 @@ def test_the_nearest_name_is_found() -> None:
 @pytest.mark.parametrize("key", [*MOVED, *GONE])
 @pytest.mark.parametrize("sign", ["", "+"])
 def test_a_key_of_an_earlier_version_says_what_it_is_now(key: str, sign: str) -> None:
-    (problem,) = check_overrides([*TINY, f"{sign}{key}=true"])
+    (problem,) = make_plan([*TINY, f"{sign}{key}=true"]).problems
     assert problem.startswith(f"{key}: unknown key; ")
     assert (f"it is {MOVED[key]} now" if key in MOVED else GONE[key]) in problem
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from coldlm.cli import main
-from coldlm.config.compose import check_overrides, compose_plain
+from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.guard import check_hydra
 from coldlm.config.hydra_node import LAUNCHERS, node_problems
 from coldlm.core.errors import ConfigError
@@ -118,7 +118,7 @@ def test_nor_can_one_of_many_cells(folder: Path) -> None:
     ]
     assert any(
         problem.startswith("hydra.callbacks.x._target_: got 'evil.Touch'")
-        for problem in check_overrides(sweep)
+        for problem in make_plan(sweep).problems
     )
 
 
@@ -165,7 +165,7 @@ def test_without_the_check_the_marker_would_be_there(folder: Path) -> None:
     ids=" ".join,
 )
 def test_what_a_sweep_needs_may_be_set(line: list[str]) -> None:
-    assert check_overrides([*line, *TINY]) == []
+    assert make_plan([*line, *TINY]).problems == []
 
 
 def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

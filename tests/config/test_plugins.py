@@ -12,10 +12,10 @@ import pytest
 from coldlm.config import options
 from coldlm.config.build import refusal
 from coldlm.config.check import problems
-from coldlm.config.compose import check_overrides, compose_plain, list_options
+from coldlm.config.compose import compose_plain, list_options, make_plan
 from coldlm.config.options import Strategy
 from coldlm.config.plugins import plug_problems
-from coldlm.config.search_path import PluginFolders, named, with_plugins
+from coldlm.config.search_path import PluginFolders, packages_in, with_plugins
 from coldlm.config.signatures import fields_of
 
 TINY = ("backbone=tiny_bert", "dataset=simulated")
@@ -67,8 +67,10 @@ def test_an_option_of_a_package_can_be_chosen_while_it_is_named(package: Package
     (problem,) = problems(config | {"plugins": []})
     assert f"got '{name}.strategies.mine'" in problem
     assert "mine" not in options.names(Strategy)
-    assert check_overrides([*TINY, f"plugins=[{name}]", "strategy=mine", "strategy.size=3"]) == []
-    (problem,) = check_overrides([*TINY, "strategy=mine"])
+    assert (
+        make_plan([*TINY, f"plugins=[{name}]", "strategy=mine", "strategy.size=3"]).problems == []
+    )
+    (problem,) = make_plan([*TINY, "strategy=mine"]).problems
     assert problem.startswith("strategy=mine: no such option")
 
 
@@ -97,7 +99,7 @@ def test_a_packages_files_may_set_no_more_of_hydras_than_others(package: Package
         # @package _global_
         hydra: {callbacks: {mine: {_target_: os.system}}}
     """)  # fmt: skip
-    (problem,) = check_overrides([*TINY, f"plugins=[{name}]", "experiment=bad"])
+    (problem,) = make_plan([*TINY, f"plugins=[{name}]", "experiment=bad"]).problems
     assert problem.startswith("hydra.callbacks")
 
 
@@ -203,13 +205,13 @@ def test_a_head_without_a_constructor_of_its_own_has_its_bases_keys(
     )  # fmt: skip
     assert plug_problems([name]) == []
     assert fields_of(f"{name}.heads.mine.Mine") == fields_of("coldlm.models.towers.Towers")
-    assert check_overrides([*TINY, f"plugins=[{name}]", "head=mine", "head.history=3"]) == []
-    (problem,) = check_overrides([*TINY, f"plugins=[{name}]", "head=mine", "head.widht=3"])
+    assert make_plan([*TINY, f"plugins=[{name}]", "head=mine", "head.history=3"]).problems == []
+    (problem,) = make_plan([*TINY, f"plugins=[{name}]", "head=mine", "head.widht=3"]).problems
     assert problem == "head.widht: unknown key; did you mean head.width?"
 
 
 def test_plugins_are_found_on_a_command_line() -> None:
-    assert named(["-m", "seed=1,2", "plugins=[a],[b,a]"]) == ["a", "b"]
-    assert named(
+    assert packages_in(["-m", "seed=1,2", "plugins=[a],[b,a]"]) == ["a", "b"]
+    assert packages_in(
         ["plugins=[", "plugins=a", "~plugins", "+plugins=[c]", "plugins=[3]", "x.plugins=[d]"]
     ) == ["c"]

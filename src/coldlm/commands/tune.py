@@ -108,10 +108,10 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
         ConfigError: no trials, or a sweep over anything else.
     """
     from coldlm.config.plugins import config_folders
-    from coldlm.config.search_path import named
+    from coldlm.config.search_path import packages_in
     from coldlm.config.tree import list_options
 
-    there = list_options(plugins=config_folders(named(argv)))["strategy"]
+    there = list_options(plugins=config_folders(packages_in(argv)))["strategy"]
     given = {"strategy": ",".join(there), "trials": "8", "output": "tuned"}
     rest = []
     for argument in argv:

@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from coldlm.config.build import GROUPS, refuse
+from coldlm.config.build import NODE_GROUPS, refuse
 from coldlm.config.cells import Cell, Grid, make_grid, told_once
 from coldlm.config.check import file_problems, known_paths, problems
 from coldlm.config.guard import (
@@ -27,12 +27,12 @@ from coldlm.config.guard import (
     before_composing,
     compose_safely,
     flag_problems,
+    folder_override,
     own_problems,
-    search_path,
 )
 from coldlm.config.hints import hint
 from coldlm.config.overrides import one_line, parse, texts_of
-from coldlm.config.quoting import readable, typed, unreadable
+from coldlm.config.quoting import as_typed, readable, unreadable
 from coldlm.config.search_path import with_plugins
 from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 from coldlm.core.errors import ConfigError
@@ -78,7 +78,7 @@ def _controlled(config: dict[str, Any]) -> dict[str, Any]:
     replaced = control.get("replaces") if isinstance(control, dict) else None
     for group, option in replaced.items() if isinstance(replaced, dict) else ():
         file = CONF / str(group) / f"{option}.yaml"
-        if group not in {*GROUPS, "pretrain"} or not file.is_file():
+        if group not in {*NODE_GROUPS, "pretrain"} or not file.is_file():
             raise ConfigError(
                 f"control.replaces: got {group}={option}, which is no option; leave it to the "
                 "control"
@@ -106,12 +106,6 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(one_line(error)) from error
 
 
-def check_overrides(argv: Sequence[str]) -> list[str]:
-    """Return everything wrong with a command line, the files it names and the configurations it
-    makes; [] if nothing is."""
-    return make_plan(argv).problems
-
-
 def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = False) -> Plan:
     """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long
     as any is possible, ``shows_only`` checks no more than that they can be composed.
@@ -128,7 +122,7 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
         options = list_options(args.config_dir, folders)
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         overrides, found = parse(parser, args.overrides, options)
-        search = [parser.parse_override(text) for text in search_path(args.config_dir)]
+        search = [parser.parse_override(text) for text in folder_override(args.config_dir)]
         if foreign := [*before_composing([*search, *overrides])]:
             return Plan(found + foreign)
         hydra = [str(o.input_line) for o in [*search, *overrides] if o.is_hydra_override()]
@@ -198,7 +192,7 @@ def _no_sweep(override: Override, options: Options) -> str:
         isinstance(each, str) and {*" ./"} & {*each} for each in override.sweep_iterator()
     )
     one = (
-        f"; or as one value, type {typed(key, value)}"
+        f"; or as one value, type {as_typed(key, value)}"
         if is_text and override.key_or_group not in options
         else ""
     )

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from coldlm.config.compose import plain
-from coldlm.config.guard import search_path
+from coldlm.config.guard import folder_override
 from coldlm.config.schema import RunConfig
 from coldlm.config.search_path import with_plugins
 from coldlm.config.signatures import Field, describe_type, fields_of, fields_of_dataclass
@@ -46,7 +46,9 @@ def explain(overrides: Sequence[str], config_dir: str | None = None) -> str:
         HydraException: overrides that cannot be used.
     """
     with with_plugins(overrides) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(PRIMARY, [*search_path(config_dir), *overrides], return_hydra_config=True)
+        config = compose(
+            PRIMARY, [*folder_override(config_dir), *overrides], return_hydra_config=True
+        )
     options = list_options(config_dir, folders)
     named = [key for key, _, _ in (text.partition("=") for text in overrides) if key in options]
     roots = [*([Path(config_dir)] if config_dir else []), CONF, *folders]

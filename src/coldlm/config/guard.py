@@ -35,7 +35,7 @@ def check_hydra(argv: Sequence[str]) -> list[str]:
     if args.shell_completion:  # nothing is composed of these overrides
         return []
     with with_plugins(args.overrides), initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose_safely([*search_path(args.config_dir), *args.overrides])[1]
+        return compose_safely([*folder_override(args.config_dir), *args.overrides])[1]
 
 
 def compose_safely(texts: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
@@ -72,7 +72,7 @@ def flag_problems(args: Any) -> list[str]:
     return [*found, *filter(None, [folder_problem(args.config_dir)])]
 
 
-def search_path(config_dir: str | None) -> list[str]:
+def folder_override(config_dir: str | None) -> list[str]:
     """Return the user's own config folder as an override."""
     return [f"hydra.searchpath=['{Path(config_dir).absolute().as_uri()}']"] if config_dir else []
 

@@ -149,7 +149,7 @@ def _declared(package: str) -> list[Option]:
 def _name_problems() -> Iterator[str]:
     """Names that two options of a group have, or that results use for something else."""
     taken = [
-        (option.group, option.name) for group in options.GROUPS for option in options.every(group)
+        (option.group, option.name) for group in options.KINDS for option in options.every(group)
     ]
     for option in dict.fromkeys(options.plugged(Option)):
         group, name = option.group, option.name

@@ -42,7 +42,7 @@ def with_plugins(arguments: Sequence[str]) -> Iterator[Sequence[Path]]:
     these command line ``arguments`` name. Gives their folders."""
     before, PluginFolders.folders = (
         PluginFolders.folders,
-        config_folders([*installed(), *named(arguments)]),
+        config_folders([*installed(), *packages_in(arguments)]),
     )
     Plugins.instance().register(PluginFolders)
     try:
@@ -51,10 +51,10 @@ def with_plugins(arguments: Sequence[str]) -> Iterator[Sequence[Path]]:
         PluginFolders.folders = before
 
 
-def named(arguments: Sequence[str]) -> list[str]:
+def packages_in(arguments: Sequence[str]) -> list[str]:
     """Return the packages that ``plugins=[...]`` names on a command line, in all cells of a sweep.
 
-    >>> named(["-m", "seed=1,2", "plugins=[coldlm_example],[]"])
+    >>> packages_in(["-m", "seed=1,2", "plugins=[coldlm_example],[]"])
     ['coldlm_example']
     """
     found: list[object] = []

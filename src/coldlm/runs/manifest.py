@@ -14,7 +14,8 @@ from coldlm.config.schema import GONE, MOVED
 from coldlm.core.errors import RunFolderError
 
 NAME = "manifest.json"
-ANEW = "give this run another name=..., or remove the folder"
+ANEW = "run it again with this version, into a new output=..., or remove the folder"
+"""What to do about a run folder that cannot be read."""
 
 T = TypeVar("T")
 

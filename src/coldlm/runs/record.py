@@ -34,7 +34,7 @@ from coldlm.runs.weights import save_weights
 
 log = logging.getLogger("coldlm")
 
-SCHEDULES = {"evaluate": "test", "online": "online"}
+PARTS = {"evaluate": "test", "online": "online"}
 """Stage -> first part of its metric keys and ``stage`` column of its results."""
 
 
@@ -69,9 +69,9 @@ class Record:
     def write_events(self, stage: str, frame: pl.DataFrame) -> None:
         """Add a stage's rows to ``events.parquet`` and derive every other table from it anew."""
         file = self.folder / "events.parquet"
-        frame = frame.insert_column(1, pl.lit(SCHEDULES[stage]).alias("stage"))
+        frame = frame.insert_column(1, pl.lit(PARTS[stage]).alias("stage"))
         if file.is_file():
-            old = pl.read_parquet(file).filter(pl.col("stage") != SCHEDULES[stage])
+            old = pl.read_parquet(file).filter(pl.col("stage") != PARTS[stage])
             frame = pl.concat([old, frame])
         self.write_frame("events.parquet", frame)
         results, users, cohorts = [], [], None
