@@ -16,7 +16,7 @@ from coldlm.config.build import NODE_GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
 from coldlm.config.compose import make_plan, plain
 from coldlm.config.schema import GONE, MOVED, Control, under_todays_keys
-from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass, nearest
+from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, list_options
 from coldlm.core.columns import MANDATORY_CONTROLS, Range
 from coldlm.core.errors import ConfigError
@@ -240,7 +240,8 @@ def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out(
         "strategy=lora",
     ]
     assert make_plan(line).problems == [
-        "loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"
+        "loss.draws: unknown key; draws is a key of loss=sampled_softmax, bpr, "
+        "binary_cross_entropy; allowed here: nothing; ~loss.draws leaves it out"
     ]
     assert make_plan([*line, "~loss.draws"]).problems == []
 
@@ -679,13 +680,38 @@ def test_messages_say_what_was_got_and_what_is_allowed(
     assert check_value("a.b", value, annotation) == message
 
 
-def test_the_nearest_name_is_found() -> None:
-    assert (
-        nearest("movielens", ["own", "video/movielens_latest_small"])
-        == "video/movielens_latest_small"
-    )
-    assert nearest("train.lr", ["train.clip", "optim.lr"]) == "optim.lr"
-    assert nearest("zzz", ["own"]) is None
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["train.learning_rate=1e-4"], "did you mean optim.lr (of the head) or optim.body_lr"),
+        (["optim.scheduler=cosine"], "did you mean train.schedule?"),
+        (["trainer.schedule=cosine"], "did you mean train.schedule?"),
+        (["head.lr=1"], "did you mean optim.lr?"),
+        (["head.widht=8"], "did you mean head.width?"),
+        (["loss.uniform=8"], "it is loss.draws now"),
+        (
+            ["strategy=adapter", "strategy.rank=4"],
+            "strategy=adapter takes variant, bottleneck, activation, layers, match_params; rank is "
+            "a key of strategy=lora, adalora",
+        ),
+        (["strategy.layer=1"], "layers is a key of strategy=top, adapter, "),
+        (["head.nothing_like_it=1"], "head=towers takes width, "),
+        (["nothing_like_it=1"], "coldlm run --help lists all keys"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+def test_an_unknown_key_says_what_was_probably_meant(line: list[str], said: str) -> None:
+    (problem,) = make_plan([*TINY, *line]).problems
+    assert problem.startswith(f"{line[-1].partition('=')[0]}: unknown key; {said}")
+
+
+def test_an_unknown_key_of_a_file_says_whose_it_is_and_how_to_leave_it_out() -> None:
+    config = compose_plain(*TINY, "strategy=ia3")
+    config["strategy"]["rank"] = 4
+    assert problems(config) == [
+        "strategy.rank: unknown key; rank is a key of strategy=lora, adalora; allowed here: "
+        "layers; ~strategy.rank leaves it out"
+    ]
 
 
 @pytest.mark.parametrize("key", [*MOVED, *GONE])

@@ -107,6 +107,15 @@ def test_nor_can_the_command_line(
     assert LINES[name][1] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["hydra.x", "hydra.job.x", "hydra/callbacks", "+hydra.x"])
+def test_what_hydra_does_not_know_gets_no_advice_to_append_it(key: str) -> None:
+    (problem,) = make_plan([*TINY, f"{key}=mine"]).problems
+    assert problem.startswith(f"{key.lstrip('+')}: got 'mine'; leave it out: of Hydra's own only ")
+    assert len(problem) < 300
+    (problem,) = make_plan(["-m", *TINY, f"{key}=a,b"]).problems
+    assert problem.startswith(f"{key.lstrip('+')}: got 'a,b'; leave it out")
+
+
 def test_nor_can_one_of_many_cells(folder: Path) -> None:
     sweep = [
         "-m",
@@ -207,7 +216,7 @@ def test_a_launcher_that_is_installed_may_be_chosen_and_given_plain_values() -> 
 
     assert found() == found(n_jobs=2) == found(backend="threading") == []
     assert found(pre_dispatch="evil()")[0].startswith(
-        "hydra.launcher.pre_dispatch: got 'evil()', but of Hydra's own"
+        "hydra.launcher.pre_dispatch: got 'evil()'; leave it out: of Hydra's own only"
     )
     assert found(backend="a; b")[0].startswith("hydra.launcher.backend: got 'a; b'")
     assert len(found(_target_="evil.Touch")) == 2

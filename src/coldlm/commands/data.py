@@ -71,12 +71,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _known(name: str | None) -> str:
-    from coldlm.config.signatures import nearest
+    from coldlm.core.spelling import did_you_mean
 
     if name in SOURCES:
         return str(name)
-    near = nearest(name, SOURCES) if name else None
-    hint = f"did you mean {near}? " if near else ""
+    hint = did_you_mean(name or "", SOURCES, end=" ")
     raise ConfigError(
         f"{name or 'no name'}: no public data set; {hint}there are: {', '.join(SOURCES)}"
     )

@@ -201,10 +201,9 @@ def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:
     place = {name: code for code, name in enumerate(ids)}
     unknown = [name for name in asked if name not in place]
     if unknown:
-        from coldlm.config.signatures import nearest
+        from coldlm.core.spelling import did_you_mean
 
-        near = nearest(unknown[0], place)
-        hint = f"did you mean {near!r}? " if near else ""
+        hint = did_you_mean(unknown[0], place, end=" ", shown=repr)
         raise ConfigError(
             f"{kind} {unknown[0]!r} is not in this run's data; {hint}it has {len(ids)} {kind}s"
         )

@@ -19,8 +19,8 @@ from typing import Any
 
 from coldlm.config.options import Strategy, chosen
 from coldlm.config.schema import RunConfig, typed
-from coldlm.config.signatures import nearest
 from coldlm.core.errors import ConfigError, Diverged
+from coldlm.core.spelling import did_you_mean
 
 REACH = 10.0
 """The largest factor by which a learning rate is raised or lowered."""
@@ -127,8 +127,7 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
             "names of strategies and a number of trials from 1; such as strategy=frozen,top trials=8"
         )
     if unknown := [name for name in strategies if name not in there]:
-        near = nearest(unknown[0], there)
-        hint = f"did you mean {near}? " if near else ""
+        hint = did_you_mean(unknown[0], there, end=" ")
         raise ConfigError(
             f"coldlm tune: strategy={unknown[0]}: no such option; {hint}there are: {', '.join(there)}"
         )

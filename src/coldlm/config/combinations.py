@@ -21,9 +21,9 @@ from coldlm.config.options import (
     named,
 )
 from coldlm.config.plugins import installed
-from coldlm.config.signatures import nearest
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
+from coldlm.core.spelling import did_you_mean
 
 
 def combination_problems(sound: Section) -> Iterator[str]:
@@ -149,8 +149,7 @@ def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
 def _schedule_problems(online: Section, plugins: list[str]) -> Iterator[str]:
     there = options.names(Schedule)
     if online["schedule"] not in there:
-        near = nearest(online["schedule"], there)
-        hint = f"; did you mean {near}?" if near else ""
+        hint = did_you_mean(online["schedule"], there, begin="; ")
         if packages := [package for package in installed() if package not in plugins]:
             hint += f"; if it is of another package: add plugins=[{' or '.join(packages)}]"
         yield f"online.schedule: got {online['schedule']!r}, allowed: {', '.join(there)}{hint}"

@@ -27,13 +27,13 @@ from coldlm.config.guard import (
     before_composing,
     compose_safely,
     flag_problems,
-    folder_override,
     own_problems,
 )
 from coldlm.config.hints import hint
 from coldlm.config.overrides import one_line, parse, texts_of
+from coldlm.config.plugins import absence_problems
 from coldlm.config.quoting import as_typed, readable, unreadable
-from coldlm.config.search_path import with_plugins
+from coldlm.config.search_path import folder_override, packages_in, with_plugins
 from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 from coldlm.core.errors import ConfigError
 
@@ -113,12 +113,11 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     Cells are composed one by one, so that a key need only be known where it is used.
     """
     args = get_args(list(argv))
-    if found := flag_problems(args):
+    line = [*folder_override(args.config_dir), *args.overrides]
+    # without its package an option is not there, which says nothing new
+    if found := flag_problems(args) or absence_problems(packages_in(line)):
         return Plan(found)
-    with (
-        with_plugins(args.overrides) as folders,
-        initialize_config_dir(str(CONF), version_base="1.3"),
-    ):
+    with with_plugins(line) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
         options = list_options(args.config_dir, folders)
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         overrides, found = parse(parser, args.overrides, options)
