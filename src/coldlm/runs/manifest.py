@@ -59,7 +59,7 @@ class Manifest:
     ``others_would_drop``: reason -> events. ``drawn_queries``: ``evaluate.queries``. ``leaks``: by
     kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best epoch. ``matched``:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
-    digest of what was asked. ``canaries``: see ``runs/canaries.py``. ``unknown``: what another
+    digest of what was asked. ``canaries``: at n = 0, see ``report/canaries.py``. ``unknown``: what another
     version has written.
     """
 

@@ -23,10 +23,11 @@ from coldlm.core.columns import (
     metric_key,
 )
 from coldlm.core.files import write_file, write_json
+from coldlm.evaluate.canaries import canary_values
 from coldlm.evaluate.metrics import Formulas
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.rankers.ranker import Model
-from coldlm.runs.canaries import canaries
+from coldlm.report.canaries import from_chance
 from coldlm.runs.identity import axes
 from coldlm.runs.manifest import NAME, Manifest
 from coldlm.runs.process import peak_memory_mb
@@ -64,7 +65,7 @@ class Record:
         self.ks = sorted({self.k, HEADLINE_K} | ({LIST_K} if self.has_lists else set()))
         self.seed: int = config.seed
         self.loggers: list[Any] = []
-        self._formulas = formulas
+        self.formulas = formulas
 
     def write_events(self, stage: str, frame: pl.DataFrame) -> None:
         """Add a stage's rows to ``events.parquet`` and derive every other table from it anew."""
@@ -78,12 +79,12 @@ class Record:
         for (part, scorer, schedule), rows in frame.group_by(
             "stage", "scorer", "schedule", maintain_order=True
         ):
-            values = pl.concat(summarise(rows, k, self._formulas) for k in self.ks).unique(
+            values = pl.concat(summarise(rows, k, self.formulas) for k in self.ks).unique(
                 maintain_order=True
             )
             results.append(self._label(values, str(part), str(scorer), str(schedule)))
             users.append(
-                pl.concat(per_user(rows, k, self._formulas) for k in self.ks)
+                pl.concat(per_user(rows, k, self.formulas) for k in self.ks)
                 .unique(maintain_order=True)
                 .select(
                     pl.lit(self.name).alias("run"),
@@ -98,7 +99,8 @@ class Record:
                 self.manifest.question = _digest(rows)
                 self._log_metrics(str(part) if schedule != "static" else "static", values)
         self.manifest.cohorts = cohorts
-        self.manifest.canaries = canaries(frame, HEADLINE_K)
+        at_zero = frame.filter(pl.col("n_item") == 0)
+        self.manifest.canaries = from_chance(canary_values(at_zero, HEADLINE_K))
         table = pl.concat(results)
         if self.manifest.data.release == "after_first" and not (
             self.has_lists or self.is_simulated
