@@ -3,6 +3,7 @@ somewhere."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import itertools
 import os
@@ -14,7 +15,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ import yaml
 from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS
 from coldlm.core.tables import Dataset
 from coldlm.models.backbone import RandomVectors
+from coldlm.runs.manifest import Manifest
 
 REPO = Path(__file__).parents[1]
 DOCS = REPO / "docs"
@@ -105,13 +107,21 @@ def test_relative_links_lead_somewhere(page: Path) -> None:
     lost = []
     for link, included in LINK.findall(page.read_text(encoding="utf-8")):
         target = REPO / included if included else page.parent / link.partition("#")[0]
-        if (
-            not link.startswith(("http", "mailto", "#"))
-            and not target.exists()
-            and target.resolve() not in MADE_PAGES
-        ):
+        if not link.startswith(("http", "mailto", "#")) and not target.exists():
             lost.append(link or included)
     assert lost == []
+
+
+def test_a_folder_that_a_page_is_made_of_is_a_link_to_that_page(monkeypatch: Any) -> None:
+    monkeypatch.syspath_prepend(str(DOCS))
+    hooks = load(DOCS / "hooks.py")
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="guide/config.md"))
+    config = {"extra": {"source": "https://github.com/coldlm/coldlm"}}
+    text = "[all](../../conf) [found](../../studies) [it](../../conf/run.yaml)"
+    assert hooks.on_page_markdown(text, page, config, None) == (
+        "[all](reference.md) [found](../studies/index.md) "
+        "[it](https://github.com/coldlm/coldlm/blob/main/conf/run.yaml)"
+    )
 
 
 def test_every_page_is_in_the_navigation() -> None:
@@ -188,6 +198,16 @@ def test_the_columns_of_a_run_are_explained(finished: Path) -> None:
     ] == []
 
 
+def test_the_keys_of_a_manifest_are_explained() -> None:
+    text = (DOCS / "understand" / "files.md").read_text(encoding="utf-8")
+    table = text.partition("## manifest.json")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    told = re.findall(r"`(\w+)`", " ".join(rows))
+    assert len(set(told)) == len(told)
+    # what another version has written is kept as it is, under its own keys
+    assert set(told) == {field.name for field in dataclasses.fields(Manifest)} - {"unknown"}
+
+
 _JSON = "`model.json` `online.json`"
 
 
@@ -212,9 +232,9 @@ def test_the_commands_of_the_pages_are_right(
     (tmp_path / "mine" / "experiment" / "narrow.yaml").write_text(
         "# @package _global_\nhead:\n  width: 32\n"
     )
-    (tmp_path / "tuned" / "experiment").mkdir(parents=True)
-    (tmp_path / "tuned" / "experiment" / "tuned_top.yaml").write_text(
-        "# @package _global_\ndefaults: [_self_, {override /strategy: top}]\n"
+    (tmp_path / "tuned" / "tuned").mkdir(parents=True)
+    (tmp_path / "tuned" / "tuned" / "quickstart_top.yaml").write_text(
+        "# @package _global_\ntuning: {trials: 8}\n"
     )
     monkeypatch.chdir(tmp_path)
     shows = ("--help", "--cfg", "job", "--resolve", "--info", "defaults")
