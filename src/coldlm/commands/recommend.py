@@ -172,8 +172,9 @@ def _score(
     what was written.
 
     Args:
-        length: items of a history that the head reads. who: code of the user, [] for none. codes:
-            history, newest first.
+        length: items of a history that the head reads.
+        who: code of the user, [] for none.
+        codes: history, newest first.
     """
     import numpy as np
 
