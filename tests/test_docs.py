@@ -406,6 +406,7 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
     """A strategy, head, loss, schedule, metric and baseline of a package that is not ours, in one
     run."""
     from coldlm.cli import main
+    from coldlm.config.plugins import plug_problems
 
     package = tmp_path / "packages" / "mypackage"
     shutil.copytree(EXAMPLES, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -438,6 +439,7 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
     assert "rbp" in results["metric"].unique()
     assert "last_week" in results["scorer"].unique()
     assert "third_anew" in results["schedule"].unique()
+    plug_problems([])  # the other tests of this process have coldlm's own options
 
 
 def test_hooks_before_a_commit_have_the_locked_versions() -> None:
