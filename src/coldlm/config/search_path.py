@@ -86,7 +86,12 @@ def _values(overrides: Sequence[str]) -> Iterator[tuple[str, object]]:
             override = OverridesParser.create().parse_override(text)
         except HydraException:  # told where all overrides are looked at
             continue
-        if override.is_delete() or isinstance(override.value(), Glob):
+        # the latter two name nothing by themselves
+        if (
+            override.is_delete()
+            or override.is_interval_sweep()
+            or isinstance(override.value(), Glob)
+        ):
             continue
         for value in override.sweep_iterator() if override.is_sweep_override() else [None]:
             yield override.key_or_group, override.value() if value is None else value
