@@ -22,7 +22,6 @@ from coldlm.config.options import (
 )
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
-from coldlm.core.spelling import did_you_mean
 
 
 def combination_problems(sound: Section) -> Iterator[str]:
