@@ -25,7 +25,7 @@ from coldlm.core.columns import (
 from coldlm.core.files import write_file, write_json
 from coldlm.evaluate.canaries import canary_values
 from coldlm.evaluate.metrics import Formulas
-from coldlm.evaluate.summary import count_cohorts, per_user, summarise
+from coldlm.evaluate.summary import count_cohorts, summaries
 from coldlm.models.rankers.ranker import Model
 from coldlm.report.canaries import from_chance
 from coldlm.runs.identity import axes
@@ -66,6 +66,7 @@ class Record:
         self.seed: int = config.seed
         self.loggers: list[Any] = []
         self.formulas = formulas
+        self._tables: dict[tuple[str, ...], tuple[pl.DataFrame, pl.DataFrame]] = {}
 
     def write_events(self, stage: str, frame: pl.DataFrame) -> None:
         """Add a stage's rows to ``events.parquet`` and derive every other table from it anew."""
@@ -75,29 +76,21 @@ class Record:
             old = pl.read_parquet(file).filter(pl.col("stage") != PARTS[stage])
             frame = pl.concat([old, frame])
         self.write_frame("events.parquet", frame)
-        results, users, cohorts = [], [], None
+        results: list[pl.DataFrame] = []
+        users: list[pl.DataFrame] = []
+        cohorts = None
         for (part, scorer, schedule), rows in frame.group_by(
             "stage", "scorer", "schedule", maintain_order=True
         ):
-            values = pl.concat(summarise(rows, k, self.formulas) for k in self.ks).unique(
-                maintain_order=True
-            )
-            results.append(self._label(values, str(part), str(scorer), str(schedule)))
-            users.append(
-                pl.concat(per_user(rows, k, self.formulas) for k in self.ks)
-                .unique(maintain_order=True)
-                .select(
-                    pl.lit(self.name).alias("run"),
-                    *(pl.lit(self.axes[axis]).alias(axis) for axis in ("control", "strategy")),
-                    pl.lit(scorer).alias("scorer"),
-                    pl.lit(schedule).alias("schedule"),
-                    pl.all(),
-                )
-            )
+            key = str(part), str(scorer), str(schedule)
+            if part == PARTS[stage] or key not in self._tables:
+                self._tables[key] = self._summarise(rows, *key)
+            for kept, parts in zip(self._tables[key], (results, users), strict=True):
+                parts.append(kept)
             if scorer == MODEL:
                 cohorts = count_cohorts(rows)
                 self.manifest.question = _digest(rows)
-                self._log_metrics(str(part) if schedule != "static" else "static", values)
+                self._log_metrics(str(part) if schedule != "static" else "static", results[-1])
         self.manifest.cohorts = cohorts
         at_zero = frame.filter(pl.col("n_item") == 0)
         self.manifest.canaries = from_chance(canary_values(at_zero, HEADLINE_K))
@@ -110,6 +103,24 @@ class Record:
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
+
+    def _summarise(
+        self, rows: pl.DataFrame, stage: str, scorer: str, schedule: str
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What ``results.parquet`` and ``per_user.parquet`` say of one scorer."""
+        values, users = (
+            pl.concat(tables).unique(maintain_order=True)
+            for tables in zip(*(summaries(rows, k, self.formulas) for k in self.ks), strict=True)
+        )
+        labels = {
+            "run": self.name,
+            "control": self.axes["control"],
+            "strategy": self.axes["strategy"],
+            "scorer": scorer,
+            "schedule": schedule,
+        }
+        labelled = users.select(*(pl.lit(v).alias(key) for key, v in labels.items()), pl.all())
+        return self._label(values, stage, scorer, schedule), labelled
 
     def write_k_shot(
         self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]
