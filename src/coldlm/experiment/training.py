@@ -32,6 +32,7 @@ class Training:
     ) -> None:
         self._config, self._world, self._ranker = config, world, ranker
         self._machine, self._loggers = machine, loggers
+        self._loss = build(config.loss)
 
     def trainable(self, rows: Ints) -> Ints:
         """Return those of the log's ``rows`` that can be trained on."""
@@ -54,7 +55,7 @@ class Training:
             world.catalogue,
             world.as_of,
             rows,
-            self._loss(),
+            self._loss,
             recipe,
             epoch=epoch,
             share=share,
@@ -114,7 +115,7 @@ class Training:
         )
         return fit(
             ranker,
-            self._loss(),
+            self._loss,
             lambda epoch: self._batches(rows, epoch, share),
             lambda named: build(node, named),
             budget,
@@ -125,9 +126,6 @@ class Training:
             validate=validate,
         )
 
-    def _loss(self) -> Any:
-        return build(self._config.loss)
-
     def probe(self, scorer: Scorer, rows: Ints) -> float:
         """Return the mean loss of the first batch of ``rows`` under the current weights, of which
         ``scorer`` is the snapshot."""
@@ -135,4 +133,4 @@ class Training:
         if not len(batches):
             return float("nan")
         batch = batches[0].to(self._ranker.device)
-        return float(event_losses(self._loss(), scorer.batch(batch), batch).mean())
+        return float(event_losses(self._loss, scorer.batch(batch), batch).mean())
