@@ -23,6 +23,7 @@ import pytest
 import torch
 import yaml
 
+from coldlm.config.options import GROUPS
 from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS
 from coldlm.core.tables import Dataset
 from coldlm.models.backbone import RandomVectors
@@ -130,11 +131,20 @@ def test_the_page_of_keys_names_every_option(config_page: ModuleType) -> None:
         file.relative_to(REPO / "conf").with_suffix("")
         for file in (REPO / "conf").rglob("[!_]*.yaml")
     ]
-    options = [(file.parts[0], "/".join(file.parts[1:])) for file in files if len(file.parts) > 1]
-    assert len(options) > 60
+    places = (file.as_posix() for file in files if len(file.parts) > 1)
+    inner = [group for group in GROUPS if "/" in group]
+    options = [
+        (group, place.removeprefix(f"{group}/"))
+        for place in places
+        for group in [next((g for g in inner if place.startswith(f"{g}/")), place.split("/")[0])]
+    ]
+    assert len(options) > 90
     assert [option for option in options if f'"{option[0]}={option[1]}"' not in page] == []
     assert "| `strategy.rank` | `8` | an integer from 1 |" in page
     assert "| `train.epochs` | `4` | an integer from 1 |" in page
+    assert "| `online.trigger.n` | `500` | an integer from 1 |" in page
+    assert "| `online.epochs` | `null` | an integer from 1 or null |" in page  # of retrain
+    assert "[`online/data=replay`](#online-data-replay)" in page
 
 
 def test_every_folder_has_a_word_in_the_picture() -> None:
