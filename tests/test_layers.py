@@ -50,6 +50,7 @@ DOORS = {
     "torchmetrics": {"evaluate"},
     "sklearn": {"evaluate"},
     "bm25s": {"evaluate"},
+    "river": {"online/drift.py"},
     "polars": {"core/tables.py", "data", "split", "report", "evaluate", "online", "runs", "experiment",
                "commands/tune.py"},
     "pandas": {"data"},
@@ -174,6 +175,7 @@ def test_every_foreign_library_has_a_door() -> None:
         ("evaluate/toy.py", "from coldlm.models import backbone"),
         ("core/toy.py", "from coldlm.asof.context import AsOf"),
         ("online/toy.py", "from coldlm.config.build import build"),
+        ("online/triggers.py", "from river.drift import ADWIN"),
     ],
 )
 def test_a_forbidden_import_is_found(
