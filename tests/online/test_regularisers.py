@@ -215,9 +215,7 @@ def test_ewc_without_anything_earlier_begins_with_nothing(toy: Toy) -> None:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
-def test_distill_is_the_divergence_from_what_was_said_before(
-    toy: Toy, temperature: float
-) -> None:
+def test_distill_is_the_divergence_from_what_was_said_before(toy: Toy, temperature: float) -> None:
     distill = Distill(strength=3.0, temperature=temperature)
     its, batch = ground(toy), make_batch(1)
     distill.begin(its)

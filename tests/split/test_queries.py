@@ -183,7 +183,9 @@ def test_a_draw_asks_some_whole_queries_and_counts_the_other_positives(make_data
 
 def test_a_probe_has_its_share_of_whole_queries(make_data: MakeData) -> None:
     """Of each, all its events or none; of 2,000 queries of two events, a tenth."""
-    data = make_data([(n % 7, 2 * n + m, n // 3) for n in range(2000) for m in (0, 1)], released={0: -1})
+    data = make_data(
+        [(n % 7, 2 * n + m, n // 3) for n in range(2000) for m in (0, 1)], released={0: -1}
+    )
     data = replace(data, items=replace(data.items, released_at=np.full(len(data.items), -1)))
     queries = _ask(data)
     on = on_probe(data.log, [queries], 0.1)

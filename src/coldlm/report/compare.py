@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import polars as pl
 
+from coldlm.config import schedules
 from coldlm.config.options import Strategy, names
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
 from coldlm.report.rows import CELL, KINDS, Comparison, FinishedRun, Row
 
-SCHEDULES: Final = ("history", "per_window", "retrain", "static")
+SCHEDULES: Final = (*(schedule.name for schedule in schedules.SCHEDULES), schedules.STATIC)
 TEXT_BASELINES: Final = ("tfidf", "zero_shot")
 """Read item texts, so a control run, which may have permuted them, is not where they are taken
 from."""
