@@ -49,14 +49,8 @@ def test_damage_to_any_byte_is_refused(tmp_path: Path) -> None:
             damaged = bytearray(sound)
             damaged[place] ^= 1 << bit
             file.write_bytes(damaged)
-            try:
-                tensors, facts = read_state(file)
-            except RunFolderError as error:
-                assert "is damaged" in str(error)
-            else:  # a space between parts of the header says nothing
-                assert facts == {"done": 7}
-                assert {n: t.tolist() for n, t in tensors.items()} == {"rows": [1, 5]}
-                assert sound[place : place + 1].isspace()
+            with pytest.raises(RunFolderError, match="is damaged"):
+                read_state(file)
 
 
 def test_a_file_that_was_cut_off_or_is_another_is_refused(tmp_path: Path) -> None:

