@@ -171,10 +171,13 @@ def test_every_folder_has_a_word_in_the_picture() -> None:
 )
 def test_the_tables_of_the_guide_name_every_option(page: str, group: str) -> None:
     rows = re.findall(
-        r"^\| `(\w+)` \|", (DOCS / "guide" / f"{page}.md").read_text(encoding="utf-8"), re.M
+        r"^\| (`\w+`(?:, `\w+`)*) \|",
+        (DOCS / "guide" / f"{page}.md").read_text(encoding="utf-8"),
+        re.M,
     )
-    options = {file.stem for file in (REPO / "conf" / group).glob("*.yaml")} - {"none"}
-    assert options <= set(rows)
+    options = {file.stem for file in (REPO / "conf" / group).rglob("[!_]*.yaml")} - {"none"}
+    # rows that name two options, such as off and never, count for both
+    assert options <= {name for row in rows for name in re.findall(r"\w+", row)}
 
 
 @pytest.mark.slow
@@ -190,7 +193,7 @@ def test_the_columns_of_a_run_are_explained(finished: Path) -> None:
     for name, table in tables.items():
         rows = [line.split("|")[1] for line in table.splitlines()[2:]]
         assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(there[name]), name
-    assert set(tables) == {"results", "events", "per_user", "updates", "k_shot"}
+    assert set(tables) == {"results", "events", "per_user", "updates", "probes", "k_shot"}
     assert [
         file.name
         for file in finished.iterdir()
@@ -373,25 +376,32 @@ def test_the_example_of_a_baseline_looks_at_the_last_week_only(make_data: MakeDa
     assert scores.dtype == torch.float32
 
 
-def test_the_example_of_a_schedule() -> None:
-    from coldlm.learn.fit import Fitted
+def test_the_examples_of_parts_of_a_schedule() -> None:
+    from coldlm.core.tables import DAY, sorted_log
+    from coldlm.online.data import Past
+    from coldlm.online.moment import Moment
 
-    class Work:
-        def fit_window(self, window: int) -> Fitted:
-            return Fitted(examples=1)
-
-        def fit_anew(self, window: int) -> Fitted:
-            return Fitted(examples=window + 1)
-
-    schedule = load(EXAMPLES / "schedule.py").third_anew
-    assert [schedule(Work(), window).examples for window in range(7)] == [1, 1, 3, 1, 1, 6, 1]
+    page = load(EXAMPLES / "schedule.py")
+    at_night = page.AtNight(n=3)
+    now = Moment(DAY - 1, 0, 10, 0, lambda: np.zeros(0), DAY // 2, 0, 6, 0)
+    assert at_night.ask(now) == ""
+    now.time = DAY
+    assert at_night.ask(now) == "1 nights"
+    now.learned = 8
+    assert at_night.ask(now) == ""
+    user, n = np.array([0, 0, 1, 0, 0, 1]), 6
+    log = sorted_log(user, user, np.arange(n), np.ones(n), np.ones(n, bool))
+    none = np.zeros(0, np.int64)
+    past = Past(log, 1, 6, 1, 0, lambda: none, lambda rows: np.zeros((len(rows), 0)))
+    assert page.FewOfEach(n=2).choose(past).tolist() == [2, 3, 4, 5]
+    assert page.FewOfEach(n=1).choose(past).tolist() == [4, 5]
 
 
 @pytest.mark.slow
 def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A strategy, head, loss, schedule, metric and baseline of a package that is not ours, in one
+    """A strategy, head, loss, trigger, data policy, metric and baseline of a package that is not ours, in one
     run."""
     from coldlm.cli import main
 
@@ -403,9 +413,13 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
         file = package / "conf" / group / f"{target.partition('.')[2].lower()}.yaml"
         file.parent.mkdir(parents=True)
         file.write_text(f"_target_: mypackage.{target}\n")
-    (package / "conf" / "online").mkdir()
-    (package / "conf" / "online" / "third_anew.yaml").write_text(
-        "schedule: third_anew\nepochs: 1\nlr_factor: 0.5\n"
+    parts = {"trigger/at_night": "AtNight", "data/few_of_each": "FewOfEach"}
+    for part, target in parts.items():
+        file = package / "conf" / "online" / f"{part}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"_target_: mypackage.schedule.{target}\nn: 10\n")
+    (package / "conf" / "online" / "nightly.yaml").write_text(
+        "defaults: [_base, override trigger: at_night, override data: few_of_each, _self_]\n"
     )
     monkeypatch.syspath_prepend(str(package.parent))
     monkeypatch.chdir(tmp_path)
@@ -415,7 +429,7 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
         "strategy=norms",
         "head=weighted",
         "loss=margin",
-        "online=third_anew",
+        "online=nightly",
     ]
     folder = ["--config-dir", str(package / "conf")]
     assert (
@@ -425,7 +439,7 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
     results = pl.read_parquet(tmp_path / "runs" / "mine" / "results.parquet")
     assert "rbp" in results["metric"].unique()
     assert "last_week" in results["scorer"].unique()
-    assert "third_anew" in results["schedule"].unique()
+    assert "nightly" in results["schedule"].unique()
 
 
 def test_hooks_before_a_commit_have_the_locked_versions() -> None:

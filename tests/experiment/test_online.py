@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +18,10 @@ from torch import Tensor
 
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
-from coldlm.core.errors import Diverged
+from coldlm.core.errors import Diverged, ScoreError
 from coldlm.core.tables import DAY, Ints
 from coldlm.experiment import probe, saved_stream
 from coldlm.experiment.evaluation import Evaluation
-from coldlm.experiment.run import execute
 from coldlm.experiment.training import Training
 from coldlm.experiment.updater import Updater
 from coldlm.experiment.world import World, make_world
@@ -37,31 +35,13 @@ MakeConfig = Callable[..., RunConfig]
 Run = Callable[..., Path]
 
 SMALL = (
-    "split.windows=3", "train.batch_size=16", "train.refit=false", "evaluate.latency_requests=0",
+    "split.windows=3", "train.batch_size=64", "train.refit=false", "evaluate.latency_requests=0",
 )  # fmt: skip
-LORA = ("strategy=lora", "strategy.rank=2", "optim.body_lr=1e-2")
-EVERY = ("online=every_n", "online.trigger.n=30")
+LORA = ("strategy=lora", "strategy.rank=2", "strategy.dropout=0.0", "optim.body_lr=1e-2")
+EVERY = ("online=every_n", "online.trigger.n=25")
 
 CLOCKS = ("seconds", "train_seconds", "encode_seconds", "peak_memory_mb")
 """Columns of ``updates.parquet`` that no two runs have in common."""
-
-
-@pytest.fixture(scope="module")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, cache: Path, compose: MakeConfig
-) -> Callable[[bool], Path]:
-    """``trained(with_lora)``: the folder of a model that was trained once for all of these
-    tests."""
-    folders: dict[bool, Path] = {}
-
-    def make(with_lora: bool) -> Path:
-        if with_lora not in folders:
-            given = (*SMALL, *(LORA if with_lora else ()), "stages=[train]", "online.probe=0")
-            config = compose(tmp_path_factory.mktemp("trained"), cache, *given)
-            folders[with_lora] = execute(config, "run")
-        return folders[with_lora]
-
-    return make
 
 
 @pytest.fixture(autouse=True)
@@ -72,17 +52,12 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(config: MakeConfig, trained: Callable[[bool], Path]) -> Run:
-    """``run("name", *overrides)``: the folder of stage online alone, over the trained model."""
+def run(config: MakeConfig, over_trained: Callable[..., Path]) -> Run:
+    """``run("name", *overrides)``: the folder of stage online alone, over a trained model."""
 
     def run(name: str, *overrides: str) -> Path:
-        settled = config(*SMALL, *overrides)
-        folder = Path(settled.output) / name
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            model = trained("strategy=lora" in overrides) / "model.safetensors"
-            shutil.copy(model, folder)
-        return execute(replace(settled, stages=["online"]), name)
+        strategy = "lora" if "strategy=lora" in overrides else "frozen"
+        return over_trained(config(*SMALL, *overrides), name, strategy)
 
     return run
 
@@ -131,7 +106,7 @@ def test_a_stream_leaves_what_the_pages_say(run: Run) -> None:
     assert log["number"].to_list() == log["version"].to_list() == list(range(1, len(log) + 1))
     assert set(log["trigger"]) == {"every_n"}
     assert log["reason"][0].endswith(" events")
-    assert (log["visible"].diff().drop_nulls() >= 30).all()
+    assert (log["visible"].diff().drop_nulls() >= 25).all()
     assert (log["newest"] < log["time"]).all()
     assert (log["latency"] == 0).all()
     assert (log["bytes"] > 0).all()
@@ -301,18 +276,21 @@ def test_steps_and_epochs_and_rates_are_those_of_updates(
     monkeypatch.setattr(Training, "fit", watch)
     run("two", *EVERY, "online.epochs=2", "online.rate=constant")
     run("one", *EVERY, "online.epochs=2", "online.max_steps=1")
-    two, one = (
-        [s for s in seen if s["max_steps"] == most and s["rows"] > 16] for most in (None, 1)
-    )
+    two, one = ([s for s in seen if s["max_steps"] == most] for most in (None, 1))
     assert {s["steps"] for s in one} == {1}
-    assert all(s["steps"] >= 2 * (s["rows"] // 16) for s in two)
+    assert {s["steps"] for s in two} == {2}
     assert {s["epochs"] for s in seen} == {2}
     assert {s["warms"] for s in two} == {False}
     assert {s["warms"] for s in one} == {True}
 
 
 @pytest.mark.parametrize(
-    ("scope", "moves"), [("head", "head."), ("context", "head.fusion."), ("adapter", "encoder.")]
+    ("scope", "moves"),
+    [
+        pytest.param("head", "head.", marks=pytest.mark.long),
+        ("context", "head.fusion."),
+        ("adapter", "encoder."),
+    ],
 )
 def test_nothing_outside_the_scope_moves(run: Run, scope: str, moves: str) -> None:
     folder = run("run", *LORA, *EVERY, f"online/scope={scope}")
@@ -323,6 +301,7 @@ def test_nothing_outside_the_scope_moves(run: Run, scope: str, moves: str) -> No
     assert (updates(folder)["bytes"] < 4 * sum(w.numel() for w in before.values())).all()
 
 
+@pytest.mark.long
 def test_the_head_alone_is_trained_as_on_a_whole_model(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -368,7 +347,10 @@ def test_nothing_trains_on_the_probe(
     assert not seen & on
 
 
-@pytest.mark.parametrize("strategy", [(), LORA], ids=["frozen", "lora"])
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param((), id="frozen"), pytest.param(LORA, id="lora", marks=pytest.mark.long)],
+)
 def test_what_is_rolled_back_leaves_no_bit_behind(
     run: Run, strategy: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,7 +375,11 @@ def test_the_gate_on_the_probe_asks_it(run: Run, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(probe.Probe, "at_window", lambda *_: None)
     monkeypatch.setattr(probe.Probe, "measure", measure)
-    log = updates(run("gated", *EVERY, "online/gate=probe", "online.gate.epsilon=0.015"))
+    log = updates(
+        run(
+            "gated", *EVERY, "online.trigger.n=20", "online/gate=probe", "online.gate.epsilon=0.015"
+        )
+    )
     assert log["probe_before"].to_list()[:4] == [0.5, 0.6, 0.59, 0.58]
     assert log["probe_after"].to_list()[:4] == [0.6, 0.59, 0.58, 0.4]
     assert log["rolled_back"].to_list()[:4] == [False, False, False, True]
@@ -404,9 +390,9 @@ def test_weights_that_are_not_finite_are_rolled_back_or_end_the_run(run: Run) ->
     spoilt = (*EVERY, "online.lr_factor=1e30", "train.clip=null", "optim=sgd")
     log = updates(run("finite", *spoilt))
     assert log["rolled_back"].all()
-    assert log["why"].str.contains("finite").all()
+    assert log["why"].str.contains("finite|nan").all()
     assert np.isfinite(scores(Path(run("finite", *spoilt)))).all()
-    with pytest.raises(Diverged):
+    with pytest.raises((Diverged, ScoreError)):
         run("always", *spoilt, "online/gate=always")
 
 
@@ -455,15 +441,14 @@ def test_a_label_that_is_seen_early_is_audited(run: Run, monkeypatch: pytest.Mon
 
 PARTS = (
     *LORA, *EVERY, "online/data=replay", "online.data.size=60", "online/regulariser=ewc", "online.optimiser=keep",
-    "online.save_updates=1",
+    "online.save_updates=1", "train.batch_size=16",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("stop", [1, 3])
 def test_an_interrupted_stage_goes_on_as_if_nothing_had_happened(
-    run: Run, stop: int, monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run("whole", *PARTS)
+    stop, whole = 2, run("whole", *PARTS)
     assert len(updates(whole)) > stop + 1
     update = Updater.update
 
@@ -494,6 +479,7 @@ def test_an_interrupted_stage_goes_on_as_if_nothing_had_happened(
     same_files(whole, folder)
 
 
+@pytest.mark.long
 def test_an_interruption_between_updates_is_none_either(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
