@@ -230,7 +230,13 @@ def test_every_part_that_looks_at_the_stream_is_scrambled() -> None:
     assert policies == {option.name for option in every(DataPolicy) if not option.cheats}
 
 
-@pytest.mark.parametrize("trigger", PAIRS)
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        pytest.param(t, marks=[] if t in ("every_n", "on_drift") else [pytest.mark.long])
+        for t in PAIRS
+    ],
+)
 def test_garbage_after_a_cut_moves_no_trigger_and_no_choice_of_data(
     trigger: str,
     config: MakeConfig,
