@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from coldlm.config.options import GROUPS
+from coldlm.config.options import KINDS
 from coldlm.config.schema import RunConfig
 from coldlm.config.signatures import PACKAGE, Field, describe_type, fields_of, fields_of_dataclass
 
@@ -71,7 +71,7 @@ def read_groups(conf: Path) -> dict[str, list[Option]]:
     """Every group and its options; a group inside another (``online/trigger``) behind that."""
     groups: dict[str, list[Option]] = {}
     for folder in sorted(folder for folder in conf.iterdir() if folder.is_dir()):
-        inner = [sub for sub in sorted(folder.iterdir()) if f"{folder.name}/{sub.name}" in GROUPS]
+        inner = [sub for sub in sorted(folder.iterdir()) if f"{folder.name}/{sub.name}" in KINDS]
         for each in (folder, *inner):
             files = sorted(each.rglob("*.yaml"))
             groups[each.relative_to(conf).as_posix()] = [
@@ -178,7 +178,7 @@ def _parts(file: Path) -> dict[str, str]:
         elif isinstance(entry, dict):
             named = {str(key).removeprefix("override "): str(entry[key]) for key in entry}
             inside = (f"{file.parent.name}/{name}" for name in named)
-            parts |= {g: o for g, o in zip(inside, named.values(), strict=True) if g in GROUPS}
+            parts |= {g: o for g, o in zip(inside, named.values(), strict=True) if g in KINDS}
     return parts
 
 

@@ -25,6 +25,10 @@ LINK = re.compile(r"(\]\()([^)\s#:]+)((?:#[^)\s]*)?\))")
 """A Markdown link to a file; addresses and anchors of the same page are none."""
 
 
+MADE_OF = {"conf": "docs/guide/reference.md", "studies": "docs/studies/index.md"}
+"""Folders that pages link to -> the page that is made of each; without the site there is the folder
+alone."""
+
 NO_PAGES = {".py", ".yaml", ".csv", ".parquet"}
 """Suffixes of what lies in ``docs/`` and is no part of the site."""
 
@@ -68,6 +72,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
     def outward(found: re.Match[str]) -> str:
         target = os.path.normpath(folder / found[2])
+        if made := MADE_OF.get(target):
+            return f"{found[1]}{os.path.relpath(made, place.parent)}{found[3]}"
         is_page = target.startswith("docs/") and Path(target).suffix not in NO_PAGES
         if is_page and folder == place.parent:
             return found[0]

@@ -255,10 +255,10 @@ def test_a_key_that_some_cells_lack_is_refused_with_their_names(
     )
     assert capsys.readouterr().err == (
         "2 problems in the configuration:\n"
-        "  - strategy.layers: unknown key; strategy=frozen takes none (in 2 of 6 cells: "
-        "strategy=frozen)\n"
-        "  - strategy.layers: unknown key; strategy=bitfit takes none (in 2 of 6 cells: "
-        "strategy=bitfit)\n"
+        "  - strategy.layers: unknown key; strategy=frozen takes none; layers is a key of strategy=top, "
+        "adapter, prefix, ia3, lora, adalora (in 2 of 6 cells: strategy=frozen)\n"
+        "  - strategy.layers: unknown key; strategy=bitfit takes none; layers is a key of strategy=top, "
+        "adapter, prefix, ia3, lora, adalora (in 2 of 6 cells: strategy=bitfit)\n"
     )
     assert ran == []
     assert list(Path().iterdir()) == []
@@ -354,10 +354,11 @@ def test_impossible_cells_are_left_out_on_demand(
     assert ran == ["tiny"]
     said = capsys.readouterr()
     assert (
-        "1 of 2 cells are impossible and were left out:\n  backbone=random_vectors: strategy=top "
+        "1 of 2 cells are impossible and left out:\n  backbone=random_vectors: strategy=top "
         "has" in said.err
     )
-    assert "1 of 2 done" in said.out
+    assert said.err.count("backbone=random_vectors: ") == 1
+    assert "1 of 2 done, 1 impossible and left out, in " in said.out
     assert main([*line, "seed=3", "strategy.n=1"]) == 2  # what no cell knows is a mistake
     assert ran == ["tiny"]
     use(lambda config, name: (_ for _ in ()).throw(DataError("row 3 is bad")))  # type: ignore[arg-type]

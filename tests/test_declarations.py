@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from coldlm.config import options, signatures
-from coldlm.config.build import GROUPS
+from coldlm.config.build import NODE_GROUPS
 from coldlm.config.compose import CONF, compose_plain, list_options
 from coldlm.config.options import (
     PARTS,
@@ -26,7 +26,7 @@ from coldlm.config.options import (
 from coldlm.config.schedules import SCHEDULES, Schedule, label_of
 from coldlm.evaluate.metrics import FORMULAS
 
-FILES = [(group, option) for group in GROUPS for option in list_options()[group]]
+FILES = [(group, option) for group in NODE_GROUPS for option in list_options()[group]]
 
 
 def node(group: str, option: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def test_a_file_names_what_is_declared(group: str, option: str) -> None:
     assert node(group, option)["_target_"] in options.targets(group)
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", NODE_GROUPS)
 def test_every_declared_option_has_a_file(group: str) -> None:
     by_files = {node(group, option)["_target_"] for its, option in FILES if its == group}
     assert set(options.targets(group)) == by_files
@@ -55,7 +55,7 @@ def test_every_target_is_there(option: Option) -> None:
 def test_names_are_distinct() -> None:
     found = [(option.group, option.name) for option in options.every(Option)]
     assert len(set(found)) == len(found)
-    assert {group for group, _ in found} <= set(options.GROUPS)
+    assert {group for group, _ in found} <= set(options.KINDS)
 
 
 def test_formulas_and_declared_metrics_agree() -> None:

@@ -27,7 +27,9 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MANDATORY_BASELINES, MODEL
 from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Queries, Users, sorted_log
 from coldlm.data import simulated
-from coldlm.data.canonical.assemble import DatedField, assemble, to_dataset
+from coldlm.data.canonical.assemble import assemble
+from coldlm.data.canonical.dataset import to_dataset
+from coldlm.data.canonical.dated import DatedField
 from coldlm.evaluate import baselines, judge
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute

@@ -62,10 +62,9 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"coldlm {__version__}")
         return 0
     if command not in COMMANDS:
-        from coldlm.config.signatures import nearest
+        from coldlm.core.spelling import did_you_mean
 
-        near = nearest(command, COMMANDS)
-        hint = f"did you mean {near}? " if near else ""
+        hint = did_you_mean(command, COMMANDS, end=" ")
         raise ConfigError(
             f"{command}: no such command; {hint}there are: {', '.join(COMMANDS)} (coldlm --help)"
         )

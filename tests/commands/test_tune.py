@@ -4,6 +4,7 @@ run."""
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from coldlm.cli import main
 from coldlm.commands import tune
 from coldlm.commands.tune import Trial, choose, draw, own_key, parse
-from coldlm.config.compose import check_overrides, compose_plain
+from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.schema import RunConfig
 from coldlm.config.tree import list_options
 from coldlm.core.errors import ConfigError, Diverged
@@ -175,24 +176,37 @@ def test_every_strategy_has_as_many_trials_and_the_stream_is_not_scored(
     assert trained == ["top,trial=2"]
     assert (folder / "trials.csv").read_text() == before
 
-    # what is written is an experiment that says its budget
+    # what is written is taken by itself, and says its budget
+    said = capsys.readouterr().out.splitlines()[-1]
+    own = [word for word in line if not word.startswith(("strategy=", "trials=", "output="))]
+    assert said.partition("use: ")[2] == shlex.join(
+        ["coldlm", "run", "-m", "--config-dir", str(folder), *own, "strategy=frozen,top"]
+    )
     for name in ("frozen", "top"):
         best = (
             frame.filter(strategy=name)
             .sort("validation", "trial", descending=[True, False])
             .row(0, named=True)
         )
-        assert (
-            check_overrides(["--config-dir", str(folder), f"experiment=tuned_{name}", *line[:6]])
-            == []
-        )
-        config = compose_plain(
-            [f"hydra.searchpath=[file://{folder}]", f"experiment=tuned_{name}", *line[:6]]
-        )
+        words = [*own, f"strategy={name}"]
+        assert make_plan(["--config-dir", str(folder), *words]).problems == []
+        config = compose_plain([f"hydra.searchpath=[file://{folder}]", *words])
         assert config["strategy"]["_target_"] == f"coldlm.models.strategy.{name}"
         assert config["tuning"]["trials"] == 3
         if best["trial"]:
-            assert config["optim"]["lr"] == best["optim.lr"]
-            assert set(config["tuning"]["keys"]) == {
-                key for key, value in best.items() if "." in key and value
-            }
+            chosen = {key: value for key, value in best.items() if "." in key and value}
+            assert set(config["tuning"]["keys"]) == set(chosen)
+            parts = {key: key.split(".") for key in chosen}
+            assert {key: config[g][k] for key, (g, k) in parts.items()} == chosen
+
+
+def test_what_is_written_for_an_experiment_is_taken_where_it_is_run(tmp_path: Path) -> None:
+    trials = [Trial("top", 0, {}, 0.1), Trial("top", 1, {"optim.body_lr": 0.5}, 0.2)]
+    line = ["experiment=quickstart", "trials=2", "strategy=top"]
+    tune.write(tmp_path, trials, 2, line)
+    assert [file.name for file in (tmp_path / "tuned").iterdir()] == ["quickstart_top.yaml"]
+    search = f"hydra.searchpath=[file://{tmp_path}]"
+    tuned = compose_plain([search, "experiment=quickstart", "strategy=top"])
+    assert (tuned["optim"]["body_lr"], tuned["tuning"]["trials"]) == (0.5, 2)
+    other = compose_plain([search, "experiment=quickstart", "strategy=lora"])
+    assert (other["optim"]["body_lr"], other["tuning"]["trials"]) == (5e-5, 0)

@@ -13,19 +13,19 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from coldlm.config import online_combinations
-from coldlm.config.build import GROUPS, build, is_allowed
+from coldlm.config.build import NODE_GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
-from coldlm.config.compose import check_overrides, make_plan, plain
+from coldlm.config.compose import make_plan, plain
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import GONE, MOVED, Control, typed, under_todays_keys
-from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass, nearest
+from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, list_options
 from coldlm.core.columns import MANDATORY_CONTROLS, Range
 from coldlm.core.errors import ConfigError
 from coldlm.models.backbones import checkpoints
 
 OPTIONS = [(group, option) for group, options in list_options().items() for option in options]
-NODES = [(group, option) for group, option in OPTIONS if group in GROUPS]
+NODES = [(group, option) for group, option in OPTIONS if group in NODE_GROUPS]
 EXPERIMENTS = list_options()["experiment"]
 NEEDED = {
     **{("split", name): ["online=off"] for name in ("loo", "random")},
@@ -62,7 +62,14 @@ def compose_plain(*overrides: str) -> dict[str, Any]:
 
 def test_the_tree_is_all_there() -> None:
     assert len(OPTIONS) >= 45
-    assert set(list_options()) >= {*GROUPS, "online", "trainer", "control", "experiment", "sweep"}
+    assert set(list_options()) >= {
+        *NODE_GROUPS,
+        "online",
+        "trainer",
+        "control",
+        "experiment",
+        "sweep",
+    }
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: value)
@@ -174,14 +181,14 @@ def test_newcomers_are_revealed_and_held_out_where_there_can_be_any(
 def test_shares_and_numbers_of_newcomers_have_bounds(line: list[str], said: str) -> None:
     assert any(
         problem.startswith(said)
-        for problem in check_overrides(["backbone=tiny_bert", "online=off", *line])
+        for problem in make_plan(["backbone=tiny_bert", "online=off", *line]).problems
     )
 
 
 @pytest.mark.parametrize("control", MANDATORY_CONTROLS)
 def test_a_control_wins_over_the_command_line(control: str) -> None:
     line = ["backbone=tiny_bert", "strategy=lora", "strategy.rank=2", f"control={control}"]
-    assert check_overrides(line) == []
+    assert make_plan(line).problems == []
     config = compose_plain(*line)
     replaced = config["control"]["replaces"]
     if "pretrain" in replaced:
@@ -202,7 +209,7 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
     (folder / "mine.yaml").write_text(
         "# @package _global_\ntrain: {epoch: 3}\nhead: {context: on}\n"
     )
-    found = check_overrides(
+    found = make_plan(
         [
             "--config-dir",
             str(tmp_path),
@@ -214,7 +221,7 @@ def test_all_problems_come_in_one_message(tmp_path: Path) -> None:
             "seed=-1",
             "split.train=1",
         ]
-    )
+    ).problems
     for expected in [
         "strategy=lorra: no such option; did you mean lora?",
         "lr: unknown key; did you mean optim.lr?",
@@ -237,10 +244,11 @@ def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out(
         "loss=nll",
         "strategy=lora",
     ]
-    assert check_overrides(line) == [
-        "loss.draws: unknown key; allowed here: nothing; ~loss.draws leaves it out"
+    assert make_plan(line).problems == [
+        "loss.draws: unknown key; draws is a key of loss=sampled_softmax, bpr, "
+        "binary_cross_entropy; allowed here: nothing; ~loss.draws leaves it out"
     ]
-    assert check_overrides([*line, "~loss.draws"]) == []
+    assert make_plan([*line, "~loss.draws"]).problems == []
 
 
 def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
@@ -248,9 +256,9 @@ def test_a_value_that_a_file_leaves_open_must_be_set(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "open.yaml").write_text("_target_: coldlm.models.backbone.tiny\nfamily: ???\n")
     line = ["--config-dir", str(tmp_path), "dataset=simulated", "backbone=open"]
-    assert check_overrides(line) == ["backbone.family: missing; it must be set"]
-    assert check_overrides([*line, "backbone.family=bert"]) == []
-    assert check_overrides([*line, "backbone.family=bert", "backbone.width=8"]) == [
+    assert make_plan(line).problems == ["backbone.family: missing; it must be set"]
+    assert make_plan([*line, "backbone.family=bert"]).problems == []
+    assert make_plan([*line, "backbone.family=bert", "backbone.width=8"]).problems == [
         "backbone.width: unknown key; this file does not set it: write +backbone.width"
     ]
 
@@ -263,14 +271,14 @@ def test_a_file_that_cannot_be_composed_is_named(tmp_path: Path) -> None:
     )
     (folder / "torn.yaml").write_text("# @package _global_\ntrain: {epochs: 1\n")
     for experiment, part in (("mine", "strategy/lorra"), ("torn", "torn.yaml")):
-        (problem,) = check_overrides(["--config-dir", str(tmp_path), f"experiment={experiment}"])
+        (problem,) = make_plan(["--config-dir", str(tmp_path), f"experiment={experiment}"]).problems
         assert part in problem
 
 
 def test_a_sweep_is_checked_cell_by_cell() -> None:
-    found = check_overrides(
+    found = make_plan(
         ["-m", *TINY, "strategy=frozen,top,lora", "backbone=tiny_bert,random_vectors", "seed=1,2"]
-    )
+    ).problems
     assert [problem.split(";")[0] for problem in found] == [
         "strategy=top has nothing to train in backbone=random_vectors",
         "strategy=lora has nothing to train in backbone=random_vectors",
@@ -282,14 +290,16 @@ def test_a_sweep_is_checked_cell_by_cell() -> None:
 
 
 def test_a_sweep_file_sweeps_without_a_flag_and_is_checked() -> None:
-    assert check_overrides([*TINY, "sweep=strategies"]) == []
+    assert make_plan([*TINY, "sweep=strategies"]).problems == []
     assert "strategy=lora" in " ".join(
-        check_overrides(["dataset=simulated", "backbone=random_vectors", "sweep=strategies"])
+        make_plan(["dataset=simulated", "backbone=random_vectors", "sweep=strategies"]).problems
     )
 
 
 def test_several_values_need_the_flag() -> None:
-    assert check_overrides([*TINY, "seed=1,2"]) == ["seed=1,2: several values are a sweep; add -m"]
+    assert make_plan([*TINY, "seed=1,2"]).problems == [
+        "seed=1,2: several values are a sweep; add -m"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -542,11 +552,11 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert check_overrides([*TINY, "trainer=gpu"]) == [
+    assert make_plan([*TINY, "trainer=gpu"]).problems == [
         "trainer.accelerator=gpu: no CUDA device is there; use trainer=cpu"
     ]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert check_overrides([*TINY, "trainer=gpu", "trainer.devices=2"]) == [
+    assert make_plan([*TINY, "trainer=gpu", "trainer.devices=2"]).problems == [
         "trainer.devices=2: 1 CUDA devices are there"
     ]
 
@@ -611,8 +621,8 @@ def test_checking_a_command_line_is_fast_and_imports_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "pytorch_lightning", "peft", "wandb", "tensorboard"}
     code = f"""
 import json, sys
-from coldlm.config.compose import check_overrides
-check_overrides({["-m", "strategy=frozen,top,lora", "seed=1,2"]!r})
+from coldlm.config.compose import make_plan
+make_plan({["-m", "strategy=frozen,top,lora", "seed=1,2"]!r})
 print(json.dumps(sorted({heavy!r} & sys.modules.keys())))
 """
     start = time.perf_counter()
@@ -675,19 +685,44 @@ def test_messages_say_what_was_got_and_what_is_allowed(
     assert check_value("a.b", value, annotation) == message
 
 
-def test_the_nearest_name_is_found() -> None:
-    assert (
-        nearest("movielens", ["own", "video/movielens_latest_small"])
-        == "video/movielens_latest_small"
-    )
-    assert nearest("train.lr", ["train.clip", "optim.lr"]) == "optim.lr"
-    assert nearest("zzz", ["own"]) is None
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["train.learning_rate=1e-4"], "did you mean optim.lr (of the head) or optim.body_lr"),
+        (["optim.scheduler=cosine"], "did you mean train.schedule?"),
+        (["trainer.schedule=cosine"], "did you mean train.schedule?"),
+        (["head.lr=1"], "did you mean optim.lr?"),
+        (["head.widht=8"], "did you mean head.width?"),
+        (["loss.uniform=8"], "it is loss.draws now"),
+        (
+            ["strategy=adapter", "strategy.rank=4"],
+            "strategy=adapter takes variant, bottleneck, activation, layers, match_params; rank is "
+            "a key of strategy=lora, adalora",
+        ),
+        (["strategy.layer=1"], "layers is a key of strategy=top, adapter, "),
+        (["head.nothing_like_it=1"], "head=towers takes width, "),
+        (["nothing_like_it=1"], "coldlm run --help lists all keys"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+def test_an_unknown_key_says_what_was_probably_meant(line: list[str], said: str) -> None:
+    (problem,) = make_plan([*TINY, *line]).problems
+    assert problem.startswith(f"{line[-1].partition('=')[0]}: unknown key; {said}")
+
+
+def test_an_unknown_key_of_a_file_says_whose_it_is_and_how_to_leave_it_out() -> None:
+    config = compose_plain(*TINY, "strategy=ia3")
+    config["strategy"]["rank"] = 4
+    assert problems(config) == [
+        "strategy.rank: unknown key; rank is a key of strategy=lora, adalora; allowed here: "
+        "layers; ~strategy.rank leaves it out"
+    ]
 
 
 @pytest.mark.parametrize("key", [*MOVED, *GONE])
 @pytest.mark.parametrize("sign", ["", "+"])
 def test_a_key_of_an_earlier_version_says_what_it_is_now(key: str, sign: str) -> None:
-    (problem,) = check_overrides([*TINY, f"{sign}{key}=true"])
+    (problem,) = make_plan([*TINY, f"{sign}{key}=true"]).problems
     assert problem.startswith(f"{key}: unknown key; ")
     assert (f"it is {MOVED[key]} now" if key in MOVED else GONE[key]) in problem
 
@@ -756,22 +791,22 @@ LORA, UPDATES_HEAD = ["strategy=lora"], ["online/scope=head"]
     ],
 )  # fmt: skip
 def test_parts_that_cannot_stand_together_are_refused(overrides: list[str], said: str) -> None:
-    (problem,) = check_overrides([*TINY, *overrides])
+    (problem,) = make_plan([*TINY, *overrides]).problems
     assert said in problem
 
 
 def test_parts_that_never_act_are_not_refused() -> None:
     """Where nothing updates, nothing of an update can be wrong."""
-    assert check_overrides([*TINY, "online=history", "online/scope=adapter"]) == []
-    assert check_overrides([*TINY, "online=peso", *LORA, "control=random_vectors"]) == []
+    assert make_plan([*TINY, "online=history", "online/scope=adapter"]).problems == []
+    assert make_plan([*TINY, "online=peso", *LORA, "control=random_vectors"]).problems == []
 
 
 def test_a_detector_that_is_not_installed_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert check_overrides([*TINY, "online=on_drift"]) == []
+    assert make_plan([*TINY, "online=on_drift"]).problems == []
     monkeypatch.setattr(online_combinations, "find_spec", lambda package: None)
-    (problem,) = check_overrides([*TINY, "online=on_drift"])
+    (problem,) = make_plan([*TINY, "online=on_drift"]).problems
     assert problem.endswith('the package river is not installed; pip install "coldlm[drift]"')
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from coldlm.cli import main
-from coldlm.config.compose import check_overrides, compose_plain
+from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.guard import check_hydra
 from coldlm.config.hydra_node import LAUNCHERS, node_problems
 from coldlm.core.errors import ConfigError
@@ -107,6 +107,15 @@ def test_nor_can_the_command_line(
     assert LINES[name][1] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("key", ["hydra.x", "hydra.job.x", "hydra/callbacks", "+hydra.x"])
+def test_what_hydra_does_not_know_gets_no_advice_to_append_it(key: str) -> None:
+    (problem,) = make_plan([*TINY, f"{key}=mine"]).problems
+    assert problem.startswith(f"{key.lstrip('+')}: got 'mine'; leave it out: of Hydra's own only ")
+    assert len(problem) < 300
+    (problem,) = make_plan(["-m", *TINY, f"{key}=a,b"]).problems
+    assert problem.startswith(f"{key.lstrip('+')}: got 'a,b'; leave it out")
+
+
 def test_nor_can_one_of_many_cells(folder: Path) -> None:
     sweep = [
         "-m",
@@ -118,7 +127,7 @@ def test_nor_can_one_of_many_cells(folder: Path) -> None:
     ]
     assert any(
         problem.startswith("hydra.callbacks.x._target_: got 'evil.Touch'")
-        for problem in check_overrides(sweep)
+        for problem in make_plan(sweep).problems
     )
 
 
@@ -165,7 +174,7 @@ def test_without_the_check_the_marker_would_be_there(folder: Path) -> None:
     ids=" ".join,
 )
 def test_what_a_sweep_needs_may_be_set(line: list[str]) -> None:
-    assert check_overrides([*line, *TINY]) == []
+    assert make_plan([*line, *TINY]).problems == []
 
 
 def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +216,7 @@ def test_a_launcher_that_is_installed_may_be_chosen_and_given_plain_values() -> 
 
     assert found() == found(n_jobs=2) == found(backend="threading") == []
     assert found(pre_dispatch="evil()")[0].startswith(
-        "hydra.launcher.pre_dispatch: got 'evil()', but of Hydra's own"
+        "hydra.launcher.pre_dispatch: got 'evil()'; leave it out: of Hydra's own only"
     )
     assert found(backend="a; b")[0].startswith("hydra.launcher.backend: got 'a; b'")
     assert len(found(_target_="evil.Touch")) == 2

@@ -12,12 +12,13 @@ import pytest
 from coldlm.config import options
 from coldlm.config.build import refusal
 from coldlm.config.check import problems
-from coldlm.config.compose import check_overrides, compose_plain, list_options
+from coldlm.config.compose import compose_plain, list_options, make_plan
+from coldlm.config.guard import check_hydra
 from coldlm.config.options import Strategy
 from coldlm.config.plugins import plug_problems
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import typed
-from coldlm.config.search_path import PluginFolders, named, with_plugins
+from coldlm.config.search_path import PluginFolders, packages_in, with_plugins
 from coldlm.config.signatures import fields_of
 
 TINY = ("backbone=tiny_bert", "dataset=simulated")
@@ -70,9 +71,77 @@ def test_an_option_of_a_package_can_be_chosen_while_it_is_named(package: Package
     (problem,) = problems(config | {"plugins": []})
     assert f"got '{name}.strategies.mine'" in problem
     assert "mine" not in options.names(Strategy)
-    assert check_overrides([*TINY, f"plugins=[{name}]", "strategy=mine", "strategy.size=3"]) == []
-    (problem,) = check_overrides([*TINY, "strategy=mine"])
+    assert (
+        make_plan([*TINY, f"plugins=[{name}]", "strategy=mine", "strategy.size=3"]).problems == []
+    )
+    (problem,) = make_plan([*TINY, "strategy=mine"]).problems
     assert problem.startswith("strategy=mine: no such option")
+
+
+MINE = (
+    "options.py", declares('Strategy("mine", "PACKAGE.strategies.mine", size="size")'),
+    "strategies.py", STRATEGY,
+    "conf/strategy/mine.yaml", "_target_: PACKAGE.strategies.mine\nsize: 2",
+)  # fmt: skip
+"""A package with one strategy."""
+
+
+@pytest.fixture
+def own_folder(tmp_path: Path, package: Package) -> Path:
+    """A folder of config files whose experiments and sweep name a package and choose its
+    strategy."""
+    name, folder = package(*MINE), tmp_path / "own"
+    files = {
+        "experiment/direct": f"plugins: [{name}]\ndefaults: [override /strategy: mine]",
+        "experiment/based": "defaults: [direct, _self_]\nseed: 3",
+        "experiment/plain": "seed: 4",
+        "experiment/torn": "plugins: [",
+        "sweep/some": f"plugins: [{name}]\nhydra: {{mode: MULTIRUN, sweeper: {{params: "
+        "{strategy: 'mine,frozen'}}}",
+        "experiment/lost": "plugins: [nothing_of_this_name]\nstrategy: {size: 3}",
+    }
+    for file, text in files.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{file}.yaml").write_text(f"# @package _global_\n{text}\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["experiment=direct", "strategy.size=3"],
+        ["experiment=based"],
+        ["-m", "experiment=plain,based", "seed=1,2"],
+        ["sweep=some"],
+    ],
+    ids=" ".join,
+)
+def test_a_file_brings_the_package_that_it_names(own_folder: Path, line: list[str]) -> None:
+    plan = make_plan([*line, *TINY, "--config-dir", str(own_folder)])
+    assert plan.problems == []
+    words = [word for word in line if word != "-m" and "," not in word]
+    assert check_hydra(["--cfg", "job", "--config-dir", str(own_folder), *TINY, *words]) == []
+
+
+def test_the_command_line_has_the_last_word_on_plugins(own_folder: Path) -> None:
+    line = ["--config-dir", str(own_folder), *TINY]
+    (problem,) = make_plan([*line, "experiment=lost"]).problems
+    assert problem.startswith("plugins: nothing_of_this_name: no such package is installed; ")
+    (problem,) = make_plan([*line, "experiment=lost", "plugins=[]"]).problems
+    assert problem.startswith("strategy.size: unknown key")
+    (problem,) = make_plan([*line, "experiment=torn"]).problems
+    assert "torn.yaml" in problem
+    search = [f"hydra.searchpath=[{own_folder.as_uri()}]"]
+    assert compose_plain([*search, *TINY, "experiment=based"])["strategy"]["size"] == 2
+
+
+def test_a_package_that_is_not_there_is_one_problem_with_what_to_do() -> None:
+    (problem,) = make_plan([*TINY, "plugins=[nope]", "strategy=mine", "strategy.size=2"]).problems
+    assert problem.startswith(
+        "plugins: nope: no such package is installed; install it, or take it out of plugins "
+    )
+    (problem,) = make_plan([*TINY, "strategy=mine"]).problems
+    assert problem.endswith("; one of another package needs plugins=[PACKAGE]")
 
 
 def test_coldlms_own_files_come_first(package: Package) -> None:
@@ -100,7 +169,7 @@ def test_a_packages_files_may_set_no_more_of_hydras_than_others(package: Package
         # @package _global_
         hydra: {callbacks: {mine: {_target_: os.system}}}
     """)  # fmt: skip
-    (problem,) = check_overrides([*TINY, f"plugins=[{name}]", "experiment=bad"])
+    (problem,) = make_plan([*TINY, f"plugins=[{name}]", "experiment=bad"]).problems
     assert problem.startswith("hydra.callbacks")
 
 
@@ -216,7 +285,7 @@ def test_a_schedule_of_a_package_has_its_name_while_the_package_is_named(package
     assert problems(config) == []
     assert config["online"]["trigger"] == {"_target_": f"{name}.triggers.Mine", "n": 3}
     assert label_of(typed(config).online.parts) == "ours"
-    assert check_overrides([*line, "online/trigger=mine", "online.trigger.n=5"]) == []
+    assert make_plan([*line, "online/trigger=mine", "online.trigger.n=5"]).problems == []
     other = compose_plain([*line, "online=ours", "online/data=replay"])
     assert problems(other) == []
     assert label_of(typed(other).online.parts) == "mine+replay"
@@ -283,13 +352,13 @@ def test_a_head_without_a_constructor_of_its_own_has_its_bases_keys(
     )  # fmt: skip
     assert plug_problems([name]) == []
     assert fields_of(f"{name}.heads.mine.Mine") == fields_of("coldlm.models.towers.Towers")
-    assert check_overrides([*TINY, f"plugins=[{name}]", "head=mine", "head.history=3"]) == []
-    (problem,) = check_overrides([*TINY, f"plugins=[{name}]", "head=mine", "head.widht=3"])
+    assert make_plan([*TINY, f"plugins=[{name}]", "head=mine", "head.history=3"]).problems == []
+    (problem,) = make_plan([*TINY, f"plugins=[{name}]", "head=mine", "head.widht=3"]).problems
     assert problem == "head.widht: unknown key; did you mean head.width?"
 
 
 def test_plugins_are_found_on_a_command_line() -> None:
-    assert named(["-m", "seed=1,2", "plugins=[a],[b,a]"]) == ["a", "b"]
-    assert named(
+    assert packages_in(["-m", "seed=1,2", "plugins=[a],[b,a]"]) == ["a", "b"]
+    assert packages_in(
         ["plugins=[", "plugins=a", "~plugins", "+plugins=[c]", "plugins=[3]", "x.plugins=[d]"]
     ) == ["c"]

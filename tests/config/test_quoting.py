@@ -12,7 +12,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from coldlm.cli import main
-from coldlm.config.compose import check_overrides, compose_plain
+from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.quoting import problem, readable
 from coldlm.core.errors import ConfigError
 
@@ -84,14 +84,14 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_nothing_is_said_of_a_key_whose_value_cannot_be_read() -> None:
-    found = check_overrides(
+    found = make_plan(
         [
             "backbone=tiny_bert",
             "dataset=own",
             "dataset.items=数,b.csv",
             "dataset.interactions=x.csv",
         ]
-    )
+    ).problems
     assert [line.split(":")[0] for line in found] == [
         "dataset.items=数,b.csv",
         "dataset.interactions",
@@ -99,7 +99,7 @@ def test_nothing_is_said_of_a_key_whose_value_cannot_be_read() -> None:
 
 
 def test_one_value_with_a_comma_is_told_how_to_type() -> None:
-    assert check_overrides([*TINY, "output=a,b.csv"]) == [
+    assert make_plan([*TINY, "output=a,b.csv"]).problems == [
         "output=a,b.csv: several values are a sweep; add -m; or as one value, type "
         "'output=\"a,b.csv\"'"
     ]
@@ -128,9 +128,9 @@ def test_one_value_with_a_comma_is_told_how_to_type() -> None:
     ],
 )
 def test_words_of_others_are_answered_with_ours(text: str, said: str) -> None:
-    found = check_overrides(
+    found = make_plan(
         ["-m", "backbone=tiny_bert", *([] if "dataset" in text else ["dataset=simulated"]), text]
-    )
+    ).problems
     assert said in found[0]
     assert len(found) == 1
 

@@ -13,6 +13,7 @@ from coldlm.core.tables import UNKNOWN
 from coldlm.data import caixin
 from coldlm.data.caixin import find, load, problems, read
 from toys.caixin import CLICKS, write
+from toys.damage import swap
 
 DATA = Path(os.environ.get("COLDLM_DATA") or "no data")
 needs_files = pytest.mark.skipif(
@@ -84,13 +85,6 @@ def test_users_and_news_that_changed_places_are_noticed_by_the_headlines(root: P
         DataError, match=r"clicks\.tsv, line 6: a second headline for news 1626; expected one each"
     ):
         read(find(root))
-
-
-def swap(content: bytes, left: int, right: int) -> bytes:
-    rows = [line.split(b"\t") for line in content.splitlines()]
-    for row in rows:
-        row[left], row[right] = row[right], row[left]
-    return b"".join(b"\t".join(row) + b"\n" for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from coldlm.core.errors import DataError
 from coldlm.data import lastfm_1k
 from coldlm.data.lastfm_1k import find, load, problems, read
+from toys.damage import swap
 from toys.lastfm_1k import A, T, write
 
 AT = 1_241_478_537  # 2009-05-04T23:08:57Z
@@ -103,13 +104,6 @@ def test_damage_is_refused(root: Path, change: Callable[[bytes], bytes], message
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError, match=message):
         read([path], "artist")
-
-
-def swap(content: bytes, left: int, right: int) -> bytes:
-    rows = [line.split(b"\t") for line in content.splitlines()]
-    for row in rows:
-        row[left], row[right] = row[right], row[left]
-    return b"".join(b"\t".join(row) + b"\n" for row in rows)
 
 
 @pytest.mark.parametrize(

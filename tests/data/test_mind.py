@@ -11,6 +11,7 @@ import pytest
 from coldlm.core.errors import DataError
 from coldlm.data.mind import find, load, problems, read
 from coldlm.split import cuts
+from toys.damage import swap
 from toys.mind import CHINESE, news, write
 
 DATA = Path(os.environ.get("COLDLM_DATA") or "no data")
@@ -178,13 +179,6 @@ def test_damage_is_refused(
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(DataError, match=rf"MINDsmall_{name}\.tsv.*{message}"):
         read(find(root))
-
-
-def swap(content: bytes, left: int, right: int) -> bytes:
-    rows = [line.split(b"\t") for line in content.splitlines()]
-    for row in rows:
-        row[left], row[right] = row[right], row[left]
-    return b"".join(b"\t".join(row) + b"\n" for row in rows)
 
 
 @pytest.mark.parametrize(

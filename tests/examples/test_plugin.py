@@ -21,8 +21,9 @@ import coldlm
 from coldlm.config.build import build
 from coldlm.config.plugins import folder_of, plug_problems
 from coldlm.models.backbone import tiny
+from coldlm.report.measured import make_report
 from coldlm.report.table import further_table
-from coldlm.report.write import make_report, write_report
+from coldlm.report.write import write_report
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "plugin"
 

@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from coldlm.config import options
+from coldlm.config.options import Metric
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import K_SHOT_COLUMNS, MANDATORY_BASELINES, MODEL, USER_AUC
 from coldlm.core.tables import Dataset, Ints, Log
@@ -86,6 +88,20 @@ def test_every_k_is_asked_the_same_questions_by_every_scorer(
         assert said["eligible"] + said["counted out"] == said["cold"] == plan.n_cold
         assert said["question"] == asked["question"].item()
         assert said["canaries"].keys() == set(map(str, SHOTS))
+
+
+def test_metrics_of_other_packages_are_measured_too(config: MakeConfig) -> None:
+    settled = config(*BRIEF)
+    options.plug([Metric("found", "coldlm.evaluate.metrics.recall")])
+    try:
+        folder = execute(settled, "more")
+    finally:
+        options.plug(())
+    rows = shots_of(folder)
+    assert set(rows["metric"]) == {*FORMULAS, USER_AUC, "found"}
+    by_metric = [rows.filter(metric=name)["value"] for name in ("found", "recall")]
+    assert len(by_metric[0])
+    assert by_metric[0].equals(by_metric[1])
 
 
 def test_what_does_not_look_at_the_log_is_the_same_at_every_k_and_the_model_is_not(

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coldlm.report.figure import MOST_STRATEGIES, draw_warmup, render
+from coldlm.report.figure import MOST_STRATEGIES, draw_warmup, put_legend, render
 from coldlm.report.measure import measure
 from coldlm.report.pareto import PANELS, draw_cost
 from coldlm.report.results import read_runs
@@ -66,6 +66,23 @@ def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison
         "best trivial row over all",
     }  # fmt: skip
     assert render(figure, "png").startswith(b"\x89PNG")
+
+
+def test_long_names_widen_a_figure_and_leave_its_axes_their_room() -> None:
+    from matplotlib.figure import Figure
+
+    inches = []
+    for name in (
+        "frozen",
+        "full · CausalLM · NegativeLogLikelihood · first_stage=recent_popularity",
+    ):
+        figure = Figure(figsize=(1, 4), layout="constrained")
+        axis = figure.subplots()
+        put_legend(figure, axis.plot([0, 1], label=name), 5.0)
+        figure.draw_without_rendering()
+        inches.append(axis.get_window_extent().width / figure.dpi)
+    assert min(inches) > 4
+    assert inches[1] >= inches[0]
 
 
 def _points(axis) -> list[tuple[float, float]]:

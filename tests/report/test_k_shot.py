@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from coldlm.report.flags import flags
 from coldlm.report.k_shot import what_was_asked
-from coldlm.report.notes import about_shots, flags
+from coldlm.report.notes import about_shots
 from coldlm.report.results import read_runs
 from coldlm.report.table import k_shot_table
 from coldlm.report.write import print_report, write_report

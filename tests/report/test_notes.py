@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from coldlm.report.flags import flags
 from coldlm.report.measure import measure
-from coldlm.report.notes import flags, footnotes
+from coldlm.report.notes import footnotes
 from coldlm.report.results import read_runs
 
 

@@ -6,6 +6,9 @@ import polars as pl
 import pytest
 
 from coldlm.report.measure import measure
+from coldlm.report.measured import make_report
+from coldlm.report.pages import headline_tables
+from coldlm.report.records import table_lines
 from coldlm.report.results import read_runs
 from coldlm.report.table import (
     cost_table,
@@ -17,7 +20,6 @@ from coldlm.report.table import (
     warmup_table,
     window_table,
 )
-from coldlm.report.write import _headline_tables, _table_lines, make_report
 
 
 def test_numbers_are_written_short() -> None:
@@ -112,20 +114,20 @@ def test_the_list_table_stands_beside_ranked_lists_only(make_run) -> None:
         "lora, history", ".1460", ".2460", ".3460", ".5460", ".1368", ".2368", ".3368", ".5368"
     )  # fmt: skip
     report = make_report([lists])
-    assert [t.title for t in _headline_tables(comparison, report.headlines[0], ())] == [
+    assert [t.title for t in headline_tables(comparison, report.headlines[0], ())] == [
         "Quality",
         "Whole lists",
         "Cost",
     ]
-    assert _table_lines(comparison, report.headlines[0], ())[0]["auc/impression"] == pytest.approx(
+    assert table_lines(comparison, report.headlines[0], ())[0]["auc/impression"] == pytest.approx(
         0.546
     )
     report = make_report([plain])
     [comparison] = report.runs.comparisons
-    assert [t.title for t in _headline_tables(comparison, report.headlines[0], ())] == [
+    assert [t.title for t in headline_tables(comparison, report.headlines[0], ())] == [
         "Quality",
         "Cost",
     ]
     assert not [
-        key for key in _table_lines(comparison, report.headlines[0], ())[0] if "/impression" in key
+        key for key in table_lines(comparison, report.headlines[0], ())[0] if "/impression" in key
     ]

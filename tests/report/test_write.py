@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from coldlm.report.write import make_report, print_report, write_report
+from coldlm.report.measured import make_report
+from coldlm.report.write import print_report, write_report
 
 FILES = {"report.md", "table.md", "table.tex", "table.csv", "cohorts.csv", "warmup.csv", "figure.png", "figure.svg", "cost.png", "cost.svg"}  # fmt: skip  # noqa: E501
 

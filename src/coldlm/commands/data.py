@@ -16,7 +16,8 @@ from coldlm.core.dates import iso
 from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.files import write_file
 from coldlm.data.sources.catalogue import SOURCES, Source
-from coldlm.data.sources.fetch import RECORD, Remote, damaged, fetch, read_record
+from coldlm.data.sources.fetch import Remote, damaged, fetch, read_record
+from coldlm.data.sources.unpack import RECORD
 
 if TYPE_CHECKING:
     from coldlm.core.tables import Dataset
@@ -70,12 +71,11 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _known(name: str | None) -> str:
-    from coldlm.config.signatures import nearest
+    from coldlm.core.spelling import did_you_mean
 
     if name in SOURCES:
         return str(name)
-    near = nearest(name, SOURCES) if name else None
-    hint = f"did you mean {near}? " if near else ""
+    hint = did_you_mean(name or "", SOURCES, end=" ")
     raise ConfigError(
         f"{name or 'no name'}: no public data set; {hint}there are: {', '.join(SOURCES)}"
     )

@@ -27,15 +27,17 @@ class Outcome:
     is_ours: bool = False
 
 
-def conclude(outcomes: Sequence[Outcome], impossible: Sequence[tuple[str, list[str]]] = ()) -> int:
-    """Return the exit status; of a sweep with failures, also a line per run, and one per cell that
-    was left out.
+def conclude(outcomes: Sequence[Outcome], n_impossible: int = 0) -> int:
+    """Return the exit status; of a sweep with failures, also a line per run.
+
+    Args:
+        n_impossible: cells that were left out, see ``tell_impossible``.
 
     Raises:
         ColdlmError: the problem of a single run that the user can mend.
     """
     failed = [outcome for outcome in outcomes if outcome.kind]
-    if len(outcomes) == 1 and failed and not impossible:
+    if len(outcomes) == 1 and failed and not n_impossible:
         if failed[0].is_ours:
             raise ColdlmError(failed[0].problem)
         return 1
@@ -49,32 +51,34 @@ def conclude(outcomes: Sequence[Outcome], impossible: Sequence[tuple[str, list[s
                 f"  {'FAILED' if outcome.kind else 'done':<8}{outcome.folder.name}{reason}",
                 file=sys.stderr,
             )
-    tell_impossible(impossible, len(outcomes) + len(impossible))
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        _summarise(outcomes, len(outcomes) + len(impossible))
-    return 1 if failed else SKIPPED if impossible else 0
+        _summarise(outcomes, n_impossible)
+    return 1 if failed else SKIPPED if n_impossible else 0
 
 
-def _summarise(outcomes: Sequence[Outcome], n_cells: int) -> None:
+def _summarise(outcomes: Sequence[Outcome], n_impossible: int) -> None:
     """The headline, how many are done, where they lie and what comes next, on stdout."""
     from coldlm.report.headline import headlines
 
     done = [outcome.folder for outcome in outcomes if not outcome.kind]
     if not done:
         return
+    n_cells = len(outcomes) + n_impossible
     where = done[0] if n_cells == 1 else done[0].parent
     found = headlines(done)
     print("\n".join(found or ["nothing was scored yet: that takes the stage evaluate or online"]))
-    print(f"{len(done)} of {n_cells} done, in {where}")
+    left_out = f", {n_impossible} impossible and left out" if n_impossible else ""
+    print(f"{len(done)} of {n_cells} done{left_out}, in {where}")
     if found:
         print(f"next: coldlm report {shlex.quote(str(where))}")
 
 
 def tell_impossible(impossible: Sequence[tuple[str, list[str]]], n_cells: int) -> None:
-    """The cells that were left out, each with its reasons, on stderr; nothing if there are none."""
+    """Print the cells that are left out, each with its reasons, on stderr; nothing if there are
+    none."""
     if impossible:
         print(
-            f"{len(impossible)} of {n_cells} cells are impossible and were left out:",
+            f"{len(impossible)} of {n_cells} cells are impossible and left out:",
             file=sys.stderr,
         )
     for name, problems in impossible:

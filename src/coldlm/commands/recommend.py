@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from coldlm.core.tables import Bools
     from coldlm.experiment.world import World
+    from coldlm.models.parts.head import Head
     from coldlm.models.rankers.pairwise import PairSnapshot
     from coldlm.models.rankers.ranker import Scorer
 
@@ -105,19 +106,7 @@ def recommend(
             keys in its configuration.
         ConfigError: an id that the data does not have, or beams of a head that writes nothing.
     """
-    weights = next(
-        (
-            run / f"{name}.safetensors"
-            for name in LAST_MODEL
-            if (run / f"{name}.safetensors").is_file()
-        ),
-        None,
-    )
-    if weights is None:
-        raise RunFolderError(
-            f"{run} holds no trained model (model.safetensors); "
-            f"train one: coldlm run output={run.parent} name={run.name}"
-        )
+    weights = _last_weights(run)
     import torch
 
     from coldlm.experiment.encoder import with_own_backbone
@@ -135,14 +124,7 @@ def recommend(
     codes = _codes(history, items.ids, "item")
     who = _codes([user] if user else [], world.data.users.ids, "user")
     ranker = make_ranker(config, world)
-    if query and not ranker.head.uses_text:
-        raise ConfigError(
-            "this run's head reads no text (head.context=only): give --user, or use another run"
-        )
-    if beams is not None and not ranker.head.writes_lists:
-        raise ConfigError(
-            "this run's head writes no texts (--generate): use a run with head=causal_lm"
-        )
+    _refuse_head(ranker.head, query, beams)
     read_weights(weights, ranker)
     scores, candidates = _score(
         world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams
@@ -152,6 +134,29 @@ def recommend(
         : min(k, int(candidates.sum()))
     ].tolist()
     return [(float(scores[i]), items.ids[i], items.titles[i]) for i in best]
+
+
+def _last_weights(run: Path) -> Path:
+    """The file of the weights that the run ended with."""
+    for name in LAST_MODEL:
+        if (file := run / f"{name}.safetensors").is_file():
+            return file
+    raise RunFolderError(
+        f"{run} holds no trained model (model.safetensors); "
+        f"train one: coldlm run output={run.parent} name={run.name}"
+    )
+
+
+def _refuse_head(head: Head, query: str, beams: int | None) -> None:
+    """Refuse a head that cannot answer."""
+    if query and not head.uses_text:
+        raise ConfigError(
+            "this run's head reads no text (head.context=only): give --user, or use another run"
+        )
+    if beams is not None and not head.writes_lists:
+        raise ConfigError(
+            "this run's head writes no texts (--generate): use a run with head=causal_lm"
+        )
 
 
 def _score(
@@ -167,8 +172,9 @@ def _score(
     what was written.
 
     Args:
-        length: items of a history that the head reads. who: code of the user, [] for none. codes:
-            history, newest first.
+        length: items of a history that the head reads.
+        who: code of the user, [] for none.
+        codes: history, newest first.
     """
     import numpy as np
 
@@ -196,10 +202,9 @@ def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:
     place = {name: code for code, name in enumerate(ids)}
     unknown = [name for name in asked if name not in place]
     if unknown:
-        from coldlm.config.signatures import nearest
+        from coldlm.core.spelling import did_you_mean
 
-        near = nearest(unknown[0], place)
-        hint = f"did you mean {near!r}? " if near else ""
+        hint = did_you_mean(unknown[0], place, end=" ", shown=repr)
         raise ConfigError(
             f"{kind} {unknown[0]!r} is not in this run's data; {hint}it has {len(ids)} {kind}s"
         )

@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     refuse(plan.problems)
     task = partial(_run_one, arguments=arguments, swept=plan.swept, kept=Kept())
     if plan.is_sweep:
-        return conclude(launch(plan, task), plan.impossible)
+        return conclude(launch(plan, task), len(plan.impossible))
     if skip:
         raise ConfigError(f"{SKIP}: this is one run, not a sweep; leave it out")
     outcomes: list[Outcome] = []
@@ -141,10 +141,11 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
         ConfigError: what Hydra makes of files and overrides that cannot be used.
     """
     import hydra
+    from hydra._internal.utils import get_args
 
     from coldlm.config.guard import UNREADABLE
     from coldlm.config.overrides import one_line
-    from coldlm.config.search_path import with_plugins
+    from coldlm.config.search_path import folder_override, with_plugins
     from coldlm.config.tree import CONF, PRIMARY
 
     program = sys.argv
@@ -158,7 +159,8 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
-        with with_plugins(arguments):
+        args = get_args(list(arguments))
+        with with_plugins([*folder_override(args.config_dir), *args.overrides]):
             hydra.main(str(CONF), PRIMARY, version_base="1.3")(with_program)()
     except (*UNREADABLE, ValueError) as error:  # the latter: flags that do not go together
         raise ConfigError(one_line(error)) from error

@@ -41,7 +41,8 @@ def launch(plan: Plan, task: Callable[[DictConfig], Outcome]) -> list[Outcome]:
     tell_impossible(plan.impossible, len(plan.cells) + len(plan.impossible))
     hydra_overrides = [*plan.hydra, "hydra.mode=MULTIRUN"]
     try:
-        with with_plugins(plan.given), initialize_config_dir(str(CONF), version_base="1.3"):
+        line = [*plan.hydra, *plan.given]
+        with with_plugins(line), initialize_config_dir(str(CONF), version_base="1.3"):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             config = hydra.compose_config(

@@ -12,6 +12,7 @@ their own rate.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,8 +20,9 @@ from typing import Any
 
 from coldlm.config.options import Strategy, chosen
 from coldlm.config.schema import RunConfig, typed
-from coldlm.config.signatures import nearest
+from coldlm.config.tree import CONF
 from coldlm.core.errors import ConfigError, Diverged
+from coldlm.core.spelling import did_you_mean
 
 REACH = 10.0
 """The largest factor by which a learning rate is raised or lowered."""
@@ -31,6 +33,9 @@ STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 SPREAD = (0.7548776662466927, 0.5698402909980532)
 """Steps, modulo 1, of a sequence whose first points lie evenly in the square, however many they
 are: 1 / p and 1 / p^2 with p^3 = p + 1 (R2, Roberts 2018)."""
+
+GROUP = "tuned"
+"""The group of the config tree whose files hold what trials chose."""
 
 SWEEP = "sweep=tune"
 """The override of ``coldlm run`` that stands for this command: a sweep whose cells are trials."""
@@ -46,7 +51,8 @@ those of coldlm run, and the same for all trials. The same command goes on where
 
 files written to output (default: tuned)
   trials.csv                     every trial: what was drawn, and its validation nDCG
-  experiment/tuned_NAME.yaml     the chosen values; coldlm run --config-dir tuned experiment=tuned_NAME ...
+  tuned/EXPERIMENT_NAME.yaml     the chosen values, which coldlm run --config-dir tuned takes for that experiment and
+                                 strategy=NAME by itself
 
 example: coldlm tune experiment=quickstart strategy=frozen,top trials=8
 """
@@ -93,10 +99,13 @@ def main(argv: Sequence[str]) -> int:
             f"{name}: validation nDCG {first.score:.4f} as configured, {best.score:.4f} best of "
             f"{n_trials}: {values}"
         )
-    print(
-        f"\nwritten to {folder}/; use: coldlm run --config-dir {folder} "
-        f"experiment=tuned_{strategies[0]}"
-    )
+    print(f"\nwritten to {folder}/; use: {use(folder, strategies, rest)}")
+    for name in (file_name(rest, strategy) for strategy in strategies):
+        if (CONF / GROUP / f"{name}.yaml").is_file():
+            print(
+                f"coldlm's own {CONF / GROUP / name}.yaml comes first: replace it by "
+                f"{folder / GROUP / name}.yaml"
+            )
     return 0
 
 
@@ -108,10 +117,10 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
         ConfigError: no trials, or a sweep over anything else.
     """
     from coldlm.config.plugins import config_folders
-    from coldlm.config.search_path import named
+    from coldlm.config.search_path import packages_in
     from coldlm.config.tree import list_options
 
-    there = list_options(plugins=config_folders(named(argv)))["strategy"]
+    there = list_options(plugins=config_folders(packages_in(argv)))["strategy"]
     given = {"strategy": ",".join(there), "trials": "8", "output": "tuned"}
     rest = []
     for argument in argv:
@@ -127,8 +136,7 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
             "names of strategies and a number of trials from 1; such as strategy=frozen,top trials=8"
         )
     if unknown := [name for name in strategies if name not in there]:
-        near = nearest(unknown[0], there)
-        hint = f"did you mean {near}? " if near else ""
+        hint = did_you_mean(unknown[0], there, end=" ")
         raise ConfigError(
             f"coldlm tune: strategy={unknown[0]}: no such option; {hint}there are: {', '.join(there)}"
         )
@@ -217,8 +225,8 @@ def choose(trials: Sequence[Trial], strategy: str) -> Trial:
 
 
 def write(folder: Path, trials: Sequence[Trial], n_trials: int, argv: Sequence[str]) -> None:
-    """``trials.csv``, and per strategy an experiment with the chosen values and the budget they
-    were chosen with."""
+    """Write ``trials.csv``, and per strategy a file of the group ``tuned`` with the chosen values and
+    the budget they were chosen with."""
     import polars as pl
     from omegaconf import OmegaConf
 
@@ -227,26 +235,41 @@ def write(folder: Path, trials: Sequence[Trial], n_trials: int, argv: Sequence[s
         for t in trials
     ]
     pl.DataFrame(rows, infer_schema_length=None).write_csv(folder / "trials.csv")
-    (folder / "experiment").mkdir(exist_ok=True)
-    base = next(
-        (argument.partition("=")[2] for argument in argv if argument.startswith("experiment=")),
-        None,
-    )
+    (folder / GROUP).mkdir(exist_ok=True)
     for strategy in dict.fromkeys(trial.strategy for trial in trials):
         best = choose(trials, strategy)
-        content: dict[str, Any] = {
-            "defaults": [*([base] if base else []), "_self_", {"override /strategy": strategy}],
-            "tuning": {"trials": n_trials, "keys": list(best.values)},
-        }
+        content: dict[str, Any] = {"tuning": {"trials": n_trials, "keys": list(best.values)}}
         for path, value in best.values.items():
             group, key = path.split(".")
             content.setdefault(group, {})[key] = value
         head = (
             "# @package _global_\n"
-            f"# claim     none: the best of {n_trials} trials on validation\n"
+            f"# strategy={strategy}: the best of {n_trials} trials on validation\n"
             f"# command   coldlm tune {' '.join(argv)}\n"
             f"# expected  validation nDCG {best.score:.4f}, trial {best.number}\n"
         )
-        (folder / "experiment" / f"tuned_{strategy}.yaml").write_text(
+        (folder / GROUP / f"{file_name(argv, strategy)}.yaml").write_text(
             head + OmegaConf.to_yaml(content), encoding="utf-8"
         )
+
+
+def file_name(overrides: Sequence[str], strategy: str) -> str:
+    """Return the name under which ``run.yaml`` looks for what trials chose for a strategy in the
+    experiment of these overrides; without one, Python's None stands for it.
+
+    >>> file_name(["experiment=quickstart", "seed=2"], "top"), file_name([], "top")
+    ('quickstart_top', 'None_top')
+    """
+    given = dict(override.partition("=")[::2] for override in overrides)
+    return f"{given.get('experiment')}_{strategy}"
+
+
+def use(folder: Path, strategies: Sequence[str], overrides: Sequence[str]) -> str:
+    """Return the command that runs these strategies with what was chosen, all else as it was tuned.
+
+    >>> use(Path("tuned"), ["frozen", "top"], ["experiment=quickstart", "output=tuned"])
+    'coldlm run -m --config-dir tuned experiment=quickstart strategy=frozen,top'
+    """
+    words = [*(["-m"] if len(strategies) > 1 else []), "--config-dir", str(folder)]
+    words += [override for override in overrides if not override.startswith("output=")]
+    return shlex.join(["coldlm", "run", *words, f"strategy={','.join(strategies)}"])

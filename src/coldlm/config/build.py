@@ -11,7 +11,7 @@ from coldlm.config.plugins import how_to_name
 from coldlm.config.signatures import fields_of
 from coldlm.core.errors import ConfigError
 
-GROUPS = (
+NODE_GROUPS = (
     *("backbone", "strategy", "head", "loss", "dataset", "split", "optim", "logger"),
     *(part.group for part in options.PARTS),
 )
@@ -37,7 +37,7 @@ def build(node: Mapping[str, object], *args: object) -> Any:
     from hydra.utils import instantiate
 
     target = node.get("_target_")
-    refuse([] if any(is_allowed(target, group) for group in GROUPS) else [refusal("", target)])
+    refuse([] if any(is_allowed(target, group) for group in NODE_GROUPS) else [refusal("", target)])
     refuse(
         [
             f"{key}: this key is not allowed here"
@@ -58,7 +58,7 @@ def resolve(target: str) -> Any:
     Raises:
         ConfigError: no option stands for it.
     """
-    if not any(target in options.targets(group) for group in options.GROUPS):
+    if not any(target in options.targets(group) for group in options.KINDS):
         raise ConfigError(refusal("", target))
     module, _, name = target.rpartition(".")
     return getattr(importlib.import_module(module), name)

@@ -11,15 +11,15 @@ from typing import Any, cast
 
 from coldlm.config.build import is_allowed, refusal, refuse
 from coldlm.config.combinations import combination_problems, device_problems, logger_problems
+from coldlm.config.hints import is_of_another_option, meant_by
 from coldlm.config.plugins import plug_problems
-from coldlm.config.schema import GONE, MOVED, Node, RunConfig, typed
+from coldlm.config.schema import Node, RunConfig, typed
 from coldlm.config.signatures import (
     Field,
     check_value,
     fields_of,
     fields_of_dataclass,
     is_defined,
-    nearest,
     show,
 )
 from coldlm.models.backbones import checkpoints
@@ -136,19 +136,11 @@ def _unknown_keys(
 ) -> Iterator[str]:
     for key in (key for key in values if key not in known):
         path = f"{prefix}{key}"
-        if path in MOVED or path in GONE:
-            yield (
-                f"{path}: unknown key; "
-                f"{f'it is {MOVED[path]} now' if path in MOVED else GONE[path]}"
-            )
-            continue
-        near = nearest(f"{prefix}{key}", paths)
-        hint = (
-            f"did you mean {near}?"
-            if near
-            else f"allowed here: {', '.join(known) or 'nothing'}; ~{prefix}{key} leaves it out"
-        )
-        yield f"{prefix}{key}: unknown key; {hint}"
+        allowed = f"allowed here: {', '.join(known) or 'nothing'}; ~{path} leaves it out"
+        meant = meant_by(path, paths)
+        if meant and is_of_another_option(path):
+            meant = f"{meant}; {allowed}"
+        yield f"{path}: unknown key; {meant or allowed}"
 
 
 def _key_problems(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from coldlm.config.build import GROUPS, refuse
+from coldlm.config.build import NODE_GROUPS, refuse
 from coldlm.config.cells import Cell, Grid, make_grid, told_once
 from coldlm.config.check import file_problems, known_paths, problems
 from coldlm.config.guard import (
@@ -28,12 +28,12 @@ from coldlm.config.guard import (
     compose_safely,
     flag_problems,
     own_problems,
-    search_path,
 )
 from coldlm.config.hints import hint
 from coldlm.config.overrides import one_line, parse, texts_of
-from coldlm.config.quoting import readable, typed, unreadable
-from coldlm.config.search_path import with_plugins
+from coldlm.config.plugins import absence_problems
+from coldlm.config.quoting import as_typed, readable, unreadable
+from coldlm.config.search_path import folder_override, packages_in, with_plugins
 from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 from coldlm.core.errors import ConfigError
 
@@ -78,7 +78,7 @@ def _controlled(config: dict[str, Any]) -> dict[str, Any]:
     replaced = control.get("replaces") if isinstance(control, dict) else None
     for group, option in replaced.items() if isinstance(replaced, dict) else ():
         file = CONF / str(group) / f"{option}.yaml"
-        if group not in {*GROUPS, "pretrain"} or not file.is_file():
+        if group not in {*NODE_GROUPS, "pretrain"} or not file.is_file():
             raise ConfigError(
                 f"control.replaces: got {group}={option}, which is no option; leave it to the "
                 "control"
@@ -106,12 +106,6 @@ def compose_plain(overrides: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(one_line(error)) from error
 
 
-def check_overrides(argv: Sequence[str]) -> list[str]:
-    """Return everything wrong with a command line, the files it names and the configurations it
-    makes; [] if nothing is."""
-    return make_plan(argv).problems
-
-
 def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = False) -> Plan:
     """Compose and check every cell of a command line; ``skip`` leaves impossible ones out, as long
     as any is possible, ``shows_only`` checks no more than that they can be composed.
@@ -119,16 +113,15 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     Cells are composed one by one, so that a key need only be known where it is used.
     """
     args = get_args(list(argv))
-    if found := flag_problems(args):
+    line = [*folder_override(args.config_dir), *args.overrides]
+    # without its package an option is not there, which says nothing new
+    if found := flag_problems(args) or absence_problems(packages_in(line)):
         return Plan(found)
-    with (
-        with_plugins(args.overrides) as folders,
-        initialize_config_dir(str(CONF), version_base="1.3"),
-    ):
+    with with_plugins(line) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
         options = list_options(args.config_dir, folders)
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         overrides, found = parse(parser, args.overrides, options)
-        search = [parser.parse_override(text) for text in search_path(args.config_dir)]
+        search = [parser.parse_override(text) for text in folder_override(args.config_dir)]
         if foreign := [*before_composing([*search, *overrides])]:
             return Plan(found + foreign)
         hydra = [str(o.input_line) for o in [*search, *overrides] if o.is_hydra_override()]
@@ -136,25 +129,18 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
         given = tuple(str(override.input_line) for override in own)
         composed = _composer(hydra)
         try:
-            chosen = [o for o in own if o.key_or_group in options and not o.is_delete()]
-            choices = tuple(texts_of(override, options)[0] for override in chosen)
-            first = composed(choices)
-            foreign = own_problems(first, hydra, choices)
+            first, foreign = _first_cell(own, options, composed, hydra)
         except UNREADABLE as error:
             return Plan([*found, one_line(error)])
         if foreign:
             return Plan([*found, *foreign])
         is_sweep = args.multirun or first.hydra.mode == RunMode.MULTIRUN
         if is_sweep:
-            params = OmegaConf.select(first, "hydra.sweeper.params") or {}
-            swept, more = parse(
-                parser, [f"{key}={value}" for key, value in params.items()], options
-            )
-            own, found = [*swept, *own], found + more
+            swept, more = _swept_by_files(first, parser, options)
+            own = [*swept, *own]
         else:
-            found += [
-                _no_sweep(override, options) for override in own if override.is_sweep_override()
-            ]
+            more = [_no_sweep(each, options) for each in own if each.is_sweep_override()]
+        found += more
         grid = make_grid(own, options)
         whole = [] if shows_only else grid.cells() if skip else grid.sample()
         by_cell, foreign = _problems_by_cell(grid, whole, parser, composed, hydra, options)
@@ -163,13 +149,39 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
     if len(bad) == len(by_cell):
         bad = set()
-    # what follows from that says nothing new
-    left_out = {key for key, _ in unreadable(args.overrides)}
     told = told_once(grid, {cell: wrong for cell, wrong in by_cell.items() if cell not in bad})
-    found += [problem for problem in told if re.split("[: ]", problem)[0] not in left_out]
+    found += _not_told_yet(told, args.overrides)
     impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
     cells = tuple(cell for cell in grid.cells() if cell not in bad)
     return Plan(found, is_sweep, tuple(hydra), given, cells, grid.swept, impossible)
+
+
+def _first_cell(
+    own: Sequence[Override],
+    options: Options,
+    composed: Callable[[tuple[str, ...]], DictConfig],
+    hydra: Sequence[str],
+) -> tuple[DictConfig, list[str]]:
+    """The configuration with the first choice of every group, and what of Hydra's own node its
+    files set and may not."""
+    chosen = [o for o in own if o.key_or_group in options and not o.is_delete()]
+    choices = tuple(texts_of(override, options)[0] for override in chosen)
+    config = composed(choices)
+    return config, own_problems(config, hydra, choices)
+
+
+def _swept_by_files(
+    config: DictConfig, parser: OverridesParser, options: Options
+) -> tuple[list[Override], list[str]]:
+    """The sweep that config files ask for, and what is wrong with it."""
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    return parse(parser, [f"{key}={value}" for key, value in params.items()], options)
+
+
+def _not_told_yet(problems: Iterable[str], overrides: Sequence[str]) -> list[str]:
+    """Those that do not follow from an override that could not be read: they say nothing new."""
+    left_out = {key for key, _ in unreadable(overrides)}
+    return [problem for problem in problems if re.split("[: ]", problem)[0] not in left_out]
 
 
 def _no_sweep(override: Override, options: Options) -> str:
@@ -179,7 +191,7 @@ def _no_sweep(override: Override, options: Options) -> str:
         isinstance(each, str) and {*" ./"} & {*each} for each in override.sweep_iterator()
     )
     one = (
-        f"; or as one value, type {typed(key, value)}"
+        f"; or as one value, type {as_typed(key, value)}"
         if is_text and override.key_or_group not in options
         else ""
     )

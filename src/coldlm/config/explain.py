@@ -16,9 +16,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from coldlm.config.compose import plain
-from coldlm.config.guard import search_path
 from coldlm.config.schema import RunConfig
-from coldlm.config.search_path import with_plugins
+from coldlm.config.search_path import folder_override, with_plugins
 from coldlm.config.signatures import Field, describe_type, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 
@@ -47,8 +46,9 @@ def explain(overrides: Sequence[str], config_dir: str | None = None) -> str:
     Raises:
         HydraException: overrides that cannot be used.
     """
-    with with_plugins(overrides) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(PRIMARY, [*search_path(config_dir), *overrides], return_hydra_config=True)
+    line = [*folder_override(config_dir), *overrides]
+    with with_plugins(line) as folders, initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(PRIMARY, line, return_hydra_config=True)
     options = list_options(config_dir, folders)
     named = [key for key, _, _ in (text.partition("=") for text in overrides) if key in options]
     roots = [*([Path(config_dir)] if config_dir else []), CONF, *folders]

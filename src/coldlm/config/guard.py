@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -19,7 +18,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from coldlm.config import hydra_node
 from coldlm.config.overrides import one_line
-from coldlm.config.search_path import with_plugins
+from coldlm.config.search_path import SEARCH_PATH, folder_override, with_plugins
 from coldlm.config.tree import CONF, PRIMARY, folder_problem
 
 UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
@@ -34,8 +33,9 @@ def check_hydra(argv: Sequence[str]) -> list[str]:
         return found
     if args.shell_completion:  # nothing is composed of these overrides
         return []
-    with with_plugins(args.overrides), initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose_safely([*search_path(args.config_dir), *args.overrides])[1]
+    overrides = [*folder_override(args.config_dir), *args.overrides]
+    with with_plugins(overrides), initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose_safely(overrides)[1]
 
 
 def compose_safely(texts: Sequence[str]) -> tuple[DictConfig | None, list[str]]:
@@ -72,17 +72,12 @@ def flag_problems(args: Any) -> list[str]:
     return [*found, *filter(None, [folder_problem(args.config_dir)])]
 
 
-def search_path(config_dir: str | None) -> list[str]:
-    """Return the user's own config folder as an override."""
-    return [f"hydra.searchpath=['{Path(config_dir).absolute().as_uri()}']"] if config_dir else []
-
-
 def before_composing(overrides: Sequence[Override]) -> Iterator[str]:
     """Yield what must not even be composed with."""
-    if sum(override.key_or_group == "hydra.searchpath" for override in overrides) > 1:
+    if sum(override.key_or_group == SEARCH_PATH for override in overrides) > 1:
         yield "hydra.searchpath: got more than one search path, allowed: one, or --config-dir DIR"
     for override in overrides:
-        if override.key_or_group == "hydra.searchpath":
+        if override.key_or_group == SEARCH_PATH:
             problem = hydra_node.search_path_problem(override.value())
             if problem:
                 yield problem
@@ -91,6 +86,15 @@ def before_composing(overrides: Sequence[Override]) -> Iterator[str]:
                 f"{override.key_or_group}: Hydra's node is not set as a whole; name the key, "
                 "such as hydra.verbose"
             )
+        elif override.is_hydra_override():
+            value = (
+                str(override.input_line).partition("=")[2]
+                if override.is_sweep_override()
+                else override.value()
+            )
+            problem = hydra_node.override_problem(override.key_or_group, value)
+            if problem:
+                yield problem
 
 
 def own_problems(config: DictConfig, hydra: Sequence[str], task: Sequence[str]) -> list[str]:

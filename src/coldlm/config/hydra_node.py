@@ -20,9 +20,8 @@ from coldlm.config.signatures import show
 ALLOWED = (
     "hydra.mode",
     "hydra.verbose",
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-    "hydra.sweep.subdir",
+    "hydra.run",
+    "hydra.sweep",
     "hydra.sweeper.params",
     "hydra.sweeper.max_batch_size",
     "hydra.output_subdir",
@@ -91,6 +90,16 @@ def search_path_problem(folders: object) -> str | None:
     )
 
 
+def override_problem(path: str, value: object) -> str | None:
+    """Return what is wrong with a key or group of Hydra's own on a command line, be it one that
+    Hydra knows or not; None if it may be set."""
+    settable = (*ALLOWED, "hydra.searchpath", *(f"hydra.launcher.{key}" for key in LAUNCHER_KEYS))
+    is_above = any(name.startswith(f"{path}.") for name in settable)
+    # what an option of hydra/launcher holds is looked at once it is composed
+    is_fine = path == "hydra/launcher" or is_above or _is_below(path, settable)
+    return None if is_fine else _refusal(path, value)
+
+
 def node_problems(
     node: DictConfig, base: DictConfig, hydra: Sequence[str], task: Sequence[str]
 ) -> Iterator[str]:
@@ -150,8 +159,8 @@ def _is_plain_key_of_launcher(path: str, value: object) -> bool:
 
 
 def _refusal(path: str, value: object) -> str:
+    allowed = ", ".join(name.removeprefix("hydra.") for name in ALLOWED)
     return (
-        f"{path}: got {show(value)}, but of Hydra's own settings only {', '.join(ALLOWED)}, plain "
-        "values of a launcher "
-        "and hydra/launcher may be set, as the rest could import and run foreign code; leave it out"
+        f"{path}: got {show(value)}; leave it out: of Hydra's own only {allowed} and plain values "
+        "of a hydra/launcher may be set, as others could run foreign code"
     )

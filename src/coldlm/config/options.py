@@ -261,7 +261,7 @@ _OWN: tuple[Option, ...] = (
     Metric("mrr", "coldlm.evaluate.metrics.mrr"),
 )
 
-GROUPS = (*dict.fromkeys(option.group for option in _OWN), Baseline.group)
+KINDS = (*dict.fromkeys(option.group for option in _OWN), Baseline.group)
 """Kinds of options, as the command line has them where it does."""
 
 FIRST_STAGES = ("recent_popularity", "popularity", "tfidf", "zero_shot")

@@ -10,8 +10,8 @@ from hydra.core.override_parser.types import Glob, Override
 
 from coldlm.config import quoting
 from coldlm.config.schema import RunConfig
-from coldlm.config.signatures import nearest
 from coldlm.config.tree import Options
+from coldlm.core.spelling import did_you_mean
 
 NEEDED = {field.name for field in fields(RunConfig)}
 """Groups that a run cannot do without, and keys."""
@@ -81,7 +81,10 @@ def _option_problems(override: Override, options: Options) -> Iterator[str]:
     values = list(override.sweep_iterator()) if override.is_sweep_override() else value
     for each in values if isinstance(values, list) else [values]:
         if each not in options[group] and (each is not None or group in NEEDED):
-            near = nearest(str(each), options[group])
-            hint = f"did you mean {near}? " if near else ""
+            hint = did_you_mean(str(each), options[group], end=" ")
             got = "null" if each is None else each
-            yield f"{group}={got}: no such option; {hint}there are: {', '.join(options[group])}"
+            of_others = "" if hint else "; one of another package needs plugins=[PACKAGE]"
+            yield (
+                f"{group}={got}: no such option; {hint}there are: {', '.join(options[group])}"
+                f"{of_others}"
+            )

@@ -84,6 +84,17 @@ def config_folders(packages: Iterable[str]) -> list[Path]:
     ]
 
 
+def absence_problems(packages: Iterable[str]) -> list[str]:
+    """Return what is wrong with those packages that are not there."""
+    there = ", ".join(installed()) or "none"
+    return [
+        f"plugins: {package}: no such package is installed; install it, or take it out of plugins "
+        f"(installed with options: {there})"
+        for package in dict.fromkeys(packages)
+        if folder_of(package) is None
+    ]
+
+
 def plug_problems(named: object) -> list[str]:
     """Let the options of the packages ``named`` be chosen, and of no others from here on; what is
     wrong with them."""
@@ -93,16 +104,12 @@ def plug_problems(named: object) -> list[str]:
             f"plugins: got {named!r}, allowed: a list of names of packages, such as "
             "plugins=[coldlm_example]"
         ]
-    found: list[str] = []
+    found = absence_problems(named)
     declared: list[Option | Schedule] = []
     sources = {}
     for package in dict.fromkeys(named):
         folder = folder_of(package)
         if folder is None:
-            there = ", ".join(installed()) or "none"
-            found.append(
-                f"plugins: {package}: no such package is installed; with options there are: {there}"
-            )
             continue
         sources[package] = folder
         try:
@@ -166,7 +173,7 @@ def _declared(package: str) -> list[Option | Schedule]:
 def _name_problems() -> Iterator[str]:
     """Names that two options of a group have, or that results use for something else."""
     taken = [
-        (option.group, option.name) for group in options.GROUPS for option in options.every(group)
+        (option.group, option.name) for group in options.KINDS for option in options.every(group)
     ]
     for option in dict.fromkeys(options.plugged(Option)):
         group, name = option.group, option.name

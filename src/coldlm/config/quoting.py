@@ -44,7 +44,7 @@ def problem(override: str) -> str | None:
     if _calls(value):
         return f"{override}: cannot be read as key=value: {why}"
     if _is_torn(value):
-        form = typed(key, value.strip("[]'\""))
+        form = as_typed(key, value.strip("[]'\""))
         return (
             f"{override}: cannot be read as key=value: quotes and brackets go in pairs; as "
             f"text, type {form}"
@@ -59,7 +59,7 @@ def problem(override: str) -> str | None:
     as_sweep = shlex.quote(f"{key}={','.join(several)}")
     return (
         f"{override}: cannot be read as key=value: it holds signs that need quotes; as one value, "
-        f"type {typed(key, value)}; as {len(several)} values of a sweep, {as_sweep}"
+        f"type {as_typed(key, value)}; as {len(several)} values of a sweep, {as_sweep}"
     )
 
 
@@ -74,10 +74,10 @@ def quoted(value: str) -> str:
     return text
 
 
-def typed(key: str, value: str) -> str:
+def as_typed(key: str, value: str) -> str:
     """Return an override with one value, as it is typed in a shell.
 
-    >>> typed("dataset.text", "{title}, {topic}")
+    >>> as_typed("dataset.text", "{title}, {topic}")
     '\\'dataset.text="{title}, {topic}"\\''
     """
     return shlex.quote(f"{key}={quoted(value)}")

@@ -165,6 +165,7 @@ MOVED = {
     "dataset.release_slot": "release_slot",
     "split.refit": "train.refit",
     "optim.schedule": "train.schedule",
+    "loss.uniform": "loss.draws",
 }
 """Keys of earlier versions, and what they are now."""
 

@@ -10,12 +10,12 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from coldlm.core.columns import Range
+from coldlm.core.spelling import did_you_mean
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -99,30 +99,9 @@ def check_value(path: str, value: object, annotation: Any) -> str | None:
         )
     elif value in ("None", "none", "null") and _fits(None, annotation):
         hint = "; write null, without quotes"
-    elif isinstance(value, str) and (near := nearest(value, choices)):
-        hint = f"; did you mean {near}?"
+    elif isinstance(value, str):
+        hint = did_you_mean(value, choices, begin="; ")
     return f"{path}: got {show(value)}, allowed: {describe_type(annotation)}{hint}"
-
-
-def nearest(name: str, valid: typing.Iterable[str]) -> str | None:
-    """Return the valid name that ``name`` probably means: one with the same last part, a similar
-    one, one with a similar last part, or one whose last part holds it.
-
-    >>> nearest("lr", ["optim.lr", "seed"]), nearest("train.epoch", ["train.epochs", "seed"]), nearest("q", ["seed"])
-    ('optim.lr', 'train.epochs', None)
-    """
-    valid = list(valid)
-    tails = {_tail(choice): choice for choice in reversed(valid)}
-    if _tail(name) in tails:
-        return tails[_tail(name)]
-    if whole := get_close_matches(name, valid, n=1, cutoff=0.6):
-        return whole[0]
-    tail = get_close_matches(_tail(name), list(tails), n=1, cutoff=0.7)
-    if tail:
-        return tails[tail[0]]
-    return next(
-        (choice for choice in valid if len(name) > 2 and _tail(name) in _tail(choice)), None
-    )
 
 
 def show(value: object) -> str:
@@ -207,10 +186,6 @@ def _choices(annotation: Any) -> list[object]:
     return [
         choice for inner in get_args(annotation) if get_origin(inner) for choice in _choices(inner)
     ]
-
-
-def _tail(name: str) -> str:
-    return name.replace("/", ".").rpartition(".")[2]
 
 
 def read_also(sources: Mapping[str, Path]) -> None:

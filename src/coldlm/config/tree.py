@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from coldlm.config.options import GROUPS
+from coldlm.config.options import KINDS
 from coldlm.config.signatures import PACKAGE
 
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
@@ -25,7 +25,7 @@ def list_options(config_dir: str | None = None, plugins: Sequence[Path] = ()) ->
     for root in [CONF, *plugins, *([Path(config_dir)] if config_dir else [])]:
         for file in sorted(root.rglob("*.yaml")):
             group, *rest = file.relative_to(root).with_suffix("").parts
-            if rest and f"{group}/{rest[0]}" in GROUPS:
+            if rest and f"{group}/{rest[0]}" in KINDS:
                 group, *rest = f"{group}/{rest[0]}", *rest[1:]
             if rest and not file.name.startswith("_"):  # which other files are made of
                 options.setdefault(group, []).append("/".join(rest))

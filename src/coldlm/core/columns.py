@@ -108,6 +108,11 @@ RESULT_COLUMNS: Final = (
 RUN_COLUMNS: Final = RESULT_COLUMNS[: RESULT_COLUMNS.index("schedule")]
 """The part of ``RESULT_COLUMNS`` that is the same on all rows of one run."""
 
+VALUE_COLUMNS: Final = RESULT_COLUMNS[
+    RESULT_COLUMNS.index("window") : RESULT_COLUMNS.index("config_hash")
+]
+"""The part of ``RESULT_COLUMNS`` that is a value, and what it is a value of."""
+
 K_SHOT_COLUMNS: Final = (
     *RUN_COLUMNS,
     "seed",

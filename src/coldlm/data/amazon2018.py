@@ -110,27 +110,21 @@ def problems(*, category: str, **keys: Any) -> list[str]:
 
 def reader(category: str) -> Reader:
     """Say what is special to a category."""
-    return Reader(
-        name=f"amazon2018_{category}",
-        domain="ecommerce",
+    return amazon.make_reader(
+        FOLDER,
+        category,
+        _names(category),
         version=1,
         fields=FIELDS,
         banned=BANNED,
-        title="title",
-        find=lambda root: find(root, category),
         read=read,
         ways=WAYS,
-        further=lambda _, root: amazon.file_problems(
-            root, FOLDER, _names(category), category, WAYS
-        ),
     )
 
 
 def find(root: Path, category: str = "All_Beauty") -> list[Path]:
     """Return the stars and the metadata of a category, in this order, as far as they are there."""
-    return [
-        path for names in _names(category).values() for path in amazon.find(root, FOLDER, names)
-    ]
+    return amazon.find_all(root, FOLDER, _names(category))
 
 
 def read(files: Sequence[Path]) -> Tables:

@@ -154,28 +154,7 @@ def find(root: Path, matrix: Matrix) -> list[Path]:
 def read(files: Sequence[Path]) -> Tables:
     """Views and captions. Videos and users in the order of their numbers."""
     views = read_numbers(files[0], COLUMNS, optional=("timestamp",)).with_row_index("event_id")
-    ratio, time = views["watch_ratio"], views["timestamp"]
-    possible = {
-        "watch_ratio": ratio.is_between(0, 1e6),
-        "timestamp": (time < 0) | time.is_between(*YEARS),
-    }
-    for name, right in possible.items():
-        if (rows := ~right.fill_null(True).to_numpy()).any():
-            value = views[name][int(np.argmax(rows))]
-            raise DataError(
-                f"{files[0]}, column {name!r}: {value:g} in {name_rows(rows)}; is this another "
-                "column?"
-            )
-    if (n_users := views["user_id"].n_unique()) > N_USERS:
-        raise DataError(
-            f"{files[0]}, line 1: {n_users:,} users, {N_USERS:,} were published; are user_id and "
-            "video_id swapped?"
-        )
-    if len(views) != (n_views := N_VIEWS[files[0].name]):
-        raise DataError(
-            f"{files[0]}: {len(views):,} views, {n_views:,} were published: cut short, or another "
-            "version"
-        )
+    _check_views(views, files[0])
     timed = views.drop_nulls("timestamp")
     later = timed.filter(pl.col("timestamp") >= 0)
     once = later.unique(list(COLUMNS), keep="first", maintain_order=True)
@@ -196,6 +175,31 @@ def read(files: Sequence[Path]) -> Tables:
             "captions_with_broken_characters": broken,
         },
     )
+
+
+def _check_views(views: pl.DataFrame, path: Path) -> None:
+    """Refuse what is another column, another matrix, or a part of one."""
+    ratio, time = views["watch_ratio"], views["timestamp"]
+    possible = {
+        "watch_ratio": ratio.is_between(0, 1e6),
+        "timestamp": (time < 0) | time.is_between(*YEARS),
+    }
+    for name, right in possible.items():
+        if (rows := ~right.fill_null(True).to_numpy()).any():
+            value = views[name][int(np.argmax(rows))]
+            raise DataError(
+                f"{path}, column {name!r}: {value:g} in {name_rows(rows)}; is this another column?"
+            )
+    if (n_users := views["user_id"].n_unique()) > N_USERS:
+        raise DataError(
+            f"{path}, line 1: {n_users:,} users, {N_USERS:,} were published; are user_id and "
+            "video_id swapped?"
+        )
+    if len(views) != (n_views := N_VIEWS[path.name]):
+        raise DataError(
+            f"{path}: {len(views):,} views, {n_views:,} were published: cut short, or another "
+            "version"
+        )
 
 
 def _captions(path: Path) -> tuple[pl.DataFrame, int]:

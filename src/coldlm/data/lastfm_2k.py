@@ -25,7 +25,8 @@ import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, assemble
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.dated import DatedField
 from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import refuse_lines, scan_fields
 from coldlm.data.files.raw import find_files

@@ -24,7 +24,7 @@ import polars as pl
 
 from coldlm.core.columns import Range
 from coldlm.core.errors import DataError
-from coldlm.core.tables import Dataset, Items, Users, sorted_log
+from coldlm.core.tables import Dataset, Items, Log, Users, sorted_log
 from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import clean, fill, template_problems
 from coldlm.data.files.fields import read_numbers, read_quoted, to_numbers
@@ -103,32 +103,13 @@ def load(
     )
     raw = _read_folder(Path(root)) if root and source != "package" else _read_package(Path(cache))
     _check_edition(raw)
-    titles = [article_first(title) for _, title, _, _ in raw.movies]
-    years = np.array([year for _, _, year, _ in raw.movies])
-    columns = {
-        "title": titles,
-        "genres": [list_genres(genres) for *_, genres in raw.movies],
-        "year": [str(year) if year else "" for year in years],
-    }
-    movie_ids = np.array([movie for movie, *_ in raw.movies])
-    items = Items(
-        ids=tuple(map(str, movie_ids)),
-        titles=tuple(
-            title or f"movie {movie}" for title, movie in zip(titles, movie_ids, strict=True)
-        ),
-        texts=fill(text, columns),
-        released_at=new_years(years),
-    )
-    ratings = raw.ratings.sort("userId", "movieId")
-    user_ids, user = np.unique(ratings["userId"].to_numpy(), return_inverse=True)
-    item = np.searchsorted(movie_ids, ratings["movieId"].to_numpy())
-    stars = ratings["rating"].to_numpy()
-    log = sorted_log(user, item, ratings["timestamp"].to_numpy(), stars, stars >= positive_from)
+    items = _films(raw.movies, text)
+    users, log = _people_and_log(raw, positive_from)
     return Dataset(
         name="movielens",
         domain="video",
         items=items,
-        users=Users(tuple(map(str, user_ids)), ("",) * len(user_ids)),
+        users=users,
         log=log,
         repeats=False,
         release="field",
@@ -201,6 +182,33 @@ def _read_package(cache: Path) -> _Raw:
         for movie, title, year, genres in movies.rows()
     ]
     return _Raw(rows, table.select("userId", "movieId", "rating", "timestamp"), hashes)
+
+
+def _films(movies: Sequence[tuple[int, str, int, str]], text: str) -> Items:
+    titles = [article_first(title) for _, title, _, _ in movies]
+    years = np.array([year for _, _, year, _ in movies])
+    columns = {
+        "title": titles,
+        "genres": [list_genres(genres) for *_, genres in movies],
+        "year": [str(year) if year else "" for year in years],
+    }
+    ids = tuple(str(movie) for movie, *_ in movies)
+    return Items(
+        ids=ids,
+        titles=tuple(title or f"movie {movie}" for title, movie in zip(titles, ids, strict=True)),
+        texts=fill(text, columns),
+        released_at=new_years(years),
+    )
+
+
+def _people_and_log(raw: _Raw, positive_from: float) -> tuple[Users, Log]:
+    ratings = raw.ratings.sort("userId", "movieId")
+    user_ids, user = np.unique(ratings["userId"].to_numpy(), return_inverse=True)
+    movie_ids = np.array([movie for movie, *_ in raw.movies])
+    item = np.searchsorted(movie_ids, ratings["movieId"].to_numpy())
+    stars = ratings["rating"].to_numpy()
+    log = sorted_log(user, item, ratings["timestamp"].to_numpy(), stars, stars >= positive_from)
+    return Users(tuple(map(str, user_ids)), ("",) * len(user_ids)), log
 
 
 def _check_edition(raw: _Raw) -> None:

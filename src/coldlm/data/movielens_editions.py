@@ -34,7 +34,8 @@ import polars as pl
 from coldlm.core.columns import Range
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, assemble
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.dated import DatedField
 from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.canonical.template import fields
 from coldlm.data.files import movielens as movielens_files

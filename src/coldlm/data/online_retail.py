@@ -24,7 +24,8 @@ import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, assemble
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.dated import DatedField
 from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import read_table
 from coldlm.data.files.lines import NO_ROWS
@@ -198,24 +199,10 @@ def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFra
         DataError: a column that is missing, or values that are not what they should be, with the
             first row.
     """
-    names_at = (
-        f", row {first - 1}" if row == "row" else ", line 1" if where.endswith(".csv") else ""
-    )
-    names = {
-        ours: next((n for n in theirs if n in frame.columns), None)
-        for ours, theirs in COLUMNS.items()
-    }
-    refuse(
-        [
-            f"{where}{names_at}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: "
-            + ", ".join(map(repr, frame.columns))
-            for ours, name in names.items()
-            if name is None
-        ]
-    )
+    names = _names(frame, where, f", row {first - 1}" if row == "row" else "")
     if not len(frame):
         raise DataError(f"{where}: {NO_ROWS}")
-    frame = frame.select(pl.col(str(name)).alias(ours) for ours, name in names.items())
+    frame = frame.select(pl.col(name).alias(ours) for ours, name in names.items())
     typed = frame.select(
         *(_code(frame[name]) for name in ("invoice", "item_id", "user_id")),
         *(pl.col(name).cast(pl.String, strict=False) for name in ("description", "country")),
@@ -243,6 +230,24 @@ def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFra
                 "read"
             )
     return typed.drop("country", "given")
+
+
+def _names(frame: pl.DataFrame, where: str, row: str) -> dict[str, str]:
+    """Our word for each column -> its name here; ``row``: where the names stand in a sheet."""
+    names = {
+        ours: next((n for n in theirs if n in frame.columns), "")
+        for ours, theirs in COLUMNS.items()
+    }
+    at = row or (", line 1" if where.endswith(".csv") else "")
+    refuse(
+        [
+            f"{where}{at}: no column {' or '.join(map(repr, COLUMNS[ours]))}; found: "
+            + ", ".join(map(repr, frame.columns))
+            for ours, name in names.items()
+            if not name
+        ]
+    )
+    return names
 
 
 def _code(column: pl.Series) -> pl.Expr:

@@ -156,8 +156,8 @@ def zero_shot(
     user's last items and profile.
 
     Args:
-        vectors: [N, D] item vectors. profiles: [U, D] profile vectors, all 0 for users without a
-            profile text.
+        vectors: [N, D] item vectors.
+        profiles: [U, D] profile vectors, all 0 for users without a profile text.
         known: [N] items that had entered before the stream; their mean is subtracted, since the
             cosines of language models crowd together otherwise.
     """

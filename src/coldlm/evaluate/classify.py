@@ -57,7 +57,8 @@ def report(probability: Floats, taken: Bools) -> pl.DataFrame:
     (its pairs), at ``THRESHOLD``. A precision of nothing is 0.
 
     Args:
-        probability: [E] that a pair is taken. taken: [E] whether it was.
+        probability: [E] that a pair is taken.
+        taken: [E] whether it was.
 
     >>> report(np.array([0.9, 0.6, 0.2, 0.5]), np.array([True, False, False, True])).rows()
     [('not taken', 1.0, 0.5, 0.6666666666666666, 2), ('taken', 0.6666666666666666, 1.0, 0.8, 2)]
@@ -80,7 +81,8 @@ def area(probability: Floats, taken: Bools) -> float:
     one of the classes.
 
     Args:
-        probability: [E] that a pair is taken. taken: [E] whether it was.
+        probability: [E] that a pair is taken.
+        taken: [E] whether it was.
 
     >>> area(np.array([0.9, 0.6, 0.2, 0.2]), np.array([True, False, False, True]))
     0.625

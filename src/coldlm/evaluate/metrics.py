@@ -22,8 +22,8 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
     """Count the candidates above and level with each row's positive.
 
     Args:
-        scores: [Q, N] float. candidates: [Q, N] bool; whether the positive itself is marked does
-            not matter.
+        scores: [Q, N] float.
+        candidates: [Q, N] bool; whether the positive itself is marked does not matter.
         positive: [Q] int64 item of each row.
 
     Returns:

@@ -17,6 +17,7 @@ from coldlm.core.columns import (
     LIST_METRICS,
     MRR_K,
     USER_AUC,
+    VALUE_COLUMNS,
     WARMUP_BUCKETS,
     WARMUP_EDGES,
 )
@@ -122,15 +123,12 @@ def summarise(
     slices = [("all", "all", -1, pl.lit(True))]
     slices += [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS[1:]]
     if by_bucket:
-        for kind in ("item", "user"):
-            cut = pl.Series(
-                np.searchsorted(WARMUP_EDGES, events[f"n_{kind}"].to_numpy(), side="right") - 1
-            )
-            scored = scored.with_columns(cut.alias(f"{kind}_bucket"))
-            slices += [
-                ("all", f"{kind}:{label}", -1, pl.col(f"{kind}_bucket") == number)
-                for number, label in enumerate(WARMUP_BUCKETS)
-            ]
+        scored = _with_buckets(scored)
+        slices += [
+            ("all", f"{kind}:{label}", -1, pl.col(f"{kind}_bucket") == number)
+            for kind in ("item", "user")
+            for number, label in enumerate(WARMUP_BUCKETS)
+        ]
     if by_window:
         slices += [
             ("all", "all", w, pl.col("window") == w) for w in sorted(events["window"].unique())
@@ -141,34 +139,9 @@ def summarise(
         orient="row",
     )
     metrics = metrics_of(events, more)
-    users = _users(scored, [keep for *_, keep in slices], metrics)
-    counts = (pl.len().cast(pl.Int64).alias("n_users"), pl.col("n_queries", "n_events").sum())
-    averages = {
-        "macro": [pl.col(metric).mean() for metric in metrics],
-        "micro": [
-            (pl.col(f"{metric}_sum").sum() / pl.col("n_queries").sum()).alias(metric)
-            for metric in metrics
-        ],
-    }
-    wide = pl.concat(
-        users.group_by("slice", maintain_order=True).agg(
-            pl.lit(average).alias("average"), *counts, *values
-        )
-        for average, values in averages.items()
-    )
-    order = [
-        "window",
-        "cohort",
-        "bucket",
-        "average",
-        "metric",
-        "k",
-        "value",
-        "n_users",
-        "n_queries",
-        "n_events",
-    ]
-    return _long(wide, metrics, k).join(named, on="slice", maintain_order="left").select(order)
+    wide = _averages(_users(scored, [keep for *_, keep in slices], metrics), metrics)
+    long = _long(wide, metrics, k).join(named, on="slice", maintain_order="left")
+    return long.select(VALUE_COLUMNS)
 
 
 def per_user(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
@@ -265,6 +238,32 @@ def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr], metrics: Sequence[st
         *[pl.col(metric).sum().alias(f"{metric}_sum") for metric in metrics],
         pl.len().cast(pl.Int64).alias("n_queries"),
         pl.col("n_events").sum().cast(pl.Int64),
+    )
+
+
+def _with_buckets(events: pl.DataFrame) -> pl.DataFrame:
+    """With the number of the bucket that the item, and the user, is in."""
+    for kind in ("item", "user"):
+        cut = np.searchsorted(WARMUP_EDGES, events[f"n_{kind}"].to_numpy(), side="right") - 1
+        events = events.with_columns(pl.Series(f"{kind}_bucket", cut))
+    return events
+
+
+def _averages(users: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
+    """Two rows per slice: the mean over its users, and over its queries."""
+    counts = (pl.len().cast(pl.Int64).alias("n_users"), pl.col("n_queries", "n_events").sum())
+    averages = {
+        "macro": [pl.col(metric).mean() for metric in metrics],
+        "micro": [
+            (pl.col(f"{metric}_sum").sum() / pl.col("n_queries").sum()).alias(metric)
+            for metric in metrics
+        ],
+    }
+    return pl.concat(
+        users.group_by("slice", maintain_order=True).agg(
+            pl.lit(average).alias("average"), *counts, *values
+        )
+        for average, values in averages.items()
     )
 
 

@@ -61,6 +61,7 @@ def judge_baselines(
         config.control.name == PERMUTED_TEXT,
         config.split,
         config.backbone,
+        world.delay,
     )
     key = json.dumps(
         [parts, asdict(config.trainer), config.seed, history, asked, _digest(world)], sort_keys=True

@@ -121,19 +121,7 @@ def make_world(config: RunConfig) -> World:
             f"evaluate.candidates=impression: {data.name} holds no lists; use "
             "evaluate.candidates=full"
         )
-    split = cut(config, data)
-    if slot := config.release_slot:
-        data = on_grid(data, slot, split.rows(TRAIN))
-        log.info(
-            "items without a release time enter with the slot of their first event: %s seconds",
-            data.slot,
-        )
-    if (split.part == HELD_OUT).any():
-        data, split = hold_out(data, split)
-        log.info(
-            "SIMULATED: some items that were taken before T_test are held out of the past, as if "
-            "they were new"
-        )
+    data, split = _cut(config, data)
     catalogue = Catalogue(data)
     meets_at = catalogue.enters_at.copy()
     if lists is not None:
@@ -165,6 +153,24 @@ def make_world(config: RunConfig) -> World:
         delay=delay,
         probe=on_probe(data.log, [validation, stream], config.online.probe),
     )
+
+
+def _cut(config: RunConfig, data: Dataset) -> tuple[Dataset, Split]:
+    """The data under the release rule, without the events that the split holds out."""
+    split = cut(config, data)
+    if slot := config.release_slot:
+        data = on_grid(data, slot, split.rows(TRAIN))
+        log.info(
+            "items without a release time enter with the slot of their first event: %s seconds",
+            data.slot,
+        )
+    if (split.part == HELD_OUT).any():
+        data, split = hold_out(data, split)
+        log.info(
+            "SIMULATED: some items that were taken before T_test are held out of the past, as if "
+            "they were new"
+        )
+    return data, split
 
 
 def _remember(data: Dataset, catalogue: Catalogue, known: Log, delay: int) -> AsOf:

@@ -8,12 +8,15 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.config import schedules
 from coldlm.config.options import Strategy, names
+from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
-from coldlm.report.rows import CELL, KINDS, Comparison, FinishedRun, Row
+from coldlm.report.labels import Labels, label_runs
+from coldlm.report.rows import CELL, KINDS, WITHOUT_UPDATES, Comparison, FinishedRun, Row
 
-SCHEDULES: Final = (*(schedule.name for schedule in schedules.SCHEDULES), schedules.STATIC)
+ORDER: Final = ("history", *(schedule.name for schedule in SCHEDULES), "static")
+"""Of schedules."""
+
 TEXT_BASELINES: Final = ("tfidf", "zero_shot")
 """Read item texts, so a control run, which may have permuted them, is not where they are taken
 from."""
@@ -23,14 +26,14 @@ WITHOUT_BACKBONE: Final = ("context_only", "random_vectors")
 
 TOLERANCE: Final = 1e-9
 
-MOST_KEYS: Final = 3
-"""Of those in which configurations differ, shown in a row's name."""
+STANDS: Final = pl.col("schedule").is_in(WITHOUT_UPDATES)
+"""Rows whose weights stay as trained."""
 
 
 def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     """Return the rows of ``runs``, all of which asked the same question; baselines, which every run
     repeats, appear once."""
-    labels = _label_runs(runs)
+    labels = label_runs(runs)
     backbones = {run.facts["backbone"] for run in runs if run.facts["control"] == "none"}
     # runs with their own texts first, so that baselines are taken from them
     ordered = sorted(
@@ -66,58 +69,8 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 
 
-def _label_runs(runs: list[FinishedRun]) -> list[str]:
-    """A short name per run: its strategy (or control), and whatever else tells it from the other
-    rows of its kind."""
-    settings = ("strategy", "backbone", "head", "context", "loss", "online")
-    kinds = [run.facts["control"] for run in runs]
-    shown = {
-        kind: [
-            s
-            for s in settings
-            if len({r.facts[s] for r, k in zip(runs, kinds, strict=True) if k == kind}) > 1
-        ]
-        for kind in set(kinds)
-    }
-    values = {s: {str(run.facts[s]) for run in runs} for s in (*settings, "control")}
-    labels = []
-    for run, kind in zip(runs, kinds, strict=True):
-        first = "strategy" if kind == "none" else "control"
-        named = dict.fromkeys([first, *shown[kind]])
-        labels.append(" · ".join(_shortest(str(run.facts[s]), values[s]) for s in named))
-    return _told_apart(labels, runs)
-
-
-def _shortest(value: str, values: set[str]) -> str:
-    """``lora`` for "lora rank=8 alpha=16" if no other value begins with that word."""
-    word = value.partition(" ")[0]
-    return word if sum(other.partition(" ")[0] == word for other in values) == 1 else value
-
-
-def _told_apart(labels: list[str], runs: list[FinishedRun]) -> list[str]:
-    """Runs that look the same but are not (another learning rate, say) must not pass for two seeds
-    of one: their labels say in which keys their configurations differ."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for label, run in zip(labels, runs, strict=True):
-        recipes = groups.setdefault((label, run.facts["control"]), [])
-        if run.manifest.recipe not in recipes:
-            recipes.append(run.manifest.recipe)
-    named = []
-    for label, run in zip(labels, runs, strict=True):
-        recipes, mine = groups[label, run.facts["control"]], run.manifest.recipe
-        keys = sorted({key for recipe in recipes for key in recipe})
-        differing = [
-            key for key in keys if any(recipe.get(key) != mine.get(key) for recipe in recipes)
-        ]
-        shown = [f"{key.rpartition('.')[2]}={mine.get(key)}" for key in differing[:MOST_KEYS]]
-        if len(differing) > MOST_KEYS:
-            shown.append(f"recipe {recipes.index(mine) + 1} of {len(recipes)}")
-        named.append(" · ".join([label, *shown]))
-    return named
-
-
 def _named(
-    run: FinishedRun, label: str, frame: pl.DataFrame, several_backbones: bool
+    run: FinishedRun, label: Labels, frame: pl.DataFrame, several_backbones: bool
 ) -> pl.DataFrame:
     """``frame`` with ``kind, label, seed, folder`` of every row."""
     is_model = pl.col("scorer") == MODEL
@@ -126,9 +79,10 @@ def _named(
     kind = _kind(run)
     if kind == "control":
         frame = frame.filter(~pl.col("scorer").is_in(TEXT_BASELINES))
+    own = pl.when(STANDS).then(pl.lit(label.standing)).otherwise(pl.lit(label.moving))
     return frame.with_columns(
         pl.when(is_model).then(pl.lit(kind)).otherwise(pl.lit("baseline")).alias("kind"),
-        pl.when(is_model).then(pl.lit(label)).otherwise(baseline).alias("label"),
+        pl.when(is_model).then(own).otherwise(baseline).alias("label"),
         pl.lit(run.facts["seed"], pl.Int64).alias("seed"),
         pl.lit(run.facts["run"]).alias("folder"),
         pl.col("value").cast(pl.Float64).fill_nan(None),
@@ -136,27 +90,35 @@ def _named(
 
 
 def _without_repeats(frame: pl.DataFrame, cell: tuple[str, ...]) -> tuple[pl.DataFrame, list[str]]:
-    """Each baseline once per seed, under one schedule, and a warning for each whose copies
-    differ."""
-    order = {name: i for i, name in enumerate(SCHEDULES)}
+    """What several runs repeat, once per seed: baselines, under one schedule, and weights that stay
+    as trained; and a warning for each whose copies differ."""
+    order = {name: i for i, name in enumerate(ORDER)}
     rank = pl.col("schedule").replace_strict(order, default=len(order), return_dtype=pl.Int64)
-    baselines = frame.filter(kind="baseline").filter(rank == rank.min().over("label"))
-    groups = baselines.group_by("label", "schedule", "seed", *cell, maintain_order=True)
-    spread = groups.agg(
+    is_baseline = pl.col("kind") == "baseline"
+    baselines = frame.filter(is_baseline).filter(rank == rank.min().over("label"))
+    repeated = pl.concat([baselines, frame.filter(~is_baseline & STANDS)])
+    key = ["kind", "label", "schedule", "seed", *cell]
+    spread = repeated.group_by(key, maintain_order=True).agg(
         (pl.col("value").max() - pl.col("value").min()).alias("spread"), pl.col("folder").unique()
     )
-    differing = spread.filter(pl.col("spread") > TOLERANCE).group_by("label", maintain_order=True)
+    differing = spread.filter(pl.col("spread") > TOLERANCE).group_by(
+        "kind", "label", maintain_order=True
+    )
+    reasons = {
+        "baseline": "they read other histories or cut texts otherwise, or did not answer the same "
+        "queries"
+    }
     warnings = [
-        f"baseline `{label}` differs by up to {spread:.2g} between runs of one seed "
+        f"{kind} `{label}` differs by up to {spread:.2g} between runs of one seed "
         f"({', '.join(sorted(folders))}): "
-        "they read other histories or cut texts otherwise, or did not answer the same queries; the "
-        "first is shown"
-        for label, spread, folders in differing.agg(
+        f"{reasons.get(kind, 'they are of other machines, thread counts or versions')}; the first "
+        "is shown"
+        for kind, label, spread, folders in differing.agg(
             pl.col("spread").max(), pl.col("folder").explode().unique()
         ).iter_rows()
     ]
-    once = baselines.unique(["label", "schedule", "seed", *cell], keep="first", maintain_order=True)
-    return pl.concat([frame.filter(pl.col("kind") != "baseline"), once]), warnings
+    once = repeated.unique(key, keep="first", maintain_order=True)
+    return pl.concat([frame.filter(~is_baseline & ~STANDS), once]), warnings
 
 
 def _join(frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
@@ -164,7 +126,7 @@ def _join(frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
 
 
 def _order_rows(
-    results: pl.DataFrame, runs: list[FinishedRun], labels: list[str]
+    results: pl.DataFrame, runs: list[FinishedRun], labels: list[Labels]
 ) -> tuple[Row, ...]:
     found = results.group_by("kind", "label", "schedule").agg(pl.col("seed").n_unique()).rows()
     rows = []
@@ -172,7 +134,7 @@ def _order_rows(
         behind = [
             run
             for run, its in zip(runs, labels, strict=True)
-            if kind == _kind(run) and its == label
+            if kind == _kind(run) and its.of(schedule) == label and _has(run, schedule)
         ]
         dated = [run for run in behind if run.facts["control"] not in WITHOUT_BACKBONE]
         if label.startswith("zero_shot"):
@@ -186,8 +148,15 @@ def _order_rows(
             run.manifest.checkpoint is not None and run.manifest.checkpoint.newer_than_t_test
             for run in dated
         )
-        rows.append(Row(kind, label, schedule, seeds, tuple(run.manifest for run in behind), newer))
+        streams = tuple(run.stream for run in behind if run.stream is not None)
+        manifests = tuple(run.manifest for run in behind)
+        rows.append(Row(kind, label, schedule, seeds, manifests, newer, streams))
     return tuple(sorted(rows, key=_place))
+
+
+def _has(run: FinishedRun, schedule: str) -> bool:
+    """Whether a run has rows of this schedule."""
+    return schedule in run.schedules
 
 
 def _kind(run: FinishedRun) -> str:
@@ -200,7 +169,7 @@ def _place(row: Row) -> tuple[Any, ...]:
     known = dict(zip(KINDS, orders, strict=True))[row.kind]
     first = row.label.split(" · ")[0]
     at = known.index(first) if first in known else len(known)
-    when = SCHEDULES.index(row.schedule) if row.schedule in SCHEDULES else 1
+    when = ORDER.index(row.schedule) if row.schedule in ORDER else 1
     return KINDS.index(row.kind), at, row.label, when, row.schedule
 
 

@@ -1,4 +1,4 @@
-"""The headline figure, quality against feedback events; quality against cost is in ``front``."""
+"""The headline figure, quality against feedback events; quality against cost is in ``pareto``."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from coldlm.core.columns import WARMUP_BUCKETS
+from coldlm.report.flags import flags
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.notes import flags
 from coldlm.report.rows import Comparison, Row
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def draw_warmup(comparison: Comparison) -> Figure:
     from matplotlib.figure import Figure
 
     shown, left_out = _choose_rows(comparison)
-    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    figure = Figure(figsize=(1, 5.6), layout="constrained")  # see put_legend for the width
     axes = figure.subplots(2, 2, sharex="col", sharey="row", height_ratios=(6, 1))
     for column, by in enumerate(("item", "user")):
         _draw_curves(axes[0, column], comparison, comparison.curve(by), WARMUP_BUCKETS, shown)
@@ -79,12 +79,7 @@ def draw_warmup(comparison: Comparison) -> Figure:
         comparison.title,
         *([f"the best of the strategies, {left_out} not shown"] * bool(left_out)),
     )
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2
-    )
-    # names that are long must not squeeze the axes
-    figure.set_figwidth(max(11, 8.6 + 0.09 * max(map(len, labels))))
+    put_legend(figure, axes[0, 0].get_legend_handles_labels()[0], 8.6)
     return figure
 
 
@@ -93,7 +88,7 @@ def draw_k_shot(comparison: Comparison) -> Figure:
     one panel per side."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(2.5 + 4.25 * len(comparison.shots), 4.8), layout="constrained")
+    figure = Figure(figsize=(1, 4.8), layout="constrained")  # see put_legend for the width
     axes = figure.subplots(1, len(comparison.shots), sharey=True, squeeze=False)[0]
     for axis, shots in zip(axes, comparison.shots, strict=True):
         buckets, asked = shots_of(shots), what_was_asked(shots)
@@ -112,8 +107,7 @@ def draw_k_shot(comparison: Comparison) -> Figure:
         for axis in axes
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside right upper", frameon=False, fontsize=8.5,
-                  handlelength=3.2)  # fmt: skip
+    put_legend(figure, list(handles.values()), 4.25 * len(comparison.shots))
     return figure
 
 
@@ -177,6 +171,7 @@ def _draw_curves(
         axis.plot(
             range(len(y)), y, label=comparison.rows[i].name, color=s.colour, linestyle=s.line, marker=s.marker,
             linewidth=s.width, markersize=s.size, zorder=s.order,
+            clip_on=False,  # markers at 0 stand whole on the axis
         )  # fmt: skip
     # a square root opens up the cold end, where values are small, and unlike a logarithm it can
     # show a zero
@@ -226,6 +221,16 @@ def title(figure: Figure, comparison: Comparison, *words: str) -> None:
     without its table."""
     words = (*words, *(flag.split(":")[0] for flag in flags(comparison)))
     figure.suptitle(", ".join(words), x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
+def put_legend(figure: Figure, handles: Sequence[Any], width: float) -> None:
+    """The legend beside axes that are ``width`` inches wide together: names that are long widen the
+    figure, and do not squeeze the axes."""
+    figure.legend(
+        handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=3.2
+    )
+    longest = max(len(handle.get_label()) for handle in handles)
+    figure.set_figwidth(width + max(2.4, 0.09 * longest))
 
 
 def plain(axis: Axes) -> None:

@@ -1,45 +1,17 @@
-"""What must be said beside a table: the flags above it and the footnotes below it."""
+"""The footnotes below a table: what was averaged and compared, how sure it is, what was left out."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from coldlm.core.columns import CHANCE, MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.core.columns import CHANCE
 from coldlm.report.k_shot import shots_of, what_was_asked
 from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
 from coldlm.report.rows import Comparison
 from coldlm.report.statistics import DRAWS, SMALLEST
 from coldlm.report.table import DAGGER, metric
-from coldlm.report.texts import is_control_of
-from coldlm.report.tuning import tuned_values, unequal_budgets
+from coldlm.report.tuning import tuned_values
 from coldlm.runs.manifest import Manifest
-
-
-def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED, INCOMPLETE and UNEQUAL TUNING, each with its reason, where they
-    apply."""
-    found = []
-    if comparison.mark == "SIMULATED":
-        found.append(
-            f"SIMULATED: split `{comparison.split}` holds that share of the items taken before "
-            "T_test out of the past; they are old items without their events, not new ones"
-        )
-    if comparison.mark == "LEAKY":
-        found.append(
-            f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not"
-        )
-    if comparison.candidates not in ("full", "impression"):
-        found.append(
-            f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full "
-            "catalogue"
-        )
-    missing = _missing_rows(comparison)
-    if missing:
-        found.append(
-            f"INCOMPLETE: without {', '.join(missing)} nobody can tell what language is worth"
-        )
-    found += unequal_budgets(comparison)
-    return found
 
 
 def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
@@ -98,50 +70,6 @@ def _canaries(manifest: Manifest, side: str) -> dict[str, Any]:
     """What a run says of its canaries by number of reveals; {} where nothing was asked."""
     canaries: dict[str, Any] = (manifest.k_shot or {})[side]["canaries"]
     return canaries if any(canaries.values()) else {}
-
-
-def _missing_rows(comparison: Comparison) -> list[str]:
-    rows = comparison.rows
-    first = {(row.kind, row.label.split(" · ")[0]) for row in rows}
-    missing = [name for name in MANDATORY_BASELINES if ("baseline", name) not in first]
-    if (
-        any(m.data.repeats for m in comparison.manifests)
-        and ("baseline", "own_repeats") not in first
-    ):
-        missing.append("own_repeats")
-    missing += [name for name in MANDATORY_CONTROLS if ("control", name) not in first]
-    # context alone must have been updated in the same way as the models that it is compared with
-    schedules = list(
-        dict.fromkeys(
-            row.schedule for row in rows if row.kind == "strategy" and row.schedule != "static"
-        )
-    )
-    context = {row.schedule for row in rows if row.label.split(" · ")[0] == "context_only"}
-    missing += [
-        f"context_only, {schedule}" for schedule in schedules if context and schedule not in context
-    ]
-    return missing + [
-        f"permuted_text of {strategy}" for strategy in _without_own_control(comparison)
-    ]
-
-
-def _without_own_control(comparison: Comparison) -> list[str]:
-    """Strategies that train the backbone but whose permuted texts were never trained in the same
-    way; for frozen vectors, random ones are that control as well."""
-    controls = {
-        row.manifests[0].axes["control"] for row in comparison.rows if row.kind == "control"
-    }
-    if "permuted_text" not in controls:
-        return []
-    return sorted(
-        {
-            row.name.rpartition(", ")[0] or row.name
-            for row in comparison.rows
-            if row.kind == "strategy" and row.schedule != "static"
-            if not (row.manifests[0].axes["strategy"] == "frozen" and "random_vectors" in controls)
-            if not any(is_control_of(other, row) for other in comparison.rows)
-        }
-    )
 
 
 def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:

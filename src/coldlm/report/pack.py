@@ -17,7 +17,7 @@ from coldlm.core.errors import RunFolderError
 from coldlm.report.rows import CELL, FinishedRun
 from coldlm.runs.manifest import Manifest
 
-TABLES: Final = ("results", "users", "shots")
+TABLES: Final = ("results", "users", "shots", "stream")
 SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
 """Columns of a baseline's results in which two runs that ask the same agree."""
 

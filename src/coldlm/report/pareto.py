@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from coldlm.report.figure import COLOURS, GREYS, MARKERS, plain, title
+from coldlm.report.figure import COLOURS, GREYS, MARKERS, plain, put_legend, title
 from coldlm.report.measure import Headline
 from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
 
@@ -50,7 +50,7 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
     panels = [(key, label, its) for key, label, its in panels if any(m.cost[key] for m in its)] or [
         (*PANELS[0], [])
     ]
-    figure = Figure(figsize=(2.2 + 2.7 * len(panels), 5.4), layout="constrained")
+    figure = Figure(figsize=(1, 5.4), layout="constrained")  # see put_legend for the width
     axes = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
     looks = _looks([m.row for m in measures])
     for i, (quality, where) in enumerate(QUALITIES):
@@ -69,7 +69,7 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
     for axis, (_, label, _) in zip(axes[1], panels, strict=True):
         axis.set_xlabel(f"{label} (log scale)" if axis.get_xscale() == "log" else label)
     title(figure, comparison, comparison.title)
-    figure.legend(handles=_keys_to(looks), loc="outside right upper", frameon=False, fontsize=8.5)
+    put_legend(figure, _keys_to(looks), 2.7 * len(panels))
     return figure
 
 
@@ -105,7 +105,7 @@ def _draw_front(
     costs = [p[0] for p in points if p[0]]
     if costs and max(costs) > WIDE * min(costs):
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(numticks=6))
+        axis.xaxis.set_major_locator(LogLocator(numticks=5))
         axis.xaxis.set_minor_locator(NullLocator())
     else:
         axis.xaxis.set_major_locator(MaxNLocator(4))

@@ -14,6 +14,7 @@ import polars as pl
 
 from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
 from coldlm.core.errors import RunFolderError
+from coldlm.evaluate.continual import SERIES
 from coldlm.report.compare import compare
 from coldlm.report.k_shot import compare_shots
 from coldlm.report.pack import unpack
@@ -142,7 +143,7 @@ def _read_run(folder: Path) -> FinishedRun:
             f"results.parquet holds {facts.height} runs or seeds, a run folder holds one"
         )
     online = {"online": (manifest.axes or {}).get("online", "")}
-    shots = folder / "k_shot.parquet"
+    shots, stream = folder / "k_shot.parquet", folder / "stream.parquet"
     return FinishedRun(
         folder,
         manifest,
@@ -150,6 +151,7 @@ def _read_run(folder: Path) -> FinishedRun:
         results,
         users,
         _read_table(shots, K_SHOT_COLUMNS) if shots.is_file() else None,
+        _read_table(stream, list(SERIES)) if stream.is_file() else None,
     )
 
 

@@ -30,8 +30,8 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 class FinishedRun:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online
     schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``:
-    nDCG@10, one row per user and cohort. ``shots``: rows of ``k_shot.parquet``, None without that
-    stage."""
+    nDCG@10, one row per user and cohort. ``shots``: rows of ``k_shot.parquet``, ``stream``: of
+    ``stream.parquet``, None without that stage."""
 
     folder: Path
     manifest: Manifest
@@ -39,6 +39,12 @@ class FinishedRun:
     results: pl.DataFrame
     users: pl.DataFrame
     shots: pl.DataFrame | None = None
+    stream: pl.DataFrame | None = None
+
+    @cached_property
+    def schedules(self) -> set[str]:
+        """Return the schedules that it has rows of."""
+        return set(self.results["schedule"].unique())
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -67,7 +73,7 @@ class Row:
     """One line of every table and figure. ``kind``: one of ``KINDS``. ``seeds``: how many were
     averaged.
     ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer
-    than T_test."""
+    than T_test. ``streams``: of those runs that have one, see ``evaluate.continual.series``."""
 
     kind: str
     label: str
@@ -75,6 +81,7 @@ class Row:
     seeds: int
     manifests: tuple[Manifest, ...] = field(repr=False, compare=False)
     newer: bool = False
+    streams: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def its_seeds(self) -> set[str]:

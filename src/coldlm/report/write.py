@@ -2,64 +2,33 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from coldlm.core.files import write_file
-from coldlm.report.cohorts import CohortMeasure, cohort_table, measure_cohorts
+from coldlm.report.cohorts import cohort_table
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
-from coldlm.report.formats import latex, markdown, terminal
-from coldlm.report.measure import LIST_QUALITY, Headline, further_quality, measure
-from coldlm.report.notes import about_shots, flags, footnotes
+from coldlm.report.flags import flags
+from coldlm.report.formats import terminal
+from coldlm.report.measured import Report, make_report
+from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.pack import pack
+from coldlm.report.pages import headline_tables, latex_parts, report_page, table_page
 from coldlm.report.pareto import draw_cost
-from coldlm.report.results import Runs, read_runs
-from coldlm.report.rows import Comparison
-from coldlm.report.table import (
-    Table,
-    classification_table,
-    cost_table,
-    further_table,
-    k_shot_table,
-    list_table,
-    quality_table,
-    warmup_table,
-    window_table,
-)
-from coldlm.report.texts import TextWorth, measure_texts, texts_table
+from coldlm.report.records import k_shot_lines, table_lines, warmup_lines
+from coldlm.report.schedules import draw_stream, in_streams
+from coldlm.report.table import k_shot_table, warmup_table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 UNCUT: Final = 200
 """Characters in a line of what is piped or stored, where no terminal sets a width."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was read and what was written. ``headlines``, ``texts``: one per comparison of ``runs``.
-    ``cohorts``: of all."""
-
-    runs: Runs
-    headlines: tuple[Headline, ...]
-    texts: tuple[tuple[TextWorth, ...], ...]
-    cohorts: tuple[CohortMeasure, ...]
-    files: tuple[Path, ...] = ()
-
-
-def make_report(paths: Sequence[Path]) -> Report:
-    """Read and measure the runs under ``paths``, write nothing; raises what ``read_runs``
-    raises."""
-    runs = read_runs(paths)
-    headlines = tuple(measure(comparison) for comparison in runs.comparisons)
-    texts = tuple(measure_texts(comparison) for comparison in runs.comparisons)
-    return Report(runs, headlines, texts, measure_cohorts(runs.comparisons))
 
 
 def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -> Report:
@@ -72,36 +41,7 @@ def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -
         RunFolderError: no finished run under ``paths``.
     """
     report = make_report(paths)
-    parts = list(zip(report.runs.comparisons, report.headlines, report.texts, strict=True))
-    files: dict[str, str | bytes] = {
-        "report.md": _report_page(report),
-        "table.md": _table_page(parts),
-    }
-    files["table.tex"] = "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(
-        piece for part in parts for piece in _latex_parts(*part)
-    )
-    lines = [line for part in parts for line in _table_lines(*part)]
-    files["table.csv"] = pl.DataFrame(lines, infer_schema_length=None).write_csv()
-    comparisons = report.runs.comparisons
-    files["warmup.csv"] = pl.concat(
-        [_warmup_lines(comparison) for comparison in comparisons]
-    ).write_csv()
-    if shown := [
-        _k_shot_lines(comparison.title, shots)
-        for comparison in comparisons
-        for shots in comparison.shots
-    ]:
-        files["k_shot.csv"] = pl.concat(shown).write_csv()
-    files["cohorts.csv"] = pl.DataFrame(
-        [m.line() for m in report.cohorts], infer_schema_length=None
-    ).write_csv()
-    for comparison, headline, _ in parts:
-        figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
-        if comparison.shots:
-            figures["k_shot"] = draw_k_shot(comparison)
-        for name, figure in figures.items():
-            for kind in ("png", "svg"):
-                files[f"{_stem(name, comparison, report)}.{kind}"] = render(figure, kind)
+    files: dict[str, str | bytes] = {**_texts(report), **_figures(report)}
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         _write(out / name, content)
@@ -111,6 +51,39 @@ def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -
     return replace(report, files=tuple(out / name for name in files))
 
 
+def _texts(report: Report) -> dict[str, str]:
+    """Name -> content of the files that hold text."""
+    comparisons, parts = report.runs.comparisons, report.parts
+    tables = [piece for part in parts for piece in latex_parts(*part)]
+    lines = [line for part in parts for line in table_lines(*part)]
+    cohorts = [measured.line() for measured in report.cohorts]
+    shown = [k_shot_lines(c.title, shots) for c in comparisons for shots in c.shots]
+    return {
+        "report.md": report_page(report),
+        "table.md": table_page(parts),
+        "table.tex": "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(tables),
+        "table.csv": pl.DataFrame(lines, infer_schema_length=None).write_csv(),
+        "warmup.csv": pl.concat([warmup_lines(each) for each in comparisons]).write_csv(),
+        **({"k_shot.csv": pl.concat(shown).write_csv()} if shown else {}),
+        "cohorts.csv": pl.DataFrame(cohorts, infer_schema_length=None).write_csv(),
+    }
+
+
+def _figures(report: Report) -> dict[str, bytes]:
+    """Name -> content of the figures, each in both formats."""
+    files = {}
+    for comparison, headline, _ in report.parts:
+        figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
+        if comparison.shots:
+            figures["k_shot"] = draw_k_shot(comparison)
+        if in_streams(comparison):
+            figures["stream"] = draw_stream(comparison)
+        for name, figure in figures.items():
+            for kind in ("png", "svg"):
+                files[f"{report.stem(name, comparison)}.{kind}"] = render(figure, kind)
+    return files
+
+
 def print_report(report: Report, console: Console | None = None) -> None:
     """Headline, cost and item warm-up tables and the footnotes, cut to the width of the terminal; a
     file or a pipe gets them whole. The other tables are in ``report.md``."""
@@ -118,14 +91,12 @@ def print_report(report: Report, console: Console | None = None) -> None:
     from rich.text import Text
 
     console = console or (Console() if sys.stdout.isatty() else Console(width=UNCUT))
-    for comparison, headline, texts in zip(
-        report.runs.comparisons, report.headlines, report.texts, strict=True
-    ):
+    for comparison, headline, texts in report.parts:
         console.print(Text(f"\n{comparison.title}", style="bold"))
         for flag in flags(comparison):
             console.print(Text(flag, style="bold red"))
         for table in (
-            *_headline_tables(comparison, headline, texts),
+            *headline_tables(comparison, headline, texts),
             warmup_table(comparison, "item"),
         ):
             for panel in terminal(table, console.width):
@@ -151,169 +122,3 @@ def print_report(report: Report, console: Console | None = None) -> None:
 def _write(path: Path, content: str | bytes) -> None:
     data = content.encode("utf-8") if isinstance(content, str) else content
     write_file(path, lambda part: part.write_bytes(data))
-
-
-def _headline_tables(
-    comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]
-) -> tuple[Table, ...]:
-    lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
-    further, classified = further_table(comparison), classification_table(comparison)
-    return (
-        quality_table(comparison, headline),
-        *((further,) if further else ()),
-        *((texts_table(comparison, texts),) if texts else ()),
-        *lists,
-        *((classified,) if classified else ()),
-        cost_table(comparison, headline),
-    )
-
-
-def _curve_tables(comparison: Comparison) -> tuple[Table, ...]:
-    windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
-    return (warmup_table(comparison, "item"), warmup_table(comparison, "user"), *windows)
-
-
-def _report_page(report: Report) -> str:
-    cohorts = cohort_table(report.cohorts)
-    parts = ["# Report\n", f"## {cohorts.title}\n\n{markdown(cohorts)}"]
-    for comparison, headline, texts in zip(
-        report.runs.comparisons, report.headlines, report.texts, strict=True
-    ):
-        parts.append(f"## {comparison.title}\n")
-        parts += [f"**{flag}**\n" for flag in flags(comparison)]
-        parts.append(
-            f"![nDCG@10 against feedback events]({_stem('figure', comparison, report)}.png)\n"
-        )
-        for table in (*_headline_tables(comparison, headline, texts), *_curve_tables(comparison)):
-            parts.append(f"### {table.title}\n\n{markdown(table)}")
-            if table.title == "Cost":
-                parts.append(f"![nDCG@10 against cost]({_stem('cost', comparison, report)}.png)\n")
-        parts.append(
-            "### Notes\n\n"
-            + "\n".join(f"- {note}" for note in footnotes(comparison, headline))
-            + "\n"
-        )
-        if comparison.shots:
-            parts.append(
-                f"![nDCG@10 against revealed events]({_stem('k_shot', comparison, report)}.png)\n"
-            )
-        parts += [_k_shot_part(shots) for shots in comparison.shots]
-    if report.runs.skipped:
-        lines = "\n".join(f"- `{folder}`: {why}" for folder, why in report.runs.skipped)
-        parts.append(f"## Skipped runs\n\n{lines}\n")
-    return "\n".join(parts)
-
-
-def _table_page(measured: Sequence[tuple[Comparison, Headline, tuple[TextWorth, ...]]]) -> str:
-    parts = []
-    for comparison, headline, texts in measured:
-        parts += [f"**{comparison.title}**\n", *(f"**{flag}**\n" for flag in flags(comparison))]
-        parts += [markdown(table) for table in _headline_tables(comparison, headline, texts)]
-        parts.append("\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
-        parts += [_k_shot_part(shots) for shots in comparison.shots]
-    return "\n".join(parts)
-
-
-def _latex_parts(
-    comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]
-) -> Iterator[str]:
-    for table in _headline_tables(comparison, headline, texts):
-        yield latex(
-            table,
-            f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip(),
-        )
-    for shots in comparison.shots:
-        table = k_shot_table(shots)
-        yield latex(table, f"{comparison.title}: {table.title}. {' '.join(flags(shots))}".strip())
-
-
-def _k_shot_part(shots: Comparison) -> str:
-    """One side's table with its own flags and notes: not every run beside it need have revealed
-    anything."""
-    table = k_shot_table(shots)
-    above = "".join(f"**{flag}**\n\n" for flag in flags(shots))
-    return f"### {table.title}\n\n{above}{markdown(table)}\n" + "".join(
-        f"- {note}\n" for note in about_shots(shots)
-    )
-
-
-def _table_lines(
-    comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]
-) -> list[dict[str, Any]]:
-    """One flat record per row, with every digit; an empty cell is a number that does not exist."""
-    lines, worth = [], {each.row: each.line() for each in texts}
-    lists = LIST_QUALITY if comparison.candidates == "impression" else {}
-    more = lists | further_quality(comparison)
-    for i, m in enumerate(headline.measures):
-        vs = (
-            asdict(m.vs_trivial)
-            if m.vs_trivial
-            else dict.fromkeys(("mean", "low", "high", "p", "users"))
-        )
-        lines.append(
-            {
-                "comparison": comparison.title,
-                "split": comparison.split,
-                "candidates": comparison.candidates,
-            }
-            | {
-                "kind": m.row.kind,
-                "label": m.row.label,
-                "schedule": m.row.schedule,
-                "seeds": m.row.seeds,
-            }
-            | m.quality
-            | {key: comparison.value(i, **where) for key, where in more.items()}
-            | {"ndcg@10/low": m.low, "ndcg@10/high": m.high}
-            | {f"vs_trivial/{name}": value for name, value in vs.items()}
-            | {
-                "vs_trivial/p_holm": m.p_holm,
-                "vs_trivial/p_wilcoxon_holm": m.p_wilcoxon,
-                "bold": m.is_bold,
-            }
-            | worth.get(i, {})
-            | m.cost
-        )
-    return lines
-
-
-def _names(comparison: Comparison) -> pl.DataFrame:
-    """``row`` and what the row is called in CSV files."""
-    columns = {
-        name: [getattr(row, name) for row in comparison.rows]
-        for name in ("kind", "label", "schedule", "seeds")
-    }
-    return pl.DataFrame({"row": range(len(comparison.rows)), **columns})
-
-
-def _k_shot_lines(title: str, shots: Comparison) -> pl.DataFrame:
-    lines = shots.values.join(_names(shots), on="row", maintain_order="left").with_columns(
-        comparison=pl.lit(title),
-        split=pl.lit(shots.split),
-        side=pl.lit(shots.title),
-        shots=pl.col("bucket").cast(pl.Int64),
-    )
-    return lines.sort("average", "metric", "k", "row", "shots").select(
-        "comparison", "split", "side", "kind", "label", "schedule", "seeds", "average", "metric", "k", "shots", "value",
-        "n_users", "n_queries", "n_events",
-    )  # fmt: skip
-
-
-def _warmup_lines(comparison: Comparison) -> pl.DataFrame:
-    curves = pl.concat(
-        [comparison.curve(by).with_columns(by=pl.lit(by)) for by in ("item", "user")]
-    )
-    joined = curves.with_columns(pl.lit(comparison.title).alias("comparison")).join(
-        _names(comparison), on="row", maintain_order="left"
-    )
-    return joined.select(
-        "comparison", "kind", "label", "schedule", "by", "bucket", "value", "n_events"
-    )
-
-
-def _stem(name: str, comparison: Comparison, report: Report) -> str:
-    """``figure``, or with several comparisons ``figure-<title>`` in letters that any file system
-    takes."""
-    if len(report.runs.comparisons) == 1:
-        return name
-    return f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', comparison.title).strip('-')}"

@@ -14,7 +14,8 @@ from coldlm.config.schema import GONE, MOVED
 from coldlm.core.errors import RunFolderError
 
 NAME = "manifest.json"
-ANEW = "give this run another name=..., or remove the folder"
+ANEW = "run it again with this version, into a new output=..., or remove the folder"
+"""What to do about a run folder that cannot be read."""
 
 T = TypeVar("T")
 
@@ -58,9 +59,9 @@ class Manifest:
     ``others_would_drop``: reason -> events. ``drawn_queries``: ``evaluate.queries``. ``leaks``: by
     kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best epoch. ``matched``:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
-    digest of what was asked. ``canaries``: see ``runs/canaries.py``. ``audit``: of the stream, see
-    ``online/audit.py``. ``unknown``: what another
-    version has written.
+    digest of what was asked. ``canaries``: at n = 0, see ``report/canaries.py``. ``audit``: of the
+    stream, see ``online/audit.py``. ``stream``: in numbers, see ``evaluate/continual.py``.
+    ``unknown``: what another version has written.
     """
 
     config_hash: str
@@ -101,6 +102,7 @@ class Manifest:
     canaries: dict[str, dict[str, float]] | None = None
     seconds_per_update: float | None = None
     audit: dict[str, int] | None = None
+    stream: dict[str, float | None] | None = None
     k_shot: dict[str, Any] | None = None
     peak_memory_mb: float | None = None
     unknown: dict[str, Any] = field(default_factory=dict)

@@ -40,7 +40,8 @@ def set_up_process(trainer: Trainer, accelerator: str) -> None:
     """Set what a run needs of its process, and count its memory from here.
 
     Args:
-        trainer: the configuration's. accelerator: that it came to, "cpu" or "gpu".
+        trainer: the configuration's.
+        accelerator: that it came to, "cpu" or "gpu".
     """
     os.environ.setdefault(
         "HF_HUB_OFFLINE", "1" if os.environ.get("COLDLM_ALLOW_DOWNLOAD") != "1" else "0"

@@ -23,10 +23,11 @@ from coldlm.core.columns import (
     metric_key,
 )
 from coldlm.core.files import write_file, write_json
-from coldlm.evaluate.metrics import Formulas
+from coldlm.evaluate.canaries import canary_values
+from coldlm.evaluate.metrics import HEADLINE, Formulas
 from coldlm.evaluate.summary import count_cohorts, per_user, summarise
 from coldlm.models.rankers.ranker import Model
-from coldlm.runs.canaries import canaries
+from coldlm.report.canaries import from_chance
 from coldlm.runs.identity import axes
 from coldlm.runs.manifest import NAME, Manifest
 from coldlm.runs.process import peak_memory_mb
@@ -34,7 +35,7 @@ from coldlm.runs.weights import save_weights
 
 log = logging.getLogger("coldlm")
 
-SCHEDULES = {"evaluate": "test", "online": "online"}
+PARTS = {"evaluate": "test", "online": "online"}
 """Stage -> first part of its metric keys and ``stage`` column of its results."""
 
 
@@ -68,14 +69,14 @@ class Record:
         self.ks = sorted({self.k, HEADLINE_K} | ({LIST_K} if self.has_lists else set()))
         self.seed: int = config.seed
         self.loggers: list[Any] = []
-        self._formulas = formulas
+        self.formulas = formulas
 
     def write_events(self, stage: str, frame: pl.DataFrame) -> None:
         """Add a stage's rows to ``events.parquet`` and derive every other table from it anew."""
         file = self.folder / "events.parquet"
-        frame = frame.insert_column(1, pl.lit(SCHEDULES[stage]).alias("stage"))
+        frame = frame.insert_column(1, pl.lit(PARTS[stage]).alias("stage"))
         if file.is_file():
-            old = pl.read_parquet(file).filter(pl.col("stage") != SCHEDULES[stage])
+            old = pl.read_parquet(file).filter(pl.col("stage") != PARTS[stage])
             # frozen weights under growing histories are the same rows in either stage: they stand once
             frame = pl.concat([old, frame.join(old, on=ROW, how="anti", maintain_order="left")])
         self.write_frame("events.parquet", frame)
@@ -83,12 +84,12 @@ class Record:
         for (part, scorer, schedule), rows in frame.group_by(
             "stage", "scorer", "schedule", maintain_order=True
         ):
-            values = pl.concat(summarise(rows, k, self._formulas) for k in self.ks).unique(
+            values = pl.concat(summarise(rows, k, self.formulas) for k in self.ks).unique(
                 maintain_order=True
             )
             results.append(self._label(values, str(part), str(scorer), str(schedule)))
             users.append(
-                pl.concat(per_user(rows, k, self._formulas) for k in self.ks)
+                pl.concat(per_user(rows, k, self.formulas) for k in self.ks)
                 .unique(maintain_order=True)
                 .select(
                     pl.lit(self.name).alias("run"),
@@ -103,7 +104,8 @@ class Record:
                 self.manifest.question = _digest(rows)
                 self._log_metrics(str(part) if schedule != "static" else "static", values)
         self.manifest.cohorts = cohorts
-        self.manifest.canaries = canaries(frame, HEADLINE_K)
+        at_zero = frame.filter(pl.col("n_item") == 0)
+        self.manifest.canaries = from_chance(canary_values(at_zero, HEADLINE_K))
         table = pl.concat(results)
         if self.manifest.data.release == "after_first" and not (
             self.has_lists or self.is_simulated
@@ -113,6 +115,20 @@ class Record:
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
+
+    def write_stream(self, series: pl.DataFrame) -> None:
+        """``stream.parquet``: quality over the stream (``evaluate.continual.series``), and the same for
+        the loggers, whose step is the number of positives seen."""
+        self.write_frame("stream.parquet", series.with_columns(run=pl.lit(self.name)))
+        for (seen,), rows in series.group_by("seen", maintain_order=True):
+            values = {
+                metric_key("stream", row["age"], HEADLINE, HEADLINE_K): row["ndcg"]
+                for row in rows.iter_rows(named=True)
+            }
+            for logger in self.loggers:
+                logger.log_metrics({**values, "stream/version": rows["version"][0]}, step=seen)
+        for logger in self.loggers:
+            logger.save()
 
     def write_k_shot(
         self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]

@@ -13,7 +13,8 @@ from coldlm.config.plugins import plug_problems
 from coldlm.config.schema import RunConfig, typed, under_todays_keys
 from coldlm.core.errors import RunFolderError
 from coldlm.core.files import write_file
-from coldlm.runs.weights import ANEW, first_line
+from coldlm.runs.manifest import ANEW
+from coldlm.runs.weights import first_line
 
 NAME = "config.resolved.yaml"
 

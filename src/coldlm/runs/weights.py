@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 from coldlm.core.errors import RunFolderError
 from coldlm.core.files import write_file, write_json
 from coldlm.models.rankers.ranker import Model
-
-ANEW = "run it again with this version, into a new output=..."
+from coldlm.runs.manifest import ANEW
 
 
 def save_weights(file: Path, ranker: Model, belongs: Mapping[str, Any]) -> int:

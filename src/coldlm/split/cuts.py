@@ -102,17 +102,8 @@ def time(
     ([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], [4.0, 6.5, 9.0, 9.0])
     """
     if t_val is not None and t_test is not None:
-        cuts, how = (
-            (seconds(t_val), seconds(t_test)),
-            f"split.t_val={t_val} and split.t_test={t_test}",
-        )
-        for key, text, cut in (("t_val", t_val, cuts[0]), ("t_test", t_test, cuts[1])):
-            if cut < starts_at:
-                start = iso(starts_at)
-                raise DataError(
-                    f"split.{key}={text}: events before {start} have no time of their own in this "
-                    f"data, so nothing can be cut there; set {start} or later"
-                )
+        cuts = _at_dates(starts_at, t_val, t_test)
+        how = f"split.t_val={t_val} and split.t_test={t_test}"
     else:
         assert train  # coldlm.config.combinations asks for shares or dates before any data is read
         assert validation
@@ -121,14 +112,7 @@ def time(
     part = (log.time >= cuts[0]).astype(np.int8) + (log.time >= cuts[1])
     _refuse_empty("time", part, f"the log needs distinct times on both sides of {how}")
     stream = log.time[part == STREAM]
-    if window_days is not None:
-        inner = _by_length(stream, cuts[1], window_days)
-    elif edges is not None:
-        inner = _by_date(stream, cuts[1], edges)
-    else:
-        assert windows
-        inner = _by_number(stream, windows)
-    ends = np.append(inner, stream[-1] + 1).astype(np.int64)
+    ends = _ends(stream, cuts[1], windows, window_days, edges)
     part[draw(log, cuts[1], simulated_cold, simulated_seed)] = HELD_OUT
     _refuse_empty("time", part, f"hold out fewer items than split.simulated_cold={simulated_cold}")
     filled = np.diff(np.searchsorted(stream, ends), prepend=0) > 0
@@ -213,6 +197,18 @@ def _leaky(name: str, log: Log, part: Parts) -> Split:
     return Split(name, t_val, t_test, part, np.array([stream[0], stream[-1] + 1]), leaky=True)
 
 
+def _at_dates(starts_at: int, t_val: str, t_test: str) -> tuple[int, int]:
+    cuts = seconds(t_val), seconds(t_test)
+    for key, text, cut in (("t_val", t_val, cuts[0]), ("t_test", t_test, cuts[1])):
+        if cut < starts_at:
+            start = iso(starts_at)
+            raise DataError(
+                f"split.{key}={text}: events before {start} have no time of their own in this "
+                f"data, so nothing can be cut there; set {start} or later"
+            )
+    return cuts
+
+
 def _at_shares(log: Log, starts_at: int, *shares: float) -> tuple[int, int]:
     """The times of the events at these shares of the events that have a time of their own."""
     first = int(np.searchsorted(log.time, starts_at))
@@ -222,6 +218,24 @@ def _at_shares(log: Log, starts_at: int, *shares: float) -> tuple[int, int]:
         int(log.time[min(first + int(round(n * share, 6)), len(log) - 1)]) for share in shares
     )
     return t_val, t_test
+
+
+def _ends(
+    stream: Ints,
+    t_test: int,
+    windows: int | None,
+    window_days: float | None,
+    edges: list[str] | None,
+) -> Ints:
+    """The first second behind each window, those without an event included."""
+    if window_days is not None:
+        inner = _by_length(stream, t_test, window_days)
+    elif edges is not None:
+        inner = _by_date(stream, t_test, edges)
+    else:
+        assert windows
+        inner = _by_number(stream, windows)
+    return np.append(inner, stream[-1] + 1).astype(np.int64)
 
 
 def _by_number(stream: Ints, windows: int) -> Ints:

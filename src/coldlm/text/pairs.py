@@ -56,7 +56,8 @@ class PairReader(nn.Module):
     ```
 
     Args:
-        body: the backbone, its strategy already applied. texts: [N] item texts.
+        body: the backbone, its strategy already applied.
+        texts: [N] item texts.
     """
 
     def __init__(self, body: Any, texts: Sequence[str]) -> None:
@@ -85,9 +86,10 @@ class PairReader(nn.Module):
         """Return [n, D] vectors of pairs; with gradient where the backbone trains.
 
         Args:
-            texts: [Q] typed texts or profiles, "" for none. history: [Q, H] item codes, newest
-                first, -1 for none.
-            row: [n] user of each pair. item: [n] item code of each pair.
+            texts: [Q] typed texts or profiles, "" for none.
+            history: [Q, H] item codes, newest first, -1 for none.
+            row: [n] user of each pair.
+            item: [n] item code of each pair.
         """
         users = self._tokenize(
             [self.body.query_prefix + text for text in self.user_texts(texts, history)]

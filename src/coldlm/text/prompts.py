@@ -30,7 +30,8 @@ class PromptReader(nn.Module):
     oldest items, then its beginning.
 
     Args:
-        body: a causal backbone, its strategy already applied. texts: [N] item texts.
+        body: a causal backbone, its strategy already applied.
+        texts: [N] item texts.
         prompt: with the fields {history} and {query}.
     """
 
@@ -82,7 +83,8 @@ class PromptReader(nn.Module):
         ``beams`` wide.
 
         Args:
-            text: typed, "" for none. history: [H] item codes, newest first, -1 for none.
+            text: typed, "" for none.
+            history: [H] item codes, newest first, -1 for none.
         """
         trie = Trie.of({item: self.items[item] for item in items.tolist()})
         return search(self.body, *self.start(self.prompts([text], history[None])[0]), trie, beams)

@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from coldlm.core.tables import DAY
-from coldlm.data.canonical.assemble import DatedField, assemble, to_dataset
+from coldlm.data.canonical.assemble import assemble
+from coldlm.data.canonical.dataset import to_dataset
+from coldlm.data.canonical.dated import DatedField
 
 
 @pytest.mark.parametrize("given", ["none", "ascending", "shuffled"])

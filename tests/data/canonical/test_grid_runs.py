@@ -24,10 +24,11 @@ from coldlm.core.tables import DAY, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints
 from coldlm.data.canonical.grid import FRESH, choose, on_grid
 from coldlm.data.simulated import load
 from coldlm.evaluate import baselines
+from coldlm.evaluate.canaries import canary_values
 from coldlm.evaluate.judge import judge
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import World, make_world
-from coldlm.runs.canaries import canaries
+from coldlm.report.canaries import from_chance
 from coldlm.split import cuts
 from coldlm.split.leaks import meter
 from coldlm.split.queries import ask
@@ -150,7 +151,8 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
                 }
             )
         )
-    return {name: found["value"] for name, found in canaries(pl.concat(parts), 10).items()}
+    values = canary_values(pl.concat(parts).filter(pl.col("n_item") == 0), 10)
+    return {name: found["value"] for name, found in from_chance(values).items()}
 
 
 def test_without_the_mask_the_canary_finds_the_items_that_are_about_to_be_taken(

@@ -10,7 +10,8 @@ import pytest
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, assemble
+from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.dated import DatedField
 from coldlm.data.canonical.reader import Reader, with_defaults_of
 
 

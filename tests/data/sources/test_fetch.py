@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from coldlm.core.errors import DataError
-from coldlm.data.sources.fetch import Remote, damaged, fetch, read_record, unpack
+from coldlm.data.sources.fetch import Remote, damaged, fetch, read_record
+from coldlm.data.sources.unpack import unpack
 
 CONTENT = bytes(range(256)) * 20
 

@@ -1,34 +1,28 @@
-"""The canonical tables of a data set, and the ``Dataset`` made of them.
+"""The canonical tables of a data set, with which a reader's work ends.
 
 ```
 raw files --reader--> Tables (kept as parquet, see prepared.py) --template, threshold--> Dataset
 ```
-A reader's work ends with ``assemble``. What a user may change without reading the files again, the
-text template, what counts as positive and the release rule, is applied by ``to_dataset``.
+The last step is ``to_dataset``, see dataset.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from coldlm.core.errors import DataError
-from coldlm.core.tables import (
-    ALWAYS,
-    UNKNOWN,
-    Bools,
-    Dataset,
-    Impressions,
-    Ints,
-    Items,
-    Users,
-    sorted_log,
-)
-from coldlm.data.canonical.template import clean, fill
-from coldlm.data.files.raw import release_counts, three
+from coldlm.core.tables import ALWAYS
+from coldlm.data.canonical.template import clean
+
+_LISTS = {"timestamp": pl.Int64, "size": pl.Int64}
+_SHOWN = {"clicked": pl.Boolean}
+
+BLOCK = 1_000_000
+"""Rows that are joined at once."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +50,6 @@ class Tables:
     shown: pl.DataFrame
     counts: dict[str, int] = field(default_factory=dict)
     log_starts_at: int = ALWAYS
-
-
-@dataclass(frozen=True)
-class DatedField:
-    """How the values of a field that changes become one: the ``limit`` most frequent so far, the
-    earlier first among equals, joined by ", ". ``at_entry``: an item that enters with the slot of
-    its first event (under ``release=grid``) shows the first value that it takes in that slot, as
-    for a description that was there before anybody bought; False for what users add, such as
-    tags."""
-
-    limit: int = 1
-    at_entry: bool = True
 
 
 def assemble(
@@ -104,37 +86,18 @@ def assemble(
             or label.
     """
     counted = dict(counts or {})
-    events = (
-        interactions
-        if "event_id" in interactions.columns
-        else interactions.with_row_index("event_id")
-    )
-    for name in ("user_id", "item_id", "timestamp", "label"):
-        if missing := events[name].null_count():
-            raise DataError(f"interactions, column {name!r}: missing in {missing:,} rows")
-    lists = (
-        pl.DataFrame(schema={"user_id": pl.String, **_LISTS})
-        if impressions is None
-        else impressions
-    )
-    places = pl.DataFrame(schema={"item_id": pl.String, **_SHOWN}) if shown is None else shown
+    events = _numbered(interactions)
+    lists = _or_none(impressions, {"user_id": pl.String, **_LISTS})
+    places = _or_none(shown, {"item_id": pl.String, **_SHOWN})
     seen_items = _distinct(events["item_id"], places["item_id"])
     seen_users = _distinct(events["user_id"], lists["user_id"])
     catalogue = _with_unknown(items, seen_items, "item_id")
     counted["items_without_metadata"] = len(catalogue) - len(items)
-    given = pl.DataFrame(schema={"user_id": seen_users.dtype}) if users is None else users
-    people = _with_unknown(given, seen_users, "user_id")
-    events = events.select(
-        _codes(events["user_id"], people["user_id"]).alias("user").cast(pl.Int64),
-        _codes(events["item_id"], catalogue["item_id"]).alias("item").cast(pl.Int64),
-        pl.col("timestamp").cast(pl.Int64),
-        pl.col("label").cast(pl.Float64),
-        pl.col("event_id").cast(pl.Int64),
-    )
+    people = _with_unknown(_or_none(users, {"user_id": seen_users.dtype}), seen_users, "user_id")
     return Tables(
         items=_texts_filled(catalogue, "item_id"),
         users=_texts_filled(people, "user_id"),
-        interactions=_in_time_order(events),
+        interactions=_coded_events(events, people["user_id"], catalogue["item_id"]),
         dated=_dated(dated, catalogue, counted),
         impressions=lists.select(
             _codes(lists["user_id"], people["user_id"]).alias("user").cast(pl.Int64),
@@ -148,164 +111,39 @@ def assemble(
     )
 
 
-def to_dataset(
-    tables: Tables,
-    *,
-    name: str,
-    domain: str,
-    text: str,
-    title: str,
-    positive: Bools | None = None,
-    repeats: bool,
-    release: str,
-    half_lives_days: Sequence[float],
-    item_ttl_days: float | None = None,
-    dated: Mapping[str, DatedField] | None = None,
-    hashes: Mapping[str, str] | None = None,
-) -> Dataset:
-    """Return the ``Dataset`` of ``tables``.
+def _or_none(
+    table: pl.DataFrame | None, kinds: Mapping[str, pl.DataType | type[pl.DataType]]
+) -> pl.DataFrame:
+    """``table``, or one of these columns without a row."""
+    return pl.DataFrame(schema=kinds) if table is None else table
 
-    Args:
-        text: template over the item fields (``tables.items`` and ``dated``).
-        title: field shown to people; an item without one shows its id.
-        positive: [E] rows of ``interactions`` that are positives; by default all.
-        release: "field" (``released_at`` of the items) or "after_first".
-        dated: fields of ``tables.dated`` that the template may use.
 
-    Raises:
-        DataError: no event, no positive event, or a field of the template that does not exist.
-    """
-    events, items, rules = tables.interactions, tables.items, dated or {}
-    released = np.full(len(items), UNKNOWN, np.int64)
-    if release == "field":
-        released = items["released_at"].fill_null(UNKNOWN).to_numpy().astype(np.int64)
-    label = events["label"].to_numpy()
-    wanted = np.ones(len(events), bool) if positive is None else positive
-    if len(events) and not wanted.any():
-        raise DataError(
-            f"{name}: none of {len(events):,} events is a positive; labels reach {label.max():g}"
-        )
-    user, item, time, event = (
-        events[column].to_numpy() for column in ("user", "item", "timestamp", "event_id")
+def _numbered(interactions: pl.DataFrame) -> pl.DataFrame:
+    """The interactions with an ``event_id``, none of whose values is missing."""
+    events = (
+        interactions
+        if "event_id" in interactions.columns
+        else interactions.with_row_index("event_id")
     )
-    log = sorted_log(user, item, time, label, wanted, event)
-    columns = {
-        field: items[field].to_list() for field in items.columns if items[field].dtype == pl.String
-    }
-    ids = tuple(columns["item_id"])
-    texts = _Texts(text, columns, tables.dated, rules, len(items))
-    latest = np.full(len(items), UNKNOWN, np.int64)
-    shown = columns[title] if title in columns else texts.values(title, latest, latest)[0]
-    catalogue = Items(
-        ids=ids,
-        titles=tuple(value or f"item {item}" for value, item in zip(shown, ids, strict=True)),
-        # the cut is not known yet: see with_texts_as_of
-        texts=texts(*[np.zeros(len(items), np.int64)] * 2)[0],
-        released_at=released,
+    for name in ("user_id", "item_id", "timestamp", "label"):
+        if missing := events[name].null_count():
+            raise DataError(f"interactions, column {name!r}: missing in {missing:,} rows")
+    return events
+
+
+def _coded_events(events: pl.DataFrame, users: pl.Series, items: pl.Series) -> pl.DataFrame:
+    """The events by code, sorted by (timestamp, event id). Where the ids ascend already, as row
+    numbers do, a stable sort by time alone gives the same order in half the time."""
+    coded = events.select(
+        _codes(events["user_id"], users).alias("user").cast(pl.Int64),
+        _codes(events["item_id"], items).alias("item").cast(pl.Int64),
+        pl.col("timestamp").cast(pl.Int64),
+        pl.col("label").cast(pl.Float64),
+        pl.col("event_id").cast(pl.Int64),
     )
-    profile = [column for column in tables.users.columns if column != "user_id"]
-    profiles = (
-        fill(
-            " | ".join(f"{{{column}}}" for column in profile),
-            {c: tables.users[c].to_list() for c in profile},
-        )
-        if profile
-        else ("",) * len(tables.users)
-    )
-    return Dataset(
-        name=name,
-        domain=domain,
-        items=catalogue,
-        users=Users(tuple(tables.users["user_id"].to_list()), profiles),
-        log=log,
-        repeats=repeats,
-        release=release,
-        half_lives_days=three(half_lives_days),
-        item_ttl_days=item_ttl_days,
-        counts={
-            **tables.counts,
-            "items_without_text": texts(latest, latest)[0].count(""),
-            **(release_counts(catalogue, log) if release == "field" else {}),
-        },
-        hashes=dict(hashes or {}),
-        texts_as_of=texts if rules else None,
-        log_starts_at=tables.log_starts_at,
-        impressions=_lists(tables) if len(tables.impressions) else None,
-    )
-
-
-def _lists(tables: Tables) -> Impressions:
-    lists, shown = tables.impressions, tables.shown
-    start = np.append(0, np.cumsum(lists["size"].to_numpy())).astype(np.int64)
-    item, clicked = shown["item"].to_numpy().astype(np.int64), shown["clicked"].to_numpy()
-    return Impressions(
-        lists["user"].to_numpy(), lists["timestamp"].to_numpy(), start, item, clicked
-    )
-
-
-class _Texts:
-    """[N] times -> [N] texts as they were known strictly before each item's time, and [N] when the
-    newest value in each was made (0 where none changes). ``until``: [N] seconds before which a
-    value may be made that stands in at entry."""
-
-    def __init__(
-        self,
-        template: str,
-        columns: Mapping[str, Sequence[str]],
-        dated: pl.DataFrame,
-        rules: Mapping[str, DatedField],
-        n_items: int,
-    ) -> None:
-        self._template, self._columns, self._dated, self._rules, self._n = (
-            template,
-            columns,
-            dated,
-            rules,
-            n_items,
-        )
-
-    def __call__(self, times: Ints, until: Ints) -> tuple[tuple[str, ...], Ints]:
-        columns, known_at = dict(self._columns), np.zeros(self._n, np.int64)
-        for name in self._rules:
-            columns[name], newest = self.values(name, times, until)
-            known_at = np.maximum(known_at, newest)
-        return fill(self._template, columns), known_at
-
-    def values(self, name: str, times: Ints, until: Ints) -> tuple[list[str], Ints]:
-        """Return the field ``name`` of every item, and when its newest value was made."""
-        rule, rows = self._rules[name], self._dated.filter(field=name)
-        known = rows.filter(
-            rows["timestamp"] < pl.Series(times[rows["item"].to_numpy()], dtype=pl.Int64)
-        )
-        ranked = (
-            known.group_by("item", "value")
-            .agg(
-                pl.len().alias("uses"),
-                pl.col("timestamp").min().alias("first"),
-                pl.col("timestamp").max(),
-            )
-            .sort("item", "uses", "first", "value", descending=[False, True, False, False])
-            .group_by("item", maintain_order=True)
-            .agg(pl.col("value").head(rule.limit).str.join(", "), pl.col("timestamp").max())
-        )
-        found, newest = [""] * self._n, np.zeros(self._n, np.int64)
-        if rule.at_entry:
-            first = rows.sort("timestamp", maintain_order=True).unique(
-                "item", keep="first", maintain_order=True
-            )
-            for item, value, time in first.select("item", "value", "timestamp").iter_rows():
-                if time < until[item]:
-                    found[item], newest[item] = value, time
-        for item, value, time in ranked.iter_rows():
-            found[item], newest[item] = value, time
-        return found, newest
-
-
-_LISTS = {"timestamp": pl.Int64, "size": pl.Int64}
-_SHOWN = {"clicked": pl.Boolean}
-
-BLOCK = 1_000_000
-"""Rows that are joined at once."""
+    if coded["event_id"].is_sorted():
+        return coded.sort("timestamp", maintain_order=True)
+    return coded.sort("timestamp", "event_id")
 
 
 def _distinct(*columns: pl.Series) -> pl.Series:
@@ -314,14 +152,6 @@ def _distinct(*columns: pl.Series) -> pl.Series:
     return pl.concat(
         [p.cast(pl.String) if p.dtype == pl.Categorical else p for p in parts]
     ).unique()
-
-
-def _in_time_order(events: pl.DataFrame) -> pl.DataFrame:
-    """Sorted by (timestamp, event id). Where the ids ascend already, as row numbers do, a stable
-    sort by time alone gives the same order in half the time."""
-    if events["event_id"].is_sorted():
-        return events.sort("timestamp", maintain_order=True)
-    return events.sort("timestamp", "event_id")
 
 
 def _with_unknown(table: pl.DataFrame, seen: pl.Series, key: str) -> pl.DataFrame:

@@ -17,7 +17,9 @@ from inspect import signature
 from pathlib import Path
 
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.assemble import DatedField, Tables, to_dataset
+from coldlm.data.canonical.assemble import Tables
+from coldlm.data.canonical.dataset import to_dataset
+from coldlm.data.canonical.dated import DatedField
 from coldlm.data.canonical.prepared import prepared_tables
 from coldlm.data.canonical.template import fields, template_problems
 from coldlm.data.files.raw import refuse, time_scale_problems

@@ -4,7 +4,7 @@ together."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
@@ -14,6 +14,7 @@ import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.reader import Reader
 from coldlm.data.files.fields import refuse_lines
 from coldlm.data.files.lines import NO_ROWS, json_lines
 
@@ -39,6 +40,39 @@ def find(root: Path, folder: str, names: Sequence[str]) -> list[Path]:
     return []
 
 
+def find_all(root: Path, folder: str, wanted: Mapping[str, Sequence[str]]) -> list[Path]:
+    """Return the files of ``wanted``, what a file holds -> the names that it may have, in its
+    order, as far as they are there."""
+    return [path for names in wanted.values() for path in find(root, folder, names)]
+
+
+def make_reader(
+    folder: str,
+    category: str,
+    wanted: Mapping[str, Sequence[str]],
+    *,
+    version: int,
+    fields: Sequence[str],
+    banned: Mapping[str, str],
+    read: Callable[[Sequence[Path]], Tables],
+    ways: str,
+) -> Reader:
+    """Say what is special to a category of an edition, which is known by its ``folder``; ``wanted``:
+    see ``find_all``, the others: see ``Reader``."""
+    return Reader(
+        name=f"{folder}_{category}",
+        domain="ecommerce",
+        version=version,
+        fields=fields,
+        banned=banned,
+        title="title",
+        find=lambda root: find_all(root, folder, wanted),
+        read=read,
+        ways=ways,
+        further=lambda _, root: file_problems(root, folder, wanted, category, ways),
+    )
+
+
 def file_problems(
     root: Path | None, folder: str, wanted: Mapping[str, Sequence[str]], category: str, ways: str
 ) -> list[str]:
@@ -47,7 +81,7 @@ def file_problems(
 
     Args:
         root: the data folder, if there is one.
-        wanted: what a file holds -> the names that it may have.
+        wanted: see ``find_all``.
     """
     if not re.fullmatch(r"\w+", category, re.ASCII):  # it becomes part of file names
         return [

@@ -83,10 +83,9 @@ def scan_fields(
         refuse_file(path, "lines of text", error, "latin-1" if latin_1 else "utf-8")
     if first is not None:
         problem = _wrong_count(found.count(separator) + 1, names, separator)
-        if stray := next((name for character, name in strays.items() if character in found), ""):
-            problem = stray
-        elif header and (first == 1 or found == title):
+        if header and (first == 1 or found == title):
             problem = "the header is missing or differs" if first == 1 else "the header once more"
+        problem = next((name for character, name in strays.items() if character in found), problem)
         raise DataError(
             f"{path}, line {first}: {problem} ({', '.join(names)}); got {found[:80]!r}; {AGAIN}"
         )
@@ -248,20 +247,23 @@ def read_numbers(
     except (pl.exceptions.PolarsError, OSError) as error:
         trouble = error
     else:
-        missing = [name for name in kinds if name not in optional and table[name].null_count()]
-        missing += [
-            name
-            for name in kinds
-            if table[name].dtype.is_float() and not table[name].is_finite().all()
-        ]
-        missing += [
-            name for name in columns if name not in found and table[name].null_count() < len(table)
-        ]
-        if not missing and len(table):
+        beside = [name for name in columns if name not in found]
+        if len(table) and not _is_damaged(table, kinds, optional, beside):
             return table.select(list(kinds))
     # slower, but names the line
     to_numbers(path, scan_fields(path, found, header=names, separator=separator), kinds, optional)
     refuse_file(path, "numbers", trouble)
+
+
+def _is_damaged(
+    table: pl.DataFrame, kinds: Kinds, optional: Sequence[str], empty: Sequence[str]
+) -> bool:
+    """Whether a column of ``kinds`` lacks a number, or one of ``empty`` holds anything."""
+    return (
+        any(table[name].null_count() for name in kinds if name not in optional)
+        or any(table[name].dtype.is_float() and not table[name].is_finite().all() for name in kinds)
+        or any(table[name].null_count() < len(table) for name in empty)
+    )
 
 
 def _wrong_count(found: int, names: Sequence[str], separator: str) -> str:

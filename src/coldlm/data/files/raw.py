@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from coldlm.core.errors import DataError
+from coldlm.core.spelling import did_you_mean
 from coldlm.core.tables import UNKNOWN, Bools, Items, Log
 from coldlm.data.files.lines import AGAIN, NO_ROWS, csv_rows
 
@@ -84,8 +84,7 @@ def missing_columns(path: Path, found: Sequence[str], needed: Sequence[str]) -> 
     that is."""
     problems = []
     for name in sorted(set(needed) - set(found)):
-        near = get_close_matches(name, found, n=1, cutoff=0.6)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, found, begin="; ", shown=repr)
         if len(found) == 1 and ".csv" in path.suffixes:
             hint = "; only one column: fields must be separated by commas"
         problems.append(

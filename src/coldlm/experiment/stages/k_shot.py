@@ -31,7 +31,9 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.columns import CANARIES, CHANCE, HEADLINE_K, MODEL
 from coldlm.core.dates import iso
 from coldlm.core.progress import listed
+from coldlm.evaluate.canaries import canary_values
 from coldlm.evaluate.judge import ScoreFunction
+from coldlm.evaluate.metrics import Formulas
 from coldlm.evaluate.summary import summarise, tabulate
 from coldlm.experiment.baselines import Ready, make_baselines, prepare_baselines
 from coldlm.experiment.evaluation import Evaluation
@@ -41,7 +43,7 @@ from coldlm.experiment.training import Training
 from coldlm.experiment.world import World
 from coldlm.learn.fit import Machine
 from coldlm.models.rankers.ranker import Model, Scorer
-from coldlm.runs.canaries import from_chance
+from coldlm.report.canaries import from_chance
 from coldlm.split.k_shot import SIDES, Plan, make_plan
 
 log = logging.getLogger("coldlm")
@@ -62,6 +64,7 @@ def run(state: State) -> None:
         trained=state.trained(),
         epochs=shop.config.online.epochs or state.manifest.best_epoch,
         cuts=inputs.record.ks,
+        formulas=inputs.record.formulas,
         ready=None
         if is_control
         else prepare_baselines(shop.config, inputs.world, shop.evaluation.measure),
@@ -75,8 +78,8 @@ def run(state: State) -> None:
 class Reveals:
     """What stays the same at every k. ``ranker``: holds the weights trained before T_test, and
     again at the end.
-    ``trained``: their snapshot. ``epochs``: of one update. ``cuts``: of the metrics. ``ready``:
-    None without baselines.
+    ``trained``: their snapshot. ``epochs``: of one update. ``cuts``: of the metrics.
+    ``formulas``: of metrics besides coldlm's own. ``ready``: None without baselines.
     """
 
     config: RunConfig
@@ -87,6 +90,7 @@ class Reveals:
     trained: Scorer
     epochs: int
     cuts: list[int]
+    formulas: Formulas
     ready: Ready | None
 
     def run(self) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, Any]]:
@@ -108,7 +112,9 @@ class Reveals:
                 events = pl.concat(self._score(plan, shots, known))
                 said["question"] = _digest(events.filter(scorer=MODEL, updated=False))
                 values.append(self._summarise(events, plan, shots, said["question"]))
-                said["canaries"][str(shots)] = found = from_chance(events, HEADLINE_K)
+                said["canaries"][str(shots)] = found = from_chance(
+                    canary_values(events, HEADLINE_K)
+                )
                 _tell_canaries(plan, shots, found)
         self.ranker.restore(before)
         return pl.concat(values) if values else pl.DataFrame(), pl.DataFrame(updates), about
@@ -173,7 +179,8 @@ class Reveals:
         for (name, updated), rows in events.group_by("scorer", "updated", maintain_order=True):
             n = rows[plan.side].n_unique()
             values = pl.concat(
-                summarise(rows, k, by_window=False, by_bucket=False) for k in self.cuts
+                summarise(rows, k, self.formulas, by_window=False, by_bucket=False)
+                for k in self.cuts
             )
             parts.append(
                 values.filter(cohort="all")

@@ -11,9 +11,11 @@ import polars as pl
 
 from coldlm.config.build import build
 from coldlm.config.schedules import label_of
-from coldlm.core.columns import MODEL
+from coldlm.core.columns import HEADLINE_K, MODEL
 from coldlm.core.progress import listed, progress
+from coldlm.evaluate.continual import series, summary
 from coldlm.evaluate.judge import Judged
+from coldlm.evaluate.summary import with_metrics
 from coldlm.experiment.probe import VALIDATION_PART, Probe
 from coldlm.experiment.saved_stream import SavedStream
 from coldlm.experiment.state import State
@@ -33,8 +35,8 @@ def run(state: State) -> None:
     updater = Updater(state, state.trained(), probe)
     saved = SavedStream(state, updater, probe)
     probe.at_window(VALIDATION_PART, 0, updater.scorer)
-    stream = _pass(state, updater, probe, saved)
-    manifest.seconds["online"] = time.perf_counter() - begin
+    stream, scoring = _pass(state, updater, probe, saved)
+    manifest.seconds["online"] = seconds = time.perf_counter() - begin
     updates = pl.DataFrame([update.row() for update in stream.updates], schema=loop.SCHEMA)
     if len(updates):
         manifest.seconds_per_update = float(updates["seconds"].to_numpy().mean())
@@ -44,19 +46,26 @@ def run(state: State) -> None:
     record.save_model("online", shop.ranker)
     record.write_frame("updates.parquet", updates)
     record.write_frame("probes.parquet", probe.frame())
+    scored = with_metrics(frame, HEADLINE_K)
+    manifest.stream = summary(scored, updates, probe.frame(), seconds, scoring)
+    record.write_stream(series(scored, updates))
     record.write_events("online", frame)
     saved.forget()
 
 
-def _pass(state: State, updater: Updater, probe: Probe, saved: SavedStream) -> loop.Stream[Scorer]:
-    """Go through the stream."""
+def _pass(
+    state: State, updater: Updater, probe: Probe, saved: SavedStream
+) -> tuple[loop.Stream[Scorer], float]:
+    """Go through the stream; the seconds in which queries were scored, too."""
     world, ask = state.inputs.world, state.workshop.evaluation
-    queries = world.stream
+    queries, scoring = world.stream, list[float]()
     with progress("online", len(queries)) as done:
 
         def judge(scorer: Scorer, first: int, last: int, since: int) -> Judged:
+            begin = time.perf_counter()
             judged = ask.judge_part(scorer, first, last, since)
             done(last - since)
+            scoring.append(time.perf_counter() - begin)
             return judged
 
         stream = loop.Stream(
@@ -72,7 +81,7 @@ def _pass(state: State, updater: Updater, probe: Probe, saved: SavedStream) -> l
             scored=saved.scored,
         )
         stream.run()
-    return stream
+    return stream, sum(scoring)
 
 
 def _events(state: State, stream: loop.Stream[Scorer]) -> pl.DataFrame:

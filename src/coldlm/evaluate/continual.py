@@ -1,0 +1,249 @@
+"""What a stream tells of learning on: quality over time, what is kept and what is lost, and what it
+costs.
+
+Let R[i, j] be the quality on part j of the version that has had the chance to learn from everything
+up to part i. Part 0 is validation, part j > 0 the stream's window j - 1; what is measured is the
+probe of each part, which nothing trains on. The version that has learned from all up to window i
+- 1 is the one that is live at the end of window i, so R has a row per window: W rows, W + 1 columns
+(``matrix``). T = W parts are learned, and the last window is only ever asked.
+
+```
+           part      0 (validation)   1 (window 0)   2 (window 1)  ...  W (window W-1)
+live at the end of
+  window 0   R[0]    learned          to come        to come            to come
+  window 1   R[1]    earlier          learned        to come            to come
+  window 2   R[2]    earlier          earlier        learned            to come
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from coldlm.core.columns import WARMUP_EDGES
+from coldlm.core.tables import Floats, Ints
+
+WARM = 5
+"""Events from which on an item that was cold at T_test counts as warmed."""
+
+AGES = ("all", "cold", "warmed", "old")
+"""Items as of the time of the query: all; cold at T_test and with fewer than ``WARM`` events by
+then; cold at T_test, and warmed since; old, with events before T_test."""
+
+POINTS = 50
+"""Points of a series over the stream."""
+
+
+def matrix(probes: pl.DataFrame) -> Floats:
+    """Return R, [W, W + 1] float64, of ``probes.parquet``; NaN where a probe is empty."""
+    of = {(row["window"], row["part"]): row["value"] for row in probes.iter_rows(named=True)}
+    windows = 1 + max((window for window, _ in of), default=-1)
+    return np.array(
+        [[of.get((i, j), np.nan) for j in range(-1, windows)] for i in range(windows)], np.float64
+    ).reshape(windows, windows + 1)
+
+
+def average(r: Floats) -> float:
+    """Return the mean over learned parts of the last version: 1/T * sum over j < T of R[T-1, j]
+    (Lopez-Paz and Ranzato 2017, eq. 2). It is also the retained average of CCD (Lee et al. 2024,
+    section 5.1)."""
+    return _mean(r[-1, : len(r)])
+
+
+def learned_average(r: Floats) -> float:
+    """Return the mean of every part right when it has been learned: 1/T * sum over j < T of R[j, j]
+    (Lee et al. 2024, section 5.1)."""
+    return _mean(np.diagonal(r))
+
+
+def harmonic(retained: float, learned: float) -> float:
+    """Return the harmonic mean of the retained and the learned average (Lee et al. 2024)."""
+    return 2 * retained * learned / (retained + learned) if retained + learned > 0 else 0.0
+
+
+def backward_transfer(r: Floats) -> float:
+    """Return what learning on did to earlier parts: 1/(T-1) * sum over j < T-1 of R[T-1, j] - R[j,
+    j] (Lopez-Paz and Ranzato 2017, eq. 3); NaN for one part."""
+    return _mean([r[-1, j] - r[j, j] for j in range(len(r) - 1)])
+
+
+def forward_transfer(r: Floats) -> float:
+    """Return what learning did to parts to come, beside the weights before the stream: the mean over
+    j = 2..W of R[j-1, j] - R[0, j] (Lopez-Paz and Ranzato 2017, eq. 4, whose b is the version 0
+    here; part 1 has nothing learned before it but validation)."""
+    return _mean([r[j - 1, j] - r[0, j] for j in range(2, r.shape[1])])
+
+
+def forgetting(r: Floats) -> float:
+    """Return how far parts fell from their best: 1/(T-1) * sum over j < T-1 of max over l = j..T-2
+    of R[l, j] - R[T-1, j] (Chaudhry et al. 2018, eq. 3; l begins when the part is learned)."""
+    return _mean([np.nanmax(r[j:-1, j]) - r[-1, j] for j in range(len(r) - 1) if _any(r[j:-1, j])])
+
+
+def minimum(r: Floats) -> float:
+    """Return the worst that became of a part once it was learned: 1/(T-1) * sum over j < T-1 of min
+    over i = j+1..T-1 of R[i, j] (De Lange et al. 2023, eq. 3)."""
+    return _mean([np.nanmin(r[j + 1 :, j]) for j in range(len(r) - 1) if _any(r[j + 1 :, j])])
+
+
+def intransigence(r: Floats, reference: Floats) -> float:
+    """Return what is not learned that the ``reference`` (retrain) has: mean over j of its R[j, j]
+    less ours (Chaudhry et al. 2018, eq. 5)."""
+    return learned_average(reference) - learned_average(r)
+
+
+def stability_gap(before: Floats, after: Floats) -> tuple[float, float]:
+    """Return (mean, worst) fall of the fixed probe at an update, [U] nDCG just before and just after
+    each; 0 where it rose (De Lange et al. 2023, section 3, at the grain of updates)."""
+    falls = np.maximum(before - after, 0)
+    falls = falls[np.isfinite(falls)]
+    return (float(falls.mean()), float(falls.max())) if len(falls) else (0.0, 0.0)
+
+
+def area_by_cost(value: Floats, spent: Floats, budget: float) -> float:
+    """Return the mean quality over a budget of seconds: (1 / budget) * integral from 0 to the budget
+    of q(c), where q(c) is the quality of the version that c seconds of updates have bought. A
+    schedule that costs less than the budget stays at its last version, one that costs nothing has
+    one version.
+
+    Args:
+        value: [V] quality of each version while it was live, in order; spent: [V] seconds of
+            updates by the time it was live, ascending, the first 0.
+    """
+    if budget <= 0:
+        return float(value[-1])
+    ends = np.minimum(np.append(spent[1:], np.inf), budget)
+    length = np.maximum(ends - np.minimum(spent, budget), 0)
+    return float((value * length).sum() / budget)
+
+
+def time_to_quality(n_item: Ints, value: Floats, is_new: Floats, share: float) -> float:
+    """Return the events that a new item needs until it is found as well as ``share`` of what old
+    ones are: the lower edge of the first warm-up bucket in which the mean value of new items' [P]
+    rows is at least ``share`` times the mean over old items' rows; infinite where none is, NaN where
+    there are no such rows.
+
+    Args:
+        n_item: [P] events of the item as of the query; is_new: [P] whether it was cold at T_test.
+    """
+    new = is_new.astype(bool)
+    if not new.any() or new.all():
+        return float("nan")
+    goal = share * value[~new].mean()
+    bucket = np.searchsorted(WARMUP_EDGES, n_item, side="right") - 1
+    for number, edge in enumerate(WARMUP_EDGES):
+        there = new & (bucket == number)
+        if there.any() and value[there].mean() >= goal:
+            return float(edge)
+    return float("inf")
+
+
+def series(events: pl.DataFrame, updates: pl.DataFrame, points: int = POINTS) -> pl.DataFrame:
+    """Return prequential quality over time: the stream cut into ``points`` stretches of equally many
+    positives, and in each the mean of every age of items (``AGES``).
+
+    Args:
+        events: rows of one scorer in time order, with the columns time, version, cohort, n_item and
+            ndcg.
+        updates: with the columns version and seconds of ``updates.parquet``.
+
+    Returns:
+        columns point, seen (positives up to its end), time (of its last), version (of its last),
+        spent (seconds of updates by the time that version was live), age, ndcg (mean over
+        positives), n.
+    """
+    if not events.height:
+        return pl.DataFrame(schema=SERIES)
+    place = np.arange(events.height)
+    point = place * min(points, events.height) // events.height
+    is_new = pl.col("cohort").is_in(["cold_item", "cold_both"])
+    age = (
+        pl.when(is_new & (pl.col("n_item") < WARM))
+        .then(pl.lit("cold"))
+        .when(is_new)
+        .then(pl.lit("warmed"))
+        .otherwise(pl.lit("old"))
+    )
+    marked = events.with_columns(point=pl.Series(point), seen=pl.Series(place + 1), age=age)
+    ends = marked.group_by("point", maintain_order=True).agg(
+        pl.col("seen").max(), pl.col("time").last(), pl.col("version").last()
+    )
+    # one that was rolled back has cost what it cost by the next that was not
+    costs = updates.select("version", spent=pl.col("seconds").cum_sum())
+    first = costs.group_by("version").agg(pl.col("spent").first())
+    ends = ends.join(first, on="version", how="left").with_columns(pl.col("spent").fill_null(0))
+    ends = ends.with_columns(spent=pl.when(pl.col("version") > 0).then("spent").otherwise(0.0))
+    both = pl.concat([marked.with_columns(age=pl.lit("all")), marked])
+    means = both.group_by("point", "age").agg(pl.col("ndcg").mean(), n=pl.len().cast(pl.Int64))
+    order = pl.Enum(AGES)
+    joined = ends.join(means.with_columns(pl.col("age").cast(order)), on="point")
+    return (
+        joined.sort("point", "age").with_columns(pl.col("age").cast(pl.String)).select(list(SERIES))
+    )
+
+
+SERIES = {
+    "point": pl.Int64,
+    "seen": pl.Int64,
+    "time": pl.Int64,
+    "version": pl.Int64,
+    "spent": pl.Float64,
+    "age": pl.String,
+    "ndcg": pl.Float64,
+    "n": pl.Int64,
+}
+"""Columns of ``series``."""
+
+
+def summary(
+    events: pl.DataFrame,
+    updates: pl.DataFrame,
+    probes: pl.DataFrame,
+    seconds: float,
+    scoring: float,
+) -> dict[str, float | None]:
+    """Return a stream in numbers, under the names of the functions above; what cannot be measured is
+    left out, and events that would not have been enough are None.
+
+    Args:
+        events: as for ``series``, with staleness and staleness_seconds.
+        updates, probes: the files.
+        seconds: of the whole stage; scoring: of them, those in which queries were scored.
+    """
+    r, found = matrix(probes), dict[str, float | None]()
+    if len(r):
+        retained, learned = average(r), learned_average(r)
+        found |= {"average": retained, "learned_average": learned}
+        found["harmonic"] = harmonic(retained, learned)
+        for measure in (backward_transfer, forward_transfer, forgetting, minimum):
+            found[measure.__name__] = measure(r)
+    columns = ("probe_before", "probe_after", "seconds")
+    before, after, spent = (updates[name].to_numpy() for name in columns)
+    found["stability_gap"], found["worst_gap"] = stability_gap(before, after)
+    found["updates"], found["rolled_back"] = len(updates), int(updates["rolled_back"].sum())
+    total = float(spent.sum())
+    found |= {"update_seconds": total, "update_share": total / seconds if seconds > 0 else 0.0}
+    found |= {"scoring_seconds": scoring, "stage_seconds": seconds}
+    for name in ("staleness", "staleness_seconds"):
+        for q in (50, 95):
+            found[f"{name}_p{q}"] = float(np.percentile(events[name].to_numpy(), q))
+    is_new = events["cohort"].is_in(["cold_item", "cold_both"]).to_numpy()
+    for share in (0.5, 0.8):
+        needed = time_to_quality(
+            events["n_item"].to_numpy(), events["ndcg"].to_numpy(), is_new, share
+        )
+        found[f"events_to_{share:.0%}"] = None if np.isinf(needed) else needed
+    return {n: value for n, value in found.items() if value is None or np.isfinite(value)}
+
+
+def _mean(values: Sequence[float] | Floats) -> float:
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _any(values: Floats) -> bool:
+    return bool(np.isfinite(values).any())

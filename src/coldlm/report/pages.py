@@ -1,0 +1,117 @@
+"""The report as text: Markdown and LaTeX, each table with its flags and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from coldlm.report.cohorts import cohort_table
+from coldlm.report.flags import flags
+from coldlm.report.formats import latex, markdown
+from coldlm.report.measure import Headline
+from coldlm.report.measured import Part, Report
+from coldlm.report.notes import about_shots, footnotes
+from coldlm.report.rows import Comparison
+from coldlm.report.schedules import schedule_table
+from coldlm.report.table import (
+    Table,
+    classification_table,
+    cost_table,
+    further_table,
+    k_shot_table,
+    list_table,
+    quality_table,
+    warmup_table,
+    window_table,
+)
+from coldlm.report.texts import TextWorth, texts_table
+
+
+def headline_tables(
+    comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]
+) -> tuple[Table, ...]:
+    """Return the tables that say who is best, in order; those that have nothing to say are left out."""
+    lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
+    further, classified = further_table(comparison), classification_table(comparison)
+    schedules = schedule_table(comparison)
+    return (
+        quality_table(comparison, headline),
+        *((further,) if further else ()),
+        *((texts_table(comparison, texts),) if texts else ()),
+        *lists,
+        *((classified,) if classified else ()),
+        cost_table(comparison, headline),
+        *((schedules,) if schedules else ()),
+    )
+
+
+def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
+    """Return warm-up by item and by user, and, where there are windows, the values of each."""
+    windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
+    return (warmup_table(comparison, "item"), warmup_table(comparison, "user"), *windows)
+
+
+def report_page(report: Report) -> str:
+    """Return everything that the report says, figures by their file names."""
+    cohorts = cohort_table(report.cohorts)
+    parts = ["# Report\n", f"## {cohorts.title}\n\n{markdown(cohorts)}"]
+    for comparison, headline, texts in report.parts:
+        parts.append(f"## {comparison.title}\n")
+        parts += [f"**{flag}**\n" for flag in flags(comparison)]
+        parts.append(
+            f"![nDCG@10 against feedback events]({report.stem('figure', comparison)}.png)\n"
+        )
+        for table in (*headline_tables(comparison, headline, texts), *curve_tables(comparison)):
+            parts.append(f"### {table.title}\n\n{markdown(table)}")
+            if table.title == "Cost":
+                parts.append(f"![nDCG@10 against cost]({report.stem('cost', comparison)}.png)\n")
+            if table.title == "Schedules":
+                parts.append(f"![nDCG@10 over time]({report.stem('stream', comparison)}.png)\n")
+        parts.append(
+            "### Notes\n\n"
+            + "\n".join(f"- {note}" for note in footnotes(comparison, headline))
+            + "\n"
+        )
+        if comparison.shots:
+            parts.append(
+                f"![nDCG@10 against revealed events]({report.stem('k_shot', comparison)}.png)\n"
+            )
+        parts += [_k_shot_part(shots) for shots in comparison.shots]
+    if report.runs.skipped:
+        lines = "\n".join(f"- `{folder}`: {why}" for folder, why in report.runs.skipped)
+        parts.append(f"## Skipped runs\n\n{lines}\n")
+    return "\n".join(parts)
+
+
+def table_page(parts: Sequence[Part]) -> str:
+    """Return the headline tables of every comparison with their flags and notes, for a README."""
+    lines = []
+    for comparison, headline, texts in parts:
+        lines += [f"**{comparison.title}**\n", *(f"**{flag}**\n" for flag in flags(comparison))]
+        lines += [markdown(table) for table in headline_tables(comparison, headline, texts)]
+        lines.append("\n".join(f"- {note}" for note in footnotes(comparison, headline)) + "\n")
+        lines += [_k_shot_part(shots) for shots in comparison.shots]
+    return "\n".join(lines)
+
+
+def latex_parts(
+    comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]
+) -> Iterator[str]:
+    """Yield the headline tables of one comparison, each with its flags in the caption."""
+    for table in headline_tables(comparison, headline, texts):
+        yield latex(
+            table,
+            f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip(),
+        )
+    for shots in comparison.shots:
+        table = k_shot_table(shots)
+        yield latex(table, f"{comparison.title}: {table.title}. {' '.join(flags(shots))}".strip())
+
+
+def _k_shot_part(shots: Comparison) -> str:
+    """One side's table with its own flags and notes: not every run beside it need have revealed
+    anything."""
+    table = k_shot_table(shots)
+    above = "".join(f"**{flag}**\n\n" for flag in flags(shots))
+    return f"### {table.title}\n\n{above}{markdown(table)}\n" + "".join(
+        f"- {note}\n" for note in about_shots(shots)
+    )

@@ -1,0 +1,89 @@
+"""The report as flat records with every digit, for CSV files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from coldlm.report.measure import LIST_QUALITY, Headline, further_quality
+from coldlm.report.rows import Comparison
+from coldlm.report.texts import TextWorth
+
+
+def table_lines(
+    comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]
+) -> list[dict[str, Any]]:
+    """Return one flat record per row, with every digit; an empty cell is a number that does not exist."""
+    lines, worth = [], {each.row: each.line() for each in texts}
+    lists = LIST_QUALITY if comparison.candidates == "impression" else {}
+    more = lists | further_quality(comparison)
+    for i, m in enumerate(headline.measures):
+        vs = (
+            asdict(m.vs_trivial)
+            if m.vs_trivial
+            else dict.fromkeys(("mean", "low", "high", "p", "users"))
+        )
+        lines.append(
+            {
+                "comparison": comparison.title,
+                "split": comparison.split,
+                "candidates": comparison.candidates,
+            }
+            | {
+                "kind": m.row.kind,
+                "label": m.row.label,
+                "schedule": m.row.schedule,
+                "seeds": m.row.seeds,
+            }
+            | m.quality
+            | {key: comparison.value(i, **where) for key, where in more.items()}
+            | {"ndcg@10/low": m.low, "ndcg@10/high": m.high}
+            | {f"vs_trivial/{name}": value for name, value in vs.items()}
+            | {
+                "vs_trivial/p_holm": m.p_holm,
+                "vs_trivial/p_wilcoxon_holm": m.p_wilcoxon,
+                "bold": m.is_bold,
+            }
+            | worth.get(i, {})
+            | m.cost
+        )
+    return lines
+
+
+def _names(comparison: Comparison) -> pl.DataFrame:
+    """``row`` and what the row is called in CSV files."""
+    columns = {
+        name: [getattr(row, name) for row in comparison.rows]
+        for name in ("kind", "label", "schedule", "seeds")
+    }
+    return pl.DataFrame({"row": range(len(comparison.rows)), **columns})
+
+
+def k_shot_lines(title: str, shots: Comparison) -> pl.DataFrame:
+    """Return every value of one side's k-shot rows; ``title``: of the comparison that it belongs
+    to."""
+    lines = shots.values.join(_names(shots), on="row", maintain_order="left").with_columns(
+        comparison=pl.lit(title),
+        split=pl.lit(shots.split),
+        side=pl.lit(shots.title),
+        shots=pl.col("bucket").cast(pl.Int64),
+    )
+    return lines.sort("average", "metric", "k", "row", "shots").select(
+        "comparison", "split", "side", "kind", "label", "schedule", "seeds", "average", "metric", "k", "shots", "value",
+        "n_users", "n_queries", "n_events",
+    )  # fmt: skip
+
+
+def warmup_lines(comparison: Comparison) -> pl.DataFrame:
+    """Return the points of the warm-up curves, by item and by user."""
+    curves = pl.concat(
+        [comparison.curve(by).with_columns(by=pl.lit(by)) for by in ("item", "user")]
+    )
+    joined = curves.with_columns(pl.lit(comparison.title).alias("comparison")).join(
+        _names(comparison), on="row", maintain_order="left"
+    )
+    return joined.select(
+        "comparison", "kind", "label", "schedule", "by", "bucket", "value", "n_events"
+    )

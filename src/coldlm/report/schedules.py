@@ -1,0 +1,183 @@
+"""What schedules cost and keep: the table and the figure of rows whose weights follow the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+
+from coldlm.config.schedules import cheats
+from coldlm.evaluate.continual import AGES, area_by_cost
+from coldlm.report.figure import COLOURS, GREYS, LINES, plain, put_legend, title
+from coldlm.report.rows import Comparison, Row
+from coldlm.report.table import Table, metric, name, quantity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CHEATS: Final = "CHEATS"
+"""Mark of rows that have learned from what they were asked."""
+
+TITLES: Final = {
+    "all": "all positives",
+    "cold": "new items, fewer than 5 events by then",
+    "warmed": "new items, warmed since",
+    "old": "items from before T_test",
+}
+SMOOTH: Final = 5
+"""Stretches of the stream in a moving mean."""
+
+Say = Callable[[float | None], str]
+
+
+def in_streams(comparison: Comparison) -> list[tuple[int, Row]]:
+    """Return (number, row) of every row that tells of its stream."""
+    return [
+        (i, row)
+        for i, row in enumerate(comparison.rows)
+        if row.streams and row.manifests and row.manifests[0].axes.get("online") == row.schedule
+    ]
+
+
+def schedule_table(comparison: Comparison) -> Table | None:
+    """Return what each schedule cost and kept, averaged over seeds; None where there is none. What
+    the columns mean stands in ``evaluate/continual.py``."""
+    rows = in_streams(comparison)
+    if not rows:
+        return None
+    budget = max(_spent(row) for _, row in rows)
+    columns: dict[str, tuple[str, Say]] = {
+        "updates": ("updates", quantity),
+        "rolled back": ("rolled_back", quantity),
+        "s in updates": ("update_seconds", quantity),
+        "% of stage": ("update_share", lambda x: quantity(None if x is None else 100 * x)),
+        "stale events p50": ("staleness_p50", quantity),
+        "stale events p95": ("staleness_p95", quantity),
+        "retained": ("average", metric),
+        "learned": ("learned_average", metric),
+        "harmonic": ("harmonic", metric),
+        "backward": ("backward_transfer", lambda x: metric(x, True)),
+        "forward": ("forward_transfer", lambda x: metric(x, True)),
+        "forgetting": ("forgetting", lambda x: metric(x, True)),
+        "minimum": ("minimum", metric),
+        "worst gap": ("worst_gap", metric),
+        "events to 50 %": ("events_to_50%", _events),
+        "events to 80 %": ("events_to_80%", _events),
+    }
+    body = []
+    for i, row in rows:
+        cells = [metric(comparison.value(i)), metric(comparison.value(i, "cold_item_any"))]
+        cells += [say(_mean(row, key)) for key, say in columns.values()]
+        cells.append(metric(float(np.mean([_area(s, budget) for s in row.streams]))))
+        cells.append(metric(_intransigence(row, rows), True))
+        body.append((f"{name(row, comparison)}{f' {CHEATS}' * cheats(row.schedule)}", *cells))
+    header = (
+        "schedule", "nDCG@10", "any cold item", *columns, f"area, {quantity(budget)} s", "intransigence",
+    )  # fmt: skip
+    return Table("Schedules", header, tuple(body), tuple(row.kind for _, row in rows))
+
+
+def draw_stream(comparison: Comparison) -> Figure:
+    """Return nDCG@10 along the stream, by what the items were as of the time, and at the end against
+    the seconds of all updates. A schedule that cheats is dashed and hatched, whatever it reaches."""
+    from matplotlib.figure import Figure
+
+    rows = in_streams(comparison)
+    figure = Figure(figsize=(1, 6.6), layout="constrained")  # see put_legend for the width
+    axes = figure.subplots(2, 3).flatten()
+    for axis, age in zip(axes, AGES, strict=False):
+        for number, (_, row) in enumerate(rows):
+            seen, value = _curve(row, age)
+            axis.plot(seen, value, label=row.name, **_look(row, number))
+        axis.set_title(TITLES[age], loc="left", fontsize=10)
+        axis.set_xlabel("positives seen")
+        plain(axis)
+    axes[0].set_ylabel(f"nDCG@10, moving mean of {SMOOTH} stretches")
+    axes[3].set_ylabel(f"nDCG@10, moving mean of {SMOOTH} stretches")
+    _draw_cost(axes[4], comparison, rows)
+    axes[5].set_axis_off()
+    title(figure, comparison, comparison.title)
+    put_legend(figure, axes[0].get_legend_handles_labels()[0], 10.5)
+    return figure
+
+
+def _draw_cost(axis: Axes, comparison: Comparison, rows: Sequence[tuple[int, Row]]) -> None:
+    """Quality over the whole stream against seconds in updates; the step is the front of those that
+    do not cheat."""
+    front, best = [], -1.0
+    points = sorted(
+        ((_spent(row), comparison.value(i) or 0.0, row, n) for n, (i, row) in enumerate(rows)),
+        key=lambda point: (point[0], -point[1]),
+    )
+    for x, y, row, number in points:
+        look = _look(row, number)
+        is_open = cheats(row.schedule)
+        axis.plot(
+            x, y, "o", color=look["color"], markerfacecolor="none" if is_open else look["color"]
+        )
+        if y > best and not is_open:
+            best = y
+            front.append((x, y))
+    axis.plot(*zip(*front, strict=True), drawstyle="steps-post", color="#666666", lw=1, zorder=0)
+    axis.set_title("over the whole stream", loc="left", fontsize=10)
+    axis.set_xlabel("seconds in updates")
+    axis.set_ylabel("nDCG@10, mean over users")
+    plain(axis)
+
+
+def _look(row: Row, number: int) -> dict[str, Any]:
+    colour = GREYS["control"] if row.kind == "control" else COLOURS[number % len(COLOURS)]
+    line = (0, (1, 1)) if cheats(row.schedule) else LINES.get(row.schedule, "-")
+    return {"color": colour, "linestyle": line, "linewidth": 1.6}
+
+
+def _curve(row: Row, age: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over seeds of one age along the stream, smoothed; stretches without such items count for
+    nothing."""
+    parts = pl.concat(row.streams).filter(age=age)
+    means = parts.group_by("point").agg(
+        pl.col("seen").first(), total=(pl.col("ndcg") * pl.col("n")).sum(), n=pl.col("n").sum()
+    )
+    means = means.sort("point")
+    window = np.ones(min(SMOOTH, max(len(means), 1)))
+    total, n = (np.convolve(means[c].to_numpy(), window, "same") for c in ("total", "n"))
+    return means["seen"].to_numpy(), total / np.maximum(n, 1)
+
+
+def _mean(row: Row, key: str) -> float | None:
+    """Over seeds; None where one did not measure it."""
+    said = [(manifest.stream or {}).get(key, float("nan")) for manifest in row.manifests]
+    if any(value is None for value in said):
+        return float("inf")
+    known = [value for value in said if value is not None and np.isfinite(value)]
+    return float(np.mean(known)) if known else None
+
+
+def _events(value: float | None) -> str:
+    return "not reached" if value is not None and np.isinf(value) else quantity(value)
+
+
+def _spent(row: Row) -> float:
+    return _mean(row, "update_seconds") or 0.0
+
+
+def _area(stream: pl.DataFrame, budget: float) -> float:
+    whole = stream.filter(age="all").sort("point")
+    steps = whole.group_by("spent", maintain_order=True).agg(
+        ((pl.col("ndcg") * pl.col("n")).sum() / pl.col("n").sum()).alias("value")
+    )
+    spent = np.concatenate([[0.0], steps["spent"].to_numpy()[1:]])
+    return area_by_cost(steps["value"].to_numpy(), spent, budget)
+
+
+def _intransigence(row: Row, rows: Sequence[tuple[int, Row]]) -> float | None:
+    """What training anew on everything learned of each part, less what this row did."""
+    mine = _mean(row, "learned_average")
+    for _, other in rows:
+        if (other.kind, other.label, other.schedule) == (row.kind, row.label, "retrain"):
+            reference = _mean(other, "learned_average")
+            return None if mine is None or reference is None else reference - mine
+    return None
