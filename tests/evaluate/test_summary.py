@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
@@ -22,6 +23,7 @@ from coldlm.evaluate.summary import (
     cut_of,
     in_cohort,
     per_user,
+    summaries,
     summarise,
     tabulate,
     with_metrics,
@@ -153,6 +155,15 @@ def test_the_columns_are_those_of_the_results(events: pl.DataFrame) -> None:
     table = summarise(events, K)
     assert [column for column in RESULT_COLUMNS if column in table.columns] == table.columns
     assert table.schema["window"] == table.schema["k"] == pl.Int64
+
+
+def test_averages_and_users_come_from_one_pass(events: pl.DataFrame) -> None:
+    table, users = summaries(events, K)
+    assert_frame_equal(table, summarise(events, K), check_exact=True)
+    assert_frame_equal(users, per_user(events, K), check_exact=True)
+    for cohort in COHORTS:
+        alone = per_user(events, K, cohorts=[cohort])
+        assert_frame_equal(alone, users.filter(cohort=cohort), check_exact=True)
 
 
 def test_values_per_user_average_to_the_macro_rows(events: pl.DataFrame) -> None:

@@ -149,6 +149,13 @@ def write_shots(
 
 
 @pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn but not painted, which takes a second each: for facts about the rest of a
+    report."""
+    monkeypatch.setattr("coldlm.report.write.render", lambda figure, kind: kind.encode())
+
+
+@pytest.fixture
 def add_shots() -> Callable[..., None]:
     return write_shots
 

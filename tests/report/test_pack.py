@@ -19,14 +19,17 @@ from coldlm.report.write import write_report
 def file(make_runs, make_run, add_shots, tmp_path: Path) -> Path:
     make_runs(seeds=(1, 2))
     add_shots(make_run("with-shots", strategy="frozen", seed=3))
-    (tmp_path / "packed").mkdir()
-    write_report([tmp_path / "runs"], tmp_path / "one", tmp_path / "packed" / "runs.parquet")
-    return tmp_path / "packed" / "runs.parquet"
+    packed = tmp_path / "packed" / "runs.parquet"
+    packed.parent.mkdir()
+    packed.write_bytes(pack(read_runs([tmp_path / "runs"]).found))
+    return packed
 
 
 def test_the_same_report_is_made_of_it(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_report([tmp_path / "runs"], tmp_path / "one", tmp_path / "packed" / "written.parquet")
+    assert file.read_bytes() == (tmp_path / "packed" / "written.parquet").read_bytes()
     assert main(["report", str(file), "--out", str(tmp_path / "two")]) == 0
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "two").iterdir())

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import polars as pl
+import pytest
 from rich.console import Console
 
 from coldlm.report.measured import make_report
@@ -25,6 +26,7 @@ def test_all_files_are_written_and_nothing_else(make_runs, tmp_path: Path) -> No
         assert f"### {title}" in page
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_csv_numbers_are_the_parquet_numbers(make_run, tmp_path: Path) -> None:
     run = make_run("lora-1", value=1 / 30)
     write_report([run], tmp_path / "out")
@@ -47,6 +49,7 @@ def test_csv_numbers_are_the_parquet_numbers(make_run, tmp_path: Path) -> None:
     assert warmup["n_events"].to_list() == buckets["n_events"].to_list()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_a_bucket_without_events_is_an_empty_csv_cell(make_run, tmp_path: Path) -> None:
     write_report([make_run("a")], tmp_path / "out")
     text = (tmp_path / "out" / "warmup.csv").read_text()
@@ -54,6 +57,7 @@ def test_a_bucket_without_events_is_an_empty_csv_cell(make_run, tmp_path: Path) 
     assert "nan" not in text.lower()
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_each_data_set_has_a_table_and_a_figure_of_its_own(make_run, tmp_path: Path) -> None:
     make_run("a")
     make_run("b", candidates="sampled_100")
@@ -63,6 +67,7 @@ def test_each_data_set_has_a_table_and_a_figure_of_its_own(make_run, tmp_path: P
     assert (tmp_path / "out" / "report.md").read_text().count("### Quality") == 2
 
 
+@pytest.mark.usefixtures("unpainted")
 def test_skipped_runs_are_named_in_the_report_and_on_the_terminal(make_run, tmp_path: Path) -> None:
     make_run("good")
     make_run("bad", seed=2, manifest={"status": "FAILED", "reason": "no space left"})

@@ -34,7 +34,13 @@ def online_problems(
     yield from _scope_problems(scope, strategy, head, control)
     if regulariser.needs_adapter:
         yield from _adapter_problems(regulariser, scope, strategy, head, control)
-    if scope.resets and regulariser.name != "none":
+    if regulariser.needs_replay and "share" not in online["data"]:
+        yield (
+            f"online/regulariser={regulariser.name} holds old events to what they were, which "
+            f"online/data={chosen(DataPolicy, online['data']).name} does not bring back; use "
+            "online/data=replay"
+        )
+    if scope.resets == "base" and regulariser.name != "none":
         yield (
             f"online/regulariser={regulariser.name} holds an update to the weights before it, which "
             f"online/scope={scope.name} does not start from; use online/regulariser=none"

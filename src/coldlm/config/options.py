@@ -124,21 +124,23 @@ class DataPolicy(Option):
 
 @dataclass(frozen=True)
 class Regulariser(Option):
-    """What holds an update back: a class of ``online.regularisers``. ``needs_adapter``: it looks at
-    what the strategy trains of the language model."""
+    """What holds an update back: a class of ``online.regularisers`` or ``der``. ``needs_adapter``: it
+    looks at what the strategy trains of the language model. ``needs_replay``: and at old events."""
 
     group: ClassVar[str] = "online/regulariser"
     needs_adapter: bool = False
+    needs_replay: bool = False
 
 
 @dataclass(frozen=True)
 class Scope(Option):
     """Which parameters an update may move: a function of ``online.scopes``. ``needs``: that one of
-    them begins with it. ``resets``: each update starts from the weights before any training."""
+    them begins with it. ``resets``: each update starts from the weights before any training
+    ("base"), or from those at T_test ("trained"); "": from those before it."""
 
     group: ClassVar[str] = "online/scope"
     needs: str = ""
-    resets: bool = False
+    resets: str = ""
 
 
 @dataclass(frozen=True)
@@ -247,12 +249,14 @@ _OWN: tuple[Option, ...] = (
     Regulariser("ewc", "coldlm.online.regularisers.EWC"),
     Regulariser("distill", "coldlm.online.regularisers.Distill"),
     Regulariser("peso", "coldlm.online.regularisers.Peso", needs_adapter=True),
+    Regulariser("der", "coldlm.online.der.DER", needs_replay=True),
     Regulariser("ema", "coldlm.online.regularisers.EMA"),
     Scope("everything", "coldlm.online.scopes.everything"),
     Scope("head", "coldlm.online.scopes.head", needs="head."),
     Scope("context", "coldlm.online.scopes.context", needs="head.fusion."),
     Scope("adapter", "coldlm.online.scopes.adapter", needs="encoder."),
-    Scope("reset_to_base", "coldlm.online.scopes.reset_to_base", resets=True),
+    Scope("reset_to_trained", "coldlm.online.scopes.reset_to_trained", resets="trained"),
+    Scope("reset_to_base", "coldlm.online.scopes.reset_to_base", resets="base"),
     Gate("always", "coldlm.online.gates.Always"),
     Gate("finite", "coldlm.online.gates.Finite"),
     Gate("probe", "coldlm.online.gates.Probe", needs_probe=True),

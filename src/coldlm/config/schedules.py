@@ -40,6 +40,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("ewc", regulariser="ewc"),
     Schedule("distill", regulariser="distill"),
     Schedule("peso", regulariser="peso"),
+    Schedule("der", data="replay", regulariser="der"),
+    Schedule("long_short", data="window", scope="reset_to_trained"),
     Schedule("head_only", scope="head"),
     Schedule("retrain", data="cumulative", scope="reset_to_base"),
     Schedule("shuffled", data="shuffled"),

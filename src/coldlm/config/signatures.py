@@ -37,6 +37,7 @@ class Field:
     default: object = None
 
 
+@cache
 def fields_of(target: str) -> dict[str, Field]:
     """Return the keyword-only parameters of the function, or of the class's own or inherited
     ``__init__``, that ``target`` names.
@@ -65,6 +66,7 @@ def fields_of(target: str) -> dict[str, Field]:
     }
 
 
+@cache
 def fields_of_dataclass(cls: type) -> dict[str, Field]:
     """Return the same for a dataclass that is at hand; its fields have no defaults, which stand in
     the config files."""
@@ -196,6 +198,7 @@ def read_also(sources: Mapping[str, Path]) -> None:
         _SOURCES.clear()
         _SOURCES.update(wanted)
         _definitions.cache_clear()
+        fields_of.cache_clear()
 
 
 @cache

@@ -11,10 +11,11 @@ from coldlm.core import ranks
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Gives a function that is told how many of ``total`` were done since the last call."""
+def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """Gives a function that is told how many of ``total`` were done since the last call, and what
+    there is to say now besides ``what``."""
     if not sys.stderr.isatty() or not ranks.is_first():
-        yield lambda n: None
+        yield lambda n, said="": None
         return
     from rich.console import Console
     from rich.progress import (
@@ -33,7 +34,9 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
     )
     with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda n: bar.advance(task, n)
+        yield lambda n, said="": bar.update(
+            task, advance=n, description=f"{what}: {said}" if said else what
+        )
 
 
 def listed(facts: Mapping[str, object]) -> str:

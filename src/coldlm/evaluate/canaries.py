@@ -18,8 +18,8 @@ def canary_values(events: pl.DataFrame, k: int) -> dict[str, Floats]:
         events: rows of ``events.parquet``.
     """
     return {
-        name: per_user(rows, k)
-        .filter(cohort="all", metric=HEADLINE)
+        name: per_user(rows, k, cohorts=["all"])
+        .filter(metric=HEADLINE)
         .sort("user")["value"]
         .to_numpy()
         for name in (*CANARIES, CHANCE)

@@ -119,9 +119,32 @@ def summarise(
     Args:
         more: formulas of metrics besides ``FORMULAS``.
     """
+    return summaries(events, k, more, by_window=by_window, by_bucket=by_bucket)[0]
+
+
+def per_user(
+    events: pl.DataFrame, k: int, more: Formulas = NOTHING, cohorts: Sequence[str] = COHORTS
+) -> pl.DataFrame:
+    """Return one row per user, cohort and metric: the mean over the user's queries of the mean over
+    each query's positives."""
+    metrics = metrics_of(events, more)
+    users = _users(
+        with_metrics(events, k, more), [in_cohort(cohort) for cohort in cohorts], metrics
+    )
+    return _per_user(users, cohorts, metrics, k)
+
+
+def summaries(
+    events: pl.DataFrame,
+    k: int,
+    more: Formulas = NOTHING,
+    *,
+    by_window: bool = True,
+    by_bucket: bool = True,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return what ``summarise`` and ``per_user`` do, from one pass over the events."""
     scored = with_metrics(events, k, more)
-    slices = [("all", "all", -1, pl.lit(True))]
-    slices += [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS[1:]]
+    slices = [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS]
     if by_bucket:
         scored = _with_buckets(scored)
         slices += [
@@ -139,25 +162,12 @@ def summarise(
         orient="row",
     )
     metrics = metrics_of(events, more)
-    wide = _averages(_users(scored, [keep for *_, keep in slices], metrics), metrics)
-    long = _long(wide, metrics, k).join(named, on="slice", maintain_order="left")
-    return long.select(VALUE_COLUMNS)
-
-
-def per_user(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
-    """Return one row per user, cohort and metric: the mean over the user's queries of the mean over
-    each query's positives."""
-    metrics = metrics_of(events, more)
-    users = _users(
-        with_metrics(events, k, more), [in_cohort(cohort) for cohort in COHORTS], metrics
-    )
-    cohort = (
-        pl.col("slice")
-        .replace_strict(dict(enumerate(COHORTS)), return_dtype=pl.String)
-        .alias("cohort")
-    )
-    long = _long(users, metrics, k)
-    return long.select("user", cohort, "metric", "k", "value", "n_queries", "n_events")
+    users = _users(scored, [keep for *_, keep in slices], metrics)
+    long = _long(_averages(users, metrics), metrics, k)
+    values = long.join(named, on="slice", maintain_order="left").select(VALUE_COLUMNS)
+    # the cohorts are the first slices
+    in_cohorts = users.filter(pl.col("slice") < len(COHORTS))
+    return values, _per_user(in_cohorts, COHORTS, metrics, k)
 
 
 def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
@@ -220,10 +230,9 @@ def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
 def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr], metrics: Sequence[str]) -> pl.DataFrame:
     """One row per user and slice that has events of theirs; an event is in every slice whose
     condition it meets."""
-    places = [
-        kept.arg_true()
-        for kept in scored.select(keep.alias(str(n)) for n, keep in enumerate(slices))
-    ]
+    # beside a column, what holds for every row has a place in each
+    _, *conditions = scored.select("query", *(keep.alias(str(n)) for n, keep in enumerate(slices)))
+    places = [kept.arg_true() for kept in conditions]
     number = np.repeat(np.arange(len(slices), dtype=np.int32), [len(rows) for rows in places])
     sliced = scored.select("query", "user", *metrics)[pl.concat(places)].with_columns(
         pl.Series("slice", number)
@@ -265,6 +274,19 @@ def _averages(users: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
         )
         for average, values in averages.items()
     )
+
+
+def _per_user(
+    users: pl.DataFrame, cohorts: Sequence[str], metrics: Sequence[str], k: int
+) -> pl.DataFrame:
+    """What ``_users`` made of these cohorts, in long form."""
+    cohort = (
+        pl.col("slice")
+        .replace_strict(dict(enumerate(cohorts)), return_dtype=pl.String)
+        .alias("cohort")
+    )
+    long = _long(users, metrics, k)
+    return long.select("user", cohort, "metric", "k", "value", "n_queries", "n_events")
 
 
 def _long(wide: pl.DataFrame, metrics: Sequence[str], k: int) -> pl.DataFrame:

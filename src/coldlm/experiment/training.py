@@ -32,6 +32,7 @@ class Training:
     ) -> None:
         self._config, self._world, self._ranker = config, world, ranker
         self._machine, self._loggers = machine, loggers
+        self._loss = build(config.loss)
 
     def trainable(self, rows: Ints) -> Ints:
         """Return those of the log's ``rows`` that can be trained on, which the probe never is."""

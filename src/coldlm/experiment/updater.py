@@ -47,17 +47,19 @@ class Updater:
     def __init__(self, state: State, first: Scorer, probe: Probe) -> None:
         self._state, self._shop, self._world = state, state.workshop, state.inputs.world
         self._online = state.inputs.config.online
-        self.scorer = first
+        self.scorer, self.version = first, 0
         self._policy: Policy = build(self._online.data)
         self._regulariser: Regulariser = build(self._online.regulariser)
         self._gate = build(self._online.gate)
         self._moments: dict[int, Any] = {}
+        self._has_told = False
         self._probe = probe
         self._on_probe: float | None = None  # of the model's weights, once it is asked for
         scope = chosen(Scope, self._online.scope)
         named = [n for n, p in self._ranker.named_parameters() if p.requires_grad]
         self._names: list[str] = build(self._online.scope, named)
-        self._anew = scope.resets
+        self._resets = scope.resets
+        self._trained = self._weights() if self._resets == "trained" else {}
 
     @property
     def _ranker(self) -> Model:
@@ -68,7 +70,7 @@ class Updater:
         begin, ranker = time.perf_counter(), self._ranker
         number = len(now.updates) + 1
         rows = self._shop.training.trainable(self._policy.choose(self._past(now, number)))
-        before = {name: tensor.clone() for name, tensor in ranker.trainable().items()}
+        before = self._weights()
         held = {name: tensor.clone() for name, tensor in self._regulariser.state.items()}
         stream = ("update", number)
         loss_before = self._shop.training.loss_of(self.scorer, rows, stream)
@@ -95,7 +97,7 @@ class Updater:
             self._regulariser.state, scorer = held, None
         else:
             self._moments, self._on_probe = fitted.moments, float(probe_after)
-            self.scorer = scorer or self.scorer
+            self.scorer, self.version = scorer or self.scorer, version
         seconds = ranks.first_says(time.perf_counter() - begin)
         wait = self._online.latency_seconds + self._online.latency_scale * seconds
         times = self._world.data.log.time[rows]
@@ -155,10 +157,12 @@ class Updater:
             "warms": online.rate == "warmed",
         }
         stream = ("update", number)
-        if self._anew:
+        if self._resets == "base":
             return self._state.fit_anew(rows, now.time, f"update {number}", stream=stream, **pace)[
                 0
             ]
+        if self._resets == "trained":
+            self._ranker.restore(self._trained)
         keeps = online.optimiser == "keep"
         with self._moving() as ranker:
             ground = self._ground(ranker, rows, pace["epochs"], stream)
@@ -175,7 +179,20 @@ class Updater:
             )
             if fitted.examples:
                 self._regulariser.end(ground)
+                self._tell_what_cannot_act(len(fitted.losses))
             return fitted
+
+    def _tell_what_cannot_act(self, steps: int) -> None:
+        if steps < self._regulariser.needs_steps and not self._has_told:
+            self._has_told = True
+            log.warning(
+                "an update of %d step cannot feel online.regulariser, which is flat where it begins: "
+                "use a smaller train.batch_size, or more online.epochs",
+                steps,
+            )
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in self._ranker.trainable().items()}
 
     @contextmanager
     def _moving(self) -> Iterator[Model]:

@@ -48,7 +48,10 @@ class Ground:
 
 
 class Regulariser:
-    """None: nothing holds an update back. The others are made from this one."""
+    """None: nothing holds an update back. The others are made from this one. ``needs_steps``: of an
+    update, to do anything: where it begins, the distance to where it began is flat."""
+
+    needs_steps = 1
 
     def __init__(self) -> None:
         self.state: Weights = {}
@@ -74,6 +77,8 @@ class L2ToPrevious(Regulariser):
 
     Summed over the parameters that may move."""
 
+    needs_steps = 2
+
     def __init__(self, *, strength: Above0 = 1.0) -> None:
         super().__init__()
         self._strength = strength
@@ -97,6 +102,8 @@ class EWC(Regulariser):
     B * g^2, which is the mean over events of their squared gradients where these add up to nothing.
     At first it is that of the events just before the first update.
     """
+
+    needs_steps = 2
 
     def __init__(
         self, *, strength: Above0 = 100.0, gamma: Annotated[float, Range(0, 1)] = 0.9
@@ -128,6 +135,8 @@ class Distill(Regulariser):
     """strength * T^2 * KL(before || now) of the softmax over each event's candidates at temperature
     T, mean over events (Hinton et al. 2015, section 2; the teacher is the version before, Li and
     Hoiem 2016)."""
+
+    needs_steps = 2
 
     def __init__(self, *, strength: Above0 = 1.0, temperature: Above0 = 1.0) -> None:
         super().__init__()
@@ -163,6 +172,8 @@ class Peso(Regulariser):
     2; times n it is half of the squared change about its mean, on the scale of ``L2ToPrevious``:
     a module is held to its pattern, not to its level.
     """
+
+    needs_steps = 2
 
     def __init__(self, *, strength: Above0 = 2.0) -> None:
         super().__init__()

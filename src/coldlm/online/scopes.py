@@ -33,6 +33,14 @@ def adapter(names: Sequence[str]) -> list[str]:
     return [name for name in names if name.startswith(ENCODER)]
 
 
+def reset_to_trained(names: Sequence[str]) -> list[str]:
+    """Return everything; every update starts from the weights at T_test, so that what was learned in
+    the stream is of its own data alone: a long-term model that stands, and a short-term one anew
+    each time (LSAT: Shi et al. 2023, section 4, whose two adapters are one here: the long-term
+    weights, and what a recent window adds to them)."""
+    return list(names)
+
+
 def reset_to_base(names: Sequence[str]) -> list[str]:
     """Return everything; every update starts from the weights before any training, as training
     before the stream did."""

@@ -70,6 +70,7 @@ class Record:
         self.seed: int = config.seed
         self.loggers: list[Any] = []
         self.formulas = formulas
+        self._tables: dict[tuple[str, ...], tuple[pl.DataFrame, pl.DataFrame]] = {}
 
     def write_events(self, stage: str, frame: pl.DataFrame) -> None:
         """Add a stage's rows to ``events.parquet`` and derive every other table from it anew."""
@@ -80,29 +81,21 @@ class Record:
             # frozen weights under growing histories are the same rows in either stage: they stand once
             frame = pl.concat([old, frame.join(old, on=ROW, how="anti", maintain_order="left")])
         self.write_frame("events.parquet", frame)
-        results, users, cohorts = [], [], None
+        results: list[pl.DataFrame] = []
+        users: list[pl.DataFrame] = []
+        cohorts = None
         for (part, scorer, schedule), rows in frame.group_by(
             "stage", "scorer", "schedule", maintain_order=True
         ):
-            values = pl.concat(summarise(rows, k, self.formulas) for k in self.ks).unique(
-                maintain_order=True
-            )
-            results.append(self._label(values, str(part), str(scorer), str(schedule)))
-            users.append(
-                pl.concat(per_user(rows, k, self.formulas) for k in self.ks)
-                .unique(maintain_order=True)
-                .select(
-                    pl.lit(self.name).alias("run"),
-                    *(pl.lit(self.axes[axis]).alias(axis) for axis in ("control", "strategy")),
-                    pl.lit(scorer).alias("scorer"),
-                    pl.lit(schedule).alias("schedule"),
-                    pl.all(),
-                )
-            )
+            key = str(part), str(scorer), str(schedule)
+            if part == PARTS[stage] or key not in self._tables:
+                self._tables[key] = self._summarise(rows, *key)
+            for kept, parts in zip(self._tables[key], (results, users), strict=True):
+                parts.append(kept)
             if scorer == MODEL:
                 cohorts = count_cohorts(rows)
                 self.manifest.question = _digest(rows)
-                self._log_metrics(str(part) if schedule != "static" else "static", values)
+                self._log_metrics(str(part) if schedule != "static" else "static", results[-1])
         self.manifest.cohorts = cohorts
         at_zero = frame.filter(pl.col("n_item") == 0)
         self.manifest.canaries = from_chance(canary_values(at_zero, HEADLINE_K))

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
+import torch
 
 from coldlm.config.build import build
 from coldlm.config.schedules import label_of
@@ -15,6 +18,7 @@ from coldlm.core.columns import HEADLINE_K, MODEL
 from coldlm.core.progress import listed, progress
 from coldlm.evaluate.continual import series, summary
 from coldlm.evaluate.judge import Judged
+from coldlm.evaluate.metrics import ndcg
 from coldlm.evaluate.summary import with_metrics
 from coldlm.experiment.probe import VALIDATION_PART, Probe
 from coldlm.experiment.saved_stream import SavedStream
@@ -25,6 +29,9 @@ from coldlm.online import loop
 from coldlm.online.audit import audit
 
 log = logging.getLogger("coldlm")
+
+RECENT = 20
+"""Stretches of the stream whose mean quality the progress bar shows."""
 
 
 def run(state: State) -> None:
@@ -58,14 +65,15 @@ def _pass(
 ) -> tuple[loop.Stream[Scorer], float]:
     """Go through the stream; the seconds in which queries were scored, too."""
     world, ask = state.inputs.world, state.workshop.evaluation
-    queries, scoring = world.stream, list[float]()
+    queries, scoring, found = world.stream, list[float](), deque[Judged](maxlen=RECENT)
     with progress("online", len(queries)) as done:
 
         def judge(scorer: Scorer, first: int, last: int, since: int) -> Judged:
             begin = time.perf_counter()
             judged = ask.judge_part(scorer, first, last, since)
-            done(last - since)
             scoring.append(time.perf_counter() - begin)
+            found.append(judged)
+            done(last - since, _said(found, (last - since) / scoring[-1], updater.version))
             return judged
 
         stream = loop.Stream(
@@ -82,6 +90,13 @@ def _pass(
         )
         stream.run()
     return stream, sum(scoring)
+
+
+def _said(found: Iterable[Judged], speed: float, version: int) -> str:
+    """What a progress bar says beside itself."""
+    g, e = (torch.from_numpy(np.concatenate([getattr(j, c) for j in found])) for c in ("g", "e"))
+    recent = float(ndcg(g, e, HEADLINE_K).mean()) if len(g) else float("nan")
+    return f"version {version}, nDCG@{HEADLINE_K} {recent:.3f} lately, {speed:.0f} queries/s"
 
 
 def _events(state: State, stream: loop.Stream[Scorer]) -> pl.DataFrame:
