@@ -120,5 +120,9 @@ def test_other_parts_are_called_by_what_is_not_usual(overrides: list[str], label
 def test_facts_of_parts_fit_their_files() -> None:
     assert options.named(Trigger, "off").is_off
     assert [t.name for t in options.every(Trigger) if not t.updates] == ["off", "never"]
-    assert [s.name for s in options.every(Scope) if s.resets] == ["reset_to_base"]
+    assert [s.name for s in options.every(Scope) if s.resets] == [
+        "reset_to_trained",
+        "reset_to_base",
+    ]
     assert [r.name for r in options.every(Regulariser) if r.needs_adapter] == ["peso"]
+    assert [r.name for r in options.every(Regulariser) if r.needs_replay] == ["der"]

@@ -203,7 +203,7 @@ def test_the_columns_of_a_run_are_explained(finished: Path) -> None:
     for name, table in tables.items():
         rows = [line.split("|")[1] for line in table.splitlines()[2:]]
         assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(there[name]), name
-    assert set(tables) == {"results", "events", "per_user", "updates", "probes", "k_shot"}
+    assert set(tables) == {"results", "events", "per_user", "updates", "probes", "stream", "k_shot"}
     assert [
         file.name
         for file in finished.iterdir()

@@ -305,6 +305,8 @@ OF_UPDATES: dict[str, tuple[object, tuple[str, ...]]] = {
     "online.regulariser.distill.temperature": (3.0, ("online/regulariser=distill",)),
     "online.regulariser.peso.strength": (50.0, ("strategy=lora", "strategy.rank=2", "online/regulariser=peso")),
     "online.regulariser.ema.decay": (0.9, ("online/regulariser=ema",)),
+    "online.regulariser.der.strength": (50.0, (*REPLAY, "online/regulariser=der")),
+    "online.regulariser.der.size": (10, (*REPLAY, "online/regulariser=der")),
     "online.gate.probe.epsilon": (1.0, GATED),
 }  # fmt: skip
 """Key of stage online -> its new value and the overrides, behind ``UPDATES``, under which it

@@ -38,6 +38,7 @@ NEEDED = {
     ("pretrain", "causal_lm"): ["backbone=scratch_gpt2"],
     ("online", "peso"): ["strategy=lora"],
     ("online/regulariser", "peso"): ["strategy=lora"],
+    ("online/regulariser", "der"): ["online/data=replay"],
     ("online/scope", "adapter"): ["strategy=lora"],
     **{
         ("tuned", name): [f"strategy={name.rpartition('_')[2]}"] for name in list_options()["tuned"]
@@ -772,6 +773,7 @@ LORA, UPDATES_HEAD = ["strategy=lora"], ["online/scope=head"]
         (["online/scope=adapter"], "strategy=frozen trains nothing of the language model"),
         (["online/scope=context", "head.context=off"], "needs head.context=on, got off"),
         ([*UPDATES_HEAD, "head=zero_shot"], "head=zero_shot has nothing to learn; use online=hist"),
+        (["online/regulariser=der"], "online/data=new_only does not bring back; use online/data=rep"),
         (["online=retrain", "online/regulariser=ewc"], "which online/scope=reset_to_base does not"),
         (["online=retrain", "online.optimiser=keep"], "begins anew; use online.optimiser=reset"),
         (["online/gate=probe", "online.probe=0"], "which online.probe=0 leaves empty"),

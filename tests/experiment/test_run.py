@@ -71,6 +71,7 @@ FILES = (
     "online.json",
     "online.safetensors",
     "run.log",
+    "stream.parquet",
     "updates.parquet",
 )
 

@@ -21,7 +21,8 @@ NAN = math.nan
 
 
 def test_scopes_name_their_parameters_in_order() -> None:
-    assert scopes.everything(NAMES) == scopes.reset_to_base(NAMES) == list(NAMES)
+    assert scopes.everything(NAMES) == list(NAMES)
+    assert scopes.reset_to_base(NAMES) == scopes.reset_to_trained(NAMES) == list(NAMES)
     assert scopes.head(NAMES) == list(NAMES[2:])
     assert scopes.context(NAMES) == [NAMES[2]]
     assert scopes.adapter(NAMES) == list(NAMES[:2])

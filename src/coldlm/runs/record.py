@@ -25,7 +25,7 @@ from coldlm.core.columns import (
 from coldlm.core.files import write_file, write_json
 from coldlm.evaluate.canaries import canary_values
 from coldlm.evaluate.metrics import HEADLINE, Formulas
-from coldlm.evaluate.summary import count_cohorts, per_user, summarise
+from coldlm.evaluate.summary import count_cohorts
 from coldlm.models.rankers.ranker import Model
 from coldlm.report.canaries import from_chance
 from coldlm.runs.identity import axes
