@@ -25,7 +25,7 @@ from coldlm.core.columns import (
 from coldlm.core.files import write_file, write_json
 from coldlm.evaluate.canaries import canary_values
 from coldlm.evaluate.metrics import HEADLINE, Formulas
-from coldlm.evaluate.summary import count_cohorts
+from coldlm.evaluate.summary import count_cohorts, summaries
 from coldlm.models.rankers.ranker import Model
 from coldlm.report.canaries import from_chance
 from coldlm.runs.identity import axes
@@ -108,6 +108,24 @@ class Record:
             table = table.filter(pl.col("bucket") != "item:0")
         self.write_frame("results.parquet", table)
         self.write_frame("per_user.parquet", pl.concat(users))
+
+    def _summarise(
+        self, rows: pl.DataFrame, stage: str, scorer: str, schedule: str
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What ``results.parquet`` and ``per_user.parquet`` say of one scorer."""
+        values, users = (
+            pl.concat(tables).unique(maintain_order=True)
+            for tables in zip(*(summaries(rows, k, self.formulas) for k in self.ks), strict=True)
+        )
+        labels = {
+            "run": self.name,
+            "control": self.axes["control"],
+            "strategy": self.axes["strategy"],
+            "scorer": scorer,
+            "schedule": schedule,
+        }
+        labelled = users.select(*(pl.lit(v).alias(key) for key, v in labels.items()), pl.all())
+        return self._label(values, stage, scorer, schedule), labelled
 
     def write_stream(self, series: pl.DataFrame) -> None:
         """``stream.parquet``: quality over the stream (``evaluate.continual.series``), and the same for
