@@ -158,7 +158,8 @@ NAMED = {
     ("head.context=only",): "strategy=norms trains a backbone that head.context=only never reads",
     (
         "plugins=[coldlm_exemple]",
-    ): "coldlm_exemple: no such package is installed; with options there are: coldlm_example",
+    ): "coldlm_exemple: no such package is installed; install it, or take it out of plugins "
+    "(installed with options: coldlm_example)",
 }
 
 

@@ -38,7 +38,6 @@ log = logging.getLogger("coldlm")
 PARTS = {"evaluate": "test", "online": "online"}
 """Stage -> first part of its metric keys and ``stage`` column of its results."""
 
-
 ROW = ("scorer", "schedule", "event_id", "query")
 """Columns of ``events.parquet`` that name one row, whichever stage wrote it."""
 
