@@ -591,6 +591,14 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
     assert observe(change(settled, key, value))[shown] != seen[shown]
 
 
+BY_HAND = (
+    "online.trigger",
+    "online.data",
+    *(f"online.regulariser.{key}" for key in ("der.size", "distill.t", "ewc.g", "ema", "l2")),
+)
+"""Keys whose acting small cases in tests/online show too."""
+
+
 @pytest.fixture(scope="module")
 def known_updates() -> dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]]:
     """Stages that were observed already."""
@@ -599,11 +607,8 @@ def known_updates() -> dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]
 
 @pytest.mark.parametrize(
     "key",
-    # keys of triggers and buffers are tested by hand in tests/online too
     [
-        pytest.param(
-            k, marks=[pytest.mark.long] if k.startswith(("online.trigger", "online.data")) else []
-        )
+        pytest.param(k, marks=[pytest.mark.long] if k.startswith(BY_HAND) else [])
         for k in OF_UPDATES
     ],
 )

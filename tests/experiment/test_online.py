@@ -212,6 +212,7 @@ def test_an_update_is_live_when_it_has_arrived(run: Run) -> None:
     assert audit(folder) == CLEAN
 
 
+@pytest.mark.long
 def test_latency_may_be_that_of_the_machine(run: Run) -> None:
     log = updates(run("machine", *EVERY, "online.latency_scale=1000"))
     expected = 1000 * log["seconds"]
@@ -221,6 +222,7 @@ def test_latency_may_be_that_of_the_machine(run: Run) -> None:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_optimiser_that_is_kept_goes_on(run: Run) -> None:
     kept = run("kept", *EVERY, "online.optimiser=keep")
     reset = run("reset", *EVERY)
@@ -262,6 +264,7 @@ def test_moments_of_an_update_that_was_rolled_back_are_not_kept(
             assert torch.equal(value, third[place][name])
 
 
+@pytest.mark.long
 def test_steps_and_epochs_and_rates_are_those_of_updates(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,7 +291,7 @@ def test_steps_and_epochs_and_rates_are_those_of_updates(
     ("scope", "moves"),
     [
         pytest.param("head", "head.", marks=pytest.mark.long),
-        ("context", "head.fusion."),
+        pytest.param("context", "head.fusion.", marks=pytest.mark.long),
         ("adapter", "encoder."),
     ],
 )
@@ -313,6 +316,7 @@ def test_the_head_alone_is_trained_as_on_a_whole_model(
     assert (updates(quick)["encode_seconds"] < 1).all()
 
 
+@pytest.mark.long
 def test_training_anew_forgets_the_update_before(run: Run) -> None:
     """Behind a window it comes to the same, whatever happened in between."""
     folder = run("anew", "online=retrain", "online.epochs=1")
@@ -409,6 +413,7 @@ def test_learning_from_the_future_is_audited(run: Run, monkeypatch: pytest.Monke
     assert leaks["scored_by_the_future"] > 0
 
 
+@pytest.mark.long
 def test_the_oracle_is_audited_as_what_it_is(run: Run) -> None:
     leaks = audit(run("oracle", "online=oracle"))
     assert leaks["learned_too_early"] == 2
@@ -425,6 +430,7 @@ def test_a_version_that_is_live_too_early_is_audited(
     assert leaks["scored_by_the_future"] == 0
 
 
+@pytest.mark.long
 def test_a_label_that_is_seen_early_is_audited(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = loop.Clock.of
     monkeypatch.setattr(
@@ -506,7 +512,7 @@ def test_an_interruption_between_updates_is_none_either(
     same_files(whole, whole.parent / "stopped")
 
 
-@pytest.mark.parametrize("damage", ["torn", "of another run"])
+@pytest.mark.parametrize("damage", ["torn", pytest.param("of another run", marks=pytest.mark.long)])
 def test_a_state_that_cannot_be_used_is_not(
     run: Run, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
