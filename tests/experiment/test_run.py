@@ -37,11 +37,10 @@ from coldlm.core.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset
 from coldlm.data import simulated
 from coldlm.evaluate.metrics import FORMULAS
 from coldlm.experiment import baselines as scorers
-from coldlm.experiment import run, state, training
+from coldlm.experiment import run, state, training, updater
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute
-from coldlm.experiment.stages import online
 from coldlm.experiment.state import State
 from coldlm.experiment.world import make_world
 from coldlm.learn import loggers
@@ -581,7 +580,7 @@ def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best
     def measured(self: Evaluation, scorer: Any, name: str) -> float:
         return next(told) if name == MODEL else measure(self, scorer, name)
 
-    for module in (state, online):
+    for module in (state, updater):
         monkeypatch.setattr(module, "take_snapshot", counted)
     monkeypatch.setattr(Evaluation, "measure", measured)
     line = ("train.refit=false", "train.epochs=2", "strategy=top", "split.windows=1")
