@@ -12,11 +12,15 @@ from typing import Any
 
 import yaml
 
+from coldlm.config.options import KINDS
 from coldlm.config.schema import RunConfig
 from coldlm.config.signatures import PACKAGE, Field, describe_type, fields_of, fields_of_dataclass
 
 GLOBAL = "# @package _global_"
 """First line of the files that change keys of several groups: they are shown as they are."""
+
+BASE = "_base"
+"""The file of a group that others of it begin with."""
 
 DOCUMENT = re.compile(r"^(claim|command|hardware|time|expected)$")
 
@@ -33,7 +37,8 @@ class Key:
 
 @dataclass(frozen=True)
 class Option:
-    """One file of a group. ``about``: the comment at its head. ``body``: the rest of the file."""
+    """One file of a group. ``about``: the comment at its head. ``body``: the rest of the file.
+    ``parts``: group inside this one -> its option."""
 
     name: str
     about: str
@@ -41,15 +46,16 @@ class Option:
     keys: list[Key] = field(default_factory=list)
     target: str | None = None
     is_global: bool = False
+    parts: dict[str, str] = field(default_factory=dict)
 
 
 def make_page(conf: Path) -> str:
     """The whole page as Markdown."""
     primary = read_option(conf / "run.yaml", conf)
-    groups = {
-        folder.name: read_group(folder) for folder in sorted(conf.iterdir()) if folder.is_dir()
-    }
-    order = list(dict.fromkeys([*_defaults(conf / "run.yaml"), *groups]))
+    groups = read_groups(conf)
+    first = _defaults(conf / "run.yaml")
+    first = [name for group in first for name in groups if name.partition("/")[0] == group]
+    order = list(dict.fromkeys([*first, *groups]))
     lines = [
         _HEAD,
         "## The run itself {#run}",
@@ -61,10 +67,19 @@ def make_page(conf: Path) -> str:
     return "\n\n".join(line for line in lines if line) + "\n"
 
 
-def read_group(folder: Path) -> list[Option]:
-    """Every option of a group, by name."""
-    files = (file for file in sorted(folder.rglob("*.yaml")) if not file.name.startswith("_"))
-    return [read_option(file, folder) for file in files]
+def read_groups(conf: Path) -> dict[str, list[Option]]:
+    """Every group and its options; a group inside another (``online/trigger``) behind that."""
+    groups: dict[str, list[Option]] = {}
+    for folder in sorted(folder for folder in conf.iterdir() if folder.is_dir()):
+        inner = [sub for sub in sorted(folder.iterdir()) if f"{folder.name}/{sub.name}" in KINDS]
+        for each in (folder, *inner):
+            files = sorted(each.rglob("*.yaml"))
+            groups[each.relative_to(conf).as_posix()] = [
+                read_option(file, each)
+                for file in files
+                if not file.name.startswith("_") and (each != folder or file.parent not in inner)
+            ]
+    return groups
 
 
 def read_option(file: Path, root: Path) -> Option:
@@ -81,9 +96,9 @@ def read_option(file: Path, root: Path) -> Option:
     target = next((key.value for key in keys if key.path == "_target_"), None)
     own = [key for key in keys if key.path != "_target_"]
     paths = {key.path for key in own}
-    keys = own + [key for key in _shared(text, root.parent) if key.path not in paths]
+    keys = own + [key for key in _shared(text, root) if key.path not in paths]
     name = file.relative_to(root).with_suffix("").as_posix()
-    return Option(name, about, body, keys, target, is_global)
+    return Option(name, about, body, keys, target, is_global, _parts(file))
 
 
 def known_of(group: str, target: str | None) -> dict[str, Field]:
@@ -136,11 +151,11 @@ def without_type(conf: Path) -> list[str]:
         for key in read_option(conf / "run.yaml", conf).keys
         if key.path not in known_of("", None)
     ]
-    for folder in (folder for folder in sorted(conf.iterdir()) if folder.is_dir()):
-        for option in read_group(folder):
-            known = known_of(folder.name, option.target)
+    for group, options in read_groups(conf).items():
+        for option in options:
+            known = known_of(group, option.target)
             missing += [
-                f"{folder.name}/{option.name}: {key.path}"
+                f"{group}/{option.name}: {key.path}"
                 for key in option.keys
                 if not option.is_global and key.path not in known
             ]
@@ -154,9 +169,26 @@ def without_meaning(page: str) -> list[str]:
     )
 
 
-def _shared(text: str, conf: Path) -> Iterator[Key]:
-    """The keys of the files that a file of a group is made of (``/dataset/_files@_here_``)."""
+def _parts(file: Path) -> dict[str, str]:
+    """The options of the groups inside that a file of a group is made of."""
+    parts: dict[str, str] = {}
+    for entry in (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("defaults", []):
+        if entry == BASE:
+            parts |= _parts(file.with_name(f"{BASE}.yaml"))
+        elif isinstance(entry, dict):
+            named = {str(key).removeprefix("override "): str(entry[key]) for key in entry}
+            inside = (f"{file.parent.name}/{name}" for name in named)
+            parts |= {g: o for g, o in zip(inside, named.values(), strict=True) if g in KINDS}
+    return parts
+
+
+def _shared(text: str, folder: Path) -> Iterator[Key]:
+    """The keys of the files that a file of a group is made of: of another folder
+    (``/dataset/_files@_here_``), or of its own."""
+    conf = folder.parent
     for entry in (yaml.safe_load(text) or {}).get("defaults", []):
+        if entry == BASE:
+            yield from read_option(folder / f"{BASE}.yaml", folder).keys
         if isinstance(entry, str) and entry.endswith("@_here_"):
             file = conf / f"{entry.removesuffix('@_here_').strip('/')}.yaml"
             yield from read_option(file, file.parent).keys
@@ -209,10 +241,11 @@ def _defaults(file: Path) -> list[str]:
 
 def _group(name: str, options: list[Option]) -> list[str]:
     is_global = all(option.is_global for option in options)
-    lines = [f"## {name} {{#{name}}}"]
+    path = name.replace("/", ".")
+    lines = [f"## {name} {{#{name.replace('/', '-')}}}"]
     lines.append(
         f"`{name}=OPTION`, with "
-        + ("keys of several groups." if is_global else f"keys below `{name}.`.")
+        + ("keys of several groups." if is_global else f"keys below `{path}.`.")
         + f" {len(options)} options."
     )
     rows = [f"| [`{o.name}`](#{_anchor(name, o)}) | {_cell(_summary(o))} |" for o in options]
@@ -228,9 +261,12 @@ def _group(name: str, options: list[Option]) -> list[str]:
 def _about(group: str, option: Option, shared: Mapping[str, str]) -> list[str]:
     known = known_of(group, option.target)
     code = [f"Code: `{option.target}`"] if option.target else []
+    links = [f"[`{g}={o}`](#{g.replace('/', '-')}-{o})" for g, o in option.parts.items()]
+    code += [f"Made of {', '.join(links)}."] if links else []
     if not option.keys:
         return [option.about, *code, "No keys."]
-    return [option.about, *code, *_table(option.keys, f"{group}.", known, shared, option.target)]
+    path = group.replace("/", ".")
+    return [option.about, *code, *_table(option.keys, f"{path}.", known, shared, option.target)]
 
 
 def _global(option: Option) -> list[str]:
@@ -275,7 +311,7 @@ def _summary(option: Option) -> str:
 
 
 def _anchor(group: str, option: Option) -> str:
-    return f"{group}-{option.name.replace('/', '-')}"
+    return f"{group}-{option.name}".replace("/", "-")
 
 
 def _clip(value: str) -> str:

@@ -4,7 +4,9 @@ seconds."""
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,32 @@ def finished(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Path:
     from coldlm.experiment.run import execute
 
     return execute(compose_micro(tmp_path_factory.mktemp("runs"), cache), "whole")
+
+
+@pytest.fixture(scope="session")
+def over_trained(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path
+) -> Callable[[RunConfig, str, str], Path]:
+    """``over_trained(config, name, strategy)``: the folder of the run ``name`` of stage online alone,
+    over a model of this strategy that was trained once for all."""
+    from coldlm.experiment.run import execute
+
+    models: dict[str, Path] = {}
+
+    def run(config: RunConfig, name: str, strategy: str = "frozen") -> Path:
+        if strategy not in models:
+            small = "stages=[train]", "online.probe=0", "train.refit=false", "train.batch_size=64"
+            lora = ("strategy.rank=2", "strategy.dropout=0.0") if strategy == "lora" else ()
+            output = tmp_path_factory.mktemp("trained")
+            made = compose_micro(output, cache, f"strategy={strategy}", *lora, *small)
+            models[strategy] = execute(made, "run") / "model.safetensors"
+        folder = Path(config.output) / name
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            shutil.copy(models[strategy], folder)
+        return execute(replace(config, stages=["online"]), name)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -111,6 +111,22 @@ def test_help_on_an_option_says_what_it_takes() -> None:
     assert "train." not in out
 
 
+def test_help_shows_groups_inside_a_group() -> None:
+    out = coldlm("run", "--help", "online=replay").stdout
+    assert "online/trigger: any_of, budget, every, " in coldlm("run", "--help").stdout
+    assert out.startswith("online=replay\nAfter each window, on what was scored in it and as many")
+    assert "online/data=replay\n    what an update learns from\n" in out
+    assert "online.lr_factor: 0.5\n    times the learning rates of optim\n" in out
+    out = coldlm("run", "--help", "seed=3").stdout
+    assert "  trigger:  # online/trigger=every_window: when the weights are updated\n" in out
+    assert (
+        "  epochs: 1  # over what the update learns from; null: as many as validation chose" in out
+    )
+    out = coldlm("run", "online/trigger=every_n", "--help").stdout
+    assert out.startswith("online/trigger=every_n\nWhen n events have become visible")
+    assert "online.trigger.n: 500\n    events, of any label\n    allowed: an integer from 1" in out
+
+
 @pytest.mark.parametrize(
     ("group", "option"), [(g, o) for g, found in list_options().items() for o in found]
 )

@@ -24,6 +24,7 @@ import pytest
 import torch
 import yaml
 
+from coldlm.config.options import KINDS
 from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS
 from coldlm.core.tables import Dataset
 from coldlm.models.backbone import RandomVectors
@@ -140,11 +141,20 @@ def test_the_page_of_keys_names_every_option(config_page: ModuleType) -> None:
         file.relative_to(REPO / "conf").with_suffix("")
         for file in (REPO / "conf").rglob("[!_]*.yaml")
     ]
-    options = [(file.parts[0], "/".join(file.parts[1:])) for file in files if len(file.parts) > 1]
-    assert len(options) > 60
+    places = (file.as_posix() for file in files if len(file.parts) > 1)
+    inner = [group for group in KINDS if "/" in group]
+    options = [
+        (group, place.removeprefix(f"{group}/"))
+        for place in places
+        for group in [next((g for g in inner if place.startswith(f"{g}/")), place.split("/")[0])]
+    ]
+    assert len(options) > 90
     assert [option for option in options if f'"{option[0]}={option[1]}"' not in page] == []
     assert "| `strategy.rank` | `8` | an integer from 1 |" in page
     assert "| `train.epochs` | `4` | an integer from 1 |" in page
+    assert "| `online.trigger.n` | `500` | an integer from 1 |" in page
+    assert "| `online.epochs` | `null` | an integer from 1 or null |" in page  # of retrain
+    assert "[`online/data=replay`](#online-data-replay)" in page
 
 
 def test_every_folder_has_a_word_in_the_picture() -> None:
@@ -171,10 +181,13 @@ def test_every_folder_has_a_word_in_the_picture() -> None:
 )
 def test_the_tables_of_the_guide_name_every_option(page: str, group: str) -> None:
     rows = re.findall(
-        r"^\| `(\w+)` \|", (DOCS / "guide" / f"{page}.md").read_text(encoding="utf-8"), re.M
+        r"^\| (`\w+`(?:, `\w+`)*) \|",
+        (DOCS / "guide" / f"{page}.md").read_text(encoding="utf-8"),
+        re.M,
     )
-    options = {file.stem for file in (REPO / "conf" / group).glob("*.yaml")} - {"none"}
-    assert options <= set(rows)
+    options = {file.stem for file in (REPO / "conf" / group).rglob("[!_]*.yaml")} - {"none"}
+    # rows that name two options, such as off and never, count for both
+    assert options <= {name for row in rows for name in re.findall(r"\w+", row)}
 
 
 @pytest.mark.slow
@@ -190,7 +203,7 @@ def test_the_columns_of_a_run_are_explained(finished: Path) -> None:
     for name, table in tables.items():
         rows = [line.split("|")[1] for line in table.splitlines()[2:]]
         assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(there[name]), name
-    assert set(tables) == {"results", "events", "per_user", "updates", "k_shot"}
+    assert set(tables) == {"results", "events", "per_user", "updates", "probes", "stream", "k_shot"}
     assert [
         file.name
         for file in finished.iterdir()
@@ -385,25 +398,32 @@ def test_the_example_of_a_baseline_looks_at_the_last_week_only(make_data: MakeDa
     assert scores.dtype == torch.float32
 
 
-def test_the_example_of_a_schedule() -> None:
-    from coldlm.learn.fit import Fitted
+def test_the_examples_of_parts_of_a_schedule() -> None:
+    from coldlm.core.tables import DAY, sorted_log
+    from coldlm.online.data import Past
+    from coldlm.online.moment import Moment
 
-    class Work:
-        def fit_window(self, window: int) -> Fitted:
-            return Fitted(examples=1)
-
-        def fit_anew(self, window: int) -> Fitted:
-            return Fitted(examples=window + 1)
-
-    schedule = load(EXAMPLES / "schedule.py").third_anew
-    assert [schedule(Work(), window).examples for window in range(7)] == [1, 1, 3, 1, 1, 6, 1]
+    page = load(EXAMPLES / "schedule.py")
+    at_night = page.AtNight(n=3)
+    now = Moment(DAY - 1, 0, 10, 0, lambda: np.zeros(0), DAY // 2, 0, 6, 0)
+    assert at_night.ask(now) == ""
+    now.time = DAY
+    assert at_night.ask(now) == "1 nights"
+    now.learned = 8
+    assert at_night.ask(now) == ""
+    user, n = np.array([0, 0, 1, 0, 0, 1]), 6
+    log = sorted_log(user, user, np.arange(n), np.ones(n), np.ones(n, bool))
+    none = np.zeros(0, np.int64)
+    past = Past(log, 1, 6, 1, 0, lambda: none, lambda rows: np.zeros((len(rows), 0)))
+    assert page.FewOfEach(n=2).choose(past).tolist() == [2, 3, 4, 5]
+    assert page.FewOfEach(n=1).choose(past).tolist() == [4, 5]
 
 
 @pytest.mark.slow
 def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A strategy, head, loss, schedule, metric and baseline of a package that is not ours, in one
+    """A strategy, head, loss, trigger, data policy, metric and baseline of a package that is not ours, in one
     run."""
     from coldlm.cli import main
     from coldlm.config.plugins import plug_problems
@@ -416,9 +436,13 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
         file = package / "conf" / group / f"{target.partition('.')[2].lower()}.yaml"
         file.parent.mkdir(parents=True)
         file.write_text(f"_target_: mypackage.{target}\n")
-    (package / "conf" / "online").mkdir()
-    (package / "conf" / "online" / "third_anew.yaml").write_text(
-        "schedule: third_anew\nepochs: 1\nlr_factor: 0.5\n"
+    parts = {"trigger/at_night": "AtNight", "data/few_of_each": "FewOfEach"}
+    for part, target in parts.items():
+        file = package / "conf" / "online" / f"{part}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"_target_: mypackage.schedule.{target}\nn: 10\n")
+    (package / "conf" / "online" / "nightly.yaml").write_text(
+        "defaults: [_base, override trigger: at_night, override data: few_of_each, _self_]\n"
     )
     monkeypatch.syspath_prepend(str(package.parent))
     monkeypatch.chdir(tmp_path)
@@ -428,7 +452,7 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
         "strategy=norms",
         "head=weighted",
         "loss=margin",
-        "online=third_anew",
+        "online=nightly",
     ]
     folder = ["--config-dir", str(package / "conf")]
     assert (
@@ -438,7 +462,7 @@ def test_the_examples_make_a_plugin_with_which_a_run_goes_through(
     results = pl.read_parquet(tmp_path / "runs" / "mine" / "results.parquet")
     assert "rbp" in results["metric"].unique()
     assert "last_week" in results["scorer"].unique()
-    assert "third_anew" in results["schedule"].unique()
+    assert "nightly" in results["schedule"].unique()
     plug_problems([])  # the other tests of this process have coldlm's own options
 
 

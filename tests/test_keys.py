@@ -252,15 +252,65 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
         ("split.windows=null", "split.edges=[2024-02-20,2024-02-25]"),
         "windows",
     ),
-    "online.schedule": ("off", (ONLINE,), "online"),
-    "online.epochs": (2, (ONLINE,), "online"),
-    "online.lr_factor": (0.1, (ONLINE,), "online"),
     "control.name": ("permuted_text", (), "axes"),
     "stages": (["train", "evaluate", "online"], (), "online"),
     "backbone.load.name": ("mine", (LOCAL,), "axes"),
     "backbone.load.released": ("2030-01", (LOCAL,), "checkpoint"),
 }
 """Key -> its new value, the overrides under which it matters, and the output in which it shows."""
+
+UPDATES = ("train.batch_size=16", "split.windows=2", "online=every_n", "online.trigger.n=40")
+"""Updates of three steps: at the first one of an update no regulariser can be felt."""
+
+PAGE_HINKLEY = (
+    "online=on_drift", "online.trigger.detector=page_hinkley", "online.trigger.sensitivity=0.9", "online.trigger.n=1",
+)  # fmt: skip
+NONE_OF = ("online=any_of", *(f"online.trigger.{key}=null" for key in ("n", "days", "new_items")))
+REPLAY = ("online/data=replay", "online.data.size=60")
+GATED = ("online/gate=probe", "online.gate.epsilon=0", "online.probe=0.3", "online.lr_factor=1000")
+
+OF_UPDATES: dict[str, tuple[object, tuple[str, ...]]] = {
+    "online.label_delay_seconds": (3 * 86_400, ()),
+    "online.latency_seconds": (86_400.0, ()),
+    "online.latency_scale": (1e7, ()),
+    "online.epochs": (2, ()),
+    "online.max_steps": (1, ()),
+    "online.lr_factor": (0.1, ()),
+    "online.optimiser": ("keep", ()),
+    "online.rate": ("constant", ("train.warmup=0.9",)),
+    "online.probe": (0.3, ()),
+    "online.trigger.everyn.n": (30, ()),
+    "online.trigger.every.days": (3.0, ("online=every_day", "online.trigger.days=5.0")),
+    "online.trigger.onnewitems.n": (3, ("online=on_new_items", "online.trigger.n=2")),
+    "online.trigger.ondrift.detector": ("adwin", PAGE_HINKLEY),
+    "online.trigger.ondrift.sensitivity": (1e-6, PAGE_HINKLEY),
+    "online.trigger.ondrift.n": (60, PAGE_HINKLEY),
+    "online.trigger.budget.n": (60, ("online=budget", "online.trigger.n=30")),
+    "online.trigger.budget.updates_per_day": (0.1, ("online=budget", "online.trigger.n=30")),
+    "online.trigger.budget.seconds_per_day": (
+        1e-9,
+        ("online=budget", "online.trigger.n=30", "online.trigger.updates_per_day=null", "dataset.days=3"),
+    ),
+    "online.trigger.anyof.n": (40, NONE_OF),
+    "online.trigger.anyof.days": (4.0, NONE_OF),
+    "online.trigger.anyof.new_items": (3, NONE_OF),
+    "online.data.window.n": (30, ("online/data=window", "online.data.n=60")),
+    "online.data.replay.keep": ("recency", REPLAY),
+    "online.data.replay.size": (20, REPLAY),
+    "online.data.replay.share": (0.2, REPLAY),
+    "online.regulariser.l2toprevious.strength": (50.0, ("online/regulariser=l2_to_previous",)),
+    "online.regulariser.ewc.strength": (1e4, ("online/regulariser=ewc",)),
+    "online.regulariser.ewc.gamma": (0.1, ("online/regulariser=ewc", "online.regulariser.strength=1e4")),
+    "online.regulariser.distill.strength": (5.0, ("online/regulariser=distill",)),
+    "online.regulariser.distill.temperature": (3.0, ("online/regulariser=distill",)),
+    "online.regulariser.peso.strength": (50.0, ("strategy=lora", "strategy.rank=2", "online/regulariser=peso")),
+    "online.regulariser.ema.decay": (0.9, ("online/regulariser=ema",)),
+    "online.regulariser.der.strength": (50.0, (*REPLAY, "online/regulariser=der")),
+    "online.regulariser.der.size": (10, (*REPLAY, "online/regulariser=der")),
+    "online.gate.probe.epsilon": (1.0, GATED),
+}  # fmt: skip
+"""Key of stage online -> its new value and the overrides, behind ``UPDATES``, under which it
+matters; it changes what comes of the stage over one trained model."""
 
 READERS: dict[str, dict[str, object]] = {
     "simulated": {
@@ -355,6 +405,8 @@ EXCEPTIONS = {
         for reader in READERS
         if reader not in ("own", "simulated")
     },
+    "online.save_updates": "what is gone on from: tests/experiment/test_online.py",
+    "online.save_seconds": "the same, by the clock",
     "release_slot": "acts on the world: tests/data/canonical/test_grid_runs.py",
     "plugins": "lets options of other packages be named: tests/examples/test_plugin.py",
     **{
@@ -370,15 +422,22 @@ def all_keys() -> Iterator[str]:
     target."""
     for name, field in fields_of_dataclass(RunConfig).items():
         if field.annotation == Node:
-            for option in list_options()[name]:
-                target = yaml.safe_load((CONF / name / f"{option}.yaml").read_text())["_target_"]
-                yield from (f"{name}.{short(target)}.{key}" for key in fields_of(target))
+            yield from keys_of_things(name)
         elif is_dataclass(field.annotation):
-            yield from (
-                f"{name}.{key}" for key in fields_of_dataclass(cast(type, field.annotation))
-            )
+            for key, inner in fields_of_dataclass(cast(type, field.annotation)).items():
+                if inner.annotation == Node:
+                    yield from keys_of_things(f"{name}/{key}")
+                else:
+                    yield f"{name}.{key}"
         else:
             yield name
+
+
+def keys_of_things(group: str) -> Iterator[str]:
+    for option in list_options()[group]:
+        target = yaml.safe_load((CONF / group / f"{option}.yaml").read_text())["_target_"]
+        place = f"{group.replace('/', '.')}.{short(target)}"
+        yield from (f"{place}.{key}" for key in fields_of(target))
 
 
 def short(target: str) -> str:
@@ -388,7 +447,13 @@ def short(target: str) -> str:
 
 def test_every_key_has_its_line() -> None:
     of_readers = {f"dataset.{reader}.{key}" for reader, keys in READERS.items() for key in keys}
-    tables: list[set[str]] = [set(SCORES), set(OUTPUTS), of_readers, set(EXCEPTIONS)]
+    tables: list[set[str]] = [
+        set(SCORES),
+        set(OUTPUTS),
+        set(OF_UPDATES),
+        of_readers,
+        set(EXCEPTIONS),
+    ]
     assert set.union(*tables) == set(all_keys())
     assert sum(map(len, tables)) == len(set.union(*tables))
 
@@ -488,7 +553,11 @@ def before(
 def change(config: RunConfig, key: str, value: object) -> RunConfig:
     values = config.plain()
     group, _, last = key.rpartition(".")
-    owner = values[group.partition(".")[0]] if group else values
+    steps = group.split(".") if group else []
+    # the last step is the name of a thing, or the only one
+    owner = values
+    for step in steps[: max(1, len(steps) - 1)]:
+        owner = owner[step]
     assert owner[last] != value
     owner[last] = value
     return typed(values)
@@ -520,6 +589,69 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
     value, overrides, shown = OUTPUTS[key]
     settled, seen = before(*overrides)
     assert observe(change(settled, key, value))[shown] != seen[shown]
+
+
+BY_HAND = (
+    "online.trigger",
+    "online.data",
+    *(f"online.regulariser.{key}" for key in ("der.size", "distill.t", "ewc.g", "ema", "l2")),
+)
+"""Keys whose acting small cases in tests/online show too."""
+
+
+@pytest.fixture(scope="module")
+def known_updates() -> dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]]:
+    """Stages that were observed already."""
+    return {}
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param(k, marks=[pytest.mark.long] if k.startswith(BY_HAND) else [])
+        for k in OF_UPDATES
+    ],
+)
+@pytest.mark.usefixtures("light")
+def test_a_key_changes_what_comes_of_updates(
+    key: str,
+    config: MakeConfig,
+    over_trained: Callable[..., Path],
+    known_updates: dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    none = {"leaks": {}, "dropped": 0, "others_would_drop": {}}
+    monkeypatch.setattr(Evaluation, "meter_leaks", lambda *_: none)
+    monkeypatch.setattr(process, "_commit", lambda: None)  # two processes
+    value, overrides = OF_UPDATES[key]
+
+    def observe(settled: RunConfig, name: str) -> dict[str, object]:
+        check(settled.plain(), Path(settled.output))
+        folder = over_trained(settled, name, "lora" if "strategy=lora" in overrides else "frozen")
+        frames = {
+            name: pl.read_parquet(folder / f"{name}.parquet")
+            for name in ("events", "updates", "probes")
+        }
+        updates = frames["updates"].drop(
+            "seconds", "train_seconds", "encode_seconds", "peak_memory_mb"
+        )
+        return {
+            "scores": frames["events"]["score"].to_list(),
+            "updates": updates.to_dicts(),
+            "probes": frames["probes"].to_dicts(),
+        }
+
+    if overrides not in known_updates:
+        has_trigger = any(override.startswith("online=") for override in overrides)
+        usual = UPDATES[:2] if has_trigger else UPDATES
+        settled = config("train.refit=false", *usual, *overrides)
+        Path(settled.output).mkdir(exist_ok=True)
+        known_updates[overrides] = settled, observe(settled, "before")
+    settled, seen = known_updates[overrides]
+    found = observe(change(settled, key, value), key)
+    assert found != seen
+    # what is not about when, or what is kept back, is felt in the scores
+    assert found["scores"] != seen["scores"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "learn": ("core", "asof", "text", "models"),
     "evaluate": ("core", "asof"),
     "online": ("core", "asof", "learn", "evaluate", "models"),
-    "report": ("core", "config/options", "runs/manifest"),
+    "report": ("core", "config/options", "config/schedules", "runs/manifest", "evaluate/continual"),
     "runs": ("core", "config", "models", "evaluate", "report"),
     "experiment": (
         "core", "asof", "config", "data", "split", "text", "models", "learn", "evaluate", "online", "report", "runs",
@@ -50,6 +50,7 @@ DOORS = {
     "torchmetrics": {"evaluate"},
     "sklearn": {"evaluate"},
     "bm25s": {"evaluate"},
+    "river": {"online/drift.py"},
     "polars": {"core/tables.py", "data", "split", "report", "evaluate", "online", "runs", "experiment",
                "commands/tune.py"},
     "pandas": {"data"},
@@ -174,6 +175,7 @@ def test_every_foreign_library_has_a_door() -> None:
         ("evaluate/toy.py", "from coldlm.models import backbone"),
         ("core/toy.py", "from coldlm.asof.context import AsOf"),
         ("online/toy.py", "from coldlm.config.build import build"),
+        ("online/triggers.py", "from river.drift import ADWIN"),
     ],
 )
 def test_a_forbidden_import_is_found(

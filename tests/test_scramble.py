@@ -22,6 +22,7 @@ import torch
 from polars.testing import assert_frame_equal
 
 from coldlm.asof.catalogue import Catalogue
+from coldlm.config.options import DataPolicy, Trigger, every
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MANDATORY_BASELINES, MODEL
 from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Queries, Users, sorted_log
@@ -30,6 +31,7 @@ from coldlm.data.canonical.assemble import assemble
 from coldlm.data.canonical.dataset import to_dataset
 from coldlm.data.canonical.dated import DatedField
 from coldlm.evaluate import baselines, judge
+from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import cut
 
@@ -204,6 +206,65 @@ def test_garbage_after_a_cut_moves_no_bit_before_it(
         for folder in (true, scrambled)
     ]
     assert not after[0].drop("run").equals(after[1].drop("run"))
+
+
+PAIRS = {
+    "every_n": ("replay", ("online.trigger.n=20", "online.data.size=40")),
+    "every": ("window", ("online.trigger.days=1", "online.data.n=60")),
+    "on_new_items": ("new_only", ("online.trigger.n=3", f"online.label_delay_seconds={DAY}")),
+    "on_drift": (
+        "cumulative",
+        ("online.trigger.detector=page_hinkley", "online.trigger.sensitivity=0.9", "online.trigger.n=10"),
+    ),
+    "budget": ("shuffled", ("online.trigger.n=10", "online.trigger.updates_per_day=0.5")),
+    "any_of": (
+        "replay",
+        ("online.trigger.n=25", "online.data.keep=herding", "online.data.size=40", "online.latency_seconds=600"),
+    ),
+    "every_window": ("replay", ("online.data.keep=popularity", "online.data.size=40")),
+}  # fmt: skip
+"""Every trigger that updates, with a data policy each, all of them but the oracle."""
+
+
+def test_every_part_that_looks_at_the_stream_is_scrambled() -> None:
+    assert set(PAIRS) == {option.name for option in every(Trigger) if option.updates}
+    policies = {policy for policy, _ in PAIRS.values()}
+    assert policies == {option.name for option in every(DataPolicy) if not option.cheats}
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        pytest.param(t, marks=[] if t in ("every_n", "on_drift") else [pytest.mark.long])
+        for t in PAIRS
+    ],
+)
+def test_garbage_after_a_cut_moves_no_trigger_and_no_choice_of_data(
+    trigger: str,
+    config: MakeConfig,
+    over_trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    none = {"leaks": {}, "dropped": 0, "others_would_drop": {}}
+    monkeypatch.setattr(Evaluation, "meter_leaks", lambda *_: none)
+    policy, keys = PAIRS[trigger]
+    parts = (f"online/trigger={trigger}", f"online/data={policy}", "online/scope=context", *keys)
+    settled = config(f"split.windows={WINDOWS}", "train.refit=false", *parts)
+    time = moments(READ, settled)["middle"]
+    true = over_trained(settled, "true")
+    monkeypatch.setattr(simulated, "load", lambda **keys: scramble(READ(**keys), time))
+    scrambled = over_trained(settled, "scrambled")
+    clocks = ("seconds", "train_seconds", "encode_seconds", "peak_memory_mb")
+    made = [
+        pl.read_parquet(folder / "updates.parquet").drop(clocks).filter(pl.col("time") < time)
+        for folder in (true, scrambled)
+    ]
+    assert len(made[0])
+    # what comes of an update on validation's probe is known then
+    assert_frame_equal(*made, check_exact=True)
+    left, right = before(true, time), before(scrambled, time)
+    assert left["version"].max() > 0  # type: ignore[operator]
+    assert_frame_equal(left, right, check_exact=True)
 
 
 def joined(first: Impressions, second: Impressions) -> Impressions:

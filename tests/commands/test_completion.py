@@ -40,6 +40,20 @@ def path(tmp_path: Path) -> str:
         ("coldlm run train.validate=", ["train.validate=true", "train.validate=false"]),
         ("coldlm run head.con", ["head.context=", "head.context_width="]),
         ("coldlm run dataset=news/m", ["dataset=news/mind"]),
+        (
+            "coldlm run online/trigger=ev",
+            ["online/trigger=every", "online/trigger=every_n", "online/trigger=every_window"],
+        ),
+        ("coldlm run online.trigger.", []),  # every_window has no keys
+        ("coldlm run online/trigger=every_n online.trigger.", ["online.trigger.n="]),
+        ("coldlm run online=every_n online.tr", ["online.trigger."]),
+        ("coldlm run online=on_drift online.trigger.d", ["online.trigger.detector="]),
+        (
+            "coldlm run online/data=replay online.data.keep=per",
+            ["online.data.keep=per_user", "online.data.keep=per_item"],
+        ),
+        ("coldlm run online.opt", ["online.optimiser="]),
+        ("coldlm run online.rate=", ["online.rate=warmed", "online.rate=constant"]),
         ("coldlm run +see", ["+seed="]),
         ("coldlm run --skip", ["--skip-impossible"]),
         ("coldlm tune strategy=fu", ["strategy=full"]),

@@ -12,10 +12,12 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
+from coldlm.config import online_combinations
 from coldlm.config.build import NODE_GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
 from coldlm.config.compose import make_plan, plain
-from coldlm.config.schema import GONE, MOVED, Control, under_todays_keys
+from coldlm.config.schedules import label_of
+from coldlm.config.schema import GONE, MOVED, Control, typed, under_todays_keys
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, list_options
 from coldlm.core.columns import MANDATORY_CONTROLS, Range
@@ -34,6 +36,10 @@ NEEDED = {
     ("backbone", "scratch_roberta"): ["pretrain=masked_lm"],
     ("backbone", "scratch_gpt2"): ["pretrain=causal_lm"],
     ("pretrain", "causal_lm"): ["backbone=scratch_gpt2"],
+    ("online", "peso"): ["strategy=lora"],
+    ("online/regulariser", "peso"): ["strategy=lora"],
+    ("online/regulariser", "der"): ["online/data=replay"],
+    ("online/scope", "adapter"): ["strategy=lora"],
     **{
         ("tuned", name): [f"strategy={name.rpartition('_')[2]}"] for name in list_options()["tuned"]
     },
@@ -329,10 +335,10 @@ def test_several_values_need_the_flag() -> None:
             ["split.windows=null", "split.edges=[2016-01-02,2016-01-01T07:00:00]"],
             "split.edges[1]=2016-01-01T07:00:00 m",
         ),
-        (["split=loo"], "online.schedule=per_window; use online=off, or split=time"),
+        (["split=loo"], "online/trigger=every_window; use online=off, or split=time"),
         (
-            ["split=random", "online=retrain"],
-            "online.schedule=retrain; use online=off, or split=time",
+            ["split=random", "online=every_n"],
+            "online/trigger=every_n; use online=off, or split=time",
         ),
         (["split=random", "online=off", "split.train=0.9"], "their sum must be below 1"),
         (["strategy=top", "strategy.layers=3"], "the backbone has 2 layers"),
@@ -731,3 +737,81 @@ def test_a_configuration_of_an_earlier_version_is_read_under_todays_keys() -> No
         old["train"].pop(key) for key in ("refit", "schedule")
     )
     assert under_todays_keys(old) == now
+
+
+@pytest.mark.parametrize(
+    ("schedule", "parts"),
+    [
+        ("off", ("triggers.Off", "data.NewOnly", "scopes.everything")),
+        ("per_window", ("triggers.EveryWindow", "data.NewOnly", "scopes.everything")),
+        ("retrain", ("triggers.EveryWindow", "data.Cumulative", "scopes.reset_to_base")),
+    ],
+)
+def test_a_schedule_of_an_earlier_version_is_read_as_its_parts(
+    schedule: str, parts: tuple[str, ...]
+) -> None:
+    """As it ran then: with no probe, labels at once, updates at once."""
+    now = compose_plain(*TINY, f"online={schedule}", "online.probe=0", "online.lr_factor=0.25")
+    old = now | {"online": {"schedule": schedule, "lr_factor": 0.25}}
+    old["online"]["epochs"] = now["online"]["epochs"]
+    read = under_todays_keys(old)
+    assert read == now
+    targets = (read["online"][part]["_target_"] for part in ("trigger", "data", "scope"))
+    assert tuple(targets) == tuple(f"coldlm.online.{part}" for part in parts)
+    assert problems(read) == []
+    assert label_of(typed(read).online.parts) == schedule
+
+
+LORA, UPDATES_HEAD = ["strategy=lora"], ["online/scope=head"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["online=peso"], "strategy=frozen trains nothing; use online/regulariser=l2_to_previous"),
+        ([*LORA, "online=peso", *UPDATES_HEAD], "which online/scope=head leaves alone"),
+        (["online/scope=adapter"], "strategy=frozen trains nothing of the language model"),
+        (["online/scope=context", "head.context=off"], "needs head.context=on, got off"),
+        ([*UPDATES_HEAD, "head=zero_shot"], "head=zero_shot has nothing to learn; use online=hist"),
+        (["online/regulariser=der"], "online/data=new_only does not bring back; use online/data=rep"),
+        (["online=retrain", "online/regulariser=ewc"], "which online/scope=reset_to_base does not"),
+        (["online=retrain", "online.optimiser=keep"], "begins anew; use online.optimiser=reset"),
+        (["online/gate=probe", "online.probe=0"], "which online.probe=0 leaves empty"),
+        (["online=replay", "online.data.keep=herding", "head.context=only"], "keep=herding looks"),
+        (
+            ["online=replay", "online.data.keep=herding", "head=pair", "loss=binary_cross_entropy"],
+            "which head=pair does not make here; use another of online.data.keep",
+        ),
+        (["online=oracle", "online/trigger=every_n"], "online/trigger=every_window alone, got eve"),
+        (["online.data.keep=recency"], "online.data.keep: unknown key"),
+        (["online=replay", "online.data.keep=best"], "online.data.keep: got 'best', allowed: rese"),
+        (["online=every_n", "online.trigger.n=0"], "online.trigger.n: got 0, allowed: an integer"),
+        (["online.label_delay_seconds=-1"], "online.label_delay_seconds: got -1, allowed"),
+        (["online.probe=0.9"], "online.probe: got 0.9, allowed: a number from 0 up to 0.5"),
+        (["online/triger=never"], "online/triger"),
+        (["online/trigger=evry_n"], "online/trigger=evry_n: no such option; did you mean every_n?"),
+    ],
+)  # fmt: skip
+def test_parts_that_cannot_stand_together_are_refused(overrides: list[str], said: str) -> None:
+    (problem,) = make_plan([*TINY, *overrides]).problems
+    assert said in problem
+
+
+def test_parts_that_never_act_are_not_refused() -> None:
+    """Where nothing updates, nothing of an update can be wrong."""
+    assert make_plan([*TINY, "online=history", "online/scope=adapter"]).problems == []
+    assert make_plan([*TINY, "online=peso", *LORA, "control=random_vectors"]).problems == []
+
+
+def test_a_detector_that_is_not_installed_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert make_plan([*TINY, "online=on_drift"]).problems == []
+    monkeypatch.setattr(online_combinations, "find_spec", lambda package: None)
+    (problem,) = make_plan([*TINY, "online=on_drift"]).problems
+    assert problem.endswith('the package river is not installed; pip install "coldlm[drift]"')
+
+
+def test_a_sweep_over_a_part_is_one_cell_each() -> None:
+    plan = make_plan(["-m", *TINY, "online/trigger=every_n,every_window", "online.lr_factor=1,2"])
+    assert plan.problems == []

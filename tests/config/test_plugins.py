@@ -16,6 +16,8 @@ from coldlm.config.compose import compose_plain, list_options, make_plan
 from coldlm.config.guard import check_hydra
 from coldlm.config.options import Strategy
 from coldlm.config.plugins import plug_problems
+from coldlm.config.schedules import label_of
+from coldlm.config.schema import typed
 from coldlm.config.search_path import PluginFolders, packages_in, with_plugins
 from coldlm.config.signatures import fields_of
 
@@ -52,8 +54,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
 
 
 def declares(*declared: str) -> str:
-    lines = ["from coldlm.config.options import *", *(f"    {option}," for option in declared)]
-    return "\n".join([lines[0], "OPTIONS = (", *lines[1:], ")"])
+    lines = [f"    {option}," for option in declared]
+    imports = [f"from coldlm.config.{module} import *" for module in ("options", "schedules")]
+    return "\n".join([*imports, "OPTIONS = (", *lines, ")"])
 
 
 def test_an_option_of_a_package_can_be_chosen_while_it_is_named(package: Package) -> None:
@@ -197,11 +200,24 @@ def test_a_packages_files_may_set_no_more_of_hydras_than_others(package: Package
             "baseline=popularity is taken",
         ),
         (declares('Metric("auc/user", "PACKAGE.strategies.mine")'), "metric=auc/user is taken"),
-        (declares('Schedule("history", "PACKAGE.strategies.mine")'), "online=history is taken"),
+        (
+            declares('Trigger("every_n", "PACKAGE.strategies.mine")'),
+            "online/trigger=every_n is taken",
+        ),
+        # tables would call it as they call the schedule
+        (
+            declares('Trigger("retrain", "PACKAGE.strategies.mine")'),
+            "online/trigger=retrain is taken",
+        ),
+        (
+            declares('Trigger("static", "PACKAGE.strategies.mine")'),
+            "online/trigger=static is taken",
+        ),
+        (declares('Gate("ewc", "PACKAGE.strategies.mine")'), "online/gate=ewc is taken"),
         (declares(*2 * ['Metric("hit", "PACKAGE.strategies.mine")']), "metric=hit is taken"),
         (
-            declares('Schedule("never", "PACKAGE.schedules.never")'),
-            "stands for PACKAGE.schedules.never, which its",
+            declares('Trigger("mine", "PACKAGE.triggers.Mine")'),
+            "stands for PACKAGE.triggers.Mine, which its",
         ),
         (
             declares('Metric("hit", "PACKAGE.strategies.other")'),
@@ -249,14 +265,78 @@ def test_a_file_whose_target_is_not_declared_says_where_to_declare_it(package: P
     assert refusal("strategy", "os.system").endswith("is named with plugins=[PACKAGE])")
 
 
-def test_a_schedule_that_is_not_declared_is_refused(package: Package) -> None:
+TRIGGER = """
+class Mine:
+    def __init__(self, *, n: int = 2) -> None: ...
+"""
+
+ONLINE = "defaults: [_base, override trigger: mine, _self_]"
+
+
+def test_a_schedule_of_a_package_has_its_name_while_the_package_is_named(package: Package) -> None:
+    name = package(
+        "options.py", declares('Trigger("mine", "PACKAGE.triggers.Mine")', 'Schedule("ours", trigger="mine")'),
+        "triggers.py", TRIGGER,
+        "conf/online/trigger/mine.yaml", "_target_: PACKAGE.triggers.Mine\nn: 3",
+        "conf/online/ours.yaml", ONLINE,
+    )  # fmt: skip
+    line = [*TINY, f"plugins=[{name}]"]
+    config = compose_plain([*line, "online=ours"])
+    assert problems(config) == []
+    assert config["online"]["trigger"] == {"_target_": f"{name}.triggers.Mine", "n": 3}
+    assert label_of(typed(config).online.parts) == "ours"
+    assert make_plan([*line, "online/trigger=mine", "online.trigger.n=5"]).problems == []
+    other = compose_plain([*line, "online=ours", "online/data=replay"])
+    assert problems(other) == []
+    assert label_of(typed(other).online.parts) == "mine+replay"
+
+
+def test_without_a_name_of_its_own_a_schedule_has_those_of_its_parts(package: Package) -> None:
+    name = package(
+        "options.py", declares('Trigger("mine", "PACKAGE.triggers.Mine")'),
+        "triggers.py", TRIGGER,
+        "conf/online/trigger/mine.yaml", "_target_: PACKAGE.triggers.Mine",
+        "conf/online/ours.yaml", ONLINE,
+    )  # fmt: skip
+    config = compose_plain([*TINY, f"plugins=[{name}]", "online=ours"])
+    assert problems(config) == []
+    assert label_of(typed(config).online.parts) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        (['Schedule("retrain", gate="probe")'], "the schedule retrain is taken; rename it"),
+        (['Schedule("static", gate="probe")'], "the schedule static is taken; rename it"),
+        (
+            ['Schedule("mine", data="replay")'],
+            "the schedule mine is made of the parts of replay; leave it out",
+        ),
+        (
+            ['Schedule("mine", trigger="hourly")'],
+            "the schedule mine names online/trigger=hourly, which is no option",
+        ),
+        (2 * ['Schedule("mine", gate="probe")'], "the schedule mine is taken; rename it"),
+    ],
+)
+def test_a_schedule_that_cannot_have_its_name_is_refused(
+    package: Package, declared: list[str], said: str
+) -> None:
+    name = package("options.py", declares(*declared))
+    assert f"plugins: {said}" in plug_problems([name])
+    assert plug_problems([]) == []
+
+
+def test_a_trigger_that_is_not_declared_is_refused(package: Package) -> None:
     name = package(
         "options.py", declares('Metric("hit", "PACKAGE.metrics.hit")'),
         "metrics.py", "def hit(g, e, k): return e",
-        "conf/online/never.yaml", "schedule: never\nepochs: 1\nlr_factor: 1.0",
+        "triggers.py", TRIGGER,
+        "conf/online/trigger/mine.yaml", "_target_: PACKAGE.triggers.Mine",
     )  # fmt: skip
-    (problem,) = problems(compose_plain([*TINY, f"plugins=[{name}]", "online=never"]))
-    assert problem.startswith("online.schedule: got 'never', allowed: off, per_window, retrain")
+    (problem,) = problems(compose_plain([*TINY, f"plugins=[{name}]", "online/trigger=mine"]))
+    assert problem.startswith(f"online.trigger._target_: got '{name}.triggers.Mine', allowed: ")
+    assert problem.endswith(f"{name}.options:OPTIONS does not declare it; add it there")
 
 
 @pytest.mark.parametrize("base", ["coldlm.models.towers", "PACKAGE.between", "..between"])

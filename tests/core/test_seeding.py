@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from coldlm.core.seeding import derive, generator, torch_seed
+from coldlm.core.seeding import derive, generator, torch_seed, uniform
 
 
 def test_a_stream_is_the_same_on_every_machine() -> None:
@@ -68,3 +68,30 @@ def test_torch_is_put_back_after_an_error_too() -> None:
     with pytest.raises(ValueError, match=r"0\."):
         fail()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_numbers_of_codes_are_uniform() -> None:
+    found = uniform(0, "probe", np.arange(100_000))
+    assert 0 <= found.min() < found.max() < 1
+    # 4 standard deviations of the count in each of 50 bins
+    count = np.histogram(found, 50, (0, 1))[0]
+    assert abs(count - 2000).max() < 4 * np.sqrt(2000)
+    assert abs(np.corrcoef(found[:-1], found[1:])[0, 1]) < 0.02
+
+
+def test_the_number_of_a_code_says_nothing_of_other_codes() -> None:
+    """It is the same alone and among others, in any order."""
+    codes = np.array([7, 3, 2**40, 7])
+    found = uniform(5, "probe", codes)
+    assert found[0] == found[3]
+    for code, number in zip(codes, found, strict=True):
+        assert uniform(5, "probe", np.array([code]))[0] == number
+    assert len(uniform(5, "probe", np.zeros(0, np.int64))) == 0
+
+
+def test_numbers_of_other_seeds_and_names_are_others() -> None:
+    codes = np.arange(1000)
+    one = uniform(0, "probe", codes)
+    for other in (uniform(1, "probe", codes), uniform(0, "buffer", codes)):
+        assert abs(np.corrcoef(one, other)[0, 1]) < 0.1
+        assert not (one == other).any()

@@ -15,7 +15,7 @@ from coldlm.core.errors import ScoreError
 from coldlm.core.tables import DAY, Dataset, Impressions, Ints, Queries
 from coldlm.data.simulated import load
 from coldlm.evaluate import judge as module
-from coldlm.evaluate.judge import CHUNK, Judged, ScoreFunction, concatenate, judge, measure
+from coldlm.evaluate.judge import CHUNK, Judged, ScoreFunction, judge, measure
 from coldlm.evaluate.metrics import FORMULAS, RankingMetric
 from coldlm.split.queries import ask, ask_lists
 
@@ -150,15 +150,18 @@ def test_the_scorer_always_sees_a_full_chunk_and_real_queries(world: Dataset) ->
     assert asked == set(zip(queries.user.tolist(), queries.time.tolist(), strict=True))
 
 
-def test_parts_side_by_side_equal_the_whole(world: Dataset) -> None:
+@pytest.mark.parametrize("first", [0, CHUNK])
+def test_a_part_equals_its_rows_of_the_whole(world: Dataset, first: int) -> None:
+    """Whatever it ends with, and wherever inside a chunk it begins."""
     queries, scorer = _queries(world), _towers(world)
-    parts = [
-        _judge(world, scorer, queries.slice(a, b))
-        for a, b in ((0, 50), (50, 50), (50, len(queries)))
-    ]
-    whole, joined = _judge(world, scorer, queries), concatenate(parts)
-    for field in fields(Judged):
-        assert np.array_equal(getattr(joined, field.name), getattr(whole, field.name))
+    whole = _judge(world, scorer, queries)
+    for since, last in ((first, first + 1), (first + 9, first + 50), (first + 50, len(queries))):
+        part = _judge(world, scorer, queries.slice(first, last))
+        part = part.since(int(queries.start[since] - queries.start[first]))
+        rows = slice(*queries.start[[since, last]])
+        for field in fields(Judged):
+            found = getattr(part, field.name)
+            assert np.array_equal(found, getattr(whole, field.name)[rows])
 
 
 def test_a_window_is_chunked_alike_alone_and_in_the_stream(world: Dataset) -> None:

@@ -113,15 +113,17 @@ def test_a_sweep_leaves_results_of_every_option(runs: Path) -> None:
     assert set(results["dataset"]) == {"example"}
     assert set(results["strategy"]) == {"norms layers=1", "bitfit"}
     assert {"oldest", "model", "newest"} <= set(results["scorer"])
-    assert {"history", "every_other_window"} <= set(results["schedule"])
+    assert set(results["schedule"]) == {"static", "history", "every_other"}
     for table in (results, users):
         assert {"ndcg", "recall", "mrr", "rbp"} <= set(table["metric"])
         values = table.filter(metric="rbp", k=10, cohort="all")["value"]
         assert len(values)
         assert values.is_between(0, 0.2).all()
-    # a schedule of its own: 24 events, none, 24, none
+    # a trigger of its own: five windows, of which two and two are over together
     updates = pl.read_parquet(sorted(runs.glob("*norms*/updates.parquet"))[0])
-    assert (updates["n_events"] > 0).to_list() == [True, False, True, False]
+    assert set(updates["reason"]) == {"2 windows are over"}
+    assert set(updates["trigger"]) == {"every_other_window"}
+    assert (updates["n_events"] > 0).to_list() == [True, True]
 
 
 def test_a_report_needs_the_results_alone(runs: Path, tmp_path: Path) -> None:

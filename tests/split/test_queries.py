@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from coldlm.split.queries import (
     cold,
     count_lists,
     draw,
+    on_probe,
     others_would_drop,
     trainable,
 )
@@ -177,6 +179,35 @@ def test_a_draw_asks_some_whole_queries_and_counts_the_other_positives(make_data
     assert drawn.counts["of a query that was not drawn"] == 11 - len(drawn.event)
     assert _blocks(draw(queries, 6), data) == blocks
     assert blocks not in (_blocks(queries, data)[:6], _blocks(queries, data)[4:])
+
+
+def test_a_probe_has_its_share_of_whole_queries(make_data: MakeData) -> None:
+    """Of each, all its events or none; of 2,000 queries of two events, a tenth."""
+    data = make_data(
+        [(n % 7, 2 * n + m, n // 3) for n in range(2000) for m in (0, 1)], released={0: -1}
+    )
+    data = replace(data, items=replace(data.items, released_at=np.full(len(data.items), -1)))
+    queries = _ask(data)
+    on = on_probe(data.log, [queries], 0.1)
+    by_query = [on[events].tolist() for events in np.split(queries.event, queries.start[1:-1])]
+    assert all(len(set(events)) == 1 for events in by_query)
+    share = np.mean([events[0] for events in by_query])
+    assert abs(share - 0.1) < 4 * np.sqrt(0.09 / len(queries))
+    assert not on_probe(data.log, [queries], 0.0).any()
+    assert not on_probe(data.log, [queries.slice(0, 0)], 0.5).any()
+
+
+@given(events=event_lists, cut=st.integers(0, 30))
+def test_later_queries_change_nobodys_place_on_the_probe(
+    make_data: MakeData, events: list[tuple[int, int, int, bool]], cut: int
+) -> None:
+    data = make_data(events, users=4, items=4, repeats=True)
+    before = int(np.searchsorted(data.log.time, cut))
+    early = [event for event in events if event[2] < cut]
+    whole = on_probe(data.log, [_ask(data)], 0.5)
+    if early:
+        known = make_data(early, users=4, items=4, repeats=True)
+        assert np.array_equal(on_probe(known.log, [_ask(known)], 0.5), whole[:before])
 
 
 def test_cold_means_without_a_positive_before_the_test_time(make_data: MakeData) -> None:

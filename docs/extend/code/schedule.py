@@ -1,15 +1,35 @@
-"""A schedule: train anew after every third window, and on the window alone after the others."""
+"""A trigger and a data policy: every night, on a few events of each user."""
 
 from __future__ import annotations
 
-from coldlm.learn.fit import Fitted
-from coldlm.online.schedules import Work
+import numpy as np
 
-EVERY = 3
+from coldlm.core.columns import Count
+from coldlm.core.tables import DAY, Ints
+from coldlm.online.data import Past, Policy
+from coldlm.online.moment import Moment
 
 
-def third_anew(work: Work, window: int) -> Fitted:
-    """What happens between ``window``, counted from 0, which has been scored, and the next."""
-    if (window + 1) % EVERY:
-        return work.fit_window(window)
-    return work.fit_anew(window)
+class AtNight:
+    """At the first event behind midnight (UTC), if ``n`` events have come since the last update."""
+
+    def __init__(self, *, n: Count = 100) -> None:
+        self._n = n
+
+    def ask(self, now: Moment) -> str:
+        """Return the night, "" by day."""
+        nights = now.time // DAY - now.updated_at // DAY
+        return f"{nights} nights" if nights and now.new >= self._n else ""
+
+
+class FewOfEach(Policy):
+    """What is new, but of each user the latest ``n`` events alone."""
+
+    def __init__(self, *, n: Count = 5) -> None:
+        super().__init__()
+        self._n = n
+
+    def choose(self, past: Past) -> Ints:
+        """Return those rows."""
+        user = past.log.user[past.new]
+        return np.sort(np.concatenate([past.new[user == u][-self._n :] for u in np.unique(user)]))

@@ -48,7 +48,7 @@ def name_run(
             f"name={name}: a folder's own name, without slashes; output=... says where it lies"
         )
     rank = {key: i for i, key in enumerate(TELLING)}
-    made = sorted(overrides, key=lambda o: (rank.get(_key(o), len(rank)), o))
+    made = sorted(overrides, key=lambda o: (rank.get(_key(o).partition("/")[0], len(rank)), o))
     of_user = [_clean(name)] if name else []
     parts = [*of_user, *map(_part, made)] if is_cell or not name else of_user
     text = whole = ",".join(filter(None, parts)).strip(".-") or "default"

@@ -41,15 +41,23 @@ def complete(given: Sequence[str], word: str) -> list[str]:
     ]
 
 
-def fields_below(name: str, option: str | None) -> dict[str, Field]:
+def fields_below(path: str, chosen: Mapping[str, str]) -> dict[str, Field]:
     """Return the keys of a group, as its option's target has them, or of one of our own parts; {}
-    of a plain value."""
-    field = fields_of_dataclass(RunConfig).get(name)
+    of a plain value.
+
+    Args:
+        path: of the group, as keys have it: ``online.trigger``.
+        chosen: the option of each group.
+    """
+    outer, _, name = path.rpartition(".")
+    field = (fields_below(outer, chosen) if outer else fields_of_dataclass(RunConfig)).get(name)
     if field is None:
         return {}
     if is_dataclass(field.annotation):
         return fields_of_dataclass(field.annotation)  # type: ignore[arg-type]
-    target = _read(f"{name}/{option}").get("_target_") if field.annotation == Node else None
+    group = path.replace(".", "/")
+    option = str(chosen.get(group)).split(",")[0]
+    target = _read(f"{group}/{option}").get("_target_") if field.annotation == Node else None
     try:
         return fields_of(str(target))
     except LookupError:
@@ -65,27 +73,38 @@ def default_options() -> dict[str, str]:
     return chosen
 
 
+def _within(group: str, option: str) -> Iterator[tuple[str, str]]:
+    """Yield the groups inside a group, and the option of each that ``option`` is made of."""
+    for entry in _read(f"{group}/{option}").get("defaults") or ():
+        if isinstance(entry, dict):
+            for name, inner in entry.items():
+                yield f"{group}/{str(name).removeprefix('override ')}", str(inner)
+        elif entry != "_self_":
+            yield from _within(group, str(entry))
+
+
 def _candidates(given: Sequence[str], word: str) -> Iterator[str]:
     key, equals, value = word.partition("=")
     options = list_options(plugins=config_folders(installed()))
-    chosen = default_options() | dict(text.split("=", 1) for text in given if "=" in text)
-    name, dot, last = key.partition(".")
-    option = str(chosen.get(name)).split(",")[0]
+    said = dict(text.split("=", 1) for text in given if "=" in text)
+    outer = default_options() | said
+    chosen = dict(pair for g in outer for pair in _within(g, outer[g].split(",")[0])) | outer
+    name, dot, last = key.rpartition(".")
     if equals:
         before = value[: value.rfind(",") + 1]
-        field = (
-            fields_below(name, option).get(last)
-            if dot
-            else fields_of_dataclass(RunConfig).get(name)
-        )
+        field = (fields_below(name, chosen) if dot else fields_of_dataclass(RunConfig)).get(last)
         found = options[key] if key in options else _values(field.annotation) if field else []
         yield from (f"{key}={before}{each}" for each in found)
     elif dot:
-        yield from (f"{name}.{each}=" for each in fields_below(name, option))
+        for each in fields_below(name, chosen):
+            if f"{name}/{each}" not in options:
+                yield f"{name}.{each}="
+            elif fields_below(f"{name}.{each}", chosen):
+                yield f"{name}.{each}."
     else:
         yield from (f"{group}=" for group in options)
         for each in fields_of_dataclass(RunConfig):
-            if fields_below(each, str(chosen.get(each)).split(",")[0]):
+            if fields_below(each, chosen):
                 yield f"{each}."
             elif each not in options:
                 yield f"{each}="

@@ -21,8 +21,10 @@ from coldlm.config.search_path import folder_override, with_plugins
 from coldlm.config.signatures import Field, describe_type, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, PRIMARY, Options, list_options
 
-LINE = re.compile(r"(?P<indent> *)(?P<key>[\w/]+):(?P<value>.*?)(?:(?:^|\s)# (?P<comment>.*))?$")
-"""A key of a config file, with what stands behind it."""
+LINE = re.compile(
+    r"(?P<indent> *)(?:- )?(?P<key>[\w/]+):(?P<value>.*?)(?:(?:^|\s)# (?P<comment>.*))?$"
+)
+"""A key of a config file, or a group of its defaults list, with what stands behind it."""
 
 WIDTH = 120
 """Columns of a terminal that hold a key and its comment; longer comments stand below their key."""
@@ -86,16 +88,21 @@ def read_comments(text: str) -> Comments:
 def _option(group: str, config: DictConfig, roots: Sequence[Path]) -> str:
     """One chosen option: what it is, and its keys with default, meaning and allowed values."""
     option = str(config.hydra.runtime.choices[group])
-    comments, node = _comments(group, option, roots), plain(config).get(group)
+    comments, node = _comments(group, option, roots), _node(config, group)
     lines = [f"{group}={option}", *comments.head.splitlines(), ""]
     if not isinstance(node, dict):
         return "\n".join([*lines, "sets values of other groups: coldlm run --cfg job shows them"])
-    fields = _fields(group, node)
+    fields, path = _fields(group, node), group.replace("/", ".")
     keys = [key for key in {**node, **fields} if not key.startswith("_")]
     for key in keys:
+        part = f"{group}/{key}"
+        if part in config.hydra.runtime.choices:
+            about = comments.of.get(f"defaults.{key}", "")
+            lines += [f"{part}={config.hydra.runtime.choices[part]}", f"    {about}"]
+            continue
         plus = "" if key in node else "+"
         lines += _key_lines(
-            f"{plus}{group}.{key}",
+            f"{plus}{path}.{key}",
             node.get(key, fields[key].default if key in fields else None),
             "",
         )
@@ -116,12 +123,33 @@ def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> It
             yield from _key_lines(name, value, own.of.get(name, ""))
             continue
         option = config.hydra.runtime.choices.get(name)
-        comments = _comments(name, str(option), roots).of if name in options else {}
+        comments = _comments(name, str(option), roots) if name in options else Comments("", {})
         yield f"\n{name}:" + (f"  # {name}={option}" if name in options else "")
         for key, inner in value.items():
-            if not key.startswith("_"):
-                said = comments.get(key) or own.of.get(f"{name}.{key}", "")
+            if (part := f"{name}/{key}") in options:
+                yield from (f"  {line}" for line in _part(part, config, comments))
+                within = _comments(part, str(config.hydra.runtime.choices[part]), roots).of
+                for last, each in inner.items():
+                    if not last.startswith("_"):
+                        yield from _key_lines(f"    {last}", each, within.get(last, ""))
+            elif not key.startswith("_"):
+                said = comments.of.get(key) or own.of.get(f"{name}.{key}", "")
                 yield from _key_lines(f"  {key}", inner, said)
+
+
+def _part(group: str, config: DictConfig, said: Comments) -> list[str]:
+    """The line of a group inside another: its option, and what the outer group says of it."""
+    name = group.rpartition("/")[2]
+    about = said.of.get(f"defaults.{name}", "")
+    return [f"{name}:  # {group}={config.hydra.runtime.choices[group]}" + (about and f": {about}")]
+
+
+def _node(config: DictConfig, group: str) -> object:
+    """What a configuration has of a group."""
+    node: object = plain(config)
+    for name in group.split("/"):
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
 
 
 def _key_lines(key: str, value: object, comment: str) -> list[str]:
@@ -146,8 +174,11 @@ def _comments(group: str, option: str, roots: Sequence[Path]) -> Comments:
     text = file.read_text(encoding="utf-8")
     own, shared = read_comments(text), dict[str, str]()
     for name in yaml.safe_load(text).get("defaults") or ():
-        if str(name).endswith("@_here_"):  # keys that several files share
+        # keys that several files share: of another folder, or of this one
+        if str(name).endswith("@_here_"):
             shared |= _comments("", str(name).partition("@")[0].strip("/"), roots).of
+        elif str(name) == "_base":
+            shared |= _comments(group, "_base", roots).of
     return Comments(own.head, shared | own.of)
 
 

@@ -2,7 +2,7 @@
 
 A package declares its options in a module of its own, as a tuple of ``coldlm.config.options``, and
 is found by its name (``plugins: [PACKAGE]`` in a configuration) or by an entry point of the group
-``coldlm.options``:
+``coldlm.options``; a ``coldlm.config.schedules.Schedule`` among them gives five parts a name:
 
     [project.entry-points."coldlm.options"]
     coldlm_example = "coldlm_example.options:OPTIONS"
@@ -22,8 +22,9 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from coldlm.config import options, signatures
-from coldlm.config.options import Baseline, Metric, Option, Strategy
+from coldlm.config import options, schedules, signatures
+from coldlm.config.options import PARTS, Baseline, Metric, Option, Strategy, Trigger
+from coldlm.config.schedules import SCHEDULES, STATIC, Schedule
 from coldlm.core.columns import CANARIES, LIST_METRICS, MANDATORY_BASELINES, MODEL, USER_AUC
 
 GROUP = "coldlm.options"
@@ -44,9 +45,15 @@ RESERVED = {
         "n_user",
         "slice",
     },
+    # a trigger alone is what tables call a schedule; other parts are joined to it by their names
+    Trigger.group: {STATIC, *(schedule.name for schedule in SCHEDULES)},
+    **{
+        kind.group: {name for other in PARTS if other != kind for name in options.names(other)}
+        for kind in PARTS[1:]
+    },
 }
 """Names that results, or the tables that they are made of, use for what is not declared as an
-option."""
+option of the group."""
 
 
 @cache
@@ -92,13 +99,13 @@ def plug_problems(named: object) -> list[str]:
     """Let the options of the packages ``named`` be chosen, and of no others from here on; what is
     wrong with them."""
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
-        options.plug(())
+        _plug(())
         return [
             f"plugins: got {named!r}, allowed: a list of names of packages, such as "
             "plugins=[coldlm_example]"
         ]
     found = absence_problems(named)
-    declared: list[Option] = []
+    declared: list[Option | Schedule] = []
     sources = {}
     for package in dict.fromkeys(named):
         folder = folder_of(package)
@@ -113,11 +120,20 @@ def plug_problems(named: object) -> list[str]:
                 f"plugins: {package}: its options cannot be read from {_place(package)}: {said}"
             )
     signatures.read_also(sources)
-    options.plug(declared)
-    found += [*_name_problems(), *_target_problems(declared)]
+    plugged = _plug(declared)
+    found += [*_name_problems(), *_target_problems(plugged)]
+    found += [f"plugins: {problem}" for problem in schedules.schedule_problems()]
     if found:
-        options.plug(())
+        _plug(())
     return found
+
+
+def _plug(declared: Sequence[Option | Schedule]) -> list[Option]:
+    """Let what packages declare be used, and nothing else of other packages; their options."""
+    plugged = [option for option in declared if isinstance(option, Option)]
+    options.plug(plugged)
+    schedules.plug([schedule for schedule in declared if isinstance(schedule, Schedule)])
+    return plugged
 
 
 def how_to_name(target: object) -> str:
@@ -136,12 +152,14 @@ def _place(package: str) -> str:
     return installed().get(package, f"{package}.options:OPTIONS")
 
 
-def _declared(package: str) -> list[Option]:
+def _declared(package: str) -> list[Option | Schedule]:
     module, _, attribute = _place(package).partition(":")
     declared = list(getattr(importlib.import_module(module), attribute or "OPTIONS"))
     if not declared:
         raise ValueError("it declares no option")
     for option in declared:
+        if isinstance(option, Schedule):
+            continue
         if not isinstance(option, Option):
             raise TypeError(f"{option!r} is none of coldlm.config.options")
         if not option.target.startswith(f"{package}."):

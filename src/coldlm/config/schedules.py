@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from coldlm.config.options import PARTS, DataPolicy, Node, chosen, every
+from coldlm.config.options import PARTS, DataPolicy, Node, chosen, every, names
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,44 @@ SCHEDULES: tuple[Schedule, ...] = (
 )
 """The named ones, in the order of tables."""
 
+STATIC = "static"
+"""What tables call rows in which nothing follows the stream, neither weights nor histories."""
+
+_plugged: tuple[Schedule, ...] = ()
+"""Names that the packages give which the configuration at hand names, see ``plugins``."""
+
+
+def plug(schedules: Sequence[Schedule]) -> None:
+    """Let these names be used besides coldlm's own, and no others of other packages."""
+    global _plugged
+    _plugged = tuple(schedules)
+
+
+def schedule_problems() -> Iterator[str]:
+    """Yield what is wrong with the names of packages: taken, for parts that are not there or have
+    a name."""
+    for number, schedule in enumerate(_plugged):
+        others = (*SCHEDULES, *_plugged[:number])
+        where = f"the schedule {schedule.name}"
+        if schedule.name in {STATIC, *(other.name for other in others)}:
+            yield f"{where} is taken; rename it"
+        for same in (other.name for other in others if other.parts == schedule.parts):
+            yield f"{where} is made of the parts of {same}; leave it out"
+        for kind, name in zip(PARTS, schedule.parts, strict=True):
+            if name not in names(kind):
+                yield f"{where} names {kind.group}={name}, which is no option"
+
 
 def label_of(parts: Sequence[Node]) -> str:
     """Return what tables call a schedule of these five nodes, in the order of ``PARTS``: its name,
     or those of its options that are not the usual ones."""
-    names = tuple(chosen(kind, node).name for kind, node in zip(PARTS, parts, strict=True))
+    own = tuple(chosen(kind, node).name for kind, node in zip(PARTS, parts, strict=True))
     usual = Schedule("")
-    for schedule in SCHEDULES:
-        if schedule.parts == names:
+    for schedule in (*SCHEDULES, *_plugged):
+        if schedule.parts == own:
             return schedule.name
     return "+".join(
-        [names[0], *(n for n, other in zip(names[1:], usual.parts[1:], strict=True) if n != other)]
+        [own[0], *(n for n, other in zip(own[1:], usual.parts[1:], strict=True) if n != other)]
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from coldlm.config.build import build
 from coldlm.config.options import Scope, Trigger, chosen
 from coldlm.core import ranks
-from coldlm.core.errors import Diverged
+from coldlm.core.errors import Diverged, ScoreError
 from coldlm.core.tables import Floats, Ints
 from coldlm.evaluate.metrics import HEADLINE
 from coldlm.experiment.model import take_snapshot
@@ -88,7 +88,7 @@ class Updater:
             loss_after = self._shop.training.loss_of(scorer, rows, stream)
             probe_after = self._probe.measure(scorer)
             why = self._gate(Outcome(loss_before, loss_after, probe_before, probe_after))
-        except Diverged as error:
+        except (Diverged, ScoreError) as error:
             if isinstance(self._gate, Always):
                 raise
             trained, why = time.perf_counter(), str(error)

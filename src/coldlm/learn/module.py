@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -114,7 +115,9 @@ class Learner(pl.LightningModule):
         if self.moments:
             # the state alone: rates and the like are those of now
             groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": self.moments, "param_groups": groups})
+            # a copy: an optimiser goes on in place, and what it began with may be wanted again
+            state = copy.deepcopy(self.moments)
+            optimizer.load_state_dict({"state": state, "param_groups": groups})
         scheduler = LambdaLR(optimizer, self._rate)
         return {
             "optimizer": optimizer,

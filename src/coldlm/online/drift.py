@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from typing import Annotated, Any, Literal
 
@@ -47,10 +46,11 @@ class OnDrift:
 
 
 def _detector(name: str, sensitivity: float) -> Any:
-    drift: Any = importlib.import_module("river.drift")
+    from river import drift
 
+    detectors: Any = drift  # some of them have no types
     if name == "adwin":
-        return drift.ADWIN(delta=sensitivity)
+        return detectors.ADWIN(delta=sensitivity)
     if name == "kswin":
-        return drift.KSWIN(alpha=sensitivity, seed=derive(0, "kswin") % 2**32)
-    return drift.PageHinkley(mode="up", threshold=-math.log(sensitivity))
+        return detectors.KSWIN(alpha=sensitivity, seed=derive(0, "kswin") % 2**32)
+    return detectors.PageHinkley(mode="up", threshold=-math.log(sensitivity))

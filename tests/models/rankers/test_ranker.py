@@ -87,7 +87,7 @@ def test_a_head_without_text_never_asks_the_encoder() -> None:
     ranker = Ranker(Table(), Towers(D, width=W, history=H, context="only"))
     assert ranker(ScoringBatch()).shape == (3, 3)
     assert ranker.encoder.asked == []
-    assert ranker.item_side() is None
+    assert ranker.item_vectors() is None
 
 
 def test_read_gives_zeros_where_there_is_no_text(ranker: Ranker) -> None:
@@ -100,13 +100,31 @@ def test_read_gives_zeros_where_there_is_no_text(ranker: Ranker) -> None:
     torch.testing.assert_close(vectors, torch.stack([expected[0], torch.zeros(W), expected[1]]))
 
 
-def test_the_item_side_is_that_of_the_whole_catalogue(ranker: Ranker) -> None:
-    side = ranker.item_side()
-    assert side is not None
-    expected = ranker.head.items(ranker.encoder.rows)
-    assert torch.equal(side.vector, expected.vector)
-    assert torch.equal(side.prior, expected.prior)
-    assert not side.vector.requires_grad
+def test_vectors_are_kept_while_the_encoder_stands_still(ranker: Ranker) -> None:
+    first = ranker.item_vectors()
+    assert first is not None
+    assert torch.equal(first.vectors, ranker.encoder.rows)
+    assert not first.vectors.requires_grad
+    with torch.no_grad():
+        next(ranker.head.parameters()).add_(1)
+    assert ranker.item_vectors(first) is first
+    with torch.no_grad():
+        ranker.encoder.rows[0, 0] += 1e-6
+    other = ranker.item_vectors(first)
+    assert other is not None
+    assert other is not first
+    assert other.source != first.source
+
+
+def test_nothing_but_what_is_named_trains_inside(ranker: Ranker) -> None:
+    def trains() -> set[str]:
+        return {name for name, p in ranker.named_parameters() if p.requires_grad}
+
+    everything = trains()
+    ranker.head.unknown.requires_grad_(False)  # what does not train at all stays so
+    with ranker.only(["encoder.rows"]):
+        assert trains() == {"encoder.rows"}
+    assert trains() == everything - {"head.unknown"}
 
 
 def test_restore_puts_back_every_bit_that_trains_and_the_heads_scale(ranker: Ranker) -> None:

@@ -68,8 +68,9 @@ def test_scores_come_from_history_profile_and_context_before_each_time(
     assert scores.shape == (4, 5)
     assert scores.dtype == torch.float32
     features = torch.from_numpy(_as_of(data).features(TIMES, np.arange(5)))
-    side, head = ranker.item_side(), ranker.head
-    assert side is not None
+    vectors, head = ranker.item_vectors(), ranker.head
+    assert vectors is not None
+    side = head.items(vectors.vectors)
     profile, _ = ranker.read(["likes the sea"], torch.tensor([0]))
     for q, (past, has_text) in enumerate((([2, 1], False), ([3], False), ([], True), ([0], False))):
         rows = torch.zeros(1, H, 8)
@@ -141,3 +142,13 @@ def test_the_context_only_control_reads_no_text(
 def test_text_only_scores_need_no_context(data: Dataset) -> None:
     snapshot = _take(_ranker(data, context="off"), data)
     assert torch.equal(snapshot(USERS[:1], TIMES[:1]), snapshot(USERS[:1], TIMES[:1] + 100))
+
+
+def test_vectors_of_users_are_what_their_scores_are_made_of(data: Dataset) -> None:
+    snapshot = _take(_ranker(data, context="off"), data)
+    vectors = snapshot.user_vectors(USERS, TIMES)
+    assert vectors.dtype == np.float64
+    assert vectors.shape == (4, 8)
+    assert not np.array_equal(vectors[0], vectors[3])  # one user at two times
+    only = _take(_ranker(data, context="only"), data)
+    assert only.user_vectors(USERS, TIMES).shape == (4, 0)
