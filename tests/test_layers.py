@@ -58,6 +58,7 @@ DOORS = {
     "filelock": {"data"},
     "scipy": {"report", "evaluate"},
     "matplotlib": {"report"},
+    "PIL": {"report"},
     "rich": {"core/progress.py", "report", "commands"},
     "hydra": {"config", "commands/run.py", "commands/sweep.py"},
     "omegaconf": {"config", "runs", "experiment", "commands"},
