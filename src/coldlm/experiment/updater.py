@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,20 @@ log = logging.getLogger("coldlm")
 
 EARLIER = 2048
 """Events just before an update of which a regulariser may ask how much each weight matters."""
+
+
+@dataclass
+class _Tried:
+    """What an attempt at an update came to. ``loss``, ``probe``: (before, after). ``why``: it is
+    rolled back, "" if it is not."""
+
+    loss: tuple[float, float]
+    probe: tuple[float, float]
+    scorer: Scorer | None = None
+    examples: int = 0
+    train_seconds: float = 0.0
+    encode_seconds: float = 0.0
+    why: str = ""
 
 
 class Updater:
@@ -67,67 +82,77 @@ class Updater:
 
     def update(self, now: Moment, reason: str, version: int) -> Made[Scorer]:
         """Choose, train, judge; put the weights back if they are not to go live."""
-        begin, ranker = time.perf_counter(), self._ranker
-        number = len(now.updates) + 1
+        begin, number = time.perf_counter(), len(now.updates) + 1
         rows = self._shop.training.trainable(self._policy.choose(self._past(now, number)))
-        before = self._weights()
+        before, moments = self._weights(), self._moments
         held = {name: tensor.clone() for name, tensor in self._regulariser.state.items()}
-        stream = ("update", number)
-        loss_before = self._shop.training.loss_of(self.scorer, rows, stream)
+        tried = self._try(rows, number, now)
+        if tried.why:
+            self._ranker.restore(before)
+            self._regulariser.state, self._moments = held, moments
+        else:
+            self._on_probe = tried.probe[1]
+            self.scorer, self.version = tried.scorer or self.scorer, version
+        seconds = ranks.first_says(time.perf_counter() - begin)
+        made = self._row(now, reason, version, rows, tried, seconds)
+        _tell(made)
+        return Made(None if tried.why else tried.scorer, made)
+
+    def _try(self, rows: Ints, number: int, now: Moment) -> _Tried:
+        """Train in place and look at what comes of it."""
+        stream, training = ("update", number), self._shop.training
         if self._on_probe is None:
             self._on_probe = self._probe.measure(self.scorer)
-        probe_before = self._on_probe
-        fitted, scorer, loss_after, probe_after, why = Fitted(), None, np.nan, np.nan, ""
-        trained = time.perf_counter()
-        encoded = trained
+        loss, probe = training.loss_of(self.scorer, rows, stream), self._on_probe
+        tried = _Tried(loss=(loss, float("nan")), probe=(probe, float("nan")))
+        begin = time.perf_counter()
         try:
             fitted = self._train(rows, number, now)
-            trained = time.perf_counter()
-            scorer = take_snapshot(ranker, self._world, self.scorer)
-            encoded = time.perf_counter()
-            loss_after = self._shop.training.loss_of(scorer, rows, stream)
-            probe_after = self._probe.measure(scorer)
-            why = self._gate(Outcome(loss_before, loss_after, probe_before, probe_after))
+            tried.examples, tried.train_seconds = fitted.examples, time.perf_counter() - begin
+            self._moments = fitted.moments
+            begin = time.perf_counter()
+            tried.scorer = take_snapshot(self._ranker, self._world, self.scorer)
+            tried.encode_seconds = time.perf_counter() - begin
+            tried.loss = loss, training.loss_of(tried.scorer, rows, stream)
+            tried.probe = probe, self._probe.measure(tried.scorer)
+            tried.why = self._gate(Outcome(*tried.loss, *tried.probe))
         except (Diverged, ScoreError) as error:
             if isinstance(self._gate, Always):
                 raise
-            trained, why = time.perf_counter(), str(error)
-        if why:
-            ranker.restore(before)
-            self._regulariser.state, scorer = held, None
-        else:
-            self._moments, self._on_probe = fitted.moments, float(probe_after)
-            self.scorer, self.version = scorer or self.scorer, version
-        seconds = ranks.first_says(time.perf_counter() - begin)
+            tried.why = str(error)
+        return tried
+
+    def _row(
+        self, now: Moment, reason: str, version: int, rows: Ints, tried: _Tried, seconds: float
+    ) -> Update:
+        """What ``updates.parquet`` says of it."""
         wait = self._online.latency_seconds + self._online.latency_scale * seconds
         times = self._world.data.log.time[rows]
-        made = Update(
-            number=number,
-            version=version - bool(why),
+        return Update(
+            number=len(now.updates) + 1,
+            version=version - bool(tried.why),
             window=now.updated_in,
             trigger=chosen(Trigger, self._online.trigger).name,
             reason=reason,
             time=now.time,
             visible=now.visible,
-            n_events=fitted.examples,
-            n_replayed=int((rows < now.learned).sum()) if fitted.examples else 0,
+            n_events=tried.examples,
+            n_replayed=int((rows < now.learned).sum()) if tried.examples else 0,
             newest=int(times.max()) if len(times) else -1,
             seconds=seconds,
-            train_seconds=trained - begin,
-            encode_seconds=max(0.0, encoded - trained),
+            train_seconds=tried.train_seconds,
+            encode_seconds=tried.encode_seconds,
             latency=wait,
             live_at=now.time + wait,
             peak_memory_mb=peak_memory_mb(),
-            bytes=self._bytes() if fitted.examples and not why else 0,
-            loss_before=loss_before,
-            loss_after=float(loss_after),
-            probe_before=probe_before,
-            probe_after=float(probe_after),
-            rolled_back=bool(why),
-            why=why,
+            bytes=self._bytes() if tried.examples and not tried.why else 0,
+            loss_before=tried.loss[0],
+            loss_after=tried.loss[1],
+            probe_before=tried.probe[0],
+            probe_after=tried.probe[1],
+            rolled_back=bool(tried.why),
+            why=tried.why,
         )
-        _tell(made)
-        return Made(scorer, made)
 
     def _past(self, now: Moment, number: int) -> Past:
         world = self._world
