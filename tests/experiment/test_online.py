@@ -86,7 +86,10 @@ def weights(folder: Path, name: str = "online") -> dict[str, Tensor]:
 CLEAN = {"learned_too_early": 0, "scored_by_the_future": 0, "live_too_early": 0}
 
 
-@pytest.mark.parametrize("strategy", [(), LORA], ids=["frozen", "lora"])
+@pytest.mark.parametrize(
+    "strategy",
+    [pytest.param((), id="frozen"), pytest.param(LORA, id="lora", marks=pytest.mark.long)],
+)
 def test_a_rate_of_zero_is_history_alone_to_the_bit(run: Run, strategy: tuple[str, ...]) -> None:
     still = run("still", *strategy, "online=history")
     moved = run("moved", *strategy, *EVERY, "online.lr_factor=0")
@@ -185,6 +188,7 @@ def test_no_delay_and_one_second_are_the_same(
     )
 
 
+@pytest.mark.long
 def test_updates_wait_for_labels(run: Run) -> None:
     folder = run("late", *EVERY, f"online.label_delay_seconds={3 * DAY}")
     log = updates(folder)
@@ -513,6 +517,7 @@ def test_an_interruption_between_updates_is_none_either(
 
 
 @pytest.mark.parametrize("damage", ["torn", pytest.param("of another run", marks=pytest.mark.long)])
+@pytest.mark.long
 def test_a_state_that_cannot_be_used_is_not(
     run: Run, damage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
