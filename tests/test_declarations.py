@@ -109,7 +109,7 @@ def test_a_schedule_is_composed_of_the_parts_that_it_names(schedule: Schedule) -
         (["online/trigger=every_n"], "every_n"),
         (["online=replay", "online/regulariser=ewc"], "every_window+replay+ewc"),
         (["online=on_drift", "online/gate=probe"], "on_drift+probe"),
-        (["online=history", "online/scope=context"], "never+context"),
+        (["online=history", "online/scope=context"], "history"),
         (["online=ewc", "online.regulariser.strength=3"], "ewc"),
     ],
 )

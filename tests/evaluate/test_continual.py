@@ -164,3 +164,5 @@ def test_a_summary_leaves_out_what_cannot_be_measured(probes: pl.DataFrame) -> N
     warm = c.summary(events[:30], updates, probes.clear(), 12.0, 5.0)
     assert "events_to_80%" not in warm
     assert "forgetting" not in warm
+    nothing = c.summary(events.clear(), updates, probes, 12.0, 5.0)
+    assert {"staleness_p50", "events_to_50%"}.isdisjoint(nothing)

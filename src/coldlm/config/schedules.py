@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from coldlm.config.options import PARTS, DataPolicy, Node, chosen, every, names
+from coldlm.config.options import PARTS, DataPolicy, Node, Trigger, chosen, every, names
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,12 @@ def schedule_problems() -> Iterator[str]:
 
 def label_of(parts: Sequence[Node]) -> str:
     """Return what tables call a schedule of these five nodes, in the order of ``PARTS``: its name,
-    or those of its options that are not the usual ones."""
+    or those of its options that are not the usual ones. Where nothing is ever updated the other
+    parts do nothing, and are not said."""
     own = tuple(chosen(kind, node).name for kind, node in zip(PARTS, parts, strict=True))
     usual = Schedule("")
+    if not chosen(Trigger, parts[0]).updates:
+        own = (own[0], *usual.parts[1:])
     for schedule in (*SCHEDULES, *_plugged):
         if schedule.parts == own:
             return schedule.name

@@ -227,7 +227,7 @@ def summary(
     total = float(spent.sum())
     found |= {"update_seconds": total, "update_share": total / seconds if seconds > 0 else 0.0}
     found |= {"scoring_seconds": scoring, "stage_seconds": seconds}
-    for name in ("staleness", "staleness_seconds"):
+    for name in ("staleness", "staleness_seconds") if events.height else ():
         for q in (50, 95):
             found[f"{name}_p{q}"] = float(np.percentile(events[name].to_numpy(), q))
     is_new = events["cohort"].is_in(["cold_item", "cold_both"]).to_numpy()

@@ -15,7 +15,8 @@ class OnDrift:
     visible since the last update.
 
     It is told the loss of a positive when the positive is visible, after its label's delay, and no
-    earlier. An update starts it anew: the loss of another version is another series.
+    earlier. An update starts it anew: the loss of another version is another series, which, where
+    labels or updates are late, begins with the last losses of the version before.
 
     Args:
         detector: adwin (Bifet and Gavalda 2007), page_hinkley (Page 1954), or kswin (Raab et al.
