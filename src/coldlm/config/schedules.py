@@ -49,6 +49,9 @@ SCHEDULES: tuple[Schedule, ...] = (
 )
 """The named ones, in the order of tables."""
 
+CHEATS = "CHEATS"
+"""Mark of rows that have learned from what they were asked."""
+
 STATIC = "static"
 """What tables call rows in which nothing follows the stream, neither weights nor histories."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coldlm.config.schedules import cheats
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS
 from coldlm.report.rows import Comparison
 from coldlm.report.texts import is_control_of
@@ -9,8 +10,8 @@ from coldlm.report.tuning import unequal_budgets
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED, INCOMPLETE and UNEQUAL TUNING, each with its reason, where they
-    apply."""
+    """LEAKY, SIMULATED, SAMPLED, AUDIT, INCOMPLETE and UNEQUAL TUNING, each with its reason, where
+    they apply."""
     found = []
     if comparison.mark == "SIMULATED":
         found.append(
@@ -26,6 +27,7 @@ def flags(comparison: Comparison) -> list[str]:
             f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full "
             "catalogue"
         )
+    found += _failed_audits(comparison)
     missing = _missing_rows(comparison)
     if missing:
         found.append(
@@ -33,6 +35,20 @@ def flags(comparison: Comparison) -> list[str]:
         )
     found += unequal_budgets(comparison)
     return found
+
+
+def _failed_audits(comparison: Comparison) -> list[str]:
+    """Streams in which something was learned before it was scored, but for the control that says
+    so."""
+    names = {
+        row.name
+        for row in comparison.rows
+        for manifest in row.manifests
+        if row.schedule == manifest.axes.get("online") and not cheats(row.schedule)
+        if any((manifest.audit or {}).values())
+    }
+    said = ", ".join(f"`{name}`" for name in sorted(names))
+    return [f"AUDIT: {said} learned from events before they were scored"] * bool(names)
 
 
 def _missing_rows(comparison: Comparison) -> list[str]:

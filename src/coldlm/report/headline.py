@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from coldlm.config.schedules import CHEATS, cheats
 from coldlm.core.columns import MODEL, SIMULATED_COLD
 from coldlm.report.rows import METRIC, K
 
@@ -50,12 +51,16 @@ def _read(folder: Path) -> pl.DataFrame | None:
 def _line(rows: pl.DataFrame, *, several: bool) -> str:
     """One question's headline."""
     dataset, split, _ = rows.select(QUESTION).row(0)
-    ranked = rows.sort("value", descending=True, maintain_order=True)
+    # who has learned from what it was asked is the best of nobody
+    honest = ~pl.col("schedule").map_elements(cheats, pl.Boolean)
+    ranked = rows.with_columns(honest=honest).sort(
+        "honest", "value", descending=True, maintain_order=True
+    )
     own, baselines = ranked.filter(scorer=MODEL), ranked.filter(pl.col("scorer") != MODEL)
     n_runs = own["run"].n_unique()
     of = f"best of {n_runs} runs " if n_runs > 1 else ""
     said = [
-        f"{value:.4f} ({schedule})"
+        f"{value:.4f} ({schedule}{f' {CHEATS}' * cheats(schedule)})"
         for value, schedule in own.filter(run=own["run"][0])[["value", "schedule"]].rows()
     ]
     whose = f" of {own['run'][0]}" if n_runs > 1 else ""

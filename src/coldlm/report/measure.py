@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from coldlm.config.schedules import cheats
 from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import (
@@ -120,7 +121,7 @@ def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headli
     trivial = [
         (score, -i)
         for i, score in enumerate(scores)
-        if score is not None and rows[i].kind != "strategy"
+        if score is not None and rows[i].kind != "strategy" and not cheats(rows[i].schedule)
     ]
     best = -max(trivial)[1] if trivial else None
     pairs = {
@@ -165,7 +166,10 @@ def seeds_behind(row: Row, best: Row) -> int:
 
 def _may_claim(vs: Difference, reference: float | None, p: float, row: Row, best: Row) -> bool:
     return (
-        seeds_behind(row, best) >= MIN_SEEDS and p < 0.05 and vs.low > MARGIN * (reference or 0.0)
+        not cheats(row.schedule)
+        and seeds_behind(row, best) >= MIN_SEEDS
+        and p < 0.05
+        and vs.low > MARGIN * (reference or 0.0)
     )
 
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CHEATS: Final = "CHEATS"
-"""Mark of rows that have learned from what they were asked."""
-
 TITLES: Final = {
     "all": "all positives",
     "cold": "new items, fewer than 5 events by then",
@@ -73,7 +70,7 @@ def schedule_table(comparison: Comparison) -> Table | None:
         cells += [say(_mean(row, key)) for key, say in columns.values()]
         cells.append(metric(float(np.mean([_area(s, budget) for s in row.streams]))))
         cells.append(metric(_intransigence(row, rows), True))
-        body.append((f"{name(row, comparison)}{f' {CHEATS}' * cheats(row.schedule)}", *cells))
+        body.append((name(row, comparison), *cells))
     header = (
         "schedule", "nDCG@10", "any cold item", *columns, f"area, {quantity(budget)} s", "intransigence",
     )  # fmt: skip

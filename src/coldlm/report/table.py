@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from coldlm.config.schedules import CHEATS, cheats
 from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline, further_quality
@@ -174,7 +175,8 @@ def _metric_table(
 
 def name(row: Row, comparison: Comparison) -> str:
     """Return a row's name with the marks that follow it everywhere."""
-    return f"{row.name}{DAGGER if row.newer else ''} {comparison.mark}".rstrip()
+    marks = f"{DAGGER if row.newer else ''}{f' {CHEATS}' * cheats(row.schedule)}"
+    return f"{row.name}{marks} {comparison.mark}".rstrip()
 
 
 def metric(value: float | None, sign: bool = False) -> str:

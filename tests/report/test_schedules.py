@@ -1,0 +1,100 @@
+"""What the report says of schedules: one table, one figure, and nothing good of who cheats."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coldlm.config.schedules import cheats
+from coldlm.config.schema import RunConfig
+from coldlm.experiment.run import execute
+from coldlm.report.flags import flags
+from coldlm.report.headline import headlines
+from coldlm.report.measured import Report, make_report
+from coldlm.report.pages import table_page
+from coldlm.report.schedules import draw_stream, in_streams, schedule_table
+
+MakeConfig = Callable[..., RunConfig]
+
+
+@pytest.fixture(scope="module")
+def folders(
+    tmp_path_factory: pytest.TempPathFactory, compose: MakeConfig, cache: Path
+) -> dict[str, Path]:
+    """A run under a schedule, one trained anew and one that cheats."""
+    output = tmp_path_factory.mktemp("schedules")
+    given = ("stages=[train,evaluate,online]", "evaluate.latency_requests=0", "train.batch_size=64")
+    return {
+        name: execute(compose(output, cache, *given, f"online={name}"), name)
+        for name in ("per_window", "retrain", "oracle")
+    }
+
+
+@pytest.fixture(scope="module")
+def report(folders: dict[str, Path]) -> Report:
+    return make_report(list(folders.values()))
+
+
+def test_standing_weights_are_one_row_whatever_the_schedule(report: Report) -> None:
+    (comparison,) = report.runs.comparisons
+    own = [row.name for row in comparison.rows if row.kind == "strategy"]
+    assert own == [
+        "frozen, history", "frozen, per_window", "frozen, retrain", "frozen, oracle", "frozen, static",
+    ]  # fmt: skip
+    assert not comparison.warnings
+
+
+def test_the_table_is_what_the_manifests_say(report: Report, folders: dict[str, Path]) -> None:
+    (comparison,) = report.runs.comparisons
+    table = schedule_table(comparison)
+    assert table is not None
+    assert [cells[0] for cells in table.body] == [
+        "frozen, per_window", "frozen, retrain", "frozen, oracle CHEATS",
+    ]  # fmt: skip
+    said = {
+        name: json.loads((folder / "manifest.json").read_text())["stream"]
+        for name, folder in folders.items()
+    }
+    row = dict(zip(table.header, table.body[0], strict=True))
+    assert row["updates"] == str(said["per_window"]["updates"])
+    anew, own = (said[name]["learned_average"] for name in ("retrain", "per_window"))
+    assert float(row["intransigence"]) == pytest.approx(anew - own, abs=6e-5)
+    assert dict(zip(table.header, table.body[1], strict=True))["intransigence"] == "+.0000"
+
+
+def test_the_figure_has_a_line_per_schedule(report: Report) -> None:
+    (comparison,) = report.runs.comparisons
+    figure = draw_stream(comparison)
+    assert len(figure.axes[0].get_lines()) == len(in_streams(comparison)) == 3
+
+
+def test_who_cheats_is_marked_and_never_bold_nor_best(
+    report: Report, folders: dict[str, Path]
+) -> None:
+    (comparison,), (headline,) = report.runs.comparisons, report.headlines
+    assert "frozen, oracle CHEATS" in table_page(report.parts)
+    assert not any(m.is_bold for m in headline.measures if cheats(m.row.schedule))
+    assert headline.best_trivial is not None
+    assert not cheats(headline.best_trivial.schedule)
+    (line,) = headlines(list(folders.values()))
+    assert "CHEATS" not in line or "retrain" in line or "per_window" in line
+    assert "of oracle" not in line
+    assert not any(flag.startswith("AUDIT") for flag in flags(comparison))
+
+
+def test_a_stream_that_fails_its_audit_is_flagged(report: Report) -> None:
+    (comparison,) = report.runs.comparisons
+    audits = {"learned_too_early": 1, "scored_by_the_future": 2, "live_too_early": 0}
+    rows = tuple(
+        replace(row, manifests=tuple(replace(m, audit=audits) for m in row.manifests))
+        for row in comparison.rows
+    )
+    (flag,) = [f for f in flags(replace(comparison, rows=rows)) if f.startswith("AUDIT")]
+    assert "`frozen, per_window`" in flag
+    assert "oracle" not in flag
+    oracle = next(row for row in comparison.rows if row.schedule == "oracle")
+    assert any(manifest.audit and any(manifest.audit.values()) for manifest in oracle.manifests)
