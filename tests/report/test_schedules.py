@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from coldlm.config.schedules import cheats
@@ -70,6 +71,17 @@ def test_the_figure_has_a_line_per_schedule(report: Report) -> None:
     (comparison,) = report.runs.comparisons
     figure = draw_stream(comparison)
     assert len(figure.axes[0].get_lines()) == len(in_streams(comparison)) == 3
+
+
+def test_an_age_that_no_item_had_is_an_empty_line(report: Report) -> None:
+    (comparison,) = report.runs.comparisons
+    rows = tuple(
+        replace(row, streams=tuple(s.filter(pl.col("age") != "warmed") for s in row.streams))
+        for row in comparison.rows
+    )
+    figure = draw_stream(replace(comparison, rows=rows))
+    assert all(len(line.get_xdata()) == 0 for line in figure.axes[2].get_lines())  # type: ignore[arg-type]
+    assert all(len(line.get_xdata()) > 0 for line in figure.axes[0].get_lines())  # type: ignore[arg-type]
 
 
 def test_who_cheats_is_marked_and_never_bold_nor_best(

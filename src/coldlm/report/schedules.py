@@ -139,7 +139,9 @@ def _curve(row: Row, age: str) -> tuple[np.ndarray, np.ndarray]:
         pl.col("seen").first(), total=(pl.col("ndcg") * pl.col("n")).sum(), n=pl.col("n").sum()
     )
     means = means.sort("point")
-    window = np.ones(min(SMOOTH, max(len(means), 1)))
+    if means.is_empty():  # no item was of this age
+        return np.zeros(0), np.zeros(0)
+    window = np.ones(min(SMOOTH, len(means)))
     total, n = (np.convolve(means[c].to_numpy(), window, "same") for c in ("total", "n"))
     return means["seen"].to_numpy(), total / np.maximum(n, 1)
 
