@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -26,16 +27,15 @@ def refuse(found: list[str]) -> None:
 
 
 def build(node: Mapping[str, object], *args: object) -> Any:
-    """Call the target of ``node`` with ``args`` and the node's keys. The only caller of
-    ``instantiate``.
+    """Call the target of ``node`` with ``args`` and the node's keys.
+
+    Hydra's ``instantiate`` would do the same in 10 ms of which nothing is needed here: values are
+    plain, and things inside things are not built.
 
     Raises:
         ConfigError: the target is not on the allow-list; nothing was imported then.
         Exception: whatever the target raises.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate
-
     target = node.get("_target_")
     refuse([] if any(is_allowed(target, group) for group in NODE_GROUPS) else [refusal("", target)])
     refuse(
@@ -45,11 +45,9 @@ def build(node: Mapping[str, object], *args: object) -> Any:
             if key.startswith("_") and key != "_target_"
         ]
     )
-    try:
-        return instantiate(dict(node), *args, _convert_="all", _recursive_=False)
-    except InstantiationException as error:
-        # what a target raises says more to the user than what Hydra makes of it
-        raise error.__cause__ or error from None
+    module, _, name = str(target).rpartition(".")
+    keys = {key: copy.deepcopy(value) for key, value in node.items() if key != "_target_"}
+    return getattr(importlib.import_module(module), name)(*args, **keys)
 
 
 def resolve(target: str) -> Any:

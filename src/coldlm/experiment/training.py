@@ -25,6 +25,8 @@ class Training:
 
     Args:
         loggers: Lightning loggers that get the training loss.
+
+    ``loss``: the run's.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class Training:
     ) -> None:
         self._config, self._world, self._ranker = config, world, ranker
         self._machine, self._loggers = machine, loggers
-        self._loss = build(config.loss)
+        self.loss: Any = build(config.loss)
 
     def trainable(self, rows: Ints) -> Ints:
         """Return those of the log's ``rows`` that can be trained on, which the probe never is."""
@@ -65,7 +67,7 @@ class Training:
             world.catalogue,
             world.as_of,
             rows,
-            self.loss(),
+            self.loss,
             recipe,
             epoch=epoch,
             share=share,
@@ -133,7 +135,7 @@ class Training:
         )
         return fit(
             ranker,
-            self.loss(),
+            self.loss,
             lambda epoch: self.batches(rows, epoch, share, stream),
             lambda named: build(node, named),
             budget,
@@ -146,10 +148,6 @@ class Training:
             moments=moments,
         )
 
-    def loss(self) -> Any:
-        """Return the run's loss."""
-        return build(self._config.loss)
-
     def loss_of(self, scorer: Scorer, rows: Ints, stream: tuple[object, ...]) -> float:
         """Return the mean loss of the first batch of ``rows`` under the current weights, of which
         ``scorer`` is the snapshot; NaN where there is none."""
@@ -157,4 +155,4 @@ class Training:
         if not len(batches):
             return float("nan")
         batch = batches[0].to(self._ranker.device)
-        return float(event_losses(self.loss(), scorer.batch(batch), batch).mean())
+        return float(event_losses(self.loss, scorer.batch(batch), batch).mean())

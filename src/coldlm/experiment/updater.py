@@ -239,7 +239,7 @@ class Updater:
             ranker=ranker,
             names=self._names,
             scorer=self.scorer,
-            loss=training.loss(),
+            loss=training.loss,
             epochs=[training.batches(rows, epoch, share, stream) for epoch in range(epochs)],
             earlier=lambda: training.batches(
                 training.trainable(np.arange(max(0, first - EARLIER), first)), 0, share
