@@ -591,9 +591,13 @@ def test_a_key_changes_the_output_it_is_for(key: str, before: Before, observe: O
     assert observe(change(settled, key, value))[shown] != seen[shown]
 
 
-BY_HAND = ("online.trigger", "online.data", "online.regulariser", "online.epochs", "online.max_steps", "online.rate",
-           "online.latency_scale")  # fmt: skip
-"""Keys whose acting small cases in tests/online show too."""
+IN_PASSING = (
+    "online.label_delay_seconds",
+    "online.latency_seconds",
+    "online.probe",
+    "online.lr_factor",
+)
+"""Keys that are tried each time; of the others small cases in tests/online show that they act."""
 
 
 @pytest.fixture(scope="module")
@@ -604,10 +608,7 @@ def known_updates() -> dict[tuple[str, ...], tuple[RunConfig, dict[str, object]]
 
 @pytest.mark.parametrize(
     "key",
-    [
-        pytest.param(k, marks=[pytest.mark.long] if k.startswith(BY_HAND) else [])
-        for k in OF_UPDATES
-    ],
+    [pytest.param(k, marks=[] if k in IN_PASSING else [pytest.mark.long]) for k in OF_UPDATES],
 )
 @pytest.mark.usefixtures("light")
 def test_a_key_changes_what_comes_of_updates(
@@ -651,6 +652,7 @@ def test_a_key_changes_what_comes_of_updates(
     assert found["scores"] != seen["scores"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("group", "options"),
     [

@@ -31,6 +31,7 @@ def test_outputs_are_stripped(path: Path) -> None:
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs_from_top_to_bottom(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

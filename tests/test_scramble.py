@@ -147,22 +147,26 @@ def before(folder: Path, time: int) -> pl.DataFrame:
 @pytest.mark.parametrize(
     ("overrides", "read", "dress", "place"),
     [
-        ((), READ, as_it_is, "edge"),
+        pytest.param((), READ, as_it_is, "edge", marks=pytest.mark.long),
         ((), READ, as_it_is, "middle"),
-        (
+        pytest.param(
             ("dataset.repeats=true", "strategy=lora", "optim.body_lr=1e-3"),
             without_releases,
             as_it_is,
             "middle",
+            marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             ("strategy=full", "backbone=tiny_gpt2", "head.user=mean", "loss=binary_cross_entropy"),
             READ,
             as_it_is,
             "middle",
+            marks=pytest.mark.long,
         ),
-        ((), without_releases, described, "middle"),
-        (("release_slot=day",), without_releases, as_it_is, "day"),
+        pytest.param((), without_releases, described, "middle", marks=pytest.mark.long),
+        pytest.param(
+            ("release_slot=day",), without_releases, as_it_is, "day", marks=pytest.mark.long
+        ),
         (("release_slot=day",), without_releases, described, "day"),
     ],
     ids=[

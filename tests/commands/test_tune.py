@@ -200,6 +200,7 @@ def test_every_strategy_has_as_many_trials_and_the_stream_is_not_scored(
             assert {key: config[g][k] for key, (g, k) in parts.items()} == chosen
 
 
+@pytest.mark.long
 def test_what_is_written_for_an_experiment_is_taken_where_it_is_run(tmp_path: Path) -> None:
     trials = [Trial("top", 0, {}, 0.1), Trial("top", 1, {"optim.body_lr": 0.5}, 0.2)]
     line = ["experiment=quickstart", "trials=2", "strategy=top"]

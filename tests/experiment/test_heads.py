@@ -77,7 +77,12 @@ def folders() -> dict[str, Path]:
     return {}
 
 
-@pytest.fixture(params=HEADS)
+@pytest.fixture(
+    params=[
+        pytest.param(head, marks=[pytest.mark.long] if head.startswith("causal_lm") else [])
+        for head in HEADS
+    ]
+)
 def run(request: pytest.FixtureRequest, config: MakeConfig, folders: dict[str, Path]) -> Path:
     if request.param not in folders:
         folders[request.param] = execute(config(*HEADS[request.param]), request.param)
@@ -194,7 +199,14 @@ def test_the_classifier_reports_each_class_of_its_pairs(
     assert not (run.parent / "zero_shot" / "classification.parquet").exists()
 
 
-@pytest.mark.parametrize("stage", ["popularity", "tfidf", "zero_shot"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "tfidf",
+        pytest.param("popularity", marks=pytest.mark.long),
+        pytest.param("zero_shot", marks=pytest.mark.long),
+    ],
+)
 def test_a_first_stage_that_reads_every_candidate_does_not_matter(
     stage: str, config: MakeConfig, tmp_path: Path
 ) -> None:

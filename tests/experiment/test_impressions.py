@@ -303,6 +303,7 @@ def test_averages_of_lists_follow_from_the_events_alone(listed: MakeConfig) -> N
     assert per_user(rows, K).filter(metric="auc/impression", cohort="all").height == len(per_name)
 
 
+@pytest.mark.long
 def test_the_candidates_make_another_run_of_the_same_data(
     listed: MakeConfig, tmp_path: Path
 ) -> None:
@@ -329,6 +330,7 @@ def test_the_candidates_make_another_run_of_the_same_data(
     }
 
 
+@pytest.mark.long
 def test_baselines_are_not_shared_between_candidates(listed: MakeConfig) -> None:
     kept = scorers.JudgedBaselines()
     for candidates in ("impression", "full"):

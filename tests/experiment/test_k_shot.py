@@ -90,6 +90,7 @@ def test_every_k_is_asked_the_same_questions_by_every_scorer(
         assert said["canaries"].keys() == set(map(str, SHOTS))
 
 
+@pytest.mark.long
 def test_metrics_of_other_packages_are_measured_too(config: MakeConfig) -> None:
     settled = config(*BRIEF)
     options.plug([Metric("found", "coldlm.evaluate.metrics.recall")])
@@ -145,6 +146,7 @@ def test_an_update_sees_the_known_events_of_the_first_half(whole: Path, config: 
         assert (known, examples) == (rows.sum(), (rows & ~world.probe).sum())
 
 
+@pytest.mark.long
 def test_the_stage_leaves_everything_else_as_it_is_without_it(
     whole: Path, config: MakeConfig
 ) -> None:
@@ -258,6 +260,7 @@ def test_garbage_in_what_is_hidden_moves_no_bit(
     assert not of_side(true, side).equals(of_side(other_world, side))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("side", SIDES)
 def test_garbage_in_the_second_half_moves_no_bit(
     side: Side, true: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
@@ -333,6 +336,7 @@ def test_a_world_known_in_part_counts_remembers_and_has_had_the_known_events_onl
     )
 
 
+@pytest.mark.long
 def test_half_lives_are_chosen_as_in_evaluate(
     whole: Path, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -564,6 +564,7 @@ def test_stages_one_by_one_give_the_same_numbers_as_in_one_go(
     assert_same_numbers(finished, Path(config().output) / "steps")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("values", "encodings"), [((0.1, 0.9), 2), ((0.9, 0.1), 3)])
 def test_what_was_encoded_for_validation_serves_where_the_last_epoch_is_the_best(
     values: tuple[float, float], encodings: int, config: MakeConfig, monkeypatch: pytest.MonkeyPatch

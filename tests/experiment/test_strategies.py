@@ -51,7 +51,14 @@ def run(config: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
     return lambda *overrides: execute(config(*line, *overrides), "run")
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name not in ("frozen", "top", "full")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("lora", "prompt") else [pytest.mark.long])
+        for name in ALL
+        if name not in ("frozen", "top", "full")
+    ],
+)
 def test_updates_move_what_trains_and_the_run_recommends(
     name: str, run: Callable[..., Path]
 ) -> None:
