@@ -563,13 +563,14 @@ def change(config: RunConfig, key: str, value: object) -> RunConfig:
     return typed(values)
 
 
+SECONDS_EACH = ("head.pair", "head.causallm", "backbone.scratch", "pretrain.", "strategy.adalora")
+"""Keys of heads that read pairs, and of what is pre-trained: tried by hand."""
+
+
 @pytest.mark.parametrize(
     "key",
-    # heads that read pairs take seconds a key
     [
-        pytest.param(
-            k, marks=[pytest.mark.long] if k.startswith(("head.pair", "head.causallm")) else []
-        )
+        pytest.param(k, marks=[pytest.mark.long] if k.startswith(SECONDS_EACH) else [])
         for k in SCORES
     ],
 )
