@@ -34,7 +34,7 @@ REPEATS = 5
 LENGTHS = (10_000, 100_000, 1_000_000)
 STAGES = "stages=[train,online]"
 SIMULATED = [
-    "dataset=simulated", "dataset.users=20000", "dataset.items=2000", "dataset.repeats=true",
+    "dataset=simulated", "dataset.users=5000", "dataset.items=2000", "dataset.repeats=true",
     "backbone=tiny_bert", "strategy=lora", "online=every_n",
 ]  # fmt: skip
 
