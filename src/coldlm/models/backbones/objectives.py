@@ -7,6 +7,7 @@ text. Its draws are torch's next ones. Shapes: B texts, T tokens, D width, n pre
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,9 @@ class Objective(nn.Module):
         self.causal, self.max_tokens = causal, max_tokens
         self.requires_grad_(True)
 
+    @abstractmethod
     def forward(self, batch: TextBatch) -> Tensor:
         """Return [n] losses."""
-        raise NotImplementedError
 
     @property
     def ranks(self) -> list[Ranks]:
