@@ -75,5 +75,5 @@ def test_nothing_in_it_is_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     tensors, facts = read_state(tmp_path / "state")
     assert (tensors["rows"].tolist(), facts["done"]) == ([1, 5], FACTS["done"])
     assert used == []
-    torch.save(tensors, tmp_path / "other")
-    assert used != []  # which is how it would be seen
+    pickle.dumps(1)
+    assert used == ["dumps"]  # which is how it would be seen
