@@ -19,9 +19,11 @@ from torch import Tensor
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import Diverged, ScoreError
-from coldlm.core.tables import DAY, Ints
+from coldlm.core.tables import DAY, UNKNOWN, Dataset, Ints
+from coldlm.data import simulated
 from coldlm.experiment import probe, saved_stream
 from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.run import execute
 from coldlm.experiment.training import Training
 from coldlm.experiment.updater import Updater
 from coldlm.experiment.world import World, make_world
@@ -550,3 +552,52 @@ def same_files(one: Path, other: Path) -> None:
     assert not (other / saved_stream.NAME).exists()
     after = weights(other)
     assert all(torch.equal(w, after[name]) for name, w in weights(one).items())
+
+
+def test_events_of_masked_items_wait_until_their_slot_is_over(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the grid rule counts of a slot's new items are hidden, and weights must not tell
+    them."""
+    read = simulated.load
+
+    def without_releases(**keys: Any) -> Dataset:
+        data = read(**keys)
+        unknown = np.full(len(data.items), UNKNOWN)
+        items = replace(data.items, released_at=unknown)
+        return replace(data, items=items, release="after_first")
+
+    monkeypatch.setattr(simulated, "load", without_releases)
+    overrides = (
+        *SMALL,
+        "online=every_n",
+        "online.trigger.n=10",
+        "release_slot=week",
+        "online.probe=0",
+    )
+    settled = config(*overrides, "stages=[train,online]")
+    seen: list[Ints] = []
+    fit = Training.fit
+
+    def watched(self: Training, rows: Ints, part: str, **keys: Any) -> Fitted:
+        if part.startswith("update"):
+            seen.append(rows)
+        return fit(self, rows, part, **keys)
+
+    monkeypatch.setattr(Training, "fit", watched)
+    folder, world = execute(settled, "masked"), make_world(settled)
+    until = world.catalogue.masked_until[world.data.log.item]
+    started = updates(folder)["time"].to_numpy()
+    assert len(started) == len(seen) > 3
+    late = 0
+    for time, rows in zip(started, seen, strict=True):
+        assert (until[rows] <= time).all()
+        late += int((world.data.log.time[rows] < until[rows]).sum())
+    assert late > 0  # they were learned, later
+    learned = np.concatenate(seen)
+    assert len(np.unique(learned)) == len(learned)
+    visible = np.arange(int((world.data.log.time < started[-1]).sum()))
+    before = int((world.data.log.time < world.split.t_test).sum())
+    ready = visible[before:][until[visible[before:]] <= started[-1]]
+    training = Training(settled, world, None, None, [])  # type: ignore[arg-type]
+    assert sorted(learned.tolist()) == training.trainable(ready).tolist()

@@ -77,3 +77,9 @@ def test_nothing_in_it_is_a_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert used == []
     pickle.dumps(1)
     assert used == ["dumps"]  # which is how it would be seen
+
+
+def test_an_empty_tensor_is_kept(tmp_path: Path) -> None:
+    write_state(tmp_path / "state", {"rows": torch.zeros(0, 3)}, FACTS)
+    tensors, _ = read_state(tmp_path / "state")
+    assert tensors["rows"].shape == (0, 3)

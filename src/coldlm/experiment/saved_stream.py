@@ -86,7 +86,8 @@ class SavedStream:
         if facts["hash"] != self._hash:
             return
         groups: dict[str, dict[str, Tensor]] = {
-            group: {} for group in ("weights", "held", "memory", "moments", "judged", "scored")
+            group: {}
+            for group in ("weights", "held", "memory", "moments", "waiting", "judged", "scored")
         }
         for name, tensor in tensors.items():
             group, _, key = name.partition("/")

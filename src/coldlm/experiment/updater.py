@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from coldlm.config.build import build
-from coldlm.config.options import Scope, Trigger, chosen
+from coldlm.config.options import DataPolicy, Scope, Trigger, chosen
 from coldlm.core import ranks
 from coldlm.core.errors import Diverged, ScoreError
 from coldlm.core.tables import Floats, Ints
@@ -66,6 +66,7 @@ class Updater:
         self._policy: Policy = build(self._online.data)
         self._regulariser: Regulariser = build(self._online.regulariser)
         self._gate = build(self._online.gate)
+        self._waiting: Ints = np.zeros(0, np.int64)
         self._moments: dict[int, Any] = {}
         self._has_told = False
         self._probe = probe
@@ -83,7 +84,7 @@ class Updater:
     def update(self, now: Moment, reason: str, version: int) -> Made[Scorer]:
         """Choose, train, judge; put the weights back if they are not to go live."""
         begin, number = time.perf_counter(), len(now.updates) + 1
-        rows = self._shop.training.trainable(self._policy.choose(self._past(now, number)))
+        rows = self._choose(now, number)
         before, moments = self._weights(), self._moments
         held = {name: tensor.clone() for name, tensor in self._regulariser.state.items()}
         tried = self._try(rows, number, now)
@@ -97,6 +98,16 @@ class Updater:
         made = self._row(now, reason, version, rows, tried, seconds)
         _tell(made)
         return Made(None if tried.why else tried.scorer, made)
+
+    def _choose(self, now: Moment, number: int) -> Ints:
+        """The rows of the log to learn from. Those of items whose counts are masked wait until their
+        slot is over: weights must not tell what the mask hides (``Catalogue``)."""
+        rows = self._policy.choose(self._past(now, number))
+        if not chosen(DataPolicy, self._online.data).cheats:
+            rows = np.union1d(rows, self._waiting)
+            until = self._world.catalogue.masked_until[self._world.data.log.item[rows]]
+            self._waiting, rows = rows[until > now.time], rows[until <= now.time]
+        return self._shop.training.trainable(rows)
 
     def _try(self, rows: Ints, number: int, now: Moment) -> _Tried:
         """Train in place and look at what comes of it."""
@@ -264,6 +275,7 @@ class Updater:
             "held": self._regulariser.state,
             "memory": {name: torch.from_numpy(rows) for name, rows in self._policy.memory.items()},
             "moments": moments,
+            "waiting": {"rows": torch.from_numpy(self._waiting)},
         }
 
     def restore(self, tensors: dict[str, dict[str, Tensor]]) -> None:
@@ -271,6 +283,7 @@ class Updater:
         self._ranker.restore(tensors["weights"])
         self._regulariser.state = tensors["held"]
         self._policy.memory = {name: t.numpy() for name, t in tensors["memory"].items()}
+        self._waiting = tensors["waiting"]["rows"].numpy()
         self._moments = {}
         for name, value in tensors["moments"].items():
             place, _, key = name.partition(".")

@@ -52,5 +52,6 @@ def _checksum(tensors: Mapping[str, Tensor], facts: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(uint8).numpy().tobytes())
+        if tensor.numel():  # an empty one has no bytes to look at
+            digest.update(tensor.reshape(-1).view(uint8).numpy().tobytes())
     return digest.hexdigest()
