@@ -11,7 +11,7 @@ import yaml
 from coldlm.config import options, signatures
 from coldlm.config.build import NODE_GROUPS
 from coldlm.config.compose import CONF, compose_plain, list_options
-from coldlm.config.options import (
+from coldlm.config.kinds import (
     PARTS,
     Head,
     Loss,
@@ -21,8 +21,8 @@ from coldlm.config.options import (
     Scope,
     Strategy,
     Trigger,
-    chosen,
 )
+from coldlm.config.options import chosen
 from coldlm.config.schedules import SCHEDULES, Schedule, label_of
 from coldlm.evaluate.metrics import FORMULAS
 

@@ -20,7 +20,8 @@ import yaml
 
 from coldlm.config.build import build
 from coldlm.config.check import check
-from coldlm.config.options import Reader, every
+from coldlm.config.kinds import Reader
+from coldlm.config.options import every
 from coldlm.config.schema import Node, RunConfig, typed
 from coldlm.config.signatures import fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, list_options

@@ -21,7 +21,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "learn": ("core", "asof", "text", "models"),
     "evaluate": ("core", "asof"),
     "online": ("core", "asof", "learn", "evaluate", "models"),
-    "report": ("core", "config/options", "config/schedules", "runs/manifest", "evaluate/continual"),
+    "report": ("core", "config/kinds", "config/options", "config/schedules", "runs/manifest", "evaluate/continual"),
     "runs": ("core", "config", "models", "evaluate", "report"),
     "experiment": (
         "core", "asof", "config", "data", "split", "text", "models", "learn", "evaluate", "online", "report", "runs",

@@ -22,7 +22,8 @@ import torch
 from polars.testing import assert_frame_equal
 
 from coldlm.asof.catalogue import Catalogue
-from coldlm.config.options import DataPolicy, Trigger, every
+from coldlm.config.kinds import DataPolicy, Trigger
+from coldlm.config.options import every
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MANDATORY_BASELINES, MODEL
 from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Impressions, Queries, Users, sorted_log

@@ -14,7 +14,7 @@ from coldlm.config.build import refusal
 from coldlm.config.check import problems
 from coldlm.config.compose import compose_plain, list_options, make_plan
 from coldlm.config.guard import check_hydra
-from coldlm.config.options import Strategy
+from coldlm.config.kinds import Option, Strategy
 from coldlm.config.plugins import plug_problems
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import typed
@@ -55,7 +55,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Package
 
 def declares(*declared: str) -> str:
     lines = [f"    {option}," for option in declared]
-    imports = [f"from coldlm.config.{module} import *" for module in ("options", "schedules")]
+    imports = [f"from coldlm.config.{module} import *" for module in ("kinds", "schedules")]
     return "\n".join([*imports, "OPTIONS = (", *lines, ")"])
 
 
@@ -179,7 +179,7 @@ def test_a_packages_files_may_set_no_more_of_hydras_than_others(package: Package
         ("", "its options cannot be read from PACKAGE.options:OPTIONS: AttributeError: "),
         ("OPTIONS = ()", "ValueError: it declares no option"),
         ("OPTIONS = 3", "TypeError: 'int' object is not iterable"),
-        ("OPTIONS = ('lora',)", "TypeError: 'lora' is none of coldlm.config.options"),
+        ("OPTIONS = ('lora',)", "TypeError: 'lora' is none of coldlm.config.kinds"),
         (
             "import nothing_of_this_name",
             "ModuleNotFoundError: No module named 'nothing_of_this_name'",
@@ -237,7 +237,7 @@ def test_a_package_that_cannot_be_used_is_one_clear_line(
     assert problem.startswith(f"plugins: {name}: ")
     assert said.replace("PACKAGE", name) in problem
     assert "\n" not in problem
-    assert not list(options.plugged(options.Option))
+    assert not list(options.plugged(Option))
 
 
 def test_a_package_without_declarations_or_that_is_not_there(package: Package) -> None:

@@ -11,7 +11,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from coldlm.commands.recommend import recommend
-from coldlm.config.options import Head, names
+from coldlm.config.kinds import Head
+from coldlm.config.options import names
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import ConfigError, RunFolderError

@@ -15,7 +15,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from coldlm.config import options
-from coldlm.config.options import Metric
+from coldlm.config.kinds import Metric
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import K_SHOT_COLUMNS, MANDATORY_BASELINES, MODEL, USER_AUC
 from coldlm.core.tables import Dataset, Ints, Log

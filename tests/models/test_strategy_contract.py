@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from coldlm.asof.context import FEATURES
 from coldlm.config import options
 from coldlm.config.build import resolve
-from coldlm.config.options import Strategy
+from coldlm.config.kinds import Strategy
 from coldlm.core.seeding import torch_seed
 from coldlm.learn.batches import Batch
 from coldlm.learn.fit import Budget, Fitted, Machine, fit

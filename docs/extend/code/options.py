@@ -1,15 +1,6 @@
 """What a package declares: its options, and what others must know of them."""
 
-from coldlm.config.options import (
-    Baseline,
-    DataPolicy,
-    Head,
-    Loss,
-    Metric,
-    Reader,
-    Strategy,
-    Trigger,
-)
+from coldlm.config.kinds import Baseline, DataPolicy, Head, Loss, Metric, Reader, Strategy, Trigger
 from coldlm.config.schedules import Schedule
 
 OPTIONS = (

@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coldlm.config.options import Strategy, chosen
+from coldlm.config.kinds import Strategy
+from coldlm.config.options import chosen
 from coldlm.config.schema import RunConfig, typed
 from coldlm.config.tree import CONF
 from coldlm.core.errors import ConfigError, Diverged

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from coldlm.config import options
+from coldlm.config.kinds import PARTS
 from coldlm.config.plugins import how_to_name
 from coldlm.config.signatures import fields_of
 from coldlm.core.errors import ConfigError
 
 NODE_GROUPS = (
     *("backbone", "strategy", "head", "loss", "dataset", "split", "optim", "logger"),
-    *(part.group for part in options.PARTS),
+    *(part.group for part in PARTS),
 )
 """The groups whose nodes name targets."""
 

@@ -9,17 +9,10 @@ from itertools import pairwise
 
 from coldlm.config import model_combinations as model
 from coldlm.config import options
+from coldlm.config.kinds import BackboneSource, Logger, Reader, SplitRule, Strategy, Trigger
 from coldlm.config.model_combinations import Section
 from coldlm.config.online_combinations import online_problems
-from coldlm.config.options import (
-    BackboneSource,
-    Logger,
-    Reader,
-    SplitRule,
-    Strategy,
-    Trigger,
-    chosen,
-)
+from coldlm.config.options import chosen
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
 

@@ -9,7 +9,8 @@ from string import Formatter
 from typing import Any
 
 from coldlm.config import options
-from coldlm.config.options import BackboneSource, Head, Loss, Strategy, chosen
+from coldlm.config.kinds import BackboneSource, Head, Loss, Strategy
+from coldlm.config.options import chosen
 from coldlm.models.backbones import checkpoints
 from coldlm.models.backbones.checkpoints import Shape
 

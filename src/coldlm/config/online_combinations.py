@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from coldlm.config.kinds import DataPolicy, Gate, Head, Regulariser, Scope, Strategy, Trigger
 from coldlm.config.model_combinations import Section
-from coldlm.config.options import (
-    DataPolicy,
-    Gate,
-    Head,
-    Regulariser,
-    Scope,
-    Strategy,
-    Trigger,
-    chosen,
-)
+from coldlm.config.options import chosen
 
 
 def online_problems(

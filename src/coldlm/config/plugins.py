@@ -1,6 +1,6 @@
 """Options of other packages: a strategy, a reader, a metric that nobody had to fork coldlm for.
 
-A package declares its options in a module of its own, as a tuple of ``coldlm.config.options``, and
+A package declares its options in a module of its own, as a tuple of ``coldlm.config.kinds``, and
 is found by its name (``plugins: [PACKAGE]`` in a configuration) or by an entry point of the group
 ``coldlm.options``; a ``coldlm.config.schedules.Schedule`` among them gives five parts a name:
 
@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from coldlm.config import options, schedules, signatures
-from coldlm.config.options import PARTS, Baseline, Metric, Option, Strategy, Trigger
+from coldlm.config.kinds import PARTS, Baseline, Metric, Option, Strategy, Trigger
 from coldlm.config.schedules import SCHEDULES, STATIC, Schedule
 from coldlm.core.columns import CANARIES, LIST_METRICS, MANDATORY_BASELINES, MODEL, USER_AUC
 
@@ -161,7 +161,7 @@ def _declared(package: str) -> list[Option | Schedule]:
         if isinstance(option, Schedule):
             continue
         if not isinstance(option, Option):
-            raise TypeError(f"{option!r} is none of coldlm.config.options")
+            raise TypeError(f"{option!r} is none of coldlm.config.kinds")
         if not option.target.startswith(f"{package}."):
             raise ValueError(
                 f"{option.group}={option.name} stands for {option.target}, which is not in "

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from coldlm.config.options import PARTS, DataPolicy, Node, Trigger, chosen, every, names
+from coldlm.config.kinds import PARTS, DataPolicy, Node, Trigger
+from coldlm.config.options import chosen, every, names
 
 
 @dataclass(frozen=True)

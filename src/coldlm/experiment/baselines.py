@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from coldlm.config.build import resolve
-from coldlm.config.options import Baseline, plugged
+from coldlm.config.kinds import Baseline
+from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED_TEXT
 from coldlm.evaluate import baselines

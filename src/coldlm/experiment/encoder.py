@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from coldlm.config.build import build
-from coldlm.config.options import Strategy, every
+from coldlm.config.kinds import Strategy
+from coldlm.config.options import every
 from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError
 from coldlm.core.progress import progress

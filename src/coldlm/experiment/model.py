@@ -14,7 +14,8 @@ from torch import Tensor
 
 from coldlm.asof.context import AsOf
 from coldlm.config.build import build
-from coldlm.config.options import FIRST_STAGES, Head, chosen
+from coldlm.config.kinds import Head
+from coldlm.config.options import FIRST_STAGES, chosen
 from coldlm.config.schema import RunConfig
 from coldlm.core.errors import CheckpointError, RunFolderError
 from coldlm.core.seeding import torch_seed

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from coldlm.config.build import build, resolve
-from coldlm.config.options import Metric, Trigger, chosen, plugged
+from coldlm.config.kinds import Metric, Trigger
+from coldlm.config.options import chosen, plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core import ranks
 from coldlm.core.errors import Diverged, RunFolderError

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from coldlm.config.build import build
-from coldlm.config.options import DataPolicy, Scope, Trigger, chosen
+from coldlm.config.kinds import DataPolicy, Scope, Trigger
+from coldlm.config.options import chosen
 from coldlm.core import ranks
 from coldlm.core.errors import Diverged, ScoreError
 from coldlm.core.tables import Floats, Ints

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.config.options import Strategy, names
+from coldlm.config.kinds import Strategy
+from coldlm.config.options import names
 from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, MODEL
 from coldlm.report.labels import Labels, label_runs

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from coldlm.config.options import Reader, Strategy, chosen
+from coldlm.config.kinds import Reader, Strategy
+from coldlm.config.options import chosen
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import RunConfig, under_todays_keys
 from coldlm.core.columns import SIMULATED_COLD

@@ -1,7 +1,7 @@
 """What this package adds, declared once. coldlm imports this module and no other until one of its
 targets is chosen."""
 
-from coldlm.config.options import Baseline, Metric, Option, Reader, Strategy, Trigger
+from coldlm.config.kinds import Baseline, Metric, Option, Reader, Strategy, Trigger
 from coldlm.config.schedules import Schedule
 
 OPTIONS: tuple[Option | Schedule, ...] = (

@@ -36,7 +36,7 @@ class Parts(Protocol):
 
 
 class Head(nn.Module):
-    """How a (user, item) pair becomes a score; see ``config.options.Head`` for what must be known
+    """How a (user, item) pair becomes a score; see ``config.kinds.Head`` for what must be known
     of it beforehand.
 
     ``history``: how many of a user's last items it looks at. ``uses_text``, ``uses_context``: what
