@@ -59,11 +59,9 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-def test_the_readme_names_the_scripts_that_continuous_integration_runs() -> None:
+def test_the_readme_names_the_scripts_and_continuous_integration_tests_by_the_second() -> None:
     assert SCRIPTS == [["bash", "scripts/quickstart.sh"], ["bash", "scripts/test.sh"]]
-    assert {"bash scripts/quickstart.sh", "bash scripts/test.sh"} <= set(
-        (REPO / ".ci" / "run").read_text().splitlines()
-    )
+    assert "bash scripts/test.sh" in (REPO / ".ci" / "run").read_text().splitlines()
     assert len(SCRIPTS) + len(OTHERS) == len(COMMANDS)
 
 
