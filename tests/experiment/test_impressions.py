@@ -44,7 +44,7 @@ from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import judge
 from coldlm.evaluate.metrics import FORMULAS
 from coldlm.evaluate.summary import per_user, summarise, tabulate
-from coldlm.experiment import baselines as scorers
+from coldlm.experiment.kept import Kept
 from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
@@ -332,11 +332,11 @@ def test_the_candidates_make_another_run_of_the_same_data(
 
 @pytest.mark.long
 def test_baselines_are_not_shared_between_candidates(listed: MakeConfig) -> None:
-    kept = scorers.JudgedBaselines()
+    kept = Kept()
     for candidates in ("impression", "full"):
         execute(listed("stages=[train,evaluate]", candidates=candidates), candidates, kept)
         world = make_world(listed(candidates=candidates))
-        assert len(kept.rows["popularity"].g) == len(world.stream.event)
+        assert len(kept.baselines.rows["popularity"].g) == len(world.stream.event)
 
 
 def test_data_without_lists_are_refused_before_anything_is_read(config: MakeConfig) -> None:

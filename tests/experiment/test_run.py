@@ -39,6 +39,7 @@ from coldlm.evaluate.metrics import FORMULAS
 from coldlm.experiment import baselines as scorers
 from coldlm.experiment import run, state, training, updater
 from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.kept import Kept
 from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute
 from coldlm.experiment.state import State
@@ -791,7 +792,7 @@ def test_cells_of_a_sweep_share_the_judged_baselines(
     monkeypatch.setattr(
         scorers, "make_baselines", lambda *arguments: made.append(1) or make(*arguments)
     )
-    kept = scorers.JudgedBaselines()
+    kept = Kept()
     first, second = (execute(config(f"strategy={name}"), name, kept) for name in ("frozen", "top"))
     assert len(made) == 1
     baselines = [

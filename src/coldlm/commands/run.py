@@ -8,7 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from coldlm.core.errors import ColdlmError, ConfigError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from coldlm.experiment.baselines import JudgedBaselines
+    from coldlm.experiment.kept import Kept
 
 MULTIRUN = {"-m", "--multirun"}
 SHOW_ONLY = (
@@ -40,18 +40,16 @@ SKIP = "--skip-impossible"
 """Our own flag: a sweep's impossible cells are told and left out."""
 
 
-class Kept:
-    """What the cells of a sweep share in one process: the baselines that were judged last."""
+class Shared:
+    """What the cells of a sweep share in one process; heavy libraries are imported no earlier than
+    it is asked for."""
 
-    def __init__(self) -> None:
-        self._baselines: JudgedBaselines | None = None
+    @cached_property
+    def kept(self) -> Kept:
+        """Return what has been made so far: nothing at first."""
+        from coldlm.experiment.kept import Kept
 
-    def baselines(self) -> JudgedBaselines:
-        """Return the baselines, none judged at first; heavy libraries are imported no earlier."""
-        from coldlm.experiment.baselines import JudgedBaselines
-
-        self._baselines = self._baselines or JudgedBaselines()
-        return self._baselines
+        return Kept()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     plan = make_plan(arguments, skip=skip)
     refuse(plan.problems)
-    task = partial(_run_one, arguments=arguments, swept=plan.swept, kept=Kept())
+    task = partial(_run_one, arguments=arguments, swept=plan.swept, shared=Shared())
     if plan.is_sweep:
         return conclude(launch(plan, task), len(plan.impossible))
     if skip:
@@ -198,7 +196,7 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
 
 
 def _run_one(
-    config: DictConfig, arguments: Sequence[str], swept: Collection[str], kept: Kept
+    config: DictConfig, arguments: Sequence[str], swept: Collection[str], shared: Shared
 ) -> Outcome:
     """One run of a command, or one cell of a sweep: a failure is kept, so that the other cells go
     on."""
@@ -224,7 +222,7 @@ def _run_one(
         else:
             from coldlm.experiment.run import execute
 
-            execute(checked, name, kept.baselines())
+            execute(checked, name, shared.kept)
     except Exception as error:
         is_ours = isinstance(error, ColdlmError)
         if not is_ours:

@@ -14,8 +14,8 @@ from coldlm.config.options import chosen, plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core import ranks
 from coldlm.core.errors import Diverged, RunFolderError
-from coldlm.experiment.baselines import JudgedBaselines
 from coldlm.experiment.facts import refuse_empty_parts, tell_data_facts
+from coldlm.experiment.kept import Kept
 from coldlm.experiment.stages import evaluate, k_shot, online, pretrain, train
 from coldlm.experiment.state import Inputs, State
 from coldlm.experiment.world import World, make_world, read_data
@@ -39,14 +39,13 @@ STAGES: dict[str, Callable[[State], None]] = {
 }
 
 
-def execute(config: RunConfig, name: str, baselines: JudgedBaselines | None = None) -> Path:
+def execute(config: RunConfig, name: str, kept: Kept | None = None) -> Path:
     """Carry out the stages of a configuration in its run folder.
 
     A finished run is left alone, an unfinished one goes on behind its last finished stage.
 
     Args:
-        baselines: those that an earlier run of the same sweep has judged; this run's take their
-            place.
+        kept: what earlier runs of the same sweep have made; this run adds to it.
 
     Returns:
         The run folder.
@@ -78,7 +77,7 @@ def execute(config: RunConfig, name: str, baselines: JudgedBaselines | None = No
     formulas = {option.name: resolve(option.target) for option in plugged(Metric)}
     with logging_to(folder if is_main else None):
         record = Record(folder, config, name, manifest, is_main=is_main, formulas=formulas)
-        _carry_out(stages, config, record, baselines or JudgedBaselines())
+        _carry_out(stages, config, record, kept or Kept())
     return folder
 
 
@@ -89,9 +88,7 @@ def _is_off(stage: str, config: RunConfig) -> bool:
     return stage == "pretrain" and config.pretrain.objective == "off"
 
 
-def _carry_out(
-    stages: Sequence[str], config: RunConfig, record: Record, baselines: JudgedBaselines
-) -> None:
+def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: Kept) -> None:
     """Do the stages in order; whatever happens, the manifest says how it ended and the loggers are
     closed."""
     machine = Machine(config.trainer.accelerator, config.trainer.precision, config.trainer.devices)
@@ -103,7 +100,7 @@ def _carry_out(
             record.loggers = build(
                 config.logger, record.folder, record.name, config.plain(), record.axes
             )
-        state = State(Inputs(config, _prepare(config, record), record, machine, baselines))
+        state = State(Inputs(config, _prepare(config, record), record, machine, kept))
         for stage in stages:
             log.info("stage %s", stage)
             STAGES[stage](state)

@@ -14,9 +14,9 @@ from coldlm.core.columns import MODEL
 from coldlm.core.dates import iso
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import TRAIN, VALIDATION, Ints
-from coldlm.experiment.baselines import JudgedBaselines
 from coldlm.experiment.encoder import with_own_backbone
 from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.kept import Kept
 from coldlm.experiment.model import first_vectors, make_ranker, standardise, take_snapshot
 from coldlm.experiment.training import Training
 from coldlm.experiment.world import World
@@ -31,14 +31,13 @@ log = logging.getLogger("coldlm")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run is given. ``baselines``: those that a run before this one in the same sweep has
-    judged, if any."""
+    """What a run is given. ``kept``: what the runs before this one in the same sweep have made."""
 
     config: RunConfig
     world: World
     record: Record
     machine: Machine
-    baselines: JudgedBaselines
+    kept: Kept
 
 
 @dataclass(frozen=True)

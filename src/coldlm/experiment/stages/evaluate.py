@@ -45,7 +45,7 @@ def run(state: State) -> None:
 
 def _baselines(state: State) -> list[pl.DataFrame]:
     """The baselines' rows of ``events.parquet``; what they say of leaks goes into the manifest."""
-    shop, kept, manifest = state.workshop, state.inputs.baselines, state.manifest
+    shop, kept, manifest = state.workshop, state.inputs.kept.baselines, state.manifest
     ask = shop.evaluation
     judge_baselines(
         kept,

@@ -4,16 +4,57 @@ trained."""
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from coldlm.core.tables import TRAIN, VALIDATION
 from coldlm.evaluate.metrics import HEADLINE
+from coldlm.experiment.kept import training_key
 from coldlm.experiment.state import State
+from coldlm.runs.manifest import read_manifest
+from coldlm.runs.weights import read_weights
 
 log = logging.getLogger("coldlm")
 
 
+FACTS = (
+    "validation",
+    "refit",
+    "events_per_second",
+    "trainable_parameters",
+    "total_parameters",
+)
+"""What the manifest says of a training, besides its seconds."""
+
+PARTS = ("train", "refit")
+"""Of its seconds."""
+
+
 def run(state: State) -> None:
-    """Train the model, and leave its weights in the run folder."""
+    """Leave the trained weights in the run folder: those of another cell of this sweep that trains
+    the same, if there is one."""
+    config, world = state.inputs.config, state.inputs.world
+    key, trained = training_key(config, world.data.hashes), state.inputs.kept.trained
+    # a pre-trained backbone lies in the folder of its own run
+    if key in trained and config.pretrain.objective == "off":
+        _take(state, trained[key])
+    else:
+        _train(state)
+    trained[key] = state.inputs.record.folder
+
+
+def _take(state: State, folder: Path) -> None:
+    """Take the weights that the run in ``folder`` has trained, and what it says of the training."""
+    manifest, its = state.manifest, read_manifest(folder)
+    log.info("trained before the stream as %s was: its weights are taken", folder.name)
+    read_weights(folder / "model.safetensors", state.workshop.ranker)
+    for fact in FACTS:
+        setattr(manifest, fact, getattr(its, fact))
+    manifest.seconds |= {part: its.seconds[part] for part in PARTS if part in its.seconds}
+    manifest.trained_by = its.trained_by or its.run
+    state.inputs.record.save_model("model", state.workshop.ranker)
+
+
+def _train(state: State) -> None:
     config, record, manifest = state.inputs.config, state.inputs.record, state.manifest
     split, ranker = state.inputs.world.split, state.workshop.ranker
     epochs, values, fitted = config.train.epochs, list[float](), None
