@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from coldlm.config.check import check
 from coldlm.config.compose import compose_plain
@@ -34,7 +35,7 @@ REPEATS = 5
 LENGTHS = (10_000, 100_000, 1_000_000)
 STAGES = "stages=[train,online]"
 SIMULATED = [
-    "dataset=simulated", "dataset.users=5000", "dataset.items=2000", "dataset.repeats=true",
+    "dataset=simulated", "dataset.users=300", "dataset.items=1000", "dataset.repeats=true",
     "backbone=tiny_bert", "strategy=lora", "online=every_n",
 ]  # fmt: skip
 
@@ -63,11 +64,21 @@ def whole_stream(config: RunConfig) -> None:
         values = {**config.plain(), "output": folder}
         folder_of = execute(check(values), "stream")
         stream = read_manifest(Path(folder_of)).stream or {}
+        updates = pl.read_parquet(Path(folder_of) / "updates.parquet")
     n, whole = len(make_world(config).stream), float(stream["stage_seconds"] or 0)
-    scoring, updates = float(stream["scoring_seconds"] or 0), float(stream["update_seconds"] or 0)
-    print(f"  {whole:.1f} s: {100 * updates / whole:.1f} % in {stream['updates']} updates, "
-          f"{100 * scoring / whole:.1f} % scoring ({n / scoring:.0f} queries/s), "
-          f"{100 * (whole - scoring - updates) / whole:.1f} % everything else")  # fmt: skip
+    train, encode, all_of_it = (
+        updates[c].sum() for c in ("train_seconds", "encode_seconds", "seconds")
+    )
+    scoring = float(stream["scoring_seconds"] or 0)
+    parts = {
+        "training": train,
+        "encoding": encode,
+        f"scoring ({n / scoring:.0f} queries/s)": scoring,
+        "choosing, loss, gate and probe of updates": all_of_it - train - encode,
+        "everything else": whole - scoring - all_of_it,
+    }
+    print(f"  {whole:.1f} s with {len(updates)} updates: "
+          + ", ".join(f"{100 * s / whole:.1f} % {part}" for part, s in parts.items()))  # fmt: skip
 
 
 def update_seconds(config: RunConfig, world: World, n: int) -> float:

@@ -1,18 +1,30 @@
 #!/usr/bin/env bash
-# Every schedule on two data sets, beside controls updated the same way; finished runs are not run again.
-# Usage: run.sh [output] [strategies] [seeds]
+# Every schedule on two data sets, beside controls updated the same way; finished runs are not run again, so more seeds can
+# be added later, and two of these can run side by side on one data set each.
+# Usage: run.sh [output] [data sets] [seeds of frozen] [seeds of lora]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 runs="${1:-runs/schedules}"
-strategies="${2:-frozen}"
-seeds="${3:-1,2,3}"
-bash scripts/setup.sh dev
-caixin=(dataset=news/caixin release_slot=day backbone=local "backbone.path=${COLDLM_E5:?a folder with multilingual-e5-small}"
-  "backbone.item_prefix='passage: '")
-for data in "${caixin[*]@Q}" "dataset=video/movielens_latest_small"; do
-  eval "data=($data)"
-  .venv/bin/coldlm run sweep=schedules "output=$runs" "${data[@]}" "strategy=$strategies" "seed=$seeds"
-  .venv/bin/coldlm run -m experiment=schedules "output=$runs" "${data[@]}" strategy=frozen "seed=$seeds" \
-    control=context_only,random_vectors,permuted_text online=per_window
+sets="${2:-caixin movielens}"
+seeds="${3:-1 2 3 4 5}"
+lora_seeds="${4:-1 2}"
+[ -x .venv/bin/coldlm ] || bash scripts/setup.sh dev
+movielens=(dataset=video/movielens_latest_small)
+caixin=(dataset=news/caixin release_slot=day backbone=local
+  "backbone.path=${COLDLM_E5:?a folder with multilingual-e5-small}" "backbone.item_prefix='passage: '")
+
+for seed in $(printf '%s\n' $seeds $lora_seeds | sort -nu); do
+  for set in $sets; do
+    declare -n data="$set"
+    common=(experiment=schedules "output=$runs" "${data[@]}" "seed=$seed")
+    if [[ " $seeds " == *" $seed "* ]]; then
+      .venv/bin/coldlm run sweep=schedules "${common[@]}" strategy=frozen
+      .venv/bin/coldlm run -m "${common[@]}" strategy=frozen control=context_only,random_vectors,permuted_text \
+        online=history,per_window
+    fi
+    if [[ " $lora_seeds " == *" $seed "* ]]; then
+      .venv/bin/coldlm run -m "${common[@]}" strategy=lora strategy.layers=2 \
+        online=history,head_only,per_window,every_n,replay,ewc,distill,peso,long_short,shuffled,oracle,retrain
+    fi
+  done
 done
-.venv/bin/coldlm report "$runs" --out "$runs/report" --pack "$runs/report/runs.parquet"
