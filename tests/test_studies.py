@@ -128,7 +128,7 @@ def test_the_table_of_heads_is_what_its_runs_say() -> None:
     headline = _headline("heads", comparison.title)
     permuted = {
         metric(comparison.value(each.row)): metric(comparison.value(each.control))
-        for each in measure_texts(comparison, draws=1)
+        for each in measure_texts(comparison)
     }
     said = set()
     for m in headline.measures:
@@ -137,9 +137,8 @@ def test_the_table_of_heads_is_what_its_runs_say() -> None:
             for name in ("train_seconds", "latency_p50_ms")
         ]
         if m.row.schedule == "history" or m.row.kind == "baseline":
-            said.add(
-                (metric(m.quality["ndcg@10"]), f"{metric(m.low)} to {metric(m.high)}", *seconds)
-            )
+            low, high = metric(m.headline.low), metric(m.headline.high)
+            said.add((metric(m.quality["ndcg@10"]), f"{low} to {high}", *seconds))
     header, *body = _table("heads")
     names = ("nDCG@10", "95 %", "training s", "ms a request")
     for cells in body:

@@ -66,7 +66,8 @@ def result_rows(value: float, seed: int, n_windows: int = 4) -> list[dict[str, A
         }
 
     rows = [
-        line(value * (1 - 0.05 * i), 2840 >> i, cohort=cohort) for i, cohort in enumerate(COHORTS)
+        line(value * (1 - 0.05 * i), 2840 // (i + 1), cohort=cohort)
+        for i, cohort in enumerate(COHORTS)
     ]
     rows += [line(value * 1.7, 2840, metric="recall"), line(value * 0.9, 2840, metric="mrr", k=0)]
     rows += [line(value * 0.8, 2840, average="micro")]
@@ -236,7 +237,7 @@ def make_manifest(run: str, strategy: str, facts: dict[str, Any]) -> dict[str, A
         "checkpoint_bytes": int(400_000 * heavy), "latency_ms": {"p50": 4.2, "p95": 6.1},
         "leaks": {"late training events": 0, "unreleased candidates": 0}, "dropped": 0,
         "others_would_drop": {"cold user": 1200, "cold item": 700, "any": 1500, "of": 2840}, "not_asked": {"label": 12},
-        "cohorts": [{"cohort": c, "users": 147 - 9 * i, "events": 2840 >> i, "share": 1 / (1 << i)}
+        "cohorts": [{"cohort": c, "users": 147 - 9 * i, "events": 2840 // (i + 1), "share": 1 / (1 << i)}
                     for i, c in enumerate(COHORTS)],
         "canaries": {
             name: {"value": value, "low": low, "high": low + 0.004}

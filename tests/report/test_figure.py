@@ -53,7 +53,7 @@ def test_the_same_numbers_give_the_same_bytes(comparison, kind) -> None:
 
 
 def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison) -> None:
-    figure = draw_cost(comparison, measure(comparison, draws=100))
+    figure = draw_cost(comparison, measure(comparison))
     above, below = figure.axes[: len(PANELS)], figure.axes[len(PANELS) :]
     assert [axis.get_xlabel() for axis in below] == [label for _, label in PANELS]
     for axis in (*above, *below):
@@ -100,7 +100,7 @@ def test_the_front_leaves_out_who_is_beaten_by_somebody_cheaper(make_run, tmp_pa
         make_run(strategy, strategy=strategy, value=value, manifest={"trainable_parameters": size})
     make_run("control", control="context_only", value=0.09, manifest={"trainable_parameters": 2})
     comparison = read_runs([tmp_path]).comparisons[0]
-    axis = draw_cost(comparison, measure(comparison, draws=100)).axes[0]
+    axis = draw_cost(comparison, measure(comparison)).axes[0]
     assert axis.get_xscale() == "linear"
     (front,) = [line for line in axis.lines if line.get_drawstyle() == "steps-post"]
     assert list(front.get_xdata()) == [1, 3]
@@ -111,7 +111,7 @@ def test_costs_that_are_far_apart_are_on_a_logarithmic_scale(make_run, tmp_path)
     for strategy, size in (("frozen", 10), ("full", 10_000)):
         make_run(strategy, strategy=strategy, value=0.04, manifest={"trainable_parameters": size})
     comparison = read_runs([tmp_path]).comparisons[0]
-    parameters = draw_cost(comparison, measure(comparison, draws=100)).axes[5]
+    parameters = draw_cost(comparison, measure(comparison)).axes[5]
     assert parameters.get_xscale() == "log"
     assert parameters.get_xlabel() == "trained parameters (log scale)"
 
@@ -121,7 +121,7 @@ def test_backbones_differ_in_markers_and_strategies_in_colours(make_run, tmp_pat
         for backbone in ("minilm", "gpt2"):
             make_run(f"{strategy}-{backbone}", strategy=strategy, backbone=backbone)
     comparison = read_runs([tmp_path]).comparisons[0]
-    figure = draw_cost(comparison, measure(comparison, draws=100))
+    figure = draw_cost(comparison, measure(comparison))
     drawn = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
     assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 4
     assert (

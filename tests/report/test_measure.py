@@ -9,11 +9,11 @@ import pytest
 
 from coldlm.report.measure import Headline, measure
 from coldlm.report.results import read_runs
-from coldlm.report.statistics import interval
+from coldlm.report.statistics import estimate, seeds_needed
 
 
 def headline(folder: Path) -> Headline:
-    return measure(read_runs([folder]).comparisons[0], draws=1000)
+    return measure(read_runs([folder]).comparisons[0])
 
 
 def test_the_best_trivial_row_is_the_best_of_baselines_and_controls(
@@ -36,23 +36,56 @@ def test_the_difference_is_strategy_minus_the_best_trivial_row(make_runs) -> Non
     assert all(m.vs_trivial is None for m in found.measures if m.row.kind != "strategy")
 
 
-def test_intervals_are_over_users_of_seed_averages(make_runs) -> None:
-    folder = make_runs(seeds=(1, 2))
-    comparison = read_runs([folder]).comparisons[0]
-    found = measure(comparison, draws=500, seed=3).measures[0]
-    users = comparison.users.filter(row=0, cohort="all").sort("user")["value"].to_numpy()
-    assert len(users) == 40
-    assert (found.low, found.high) == pytest.approx(interval(users, draws=500, seed=3), abs=1e-12)
+def test_intervals_hold_users_and_seeds(make_runs) -> None:
+    comparison = read_runs([make_runs(seeds=(1, 2, 3))]).comparisons[0]
+    found = measure(comparison).measures[0]
+    users = comparison.users.filter(row=0, cohort="all").sort("seed", "user")["value"].to_numpy()
+    assert found.headline == estimate(users.reshape(3, 40))
+    assert found.headline.sd_seeds < 1e-12  # made so
+    assert found.vs_trivial is not None
+    assert (found.vs_trivial.seeds, found.vs_trivial.users) == (3, 40)
 
 
-@pytest.mark.parametrize(("seeds", "claims"), [((1,), 0), ((1, 2), 0), ((1, 2, 3), 2)])
-def test_nothing_is_bold_below_three_seeds(make_runs, seeds, claims) -> None:
-    found = headline(make_runs(seeds, schedules=("history",)))
+def test_strategy_and_control_are_compared_on_the_seeds_that_both_have(
+    make_run, tmp_path: Path
+) -> None:
+    for seed, value in ((1, 0.05), (2, 0.06), (3, 0.1)):
+        make_run(f"lora-{seed}", seed=seed, value=value, schedules=("history",))
+    for seed, value in ((2, 0.03), (3, 0.05), (4, 0.2)):
+        control = {"control": "context_only", "value": value, "schedules": ("history",)}
+        make_run(f"control-{seed}", seed=seed, **control)
+    comparison = read_runs([tmp_path]).comparisons[0]
+    lora, control = 0, 1
+    found = comparison.difference(lora, control)
+    assert found is not None
+    assert (found.seeds, found.mean) == (2, pytest.approx((0.06 + 0.1 - 0.03 - 0.05) / 2))
+    baseline = len(comparison.rows) - 1
+    against = comparison.difference(lora, baseline)
+    assert against is not None
+    assert against.seeds == 3
+    assert against.mean == pytest.approx(0.07 - (comparison.value(baseline) or 0))
+
+
+def test_rows_without_a_seed_in_common_rest_on_none(make_run, tmp_path: Path) -> None:
+    make_run("lora", seed=1)
+    make_run("control", seed=2, control="context_only")
+    found = read_runs([tmp_path]).comparisons[0].difference(0, 3)
+    assert found is not None
+    assert found.seeds == 0
+    assert np.isnan(found.p)
+
+
+@pytest.mark.parametrize(("seeds", "claims"), [(1, 0), (3, 0), (6, 0), (7, 2)])
+def test_nothing_is_bold_below_the_seeds_that_two_comparisons_need(
+    make_runs, seeds: int, claims: int
+) -> None:
+    found = headline(make_runs(tuple(range(seeds)), schedules=("history",)))
+    assert found.seeds_needed == seeds_needed(2) == 7
     assert sum(m.is_bold for m in found.measures) == claims
 
 
 def test_a_strategy_worse_than_the_trivial_is_never_bold(make_run, tmp_path: Path) -> None:
-    for seed in (1, 2, 3):
+    for seed in range(9):
         make_run(f"a{seed}", seed=seed, value=0.001)
     found = headline(tmp_path).measures[0]
     assert found.p_holm is not None
@@ -83,4 +116,5 @@ def test_a_run_without_baselines_has_nothing_to_compare_with(make_run, tmp_path:
     found = headline(tmp_path)
     assert found.best_trivial is None
     assert found.smallest_effect is None
-    assert np.isfinite(found.measures[0].low)
+    assert found.seeds_needed is None
+    assert np.isfinite(found.measures[0].headline.low)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import nan
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -27,7 +30,7 @@ def test_numbers_are_written_short() -> None:
         ".0412", ".0000", "1.0000", "1.0000", "n/a", "n/a"
     ]  # fmt: skip
     assert [metric(v, sign=True) for v in (0.0031, -0.0031)] == ["+.0031", "-.0031"]
-    assert [probability(p) for p in (0.0002, 0.04, 1.0)] == ["<.001", ".040", "1"]
+    assert [probability(p) for p in (0.0002, 0.04, 1.0, nan)] == ["<.001", ".040", "1", "–"]
     assert [quantity(v) for v in (98304.0, 12.345, 0.4, 5.0, None)] == [
         "98,304",
         "12.3",
@@ -39,28 +42,44 @@ def test_numbers_are_written_short() -> None:
 
 def test_the_quality_table_has_one_row_per_scorer_and_schedule(make_runs) -> None:
     comparison = read_runs([make_runs(schedules=("history",))]).comparisons[0]
-    table = quality_table(comparison, measure(comparison, draws=200))
+    table = quality_table(comparison, measure(comparison))
     cells = dict(zip(table.header[:3], table.body[1][:3], strict=True))
     assert cells == {"scorer": "lora, history", "seeds": "1", "nDCG@10": ".0460"}
-    assert table.body[3][11] == "best trivial"
+    assert table.body[3][12] == "best trivial"
     assert table.body[-1][-4:] == ("–", "–", "–", "–")
     assert table.kinds == ("strategy",) * 2 + ("control",) * 3 + ("baseline",) * 8
     assert table.bold == frozenset()
 
 
 def test_bold_marks_the_score_and_its_distance(make_runs) -> None:
-    comparison = read_runs([make_runs(seeds=(1, 2, 3), schedules=("history",))]).comparisons[0]
-    assert quality_table(comparison, measure(comparison, draws=1000)).bold == {
+    runs = make_runs(seeds=tuple(range(7)), schedules=("history",))
+    comparison = read_runs([runs]).comparisons[0]
+    assert quality_table(comparison, measure(comparison)).bold == {
         (0, 2),
-        (0, 11),
+        (0, 12),
         (1, 2),
-        (1, 11),
+        (1, 12),
     }
+
+
+def test_what_rests_on_too_little_stands_in_brackets(make_run, tmp_path: Path) -> None:
+    folder = make_run("a", schedules=("history",))
+    results = pl.read_parquet(folder / "results.parquet")
+    few = (pl.col("cohort") == "cold_item_any") | (pl.col("bucket") == "item:1")
+    events = pl.when(few).then(49).otherwise("n_events").alias("n_events")
+    results.with_columns(events).write_parquet(folder / "results.parquet")
+    comparison = read_runs([tmp_path]).comparisons[0]
+    table = quality_table(comparison, measure(comparison))
+    first = dict(zip(table.header, table.body[0], strict=True))
+    assert first["any cold item"].startswith("(.")
+    assert first["any cold user"].startswith(".")
+    warmup = warmup_table(comparison, "item").body[0]
+    assert [cell.startswith("(") for cell in warmup[1:4]] == [False, True, False]
 
 
 def test_the_cost_table_leaves_out_what_was_not_trained(make_runs) -> None:
     comparison = read_runs([make_runs(schedules=("history",))]).comparisons[0]
-    table = cost_table(comparison, measure(comparison, draws=200))
+    table = cost_table(comparison, measure(comparison))
     assert set(table.kinds) == {"strategy", "control"}
     assert table.body[1] == (
         "lora, history",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from coldlm.core.columns import CHANCE
 from coldlm.core.tables import Floats
-from coldlm.report.statistics import difference
+from coldlm.report.statistics import estimate
 
 
 def from_chance(values: Mapping[str, Floats]) -> dict[str, dict[str, float]]:
@@ -21,6 +21,6 @@ def from_chance(values: Mapping[str, Floats]) -> dict[str, dict[str, float]]:
         return {}
     found = {}
     for name, own in values.items():
-        apart = difference(own, values[CHANCE])
+        apart = estimate((own - values[CHANCE])[None])
         found[name] = {"value": float(own.mean()), "low": apart.low, "high": apart.high}
     return found

@@ -5,16 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from coldlm.core.columns import COHORTS
-from coldlm.core.tables import Floats
 from coldlm.report.rows import KINDS, METRIC, Comparison
-from coldlm.report.statistics import DRAWS, Difference, differences, holm
+from coldlm.report.statistics import MIN_EVENTS, MIN_USERS, Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
-
-MIN_USERS: Final = 20
-"""Fewer users than that allow no interval: resampling one user gives one value."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +18,8 @@ class CohortMeasure:
     """One strategy in one cohort of one comparison. ``events``, ``users``: that were asked.
     ``value``: macro nDCG@10.
     ``baseline``, ``control``: name and value of the best of each in this cohort, None where there
-    is none. ``vs``: the strategy minus the better of the two, paired over users, None below
-    ``MIN_USERS``; ``p_holm``: its p after Holm over all cohorts and comparisons measured
+    is none. ``vs``: the strategy minus the better of the two, paired by user and seed, None in a cohort
+    that is too small; ``p_holm``: its p after Holm over all cohorts and comparisons measured
     together."""
 
     comparison: str
@@ -34,7 +30,7 @@ class CohortMeasure:
     value: float
     baseline: tuple[str, float] | None
     control: tuple[str, float] | None
-    vs: Difference | None = None
+    vs: Estimate | None = None
     p_holm: float | None = None
 
     def line(self) -> dict[str, Any]:
@@ -61,9 +57,7 @@ class CohortMeasure:
         }
 
 
-def measure_cohorts(
-    comparisons: Sequence[Comparison], draws: int = DRAWS, seed: int = 0
-) -> tuple[CohortMeasure, ...]:
+def measure_cohorts(comparisons: Sequence[Comparison]) -> tuple[CohortMeasure, ...]:
     """Return every strategy in every cohort that was asked, under every schedule but ``static``,
     which is a control itself. The best trivial row is chosen anew in each cohort, so the distance
     flatters nobody."""
@@ -76,13 +70,8 @@ def measure_cohorts(
         and row.schedule != "static"
         and comparison.value(i, cohort) is not None
     ]
-    vs = differences([pair for _, pair in found if pair], draws, seed)
-    each = iter(zip(vs, holm([d.p for d in vs]), strict=True))
-    return tuple(_compared(measure, next(each)) if pair else measure for measure, pair in found)
-
-
-def _compared(measure: CohortMeasure, found: tuple[Difference, float]) -> CohortMeasure:
-    return replace(measure, vs=found[0], p_holm=found[1])
+    adjusted = iter(holm([m.vs.p for m in found if m.vs]))
+    return tuple(replace(m, p_holm=next(adjusted)) if m.vs else m for m in found)
 
 
 def cohort_table(found: Sequence[CohortMeasure]) -> Table:
@@ -103,16 +92,14 @@ def cohort_table(found: Sequence[CohortMeasure]) -> Table:
             (m.comparison, m.row, m.cohort.replace("_", " "), *counts, metric(m.value), *bests, *vs)
         )
     title = (
-        f"Strategies by cohort (p after Holm over this table; no interval below {MIN_USERS} users)"
+        f"Strategies by cohort (p after Holm over this table; no interval below {MIN_USERS} users "
+        f"or {MIN_EVENTS} events)"
     )
     return Table(title, header, tuple(body), ("strategy",) * len(body))
 
 
-def _measure(
-    comparison: Comparison, row: int, cohort: str
-) -> tuple[CohortMeasure, tuple[Floats, Floats] | None]:
-    """One row in one cohort, and the values per user by which it is compared with the best trivial
-    row, if it is."""
+def _measure(comparison: Comparison, row: int, cohort: str) -> CohortMeasure:
+    """One row in one cohort."""
     best = {kind: _best(comparison, kind, cohort) for kind in KINDS[1:]}
     whole = comparison.values.filter(
         row=row, window=-1, cohort=cohort, bucket="all", average="macro", metric=METRIC
@@ -121,12 +108,13 @@ def _measure(
     named = {
         kind: (name(comparison.rows[i], comparison), value) for kind, (i, value) in rivals.items()
     }
-    pair = None
+    vs = None
     if rivals:
-        pair = comparison.paired(row, max(rivals.values(), key=lambda rival: rival[1])[0], cohort)
+        best_of_all = max(rivals.values(), key=lambda rival: rival[1])[0]
+        vs = comparison.difference(row, best_of_all, cohort)
     value = comparison.value(row, cohort)
     assert value is not None  # measure_cohorts leaves out what was not asked
-    measured = CohortMeasure(
+    return CohortMeasure(
         comparison.title,
         name(comparison.rows[row], comparison),
         cohort,
@@ -135,8 +123,8 @@ def _measure(
         value,
         named.get("baseline"),
         named.get("control"),
+        vs,
     )
-    return measured, pair if pair and len(pair[0]) >= MIN_USERS else None
 
 
 def _best(comparison: Comparison, kind: str, cohort: str) -> tuple[int, float] | None:

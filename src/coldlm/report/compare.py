@@ -60,12 +60,14 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
         .group_by("row", *CELL)
         .agg(mean, *(pl.col(name).max() for name in counts))
     )
-    per_user = _join(users, index).group_by("row", "cohort", "user").agg(pl.col("value").mean())
+    per_user = (
+        _join(users, index).group_by("row", "cohort", "seed", "user").agg(pl.col("value").mean())
+    )
     first = runs[0].facts
     manifests = tuple(run.manifest for run in runs)
     comparison = Comparison(
         title, first["split"], first["candidates"], manifests, rows, values.sort("row", *CELL),
-        per_user.sort("row", "cohort", "user"), (),
+        per_user.sort("row", "cohort", "seed", "user"), (),
     )  # fmt: skip
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 

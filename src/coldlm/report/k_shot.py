@@ -39,9 +39,9 @@ def shots_of(shots: Comparison) -> list[str]:
 
 
 def shots_curve(shots: Comparison) -> pl.DataFrame:
-    """Return ``row, bucket, value, n_events``: macro nDCG@10 by the number of revealed events."""
+    """Return ``row, bucket, value, n_users, n_events``: macro nDCG@10 by the number of revealed events."""
     return shots.values.filter(average="macro", metric=METRIC, k=K).select(
-        "row", "bucket", "value", "n_events"
+        "row", "bucket", "value", "n_users", "n_events"
     )
 
 

@@ -11,15 +11,7 @@ import numpy as np
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
-from coldlm.report.statistics import (
-    DRAWS,
-    Difference,
-    differences,
-    holm,
-    intervals,
-    smallest_effect,
-    wilcoxon,
-)
+from coldlm.report.statistics import ALPHA, POWER, Estimate, holm, seeds_needed
 from coldlm.runs.manifest import Manifest
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
@@ -59,7 +51,6 @@ COST: Final = (
     "checkpoint_mb",
 )
 
-MIN_SEEDS: Final = 3
 MARGIN: Final = 0.01
 """Relative: a difference within 1 % of the best trivial row is no difference, however certain."""
 
@@ -68,19 +59,18 @@ MARGIN: Final = 0.01
 class Measure:
     """One row in numbers; None is "not measured" or "does not apply".
 
-    ``quality``: by key of ``QUALITY``. ``low``, ``high``: 95 % interval of its nDCG@10.
-    ``vs_trivial``: strategy minus the best trivial row, with Holm's p (``p_holm``) and Wilcoxon's
-    after Holm (``p_wilcoxon``). ``cost``: by name in ``COST``, averaged over seeds. ``is_bold``:
-    the difference is one that may be claimed.
+    ``quality``: by key of ``QUALITY``. ``headline``: its nDCG@10, and how sure it is.
+    ``vs_trivial``: strategy minus the best trivial row, its p after Holm (``p_holm``), and that over
+    seeds alone (``p_seeds``). ``cost``: by name in ``COST``, averaged over seeds. ``is_bold``: the
+    difference is one that may be claimed.
     """
 
     row: Row
     quality: dict[str, float | None]
-    low: float
-    high: float
-    vs_trivial: Difference | None
+    headline: Estimate
+    vs_trivial: Estimate | None
     p_holm: float | None
-    p_wilcoxon: float | None
+    p_seeds: float | None
     cost: dict[str, float | None]
     is_bold: bool
 
@@ -89,11 +79,13 @@ class Measure:
 class Headline:
     """``measures``: one per row of the comparison. ``best_trivial``: the row with the highest
     nDCG@10 among baselines and controls. ``smallest_effect``: the median over strategies of what
-    these users can tell from zero."""
+    these users and seeds can tell from zero. ``seeds_needed``: for a claim, by so many strategies; None
+    where there is nothing to compare with."""
 
     measures: tuple[Measure, ...]
     best_trivial: Row | None
     smallest_effect: float | None
+    seeds_needed: int | None
 
 
 def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
@@ -113,7 +105,7 @@ def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
     }
 
 
-def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headline:
+def measure(comparison: Comparison) -> Headline:
     """Return every row in numbers. A strategy is compared with the best of all baselines *and* all
     controls under any schedule, so the distance never flatters it."""
     rows = comparison.rows
@@ -124,52 +116,45 @@ def measure(comparison: Comparison, draws: int = DRAWS, seed: int = 0) -> Headli
         if score is not None and rows[i].kind != "strategy" and not cheats(rows[i].schedule)
     ]
     best = -max(trivial)[1] if trivial else None
-    pairs = {
-        i: comparison.paired(i, best)
+    found = {
+        i: d
         for i, row in enumerate(rows)
-        if best is not None and row.kind == "strategy" and len(comparison.paired(i, best)[0])
+        if best is not None and row.kind == "strategy"
+        if (d := comparison.difference(i, best)) is not None
     }
-    found = dict(zip(pairs, differences(list(pairs.values()), draws, seed), strict=True))
-    p_holm = dict(zip(pairs, holm([d.p for d in found.values()]), strict=True))
-    p_wilcoxon = dict(zip(pairs, holm([wilcoxon(*pair) for pair in pairs.values()]), strict=True))
-    measures = []
-    spans = intervals(
-        [comparison.per_user(i)["value"].to_numpy() for i in range(len(rows))], draws, seed
+    p_holm, p_seeds = (
+        dict(zip(found, holm(p), strict=True))
+        for p in ([d.p for d in found.values()], [d.p_seeds for d in found.values()])
     )
-    for i, (row, (low, high)) in enumerate(zip(rows, spans, strict=True)):
-        quality = {key: comparison.value(i, **where) for key, where in QUALITY.items()}
-        vs = found.get(i)
-        may_claim = (
-            best is not None
-            and vs is not None
-            and _may_claim(vs, scores[best], p_holm[i], row, rows[best])
+    needed = seeds_needed(len(found)) if found else None
+    measures = tuple(
+        Measure(
+            row,
+            {key: comparison.value(i, **where) for key, where in QUALITY.items()},
+            comparison.estimate(i),
+            found.get(i),
+            p_holm.get(i),
+            p_seeds.get(i),
+            _cost(row),
+            i in found and _may_claim(row, found[i], p_holm[i], scores[best or 0], needed or 0),
         )
-        measures.append(
-            Measure(
-                row, quality, low, high, vs, p_holm.get(i), p_wilcoxon.get(i), _cost(row), may_claim
-            )
-        )
-    effects = [smallest_effect(left - right) for left, right in pairs.values()]
+        for i, row in enumerate(rows)
+    )
+    errors = [d.error for d in found.values()]
     return Headline(
-        tuple(measures),
+        measures,
         rows[best] if best is not None else None,
-        float(np.median(effects)) if effects else None,
+        float(POWER * np.median(errors)) if errors else None,
+        needed,
     )
 
 
-def seeds_behind(row: Row, best: Row) -> int:
-    """Return how many seeds the difference between a strategy and the best trivial row rests on:
-    those that both have, since a seed is also the order of events and the draws; a baseline needs
-    none."""
-    return row.seeds if best.kind == "baseline" else len(row.its_seeds & best.its_seeds)
-
-
-def _may_claim(vs: Difference, reference: float | None, p: float, row: Row, best: Row) -> bool:
+def _may_claim(row: Row, d: Estimate, p: float, reference: float | None, needed: int) -> bool:
     return (
         not cheats(row.schedule)
-        and seeds_behind(row, best) >= MIN_SEEDS
-        and p < 0.05
-        and vs.low > MARGIN * (reference or 0.0)
+        and d.seeds >= needed
+        and p < ALPHA
+        and d.low > MARGIN * (reference or 0.0)
     )
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from coldlm.core.columns import CHANCE
 from coldlm.report.k_shot import shots_of, what_was_asked
-from coldlm.report.measure import MIN_SEEDS, Headline, seeds_behind
+from coldlm.report.measure import MARGIN, Headline
 from coldlm.report.rows import Comparison
-from coldlm.report.statistics import DRAWS, SMALLEST
+from coldlm.report.statistics import ALPHA, MIN_EVENTS, MIN_SEEDS, MIN_USERS
 from coldlm.report.table import DAGGER, metric
 from coldlm.report.tuning import tuned_values
 from coldlm.runs.manifest import Manifest
@@ -85,8 +85,10 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
         "window once it is scored; retrain = trained anew on everything scored so far; "
         "static = histories stop at T_test too. Controls (no language) and baselines (no training) "
         "end the table.",
-        f"Intervals: 95 %, percentile bootstrap over users of the mean over these seeds; {DRAWS:,} "
-        f"draws, or as many as let p after Holm fall to {SMALLEST} in a table of that length.",
+        "Intervals: 95 %; users and seeds are both chance, crossed. Of one seed they hold users alone: "
+        f"other seeds may lie outside. Below {MIN_SEEDS} seeds there is no p.",
+        f"In brackets: of fewer than {MIN_USERS} users or {MIN_EVENTS} events, of which nothing is "
+        "claimed.",
         "Any cold user, any cold item: whatever the other side is. A point of a warm-up curve is a "
         "mean over the users "
         "that have such queries, so its points differ in users and items, not in n alone.",
@@ -97,21 +99,32 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
     lines.append(
         f"vs best trivial: strategy minus `{best.name}`, the best of all baselines and controls "
         "under any schedule; "
-        "paired over users. p: by bootstrap, and by Wilcoxon as a second opinion, both after Holm "
-        "over the rows."
+        "paired by user and by seed. p: of both together, and over seeds alone (sign flips) as a "
+        "second opinion, both after Holm over the rows."
     )
     if headline.smallest_effect is not None:
         lines.append(
-            f"With so many users a true difference of {metric(headline.smallest_effect)} is found "
+            f"With so many users and seeds a true difference of {metric(headline.smallest_effect)} is found "
             "in 80 % of repetitions (two-sided 5 %, before Holm)."
         )
-    seeds = [seeds_behind(m.row, best) for m in headline.measures if m.vs_trivial is not None]
-    if seeds and max(seeds) < MIN_SEEDS:
-        lines.append(f"{max(seeds)} seed{'' if max(seeds) == 1 else 's'}: no claim.")
-    elif seeds and min(seeds) < MIN_SEEDS:
-        lines.append(f"Rows with fewer than {MIN_SEEDS} seeds: no claim.")
-    bold = "Bold: at least 3 seeds, Holm p < .05, and an interval above a 1 % relative margin."
-    return [*lines, bold]
+    seeds, needed = (
+        [d.seeds for m in headline.measures if (d := m.vs_trivial)],
+        headline.seeds_needed,
+    )
+    if needed is None or not seeds:
+        return lines
+    if max(seeds) < needed:
+        lines.append(
+            f"{max(seeds)} seed{'' if max(seeds) == 1 else 's'}: no claim. {len(seeds)} comparisons "
+            f"need {needed}: sign flips of fewer seeds never reach p = {ALPHA:.2f} after Holm."
+        )
+    elif min(seeds) < needed:
+        lines.append(f"Rows with fewer than {needed} seeds: no claim.")
+    return [
+        *lines,
+        f"Bold: at least {needed} seeds, Holm p < {ALPHA:.2f}, and an interval above a "
+        f"{100 * MARGIN:.0f} % relative margin.",
+    ]
 
 
 def _about_lists(manifest: Manifest) -> list[str]:

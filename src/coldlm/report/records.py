@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import polars as pl
 
 from coldlm.report.measure import LIST_QUALITY, Headline, further_quality
 from coldlm.report.rows import Comparison
+from coldlm.report.statistics import Estimate
 from coldlm.report.texts import TextWorth
 
 
@@ -23,7 +24,7 @@ def table_lines(
         vs = (
             asdict(m.vs_trivial)
             if m.vs_trivial
-            else dict.fromkeys(("mean", "low", "high", "p", "users"))
+            else dict.fromkeys(field.name for field in fields(Estimate))
         )
         lines.append(
             {
@@ -39,11 +40,11 @@ def table_lines(
             }
             | m.quality
             | {key: comparison.value(i, **where) for key, where in more.items()}
-            | {"ndcg@10/low": m.low, "ndcg@10/high": m.high}
+            | {f"ndcg@10/{key}": getattr(m.headline, key) for key in ("low", "high", "sd_seeds")}
             | {f"vs_trivial/{name}": value for name, value in vs.items()}
             | {
                 "vs_trivial/p_holm": m.p_holm,
-                "vs_trivial/p_wilcoxon_holm": m.p_wilcoxon,
+                "vs_trivial/p_seeds_holm": m.p_seeds,
                 "bold": m.is_bold,
             }
             | worth.get(i, {})

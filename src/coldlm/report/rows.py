@@ -11,7 +11,7 @@ from typing import Any, Final
 import polars as pl
 
 from coldlm.core.columns import HEADLINE_K, SIMULATED_COLD, WARMUP_BUCKETS
-from coldlm.core.tables import Floats
+from coldlm.report.statistics import Estimate, estimate, is_small
 from coldlm.runs.manifest import Manifest
 
 METRIC: Final = "ndcg"
@@ -96,9 +96,9 @@ class Row:
 @dataclass(frozen=True)
 class Comparison:
     """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns
-    of ``CELL``, ``value`` (null: not measurable), ``n_users, n_queries, n_events``. ``users``:
-    ``row, cohort, user, value``: nDCG@10. Both are averaged over seeds. ``warnings``: what a reader
-    must know before believing a number.
+    of ``CELL``, ``value`` (null: not measurable), ``n_users, n_queries, n_events``, averaged over
+    seeds. ``users``: ``row, cohort, seed, user, value``: nDCG@10. ``warnings``: what a reader must know
+    before believing a number.
     ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``."""
 
     title: str
@@ -130,7 +130,7 @@ class Comparison:
         return self._whole.get((row, cohort, average, metric, k))
 
     def curve(self, by: str) -> pl.DataFrame:
-        """Return ``row, bucket, value, n_events``: macro nDCG@10 by the number of events an item
+        """Return ``row, bucket, value, n_users, n_events``: macro nDCG@10 by the number of events an item
         (or user) has had, in the order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"."""
         order = {f"{by}:{bucket}": i for i, bucket in enumerate(WARMUP_BUCKETS)}
         chosen = self._cells(pl.col("window") == -1, pl.col("bucket").is_in(list(order)))
@@ -138,29 +138,69 @@ class Comparison:
             pl.col("bucket").replace_strict(order, return_dtype=pl.Int64).alias("at")
         )
         return chosen.sort("row", "at").select(
-            "row", pl.col("bucket").str.strip_prefix(f"{by}:"), "value", "n_events"
+            "row", pl.col("bucket").str.strip_prefix(f"{by}:"), "value", "n_users", "n_events"
         )
 
     def by_window(self) -> pl.DataFrame:
-        """Return ``row, window, value, n_events``: macro nDCG@10 of every window of the stream."""
+        """Return ``row, window, value, n_users, n_events``: macro nDCG@10 of every window of the stream."""
         chosen = self._cells(pl.col("window") >= 0, pl.col("bucket") == "all")
-        return chosen.sort("row", "window").select("row", "window", "value", "n_events")
+        return chosen.sort("row", "window").select("row", "window", "value", "n_users", "n_events")
 
     def per_user(self, row: int, cohort: str = "all") -> pl.DataFrame:
-        """Return ``user, value`` of one row in a cohort, sorted by user."""
-        return self._users.get((row, cohort), self.users.clear()).select("user", "value")
+        """Return ``user, value`` of one row in a cohort, averaged over seeds, sorted by user."""
+        rows = self._users.get((row, cohort), self.users.clear())
+        return rows.group_by("user").agg(pl.col("value").mean()).sort("user")
 
-    def paired(self, left: int, right: int, cohort: str = "all") -> tuple[Floats, Floats]:
-        """Return the values, [U] each, of the users that both rows share."""
-        left_users, right_users = self.per_user(left, cohort), self.per_user(right, cohort)
-        both = left_users.join(right_users, on="user", how="inner", maintain_order="left")
-        return both["value"].to_numpy(), both["value_right"].to_numpy()
+    def estimate(self, row: int, cohort: str = "all") -> Estimate:
+        """Return one row's nDCG@10 in a cohort, and how sure it is."""
+        table = self._panel(row, cohort)
+        return estimate(table.drop("user").to_numpy().T)
+
+    def difference(self, left: int, right: int, cohort: str = "all") -> Estimate | None:
+        """Return one row minus another, paired by user and by seed, of the seeds that both have; None
+        where too few users or events are behind it. A baseline has no seed: its mean stands against each. Rows without
+        a seed in common are compared as they are on average, by users alone and with 0 ``seeds``."""
+        tables = [self._panel(row, cohort) for row in (left, right)]
+        fixed = [self.rows[row].kind == "baseline" for row in (left, right)]
+        shared = sorted(set(tables[0].columns[1:]) & set(tables[1].columns[1:]))
+        seeds = None if any(fixed) or shared else 0
+        for i, (table, is_fixed) in enumerate(zip(tables, fixed, strict=True)):
+            if is_fixed or seeds == 0:
+                tables[i] = table.select("user", pl.mean_horizontal(pl.exclude("user")))
+            elif not any(fixed):
+                tables[i] = table.select("user", *shared)
+        both = tables[0].join(tables[1], on="user", how="inner", maintain_order="left")
+        events = min(self._counts.get((row, cohort), (0, 0))[1] for row in (left, right))
+        if is_small(both.height, events):
+            return None
+        cut = tables[0].width
+        values = both.drop("user").to_numpy().T
+        return estimate(values[: cut - 1] - values[cut - 1 :], seeds)
+
+    def is_small(self, row: int, cohort: str) -> bool:
+        """Return whether so few users or events are behind a row in a cohort that nothing is claimed
+        of it."""
+        return is_small(*self._counts.get((row, cohort), (0, 0)))
+
+    def _panel(self, row: int, cohort: str) -> pl.DataFrame:
+        """``user`` and a column per seed, of the users that all seeds have."""
+        rows = self._users.get((row, cohort), self.users.clear())
+        if rows.is_empty():
+            return pl.DataFrame(schema={"user": pl.String})
+        return rows.pivot("seed", index="user", values="value").drop_nulls().sort("user")
 
     @cached_property
     def _whole(self) -> dict[tuple[Any, ...], float]:
         whole = self.values.filter(window=-1, bucket="all")
         keys = whole.select("row", "cohort", "average", "metric", "k").rows()
         return dict(zip(keys, whole["value"], strict=True))
+
+    @cached_property
+    def _counts(self) -> dict[tuple[Any, ...], tuple[int, int]]:
+        whole = self.values.filter(
+            window=-1, bucket="all", average="macro", metric=METRIC, k=K
+        ).select("row", "cohort", "n_users", "n_events")
+        return {(row, cohort): (users, events) for row, cohort, users, events in whole.rows()}
 
     @cached_property
     def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import polars as pl
+
 from coldlm.config.schedules import CHEATS, cheats
 from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline, further_quality
 from coldlm.report.rows import Comparison, Row
+from coldlm.report.statistics import is_small
 
 NOT_MEASURABLE: Final = "n/a"
 DOES_NOT_APPLY: Final = "–"
@@ -33,26 +36,33 @@ class Table:
 
 def quality_table(comparison: Comparison, headline: Headline) -> Table:
     """Return the headline table; its last columns are the distance to the best trivial row, its
-    interval, and its p by bootstrap and by Wilcoxon, both after Holm."""
+    interval, and its p over users and seeds and over seeds alone, both after Holm. A value of too few
+    users or events stands in brackets."""
     header = (
-        "scorer", "seeds", "nDCG@10", "95 % interval", "warm warm", "any cold user", "any cold item",
-        "Recall@10", "MRR", "AUC by user", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p Wilcoxon",
+        "scorer", "seeds", "nDCG@10", "95 % interval", "sd over seeds", "warm warm", "any cold user", "any cold item",
+        "Recall@10", "MRR", "AUC by user", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p over seeds",
     )  # fmt: skip
     body = []
-    for m in headline.measures:
-        first, *others = (metric(m.quality[key]) for key in QUALITY)
+    for i, m in enumerate(headline.measures):
+        first, *others = (
+            _said(m.quality[key], comparison.is_small(i, where.get("cohort", "all")))
+            for key, where in QUALITY.items()
+        )
         vs = (DOES_NOT_APPLY,) * 4
         if m.row == headline.best_trivial:
             vs = ("best trivial", *(DOES_NOT_APPLY,) * 3)
-        if m.vs_trivial is not None and m.p_holm is not None and m.p_wilcoxon is not None:
+        if m.vs_trivial is not None and m.p_holm is not None and m.p_seeds is not None:
             d = m.vs_trivial
             low_high = f"[{metric(d.low, True)}, {metric(d.high, True)}]"
-            vs = (metric(d.mean, True), low_high, probability(m.p_holm), probability(m.p_wilcoxon))
+            vs = (metric(d.mean, True), low_high, probability(m.p_holm), probability(m.p_seeds))
+        own = m.headline
         low_high = (
-            f"[{metric(m.low)}, {metric(m.high)}]" if math.isfinite(m.low) else NOT_MEASURABLE
+            f"[{metric(own.low)}, {metric(own.high)}]" if math.isfinite(own.low) else NOT_MEASURABLE
         )
-        body.append((name(m.row, comparison), str(m.row.seeds), first, low_high, *others, *vs))
-    bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 11)}
+        spread = metric(own.sd_seeds) if math.isfinite(own.sd_seeds) else DOES_NOT_APPLY
+        said = first, low_high, spread, *others, *vs
+        body.append((name(m.row, comparison), str(m.row.seeds), *said))
+    bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 12)}
     return Table("Quality", header, tuple(body), _kinds(comparison), frozenset(bold))
 
 
@@ -123,9 +133,8 @@ def warmup_table(comparison: Comparison, by: str) -> Table:
     events = dict(comparison.curve(by).group_by("bucket").agg(n="n_events").rows())
     header = [f"{by} has had"]
     header += [f"{bucket} ({max(events.get(bucket) or [0]):,})" for bucket in WARMUP_BUCKETS]
-    cells = {(row, bucket): value for row, bucket, value, _ in comparison.curve(by).iter_rows()}
     title = f"Warm-up by {by}: nDCG@10 after n events (in brackets: events that were ranked)"
-    return _grid(title, comparison, header, WARMUP_BUCKETS, cells)
+    return _grid(title, comparison, header, WARMUP_BUCKETS, comparison.curve(by))
 
 
 def window_table(comparison: Comparison) -> Table:
@@ -134,25 +143,25 @@ def window_table(comparison: Comparison) -> Table:
     windows = found["window"].unique().sort().to_list()
     events = dict(found.group_by("window").agg(n="n_events").rows())
     header = ["window"] + [f"{window} ({max(events[window]):,})" for window in windows]
-    cells = {(row, window): value for row, window, value, _ in found.iter_rows()}
     return _grid(
         "By window: nDCG@10 (in brackets: events that were ranked)",
         comparison,
         header,
         windows,
-        cells,
+        found,
     )
 
 
 def k_shot_table(shots: Comparison) -> Table:
     """Return nDCG@10 of the same queries after k events of each newcomer were revealed."""
     asked, columns = what_was_asked(shots), shots_of(shots)
-    cells = {(row, bucket): value for row, bucket, value, _ in shots_curve(shots).iter_rows()}
     title = (
         f"k-shot by {shots.title}: nDCG@10 after k revealed events ({asked['eligible']:,} "
         f"{shots.title}s, {asked['queries']:,} queries of {asked['users']:,} users)"
     )
-    return _grid(title, shots, [f"k events of the {shots.title}", *columns], columns, cells)
+    return _grid(
+        title, shots, [f"k events of the {shots.title}", *columns], columns, shots_curve(shots)
+    )
 
 
 def _metric_table(
@@ -191,7 +200,16 @@ def metric(value: float | None, sign: bool = False) -> str:
     return text.replace("0.", ".", 1) if abs(value) < 0.99995 else text
 
 
+def _said(value: float | None, is_small: bool) -> str:
+    """A metric, in brackets where it is of too few users or events."""
+    text = metric(value)
+    return f"({text})" if is_small and text != NOT_MEASURABLE else text
+
+
 def probability(p: float) -> str:
+    """Return a p with three decimals; a dash where there is none."""
+    if math.isnan(p):
+        return DOES_NOT_APPLY
     return "<.001" if p < 0.001 else f"{p:.3f}".replace("0.", ".", 1) if p < 1 else "1"
 
 
@@ -207,11 +225,15 @@ def _grid(
     comparison: Comparison,
     header: Sequence[str],
     columns: Sequence[Any],
-    cells: Mapping[Any, float | None],
+    found: pl.DataFrame,
 ) -> Table:
-    """One line per row of the comparison; ``cells``: value by (row number, column)."""
+    """One line per row of the comparison; ``found``: row number, column, value, users, events."""
+    cells = {
+        (row, column): _said(value, is_small(users, events))
+        for row, column, value, users, events in found.iter_rows()
+    }
     body = tuple(
-        (name(row, comparison), *(metric(cells.get((i, column))) for column in columns))
+        (name(row, comparison), *(cells.get((i, column), NOT_MEASURABLE) for column in columns))
         for i, row in enumerate(comparison.rows)
     )
     return Table(title, tuple(header), body, _kinds(comparison))

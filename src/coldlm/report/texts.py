@@ -3,13 +3,12 @@ among the items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from coldlm.core.columns import PERMUTED_TEXT
 from coldlm.report.rows import Comparison, Row
-from coldlm.report.statistics import DRAWS, Difference, differences, holm
+from coldlm.report.statistics import Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
 
 ASKED: Final = ("all", "cold_item_any")
@@ -22,12 +21,12 @@ SET_BY_CONTROL: Final = "control.name"
 @dataclass(frozen=True)
 class TextWorth:
     """``row``: of the strategy, ``control``: of its own permuted texts, numbers in the comparison's
-    rows. ``worth``: by cohort of ``ASKED``, the difference, paired over users; ``p_holm``: its p
-    after Holm over all of a comparison."""
+    rows. ``worth``: by cohort of ``ASKED``, the difference, paired by user and seed, but in cohorts that
+    are too small; ``p_holm``: its p after Holm over all of a comparison."""
 
     row: int
     control: int
-    worth: dict[str, Difference]
+    worth: dict[str, Estimate]
     p_holm: dict[str, float]
 
     def line(self) -> dict[str, Any]:
@@ -44,9 +43,7 @@ class TextWorth:
         }
 
 
-def measure_texts(
-    comparison: Comparison, draws: int = DRAWS, seed: int = 0
-) -> tuple[TextWorth, ...]:
+def measure_texts(comparison: Comparison) -> tuple[TextWorth, ...]:
     """Return every strategy that has a control of its own: equal in every key but those that the
     control sets, and under the same schedule."""
     found = []
@@ -54,17 +51,16 @@ def measure_texts(
         if row.kind == "strategy" and row.schedule != "static":
             for j, control in enumerate(comparison.rows):
                 if is_control_of(control, row):
-                    pairs = {cohort: comparison.paired(i, j, cohort) for cohort in ASKED}
-                    asked = {cohort: pair for cohort, pair in pairs.items() if len(pair[0])}
-                    found.append((i, j, asked))
-    worth = differences([pair for _, _, asked in found for pair in asked.values()], draws, seed)
-    each = iter(zip(worth, holm([d.p for d in worth]), strict=True))
-    return tuple(_worth(i, j, {cohort: next(each) for cohort in asked}) for i, j, asked in found)
-
-
-def _worth(row: int, control: int, found: Mapping[str, tuple[Difference, float]]) -> TextWorth:
-    return TextWorth(
-        row, control, {c: d for c, (d, _) in found.items()}, {c: p for c, (_, p) in found.items()}
+                    worth = {
+                        cohort: d
+                        for cohort in ASKED
+                        if (d := comparison.difference(i, j, cohort)) is not None
+                    }
+                    found.append((i, j, worth))
+    adjusted = iter(holm([d.p for _, _, worth in found for d in worth.values()]))
+    return tuple(
+        TextWorth(i, j, worth, {cohort: next(adjusted) for cohort in worth})
+        for i, j, worth in found
     )
 
 
