@@ -151,7 +151,12 @@ def _order_rows(
             run.manifest.checkpoint is not None and run.manifest.checkpoint.newer_than_t_test
             for run in dated
         )
-        streams = tuple(run.stream for run in behind if run.stream is not None)
+        # runs of every schedule have a row of standing weights, whose stream is none of theirs
+        streams = tuple(
+            run.stream
+            for run in behind
+            if run.stream is not None and run.manifest.axes.get("online") == schedule
+        )
         manifests = tuple(run.manifest for run in behind)
         rows.append(Row(kind, label, schedule, seeds, manifests, newer, streams))
     return tuple(sorted(rows, key=_place))

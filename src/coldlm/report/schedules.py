@@ -35,7 +35,7 @@ def in_streams(comparison: Comparison) -> list[tuple[int, Row]]:
     return [
         (i, row)
         for i, row in enumerate(comparison.rows)
-        if row.streams and row.manifests and row.manifests[0].axes.get("online") == row.schedule
+        if row.streams
     ]
 
 
@@ -148,7 +148,8 @@ def _curve(row: Row, age: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _mean(row: Row, key: str) -> float | None:
     """Over seeds; None where one did not measure it."""
-    said = [(manifest.stream or {}).get(key, float("nan")) for manifest in row.manifests]
+    own = [m for m in row.manifests if m.axes.get("online") == row.schedule]
+    said = [(manifest.stream or {}).get(key, float("nan")) for manifest in own]
     if any(value is None for value in said):
         return float("inf")
     known = [value for value in said if value is not None and np.isfinite(value)]
