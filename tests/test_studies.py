@@ -205,6 +205,57 @@ def test_the_table_of_the_quickstart_is_what_its_runs_say_within_its_tolerance()
             ), cells
 
 
+@pytest.mark.skipif(
+    not (REPO / "studies" / "schedules" / "runs.parquet").is_file(), reason="no packed runs yet"
+)
+def test_the_table_of_schedules_is_what_its_runs_say() -> None:
+    header, *body = _table("schedules")
+    assert header == list(SCHEDULE_COLUMNS)
+    found = {
+        cells[:3]: cells
+        for comparison in _runs("schedules")
+        for i, row in enumerate(comparison.rows)
+        if row.kind != "baseline" and row.schedule != "static"
+        if (cells := schedule_cells(comparison, i))
+    }
+    assert {tuple(cells[:3]) for cells in body} == set(found)
+    for cells in body:
+        assert tuple(cells) == found[tuple(cells[:3])]
+
+
+SCHEDULE_COLUMNS = (
+    "data", "model", "schedule", "seeds", "nDCG@10", "sd", "vs its history", "new items", "vs its history, new items",
+    "forgetting", "updates", "s",
+)  # fmt: skip
+
+
+def schedule_cells(comparison: Comparison, i: int) -> tuple[str, ...]:
+    """One row of the study of schedules; a difference is to the same model whose weights stand."""
+    row = comparison.rows[i]
+    stands = [
+        j
+        for j, other in enumerate(comparison.rows)
+        if (other.kind, other.label, other.schedule) == (row.kind, row.label, "history")
+    ]
+    own = [m.stream or {} for m in row.manifests if m.axes.get("online") == row.schedule]
+    mean = {
+        key: sum(float(stream[key] or 0) for stream in own) / len(own)
+        for key in ("forgetting", "updates", "update_seconds")
+    }
+    cells = [comparison.title, row.label, row.schedule, str(row.seeds)]
+    for cohort in ("all", "cold_item_any"):
+        cells.append(metric(comparison.value(i, cohort)))
+        if cohort == "all":
+            sd = comparison.estimate(i).sd_seeds
+            cells.append("" if sd != sd else metric(sd))
+        d = comparison.difference(i, stands[0], cohort) if stands != [i] else None
+        cells.append(
+            f"{metric(d.mean, True)} [{metric(d.low, True)}, {metric(d.high, True)}]" if d else ""
+        )
+    spent = (quantity(mean["updates"]), quantity(mean["update_seconds"]))
+    return (*cells, metric(mean["forgetting"], True), *spent)
+
+
 @cache
 def _runs(study: str) -> tuple[Comparison, ...]:
     return read_runs([REPO / "studies" / study / "runs.parquet"]).comparisons
