@@ -122,7 +122,10 @@ def test_facts_of_parts_fit_their_files() -> None:
     assert [t.name for t in options.every(Trigger) if not t.updates] == ["off", "never"]
     assert [s.name for s in options.every(Scope) if s.resets] == [
         "reset_to_trained",
+        "short_adapter",
         "reset_to_base",
     ]
+    assert [s.name for s in options.every(Scope) if s.adapters] == ["short_adapter", "next_adapter"]
+    assert [s.name for s in options.every(Scope) if s.anew] == ["next_adapter"]
     assert [r.name for r in options.every(Regulariser) if r.needs_adapter] == ["peso"]
     assert [r.name for r in options.every(Regulariser) if r.needs_replay] == ["der"]

@@ -32,6 +32,7 @@ from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
 from coldlm.models.backbone import tiny
+from coldlm.report.compare import STANDS
 from coldlm.runs import process
 from coldlm.runs.record import Record
 
@@ -239,6 +240,17 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
         300,
         ("dataset.users=90", "dataset.items=300", "dataset.events=2500"),
         "scores",
+    ),
+    "strategy.lora.stream_adapters": (
+        2,
+        (
+            "strategy=lora",
+            "online=adapter_per_update",
+            "strategy.stream_adapters=1",
+            "split.windows=4",
+            "stages=[train,evaluate,online]",
+        ),
+        "online",
     ),
     "evaluate.k_shot": (
         [0, 1],
@@ -491,7 +503,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
         shots = folder / "k_shot.parquet"
         return {
             "scores": events.filter(schedule="history")["score"].to_list(),
-            "online": events.filter(schedule="per_window")["score"].to_list(),
+            "online": events.filter(~STANDS)["score"].to_list(),
             "windows": events["window"].n_unique(),
             "k": sorted(set(pl.read_parquet(folder / "results.parquet")["k"])),
             "shots": sorted(set(pl.read_parquet(shots)["shots"])) if shots.exists() else [],

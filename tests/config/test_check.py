@@ -37,9 +37,13 @@ NEEDED = {
     ("backbone", "scratch_gpt2"): ["pretrain=causal_lm"],
     ("pretrain", "causal_lm"): ["backbone=scratch_gpt2"],
     ("online", "peso"): ["strategy=lora"],
+    ("online", "lsat"): ["strategy=lora", "strategy.stream_adapters=1"],
+    ("online", "adapter_per_update"): ["strategy=lora", "strategy.stream_adapters=1"],
     ("online/regulariser", "peso"): ["strategy=lora"],
     ("online/regulariser", "der"): ["online/data=replay"],
     ("online/scope", "adapter"): ["strategy=lora"],
+    ("online/scope", "short_adapter"): ["strategy=lora", "strategy.stream_adapters=1"],
+    ("online/scope", "next_adapter"): ["strategy=lora", "strategy.stream_adapters=1"],
     **{
         ("tuned", name): [f"strategy={name.rpartition('_')[2]}"] for name in list_options()["tuned"]
     },
@@ -763,6 +767,7 @@ def test_a_schedule_of_an_earlier_version_is_read_as_its_parts(
 
 
 LORA, UPDATES_HEAD = ["strategy=lora"], ["online/scope=head"]
+WAITS = [*LORA, "strategy.stream_adapters=1"]
 
 
 @pytest.mark.parametrize(
@@ -771,6 +776,16 @@ LORA, UPDATES_HEAD = ["strategy=lora"], ["online/scope=head"]
         (["online=peso"], "strategy=frozen trains nothing; use online/regulariser=l2_to_previous"),
         ([*LORA, "online=peso", *UPDATES_HEAD], "which online/scope=head leaves alone"),
         (["online/scope=adapter"], "strategy=frozen trains nothing of the language model"),
+        ([*LORA, "online=lsat"], "use strategy=lora strategy.stream_adapters=1"),
+        (["online=adapter_per_update"], "use strategy=lora strategy.stream_adapters=1"),
+        ([*WAITS, "online=replay"], "online/scope=everything never trains them"),
+        ([*WAITS, "online=lsat", "strategy.use_dora=true"], "use one of the two"),
+        ([*WAITS, "online=lsat", "online.optimiser=keep"], "begins anew"),
+        ([*WAITS, "online=adapter_per_update", "online.optimiser=keep"], "begins anew"),
+        (
+            [*WAITS, "online=adapter_per_update", "online/regulariser=ewc"],
+            "moves an adapter that was never trained",
+        ),
         (["online/scope=context", "head.context=off"], "needs head.context=on, got off"),
         ([*UPDATES_HEAD, "head=zero_shot"], "head=zero_shot has nothing to learn; use online=hist"),
         (["online/regulariser=der"], "online/data=new_only does not bring back; use online/data=rep"),
@@ -801,6 +816,8 @@ def test_parts_that_never_act_are_not_refused() -> None:
     """Where nothing updates, nothing of an update can be wrong."""
     assert make_plan([*TINY, "online=history", "online/scope=adapter"]).problems == []
     assert make_plan([*TINY, "online=peso", *LORA, "control=random_vectors"]).problems == []
+    assert make_plan([*TINY, "online=lsat", *WAITS, "control=random_vectors"]).problems == []
+    assert make_plan([*TINY, "online=history", *WAITS]).problems == []
 
 
 def test_a_detector_that_is_not_installed_says_what_to_install(

@@ -28,6 +28,7 @@ from coldlm.experiment.training import Training
 from coldlm.experiment.updater import Updater
 from coldlm.experiment.world import World, make_world
 from coldlm.learn.fit import Fitted
+from coldlm.models.parts.stream_adapters import adapter_number
 from coldlm.online import loop
 from coldlm.online.data import NewOnly, Past
 from coldlm.online.gates import Outcome
@@ -308,6 +309,46 @@ def test_nothing_outside_the_scope_moves(run: Run, scope: str, moves: str) -> No
     assert moved
     assert all(name.startswith(moves) for name in moved)
     assert (updates(folder)["bytes"] < 4 * sum(w.numel() for w in before.values())).all()
+
+
+@pytest.mark.parametrize("preset", ["lsat", "adapter_per_update"])
+def test_adapters_of_the_stream_are_added_to_what_was_trained_before(
+    config: MakeConfig, preset: str
+) -> None:
+    whole = (*SMALL, *LORA, "stages=[train,online]", "train.batch_size=32")
+    waits = (f"online={preset}", "strategy.stream_adapters=2", "online.trigger.n=30")
+    waits += ("online/trigger=every_n", "online.data.n=40" if preset == "lsat" else "seed=1")
+    folder = execute(config(*whole, *waits), preset)
+    assert len(updates(folder)) > 2
+    before, after = weights(folder, "model"), weights(folder)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    numbers = {adapter_number(name) for name in moved if name.startswith("encoder.")}
+    assert numbers == ({1} if preset == "lsat" else {1, 2})
+    assert any(name.startswith("head.") for name in moved)
+    # it trains before the stream as it does without those that wait
+    alone = execute(config(*whole, "online=history"), "alone")
+    first = weights(alone, "model")
+    assert all(torch.equal(before[name], first[name]) for name in first)
+
+
+def test_a_short_term_adapter_forgets_the_update_before(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[Tensor] = []
+    fit = Training.fit
+
+    def spy(self: Training, rows: Ints, part: str, **keys: Any) -> Fitted:
+        if part.startswith("update"):
+            named = dict(self._ranker.named_parameters())
+            starts.extend(p.clone() for name, p in named.items() if "lora_B.stream1" in name)
+        return fit(self, rows, part, **keys)
+
+    monkeypatch.setattr(Training, "fit", spy)
+    given = (*SMALL, *LORA, "stages=[train,online]", "strategy.stream_adapters=1")
+    folder = execute(config(*given, "online=lsat"), "short")
+    assert len(starts) >= 2 * len(updates(folder)) > 2
+    assert all((start == 0).all() for start in starts)
+    assert any(w.any() for name, w in weights(folder).items() if "lora_B.stream1" in name)
 
 
 @pytest.mark.long

@@ -19,6 +19,7 @@ from coldlm.models.backbone import tiny
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.parts.prefixes import Prefixed
+from coldlm.models.parts.stream_adapters import adapter_number
 
 LAYERS = 3
 STRATEGIES = [
@@ -154,6 +155,33 @@ def test_lora_adds_its_scale_times_b_a(family: str, keys: dict[str, Any], scale:
         x = torch.randn(5, backbone.width)
     expected = attention.base_layer(x) + scale * x @ a.T @ b.T
     torch.testing.assert_close(attention(x), expected, atol=1e-5, rtol=1e-5)
+
+
+@families
+def test_adapters_for_the_stream_wait_and_are_added_up(family: str) -> None:
+    alone, backbone = (_make("lora", family, rank=2, alpha=6, stream_adapters=n) for n in (0, 2))
+    named = dict(backbone.named_parameters())
+    trains = {name for name, p in named.items() if p.requires_grad}
+    assert trains == {name for name, p in alone.named_parameters() if p.requires_grad}
+    for name, p in alone.named_parameters():  # the first starts as it does without the others
+        torch.testing.assert_close(named[name], p)
+    waiting = {name for name in named if adapter_number(name)}
+    assert {adapter_number(name) for name in waiting} == {1, 2}
+    assert len(waiting) == 2 * len(trains)
+    attention = (
+        backbone.layers[0].attn.c_attn
+        if family == "gpt2"
+        else backbone.layers[0].attention.self.query
+    )
+    x, expected = torch.randn(5, backbone.width), 0
+    with torch_seed(0), torch.no_grad():
+        for adapter in ("default", "stream1", "stream2"):
+            attention.lora_B[adapter].weight.normal_()
+            a, b = attention.lora_A[adapter].weight, attention.lora_B[adapter].weight
+            expected = expected + 3 * x @ a.T @ b.T
+    torch.testing.assert_close(
+        attention(x) - attention.base_layer(x), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 @families

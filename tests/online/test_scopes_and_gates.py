@@ -21,11 +21,22 @@ NAN = math.nan
 
 
 def test_scopes_name_their_parameters_in_order() -> None:
-    assert scopes.everything(NAMES) == list(NAMES)
-    assert scopes.reset_to_base(NAMES) == scopes.reset_to_trained(NAMES) == list(NAMES)
-    assert scopes.head(NAMES) == list(NAMES[2:])
-    assert scopes.context(NAMES) == [NAMES[2]]
-    assert scopes.adapter(NAMES) == list(NAMES[:2])
+    assert scopes.everything(NAMES, 1) == list(NAMES)
+    assert scopes.reset_to_base(NAMES, 1) == scopes.reset_to_trained(NAMES, 1) == list(NAMES)
+    assert scopes.head(NAMES, 1) == list(NAMES[2:])
+    assert scopes.context(NAMES, 1) == [NAMES[2]]
+    assert scopes.adapter(NAMES, 1) == list(NAMES[:2])
+
+
+def test_adapters_that_wait_are_moved_by_their_own_scopes_alone() -> None:
+    waiting = [NAMES[1].replace("default", f"stream{number}") for number in (1, 2)]
+    names, own_head = (*NAMES[:2], *waiting, *NAMES[2:]), list(NAMES[2:])
+    for scope in ("everything", "adapter", "head", "reset_to_base", "reset_to_trained"):
+        assert set(getattr(scopes, scope)(names, 1)) == set(getattr(scopes, scope)(NAMES, 1))
+    assert scopes.short_adapter(names, 2) == [waiting[0], *own_head]
+    assert [scopes.next_adapter(names, number) for number in (1, 2, 3)] == [
+        [waiting[0], *own_head], [waiting[1], *own_head], [waiting[1], *own_head],
+    ]  # fmt: skip
 
 
 def test_always_lets_everything_through() -> None:

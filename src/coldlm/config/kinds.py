@@ -130,11 +130,14 @@ class Regulariser(Option):
 class Scope(Option):
     """Which parameters an update may move: a function of ``online.scopes``. ``needs``: that one of
     them begins with it. ``resets``: each update starts from the weights before any training
-    ("base"), or from those at T_test ("trained"); "": from those before it."""
+    ("base"), or from those at T_test ("trained"); "": from those before it. ``adapters``: it moves
+    adapters that the strategy keeps for the stream; ``anew``: others at each update."""
 
     group: ClassVar[str] = "online/scope"
     needs: str = ""
     resets: str = ""
+    adapters: bool = False
+    anew: bool = False
 
 
 @dataclass(frozen=True)

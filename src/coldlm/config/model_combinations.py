@@ -30,6 +30,11 @@ def strategy_problems(backbone: Section, strategy: Section) -> Iterator[str]:
             f"strategy.tinit={strategy['tinit']} and strategy.tfinal={strategy['tfinal']} leave no "
             "steps between them in which ranks could be given up: their sum must be below 1"
         )
+    if strategy.get("use_dora") and strategy.get("stream_adapters"):
+        yield (
+            "strategy.use_dora=true trains norms of one product, strategy.stream_adapters="
+            f"{strategy['stream_adapters']} adds others; use one of the two"
+        )
     if shape and shape.family == checkpoints.OTHER and option.needs_layers:
         others = [other.name for other in options.every(Strategy) if not other.needs_layers]
         yield (

@@ -32,12 +32,18 @@ def online_problems(
             f"online/data={chosen(DataPolicy, online['data']).name} does not bring back; use "
             "online/data=replay"
         )
+    if scope.anew and regulariser.name != "none":
+        yield (
+            f"online/regulariser={regulariser.name} holds an update to what was learned before, and "
+            f"online/scope={scope.name} moves an adapter that was never trained; use "
+            "online/regulariser=none"
+        )
     if scope.resets == "base" and regulariser.name != "none":
         yield (
             f"online/regulariser={regulariser.name} holds an update to the weights before it, which "
             f"online/scope={scope.name} does not start from; use online/regulariser=none"
         )
-    if scope.resets and online["optimiser"] == "keep":
+    if (scope.resets or scope.anew) and online["optimiser"] == "keep":
         yield (
             f"online.optimiser=keep goes on with the update before, online/scope={scope.name} "
             "begins anew; use online.optimiser=reset"
@@ -74,7 +80,20 @@ def _scope_problems(
         )
     if scope.needs == "head.fusion." and head.get("context") not in ("on", "only"):
         yield f"online/scope={scope.name} needs head.context=on, got {head.get('context')}"
-    if scope.needs == "encoder." and not its_strategy.trains and control["name"] == "none":
+    if control["name"] != "none":
+        return
+    waiting = strategy.get("stream_adapters", 0)
+    if scope.adapters and not waiting:
+        yield (
+            f"online/scope={scope.name} moves adapters that wait for the stream, of which there are "
+            "none; use strategy=lora strategy.stream_adapters=1, or as many as there are updates"
+        )
+    elif waiting and not scope.adapters:
+        yield (
+            f"strategy.stream_adapters={waiting}: online/scope={scope.name} never trains them; use "
+            "online/scope=short_adapter or next_adapter, or strategy.stream_adapters=0"
+        )
+    elif scope.needs == "encoder." and not its_strategy.trains:
         yield (
             f"online/scope={scope.name}: strategy={its_strategy.name} trains nothing of the "
             "language model; use online/scope=head"

@@ -43,6 +43,8 @@ SCHEDULES: tuple[Schedule, ...] = (
     Schedule("peso", regulariser="peso"),
     Schedule("der", data="replay", regulariser="der"),
     Schedule("long_short", data="window", scope="reset_to_trained"),
+    Schedule("lsat", data="window", scope="short_adapter"),
+    Schedule("adapter_per_update", scope="next_adapter"),
     Schedule("head_only", scope="head"),
     Schedule("retrain", data="cumulative", scope="reset_to_base"),
     Schedule("shuffled", data="shuffled"),

@@ -72,10 +72,8 @@ class Updater:
         self._has_told = False
         self._probe = probe
         self._on_probe: float | None = None  # of the model's weights, once it is asked for
-        scope = chosen(Scope, self._online.scope)
-        named = [n for n, p in self._ranker.named_parameters() if p.requires_grad]
-        self._names: list[str] = build(self._online.scope, named)
-        self._resets = scope.resets
+        self._resets = chosen(Scope, self._online.scope).resets
+        self._movable, self._names = self._ranker.movable, list[str]()
         self._trained = self._weights() if self._resets == "trained" else {}
 
     @property
@@ -85,6 +83,7 @@ class Updater:
     def update(self, now: Moment, reason: str, version: int) -> Made[Scorer]:
         """Choose, train, judge; put the weights back if they are not to go live."""
         begin, number = time.perf_counter(), len(now.updates) + 1
+        self._names = build(self._online.scope, self._movable, number)
         rows = self._choose(now, number)
         before, moments = self._weights(), self._moments
         held = {name: tensor.clone() for name, tensor in self._regulariser.state.items()}

@@ -23,6 +23,7 @@ from coldlm.models.backbones.families import final_norm
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.parts.adapters import Adapted
 from coldlm.models.parts.prefixes import Prefixed, Table
+from coldlm.models.parts.stream_adapters import adapter_name, adapter_number
 from coldlm.models.parts.target_modules import (
     adapt,
     fit_size,
@@ -93,6 +94,7 @@ def lora(
     targets: Targets = "attention",
     use_rslora: bool = False,
     use_dora: bool = False,
+    stream_adapters: Annotated[int, Range(0)] = 0,
     match_params: Count | None = None,
 ) -> Backbone:
     """Add low-rank products to the matrices ``targets``: Hu et al. 2021, eq. 3.
@@ -104,11 +106,15 @@ def lora(
         use_rslora: alpha / sqrt(rank) instead (Kalajdzievski 2023, eq. 4).
         use_dora: the norms of the rows of W + (alpha / rank) * B A train apart (Liu et al. 2024,
             eq. 5).
+        stream_adapters: so many further products beside the first, all of them added up, which
+            wait for the stream (``models/parts/stream_adapters.py``): W x + (alpha / rank) * (B A x +
+            B1 A1 x + ...).
 
     Raises:
         ValueError: more layers than the backbone has.
     """
     from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.lora import LoraLayer
 
     modules = dict(modules_of(backbone, targets, adapt(backbone, layers)))
     ends = sum(sum(module.weight.shape) for module in modules.values())
@@ -124,9 +130,20 @@ def lora(
         use_rslora=use_rslora,
         use_dora=use_dora,
     )
+    further = [adapter_name(number + 1) for number in range(stream_adapters)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         inject_adapter_in_model(config, backbone.model)
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")
+        for name in further:
+            inject_adapter_in_model(config, backbone.model, adapter_name=name)
+    if further:
+        for module in backbone.model.modules():
+            if isinstance(module, LoraLayer):
+                module.set_adapter(["default", *further])
+        for name, parameter in backbone.model.named_parameters():
+            if adapter_number(name):
+                parameter.requires_grad_(False)
     return backbone
 
 

@@ -32,11 +32,7 @@ Say = Callable[[float | None], str]
 
 def in_streams(comparison: Comparison) -> list[tuple[int, Row]]:
     """Return (number, row) of every row that tells of its stream."""
-    return [
-        (i, row)
-        for i, row in enumerate(comparison.rows)
-        if row.streams
-    ]
+    return [(i, row) for i, row in enumerate(comparison.rows) if row.streams]
 
 
 def schedule_table(comparison: Comparison) -> Table | None:

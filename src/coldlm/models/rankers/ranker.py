@@ -21,6 +21,7 @@ from coldlm.core import ranks
 from coldlm.core.tables import Ints, Users
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.parts.sides import ItemSide
+from coldlm.models.parts.stream_adapters import adapter_number
 from coldlm.models.rankers.snapshot import ItemVectors, Snapshot
 
 
@@ -117,12 +118,13 @@ class Model(nn.Module):
         return next(chain(self.parameters(), self.buffers())).device
 
     def trainable(self) -> dict[str, Tensor]:
-        """Return all that a checkpoint needs besides the backbone: parameters that train, the ranks
-        that are left, and the head's own parameters and buffers, also those that this loss leaves
-        as they start (``levels``)."""
-        named = self.named_parameters()
+        """Return all that a checkpoint needs besides the backbone: parameters that train, adapters
+        that wait for the stream, the ranks that are left, and the head's own parameters and buffers,
+        also those that this loss leaves as they start (``levels``)."""
         state = {
-            name: p.detach() for name, p in named if p.requires_grad or name.startswith("head.")
+            name: p.detach()
+            for name, p in self.named_parameters()
+            if p.requires_grad or name.startswith("head.") or adapter_number(name)
         }
         state |= {
             f"{name}.kept": m.kept for name, m in self.named_modules() if isinstance(m, Ranks)
@@ -137,16 +139,22 @@ class Model(nn.Module):
 
     @contextmanager
     def only(self, names: Iterable[str]) -> Iterator[None]:
-        """Inside, nothing trains but the parameters ``names``."""
+        """Inside, the parameters ``names`` train, and no others."""
         wanted = set(names)
-        still = [p for name, p in self.named_parameters() if p.requires_grad and name not in wanted]
-        for p in still:
-            p.requires_grad_(False)
+        turned = [p for name, p in self.named_parameters() if p.requires_grad != (name in wanted)]
+        for p in turned:
+            p.requires_grad_(not p.requires_grad)
         try:
             yield
         finally:
-            for p in still:
-                p.requires_grad_(True)
+            for p in turned:
+                p.requires_grad_(not p.requires_grad)
+
+    @property
+    def movable(self) -> list[str]:
+        """Return the names of the parameters that an update may move: those that train, and those of
+        adapters that wait for the stream."""
+        return [n for n, p in self.named_parameters() if p.requires_grad or adapter_number(n)]
 
     @property
     def ranks(self) -> list[Ranks]:
