@@ -33,6 +33,7 @@ from coldlm.online import loop
 from coldlm.online.data import NewOnly, Past
 from coldlm.online.gates import Outcome
 from coldlm.online.gates import Probe as ProbeGate
+from coldlm.online.regularisers import Distill, Ground
 
 MakeConfig = Callable[..., RunConfig]
 Run = Callable[..., Path]
@@ -349,6 +350,22 @@ def test_a_short_term_adapter_forgets_the_update_before(
     assert len(starts) >= 2 * len(updates(folder)) > 2
     assert all((start == 0).all() for start in starts)
     assert any(w.any() for name, w in weights(folder).items() if "lora_B.stream1" in name)
+
+
+def test_an_update_that_begins_at_the_trained_weights_is_held_to_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teachers: list[Any] = []
+    begin = Distill.begin
+
+    def spy(self: Distill, ground: Ground) -> None:
+        teachers.append(ground.scorer)
+        begin(self, ground)
+
+    monkeypatch.setattr(Distill, "begin", spy)
+    run("held", *LORA, *EVERY, "online/scope=reset_to_trained", "online/regulariser=distill")
+    assert len(teachers) > 2
+    assert all(teacher is teachers[0] for teacher in teachers)
 
 
 @pytest.mark.long

@@ -63,7 +63,7 @@ class Updater:
     def __init__(self, state: State, first: Scorer, probe: Probe) -> None:
         self._state, self._shop, self._world = state, state.workshop, state.inputs.world
         self._online = state.inputs.config.online
-        self.scorer, self.version = first, 0
+        self.scorer, self.version, self._first = first, 0, first
         self._policy: Policy = build(self._online.data)
         self._regulariser: Regulariser = build(self._online.regulariser)
         self._gate = build(self._online.gate)
@@ -249,7 +249,7 @@ class Updater:
         return Ground(
             ranker=ranker,
             names=self._names,
-            scorer=self.scorer,
+            scorer=self._first if self._resets == "trained" else self.scorer,
             loss=training.loss,
             epochs=[training.batches(rows, epoch, share, stream) for epoch in range(epochs)],
             earlier=lambda: training.batches(

@@ -10,6 +10,7 @@ import torch
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
+from coldlm.core.errors import ScoreError
 from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import Dataset
 from coldlm.models import strategy
@@ -152,3 +153,17 @@ def test_vectors_of_users_are_what_their_scores_are_made_of(data: Dataset) -> No
     assert not np.array_equal(vectors[0], vectors[3])  # one user at two times
     only = _take(_ranker(data, context="only"), data)
     assert only.user_vectors(USERS, TIMES).shape == (4, 0)
+
+
+def test_texts_are_not_read_by_other_weights_than_the_items_were(data: Dataset) -> None:
+    ranker = _ranker(data)
+    snapshot = _take(ranker, data)
+    held = {name: tensor.clone() for name, tensor in ranker.trainable().items()}
+    expected = snapshot.answer(35, text="space")
+    with torch.no_grad():
+        next(ranker.head.parameters()).add_(1)
+    with pytest.raises(ScoreError, match="other weights than this version's item vectors"):
+        snapshot.answer(35, text="space")
+    assert torch.isfinite(snapshot.answer(35, history=[0])).all()  # reads none
+    ranker.restore(held)  # as after an update that was rolled back
+    assert torch.equal(snapshot.answer(35, text="space"), expected)

@@ -88,7 +88,8 @@ class PairSnapshot:
 
     def __init__(self, model: PairRanker, as_of: AsOf, users: Users, catalogue: Catalogue) -> None:
         # what never changes is shared with the model
-        kept = [p for p in model.parameters() if not p.requires_grad]
+        movable = set(model.movable)
+        kept = [p for name, p in model.named_parameters() if name not in movable]
         shared: list[Any] = [
             *kept,
             model.encoder.body.tokenizer,

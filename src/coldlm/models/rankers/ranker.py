@@ -240,16 +240,22 @@ class Ranker(Model):
         that are ``kept`` if they are of the weights and texts of now. Call it in eval mode."""
         if not self.head.uses_text:
             return None
-        source = self._encoder_digest()
+        source = self.digest("encoder.")
         if kept is not None and kept.source == source:
             return kept
         return ItemVectors(self.encoder.all_items(), source)
 
-    def _encoder_digest(self) -> str:
-        """What tells two states of the encoder apart: the weights of it that training may move."""
+    def written(self) -> tuple[int, ...]:
+        """Return how often each weight that may move was written to: quick to ask for, and the same
+        only if nothing has moved."""
+        return tuple(tensor._version for tensor in self.trainable().values())
+
+    def digest(self, part: str = "") -> str:
+        """Return what tells two states of the weights that may move apart, of those whose names begin
+        with ``part``."""
         digest = hashlib.blake2b(digest_size=16)
         for name, tensor in self.trainable().items():
-            if not name.startswith("head."):
+            if name.startswith(part):
                 digest.update(name.encode())
                 digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()

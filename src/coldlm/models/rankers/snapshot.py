@@ -16,6 +16,7 @@ from torch import Tensor
 
 from coldlm.asof.context import AsOf
 from coldlm.core.aligned import aligned
+from coldlm.core.errors import ScoreError
 from coldlm.core.tables import Floats, Ints, Users
 from coldlm.models.parts.sides import ItemSide
 
@@ -50,6 +51,7 @@ class Snapshot:
         kept: ItemVectors | None = None,
     ) -> None:
         ranker.eval()
+        self._written, self._source = ranker.written(), ranker.digest()
         self._as_of = as_of
         self._head = copy.deepcopy(ranker.head).eval().requires_grad_(False)
         self.vectors = ranker.item_vectors(kept)
@@ -84,6 +86,9 @@ class Snapshot:
         ``time``.
 
         A typed text is read by the ranker itself, so ask before it trains on.
+
+        Raises:
+            ScoreError: it has.
         """
         length = self._head.history
         past = np.full((1, length), -1, np.int64)
@@ -106,7 +111,12 @@ class Snapshot:
     @torch.no_grad()
     def batch(self, batch: ScoringBatch) -> Tensor:
         """Return [B, M] scores of a training batch, from the catalogue as encoded; ask before the
-        ranker trains on."""
+        ranker trains on.
+
+        Raises:
+            ScoreError: it has.
+        """
+        self._require_its_weights()
         return self._ranker.score(None if self._side is None else self._side.at(batch.items), batch)
 
     @torch.no_grad()
@@ -130,4 +140,17 @@ class Snapshot:
     def _read(self, texts: Sequence[str], number: Tensor) -> tuple[Tensor, Tensor]:
         if self._side is None:
             return torch.zeros(len(number), 0), number >= 0
+        if texts:
+            self._require_its_weights()
         return self._ranker.read(texts, number.to(self._device))
+
+    def _require_its_weights(self) -> None:
+        """Refuse vectors of this version beside texts that the ranker reads by other weights."""
+        written = self._ranker.written()
+        if written != self._written:
+            if self._ranker.digest() != self._source:
+                raise ScoreError(
+                    "the model has other weights than this version's item vectors were made from; "
+                    "ask before it trains on, or take another snapshot"
+                )
+            self._written = written  # other weights came and went
