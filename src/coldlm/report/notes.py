@@ -171,8 +171,13 @@ def _about_data(comparison: Comparison) -> list[str]:
         f"Dropped events: {max(m.dropped or 0 for m in manifests):,}. "
         f"{_others(first.others_would_drop or {})}"
     )
+    asked = next((c["events"] for c in first.cohorts or () if c["cohort"] == "all"), 0)
     if first.not_asked and any(first.not_asked.values()):
-        lines.append(f"Not asked, by reason: {_counts(first.not_asked)}.")
+        share = asked / max(asked + sum(first.not_asked.values()), 1)
+        lines.append(
+            f"Asked: {asked:,} events, {share:.1%} of the stream's; not asked, by reason: "
+            f"{_counts(first.not_asked)}."
+        )
     if drawn := first.drawn_queries:
         lines.append(
             f"Queries: {drawn:,} of the stream's at most, drawn once; every row answers the same "

@@ -16,6 +16,7 @@ from coldlm.runs.weights import read_weights
 log = logging.getLogger("coldlm")
 
 
+WEIGHTS = "model.safetensors"
 FACTS = (
     "validation",
     "refit",
@@ -34,9 +35,10 @@ def run(state: State) -> None:
     the same, if there is one."""
     config, world = state.inputs.config, state.inputs.world
     key, trained = training_key(config, world.data.hashes), state.inputs.kept.trained
+    other = trained.get(key)
     # a pre-trained backbone lies in the folder of its own run
-    if key in trained and config.pretrain.objective == "off":
-        _take(state, trained[key])
+    if other and (other / WEIGHTS).is_file() and config.pretrain.objective == "off":
+        _take(state, other)
     else:
         _train(state)
     trained[key] = state.inputs.record.folder
@@ -46,7 +48,7 @@ def _take(state: State, folder: Path) -> None:
     """Take the weights that the run in ``folder`` has trained, and what it says of the training."""
     manifest, its = state.manifest, read_manifest(folder)
     log.info("trained before the stream as %s was: its weights are taken", folder.name)
-    read_weights(folder / "model.safetensors", state.workshop.ranker)
+    read_weights(folder / WEIGHTS, state.workshop.ranker)
     for fact in FACTS:
         setattr(manifest, fact, getattr(its, fact))
     manifest.seconds |= {part: its.seconds[part] for part in PARTS if part in its.seconds}
