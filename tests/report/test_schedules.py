@@ -13,11 +13,12 @@ import pytest
 from coldlm.config.schedules import cheats
 from coldlm.config.schema import RunConfig
 from coldlm.experiment.run import execute
+from coldlm.report.figure import COLOURS
 from coldlm.report.flags import flags
 from coldlm.report.headline import headlines
 from coldlm.report.measured import Report, make_report
 from coldlm.report.pages import table_page
-from coldlm.report.schedules import draw_stream, in_streams, schedule_table
+from coldlm.report.schedules import REST, draw_stream, in_streams, schedule_table
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -73,6 +74,27 @@ def test_the_figure_has_a_line_per_schedule(report: Report) -> None:
     (comparison,) = report.runs.comparisons
     figure = draw_stream(comparison)
     assert len(figure.axes[0].get_lines()) == len(in_streams(comparison)) == 4
+
+
+def test_of_many_schedules_the_front_and_the_best_are_told_apart(report: Report) -> None:
+    (comparison,) = report.runs.comparisons
+    rows = tuple(
+        replace(row, schedule=f"{row.schedule}{copy or ''}")
+        for copy in range(5)
+        for row in comparison.rows
+    )
+    many = replace(comparison, rows=rows)
+    figure = draw_stream(many)
+    colours = [line.get_color() for line in figure.axes[0].get_lines()]
+    assert len(colours) == 20
+    named = {colour for colour in colours if colour != REST}
+    assert len(named) == len(COLOURS) == sum(colour != REST for colour in colours)
+    assert len(figure.legends[0].get_texts()) == len(COLOURS)
+    # no scale is made for who cheats
+    top = max(
+        comparison.value(i) or 0 for i, row in in_streams(comparison) if not cheats(row.schedule)
+    )
+    assert figure.axes[4].get_ylim()[1] <= 1.2 * top
 
 
 def test_an_age_that_no_item_had_is_an_empty_line(report: Report) -> None:

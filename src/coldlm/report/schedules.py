@@ -10,7 +10,7 @@ import polars as pl
 
 from coldlm.config.schedules import cheats
 from coldlm.evaluate.continual import AGES, area_by_cost
-from coldlm.report.figure import COLOURS, GREYS, LINES, plain, put_legend, title
+from coldlm.report.figure import COLOURS, LINES, plain, put_legend, title
 from coldlm.report.rows import Comparison, Row
 from coldlm.report.table import Table, metric, name, quantity
 
@@ -24,6 +24,9 @@ TITLES: Final = {
     "warmed": "new items, warmed since",
     "old": "items from before T_test",
 }
+REST: Final = "#d0d0d0"
+"""Colour of rows that have no name in the figure."""
+
 SMOOTH: Final = 5
 """Stretches of the stream in a moving mean."""
 
@@ -75,56 +78,96 @@ def schedule_table(comparison: Comparison) -> Table | None:
 
 def draw_stream(comparison: Comparison) -> Figure:
     """Return nDCG@10 along the stream, by what the items were as of the time, and at the end against
-    the seconds of all updates. A schedule that cheats is dashed and hatched, whatever it reaches."""
+    the seconds of all updates. Colours go to the front of schedules by quality and cost, and to the
+    best of the others; the rest is grey and has no name. A schedule that cheats is dotted and hollow,
+    and no scale is made for it."""
     from matplotlib.figure import Figure
 
     rows = in_streams(comparison)
+    looks = _looks(comparison, rows)
     figure = Figure(figsize=(1, 6.6), layout="constrained")  # see put_legend for the width
     axes = figure.subplots(2, 3).flatten()
     for axis, age in zip(axes, AGES, strict=False):
-        for number, (_, row) in enumerate(rows):
+        top = 0.0
+        for i, row in rows:
             seen, value = _curve(row, age)
-            axis.plot(seen, value, label=row.name, **_look(row, number))
+            axis.plot(seen, value, label=row.name, **looks[i])
+            top = max(top, float(value.max(initial=0.0)) if not cheats(row.schedule) else 0.0)
+        axis.set_ylim(0, 1.05 * top or 1)
         axis.set_title(TITLES[age], loc="left", fontsize=10)
         axis.set_xlabel("positives seen")
         plain(axis)
     axes[0].set_ylabel(f"nDCG@10, moving mean of {SMOOTH} stretches")
     axes[3].set_ylabel(f"nDCG@10, moving mean of {SMOOTH} stretches")
-    _draw_cost(axes[4], comparison, rows)
+    _draw_cost(axes[4], comparison, rows, looks)
     axes[5].set_axis_off()
-    title(figure, comparison, comparison.title)
-    put_legend(figure, axes[0].get_legend_handles_labels()[0], 10.5)
+    grey = sum(look["color"] == REST for look in looks.values())
+    title(figure, comparison, comparison.title, *([f"{grey} more in grey"] * bool(grey)))
+    named = [
+        handle
+        for handle, (i, _) in zip(axes[0].get_lines(), rows, strict=True)
+        if looks[i]["color"] != REST
+    ]
+    put_legend(figure, named, 10.5)
     return figure
 
 
-def _draw_cost(axis: Axes, comparison: Comparison, rows: Sequence[tuple[int, Row]]) -> None:
+def _draw_cost(
+    axis: Axes,
+    comparison: Comparison,
+    rows: Sequence[tuple[int, Row]],
+    looks: dict[int, dict[str, Any]],
+) -> None:
     """Quality over the whole stream against seconds in updates; the step is the front of those that
     do not cheat."""
-    front, best = [], -1.0
-    points = sorted(
-        ((_spent(row), comparison.value(i) or 0.0, row, n) for n, (i, row) in enumerate(rows)),
-        key=lambda point: (point[0], -point[1]),
-    )
-    for x, y, row, number in points:
-        look = _look(row, number)
-        is_open = cheats(row.schedule)
-        axis.plot(
-            x, y, "o", color=look["color"], markerfacecolor="none" if is_open else look["color"]
-        )
-        if y > best and not is_open:
-            best = y
-            front.append((x, y))
+    front = [(_spent(row), comparison.value(i) or 0.0) for i, row in _front(comparison, rows)]
+    for i, row in rows:
+        colour, is_open = looks[i]["color"], cheats(row.schedule)
+        face = "none" if is_open else colour
+        point = _spent(row), comparison.value(i) or 0.0
+        axis.plot(*point, "o", color=colour, markerfacecolor=face, zorder=looks[i]["zorder"])
     axis.plot(*zip(*front, strict=True), drawstyle="steps-post", color="#666666", lw=1, zorder=0)
+    # free up to a second, and then as many times as dear
+    axis.set_xscale("symlog", linthresh=1)
+    axis.set_xlim(left=-0.1)
+    axis.set_ylim(0, 1.1 * max((value for _, value in front), default=0) or 1)
     axis.set_title("over the whole stream", loc="left", fontsize=10)
-    axis.set_xlabel("seconds in updates")
+    axis.set_xlabel("seconds in updates (logarithmic above 1)")
     axis.set_ylabel("nDCG@10, mean over users")
     plain(axis)
 
 
-def _look(row: Row, number: int) -> dict[str, Any]:
-    colour = GREYS["control"] if row.kind == "control" else COLOURS[number % len(COLOURS)]
-    line = (0, (1, 1)) if cheats(row.schedule) else LINES.get(row.schedule, "-")
-    return {"color": colour, "linestyle": line, "linewidth": 1.6}
+def _front(comparison: Comparison, rows: Sequence[tuple[int, Row]]) -> list[tuple[int, Row]]:
+    """Those that do not cheat and are better than all that cost less, in the order of cost."""
+    front, best = list[tuple[int, Row]](), -1.0
+    for i, row in sorted(
+        rows, key=lambda pair: (_spent(pair[1]), -(comparison.value(pair[0]) or 0))
+    ):
+        value = comparison.value(i) or 0.0
+        if value > best and not cheats(row.schedule):
+            best = value
+            front.append((i, row))
+    return front
+
+
+def _looks(comparison: Comparison, rows: Sequence[tuple[int, Row]]) -> dict[int, dict[str, Any]]:
+    """Row number -> how its lines look."""
+    best = sorted(rows, key=lambda pair: -(comparison.value(pair[0]) or 0.0))
+    cheating = [pair for pair in best if cheats(pair[1].schedule)]
+    honest = [pair for pair in best if not cheats(pair[1].schedule)]
+    chosen = list(dict.fromkeys([*cheating[:1], *_front(comparison, rows), *honest]))
+    coloured = sorted(i for i, _ in chosen[: len(COLOURS)])
+    looks = {}
+    for i, row in rows:
+        is_told = i in coloured
+        line = (0, (1, 1)) if cheats(row.schedule) else LINES.get(row.schedule, "-")
+        looks[i] = {
+            "color": COLOURS[coloured.index(i)] if is_told else REST,
+            "linestyle": line if is_told else "-",
+            "linewidth": 1.6 if is_told else 0.8,
+            "zorder": 2.5 if is_told else 1,
+        }
+    return looks
 
 
 def _curve(row: Row, age: str) -> tuple[np.ndarray, np.ndarray]:
