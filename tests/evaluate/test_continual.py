@@ -147,6 +147,7 @@ def test_a_summary_leaves_out_what_cannot_be_measured(probes: pl.DataFrame) -> N
         {
             "cohort": ["warm_warm"] * 30 + ["cold_item"] * 10,
             "n_item": [50] * 30 + [0] * 10,
+            "n_user": [3] * 30 + [9] * 10,
             "ndcg": [0.5] * 30 + [0.0] * 10,
             "staleness": np.arange(n),
             "staleness_seconds": np.arange(n) * 60,
@@ -159,10 +160,14 @@ def test_a_summary_leaves_out_what_cannot_be_measured(probes: pl.DataFrame) -> N
     assert found["update_share"] == 0.25
     assert (found["updates"], found["rolled_back"]) == (1, 1)
     assert found["staleness_seconds_p50"] == pytest.approx(19.5 * 60)
-    assert found["events_to_80%"] is None
+    assert found["item_events_to_80%"] is None
+    assert "user_events_to_80%" not in found  # nobody is new
+    cold = events.with_columns(cohort=pl.col("cohort").replace("cold_item", "cold_user"))
+    served = cold.with_columns(ndcg=pl.lit(0.5))
+    assert c.summary(served, updates, probes, 12.0, 5.0)["user_events_to_80%"] == 5
     assert found["forgetting"] == pytest.approx(c.forgetting(c.matrix(probes)))
     warm = c.summary(events[:30], updates, probes.clear(), 12.0, 5.0)
-    assert "events_to_80%" not in warm
+    assert "item_events_to_80%" not in warm
     assert "forgetting" not in warm
     nothing = c.summary(events.clear(), updates, probes, 12.0, 5.0)
-    assert {"staleness_p50", "events_to_50%"}.isdisjoint(nothing)
+    assert {"staleness_p50", "item_events_to_50%"}.isdisjoint(nothing)

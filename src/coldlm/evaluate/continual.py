@@ -19,6 +19,7 @@ live at the end of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -120,20 +121,20 @@ def area_by_cost(value: Floats, spent: Floats, budget: float) -> float:
     return float((value * length).sum() / budget)
 
 
-def time_to_quality(n_item: Ints, value: Floats, is_new: Floats, share: float) -> float:
-    """Return the events that a new item needs until it is found as well as ``share`` of what old
-    ones are: the lower edge of the first warm-up bucket in which the mean value of new items' [P]
-    rows is at least ``share`` times the mean over old items' rows; infinite where none is, NaN where
-    there are no such rows.
+def time_to_quality(n: Ints, value: Floats, is_new: Floats, share: float) -> float:
+    """Return the events that a new item (or user) needs until it is found (or served) as well as
+    ``share`` of what old ones are: the lower edge of the first warm-up bucket in which the mean value
+    of new ones' [P] rows is at least ``share`` times the mean over old ones' rows; infinite where none
+    is, NaN where there are no such rows.
 
     Args:
-        n_item: [P] events of the item as of the query; is_new: [P] whether it was cold at T_test.
+        n: [P] events of the item (user) as of the query; is_new: [P] whether it was cold at T_test.
     """
     new = is_new.astype(bool)
     if not new.any() or new.all():
         return float("nan")
     goal = share * value[~new].mean()
-    bucket = np.searchsorted(WARMUP_EDGES, n_item, side="right") - 1
+    bucket = np.searchsorted(WARMUP_EDGES, n, side="right") - 1
     for number, edge in enumerate(WARMUP_EDGES):
         there = new & (bucket == number)
         if there.any() and value[there].mean() >= goal:
@@ -209,7 +210,7 @@ def summary(
     left out, and events that would not have been enough are None.
 
     Args:
-        events: as for ``series``, with staleness and staleness_seconds.
+        events: as for ``series``, with n_user, staleness and staleness_seconds.
         updates, probes: the files.
         seconds: of the whole stage; scoring: of them, those in which queries were scored.
     """
@@ -230,12 +231,11 @@ def summary(
     for name in ("staleness", "staleness_seconds") if events.height else ():
         for q in (50, 95):
             found[f"{name}_p{q}"] = float(np.percentile(events[name].to_numpy(), q))
-    is_new = events["cohort"].is_in(["cold_item", "cold_both"]).to_numpy()
-    for share in (0.5, 0.8):
-        needed = time_to_quality(
-            events["n_item"].to_numpy(), events["ndcg"].to_numpy(), is_new, share
-        )
-        found[f"events_to_{share:.0%}"] = None if np.isinf(needed) else needed
+    for side, share in product(("item", "user"), (0.5, 0.8)):
+        is_new = events["cohort"].is_in([f"cold_{side}", "cold_both"]).to_numpy()
+        n, value = (events[name].to_numpy() for name in (f"n_{side}", "ndcg"))
+        needed = time_to_quality(n, value, is_new, share)
+        found[f"{side}_events_to_{share:.0%}"] = None if np.isinf(needed) else needed
     return {n: value for n, value in found.items() if value is None or np.isfinite(value)}
 
 

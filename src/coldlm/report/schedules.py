@@ -60,8 +60,10 @@ def schedule_table(comparison: Comparison) -> Table | None:
         "forgetting": ("forgetting", lambda x: metric(x, True)),
         "minimum": ("minimum", metric),
         "worst gap": ("worst_gap", metric),
-        "events to 50 %": ("events_to_50%", _events),
-        "events to 80 %": ("events_to_80%", _events),
+        "item: n to 50 %": ("item_events_to_50%", _events),
+        "item: n to 80 %": ("item_events_to_80%", _events),
+        "user: n to 50 %": ("user_events_to_50%", _events),
+        "user: n to 80 %": ("user_events_to_80%", _events),
     }
     body = []
     for i, row in rows:
