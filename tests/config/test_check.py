@@ -820,6 +820,17 @@ def test_parts_that_never_act_are_not_refused() -> None:
     assert make_plan([*TINY, "online=history", *WAITS]).problems == []
 
 
+def test_a_control_that_keeps_the_strategy_is_refused_what_the_strategy_is() -> None:
+    (problem,) = make_plan([*TINY, *LORA, "online=lsat", "control=permuted_text"]).problems
+    assert "use strategy=lora strategy.stream_adapters=1" in problem
+
+
+def test_a_lora_of_an_earlier_version_had_no_adapters_that_wait() -> None:
+    old = compose_plain(*TINY, *LORA)
+    del old["strategy"]["stream_adapters"]
+    assert under_todays_keys(old) == compose_plain(*TINY, *LORA)
+
+
 def test_a_detector_that_is_not_installed_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -50,7 +50,8 @@ def test_schedules_over_one_training_say_what_each_says_alone(
     told = [manifest(folder).get("trained_by") for folder in (alone, first, second, third)]
     assert told == [None, None, "first", "first"]
     mine, its = manifest(second), manifest(first)
-    assert all(mine[fact] == its[fact] for fact in train.FACTS)
+    assert all(mine[fact] == its[fact] for fact in train.FACTS if fact != "peak_memory_mb")
+    assert mine["peak_memory_mb"] >= its["peak_memory_mb"]  # it stands for the training, too
     assert mine["seconds"]["train"] == its["seconds"]["train"]
     assert json.loads((second / "model.json").read_text())["run"] == "second"
 

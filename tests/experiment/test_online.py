@@ -352,6 +352,17 @@ def test_a_short_term_adapter_forgets_the_update_before(
     assert any(w.any() for name, w in weights(folder).items() if "lora_B.stream1" in name)
 
 
+@pytest.mark.parametrize("scope", ["head", "adapter", "short_adapter"])
+def test_every_scope_can_be_held_to_what_the_version_before_says(
+    config: MakeConfig, scope: str
+) -> None:
+    waits = ("strategy.stream_adapters=1",) if scope == "short_adapter" else ()
+    given = (*SMALL, *LORA, *waits, "stages=[train,online]", "train.batch_size=32")
+    folder = execute(config(*given, f"online/scope={scope}", "online/regulariser=distill"), scope)
+    assert not updates(folder)["rolled_back"].any()
+    assert (updates(folder)["n_events"] > 0).all()
+
+
 def test_an_update_that_begins_at_the_trained_weights_is_held_to_them(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

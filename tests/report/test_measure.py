@@ -66,6 +66,22 @@ def test_strategy_and_control_are_compared_on_the_seeds_that_both_have(
     assert against.mean == pytest.approx(0.07 - (comparison.value(baseline) or 0))
 
 
+def test_two_runs_of_one_seed_are_one_seed(make_run, tmp_path: Path) -> None:
+    for name, seed, value in (("a", 1, 0.04), ("b", 1, 0.06), ("c", 2, 0.08)):
+        make_run(name, seed=seed, value=value, schedules=("per_window",))
+    comparison = read_runs([tmp_path]).comparisons[0]
+    assert comparison.value(0) == pytest.approx(1.1 * (0.05 + 0.08) / 2)
+    assert comparison.estimate(0).mean == pytest.approx(1.1 * (0.05 + 0.08) / 2)
+    assert not any("per_user.parquet says" in warning for warning in comparison.warnings)
+
+
+def test_what_can_be_found_is_told_where_there_is_a_p(make_runs) -> None:
+    assert headline(make_runs(seeds=(1, 2))).smallest_effect is None
+    found = headline(make_runs(seeds=(3, 4, 5))).smallest_effect
+    assert found is not None
+    assert found > 0
+
+
 def test_rows_without_a_seed_in_common_rest_on_none(make_run, tmp_path: Path) -> None:
     make_run("lora", seed=1)
     make_run("control", seed=2, control="context_only")

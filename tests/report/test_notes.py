@@ -121,9 +121,9 @@ def test_footnotes_say_dates_leaks_drops_canaries_and_seeds(make_runs) -> None:
         "newest .0040 ([-.0010, +.0030] from chance), fewest_events .0030 ([-.0020, +.0020] from "
         "chance); chance .0020",
         "Means over users (macro)",
-        "Asked: 2,840 events, 99.6% of the stream's; not asked, by reason: label 12.",
+        "Asked: 2,840, 99.6% of the stream's positives; not asked, by reason: label 12.",
         "1 seed: no claim. 6 comparisons need 8: sign flips of fewer seeds never reach p = 0.05",
-        "Of one seed they hold users alone",
+        "Of one seed, or of rows without one in common, they hold users alone",
         "minus `random_vectors, per_window`",
     ):
         assert fact in notes

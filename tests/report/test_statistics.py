@@ -56,6 +56,7 @@ def test_the_error_is_that_of_the_crossed_model_by_brute_force() -> None:
     assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
     assert found.p == pytest.approx(2 * stats.t.sf(mean / error, freedom))
     assert found.sd_seeds == pytest.approx(np.std(row, ddof=1))
+    assert found.findable == pytest.approx(half + stats.t.ppf(0.8, freedom) * error)
     assert (found.users, found.seeds) == (4, 3)
 
 
@@ -95,7 +96,7 @@ def test_one_seed_gives_an_interval_of_users_and_no_p() -> None:
     found = estimate(values[None])
     half = stats.t.ppf(0.975, 29) * values.std(ddof=1) / 30**0.5
     assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half))
-    assert np.isnan([found.p, found.p_seeds, found.sd_seeds]).all()
+    assert np.isnan([found.p, found.p_seeds, found.sd_seeds, found.findable]).all()
     two = estimate(np.stack([values, values + 1]))
     assert np.isnan([two.p, two.p_seeds]).all()
     assert two.sd_seeds == pytest.approx(0.5**0.5)

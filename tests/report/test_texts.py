@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import astuple
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_each_strategy_meets_its_own_control_alone(make_run, tmp_path: Path) -> 
     assert adjusted == pytest.approx(holm(raw), nan_ok=True)
     first = texts_table(comparison, found).body[0]
     assert first[:4] == ("frozen, history", ".0420", ".0300", "+.0120")
+
+
+def test_a_cohort_of_nobody_is_worth_nothing(make_run, tmp_path: Path) -> None:
+    make_run("lora", manifest=recipe("lora"))
+    make_run("no lora", control="permuted_text", manifest=recipe("lora", control="permuted_text"))
+    for name, run in product(("results", "per_user"), ("lora", "no lora")):
+        file = tmp_path / "runs" / run / f"{name}.parquet"
+        frame = pl.read_parquet(file)
+        frame.filter(~pl.col("cohort").str.starts_with("cold_item")).write_parquet(file)
+    (first, *_) = measure_texts(read_runs([tmp_path]).comparisons[0])
+    assert set(first.worth) == {"all"}
 
 
 def test_another_rate_or_another_seed_is_no_control(make_run, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def _scope_problems(
         )
     if scope.needs == "head.fusion." and head.get("context") not in ("on", "only"):
         yield f"online/scope={scope.name} needs head.context=on, got {head.get('context')}"
-    if control["name"] != "none":
+    if "strategy" in control["replaces"]:
         return
     waiting = strategy.get("stream_adapters", 0)
     if scope.adapters and not waiting:

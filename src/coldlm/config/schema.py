@@ -176,6 +176,10 @@ GONE = {
 """Keys of earlier versions that are none any more, and what there is instead."""
 
 
+LORA = "coldlm.models.strategy.lora"
+"""The strategy that ``stream_adapters`` was added to."""
+
+
 def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Return the plain configuration of an earlier version with its keys where they are now; as it
     is otherwise."""
@@ -183,6 +187,8 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     now.setdefault("plugins", [])
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
+    if isinstance(strategy := now.get("strategy"), dict) and strategy.get("_target_") == LORA:
+        strategy.setdefault("stream_adapters", 0)
     if isinstance(dataset := now.get("dataset"), dict) and dataset.pop("permute_text", False):
         now["control"] = {**now.get("control", {}), "name": PERMUTED_TEXT}
     for old, new in MOVED.items():

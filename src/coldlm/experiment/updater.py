@@ -83,7 +83,7 @@ class Updater:
     def update(self, now: Moment, reason: str, version: int) -> Made[Scorer]:
         """Choose, train, judge; put the weights back if they are not to go live."""
         begin, number = time.perf_counter(), len(now.updates) + 1
-        self._names = build(self._online.scope, self._movable, number)
+        self._names = build(self._online.scope, self._movable, version)
         rows = self._choose(now, number)
         before, moments = self._weights(), self._moments
         held = {name: tensor.clone() for name, tensor in self._regulariser.state.items()}

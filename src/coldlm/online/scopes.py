@@ -1,6 +1,6 @@
 """Scopes: which of the parameters that an update may move it does move.
 
-A function (names, number of the update, from 1) -> those of them; what an update cannot move costs it
+A function (names, number of the version to be, from 1) -> those of them; what an update cannot move costs it
 nothing: vectors of texts under an encoder that stands still are kept. Adapters that wait for the
 stream (``strategy.stream_adapters``) are moved by the scopes that are made for them alone.
 """
@@ -54,7 +54,7 @@ def next_adapter(names: Sequence[str], number: int) -> list[str]:
     """Return the adapter that waited for this update, and the head: the adapters of earlier updates
     stand, and all are added up (the cumulative adapters that PESO, 2510.25093, is set against). When
     no more are waiting the last one goes on."""
-    return _with_head(names, min(number, max(map(adapter_number, names))))
+    return _with_head(names, min(number, max(map(adapter_number, names), default=0)))
 
 
 def reset_to_base(names: Sequence[str], number: int) -> list[str]:
@@ -64,4 +64,4 @@ def reset_to_base(names: Sequence[str], number: int) -> list[str]:
 
 
 def _with_head(names: Sequence[str], number: int) -> list[str]:
-    return [name for name in names if name.startswith(HEAD) or adapter_number(name) == number]
+    return [n for n in names if n.startswith(HEAD) or 0 < adapter_number(n) == number]

@@ -54,12 +54,9 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
         orient="row",
     )
     counts = ("n_users", "n_queries", "n_events")
-    mean = pl.col("value").mean()
-    values = (
-        _join(results, index)
-        .group_by("row", *CELL)
-        .agg(mean, *(pl.col(name).max() for name in counts))
-    )
+    measured = pl.col("value").mean(), *(pl.col(name).max() for name in counts)
+    by_seed = _join(results, index).group_by("row", "seed", *CELL).agg(*measured)
+    values = by_seed.group_by("row", *CELL).agg(*measured)
     per_user = (
         _join(users, index).group_by("row", "cohort", "seed", "user").agg(pl.col("value").mean())
     )

@@ -71,7 +71,7 @@ def _before_the_stream(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in recipe.items()
-        if not key.startswith("online.") or key in TOUCHES_TRAINING
+        if not key.startswith(("online.", "strategy.stream_")) or key in TOUCHES_TRAINING
     }
 
 

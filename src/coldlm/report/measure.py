@@ -3,6 +3,7 @@ row, cost."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import numpy as np
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
 from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
-from coldlm.report.statistics import ALPHA, POWER, Estimate, holm, seeds_needed
+from coldlm.report.statistics import ALPHA, Estimate, holm, seeds_needed
 from coldlm.runs.manifest import Manifest
 
 QUALITY: Final[dict[str, dict[str, Any]]] = {
@@ -140,11 +141,11 @@ def measure(comparison: Comparison) -> Headline:
         )
         for i, row in enumerate(rows)
     )
-    errors = [d.error for d in found.values()]
+    findable = [d.findable for d in found.values() if math.isfinite(d.findable)]
     return Headline(
         measures,
         rows[best] if best is not None else None,
-        float(POWER * np.median(errors)) if errors else None,
+        float(np.median(findable)) if findable else None,
         needed,
     )
 

@@ -85,8 +85,8 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
         "window once it is scored; retrain = trained anew on everything scored so far; "
         "static = histories stop at T_test too. Controls (no language) and baselines (no training) "
         "end the table.",
-        "Intervals: 95 %; users and seeds are both chance, crossed. Of one seed they hold users alone: "
-        f"other seeds may lie outside. Below {MIN_SEEDS} seeds there is no p.",
+        "Intervals: 95 %; users and seeds are both chance, crossed. Of one seed, or of rows "
+        f"without one in common, they hold users alone: others may lie outside. Below {MIN_SEEDS} seeds there is no p.",
         f"In brackets: of fewer than {MIN_USERS} users or {MIN_EVENTS} events, of which nothing is "
         "claimed.",
         "Any cold user, any cold item: whatever the other side is. A point of a warm-up curve is a "
@@ -175,7 +175,7 @@ def _about_data(comparison: Comparison) -> list[str]:
     if first.not_asked and any(first.not_asked.values()):
         share = asked / max(asked + sum(first.not_asked.values()), 1)
         lines.append(
-            f"Asked: {asked:,} events, {share:.1%} of the stream's; not asked, by reason: "
+            f"Asked: {asked:,}, {share:.1%} of the stream's positives; not asked, by reason: "
             f"{_counts(first.not_asked)}."
         )
     if drawn := first.drawn_queries:

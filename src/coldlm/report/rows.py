@@ -161,6 +161,8 @@ class Comparison:
         where too few users or events are behind it. A baseline has no seed: its mean stands against each. Rows without
         a seed in common are compared as they are on average, by users alone and with 0 ``seeds``."""
         tables = [self._panel(row, cohort) for row in (left, right)]
+        if any(table.is_empty() for table in tables):
+            return None
         fixed = [self.rows[row].kind == "baseline" for row in (left, right)]
         shared = sorted(set(tables[0].columns[1:]) & set(tables[1].columns[1:]))
         seeds = None if any(fixed) or shared else 0

@@ -165,7 +165,7 @@ def _looks(comparison: Comparison, rows: Sequence[tuple[int, Row]]) -> dict[int,
         line = (0, (1, 1)) if cheats(row.schedule) else LINES.get(row.schedule, "-")
         looks[i] = {
             "color": COLOURS[coloured.index(i)] if is_told else REST,
-            "linestyle": line if is_told else "-",
+            "linestyle": line,
             "linewidth": 1.6 if is_told else 0.8,
             "zorder": 2.5 if is_told else 1,
         }

@@ -18,9 +18,8 @@ from coldlm.core.tables import Floats
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
-POWER = 1.96 + 0.84
-"""Standard errors of a true difference that a two-sided test at 5 % finds in 80 % of all repetitions
-(Cohen 1988, 2.3)."""
+POWER = 0.8
+"""Share of repetitions in which a difference that can be found is found."""
 
 MIN_SEEDS = 3
 """Of two seeds the spread is known too badly for a p: up to 12 % of differences that are none would
@@ -36,15 +35,18 @@ FLIPS = 2**14
 @dataclass(frozen=True)
 class Estimate:
     """The mean of a panel of ``seeds`` x ``users``. ``low``, ``high``: its 95 % interval; ``error``:
-    its standard error. With one seed they are of the users alone. ``p``: two-sided, of a true mean
+    its standard error; ``findable``: the true mean that a two-sided test at 5 % finds in ``POWER`` of
+    all repetitions, (t_.975 + t_.8) * error (Cohen 1988, 2.3, with Student's t). With one seed they are
+    of the users alone. ``p``: two-sided, of a true mean
     of 0. ``sd_seeds``: standard deviation over seeds of the mean over users. ``p_seeds``: exact,
-    over seeds alone, see ``sign_flips``. NaN where it cannot be known: ``p`` and ``p_seeds`` below
-    ``MIN_SEEDS``, ``sd_seeds`` of one seed, all of it without users."""
+    over seeds alone, see ``sign_flips``. NaN where it cannot be known: ``p``, ``p_seeds`` and ``findable``
+    below ``MIN_SEEDS``, ``sd_seeds`` of one seed, all of it without users."""
 
     mean: float
     low: float
     high: float
     error: float
+    findable: float
     p: float
     sd_seeds: float
     p_seeds: float
@@ -77,16 +79,17 @@ def estimate(panel: Floats, seeds: int | None = None) -> Estimate:
         )
     n = s if seeds is None else seeds
     if not panel.size:
-        return Estimate(nan, nan, nan, nan, nan, nan, nan, u, n)
+        return Estimate(nan, nan, nan, nan, nan, nan, nan, nan, u, n)
     mean, means = float(panel.mean()), panel.mean(axis=1)
     error, freedom = _error(panel)
-    half = _quantile(freedom) * error
+    half = _quantile((1 + LEVEL) / 2, freedom) * error
     tested = s >= MIN_SEEDS
     return Estimate(
         mean,
         mean - half,
         mean + half,
         error,
+        half + _quantile(POWER, freedom) * error if tested else nan,
         _two_sided(mean, error, freedom) if tested else nan,
         float(means.std(ddof=1)) if s > 1 else nan,
         sign_flips(means) if tested else nan,
@@ -115,10 +118,10 @@ def _error(panel: Floats) -> tuple[float, float]:
     return math.sqrt(max(whole, least) / (s * u)), freedom
 
 
-def _quantile(freedom: float) -> float:
+def _quantile(share: float, freedom: float) -> float:
     from scipy import stats
 
-    return float(stats.t.ppf((1 + LEVEL) / 2, freedom)) if freedom == freedom else nan
+    return nan if math.isnan(freedom) else float(stats.t.ppf(share, freedom))
 
 
 def _two_sided(mean: float, error: float, freedom: float) -> float:

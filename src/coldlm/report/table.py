@@ -57,7 +57,9 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
             vs = (metric(d.mean, True), low_high, probability(m.p_holm), probability(m.p_seeds))
         own = m.headline
         low_high = (
-            f"[{metric(own.low)}, {metric(own.high)}]" if math.isfinite(own.low) else NOT_MEASURABLE
+            f"[{metric(own.low)}, {metric(own.high)}]"
+            if math.isfinite(own.low) and not comparison.is_small(i, "all")
+            else NOT_MEASURABLE
         )
         spread = metric(own.sd_seeds) if math.isfinite(own.sd_seeds) else DOES_NOT_APPLY
         said = first, low_high, spread, *others, *vs

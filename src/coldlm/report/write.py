@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -62,11 +62,16 @@ def _texts(report: Report) -> dict[str, str]:
         "report.md": report_page(report),
         "table.md": table_page(parts),
         "table.tex": "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(tables),
-        "table.csv": pl.DataFrame(lines, infer_schema_length=None).write_csv(),
+        "table.csv": _table(lines),
         "warmup.csv": pl.concat([warmup_lines(each) for each in comparisons]).write_csv(),
         **({"k_shot.csv": pl.concat(shown).write_csv()} if shown else {}),
-        "cohorts.csv": pl.DataFrame(cohorts, infer_schema_length=None).write_csv(),
+        "cohorts.csv": _table(cohorts),
     }
+
+
+def _table(lines: Sequence[dict[str, Any]]) -> str:
+    """CSV, in which a number that does not exist is an empty cell."""
+    return pl.DataFrame(lines, infer_schema_length=None).fill_nan(None).write_csv()
 
 
 def _figures(report: Report) -> dict[str, bytes]:

@@ -90,11 +90,9 @@ def _strategy(node: Mapping[str, Any]) -> str:
     is not what the configuration says."""
     option = chosen(Strategy, node)
     size = option.size if node.get("match_params") else None
-    values = [
-        f"{key}={value}"
-        for key, value in node.items()
-        if value and key not in ("_target_", "name", size)
-    ]
+    # what waits for the stream is the schedule's business
+    unsaid = ("_target_", "name", "stream_adapters", size)
+    values = [f"{key}={value}" for key, value in node.items() if value and key not in unsaid]
     return " ".join([option.name, *values])
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coldlm.config.schema import GONE, MOVED
+from coldlm.config.schema import GONE, LORA, MOVED
 from coldlm.core.errors import RunFolderError
 
 NAME = "manifest.json"
@@ -147,7 +148,14 @@ class Manifest:
                 for key, value in found["recipe"].items()
                 if key not in GONE
             }
+            if kept.get("strategy._target_") == LORA:
+                kept.setdefault("strategy.stream_adapters", 0)
             found["recipe"] = {"plugins": [], **kept}
+        if found.get("stream") is not None:
+            found["stream"] = {
+                re.sub("^events_to", "item_events_to", key): value
+                for key, value in found["stream"].items()
+            }
         if found.get("dataset") is not None:
             found["dataset"] = _facts(DataFacts, found["dataset"])
         if found.get("checkpoint") is not None:

@@ -218,7 +218,7 @@ class Record:
     def end(self, status: str, reason: str | None = None) -> None:
         """Write how the run ended, and why."""
         self.manifest.status, self.manifest.reason = status, reason
-        self.manifest.peak_memory_mb = peak_memory_mb()
+        self.manifest.peak_memory_mb = max(peak_memory_mb(), self.manifest.peak_memory_mb or 0)
         self.save()
         log.info("%s: %s", self.folder, status)
         log.debug("%s", reason)  # the terminal gets it as the command's last word

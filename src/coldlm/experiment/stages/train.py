@@ -23,6 +23,7 @@ FACTS = (
     "events_per_second",
     "trainable_parameters",
     "total_parameters",
+    "peak_memory_mb",
 )
 """What the manifest says of a training, besides its seconds."""
 

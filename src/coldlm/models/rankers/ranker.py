@@ -240,25 +240,29 @@ class Ranker(Model):
         that are ``kept`` if they are of the weights and texts of now. Call it in eval mode."""
         if not self.head.uses_text:
             return None
-        source = self.digest("encoder.")
+        source = self.digest([name for name in self.trainable() if not name.startswith("head.")])
         if kept is not None and kept.source == source:
             return kept
         return ItemVectors(self.encoder.all_items(), source)
 
-    def written(self) -> tuple[int, ...]:
-        """Return how often each weight that may move was written to: quick to ask for, and the same
-        only if nothing has moved."""
-        return tuple(tensor._version for tensor in self.trainable().values())
+    def written(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Return how often each of these weights was written to: quick to ask for, and the same only
+        if none has moved."""
+        found = self._named(names)
+        return tuple(tensor._version for tensor in found.values())
 
-    def digest(self, part: str = "") -> str:
-        """Return what tells two states of the weights that may move apart, of those whose names begin
-        with ``part``."""
+    def digest(self, names: Sequence[str]) -> str:
+        """Return what tells two states of these weights apart."""
         digest = hashlib.blake2b(digest_size=16)
-        for name, tensor in self.trainable().items():
-            if name.startswith(part):
-                digest.update(name.encode())
-                digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for name, tensor in self._named(names).items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
+
+    def _named(self, names: Sequence[str]) -> dict[str, Tensor]:
+        """Parameters and buffers by name, whatever trains just now."""
+        found = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        return {name: found[name] for name in names}
 
     def _encode_shared(self, codes: Tensor) -> Tensor:
         """[I, D] vectors; under DDP each rank encodes its part, and gradients flow back to the rank

@@ -51,7 +51,6 @@ class Snapshot:
         kept: ItemVectors | None = None,
     ) -> None:
         ranker.eval()
-        self._written, self._source = ranker.written(), ranker.digest()
         self._as_of = as_of
         self._head = copy.deepcopy(ranker.head).eval().requires_grad_(False)
         self.vectors = ranker.item_vectors(kept)
@@ -61,6 +60,8 @@ class Snapshot:
                 self._side = self._head.items(self.vectors.vectors)
         self._every_item = np.arange(n_items)
         self._ranker = ranker
+        self._weights = list(ranker.trainable())
+        self._written, self._source = ranker.written(self._weights), ranker.digest(self._weights)
         self._device = ranker.device
         number = torch.full((len(users),), -1, dtype=torch.int64)
         with_text = [user for user, text in enumerate(users.texts) if text]
@@ -146,9 +147,9 @@ class Snapshot:
 
     def _require_its_weights(self) -> None:
         """Refuse vectors of this version beside texts that the ranker reads by other weights."""
-        written = self._ranker.written()
+        written = self._ranker.written(self._weights)
         if written != self._written:
-            if self._ranker.digest() != self._source:
+            if self._ranker.digest(self._weights) != self._source:
                 raise ScoreError(
                     "the model has other weights than this version's item vectors were made from; "
                     "ask before it trains on, or take another snapshot"
