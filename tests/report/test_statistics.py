@@ -70,7 +70,7 @@ def test_seeds_without_chance_leave_that_of_users_and_the_other_way_round() -> N
 
 @pytest.mark.parametrize("seeds", [3, 6])
 @pytest.mark.parametrize("of_seeds", [0.0, 0.1])
-def test_differences_that_are_none_are_called_one_in_3_to_6_of_100(
+def test_differences_that_are_none_are_called_one_in_2_to_6_of_100(
     seeds: int, of_seeds: float
 ) -> None:
     draw = np.random.default_rng(1)

@@ -62,7 +62,7 @@ def estimate(panel: Floats, seeds: int | None = None) -> Estimate:
     whose variance is estimated by the mean squares of seeds, users and rest, (MS_a + MS_b - MS_e) /
     (S U), not below what seeds or users alone are worth, with Satterthwaite's degrees of freedom
     (Searle, Casella and McCulloch 1992, 4.3 and 4.5; Cameron, Gelbach and Miller 2011, eq. 2.12, is
-    the same sum of three). In ``tests/report/test_statistics.py`` 3 to 6 of 100 differences that are
+    the same sum of three). In ``tests/report/test_statistics.py`` 2 to 6 of 100 differences that are
     none have a p below .05.
 
     Args:
