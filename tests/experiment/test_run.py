@@ -55,7 +55,6 @@ WHOLE = {"window": -1, "cohort": "all", "bucket": "all"}
 LEAKS = (
     "late_training",
     "early_candidates",
-    "late_texts",
     "future_history",
     "future_counts",
     "late_idf",

@@ -62,6 +62,9 @@ MANDATORY_BASELINES: Final = (
 PERMUTED_TEXT: Final = "permuted_text"
 """The control in which every item has another item's text."""
 
+LATE_TEXTS: Final = "late_texts"
+"""What the leak meter says of texts that have a date."""
+
 MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", PERMUTED_TEXT)
 """Trained controls, each a run of its own: what is left when language is taken away."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coldlm.core.columns import CHANCE
+from coldlm.core.columns import CHANCE, LATE_TEXTS
 from coldlm.report.k_shot import shots_of, what_was_asked
 from coldlm.report.measure import MARGIN, Headline
 from coldlm.report.rows import Comparison
@@ -164,8 +164,9 @@ def _about_data(comparison: Comparison) -> list[str]:
     for m in manifests:
         leaks |= {name: max(n, leaks.get(name, 0)) for name, n in (m.leaks or {}).items()}
     lines.append(
-        f"Leak meter{', NOT 0' if any(leaks.values()) else ''}: {_counts(leaks)} (100 queries "
-        "recounted)."
+        f"Leak meter{', NOT 0' if any(leaks.values()) else ''}: {_counts(leaks)}"
+        f"{'' if not leaks or LATE_TEXTS in leaks else ', late_texts not checkable (no dates)'} (100 "
+        "queries recounted)."
     )
     lines.append(
         f"Dropped events: {max(m.dropped or 0 for m in manifests):,}. "

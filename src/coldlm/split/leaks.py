@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import FEATURES, SCALE, AsOf
+from coldlm.core.columns import LATE_TEXTS
 from coldlm.core.seeding import generator
 from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Ints, Queries, Split
 
@@ -43,7 +44,8 @@ def meter(
     Returns:
         ``late_training``: training events not earlier than the start of the stream.
         ``early_candidates``: candidates neither released nor seen before the query. ``late_texts``:
-        candidates whose text is not older than the query.
+        candidates whose text is not older than the query; not there where texts have no date, and
+        nobody can check.
         ``future_history``: entries of the history that differ from the user's last earlier
             positives.
         ``future_counts``: items whose count, decayed counts or context as of the query differ from
@@ -53,17 +55,19 @@ def meter(
     leaks = {
         "late_training": int((log.time[trained_rows] >= split.edges[0]).sum()),
         "early_candidates": 0,
-        "late_texts": 0,
         "future_history": 0,
         "future_counts": 0,
     }
+    if data.text_known_at is not None:
+        leaks[LATE_TEXTS] = 0
     drawn = generator(seed, "leak meter").permutation(len(queries))[:sample]
     for q in np.sort(drawn):
         user, time = queries.user[q : q + 1], queries.time[q : q + 1]
         earlier = log.time < time[0]
         candidates = catalogue.mask(user, time)[0]
         leaks["early_candidates"] += int((candidates & ~_entered(data, time[0])).sum())
-        leaks["late_texts"] += int((candidates & _written_late(data, catalogue, time[0])).sum())
+        if LATE_TEXTS in leaks:
+            leaks[LATE_TEXTS] += int((candidates & _written_late(data, catalogue, time[0])).sum())
         mine = log.item[earlier & log.positive & (log.user == user[0])][::-1][:history]
         expected = np.pad(mine, (0, history - len(mine)), constant_values=-1)
         leaks["future_history"] += int((as_of.history(user, time, history)[0] != expected).sum())
