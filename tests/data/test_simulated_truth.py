@@ -23,7 +23,7 @@ from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.experiment.baselines import JudgedBaselines
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import World
-from coldlm.report.statistics import interval
+from coldlm.report.statistics import estimate
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -98,8 +98,8 @@ def test_texts_without_signal_are_worth_what_chance_is_worth(
     measure: Callable[[float], tuple[NDArray[Any], float]],
 ) -> None:
     values, chance = measure(0.0)  # .013 [.003, .028] against .017
-    low, high = interval(values)
-    assert low <= chance <= high
+    found = estimate(values[None])
+    assert found.low <= chance <= found.high
 
 
 @pytest.mark.slow
@@ -107,5 +107,4 @@ def test_texts_with_signal_are_worth_more_than_twice_chance(
     measure: Callable[[float], tuple[NDArray[Any], float]],
 ) -> None:
     values, chance = measure(1.0)  # .247 [.199, .297] against .017
-    low, _ = interval(values)
-    assert low > 2 * chance
+    assert estimate(values[None]).low > 2 * chance
