@@ -55,7 +55,10 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     )
     counts = ("n_users", "n_queries", "n_events")
     measured = pl.col("value").mean(), *(pl.col(name).max() for name in counts)
-    by_seed = _join(results, index).group_by("row", "seed", *CELL).agg(*measured)
+    # seeds in one order: sums in another have other last bits
+    by_seed = (
+        _join(results, index).group_by("row", "seed", *CELL).agg(*measured).sort("row", "seed")
+    )
     values = by_seed.group_by("row", *CELL).agg(*measured)
     per_user = (
         _join(users, index).group_by("row", "cohort", "seed", "user").agg(pl.col("value").mean())

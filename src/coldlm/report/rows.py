@@ -189,7 +189,9 @@ class Comparison:
         rows = self._users.get((row, cohort), self.users.clear())
         if rows.is_empty():
             return pl.DataFrame(schema={"user": pl.String})
-        return rows.pivot("seed", index="user", values="value").drop_nulls().sort("user")
+        seeds = rows["seed"].unique().sort().to_list()
+        table = rows.pivot("seed", on_columns=seeds, index="user", values="value")
+        return table.drop_nulls().sort("user")
 
     @cached_property
     def _whole(self) -> dict[tuple[Any, ...], float]:
@@ -206,7 +208,7 @@ class Comparison:
 
     @cached_property
     def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:
-        return self.users.sort("user").partition_by("row", "cohort", as_dict=True)
+        return self.users.sort("user", "seed").partition_by("row", "cohort", as_dict=True)
 
     def _cells(self, *conditions: pl.Expr) -> pl.DataFrame:
         return self.values.filter(cohort="all", average="macro", metric=METRIC, k=K).filter(
