@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,6 +13,7 @@ from coldlm.core.columns import MODEL
 from coldlm.core.errors import RunFolderError
 from coldlm.report.pack import pack, unpack
 from coldlm.report.results import read_runs
+from coldlm.report.rows import FinishedRun
 from coldlm.report.write import write_report
 
 
@@ -38,6 +40,26 @@ def test_the_same_report_is_made_of_it(
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), (
             name
         )
+
+
+def test_users_of_weights_that_stand_are_kept_once_and_where_they_differ(
+    make_run, tmp_path: Path
+) -> None:
+    make_run("a")
+    (run,) = read_runs([tmp_path / "runs"]).found
+    other = replace(run, facts={**run.facts, "run": "b", "online": "every_n"})
+    first, second = unpack_bytes(pack([run, other]), tmp_path)
+    assert first.users.equals(run.users)
+    assert set(second.users.filter(scorer=MODEL)["schedule"]) == {"per_window"}
+    assert second.results.filter(scorer=MODEL).equals(run.results.filter(scorer=MODEL))
+    moved = other.users.with_columns(pl.col("value") + 1)
+    _, kept = unpack_bytes(pack([run, replace(other, users=moved)]), tmp_path)
+    assert kept.users.filter(scorer=MODEL).equals(moved.filter(scorer=MODEL))
+
+
+def unpack_bytes(packed: bytes, folder: Path) -> list[FinishedRun]:
+    (folder / "packed.parquet").write_bytes(packed)
+    return unpack(folder / "packed.parquet")
 
 
 def test_baselines_are_kept_once_and_where_they_differ(

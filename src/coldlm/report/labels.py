@@ -55,7 +55,7 @@ def label_runs(runs: list[FinishedRun]) -> list[Labels]:
     standing = _told_apart(
         labels,
         [(run.facts["control"],) for run in runs],
-        [_before_the_stream(run.manifest.recipe) for run in runs],
+        [before_the_stream(run.manifest.recipe) for run in runs],
     )
     return [Labels(*pair) for pair in zip(moving, standing, strict=True)]
 
@@ -66,7 +66,7 @@ def _shortest(value: str, values: set[str]) -> str:
     return word if sum(other.partition(" ")[0] == word for other in values) == 1 else value
 
 
-def _before_the_stream(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def before_the_stream(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe without what happens in the stream."""
     return {
         key: value

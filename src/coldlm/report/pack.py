@@ -14,18 +14,22 @@ import polars as pl
 
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import RunFolderError
-from coldlm.report.rows import CELL, FinishedRun
+from coldlm.report.labels import before_the_stream
+from coldlm.report.rows import CELL, WITHOUT_UPDATES, FinishedRun
 from coldlm.runs.manifest import Manifest
 
 TABLES: Final = ("results", "users", "shots", "stream")
 SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
 """Columns of a baseline's results in which two runs that ask the same agree."""
 
+OF_ITS_SCHEDULE: Final = ("run", "online", "config_hash")
+"""Facts of a run in which those that differ in their schedules alone differ."""
+
 
 def pack(runs: Sequence[FinishedRun]) -> bytes:
     """Return one row per run: folder, manifest and facts as JSON, its tables as lists of structs.
     Baselines, which every run repeats, are kept of the first run among those that say the same of
-    them."""
+    them; so are the users of weights that stand, which runs of all schedules have."""
     known: dict[str, list[pl.DataFrame]] = {}
     lines = []
     for run in (_without_known(run, known) for run in runs):
@@ -89,4 +93,23 @@ def _without_known(run: FinishedRun, known: dict[str, list[pl.DataFrame]]) -> Fi
             known[key].append(says)
             kept.append(scorer)
     here = pl.col("scorer").is_in(kept)
-    return replace(run, results=run.results.filter(here), users=run.users.filter(here))
+    users = _without_known_users(run, run.users.filter(here), known)
+    return replace(run, results=run.results.filter(here), users=users)
+
+
+def _without_known_users(
+    run: FinishedRun, users: pl.DataFrame, known: dict[str, list[pl.DataFrame]]
+) -> pl.DataFrame:
+    """``users`` without those of weights that stand, where a run of another schedule has given the
+    same."""
+    facts = {name: value for name, value in run.facts.items() if name not in OF_ITS_SCHEDULE}
+    for schedule in WITHOUT_UPDATES:
+        stands = (pl.col("scorer") == MODEL) & (pl.col("schedule") == schedule)
+        own = users.filter(stands)
+        recipe = before_the_stream(run.manifest.recipe)
+        key = json.dumps([run.question, facts, recipe, schedule], sort_keys=True, default=str)
+        if any(own.equals(other) for other in known.setdefault(key, [])):
+            users = users.filter(~stands)
+        else:
+            known[key].append(own)
+    return users
