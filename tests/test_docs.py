@@ -337,7 +337,7 @@ def test_the_example_of_a_strategy(family: Any) -> None:
 def test_the_example_of_a_head() -> None:
     from coldlm.core.seeding import torch_seed
     from coldlm.models.rankers.ranker import Ranker
-    from coldlm.text.encode import RandomEncoder
+    from coldlm.text.constant import RandomEncoder
 
     n, width = 6, 8
     encoder = RandomEncoder(n, RandomVectors(width, 0))

@@ -21,7 +21,7 @@ from coldlm.models.backbone import RandomVectors
 from coldlm.models.losses import FullSoftmax
 from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.towers import Towers
-from coldlm.text.encode import RandomEncoder
+from coldlm.text.constant import RandomEncoder
 
 
 def _ranker(**head: Any) -> Ranker:

@@ -15,7 +15,8 @@ from coldlm.models import strategy
 from coldlm.models.backbone import RandomVectors, tiny
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.text import encode
-from coldlm.text.encode import RandomEncoder, TextEncoder
+from coldlm.text.constant import RandomEncoder
+from coldlm.text.encode import TextEncoder
 
 TEXTS = (
     "space adventure",
@@ -188,6 +189,40 @@ def test_a_frozen_body_reads_each_text_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(calls) == n
     encoder.texts(["sea", "star"])
     assert len(calls) > n
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["top", "lora", "prefix"])
+def test_what_is_constant_of_free_texts_is_computed_once(
+    name: str, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = _body(name)
+    encoder = TextEncoder(body, TEXTS, ORDER).train(training)
+    lower, upper = _counted(monkeypatch, body, "lower"), _counted(monkeypatch, body, "upper")
+    first = encoder.texts(["moon", "sea", "moon"])
+    n, steps = len(lower), len(upper)
+    assert torch.equal(encoder.texts(["moon", "sea", "moon"]), first) or training
+    assert (len(lower), len(upper)) == (n, 2 * steps)
+    encoder.texts(["sea", "star"])
+    assert len(lower) > n
+
+
+def test_what_is_kept_of_free_texts_has_a_limit_and_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    body = _body("top")
+    encoder = TextEncoder(body, TEXTS, ORDER).eval()
+    texts = [f"text {i}" for i in range(30)]
+    one = encoder.texts(texts)
+    size = encoder._free["text 0"].nbytes
+    monkeypatch.setattr(encode, "FREE_BYTES", 5 * size)
+    few = TextEncoder(body, TEXTS, ORDER).eval()
+    for _ in range(2):
+        assert torch.equal(few.texts(texts), one)
+        assert sum(part.nbytes for part in few._free.values()) <= 5 * size
+    lower = _counted(monkeypatch, body, "lower")
+    assert torch.equal(few.texts(texts[:1]), one[:1])
+    assert lower
 
 
 def test_a_training_body_reads_texts_anew() -> None:

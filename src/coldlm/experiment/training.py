@@ -17,7 +17,7 @@ from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.module import Penalty, event_losses
 from coldlm.models.rankers.ranker import Model, Ranker, Scorer
 from coldlm.split.queries import trainable
-from coldlm.text.encode import FixedEncoder
+from coldlm.text.constant import FixedEncoder
 
 
 class Training:

@@ -1,5 +1,5 @@
-"""Item texts -> vectors, each text encoded once; the output of the frozen lower stages is computed
-once and kept.
+"""Texts -> vectors, each text encoded once; the output of the frozen lower stages is computed once
+and kept.
 
 Shapes: N items, n texts asked for, T tokens, D width, S tokens of all items.
 """
@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from coldlm.core.files import write_file
-from coldlm.core.seeding import generator
 from coldlm.core.tables import Ints
 from coldlm.text.tokens import Tokens, blocks, tokenize
 
@@ -34,6 +33,9 @@ EVAL_STEP = 2
 TEXT_TOKENS = 64
 """Tokens per fixed block of free texts: a handful of short ones at a time, so large blocks would be
 mostly empty."""
+
+FREE_BYTES = 2**29
+"""Of the constant parts of free texts that are kept; beyond it the oldest are computed again."""
 
 TRAIN_TOKENS = 4096
 """Tokens per block with gradient; such blocks hold texts of exactly one length, so that no mask is
@@ -85,18 +87,13 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.body = body
         self.width = body.width
-        self.tokens = tokenize(
-            [body.item_prefix + text for text in texts],
-            body.tokenizer,
-            body.max_tokens,
-            causal=body.causal,
-        )
+        self.tokens = self._tokenize(body.item_prefix, texts)
         self._order = order
         self._row = np.arange(len(texts)) if row is None else row
         self._on_block = on_block
         # the frozen part stays in main memory: only the rows of a block travel to the device
         self._kept: Tensor | None = None
-        self._memo: dict[str, Tensor] = {}
+        self._free: dict[str, Tensor] = {}
         self._anchor: Tensor
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
         if body.depth:
@@ -109,7 +106,8 @@ class TextEncoder(nn.Module):
         if self.body.is_frozen:
             assert self._kept is not None
             return self._kept[torch.from_numpy(rows)].to(self._anchor.device)
-        return self._encode(self.tokens, rows, self._kept, None if self.training else EVAL_TOKENS)
+        flat = torch.from_numpy(self.tokens.ids) if self._kept is None else self._kept
+        return self._encode(flat, self.tokens.start, rows, None if self.training else EVAL_TOKENS)
 
     def all_items(self) -> Tensor:
         """Return [N, D] vectors of every item, without gradient; call it in eval mode: later items
@@ -121,46 +119,58 @@ class TextEncoder(nn.Module):
             return out
 
     def texts(self, texts: Sequence[str]) -> Tensor:
-        """Return [n, D] vectors of free texts (queries, profiles); under a frozen body each text is
-        encoded once."""
-        if not self.body.is_frozen:
-            return self._encode_texts(texts)
-        return _remember(self._memo, self._encode_texts, texts)
+        """Return [n, D] vectors of free texts (queries, profiles), with gradient where the backbone
+        trains; what is constant in them is computed once."""
+        if not self.body.depth:
+            tokens = self._tokenize(self.body.query_prefix, texts)
+            flat, start = torch.from_numpy(tokens.ids), tokens.start
+        else:
+            constant = self._constant_parts(texts)
+            if self.body.is_frozen:
+                return torch.cat(constant).to(self._anchor.device)
+            flat, start = torch.cat(constant), np.cumsum([0, *map(len, constant)])
+        fixed = None if self.training else TEXT_TOKENS
+        return self._encode(flat, start, np.arange(len(texts)), fixed)
 
-    def _encode_texts(self, texts: Sequence[str]) -> Tensor:
-        tokens = tokenize(
-            [self.body.query_prefix + text for text in texts],
-            self.body.tokenizer,
-            self.body.max_tokens,
-            causal=self.body.causal,
-        )
-        # what is kept must not depend on the moment at which it was first asked for
-        size = None if self.training and not self.body.is_frozen else TEXT_TOKENS
-        return self._encode(tokens, np.arange(len(texts)), None, size)
+    def _constant_parts(self, texts: Sequence[str]) -> list[Tensor]:
+        """[1, D] the vector of each text under a frozen backbone, else [T, D] its hidden states below
+        the lowest trained stage. In blocks of fixed shapes: what is kept must not depend on the
+        moment at which it was first asked for."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._free]
+        if new:
+            tokens = self._tokenize(self.body.query_prefix, new)
+            ids, order = torch.from_numpy(tokens.ids), np.arange(len(new))
+            flat = self._constant(ids, tokens.start, order, TEXT_TOKENS)
+            sizes = np.ones_like(tokens.lengths) if self.body.is_frozen else tokens.lengths
+            self._free.update(zip(new, torch.split(flat, sizes.tolist()), strict=True))
+        found = [self._free[text] for text in texts]
+        room = FREE_BYTES - sum(part.nbytes for part in self._free.values()) if new else 0
+        while room < 0:
+            oldest = next(iter(self._free))
+            room += self._free.pop(oldest).nbytes
+        return found
 
-    def _encode(
-        self, tokens: Tokens, codes: Ints, kept: Tensor | None, fixed: int | None
-    ) -> Tensor:
-        """[n, D] vectors in blocks of ``fixed`` tokens and fixed shapes, or, for training (None),
-        in exact shapes."""
+    def _tokenize(self, prefix: str, texts: Sequence[str]) -> Tokens:
+        body = self.body
+        whole = [prefix + text for text in texts]
+        return tokenize(whole, body.tokenizer, body.max_tokens, causal=body.causal)
+
+    def _encode(self, flat: Tensor, start: Ints, codes: Ints, fixed: int | None) -> Tensor:
+        """[n, D] vectors of the texts ``codes``, in blocks of ``fixed`` tokens and fixed shapes, or,
+        for training (None), in exact shapes.
+
+        Args:
+            flat: [S] token ids, or [S, D] hidden states below the lowest trained stage.
+            start: [N + 1] offsets of the texts.
+        """
         device = self._anchor.device
         parts, places = [], []
         for places_in, rows, length in blocks(
-            tokens.lengths[codes], fixed or TRAIN_TOKENS, EVAL_STEP if fixed else 1
+            np.diff(start)[codes], fixed or TRAIN_TOKENS, EVAL_STEP if fixed else 1
         ):
-            index, mask = _pad(tokens, codes[places_in], rows if fixed else len(places_in), length)
-            if kept is not None:
-                hidden, mask = (
-                    (kept[index.clamp(min=0)] * mask[:, :, None]).to(device),
-                    mask.to(device),
-                )
-            else:
-                ids, mask = (
-                    (torch.from_numpy(tokens.ids)[index.clamp(min=0)] * mask).to(device),
-                    mask.to(device),
-                )
-                hidden = self.body.lower(ids, mask) if self.body.depth else ids
-            parts.append(self.body.upper(hidden, mask)[: len(places_in)])
+            index, mask = _pad(start, codes[places_in], rows if fixed else len(places_in), length)
+            x = _at(flat, index, mask).to(device)
+            parts.append(self.body.upper(x, mask.to(device))[: len(places_in)])
             places.append(places_in)
         where = np.empty(len(codes), np.int64)
         where[np.concatenate(places)] = np.arange(len(codes))
@@ -188,114 +198,59 @@ class TextEncoder(nn.Module):
             key.update(array.tobytes())
         return cache / "hidden" / f"{key.hexdigest()[:32]}.safetensors"
 
-    @torch.no_grad()
     def _compute(self, below: Tensor | None, first: int) -> Tensor:
-        """[N, D] vectors if nothing trains, else [S, D] hidden states below the lowest trained
-        stage.
+        """What is constant of every item text.
 
         Args:
             below: [S, D] output of the stages before ``first``, None for the token ids themselves.
         """
         log.info("encoding %d item texts with %s", len(self._order), self.body.name)
+        flat = torch.from_numpy(self.tokens.ids) if below is None else below
+        return self._constant(
+            flat, self.tokens.start, self._order, EVAL_TOKENS, first, self._on_block
+        )
+
+    @torch.no_grad()
+    def _constant(
+        self,
+        flat: Tensor,
+        start: Ints,
+        order: Ints,
+        size: int,
+        first: int = 0,
+        on_block: Callable[[int], None] = lambda n: None,
+    ) -> Tensor:
+        """[N, D] vectors of the texts if nothing trains, else [S, D] their hidden states below the
+        lowest trained stage, in main memory.
+
+        Args:
+            flat: [S] token ids for stage ``first`` 0, else [S, D] output of the stages before it.
+            start: [N + 1] offsets of the texts. order: [N] in which they are laid out in blocks of
+                ``size`` tokens.
+        """
         frozen, device = self.body.is_frozen, self._anchor.device
-        kept = torch.empty(len(self._order) if frozen else len(self.tokens.ids), self.width)
-        for places, rows, length in blocks(
-            self.tokens.lengths[self._order], EVAL_TOKENS, EVAL_STEP
-        ):
-            codes = self._order[places]
-            index, mask = _pad(self.tokens, codes, rows, length)
-            at = index.clamp(min=0)
-            x = (
-                torch.from_numpy(self.tokens.ids)[at] * mask
-                if below is None
-                else below[at] * mask[:, :, None]
-            )
-            mask = mask.to(device)
-            hidden = self.body.lower(x.to(device), mask, first)
+        kept = torch.empty(len(order) if frozen else len(flat), self.width)
+        for places, rows, length in blocks(np.diff(start)[order], size, EVAL_STEP):
+            codes = order[places]
+            index, mask = _pad(start, codes, rows, length)
+            x, on_device = _at(flat, index, mask).to(device), mask.to(device)
+            hidden = self.body.lower(x, on_device, first)
             if frozen:
-                kept[torch.from_numpy(codes)] = self.body.upper(hidden, mask)[: len(codes)].cpu()
+                vectors = self.body.upper(hidden, on_device)
+                kept[torch.from_numpy(codes)] = vectors[: len(codes)].cpu()
             else:
                 real = index >= 0
                 kept[index[real]] = hidden.cpu()[real]
-            self._on_block(len(codes))
+            on_block(len(codes))
         return kept
 
 
-class FixedEncoder(nn.Module):
-    """Another encoder's item vectors as constants: for training a head alone while the encoder
-    stands still."""
-
-    def __init__(self, vectors: Tensor, texts: Callable[[Sequence[str]], Tensor]) -> None:
-        super().__init__()
-        self.width = vectors.shape[1]
-        self._vectors, self._texts = vectors, texts
-        self._memo: dict[str, Tensor] = {}
-
-    def items(self, codes: Tensor) -> Tensor:
-        """Return [n, D] vectors of item codes."""
-        return self._vectors[codes]
-
-    def all_items(self) -> Tensor:
-        """Return [N, D] vectors of every item."""
-        return self._vectors
-
-    def texts(self, texts: Sequence[str]) -> Tensor:
-        """Return [n, D] vectors of free texts, each encoded once."""
-        return _remember(self._memo, self._texts, texts)
+def _at(flat: Tensor, index: Tensor, mask: Tensor) -> Tensor:
+    """[B, T] token ids or [B, T, D] hidden states at the positions ``index``, 0 outside the mask."""
+    return flat[index.clamp(min=0)] * (mask if flat.dim() == 1 else mask[:, :, None])
 
 
-def _remember(
-    memo: dict[str, Tensor], encode: Callable[[Sequence[str]], Tensor], texts: Sequence[str]
-) -> Tensor:
-    new = [text for text in dict.fromkeys(texts) if text not in memo]
-    if new:
-        with torch.no_grad():
-            memo.update(zip(new, encode(new), strict=True))
-    return torch.stack([memo[text] for text in texts])
-
-
-class RandomEncoder(nn.Module):
-    """The control that knows no language: a fixed random unit vector per item, and per distinct
-    free text.
-
-    Args:
-        body: ``RandomVectors``, which says how wide they are and by which seed they are drawn.
-    """
-
-    def __init__(self, n_items: int, body: Any) -> None:
-        super().__init__()
-        self.body = body
-        self.width: int = body.width
-        self.seed: int = body.seed
-        vectors = [self._vector("item", item) for item in range(n_items)]
-        self.register_buffer("_vectors", torch.from_numpy(np.stack(vectors)), persistent=False)
-        self._vectors: Tensor
-
-    def items(self, codes: Tensor) -> Tensor:
-        """Return [n, D] vectors of item codes."""
-        return self._vectors[codes]
-
-    def all_items(self) -> Tensor:
-        """Return [N, D] vectors of every item."""
-        return self._vectors
-
-    def texts(self, texts: Sequence[str]) -> Tensor:
-        """Return [n, D] vectors of free texts; equal texts get equal vectors, similar ones do not
-        get similar vectors."""
-        return torch.from_numpy(np.stack([self._vector("text", text) for text in texts])).to(
-            self._vectors.device
-        )
-
-    def _vector(self, kind: str, key: object) -> np.ndarray:
-        vector = (
-            generator(self.seed, "random vector", kind, key)
-            .standard_normal(self.width)
-            .astype(np.float32)
-        )
-        return vector / np.linalg.norm(vector)
-
-
-def _pad(tokens: Tokens, codes: Ints, rows: int, length: int) -> tuple[Tensor, Tensor]:
+def _pad(starts: Ints, codes: Ints, rows: int, length: int) -> tuple[Tensor, Tensor]:
     """[rows, length] positions in the flat token array, -1 where there is none, and the attention
     mask.
 
@@ -304,8 +259,8 @@ def _pad(tokens: Tokens, codes: Ints, rows: int, length: int) -> tuple[Tensor, T
     """
     start = np.zeros(rows, np.int64)
     size = np.zeros(rows, np.int64)
-    start[: len(codes)] = tokens.start[codes]
-    size[: len(codes)] = tokens.lengths[codes]
+    start[: len(codes)] = starts[codes]
+    size[: len(codes)] = starts[codes + 1] - starts[codes]
     column = np.arange(length)[None, :]
     real = column < size[:, None]
     index = np.where(real, start[:, None] + column, -1)
