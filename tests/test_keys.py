@@ -265,7 +265,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
         ("split.windows=null", "split.edges=[2024-02-20,2024-02-25]"),
         "windows",
     ),
-    "control.name": ("permuted_text", (), "axes"),
+    "control.name": ("permuted_in_cohort", (), "axes"),
     "stages": (["train", "evaluate", "online"], (), "online"),
     "backbone.load.name": ("mine", (LOCAL,), "axes"),
     "backbone.load.released": ("2030-01", (LOCAL,), "checkpoint"),

@@ -20,7 +20,7 @@ from coldlm.config.schedules import label_of
 from coldlm.config.schema import GONE, MOVED, Control, typed, under_todays_keys
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, list_options
-from coldlm.core.columns import MANDATORY_CONTROLS, Range
+from coldlm.core.columns import CONTROLS, Range
 from coldlm.core.errors import ConfigError
 from coldlm.models.backbones import checkpoints
 
@@ -111,7 +111,7 @@ def test_every_file_says_first_what_it_is(file: Path) -> None:
 
 def test_controls_are_those_that_tables_ask_for() -> None:
     names = fields_of_dataclass(Control)["name"].annotation.__args__
-    assert set(names) == {"none", *MANDATORY_CONTROLS} == set(list_options()["control"])
+    assert set(names) == {"none", *CONTROLS} == set(list_options()["control"])
 
 
 def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_shares_and_numbers_of_newcomers_have_bounds(line: list[str], said: str)
     )
 
 
-@pytest.mark.parametrize("control", MANDATORY_CONTROLS)
+@pytest.mark.parametrize("control", CONTROLS)
 def test_a_control_wins_over_the_command_line(control: str) -> None:
     line = ["backbone=tiny_bert", "strategy=lora", "strategy.rank=2", f"control={control}"]
     assert make_plan(line).problems == []

@@ -85,11 +85,12 @@ def test_permuted_texts_leave_everything_else_and_the_original_alone(
     make_data: Callable[..., Dataset],
 ) -> None:
     data = make_data([(0, 0, 1), (0, 1, 2), (0, 2, 3)], texts=["a", "b", "c"])
-    other = data.with_permuted_texts(_ints(2, 0, 1))
+    other = data.with_texts_of(_ints(2, 0, 1))
     assert other.items.texts == ("c", "a", "b")
     assert other.text_source is not None
     assert other.text_source.tolist() == [2, 0, 1]
-    assert (data.items.texts, data.text_source) == (("a", "b", "c"), None)
+    assert other.own_texts == data.items.texts == ("a", "b", "c")
+    assert (data.own_texts, data.text_source) == (None, None)
     assert other.log is data.log
     assert (other.items.ids, other.items.titles) == (data.items.ids, data.items.titles)
 

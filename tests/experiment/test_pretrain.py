@@ -15,6 +15,7 @@ import pytest
 
 from coldlm.commands.recommend import recommend
 from coldlm.config.schema import RunConfig
+from coldlm.core.columns import PERMUTED
 from coldlm.core.errors import ConfigError
 from coldlm.experiment.run import execute
 from coldlm.experiment.stages import pretrain as pretraining
@@ -135,9 +136,10 @@ def test_only_texts_known_before_validation_are_seen(config: MakeConfig) -> None
 
 
 def test_permuted_texts_are_seen_as_they_were_before(config: MakeConfig) -> None:
-    permuted = make_world(config("control=permuted_text"))
-    assert permuted.data.text_source is not None
-    assert pretraining.known_texts(permuted) == pretraining.known_texts(make_world(config()))
+    for control in PERMUTED:
+        permuted = make_world(config(f"control={control}"))
+        assert permuted.data.text_source is not None
+        assert pretraining.known_texts(permuted) == pretraining.known_texts(make_world(config()))
 
 
 def test_texts_that_change_are_those_of_t_val(config: MakeConfig) -> None:

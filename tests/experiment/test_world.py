@@ -70,6 +70,15 @@ def test_permuted_texts_stay_the_same_texts_on_other_items(config: MakeConfig) -
     assert sorted(plain.items.texts) == sorted(permuted.items.texts)
     assert all(a != b for a, b in zip(plain.items.texts, permuted.items.texts, strict=True))
     assert plain.items.titles == permuted.items.titles
+    within = make_world(config("control=permuted_in_cohort"))
+    assert within.data.items.texts != permuted.items.texts
+    assert within.data.own_texts == plain.items.texts
+    assert within.data.items.titles == plain.items.titles
+    source = within.data.text_source
+    assert source is not None
+    first_query = min(within.validation.time[0], within.stream.time[0])
+    enters = np.maximum(within.meets_at, first_query)
+    assert (enters[source] <= enters).all()
 
 
 def test_the_same_seed_makes_the_same_model(config: MakeConfig, world: World) -> None:

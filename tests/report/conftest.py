@@ -25,7 +25,9 @@ BASELINES = {
     "tfidf": 0.015,
     "zero_shot": 0.017,
 }
-CONTROLS = {"context_only": 0.033, "random_vectors": 0.034, "permuted_text": 0.032}
+CONTROLS = {
+    "context_only": 0.033, "random_vectors": 0.034, "permuted_text": 0.032, "permuted_in_cohort": 0.031
+}  # fmt: skip
 STRATEGIES = {"frozen": 0.042, "lora": 0.046}
 SCHEDULES = {"history": ("test", 1.0), "static": ("test", 0.6), "per_window": ("online", 1.1)}
 EVENTS = {

@@ -47,7 +47,7 @@ def test_seeds_are_averaged_and_baselines_appear_once(make_run, add_shots) -> No
     assert sum(row.kind == "baseline" for row in item.rows) == 8
     # the table says itself which controls have no such rows, whatever the others have
     [incomplete] = flags(item)
-    assert incomplete.startswith("INCOMPLETE: without random_vectors, permuted_text nobody")
+    assert incomplete.startswith("INCOMPLETE: without random_vectors, permuted_in_cohort nobody")
     assert what_was_asked(item)["cold"] == 9
 
 

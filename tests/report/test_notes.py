@@ -184,9 +184,12 @@ def test_a_trained_backbone_needs_its_own_permuted_texts(make_run, tmp_path: Pat
     assert "INCOMPLETE: without permuted_text of lora nobody" in flags_of(tmp_path)
     make("its-own", "lora", "permuted_text")
     assert flags_of(tmp_path) == ""
+    # within cohorts or not, but all of them alike
+    make("cohort", "frozen", "permuted_in_cohort")
+    assert flags_of(tmp_path) == ""
     # and in the same way: with another head it is another training
     make("pair", "lora", **{"head._target_": "coldlm.models.pair.Pair"})
-    assert "INCOMPLETE: without permuted_text of lora" in flags_of(tmp_path)
+    assert "INCOMPLETE: without permuted_in_cohort of lora" in flags_of(tmp_path)
 
 
 @pytest.mark.parametrize(

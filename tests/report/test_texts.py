@@ -70,6 +70,19 @@ def test_a_cohort_of_nobody_is_worth_nothing(make_run, tmp_path: Path) -> None:
     assert set(first.worth) == {"all"}
 
 
+def test_texts_permuted_within_cohorts_are_the_control_where_both_were_run(
+    make_run, tmp_path: Path
+) -> None:
+    make_run("lora", manifest=recipe("lora"))
+    for control, value in (("permuted_text", 0.01), ("permuted_in_cohort", 0.02)):
+        make_run(control, control=control, value=value, manifest=recipe("lora", control=control))
+    comparison = read_runs([tmp_path]).comparisons[0]
+    found = measure_texts(comparison)
+    assert len(found) == 2  # one for each schedule
+    names = {comparison.rows[each.control].manifests[0].axes["control"] for each in found}
+    assert names == {"permuted_in_cohort"}
+
+
 def test_another_rate_or_another_seed_is_no_control(make_run, tmp_path: Path) -> None:
     make_run("lora", manifest=recipe("lora"))
     other = recipe("lora", control="permuted_text") | {}

@@ -106,7 +106,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class Control:
-    name: Literal["none", "context_only", "random_vectors", "permuted_text"]
+    name: Literal["none", "context_only", "random_vectors", "permuted_in_cohort", "permuted_text"]
     replaces: dict[str, str]
 
 
@@ -171,7 +171,7 @@ MOVED = {
 
 GONE = {
     "online.schedule": "online=NAME says it, or its parts, such as online/trigger=every_n",
-    "dataset.permute_text": "control=permuted_text does that",
+    "dataset.permute_text": "control=permuted_text or permuted_in_cohort does that",
 }
 """Keys of earlier versions that are none any more, and what there is instead."""
 

@@ -60,13 +60,23 @@ MANDATORY_BASELINES: Final = (
 """Baselines that need no training; ``own_repeats`` joins them in domains where items repeat."""
 
 PERMUTED_TEXT: Final = "permuted_text"
-"""The control in which every item has another item's text."""
+"""The control in which every item has another item's text, whenever that enters."""
+
+PERMUTED_IN_COHORT: Final = "permuted_in_cohort"
+"""The control in which every item has the text of another that entered at about the same time."""
+
+PERMUTED: Final = (PERMUTED_IN_COHORT, PERMUTED_TEXT)
+"""Controls that put texts on the wrong items, the one to prefer first."""
 
 LATE_TEXTS: Final = "late_texts"
 """What the leak meter says of texts that have a date."""
 
-MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", PERMUTED_TEXT)
-"""Trained controls, each a run of its own: what is left when language is taken away."""
+MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", PERMUTED_IN_COHORT)
+"""Trained controls, each a run of its own: what is left when language is taken away. Any of
+``PERMUTED`` does for the last."""
+
+CONTROLS: Final = (*MANDATORY_CONTROLS, PERMUTED_TEXT)
+"""All controls, in the order of tables."""
 
 CANARIES: Final = ("newest", "fewest_events")
 """Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates

@@ -140,10 +140,11 @@ class Dataset:
     ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
     ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy
     that touched a row or a text, by name (printed in every run). ``hashes``: sha256 of each raw
-    file by file name. ``text_source``: [N] whose text each item reads where texts were permuted (a
-    control), else None. ``texts_as_of``: where texts change, ([N] times, [N] ends of entry slots)
-    -> ([N] texts as known strictly before each item's time, [N] when the newest part of each was
-    made); a first value made before the end of its item's entry slot is known as well.
+    file by file name. ``text_source``, ``own_texts``: [N] whose text each item reads
+    where texts were permuted (a control), and the texts as they were, else None. ``texts_as_of``:
+    where texts change, ([N] times, [N] ends of entry slots) -> ([N] texts as known strictly before
+    each item's time, [N] when the newest part of each was made); a first value made before the end
+    of its item's entry slot is known as well.
     ``text_known_at``: [N] the latter for ``items.texts``, None where texts do not change.
     ``log_starts_at``: earlier events did happen before the log, but nobody knows when, and their
     times are made up. ``impressions``: the lists that were shown, None where the source has
@@ -161,6 +162,7 @@ class Dataset:
     counts: dict[str, int] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     text_source: Ints | None = None
+    own_texts: tuple[str, ...] | None = None
     slot: int | None = None
     texts_as_of: Callable[[Ints, Ints], tuple[tuple[str, ...], Ints]] | None = None
     text_known_at: Ints | None = None
@@ -181,11 +183,11 @@ class Dataset:
         texts, known_at = self.texts_as_of(times, until)
         return replace(self, items=replace(self.items, texts=texts), text_known_at=known_at)
 
-    def with_permuted_texts(self, source: Ints) -> Dataset:
-        """Return the same data set with item i reading the text of item ``source[i]``, [N] a
-        permutation of the codes."""
+    def with_texts_of(self, source: Ints) -> Dataset:
+        """Return the same data set with item i reading the text of item ``source[i]``, [N] codes."""
         texts = tuple(self.items.texts[i] for i in source)
-        return replace(self, items=replace(self.items, texts=texts), text_source=source)
+        items = replace(self.items, texts=texts)
+        return replace(self, items=items, text_source=source, own_texts=self.items.texts)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from coldlm.config.build import resolve
 from coldlm.config.kinds import Baseline
 from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
-from coldlm.core.columns import PERMUTED_TEXT
+from coldlm.core.columns import PERMUTED
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.experiment.encoder import untrained
@@ -59,7 +59,7 @@ def judge_baselines(
     parts = (
         config.dataset,
         config.release_slot,
-        config.control.name == PERMUTED_TEXT,
+        PERMUTED.index(config.control.name) if config.control.name in PERMUTED else None,
         config.split,
         config.backbone,
         world.delay,

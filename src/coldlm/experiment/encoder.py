@@ -18,7 +18,8 @@ from coldlm.core.progress import progress
 from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import Ints
 from coldlm.experiment.world import World
-from coldlm.text.encode import RandomEncoder, TextEncoder
+from coldlm.text.constant import RandomEncoder
+from coldlm.text.encode import TextEncoder
 
 log = logging.getLogger("coldlm")
 
@@ -103,14 +104,16 @@ def make_encoder(config: RunConfig, world: World, backbone: Any) -> Any:
     if not backbone.reads_text:
         return RandomEncoder(len(items), backbone)
     order: Ints = np.argsort(world.meets_at, kind="stable")
-    texts, source = items.texts, world.data.text_source
-    if source is not None:
-        # encode the texts where they came from: the vectors are those of the run without the
-        # control
-        texts = tuple(items.texts[i] for i in np.argsort(source))
+    # texts are encoded where they came from: the vectors are those of the run without the control
+    texts = items.texts if world.data.own_texts is None else world.data.own_texts
     with progress("encoding", len(items)) as done:
         encoder = TextEncoder(
-            backbone, texts, order, row=source, cache=Path(config.cache), on_block=done
+            backbone,
+            texts,
+            order,
+            row=world.data.text_source,
+            cache=Path(config.cache),
+            on_block=done,
         )
     tokens = encoder.tokens
     log.info(

@@ -11,7 +11,7 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, visible_before
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
-from coldlm.core.columns import PERMUTED_TEXT
+from coldlm.core.columns import PERMUTED_IN_COHORT, PERMUTED_TEXT
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import (
     HELD_OUT,
@@ -25,7 +25,7 @@ from coldlm.core.tables import (
     Queries,
     Split,
 )
-from coldlm.data.canonical.control import permute_texts
+from coldlm.data.canonical.control import anywhere, within_cohorts
 from coldlm.data.canonical.grid import on_grid
 from coldlm.split.queries import ask, ask_lists, cold, draw, on_probe
 from coldlm.split.simulated_cold import hold_out
@@ -127,10 +127,12 @@ def make_world(config: RunConfig) -> World:
     if lists is not None:
         np.minimum.at(meets_at, lists.item, lists.time[lists.owner])
     # a text that changes is frozen before the first query that may meet it
-    first_query = data.log.time[split.rows(VALIDATION, STREAM)[0]]
+    first_query = int(data.log.time[split.rows(VALIDATION, STREAM)[0]])
     data = data.with_texts_as_of(np.maximum(meets_at, first_query), catalogue.enters_at)
-    if config.control.name == PERMUTED_TEXT:
-        data = permute_texts(data, config.seed)
+    if config.control.name == PERMUTED_IN_COHORT:
+        data = data.with_texts_of(within_cohorts(meets_at, first_query, config.seed))
+    elif config.control.name == PERMUTED_TEXT:
+        data = data.with_texts_of(anywhere(len(data.items), config.seed))
     cold_users, cold_items = cold(data, split)
 
     def queries(rows: Ints, edges: Ints | None = None) -> Queries:

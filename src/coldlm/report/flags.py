@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS
+from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, PERMUTED
 from coldlm.report.rows import Comparison
-from coldlm.report.texts import is_control_of
+from coldlm.report.texts import own_control
 from coldlm.report.tuning import unequal_budgets
 
 
@@ -60,7 +60,10 @@ def _missing_rows(comparison: Comparison) -> list[str]:
         and ("baseline", "own_repeats") not in first
     ):
         missing.append("own_repeats")
-    missing += [name for name in MANDATORY_CONTROLS if ("control", name) not in first]
+    controls = {name for kind, name in first if kind == "control"}
+    if controls & set(PERMUTED):
+        controls |= set(PERMUTED)
+    missing += [name for name in MANDATORY_CONTROLS if name not in controls]
     # context alone must have been updated in the same way as the models that it is compared with
     schedules = list(
         dict.fromkeys(
@@ -71,25 +74,24 @@ def _missing_rows(comparison: Comparison) -> list[str]:
     missing += [
         f"context_only, {schedule}" for schedule in schedules if context and schedule not in context
     ]
-    return missing + [
-        f"permuted_text of {strategy}" for strategy in _without_own_control(comparison)
-    ]
+    return missing + _without_own_control(comparison)
 
 
 def _without_own_control(comparison: Comparison) -> list[str]:
-    """Strategies that train the backbone but whose permuted texts were never trained in the same
-    way; for frozen vectors, random ones are that control as well."""
+    """The controls of strategies that train the backbone but whose permuted texts were never trained
+    in the same way; for frozen vectors, random ones are that control as well."""
     controls = {
         row.manifests[0].axes["control"] for row in comparison.rows if row.kind == "control"
     }
-    if "permuted_text" not in controls:
+    permuted = next((name for name in PERMUTED if name in controls), None)
+    if permuted is None:
         return []
     return sorted(
         {
-            row.name.rpartition(", ")[0] or row.name
+            f"{permuted} of {row.name.rpartition(', ')[0] or row.name}"
             for row in comparison.rows
             if row.kind == "strategy" and row.schedule != "static"
             if not (row.manifests[0].axes["strategy"] == "frozen" and "random_vectors" in controls)
-            if not any(is_control_of(other, row) for other in comparison.rows)
+            if own_control(comparison, row) is None
         }
     )

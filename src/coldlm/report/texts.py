@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from coldlm.core.columns import PERMUTED_TEXT
+from coldlm.core.columns import PERMUTED
 from coldlm.report.rows import Comparison, Row
 from coldlm.report.statistics import Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
@@ -48,15 +48,15 @@ def measure_texts(comparison: Comparison) -> tuple[TextWorth, ...]:
     control sets, and under the same schedule."""
     found = []
     for i, row in enumerate(comparison.rows):
-        if row.kind == "strategy" and row.schedule != "static":
-            for j, control in enumerate(comparison.rows):
-                if is_control_of(control, row):
-                    worth = {
-                        cohort: d
-                        for cohort in ASKED
-                        if (d := comparison.difference(i, j, cohort)) is not None
-                    }
-                    found.append((i, j, worth))
+        if row.kind != "strategy" or row.schedule == "static":
+            continue
+        if (j := own_control(comparison, row)) is not None:
+            worth = {
+                cohort: d
+                for cohort in ASKED
+                if (d := comparison.difference(i, j, cohort)) is not None
+            }
+            found.append((i, j, worth))
     adjusted = iter(holm([d.p for _, _, worth in found for d in worth.values()]))
     return tuple(
         TextWorth(i, j, worth, {cohort: next(adjusted) for cohort in worth})
@@ -88,9 +88,19 @@ def texts_table(comparison: Comparison, found: tuple[TextWorth, ...]) -> Table:
     return Table(title, tuple(header), tuple(body), ("strategy",) * len(body))
 
 
-def is_control_of(control: Row, row: Row) -> bool:
-    """Return whether ``control`` is ``row`` on permuted texts: equal in every key but those that
-    the control sets, of the same schedule, with a seed in common."""
+def own_control(comparison: Comparison, row: Row) -> int | None:
+    """Return the number of the row that is ``row`` on permuted texts, within cohorts of release where
+    that was run; None where neither was."""
+    found = [i for i, other in enumerate(comparison.rows) if _is_control_of(other, row)]
+    kind = [comparison.rows[i].manifests[0].axes["control"] for i in found]
+    return next(
+        (i for name in PERMUTED for i, its in zip(found, kind, strict=True) if its == name), None
+    )
+
+
+def _is_control_of(control: Row, row: Row) -> bool:
+    """Whether ``control`` is ``row`` on permuted texts: equal in every key but those that the control
+    sets, of the same schedule, with a seed in common."""
     if (
         control.kind != "control"
         or control.schedule != row.schedule
@@ -98,7 +108,7 @@ def is_control_of(control: Row, row: Row) -> bool:
     ):
         return False
     recipes = [dict(its.manifests[0].recipe) for its in (control, row)]
-    is_permuted = control.manifests[0].axes["control"] == PERMUTED_TEXT
+    is_permuted = control.manifests[0].axes["control"] in PERMUTED
     return is_permuted and _without_control(recipes[0]) == _without_control(recipes[1])
 
 

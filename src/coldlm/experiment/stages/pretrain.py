@@ -56,8 +56,8 @@ def known_texts(world: World) -> list[str]:
         texts = data.texts_as_of(
             np.full(len(texts), t_val, np.int64), np.zeros(len(texts), np.int64)
         )[0]
-    elif data.text_source is not None:
-        texts = tuple(texts[i] for i in np.argsort(data.text_source))
+    elif data.own_texts is not None:
+        texts = data.own_texts
     return [
         text
         for text in dict.fromkeys(texts[i] for i in np.flatnonzero(world.meets_at < t_val))
