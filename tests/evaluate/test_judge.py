@@ -157,7 +157,7 @@ def test_a_part_equals_its_rows_of_the_whole(world: Dataset, first: int) -> None
     whole = _judge(world, scorer, queries)
     for since, last in ((first, first + 1), (first + 9, first + 50), (first + 50, len(queries))):
         part = _judge(world, scorer, queries.slice(first, last))
-        part = part.since(int(queries.start[since] - queries.start[first]))
+        part = part.rows(slice(int(queries.start[since] - queries.start[first]), None))
         rows = slice(*queries.start[[since, last]])
         for field in fields(Judged):
             found = getattr(part, field.name)

@@ -15,7 +15,7 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
 from coldlm.core.columns import COHORTS, RESULT_COLUMNS
 from coldlm.core.tables import DAY, STREAM, Dataset, Split
-from coldlm.evaluate import baselines
+from coldlm.evaluate import baselines, summary
 from coldlm.evaluate.judge import judge, measure
 from coldlm.evaluate.metrics import RankingMetric
 from coldlm.evaluate.summary import (
@@ -80,6 +80,41 @@ def test_values_are_averaged_over_positives_then_queries_then_users(events: pl.D
         (((1 + 1 / 2) / 2 + 1 / 3) / 2 + 1 / 21) / 2
     )
     assert [_value(table, column) for column in ("n_users", "n_queries", "n_events")] == [2, 3, 4]
+
+
+def test_tables_made_of_parts_of_the_users_are_those_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draw, n = np.random.default_rng(3), 500
+    many = pl.DataFrame(
+        {
+            "query": np.arange(n) // 2,
+            "user": np.repeat(draw.integers(0, 40, n // 2), 2).astype(str),
+            "window": np.sort(draw.integers(0, 3, n)),
+            "n_item": draw.integers(0, 80, n),
+            "n_user": draw.integers(0, 80, n),
+            "cohort": draw.choice(["cold_item", "cold_user", "cold_both", "warm_warm"], n),
+            "g": draw.integers(0, 30, n),
+            "e": draw.integers(1, 4, n),
+            "candidates": np.full(n, 60),
+        }
+    )
+    whole = summaries(many, K)
+    made: list[int] = []
+    monkeypatch.setattr(summary, "AT_ONCE", 60)
+    users = summary._users
+    monkeypatch.setattr(
+        summary, "_users", lambda part, *rest: made.append(part.height) or users(part, *rest)
+    )
+    for one, other, keys in zip(
+        whole,
+        summaries(many, K),
+        (["window", "cohort", "bucket", "average", "metric"], ["user", "cohort", "metric"]),
+        strict=True,
+    ):
+        assert_frame_equal(one.sort(keys), other.sort(keys), rel_tol=1e-12)
+    assert sum(made) == n
+    assert len(made) > 5
 
 
 def test_a_cohort_holds_its_own_positives_only(events: pl.DataFrame) -> None:

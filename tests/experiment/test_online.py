@@ -34,6 +34,7 @@ from coldlm.online.data import NewOnly, Past
 from coldlm.online.gates import Outcome
 from coldlm.online.gates import Probe as ProbeGate
 from coldlm.online.regularisers import Distill, Ground
+from coldlm.runs.record import Record
 
 MakeConfig = Callable[..., RunConfig]
 Run = Callable[..., Path]
@@ -562,6 +563,50 @@ def test_an_interrupted_stage_goes_on_as_if_nothing_had_happened(
     run("stopped", *PARTS)
     assert made[0] == stop + 1  # those before are not made again
     same_files(whole, folder)
+
+
+def test_loggers_are_told_of_a_stretch_when_it_is_over_and_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, int]] = []
+    made: list[int] = []
+    log_stretch, update = Record.log_stretch, Updater.update
+
+    def log(self: Record, rows: pl.DataFrame) -> None:
+        told.append((rows["seen"][0], len(made)))
+        log_stretch(self, rows)
+
+    def count(self: Updater, now: Any, reason: str, version: int) -> Any:
+        if len(made) == stop:
+            raise KeyboardInterrupt
+        made.append(version)
+        return update(self, now, reason, version)
+
+    monkeypatch.setattr(Record, "log_stretch", log)
+    monkeypatch.setattr(Updater, "update", count)
+    stop = 1000
+    whole = run("whole", *EVERY, "online.save_updates=1")
+    seen = pl.read_parquet(whole / "stream.parquet")["seen"].unique().to_list()
+    assert [at for at, _ in told] == sorted(seen)
+    # by the time of the second update what is before it has been told, and nothing behind it
+    known = updates(whole)["visible"]
+    assert 0 < sum(n == 1 for _, n in told) < len(told)
+    assert told[-1][1] == len(known)
+    logged = pl.read_csv(whole / "metrics.csv", infer_schema_length=None)
+    assert logged["stream/all/ndcg@10"].drop_nulls().len() == len(seen)
+    # interrupted at the third update, it goes on behind what was told
+    stop, before = 2, list(told)
+    told.clear()
+    made.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", *EVERY, "online.save_updates=1")
+    first = [at for at, _ in told]
+    assert 0 < len(first) < len(seen)
+    stop = 1000
+    run("stopped", *EVERY, "online.save_updates=1")
+    assert sorted({at for at, _ in told}) == [at for at, _ in before]
+    assert len(told) < len(seen) + len(first)
+    same_files(whole, whole.parent / "stopped")
 
 
 @pytest.mark.long

@@ -138,7 +138,7 @@ class Toy:
     def judge(self, scorer: Any, first: int, last: int, since: int) -> Judged:
         w = self.world
         judged = judge(scorer, w.queries.slice(first, last), w.data, w.catalogue, name="toy")
-        return judged.since(int(w.queries.start[since] - w.queries.start[first]))
+        return judged.rows(slice(int(w.queries.start[since] - w.queries.start[first]), None))
 
     def run(self, trigger: Trigger, delay: int = 0, **keys: Any) -> Stream[Any]:
         given = {"first": self.scorer(0), "judge": self.judge, "update": self.update, **keys}

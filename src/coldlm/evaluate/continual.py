@@ -142,6 +142,13 @@ def time_to_quality(n: Ints, value: Floats, is_new: Floats, share: float) -> flo
     return float("inf")
 
 
+def ends_of_stretches(n: int, points: int = POINTS) -> Ints:
+    """Return where each of ``points`` stretches of equally many positives ends, of ``n`` in all; no
+    more stretches than positives."""
+    points = min(points, n)
+    return -(-np.arange(1, points + 1) * n // max(points, 1))
+
+
 def series(events: pl.DataFrame, updates: pl.DataFrame, points: int = POINTS) -> pl.DataFrame:
     """Return prequential quality over time: the stream cut into ``points`` stretches of equally many
     positives, and in each the mean of every age of items (``AGES``).
@@ -152,14 +159,34 @@ def series(events: pl.DataFrame, updates: pl.DataFrame, points: int = POINTS) ->
         updates: with the columns version and seconds of ``updates.parquet``.
 
     Returns:
-        columns point, seen (positives up to its end), time (of its last), version (of its last),
-        spent (seconds of updates by the time that version was live), age, ndcg (mean over
-        positives), n.
+        a ``stretch`` after the other.
     """
-    if not events.height:
-        return pl.DataFrame(schema=SERIES)
-    place = np.arange(events.height)
-    point = place * min(points, events.height) // events.height
+    ends = ends_of_stretches(events.height, points)
+    begins = np.append(0, ends)[:-1]
+    stretches = [
+        stretch(events.slice(begin, end - begin), updates, point, end)
+        for point, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True))
+    ]
+    return pl.concat(stretches) if stretches else pl.DataFrame(schema=SERIES)
+
+
+def stretch(events: pl.DataFrame, updates: pl.DataFrame, point: int, seen: int) -> pl.DataFrame:
+    """Return the quality of one stretch of the stream, its last second in view.
+
+    Args:
+        events: its rows, as for ``series``. updates: those so far, or all.
+        point: its number. seen: positives up to its end.
+
+    Returns:
+        columns point, seen, time (of its last positive), version (of its last), spent (seconds of
+        updates by the time that version was live), age, ndcg (mean over positives), n; a row per
+        age.
+    """
+    version, spent = int(events["version"][-1]), 0.0
+    if version > 0:
+        # one that was rolled back has cost what it cost by the next that was not
+        first = int(updates["version"].index_of(version) or 0)
+        spent = float(updates["seconds"].head(first + 1).cum_sum()[-1])
     is_new = pl.col("cohort").is_in(["cold_item", "cold_both"])
     age = (
         pl.when(is_new & (pl.col("n_item") < WARM))
@@ -168,22 +195,17 @@ def series(events: pl.DataFrame, updates: pl.DataFrame, points: int = POINTS) ->
         .then(pl.lit("warmed"))
         .otherwise(pl.lit("old"))
     )
-    marked = events.with_columns(point=pl.Series(point), seen=pl.Series(place + 1), age=age)
-    ends = marked.group_by("point", maintain_order=True).agg(
-        pl.col("seen").max(), pl.col("time").last(), pl.col("version").last()
+    values = events.select("ndcg", age=age)
+    both = pl.concat([values.with_columns(age=pl.lit("all")), values])
+    means = both.group_by("age").agg(pl.col("ndcg").mean(), n=pl.len().cast(pl.Int64))
+    facts = {
+        "point": point, "seen": seen, "time": events["time"][-1], "version": version, "spent": spent
+    }  # fmt: skip
+    told = means.with_columns(
+        pl.lit(value, dtype=SERIES[name]).alias(name) for name, value in facts.items()
     )
-    # one that was rolled back has cost what it cost by the next that was not
-    costs = updates.select("version", spent=pl.col("seconds").cum_sum())
-    first = costs.group_by("version").agg(pl.col("spent").first())
-    ends = ends.join(first, on="version", how="left").with_columns(pl.col("spent").fill_null(0))
-    ends = ends.with_columns(spent=pl.when(pl.col("version") > 0).then("spent").otherwise(0.0))
-    both = pl.concat([marked.with_columns(age=pl.lit("all")), marked])
-    means = both.group_by("point", "age").agg(pl.col("ndcg").mean(), n=pl.len().cast(pl.Int64))
-    order = pl.Enum(AGES)
-    joined = ends.join(means.with_columns(pl.col("age").cast(order)), on="point")
-    return (
-        joined.sort("point", "age").with_columns(pl.col("age").cast(pl.String)).select(list(SERIES))
-    )
+    in_order = told.sort(pl.col("age").cast(pl.Enum(AGES)))
+    return in_order.select(list(SERIES))
 
 
 SERIES = {

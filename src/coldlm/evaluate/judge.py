@@ -43,9 +43,9 @@ class Judged:
     candidates: Ints
     score: Floats
 
-    def since(self, row: int) -> Judged:
-        """Return the rows from ``row`` on."""
-        return Judged(*(getattr(self, field.name)[row:] for field in fields(Judged)))
+    def rows(self, rows: slice) -> Judged:
+        """Return some of the rows."""
+        return Judged(*(getattr(self, field.name)[rows] for field in fields(Judged)))
 
 
 def judge(

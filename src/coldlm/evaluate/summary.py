@@ -3,7 +3,7 @@ averages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,9 @@ from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import FORMULAS, Formulas, auc, list_values
 
 NOTHING: Formulas = {}
+
+AT_ONCE = 2**16
+"""Positives of which tables are made at once."""
 
 
 def tabulate(
@@ -64,8 +67,8 @@ def tabulate(
         {
             "event_id": log.event_id[row],
             "query": query,
-            "user": np.array(data.users.ids, object)[user].astype(str),
-            "item": np.array(data.items.ids, object)[item].astype(str),
+            "user": pl.Series(data.users.ids, dtype=pl.String).gather(user),
+            "item": pl.Series(data.items.ids, dtype=pl.String).gather(item),
             "time": time,
             "window": queries.window[query],
             "n_item": as_of.n_item(item, time),
@@ -143,10 +146,8 @@ def summaries(
     by_bucket: bool = True,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what ``summarise`` and ``per_user`` do, from one pass over the events."""
-    scored = with_metrics(events, k, more)
     slices = [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS]
     if by_bucket:
-        scored = _with_buckets(scored)
         slices += [
             ("all", f"{kind}:{label}", -1, pl.col(f"{kind}_bucket") == number)
             for kind in ("item", "user")
@@ -162,7 +163,12 @@ def summaries(
         orient="row",
     )
     metrics = metrics_of(events, more)
-    users = _users(scored, [keep for *_, keep in slices], metrics)
+    conditions = [keep for *_, keep in slices]
+    parts = [
+        _users(_with_buckets(with_metrics(part, k, more)), conditions, metrics)
+        for part in _by_users(events)
+    ]
+    users = pl.concat(parts).sort("slice", maintain_order=True)
     long = _long(_averages(users, metrics), metrics, k)
     values = long.join(named, on="slice", maintain_order="left").select(VALUE_COLUMNS)
     # the cohorts are the first slices
@@ -225,6 +231,16 @@ def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
             }
         )
     return rows
+
+
+def _by_users(events: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The events in parts of about ``AT_ONCE``, all of a user's in one of them: what is made of an
+    event on the way takes several times its own memory."""
+    sizes = events.group_by("user", maintain_order=True).len()
+    part = sizes.select("user", part=(pl.col("len").cum_sum() - 1) // AT_ONCE)
+    number = events.select("user").join(part, on="user", maintain_order="left")["part"]
+    for which in part["part"].unique(maintain_order=True):
+        yield events.filter(number == which)
 
 
 def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr], metrics: Sequence[str]) -> pl.DataFrame:

@@ -54,7 +54,7 @@ class Evaluation:
         out in chunks as from query ``first`` on."""
         world, queries = self._world, self._world.stream
         judged = judge(scorer, queries.slice(first, last), world.data, world.catalogue, name=MODEL)
-        return judged.since(int(queries.start[since] - queries.start[first]))
+        return judged.rows(slice(int(queries.start[since] - queries.start[first]), None))
 
     def measure_on(self, scorer: ScoreFunction, queries: Queries, name: str = MODEL) -> float:
         """Return the macro nDCG@k of a scorer on these queries, NaN if there are none."""
@@ -84,18 +84,23 @@ class Evaluation:
         version: Ints | None = None,
         live_from: Ints | None = None,
         latency: Floats | None = None,
+        part: tuple[int, int] | None = None,
     ) -> pl.DataFrame:
         """Return the rows of ``events.parquet`` for the whole stream.
 
         Args:
+            part: (first, last) of the stream's queries, of which the others are given; its number
+                of a query is then the part's own.
             version, live_from, latency: [P] of the model that scored each positive, since when it
                 was live, and the seconds that it took to be; by default the one trained before the
                 stream.
         """
-        world, n = self._world, len(self._world.stream.event)
+        world = self._world
+        queries = world.stream if part is None else world.stream.slice(*part)
+        n = len(queries.event)
         frame = tabulate(
             judged,
-            world.stream,
+            queries,
             world.data,
             world.catalogue,
             world.as_of,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -83,10 +85,8 @@ class Record:
         results: list[pl.DataFrame] = []
         users: list[pl.DataFrame] = []
         cohorts = None
-        for (part, scorer, schedule), rows in frame.group_by(
-            "stage", "scorer", "schedule", maintain_order=True
-        ):
-            key = str(part), str(scorer), str(schedule)
+        for key, rows in _by_scorer(frame):
+            part, scorer, schedule = key
             if part == PARTS[stage] or key not in self._tables:
                 self._tables[key] = self._summarise(rows, *key)
             for kept, parts in zip(self._tables[key], (results, users), strict=True):
@@ -94,7 +94,7 @@ class Record:
             if scorer == MODEL:
                 cohorts = count_cohorts(rows)
                 self.manifest.question = _digest(rows)
-                self._log_metrics(str(part) if schedule != "static" else "static", results[-1])
+                self._log_metrics(part if schedule != "static" else "static", results[-1])
         self.manifest.cohorts = cohorts
         at_zero = frame.filter(pl.col("n_item") == 0)
         self.manifest.canaries = from_chance(canary_values(at_zero, HEADLINE_K))
@@ -127,17 +127,20 @@ class Record:
         return self._label(values, stage, scorer, schedule), labelled
 
     def write_stream(self, series: pl.DataFrame) -> None:
-        """``stream.parquet``: quality over the stream (``evaluate.continual.series``), and the same for
-        the loggers, whose step is the number of positives seen."""
+        """``stream.parquet``: quality over the stream (``evaluate.continual.series``)."""
         self.write_frame("stream.parquet", series.with_columns(run=pl.lit(self.name)))
-        for (seen,), rows in series.group_by("seen", maintain_order=True):
-            values = {
-                metric_key("stream", row["age"], HEADLINE, HEADLINE_K): row["ndcg"]
-                for row in rows.iter_rows(named=True)
-            }
-            for logger in self.loggers:
-                logger.log_metrics({**values, "stream/version": rows["version"][0]}, step=seen)
+
+    def log_stretch(self, rows: pl.DataFrame) -> None:
+        """Tell the loggers of one stretch of the stream (``evaluate.continual.stretch``); their step is
+        the number of positives seen."""
+        values = {
+            metric_key("stream", row["age"], HEADLINE, HEADLINE_K): row["ndcg"]
+            for row in rows.iter_rows(named=True)
+        }
         for logger in self.loggers:
+            logger.log_metrics(
+                {**values, "stream/version": rows["version"][0]}, step=rows["seen"][0]
+            )
             logger.save()
 
     def write_k_shot(
@@ -222,6 +225,16 @@ class Record:
         self.save()
         log.info("%s: %s", self.folder, status)
         log.debug("%s", reason)  # the terminal gets it as the command's last word
+
+
+def _by_scorer(frame: pl.DataFrame) -> Iterator[tuple[tuple[str, str, str], pl.DataFrame]]:
+    """(stage, scorer, schedule) and its rows, which stand together: a view of them, not a copy."""
+    labels = frame.select("stage", "scorer", "schedule")
+    begins = labels.select(pl.struct(pl.all()).rle_id()).to_series()
+    first = np.flatnonzero(begins.diff().fill_null(1).to_numpy())
+    for begin, end in pairwise([*first.tolist(), frame.height]):
+        stage, scorer, schedule = labels.row(begin)
+        yield (stage, scorer, schedule), frame.slice(begin, end - begin)
 
 
 def _digest(rows: pl.DataFrame) -> str:

@@ -16,10 +16,11 @@ from coldlm.config.build import build
 from coldlm.config.schedules import label_of
 from coldlm.core.columns import HEADLINE_K, MODEL
 from coldlm.core.progress import listed, progress
-from coldlm.evaluate.continual import series, summary
+from coldlm.evaluate.continual import summary
 from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import ndcg
 from coldlm.evaluate.summary import with_metrics
+from coldlm.experiment.curve import Curve
 from coldlm.experiment.probe import VALIDATION_PART, Probe
 from coldlm.experiment.saved_stream import SavedStream
 from coldlm.experiment.state import State
@@ -42,7 +43,8 @@ def run(state: State) -> None:
     updater = Updater(state, state.trained(), probe)
     saved = SavedStream(state, updater, probe)
     probe.at_window(VALIDATION_PART, 0, updater.scorer)
-    stream, scoring = _pass(state, updater, probe, saved)
+    curve = Curve(state, saved.scored.done if saved.scored else 0)
+    stream, scoring = _pass(state, updater, probe, saved, curve)
     manifest.seconds["online"] = seconds = time.perf_counter() - begin
     updates = pl.DataFrame([update.row() for update in stream.updates], schema=loop.SCHEMA)
     if len(updates):
@@ -55,13 +57,13 @@ def run(state: State) -> None:
     record.write_frame("probes.parquet", probe.frame())
     scored = with_metrics(frame, HEADLINE_K)
     manifest.stream = summary(scored, updates, probe.frame(), seconds, scoring)
-    record.write_stream(series(scored, updates))
+    record.write_stream(curve.frame(stream))
     record.write_events("online", frame)
     saved.forget()
 
 
 def _pass(
-    state: State, updater: Updater, probe: Probe, saved: SavedStream
+    state: State, updater: Updater, probe: Probe, saved: SavedStream, curve: Curve
 ) -> tuple[loop.Stream[Scorer], float]:
     """Go through the stream; the seconds in which queries were scored, too."""
     world, ask = state.inputs.world, state.workshop.evaluation
@@ -76,6 +78,10 @@ def _pass(
             done(last - since, _said(found, (last - since) / scoring[-1], updater.version))
             return judged
 
+        def at_rest(stream: loop.Stream[Scorer]) -> None:
+            curve.at_rest(stream)
+            saved.at_rest(stream)
+
         stream = loop.Stream(
             loop.Clock.of(world.data.log, queries, world.split.edges, world.delay),
             queries,
@@ -84,7 +90,7 @@ def _pass(
             judge=judge,
             update=updater.update,
             at_window=lambda window, live: probe.at_window(window, live.version, live.scorer),
-            at_rest=saved.at_rest,
+            at_rest=at_rest,
             replayed=saved.updates,
             scored=saved.scored,
         )
