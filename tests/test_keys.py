@@ -172,6 +172,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "head.towers.context_width": (4, ()),
     "head.towers.pseudo_query": (0.9, ()),
     "head.towers.dropout": (0.5, ()),
+    "head.towers.delta": (0.5, ()),
     **{
         f"head.pair.{key}": (value, PAIR)
         for key, value in {

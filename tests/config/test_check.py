@@ -42,6 +42,7 @@ NEEDED = {
     ("online/regulariser", "peso"): ["strategy=lora"],
     ("online/regulariser", "der"): ["online/data=replay"],
     ("online/scope", "adapter"): ["strategy=lora"],
+    ("online/scope", "new_items"): ["head.delta=0.5"],
     ("online/scope", "short_adapter"): ["strategy=lora", "strategy.stream_adapters=1"],
     ("online/scope", "next_adapter"): ["strategy=lora", "strategy.stream_adapters=1"],
     **{

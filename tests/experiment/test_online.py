@@ -353,6 +353,27 @@ def test_a_short_term_adapter_forgets_the_update_before(
     assert any(w.any() for name, w in weights(folder).items() if "lora_B.stream1" in name)
 
 
+def test_vectors_of_new_items_alone_move_and_hold_others_where_they_are(
+    config: MakeConfig,
+) -> None:
+    given = (*SMALL, "stages=[train,online]", "head.delta=0.5", "train.batch_size=32")
+    folder = execute(config(*given, "online/scope=new_items"), "new")
+    before, after = weights(folder, "model"), weights(folder)
+    moved = {name for name, w in after.items() if not torch.equal(w, before[name])}
+    assert moved == {"head.deltas.new"}
+    assert before["head.deltas.old"].any(1).sum() > 20
+    made = updates(folder)
+    assert not made["rolled_back"].any()
+    assert made["bytes"].unique().to_list() == [4 * before["head.deltas.new"].numel()]
+    assert (made["encode_seconds"] < 1).all()
+    # an item that has not entered yet is its text alone
+    world = make_world(config(*given))
+    new = np.flatnonzero(world.cold_items)
+    untouched = world.catalogue.enters_at[new] > made["time"].max()
+    assert not after["head.deltas.new"][torch.from_numpy(untouched)].any()
+    assert after["head.deltas.new"][torch.from_numpy(~untouched)].any(1).sum() >= 5
+
+
 @pytest.mark.parametrize("scope", ["head", "adapter", "short_adapter"])
 def test_every_scope_can_be_held_to_what_the_version_before_says(
     config: MakeConfig, scope: str

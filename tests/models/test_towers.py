@@ -14,6 +14,7 @@ from coldlm.asof.context import FEATURES, SCALE
 from coldlm.core.seeding import torch_seed
 from coldlm.models.parts.users import Attention, Mean, Transformer
 from coldlm.models.towers import Towers
+from coldlm.text.constant import FixedEncoder
 
 D, W, H = 5, 4, 3
 KNOWN = torch.tensor(
@@ -31,6 +32,48 @@ def _head(**keys: object) -> Towers:
             for p in head.parameters():
                 p.normal_()
     return head
+
+
+class Parts:
+    """Three old items and four new ones, whose texts are ``vectors``."""
+
+    def __init__(self, vectors: Tensor) -> None:
+        self._vectors = vectors
+
+    def vectors(self) -> FixedEncoder:
+        return FixedEncoder(self._vectors, lambda texts: self._vectors[: len(texts)])
+
+    def is_new(self) -> Tensor:
+        return torch.arange(7) >= 3
+
+
+def test_a_learned_vector_is_added_to_a_text_on_its_scale() -> None:
+    vectors = _inputs()[0]
+    with torch_seed(0):
+        head = Towers(D, width=W, history=H, delta=0.5)
+    ranker = head.assemble(Parts(vectors))
+    head.standardise(vectors)
+    codes = torch.tensor([6, 0, 2])
+    plain = head.items(vectors[codes])
+    # nothing is learned yet: to the bit what texts say
+    assert torch.equal(ranker.side(vectors[codes], codes).vector, plain.vector)
+    assert head.deltas is not None
+    with torch.no_grad():
+        head.deltas.new.normal_(std=100.0)
+    moved = ranker.side(vectors[codes], codes)
+    assert torch.equal(moved.vector[1:], plain.vector[1:])
+    beside = head.beside(codes)
+    assert beside is not None
+    # of a typical text, whose standardised vector is sqrt(D) long, half the length
+    assert float((beside[0] / head.spread).detach().norm()) == pytest.approx(0.5 * D**0.5)
+    torch.testing.assert_close(moved.vector, head.items(vectors[codes] + beside).vector)
+
+
+def test_without_room_for_them_there_are_no_learned_vectors() -> None:
+    for keys in ({"delta": 0.0}, {"delta": 0.5, "context": "only"}):
+        head = Towers(D, width=W, history=H, **keys)
+        head.assemble(Parts(_inputs()[0]))
+        assert not any("deltas" in name for name, _ in head.named_parameters())
 
 
 def _inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:

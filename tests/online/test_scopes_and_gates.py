@@ -26,6 +26,8 @@ def test_scopes_name_their_parameters_in_order() -> None:
     assert scopes.head(NAMES, 1) == list(NAMES[2:])
     assert scopes.context(NAMES, 1) == [NAMES[2]]
     assert scopes.adapter(NAMES, 1) == list(NAMES[:2])
+    vectors = ("head.deltas.old", "head.deltas.new")
+    assert scopes.new_items((*NAMES, *vectors), 1) == ["head.deltas.new"]
 
 
 def test_adapters_that_wait_are_moved_by_their_own_scopes_alone() -> None:

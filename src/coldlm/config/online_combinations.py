@@ -80,6 +80,11 @@ def _scope_problems(
         )
     if scope.needs == "head.fusion." and head.get("context") not in ("on", "only"):
         yield f"online/scope={scope.name} needs head.context=on, got {head.get('context')}"
+    if scope.needs == "head.deltas." and not (head.get("delta") and head.get("context") != "only"):
+        yield (
+            f"online/scope={scope.name} moves vectors of items, which this head does not have; use "
+            "head.delta=0.5, with a head.context that is not only"
+        )
     if "strategy" in control["replaces"]:
         return
     waiting = strategy.get("stream_adapters", 0)

@@ -114,6 +114,7 @@ _OWN: tuple[Option, ...] = (
     Scope("everything", "coldlm.online.scopes.everything"),
     Scope("head", "coldlm.online.scopes.head", needs="head."),
     Scope("context", "coldlm.online.scopes.context", needs="head.fusion."),
+    Scope("new_items", "coldlm.online.scopes.new_items", needs="head.deltas."),
     Scope("adapter", "coldlm.online.scopes.adapter", needs="encoder."),
     Scope("reset_to_trained", "coldlm.online.scopes.reset_to_trained", resets="trained"),
     Scope(

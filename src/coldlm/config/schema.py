@@ -176,8 +176,11 @@ GONE = {
 """Keys of earlier versions that are none any more, and what there is instead."""
 
 
-LORA = "coldlm.models.strategy.lora"
-"""The strategy that ``stream_adapters`` was added to."""
+ADDED = {
+    "strategy": ("coldlm.models.strategy.lora", "stream_adapters", 0),
+    "head": ("coldlm.models.towers.Towers", "delta", 0.0),
+}
+"""Group -> the option that got a key of late, the key, and the value that leaves all as it was."""
 
 
 def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
@@ -187,8 +190,9 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     now.setdefault("plugins", [])
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
-    if isinstance(strategy := now.get("strategy"), dict) and strategy.get("_target_") == LORA:
-        strategy.setdefault("stream_adapters", 0)
+    for group, (target, key, value) in ADDED.items():
+        if isinstance(node := now.get(group), dict) and node.get("_target_") == target:
+            node.setdefault(key, value)
     if isinstance(dataset := now.get("dataset"), dict) and dataset.pop("permute_text", False):
         now["control"] = {**now.get("control", {}), "name": PERMUTED_TEXT}
     for old, new in MOVED.items():

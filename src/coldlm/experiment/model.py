@@ -82,6 +82,9 @@ class _Parts:
         self._tell_what_is_cut(reader.lost, history)
         return reader
 
+    def is_new(self) -> Tensor:
+        return torch.from_numpy(self._world.cold_items)
+
     def first_stage(self, name: str, history: int) -> Callable[[AsOf], FirstStage]:
         trained = partial(_trained_towers, self._config)
         return make_first_stage(self._config, self._world, name, history, trained)

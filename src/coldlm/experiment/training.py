@@ -86,6 +86,13 @@ class Training:
         """Return the same head on item vectors [N, D] that stay as they are."""
         return Ranker(FixedEncoder(vectors, self._ranker.encoder.texts), self._ranker.head)
 
+    def read_ahead(
+        self, rows: Ints, epochs: int, stream: tuple[object, ...], ranker: Model | None = None
+    ) -> None:
+        """Read what does not change of the texts that so many epochs over ``rows`` ask for."""
+        for epoch in range(epochs):
+            (ranker or self._ranker).read_ahead(self.batches(rows, epoch, stream=stream).texts)
+
     def fit(
         self,
         rows: Ints,
@@ -122,8 +129,7 @@ class Training:
             # a head without training is judged all the same
             return Fitted(values=[validate()] if validate else [])
         epochs = epochs or train.epochs
-        for epoch in range(epochs):
-            ranker.read_ahead(self.batches(rows, epoch, stream=stream).texts)
+        self.read_ahead(rows, epochs, stream, ranker)
         budget = Budget(
             epochs=epochs,
             max_steps=max_steps,

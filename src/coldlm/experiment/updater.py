@@ -112,6 +112,9 @@ class Updater:
     def _try(self, rows: Ints, number: int, now: Moment) -> _Tried:
         """Train in place and look at what comes of it."""
         stream, training = ("update", number), self._shop.training
+        begin = time.perf_counter()
+        training.read_ahead(rows, 1, stream)
+        reading = time.perf_counter() - begin
         if self._on_probe is None:
             self._on_probe = self._probe.measure(self.scorer)
         loss, probe = training.loss_of(self.scorer, rows, stream), self._on_probe
@@ -123,7 +126,7 @@ class Updater:
             self._moments = fitted.moments
             begin = time.perf_counter()
             tried.scorer = take_snapshot(self._ranker, self._world, self.scorer)
-            tried.encode_seconds = time.perf_counter() - begin
+            tried.encode_seconds = reading + time.perf_counter() - begin
             tried.loss = loss, training.loss_of(tried.scorer, rows, stream)
             tried.probe = probe, self._probe.measure(tried.scorer)
             tried.why = self._gate(Outcome(*tried.loss, *tried.probe))

@@ -6,12 +6,13 @@ features.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from coldlm.core.columns import Count, Share
+from coldlm.core.columns import Count, Range, Share
+from coldlm.models.parts.deltas import Deltas
 from coldlm.models.parts.fusion import Fusion
 from coldlm.models.parts.head import Head, Parts
 from coldlm.models.parts.sides import ItemSide, UserSide
@@ -37,6 +38,8 @@ class Towers(Head):
         pseudo_query: share of training histories replaced by words drawn from the next item's own
             text.
         dropout: on item vectors, in training.
+        delta: how long a learned vector of each item may be, which is added to that of its text, in
+            lengths of a typical text vector; 0 for none. See ``models/parts/deltas.py``.
     """
 
     def __init__(
@@ -54,11 +57,14 @@ class Towers(Head):
         context_width: Count = 8,
         pseudo_query: Share = 0.05,
         dropout: Share = 0.0,
+        delta: Annotated[float, Range(0)] = 0.0,
     ) -> None:
         super().__init__()
+        self.delta = delta
         self.width, self.history, self.pseudo_query = width, history, pseudo_query
         self.uses_text = context != "only"
         self.uses_context = context != "off"
+        self.deltas: Deltas | None = None
         if self.uses_text:
             self.register_buffer("centre", torch.zeros(input_width))
             self.register_buffer("spread", torch.ones(input_width))
@@ -83,7 +89,16 @@ class Towers(Head):
 
     def assemble(self, parts: Parts) -> Ranker:
         """Return the model of two towers over the texts' vectors."""
+        if self.uses_text and self.delta:
+            width = len(
+                self.centre
+            )  # also the square of the typical length of a standardised vector
+            self.deltas = Deltas(parts.is_new(), width, self.delta * width**0.5)
         return Ranker(parts.vectors(), self)
+
+    def beside(self, codes: Tensor) -> Tensor | None:
+        """Return [n, D] the learned vectors of the item ``codes``, [n], on the scale of texts' ones."""
+        return None if self.deltas is None else self.spread * self.deltas(codes)
 
     @property
     def levels(self) -> list[nn.Parameter]:

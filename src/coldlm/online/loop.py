@@ -41,7 +41,7 @@ class Update:
     of the stream that it ended. ``trigger``, ``reason``: why it was started at ``time`` (seconds),
     when ``visible`` events of the log were. ``n_events``: that it learned from, ``n_replayed`` of
     them once more, none later than ``newest`` (seconds). ``seconds``: ``train_seconds`` and
-    ``encode_seconds`` (vectors anew) and the gate's. ``latency``: seconds from ``time`` to
+    ``encode_seconds`` (new texts, and vectors anew) and the gate's. ``latency``: seconds from ``time`` to
     ``live_at``. ``peak_memory_mb``: of the process so far. ``bytes``: of the parameters that it may
     move, all of which it ships, 0 where there is nothing to ship. ``loss_before``, ``loss_after``:
     mean loss of one batch of what it learned from; ``probe_before``, ``probe_after``: nDCG on the

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from coldlm.models.parts.deltas import NEW
 from coldlm.models.parts.stream_adapters import adapter_number
 
 ENCODER, HEAD = "encoder.", "head."
 CONTEXT = "head.fusion."
+NEW_ITEMS = f"{HEAD}{NEW}"
 
 
 def everything(names: Sequence[str], number: int) -> list[str]:
@@ -28,6 +30,12 @@ def head(names: Sequence[str], number: int) -> list[str]:
 def context(names: Sequence[str], number: int) -> list[str]:
     """Return those that weigh counts, recency and age: nothing that reads a text moves."""
     return [name for name in names if name.startswith(CONTEXT)]
+
+
+def new_items(names: Sequence[str], number: int) -> list[str]:
+    """Return the learned vectors (``head.delta``) of items that were new at T_test: nothing of what is
+    known of others moves."""
+    return [name for name in names if name == NEW_ITEMS]
 
 
 def adapter(names: Sequence[str], number: int) -> list[str]:

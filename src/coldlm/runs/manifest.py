@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from coldlm.config.schema import GONE, LORA, MOVED
+from coldlm.config.schema import ADDED, GONE, MOVED
 from coldlm.core.errors import RunFolderError
 
 NAME = "manifest.json"
@@ -148,8 +148,9 @@ class Manifest:
                 for key, value in found["recipe"].items()
                 if key not in GONE
             }
-            if kept.get("strategy._target_") == LORA:
-                kept.setdefault("strategy.stream_adapters", 0)
+            for group, (target, key, value) in ADDED.items():
+                if kept.get(f"{group}._target_") == target:
+                    kept.setdefault(f"{group}.{key}", value)
             found["recipe"] = {"plugins": [], **kept}
         if found.get("stream") is not None:
             found["stream"] = {

@@ -41,6 +41,10 @@ class FixedEncoder(nn.Module):
                 self._memo.update(zip(new, self._texts(new), strict=True))
         return torch.stack([self._memo[text] for text in texts])
 
+    def read_ahead(self, texts: Sequence[str]) -> None:
+        """These texts are about to be asked for: encode them now."""
+        self.texts(texts)
+
 
 class RandomEncoder(nn.Module):
     """The control that knows no language: a fixed random unit vector per item, and per distinct
@@ -73,6 +77,9 @@ class RandomEncoder(nn.Module):
         return torch.from_numpy(np.stack([self._vector("text", text) for text in texts])).to(
             self._vectors.device
         )
+
+    def read_ahead(self, texts: Sequence[str]) -> None:
+        """There is nothing to read."""
 
     def _vector(self, kind: str, key: object) -> np.ndarray:
         vector = (

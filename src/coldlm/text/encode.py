@@ -132,6 +132,11 @@ class TextEncoder(nn.Module):
         fixed = None if self.training else TEXT_TOKENS
         return self._encode(flat, start, np.arange(len(texts)), fixed)
 
+    def read_ahead(self, texts: Sequence[str]) -> None:
+        """These texts are about to be asked for: compute now what is constant in them."""
+        if self.body.depth:
+            self._constant_parts(texts)
+
     def _constant_parts(self, texts: Sequence[str]) -> list[Tensor]:
         """[1, D] the vector of each text under a frozen backbone, else [T, D] its hidden states below
         the lowest trained stage. In blocks of fixed shapes: what is kept must not depend on the

@@ -30,6 +30,10 @@ class Parts(Protocol):
         """Return what reads an item's text behind a prompt about the user (``text.prompts``)."""
         ...
 
+    def is_new(self) -> Tensor:
+        """Return [N] bool, whether each item has no event before the stream."""
+        ...
+
     def first_stage(self, name: str, history: int) -> Callable[[AsOf], FirstStage]:
         """Return the scorer, given what is known, whose best candidates are re-ranked."""
         ...
@@ -64,6 +68,11 @@ class Head(nn.Module):
     def standardise(self, vectors: Tensor) -> None:
         """Take what is needed of the text vectors of items known before training, [M, D]: nothing
         here."""
+
+    def beside(self, codes: Tensor) -> Tensor | None:
+        """Return [n, D] what is added to the text vectors of the item ``codes``, [n]; None where that
+        is nothing."""
+        return None
 
     @property
     def levels(self) -> list[nn.Parameter]:

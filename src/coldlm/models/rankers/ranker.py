@@ -33,6 +33,7 @@ class Encoder(Protocol):
     def items(self, codes: Tensor) -> Tensor: ...
     def all_items(self) -> Tensor: ...
     def texts(self, texts: Sequence[str]) -> Tensor: ...
+    def read_ahead(self, texts: Sequence[str]) -> None: ...
 
 
 class ScoringBatch(Protocol):
@@ -200,16 +201,24 @@ class Ranker(Model):
         return bool(self.head.uses_text)
 
     def read_ahead(self, texts: Callable[[], Iterable[str]]) -> None:
-        """A frozen encoder reads all texts of an epoch faster at once than a few at a time."""
-        if not _trains(self.encoder) and (found := list(texts())):
-            self.encoder.texts(found)
+        """All texts of an epoch are read faster at once than a few at a time."""
+        if found := list(texts()):
+            self.encoder.read_ahead(found)
 
     def forward(self, batch: ScoringBatch) -> Tensor:
         """Return [B, M] scores."""
         return self.score(
-            self.head.items(self._encode_shared(batch.items)) if self.head.uses_text else None,
+            self.side(self._encode_shared(batch.items), batch.items)
+            if self.head.uses_text
+            else None,
             batch,
         )
+
+    def side(self, vectors: Tensor, codes: Tensor) -> ItemSide:
+        """Return the item side of text vectors [n, D] of the item ``codes``, [n]."""
+        beside = self.head.beside(codes)
+        side: ItemSide = self.head.items(vectors if beside is None else vectors + beside)
+        return side
 
     def score(self, items: ItemSide | None, batch: ScoringBatch) -> Tensor:
         """Return [B, M] scores from the item side of the batch's ``items`` (None for a head without

@@ -57,7 +57,8 @@ class Snapshot:
         self._side: ItemSide | None = None
         if self.vectors is not None:
             with torch.no_grad():
-                self._side = self._head.items(self.vectors.vectors)
+                codes = torch.arange(n_items, device=ranker.device)
+                self._side = ranker.side(self.vectors.vectors, codes)
         self._every_item = np.arange(n_items)
         self._ranker = ranker
         self._weights = list(ranker.trainable())
