@@ -237,6 +237,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.patience": (0, ("train.epochs=3",), "validation"),
     "train.validate": (False, ("train.refit=true",), "validation"),
     "evaluate.k": (5, (), "k"),
+    "evaluate.shelf": (0, (), "shelf"),
     "evaluate.queries": (
         300,
         ("dataset.users=90", "dataset.items=300", "dataset.events=2500"),
@@ -509,6 +510,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
             "k": sorted(set(pl.read_parquet(folder / "results.parquet")["k"])),
             "shots": sorted(set(pl.read_parquet(shots)["shots"])) if shots.exists() else [],
             "validation": len(next(iter(said["validation"].values()))),
+            "shelf": int(events["on_shelf"].sum()),
             "latency": sorted(said["latency_ms"]),
             "axes": said["axes"],
             "checkpoint": said["checkpoint"],

@@ -10,10 +10,16 @@ from hypothesis import strategies as st
 
 import coldlm.asof.context
 from coldlm.asof.catalogue import Catalogue
-from coldlm.asof.context import FEATURES, SCALE, AsOf, Grouped, ranges
+from coldlm.asof.context import FEATURES, NEVER, SCALE, AsOf, Grouped, ranges
 from coldlm.core.tables import DAY, Dataset, Floats, Ints, Log, sorted_log
 
 MakeData = Callable[..., Dataset]
+
+
+def _ints(*values: int) -> Ints:
+    return np.array(values, np.int64)
+
+
 HALF_LIVES = (10.0, 100.0, 1000.0)
 """Seconds, of the toy data."""
 
@@ -231,3 +237,29 @@ def test_thousands_of_events_of_one_item_keep_their_decay() -> None:
     for h, half_life in enumerate((100, 1000, 10_000)):
         expected = [[_decayed(log, i, t, half_life) for i in (0, 1)] for t in at]
         np.testing.assert_allclose(as_of.decayed_counts(at, h), expected, rtol=1e-5, atol=1e-6)
+        shuffled = np.random.default_rng(1).permutation(len(at))
+        logs = as_of.log_decayed_counts(at[shuffled], h)
+        assert ((logs == NEVER) == (np.array(expected)[shuffled] == 0)).all()
+        np.testing.assert_allclose(
+            np.exp2(np.maximum(logs, -1000)), np.array(expected)[shuffled], rtol=1e-9, atol=1e-300
+        )
+
+
+def test_what_was_long_ago_is_still_told_apart_from_what_never_was() -> None:
+    day = DAY
+    log = sorted_log(_ints(0, 0, 0), _ints(0, 1, 1), _ints(0, 0, day), np.ones(3), np.ones(3, bool))
+    as_of = AsOf(log, 1, 3, np.zeros(3, np.int64), (1.0, 7.0, 30.0))
+    late = np.array([5000 * day])
+    assert as_of.decayed_counts(late, 0).tolist() == [[0, 0, 0]]  # a number has its limits
+    first, second, never = as_of.log_decayed_counts(late, 0)[0]
+    assert second > first > never == NEVER
+    assert first == pytest.approx(-5000)
+    assert second == pytest.approx(-4999 + np.log2(1.5))
+
+
+def test_logarithms_of_what_a_slot_hides_are_those_of_nothing(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10), (1, 1, 20)])
+    catalogue = Catalogue(data)
+    as_of = AsOf(data.log, 2, 2, catalogue.enters_at, (1.0, 7.0, 30.0), masked_until=_ints(100, 0))
+    found = as_of.log_decayed_counts(_ints(50, 100), 0)
+    assert (found == NEVER).tolist() == [[True, False], [False, False]]

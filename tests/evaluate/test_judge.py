@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import AsOf
+from coldlm.core.columns import VIEWS, WARMUP_EDGES, view_columns
 from coldlm.core.errors import ScoreError
-from coldlm.core.tables import DAY, Dataset, Impressions, Ints, Queries
+from coldlm.core.tables import DAY, UNKNOWN, Dataset, Impressions, Ints, Queries
 from coldlm.data.simulated import load
 from coldlm.evaluate import judge as module
-from coldlm.evaluate.judge import CHUNK, Judged, ScoreFunction, judge, measure
+from coldlm.evaluate.judge import CHUNK, Judged, ScoreFunction, Views, judge, measure
 from coldlm.evaluate.metrics import FORMULAS, RankingMetric
 from coldlm.split.queries import ask, ask_lists
 
@@ -35,7 +37,17 @@ def _queries(data: Dataset) -> Queries:
 
 def _judge(data: Dataset, scorer: ScoreFunction, queries: Queries | None = None) -> Judged:
     queries = _queries(data) if queries is None else queries
-    return judge(scorer, queries, data, Catalogue(data), name="toy")
+    return judge(scorer, queries, data, Catalogue(data), _views(data), name="toy")
+
+
+def _views(data: Dataset, shelf: int = 4) -> Views:
+    return Views(_as_of(data).counts, shelf)
+
+
+def _as_of(data: Dataset) -> AsOf:
+    catalogue = Catalogue(data)
+    sizes = len(data.users), len(data.items)
+    return AsOf(data.log, *sizes, catalogue.enters_at, data.half_lives_days, catalogue.masked_until)
 
 
 def _fixed(*row: float) -> ScoreFunction:
@@ -117,7 +129,7 @@ def test_places_equal_a_recount(
 
 def test_no_query_is_judged_to_nothing(make_data: MakeData) -> None:
     judged = _judge(make_data([(0, 0, 10)]), _tied)
-    assert [len(getattr(judged, field.name)) for field in fields(judged)] == [0] * 4
+    assert [len(getattr(judged, field.name)) for field in fields(judged)] == [0] * 12
 
 
 @pytest.mark.parametrize(
@@ -235,8 +247,8 @@ def test_a_positive_outside_the_candidates_is_refused_by_name(make_data: MakeDat
     ("scorer", "what"),
     [
         (
-            lambda users, times: torch.zeros(len(users), 2, dtype=torch.float64),
-            r"\(1, 2\) torch.float64",
+            lambda users, times: torch.zeros(len(users), 2, dtype=torch.float16),
+            r"\(1, 2\) torch.float16",
         ),
         (lambda users, times: torch.zeros(len(users), 3), r"\(1, 3\) torch.float32"),
         (lambda users, times: torch.zeros(len(users)), r"\(1,\) torch.float32"),
@@ -277,10 +289,78 @@ def test_what_is_no_candidate_may_have_any_score(make_data: MakeData) -> None:
 def test_progress_is_told_after_every_chunk(world: Dataset) -> None:
     told: list[int] = []
     queries = _queries(world)
-    judge(_towers(world), queries, world, Catalogue(world), name="toy", on_chunk=told.append)
+    views = _views(world)
+    judge(_towers(world), queries, world, Catalogue(world), views, name="toy", on_chunk=told.append)
     whole, rest = divmod(len(queries), CHUNK)
     assert rest
     assert told == [CHUNK] * whole + [rest]
+
+
+def _bucket(n: int) -> int:
+    return sum(n >= edge for edge in WARMUP_EDGES)
+
+
+@pytest.mark.parametrize("slot", [None, 10 * DAY])
+def test_views_are_parts_of_the_candidates_by_what_can_be_counted(
+    world: Dataset, slot: int | None
+) -> None:
+    if slot is not None:  # what enters with a slot is counted once the slot is over
+        unknown = np.full(len(world.items), UNKNOWN)
+        world = replace(world, items=replace(world.items, released_at=unknown), slot=slot)
+    scorer, queries, shelf = _towers(world), _queries(world), 2
+    catalogue, as_of = Catalogue(world), _as_of(world)
+    judged = judge(scorer, queries, world, catalogue, _views(world, shelf), name="toy")
+    row, seen = 0, set()
+    for q in range(len(queries)):
+        user, time = queries.user[[q]], queries.time[[q]]
+        scores, mask = scorer(user, time)[0].numpy(), catalogue.mask(user, time)[0]
+        positives = world.log.item[queries.event[queries.start[q] : queries.start[q + 1]]]
+        counts = as_of.counts(time)[0]
+        for positive in positives:
+            others = [i for i in np.flatnonzero(mask) if i not in positives]
+            parts = {
+                "": others,
+                "peers_": [i for i in others if _bucket(counts[i]) == _bucket(counts[positive])],
+                "shelf_": [i for i in others if counts[i] <= shelf],
+            }
+            for prefix, part in parts.items():
+                above = sum(scores[i] > scores[positive] for i in part)
+                level = sum(scores[i] == scores[positive] for i in part)
+                found = (
+                    getattr(judged, f"{prefix}{name}")[row] for name in ("g", "e", "candidates")
+                )
+                assert tuple(found) == (above, level + 1, len(part) + 1)
+            assert judged.n_shown[row] == counts[positive]
+            assert judged.on_shelf[row] == (counts[positive] <= shelf)
+            seen.add(_bucket(counts[positive]))
+            row += 1
+    assert row == len(judged.g)
+    assert len(seen) > 3
+
+
+def test_among_peers_a_scorer_that_knows_counts_alone_is_a_random_one(world: Dataset) -> None:
+    as_of = _as_of(world)
+    edges = np.array(WARMUP_EDGES)
+
+    def score(users: Ints, times: Ints) -> Tensor:
+        bucket = np.searchsorted(edges, as_of.counts(times), side="right")
+        return torch.from_numpy(bucket.astype(np.float32))
+
+    judged = _judge(world, score)
+    assert judged.g.any()
+    assert not judged.peers_g.any()
+    assert np.array_equal(judged.peers_e, judged.peers_candidates)
+    constant = _judge(world, lambda users, times: torch.zeros(len(users), len(world.items)))
+    for view in VIEWS:
+        g, e, size = (getattr(constant, name) for name in view_columns(view))
+        assert not g.any()
+        assert np.array_equal(e, size)
+
+
+def test_scores_of_64_bits_are_told_apart(make_data: MakeData) -> None:
+    data = make_data([(0, 0, 10)], released={0: 0, 1: 0})
+    fine = torch.tensor([1.0, 1.0 + 1e-12], dtype=torch.float64)
+    assert _judge(data, lambda users, times: fine.expand(len(users), -1)).g.tolist() == [1]
 
 
 # --- lists as they were shown -----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from coldlm.asof.context import AsOf
 from coldlm.core.columns import COHORTS, RESULT_COLUMNS
 from coldlm.core.tables import DAY, STREAM, Dataset, Split
 from coldlm.evaluate import baselines, summary
-from coldlm.evaluate.judge import judge, measure
+from coldlm.evaluate.judge import Views, judge, measure
 from coldlm.evaluate.metrics import RankingMetric
 from coldlm.evaluate.summary import (
     count_cohorts,
@@ -80,6 +80,35 @@ def test_values_are_averaged_over_positives_then_queries_then_users(events: pl.D
         (((1 + 1 / 2) / 2 + 1 / 3) / 2 + 1 / 21) / 2
     )
     assert [_value(table, column) for column in ("n_users", "n_queries", "n_events")] == [2, 3, 4]
+
+
+def test_a_view_averages_over_those_who_are_in_it(events: pl.DataFrame) -> None:
+    views = events.with_columns(
+        n_shown=pl.col("n_item"),
+        on_shelf=pl.Series([1, 1, 1, 0]),
+        peers_g=pl.Series([0, 0, 1, 2]),
+        peers_e=pl.lit(1),
+        peers_candidates=pl.lit(5),
+        shelf_g=pl.Series([1, 0, 2, 0]),
+        shelf_e=pl.lit(1),
+        shelf_candidates=pl.lit(4),
+    )
+    table, users = summaries(views, K)
+    assert _value(table, metric="ndcg/peers") == pytest.approx(((1 + SECOND) / 2 + THIRD) / 2)
+    # b's only positive is not on the shelf: it is no 0 there
+    shelf = {"metric": "ndcg/shelf"}
+    mean = ((SECOND + 1) / 2 + THIRD) / 2
+    assert _value(table, **shelf) == pytest.approx(mean)
+    assert _value(table, average="micro", **shelf) == pytest.approx(mean)
+    counts = [_value(table, column, **shelf) for column in ("n_users", "n_queries", "n_events")]
+    assert counts == [1, 2, 3]
+    assert users.filter(metric="ndcg/shelf")["user"].unique().to_list() == ["a"]
+    assert np.isnan(_value(table, cohort="cold_user", **shelf))
+    # what has no view is as it was
+    plain = summarise(events, K)
+    assert_frame_equal(
+        table.filter(~pl.col("metric").str.contains("/peers|/shelf")), plain, check_exact=True
+    )
 
 
 def test_tables_made_of_parts_of_the_users_are_those_of_all(
@@ -253,7 +282,14 @@ def _tabulated(data: Dataset, split: Split) -> pl.DataFrame:
     catalogue, log = Catalogue(data), data.log
     as_of = AsOf(log, len(data.users), len(data.items), catalogue.enters_at, data.half_lives_days)
     queries = ask(log, catalogue, split.rows(STREAM), split.edges)
-    judged = judge(baselines.popularity(as_of), queries, data, catalogue, name="popularity")
+    judged = judge(
+        baselines.popularity(as_of),
+        queries,
+        data,
+        catalogue,
+        Views(as_of.counts, 4),
+        name="popularity",
+    )
     version = np.zeros(len(queries.event), np.int64)
     live_from = np.full(len(version), split.t_test)
     return tabulate(

@@ -41,7 +41,7 @@ from coldlm.core.errors import ConfigError, DataError
 from coldlm.core.tables import DAY, STREAM, UNKNOWN, Dataset, Impressions
 from coldlm.data import simulated
 from coldlm.evaluate import baselines
-from coldlm.evaluate.judge import judge
+from coldlm.evaluate.judge import Views, judge
 from coldlm.evaluate.metrics import FORMULAS
 from coldlm.evaluate.summary import per_user, summarise, tabulate
 from coldlm.experiment.kept import Kept
@@ -76,6 +76,7 @@ def tabulated(data: Dataset, lists: Impressions, scores: list[float]) -> pl.Data
         queries,
         data,
         catalogue,
+        Views(as_of.counts, 4),
         name="x",
     )
     cold = np.zeros(len(data.users), bool), np.array([item == 3 for item in ITEMS])
@@ -216,7 +217,9 @@ def test_a_run_over_lists(listed: MakeConfig) -> None:
     world = make_world(listed())
     assert set(results["candidates"]) == {"impression"}
     assert set(results["scorer"]) == {MODEL, "fewest_events", *MANDATORY_BASELINES}
-    assert set(results["metric"]) == set(users["metric"]) == {*FORMULAS, USER_AUC, *LIST_METRICS}
+    views = {"ndcg/peers", "ndcg/shelf"}
+    measured = {*FORMULAS, USER_AUC, *LIST_METRICS, *views}
+    assert set(results["metric"]) == set(users["metric"]) == measured
     assert set(results.filter(metric="ndcg/impression")["k"]) == {5, 10}
     assert set(results.filter(metric="auc/impression")["k"]) == {0}
     assert results["value"].is_finite().all()

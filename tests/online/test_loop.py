@@ -4,7 +4,7 @@ to, over generated streams."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.core.errors import ScoreError
 from coldlm.core.seeding import generator
 from coldlm.core.tables import UNKNOWN, Dataset, Ints, Items, Users, sorted_log
-from coldlm.evaluate.judge import Judged, judge
+from coldlm.evaluate.judge import Judged, Views, judge
 from coldlm.online.loop import Clock, Made, Scored, Stream, Update
 from coldlm.online.moment import Moment
 from coldlm.online.triggers import (
@@ -34,6 +34,9 @@ from coldlm.online.triggers import (
 from coldlm.split.queries import ask
 
 USERS, ITEMS, DAY = 5, 9, 86_400
+
+NOTHING = Views(lambda times: np.zeros((len(times), ITEMS), np.float32), 4)
+"""Views are looked at elsewhere."""
 
 
 class OnLoss:
@@ -137,7 +140,9 @@ class Toy:
 
     def judge(self, scorer: Any, first: int, last: int, since: int) -> Judged:
         w = self.world
-        judged = judge(scorer, w.queries.slice(first, last), w.data, w.catalogue, name="toy")
+        judged = judge(
+            scorer, w.queries.slice(first, last), w.data, w.catalogue, NOTHING, name="toy"
+        )
         return judged.rows(slice(int(w.queries.start[since] - w.queries.start[first]), None))
 
     def run(self, trigger: Trigger, delay: int = 0, **keys: Any) -> Stream[Any]:
@@ -194,6 +199,7 @@ def naive(toy: Toy, trigger: Trigger, delay: int) -> tuple[list[int], list[float
                 asked,
                 world.data,
                 world.catalogue,
+                NOTHING,
                 name="",
             )
             versions += [live] * len(judged.g)
@@ -322,7 +328,7 @@ def test_going_on_from_any_rest_is_never_having_stopped(
         stream.settle()
         if len(kept) <= stop:
             arrays = {f: getattr(stream.scored, f).copy() for f in ("version", "since", "latency")}
-            columns = ("g", "e", "candidates", "score")
+            columns = (field.name for field in fields(Judged))
             judged = Judged(*(getattr(stream.scored.judged, f).copy() for f in columns))
             scored = Scored(judged, **arrays, done=stream.position)
             kept.append((list(stream.updates), scored, stream.live.scorer))

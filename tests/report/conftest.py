@@ -25,9 +25,8 @@ BASELINES = {
     "tfidf": 0.015,
     "zero_shot": 0.017,
 }
-CONTROLS = {
-    "context_only": 0.033, "random_vectors": 0.034, "permuted_text": 0.032, "permuted_in_cohort": 0.031
-}  # fmt: skip
+CONTROLS = {"context_only": 0.033, "random_vectors": 0.034, "permuted_text": 0.032}
+OTHER_CONTROLS = {"permuted_in_cohort": 0.031}
 STRATEGIES = {"frozen": 0.042, "lora": 0.046}
 SCHEDULES = {"history": ("test", 1.0), "static": ("test", 0.6), "per_window": ("online", 1.1)}
 EVENTS = {
@@ -180,7 +179,7 @@ def write_run(
     value = (
         value
         if value is not None
-        else (CONTROLS[control] if control != "none" else STRATEGIES[strategy])
+        else ({**CONTROLS, **OTHER_CONTROLS}.get(control) or STRATEGIES[strategy])
     )
     constants = {
         "run": folder.name, "dataset": "toy", "split": "time", "candidates": "full", "backbone": "minilm",

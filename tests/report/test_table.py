@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from coldlm.report.measure import measure
+from coldlm.report.figure import draw_warmup
+from coldlm.report.measure import PEERS, has_views, measure
 from coldlm.report.measured import make_report
 from coldlm.report.pages import headline_tables
-from coldlm.report.records import table_lines
+from coldlm.report.records import table_lines, warmup_lines
 from coldlm.report.results import read_runs
 from coldlm.report.table import (
     cost_table,
@@ -20,6 +21,7 @@ from coldlm.report.table import (
     probability,
     quality_table,
     quantity,
+    views_table,
     warmup_table,
     window_table,
 )
@@ -143,6 +145,7 @@ def test_the_list_table_stands_beside_ranked_lists_only(make_run) -> None:
     )
     report = make_report([plain])
     [comparison] = report.runs.comparisons
+    assert not has_views(comparison)
     assert [t.title for t in headline_tables(comparison, report.headlines[0], ())] == [
         "Quality",
         "Cost",
@@ -150,3 +153,32 @@ def test_the_list_table_stands_beside_ranked_lists_only(make_run) -> None:
     assert not [
         key for key in table_lines(comparison, report.headlines[0], ())[0] if "/impression" in key
     ]
+
+
+def test_views_have_a_table_a_panel_and_columns_of_their_own(make_run, tmp_path: Path) -> None:
+    run = make_run("views")
+    results = pl.read_parquet(run / "results.parquet")
+    macro = results.filter(window=-1, average="macro", metric="ndcg", k=10)
+    views = [
+        macro.with_columns(metric=pl.lit(metric), value=pl.col("value") + plus)
+        for metric, plus in (("ndcg/peers", 0.1), ("ndcg/shelf", 0.2), ("ndcg/basket", 0.3))
+    ]
+    assert len(draw_warmup(read_runs([run]).comparisons[0]).axes) == 4
+    pl.concat([results, *views]).write_parquet(run / "results.parquet")
+    [comparison] = read_runs([run]).comparisons
+    table = views_table(comparison)
+    assert table.body[0][1:] == (".0460", ".1460", ".1322", ".2460", ".3460")
+    peers = warmup_table(comparison, "item", PEERS)
+    assert peers.title.startswith("Warm-up by item among peers")
+    whole = warmup_table(comparison, "item")
+    assert float(peers.body[0][2]) == pytest.approx(float(whole.body[0][2]) + 0.1)
+    report = make_report([run])
+    titles = [t.title for t in headline_tables(comparison, report.headlines[0], ())]
+    assert titles == ["Quality", "Views: nDCG@10", "Cost"]
+    line = table_lines(comparison, report.headlines[0], ())[0]
+    assert line["ndcg/shelf@10"] == pytest.approx(0.246)
+    assert "ndcg/peers@10/micro" not in line  # they are no further metrics of somebody else's
+    assert set(warmup_lines(comparison)["metric"]) == {"ndcg", "ndcg/peers"}
+    axes = draw_warmup(comparison).axes
+    assert len(axes) == 6
+    assert axes[0].get_ylim() == axes[2].get_ylim() != axes[1].get_ylim()

@@ -53,7 +53,7 @@ def test_csv_numbers_are_the_parquet_numbers(make_run, tmp_path: Path) -> None:
 def test_a_bucket_without_events_is_an_empty_csv_cell(make_run, tmp_path: Path) -> None:
     write_report([make_run("a")], tmp_path / "out")
     text = (tmp_path / "out" / "warmup.csv").read_text()
-    assert "toy,strategy,lora,history,item,0,,0" in text
+    assert "toy,strategy,lora,history,item,ndcg,0,,0" in text
     assert "nan" not in text.lower()
 
 

@@ -23,6 +23,10 @@ SCALE = 4.0
 conditioned."""
 
 
+NEVER = float(np.finfo(np.float64).min)
+"""The logarithm of a decayed count of nothing, as a number that can be compared."""
+
+
 def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     """Return all integers of the ranges [first_i, last_i), concatenated, and for each the i it came
     from.
@@ -47,7 +51,7 @@ class Grouped:
     inside a group.
 
     ``start``: [G + 1] offsets of the groups; ``time``, ``row``: [E] event times and row numbers in
-    the log.
+    the log; ``origin``: the earliest time.
     """
 
     def __init__(self, code: Ints, time: Ints, n_groups: int) -> None:
@@ -55,9 +59,9 @@ class Grouped:
         self.row: Ints = order
         self.time: Ints = time[order]
         self.start: Ints = np.searchsorted(code[order], np.arange(n_groups + 1)).astype(np.int64)
-        self._origin = int(time.min()) if len(time) else 0
-        self._span = (int(time.max()) - self._origin + 2) if len(time) else 2
-        self._key: Ints = code[order] * self._span + (self.time - self._origin)
+        self.origin = int(time.min()) if len(time) else 0
+        self._span = (int(time.max()) - self.origin + 2) if len(time) else 2
+        self._key: Ints = code[order] * self._span + (self.time - self.origin)
 
     def before(self, code: Ints, time: Ints, inclusive: bool = False) -> Ints:
         """Return the position just behind the last event of ``code`` earlier than ``time`` (or at it,
@@ -65,7 +69,7 @@ class Grouped:
 
         ``code`` and ``time`` broadcast; subtract ``start[code]`` for the number of such events.
         """
-        shift = np.clip(time - self._origin + (1 if inclusive else 0), 0, self._span - 1)
+        shift = np.clip(time - self.origin + (1 if inclusive else 0), 0, self._span - 1)
         return np.searchsorted(self._key, code * self._span + shift, side="left")
 
 
@@ -200,6 +204,41 @@ class AsOf:
         moments, inverse = np.unique(times, return_inverse=True)
         items = np.arange(len(self.by_item.start) - 1)
         return self._sweep(moments, items, (half_life,))[1][0][inverse]
+
+    def log_decayed_counts(self, times: Ints, half_life: int) -> Floats:
+        """Return [Q, N] float64 base-2 logarithms of ``decayed_counts``, apart at any age, as of
+        times in any order; ``NEVER`` for an item without events.
+
+        An item's decayed count at t is 2^-((t - t_k) / h) times what it was just after its last event
+        k, so its logarithm falls along a line: no event that was too long ago for a floating-point
+        number ties with one that never was.
+        """
+        moments, inverse = np.unique(times, return_inverse=True)
+        items, half = np.arange(len(self.by_item.start) - 1), self._half_lives[half_life]
+        out = np.full((len(moments), len(items)), np.nan)
+        if not len(moments):
+            return out
+
+        def height(position: Ints) -> Floats:
+            """Where the line of the event at ``position`` meets the origin of times."""
+            gap = self.by_item.time[position] - self.by_item.origin
+            found: Floats = np.log2(self._decayed[half_life][position]) + gap / half
+            return found
+
+        first, last = (self.by_item.before(items, t) for t in moments[[0, -1]])
+        seen = first > self.by_item.start[:-1]
+        out[0] = -np.inf
+        out[0, seen] = height(first[seen] - 1)
+        position, column = ranges(first, last)
+        row = np.searchsorted(moments, self.by_item.time[position], side="right")
+        out[row, column] = height(position)  # of several events before a moment the last one stays
+        for i in range(1, len(moments)):
+            np.copyto(out[i], out[i - 1], where=np.isnan(out[i]))
+        out -= (moments - self.by_item.origin)[:, None] / half
+        if self._masked_until is not None:
+            out[moments[:, None] < self._masked_until[items]] = -np.inf
+        np.copyto(out, NEVER, where=np.isneginf(out))
+        return out[inverse]
 
     def counts(self, times: Ints) -> Planes:
         """Return [Q, N] counts of all items as of each time."""

@@ -54,6 +54,7 @@ class Evaluate:
     k: Count
     queries: Annotated[int, Range(300)] | None
     k_shot: list[Annotated[int, Range(0)]]
+    shelf: Annotated[int, Range(0)]
     latency_requests: Annotated[int, Range(0)]
 
 

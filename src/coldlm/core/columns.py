@@ -38,6 +38,25 @@ LIST_COLUMNS: Final = ("other_clicks_above", "other_clicks_level", "other_clicks
 """Of ``events.parquet`` where lists are ranked: the list's other clicks strictly above, level, and
 in all."""
 
+BASKET_METRIC: Final = "ndcg/basket"
+"""Of all positives of a query at once, in the catalogue: what is published of baskets."""
+
+BASKET_COLUMNS: Final = ("others_above", "others_level", "others")
+"""Of ``events.parquet`` where the catalogue is ranked: the other positives of the query strictly
+above, level, and in all."""
+
+VIEWS: Final = ("peers", "shelf")
+"""Parts of the candidates among which the same scores are looked at again. ``peers``: whose events
+fall into the positive's own warm-up bucket, so that counts decide nothing between buckets; ``shelf``:
+with few events, the "new arrivals" of a shop; it says nothing of positives that are not on it."""
+
+N_SHOWN: Final = "n_shown"
+"""Of ``events.parquet``: the item's events as a scorer may know them (``AsOf.counts``, which a grid
+masks), by which views are cut."""
+
+ON_SHELF: Final = "on_shelf"
+"""Of ``events.parquet``: 1 where the positive is on the shelf, by ``evaluate.shelf``, else 0."""
+
 LIST_K: Final = 5
 """A cut that is measured beside the others where lists are ranked, for comparison with what others
 publish."""
@@ -172,3 +191,8 @@ def metric_key(stage: str, cohort: str, metric: str, k: int) -> str:
     """Return the key under which loggers store a value, such as ``test/cold_item/ndcg@10`` or
     ``test/all/mrr``."""
     return f"{stage}/{cohort}/{metric}@{k}" if k else f"{stage}/{cohort}/{metric}"
+
+
+def view_columns(view: str) -> tuple[str, str, str]:
+    """Return the columns of ``events.parquet`` that are g, e and the number of candidates of a view."""
+    return f"{view}_g", f"{view}_e", f"{view}_candidates"

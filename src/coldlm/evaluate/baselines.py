@@ -49,8 +49,9 @@ def popularity(as_of: AsOf) -> ScoreFunction:
 
 
 def recent_popularity(as_of: AsOf, half_life: int) -> ScoreFunction:
-    """Return the decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation)."""
-    return lambda users, times: torch.from_numpy(as_of.decayed_counts(times, half_life))
+    """Return the decayed number of positives so far, at half-life 0, 1 or 2 (chosen on validation), as
+    logarithms."""
+    return lambda users, times: torch.from_numpy(as_of.log_decayed_counts(times, half_life))
 
 
 def newest(catalogue: Catalogue) -> ScoreFunction:

@@ -11,21 +11,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
+from coldlm.asof.context import Planes
 from coldlm.core import ranks
+from coldlm.core.columns import N_SHOWN, ON_SHELF, WARMUP_EDGES
 from coldlm.core.errors import ScoreError
 from coldlm.core.prefetch import prefetch
 from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
-from coldlm.evaluate.metrics import RankingMetric, outranking
+from coldlm.evaluate.metrics import RankingMetric, places
 
 ScoreFunction = Callable[[Ints, Ints], Tensor]
-"""(users [Q], times [Q]) -> float32 scores [Q, N] of all items; pure, and blind to events not
+"""(users [Q], times [Q]) -> float32 or float64 scores [Q, N] of all items; pure, and blind to events not
 before each time."""
+
+Chunk = tuple[Tensor, Tensor, Tensor, Tensor]
+"""See ``_chunk``."""
+
+_BUCKET_OF = np.searchsorted(WARMUP_EDGES, np.arange(WARMUP_EDGES[-1] + 1), side="right").astype(
+    np.int8
+)
 
 CHUNK = 64
 """Queries scored at once. The last chunk is padded to this size, so that a row's floating-point
@@ -33,15 +44,43 @@ result never depends on how many rows stand behind it."""
 
 
 @dataclass(frozen=True)
+class Views:
+    """What views are cut by. ``counts``: times [Q] -> [Q, N] events of all items as a scorer may know
+    them (``AsOf.counts``). ``shelf``: up to how many an item is on the shelf."""
+
+    counts: Callable[[Ints], Planes]
+    shelf: int
+
+
+@dataclass(frozen=True)
 class Judged:
-    """One row per positive, in the order of ``Queries.event``. ``g``, ``e``: [P] int64 candidates
-    strictly above and tied (itself included). ``candidates``: [P] int64 size of the candidate set.
-    ``score``: [P] float64."""
+    """One row per positive, in the order of ``Queries.event``, [P] int64 all but ``score``: float64.
+    ``g``, ``e``: candidates strictly above and tied (itself included); ``candidates``: size of the
+    candidate set; the same among the candidates of each of ``columns.VIEWS``, the positive beside
+    them. ``n_shown``, ``on_shelf``: see ``columns``.
+    """
 
     g: Ints
     e: Ints
     candidates: Ints
     score: Floats
+    peers_g: Ints
+    peers_e: Ints
+    peers_candidates: Ints
+    shelf_g: Ints
+    shelf_e: Ints
+    shelf_candidates: Ints
+    n_shown: Ints
+    on_shelf: Ints
+
+    @staticmethod
+    def nothing(n: int) -> Judged:
+        """Return ``n`` rows of nothing."""
+        columns: dict[str, Any] = {
+            field.name: np.zeros(n, np.float64 if field.name == "score" else np.int64)
+            for field in fields(Judged)
+        }
+        return Judged(**columns)
 
     def rows(self, rows: slice) -> Judged:
         """Return some of the rows."""
@@ -53,12 +92,13 @@ def judge(
     queries: Queries,
     data: Dataset,
     catalogue: Catalogue,
+    views: Views,
     *,
     name: str,
     on_chunk: Callable[[int], None] = lambda n: None,
 ) -> Judged:
     """Rank each positive alone against C(t), or its list, the other positives of its query left
-    out.
+    out; and against the views of it.
 
     Args:
         queries: with ``lists``, nothing but their items is looked at.
@@ -72,24 +112,45 @@ def judge(
             user and time.
     """
     rank, world = _share()
-    n = len(queries.event)
-    g, e, size = (np.zeros(n, np.int64) for _ in range(3))
-    own = np.zeros(n)
+    judged = Judged.nothing(len(queries.event))
     mine = chunks(queries)[rank::world]
-    for (first, last), (scores, candidates, positive, rows) in _scored(
-        scorer, queries, data, catalogue, name, mine
-    ):
+    for (first, last), chunk in _scored(scorer, queries, data, catalogue, name, mine):
         part = slice(queries.start[first], queries.start[last])
-        above, level = outranking(scores[rows], candidates[rows], positive)
-        g[part], e[part] = above.numpy(), level.numpy()
-        size[part] = candidates.sum(1)[rows].numpy() + 1
-        own[part] = scores[rows, positive].double().numpy()
+        for column, values in _placed(chunk, queries.slice(first, last), views).items():
+            getattr(judged, column)[part] = values
         on_chunk((last - first) * world)
     if world > 1:
         # the rows of other ranks' chunks are 0 here, so the sum over ranks is the whole
-        for column in (g, e, size, own):
-            torch.distributed.all_reduce(torch.from_numpy(column))
-    return Judged(g, e, size, own)
+        for field in fields(Judged):
+            torch.distributed.all_reduce(torch.from_numpy(getattr(judged, field.name)))
+    return judged
+
+
+def _placed(chunk: Chunk, queries: Queries, views: Views) -> dict[str, NDArray[Any]]:
+    """The columns of ``Judged`` of one chunk."""
+    scores, candidates, positive, rows = chunk
+    counts = views.counts(queries.time)
+    if queries.lists is not None:
+        counts = np.take_along_axis(counts, _places(queries.lists)[0], 1)
+    # counts are whole numbers
+    bucket = torch.from_numpy(_BUCKET_OF[np.minimum(counts, WARMUP_EDGES[-1]).astype(np.int64)])
+    is_new = torch.from_numpy(counts <= views.shelf)
+    own = bucket[rows, positive]
+    everybody = candidates[rows]
+    parts = {
+        "": everybody,
+        "peers_": everybody & (bucket[rows] == own[:, None]),
+        "shelf_": everybody & is_new[rows],
+    }
+    found: dict[str, NDArray[Any]] = {}
+    each = places(scores[rows], list(parts.values()), positive)
+    for (prefix, part), (g, e) in zip(parts.items(), each, strict=True):
+        found[f"{prefix}g"], found[f"{prefix}e"] = g.numpy(), e.numpy()
+        found[f"{prefix}candidates"] = part.sum(1).numpy() + 1
+    found["score"] = scores[rows, positive].double().numpy()
+    found[N_SHOWN] = counts[rows.numpy(), positive.numpy()]
+    found[ON_SHELF] = is_new[rows, positive].numpy()
+    return found
 
 
 def measure(
@@ -139,7 +200,7 @@ def _scored(
     catalogue: Catalogue,
     name: str,
     parts: list[tuple[int, int]],
-) -> Iterator[tuple[tuple[int, int], tuple[Tensor, Tensor, Tensor, Tensor]]]:
+) -> Iterator[tuple[tuple[int, int], Chunk]]:
     """Each part with its chunk, computed ahead."""
     with _one_thread_each():
         yield from zip(
@@ -168,17 +229,20 @@ def _chunk(
     catalogue: Catalogue,
     name: str,
     part: tuple[int, int],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> Chunk:
     """The queries from first to last (excluded): scores [Q, C], candidates without the query's
     positives [Q, C] bool, the column of each positive [P], and its row [P]. Columns are the
     catalogue's items, or the places of the lists."""
     chunk = queries.slice(*part)
     padded = np.minimum(np.arange(CHUNK), len(chunk) - 1)
     scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
-    if scores.dtype != torch.float32 or scores.shape != (len(chunk), len(catalogue)):
+    if scores.dtype not in (torch.float32, torch.float64) or scores.shape != (
+        len(chunk),
+        len(catalogue),
+    ):
         raise ScoreError(
             f"scorer {name!r} returned {tuple(scores.shape)} {scores.dtype}, "
-            f"expected {(len(chunk), len(catalogue))} torch.float32"
+            f"expected {(len(chunk), len(catalogue))} torch.float32 or float64"
         )
     rows = np.repeat(np.arange(len(chunk)), np.diff(chunk.start))
     if chunk.lists is None:

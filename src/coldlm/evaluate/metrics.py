@@ -7,7 +7,7 @@ Shapes: Q rows, N items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -33,10 +33,23 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
     Raises:
         ScoreError: a score of a candidate or of a positive is not finite; names row and item.
     """
+    (place,) = places(scores, [candidates], positive)
+    return place
+
+
+def places(
+    scores: Tensor, parts: Sequence[Tensor], positive: Tensor
+) -> list[tuple[Tensor, Tensor]]:
+    """Return (g, e) as ``outranking`` does among each of several parts of the candidates, each [Q, N]
+    bool.
+
+    Raises:
+        ScoreError: a score of a candidate or of a positive is not finite; names row and item.
+    """
     own = scores.gather(1, positive[:, None])
     # a finite sum has finite terms, and costs a quarter of a look at each
     if not torch.isfinite(scores.sum(dtype=torch.float64)):
-        bad = ~torch.isfinite(scores) & candidates
+        bad = ~torch.isfinite(scores) & torch.stack(list(parts)).any(0)
         bad.scatter_(1, positive[:, None], ~torch.isfinite(own))
         if bad.any():
             row, item = (int(x) for x in bad.nonzero()[0])
@@ -44,10 +57,16 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
                 f"score of item {item} in row {row} is {float(scores[row, item])}; scores must be "
                 "finite"
             )
-    others = candidates.scatter(1, positive[:, None], False)
-    above = ((scores > own) & others).sum(1, dtype=torch.int32)
-    level = ((scores == own) & others).sum(1, dtype=torch.int32)
-    return above.long(), level.long() + 1
+    is_above = scores > own
+    is_level = (scores == own).scatter(1, positive[:, None], False)
+    is_above.scatter_(1, positive[:, None], False)
+    return [
+        (
+            (is_above & part).sum(1, dtype=torch.int32).long(),
+            (is_level & part).sum(1, dtype=torch.int32).long() + 1,
+        )
+        for part in parts
+    ]
 
 
 def recall(g: Tensor, e: Tensor, k: int) -> Tensor:
@@ -118,11 +137,26 @@ def list_values(
     Returns:
         [P] float64 under each name of ``columns.LIST_METRICS``; nDCG is cut at ``k``.
     """
-    rank, clicks = (g + above, e + level), others + 1
-    # at best the clicks share the first places: the mean of their gains is the ideal one over P
-    best = ndcg(torch.zeros_like(clicks), clicks, k)
-    values = ndcg(*rank, k) / best, mrr(*rank), auc(g, e, candidates)
+    rank = g + above, e + level
+    gained = basket_ndcg(g, e, above, level, others, k=k)
+    values = gained, mrr(*rank), auc(g, e, candidates)
     return dict(zip(LIST_METRICS, values, strict=True))
+
+
+def basket_ndcg(
+    g: Tensor, e: Tensor, above: Tensor, level: Tensor, others: Tensor, *, k: int
+) -> Tensor:
+    """Return each positive's share in the nDCG@k of all positives of its query at once, none left out
+    for another: their mean over a query is the nDCG of the basket (Jaervelin and Kekaelaeinen 2002,
+    with gains of one), in expectation over ties as in ``list_values``.
+
+    Args:
+        g, e: [P] candidates strictly above and level (itself included), the other positives left out.
+        above, level, others: [P] other positives strictly above, level, and in all.
+    """
+    # at best the positives share the first places: the mean of their gains is the ideal one over P
+    best = ndcg(torch.zeros_like(others), others + 1, k)
+    return ndcg(g + above, e + level, k) / best
 
 
 def _mean_over_ties(cumulative: Tensor, g: Tensor, e: Tensor) -> Tensor:

@@ -12,18 +12,32 @@ import torch
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, ranges
 from coldlm.core.columns import (
+    BASKET_COLUMNS,
+    BASKET_METRIC,
     COHORTS,
     LIST_COLUMNS,
     LIST_METRICS,
     MRR_K,
+    N_SHOWN,
+    ON_SHELF,
     USER_AUC,
     VALUE_COLUMNS,
+    VIEWS,
     WARMUP_BUCKETS,
     WARMUP_EDGES,
+    view_columns,
 )
 from coldlm.core.tables import DAY, Bools, Dataset, Floats, Ints, Queries
 from coldlm.evaluate.judge import Judged
-from coldlm.evaluate.metrics import FORMULAS, Formulas, auc, list_values
+from coldlm.evaluate.metrics import (
+    FORMULAS,
+    HEADLINE,
+    Formulas,
+    auc,
+    basket_ndcg,
+    list_values,
+    ndcg,
+)
 
 NOTHING: Formulas = {}
 
@@ -45,8 +59,8 @@ def tabulate(
     latency: Floats | None = None,
 ) -> pl.DataFrame:
     """Return one row per positive: who, what, when, how warm, and its place (g, e) among its
-    candidates without the query's other positives; for queries with lists also where those others
-    stand (``columns.LIST_COLUMNS``).
+    candidates without the query's other positives and among each view of them; and where those others
+    stand (``columns.LIST_COLUMNS`` for queries with lists, else ``BASKET_COLUMNS``).
 
     Args:
         version, live_from: [P] of the model that scored, and the time from which it was live;
@@ -62,7 +76,10 @@ def tabulate(
         np.where(cold_items[item], "cold_both", "cold_user"),
         np.where(cold_items[item], "cold_item", "warm_warm"),
     )
-    others = {} if queries.lists is None else _place_others(judged, queries)
+    others = _place_others(
+        judged, queries, BASKET_COLUMNS if queries.lists is None else LIST_COLUMNS
+    )
+    views = {name: getattr(judged, name) for view in VIEWS for name in view_columns(view)}
     return pl.DataFrame(
         {
             "event_id": log.event_id[row],
@@ -84,12 +101,15 @@ def tabulate(
             "e": judged.e,
             "score": judged.score,
             "label": log.label[row],
+            N_SHOWN: judged.n_shown,
+            ON_SHELF: judged.on_shelf,
         }
+        | views
         | others
     )
 
 
-def _place_others(judged: Judged, queries: Queries) -> dict[str, Ints]:
+def _place_others(judged: Judged, queries: Queries, names: Sequence[str]) -> dict[str, Ints]:
     """How many other positives of its query score above each positive, level with it, and are there
     at all."""
     sizes = np.repeat(np.diff(queries.start), np.diff(queries.start))
@@ -102,7 +122,7 @@ def _place_others(judged: Judged, queries: Queries) -> dict[str, Ints]:
             judged.score[other] == judged.score[this],
         )
     )
-    return dict(zip(LIST_COLUMNS, (above, level - 1, sizes - 1), strict=True))
+    return dict(zip(names, (above, level - 1, sizes - 1), strict=True))
 
 
 def summarise(
@@ -169,7 +189,8 @@ def summaries(
         for part in _by_users(events)
     ]
     users = pl.concat(parts).sort("slice", maintain_order=True)
-    long = _long(_averages(users, metrics), metrics, k)
+    counts = ("users", "queries", "events")
+    long = _long(_averages(users, metrics), metrics, k, ("slice", "average"), counts)
     values = long.join(named, on="slice", maintain_order="left").select(VALUE_COLUMNS)
     # the cohorts are the first slices
     in_cohorts = users.filter(pl.col("slice") < len(COHORTS))
@@ -177,7 +198,8 @@ def summaries(
 
 
 def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.DataFrame:
-    """Return the events with one column per metric, computed from each row alone."""
+    """Return the events with one column per metric, computed from each row alone; null where a
+    positive is not in a view."""
 
     def column(name: str) -> torch.Tensor:
         return torch.from_numpy(events[name].to_numpy().copy())
@@ -191,16 +213,31 @@ def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.D
         values |= list_values(
             *(column(name) for name in ("g", "e", "candidates", *LIST_COLUMNS)), k=k
         )
-    return events.with_columns(
-        [pl.Series(metric, value.numpy()) for metric, value in values.items()]
-    )
+    if set(BASKET_COLUMNS) <= set(events.columns):
+        places = (column(name) for name in ("g", "e", *BASKET_COLUMNS))
+        values[BASKET_METRIC] = basket_ndcg(*places, k=k)
+    for view in _views(events):
+        g, e, _ = (column(name) for name in view_columns(view))
+        values[f"{HEADLINE}/{view}"] = ndcg(g, e, k)
+    scored = events.with_columns(pl.Series(name, value.numpy()) for name, value in values.items())
+    if "shelf" in _views(events):
+        name = f"{HEADLINE}/shelf"
+        scored = scored.with_columns(pl.when(pl.col(ON_SHELF) == 1).then(name).alias(name))
+    return scored
+
+
+def _views(events: pl.DataFrame) -> tuple[str, ...]:
+    """The views that were looked at: none in the files of earlier versions."""
+    return tuple(view for view in VIEWS if set(view_columns(view)) <= set(events.columns))
 
 
 def metrics_of(events: pl.DataFrame, more: Formulas = NOTHING) -> tuple[str, ...]:
-    """Return what can be computed: of each positive alone, and of whole lists where lists were
-    ranked."""
+    """Return what can be computed: of each positive alone, of all positives of a query, of whole lists
+    where lists were ranked, and of each view."""
     lists = LIST_METRICS if set(LIST_COLUMNS) <= set(events.columns) else ()
-    return (*FORMULAS, USER_AUC, *lists, *more)
+    basket = (BASKET_METRIC,) if set(BASKET_COLUMNS) <= set(events.columns) else ()
+    views = (f"{HEADLINE}/{view}" for view in _views(events))
+    return (*FORMULAS, USER_AUC, *lists, *basket, *views, *more)
 
 
 def cut_of(metric: str, k: int) -> int:
@@ -256,13 +293,13 @@ def _users(scored: pl.DataFrame, slices: Sequence[pl.Expr], metrics: Sequence[st
     queries = sliced.group_by("slice", "query", maintain_order=True).agg(
         pl.col("user").first(),
         *[pl.col(metric).mean() for metric in metrics],
-        pl.len().alias("n_events"),
+        *[pl.col(metric).count().alias(f"{metric}_events") for metric in metrics],
     )
     return queries.group_by("slice", "user", maintain_order=True).agg(
         *[pl.col(metric).mean() for metric in metrics],
         *[pl.col(metric).sum().alias(f"{metric}_sum") for metric in metrics],
-        pl.len().cast(pl.Int64).alias("n_queries"),
-        pl.col("n_events").sum().cast(pl.Int64),
+        *[pl.col(metric).count().cast(pl.Int64).alias(f"{metric}_queries") for metric in metrics],
+        *[pl.col(f"{metric}_events").sum().cast(pl.Int64) for metric in metrics],
     )
 
 
@@ -276,11 +313,13 @@ def _with_buckets(events: pl.DataFrame) -> pl.DataFrame:
 
 def _averages(users: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
     """Two rows per slice: the mean over its users, and over its queries."""
-    counts = (pl.len().cast(pl.Int64).alias("n_users"), pl.col("n_queries", "n_events").sum())
+    counts = [
+        pl.col(metric).count().cast(pl.Int64).alias(f"{metric}_users") for metric in metrics
+    ] + [pl.col(f"{metric}_{what}").sum() for metric in metrics for what in ("queries", "events")]
     averages = {
         "macro": [pl.col(metric).mean() for metric in metrics],
         "micro": [
-            (pl.col(f"{metric}_sum").sum() / pl.col("n_queries").sum()).alias(metric)
+            (pl.col(f"{metric}_sum").sum() / pl.col(f"{metric}_queries").sum()).alias(metric)
             for metric in metrics
         ],
     }
@@ -301,16 +340,23 @@ def _per_user(
         .replace_strict(dict(enumerate(cohorts)), return_dtype=pl.String)
         .alias("cohort")
     )
-    long = _long(users, metrics, k)
+    long = _long(users, metrics, k, ("slice", "user"), ("queries", "events"))
     return long.select("user", cohort, "metric", "k", "value", "n_queries", "n_events")
 
 
-def _long(wide: pl.DataFrame, metrics: Sequence[str], k: int) -> pl.DataFrame:
-    """A row per metric instead of a column, slice by slice."""
-    index = [name for name in wide.columns if name not in metrics and not name.endswith("_sum")]
-    cuts = {metric: cut_of(metric, k) for metric in metrics}
-    return (
-        wide.unpivot(metrics, index=index, variable_name="metric")
-        .sort("slice", maintain_order=True)
-        .with_columns(pl.col("metric").replace_strict(cuts, return_dtype=pl.Int64).alias("k"))
-    )
+def _long(
+    wide: pl.DataFrame, metrics: Sequence[str], k: int, index: Sequence[str], counts: Sequence[str]
+) -> pl.DataFrame:
+    """A row per metric instead of a column, slice by slice, with what it was counted over; none where
+    nobody was in the view."""
+    parts = [
+        wide.select(
+            *index,
+            pl.lit(metric).alias("metric"),
+            pl.lit(cut_of(metric, k), dtype=pl.Int64).alias("k"),
+            pl.col(metric).alias("value"),
+            *(pl.col(f"{metric}_{what}").alias(f"n_{what}") for what in counts),
+        ).filter(pl.col("n_events") > 0)
+        for metric in metrics
+    ]
+    return pl.concat(parts).sort("slice", maintain_order=True)

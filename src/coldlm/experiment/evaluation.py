@@ -15,7 +15,7 @@ from coldlm.core.columns import LATE_TEXTS, MODEL
 from coldlm.core.progress import listed, progress
 from coldlm.core.tables import STREAM, Floats, Ints, Queries
 from coldlm.evaluate.classify import THRESHOLD, area, labelled_pairs, report
-from coldlm.evaluate.judge import Judged, ScoreFunction, judge, measure
+from coldlm.evaluate.judge import Judged, ScoreFunction, Views, judge, measure
 from coldlm.evaluate.metrics import HEADLINE, RankingMetric
 from coldlm.evaluate.summary import summarise, tabulate
 from coldlm.experiment.world import World
@@ -38,6 +38,7 @@ class Evaluation:
         self._k: int = config.evaluate.k
         self._seed: int = config.seed
         self._requests: int = config.evaluate.latency_requests
+        self._views = Views(world.as_of.counts, config.evaluate.shelf)
 
     def measure(self, scorer: ScoreFunction, name: str) -> float:
         """Return the macro nDCG@k of a scorer on validation."""
@@ -47,13 +48,16 @@ class Evaluation:
         """Return every positive of ``queries`` ranked, with a progress bar."""
         world = self._world
         with progress(f"scoring: {name}", len(queries)) as done:
-            return judge(scorer, queries, world.data, world.catalogue, name=name, on_chunk=done)
+            return judge(
+                scorer, queries, world.data, world.catalogue, self._views, name=name, on_chunk=done
+            )
 
     def judge_part(self, scorer: ScoreFunction, first: int, last: int, since: int) -> Judged:
         """Return every positive of the stream's queries ``since`` to ``last`` (excluded) ranked, laid
         out in chunks as from query ``first`` on."""
         world, queries = self._world, self._world.stream
-        judged = judge(scorer, queries.slice(first, last), world.data, world.catalogue, name=MODEL)
+        part = queries.slice(first, last)
+        judged = judge(scorer, part, world.data, world.catalogue, self._views, name=MODEL)
         return judged.rows(slice(int(queries.start[since] - queries.start[first]), None))
 
     def measure_on(self, scorer: ScoreFunction, queries: Queries, name: str = MODEL) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ from coldlm.runs.state_file import read_state, write_state
 log = logging.getLogger("coldlm")
 
 NAME = "online.state.safetensors"
-JUDGED, VERSIONS = ("g", "e", "candidates", "score"), ("version", "since", "latency")
+JUDGED = tuple(field.name for field in fields(Judged))
+VERSIONS = ("version", "since", "latency")
 
 
 class SavedStream:

@@ -147,9 +147,8 @@ class Scored:
     @staticmethod
     def nothing(n: int) -> Scored:
         """Return the beginning, for ``n`` positives."""
-        g, e, candidates = (np.zeros(n, np.int64) for _ in range(3))
         version, since, latency = np.zeros(n, np.int64), np.zeros(n), np.zeros(n)
-        return Scored(Judged(g, e, candidates, np.zeros(n)), version, since, latency)
+        return Scored(Judged.nothing(n), version, since, latency)
 
     def put(self, rows: slice, judged: Judged, live: Live[S]) -> None:
         """Note what ``live`` made of these rows."""

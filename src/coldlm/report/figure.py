@@ -14,7 +14,8 @@ import polars as pl
 from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.flags import flags
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.rows import Comparison, Row
+from coldlm.report.measure import PEERS, has_views
+from coldlm.report.rows import METRIC, Comparison, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,18 +59,25 @@ class Style:
 
 
 def draw_warmup(comparison: Comparison) -> Figure:
-    """Return nDCG@10 against the events that the item (left) and the user (right) has had as of the
-    query; below, how many events each point rests on. Buckets that were not measurable leave a
-    gap."""
+    """Return nDCG@10 against the events that the item has had as of the query, among all candidates
+    and among peers, and against those of the user; below, how many events each point rests on.
+    Buckets that were not measurable leave a gap."""
     from matplotlib.figure import Figure
 
     shown, left_out = _choose_rows(comparison)
     figure = Figure(figsize=(1, 5.6), layout="constrained")  # see put_legend for the width
-    axes = figure.subplots(2, 2, sharex="col", sharey="row", height_ratios=(6, 1))
-    for column, by in enumerate(("item", "user")):
-        _draw_curves(axes[0, column], comparison, comparison.curve(by), WARMUP_BUCKETS, shown)
+    panels = [
+        ("item", METRIC, "by what the item has had"),
+        ("user", METRIC, "by what the user has had"),
+    ]
+    if has_views(comparison):
+        panels.insert(1, ("item", PEERS, "the same, among items that have had about as many"))
+    axes = figure.subplots(2, len(panels), sharex="col", height_ratios=(6, 1))
+    for column, (by, among, words) in enumerate(panels):
+        curve = comparison.curve(by, among)
+        _draw_curves(axes[0, column], comparison, curve, WARMUP_BUCKETS, shown)
         _draw_counts(axes[1, column], comparison, by)
-        axes[0, column].set_title(f"by what the {by} has had", loc="left", fontsize=10)
+        axes[0, column].set_title(words, loc="left", fontsize=10)
         axes[1, column].set_xlabel(f"earlier events of the {by} (n)")
     axes[0, 0].set_ylabel("nDCG@10, mean over users (square-root scale)")
     axes[1, 0].set_ylabel("events")
@@ -79,7 +87,12 @@ def draw_warmup(comparison: Comparison) -> Figure:
         comparison.title,
         *([f"the best of the strategies, {left_out} not shown"] * bool(left_out)),
     )
-    put_legend(figure, axes[0, 0].get_legend_handles_labels()[0], 8.6)
+    # peers are few, and values among them high: a scale of their own
+    whole = [axes[0, column] for column, (_, among, _) in enumerate(panels) if among == METRIC]
+    top = max(axis.get_ylim()[1] for axis in whole)
+    for axis in whole:
+        axis.set_ylim(0, top)
+    put_legend(figure, axes[0, 0].get_legend_handles_labels()[0], 4.3 * len(panels))
     return figure
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import LIST_K, LIST_METRICS, MRR_K
+from coldlm.core.columns import BASKET_METRIC, LIST_K, LIST_METRICS, MRR_K, VIEWS
 from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import ALPHA, Estimate, holm, seeds_needed
 from coldlm.runs.manifest import Manifest
@@ -38,7 +38,20 @@ LIST_QUALITY: Final[dict[str, dict[str, Any]]] = {
 }
 """The same for the columns of the list table: first over users, then over lists."""
 
-_OWN: Final = {where.get("metric", METRIC) for where in (*QUALITY.values(), *LIST_QUALITY.values())}
+PEERS, ON_THE_SHELF = (f"{METRIC}/{view}" for view in VIEWS)
+
+VIEW_QUALITY: Final[dict[str, dict[str, Any]]] = {
+    f"{PEERS}@10": {"metric": PEERS},
+    f"{PEERS}@10/cold_item_any": {"metric": PEERS, "cohort": "cold_item_any"},
+    f"{ON_THE_SHELF}@10": {"metric": ON_THE_SHELF},
+    f"{BASKET_METRIC}@10": {"metric": BASKET_METRIC},
+}
+"""The same for the columns of the table of views; runs of earlier versions have none."""
+
+_OWN: Final = {
+    where.get("metric", METRIC)
+    for where in (*QUALITY.values(), *LIST_QUALITY.values(), *VIEW_QUALITY.values())
+}
 
 COST: Final = (
     "trainable_parameters",
@@ -87,6 +100,11 @@ class Headline:
     best_trivial: Row | None
     smallest_effect: float | None
     seeds_needed: int | None
+
+
+def has_views(comparison: Comparison) -> bool:
+    """Return whether views of the candidates were looked at."""
+    return PEERS in comparison.values["metric"]
 
 
 def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:

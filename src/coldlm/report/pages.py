@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex, markdown
-from coldlm.report.measure import Headline
+from coldlm.report.measure import PEERS, Headline, has_views
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.rows import Comparison
@@ -20,6 +20,7 @@ from coldlm.report.table import (
     k_shot_table,
     list_table,
     quality_table,
+    views_table,
     warmup_table,
     window_table,
 )
@@ -31,10 +32,12 @@ def headline_tables(
 ) -> tuple[Table, ...]:
     """Return the tables that say who is best, in order; those that have nothing to say are left out."""
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
+    views = (views_table(comparison),) if has_views(comparison) else ()
     further, classified = further_table(comparison), classification_table(comparison)
     schedules = schedule_table(comparison)
     return (
         quality_table(comparison, headline),
+        *views,
         *((further,) if further else ()),
         *((texts_table(comparison, texts),) if texts else ()),
         *lists,
@@ -45,9 +48,11 @@ def headline_tables(
 
 
 def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return warm-up by item and by user, and, where there are windows, the values of each."""
+    """Return warm-up by item, among peers too, and by user, and, where there are windows, the values
+    of each."""
     windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
-    return (warmup_table(comparison, "item"), warmup_table(comparison, "user"), *windows)
+    peers = (warmup_table(comparison, "item", PEERS),) if has_views(comparison) else ()
+    return (warmup_table(comparison, "item"), *peers, warmup_table(comparison, "user"), *windows)
 
 
 def report_page(report: Report) -> str:

@@ -7,8 +7,15 @@ from typing import Any
 
 import polars as pl
 
-from coldlm.report.measure import LIST_QUALITY, Headline, further_quality
-from coldlm.report.rows import Comparison
+from coldlm.report.measure import (
+    LIST_QUALITY,
+    PEERS,
+    VIEW_QUALITY,
+    Headline,
+    further_quality,
+    has_views,
+)
+from coldlm.report.rows import METRIC, Comparison
 from coldlm.report.statistics import Estimate
 from coldlm.report.texts import TextWorth
 
@@ -19,7 +26,8 @@ def table_lines(
     """Return one flat record per row, with every digit; an empty cell is a number that does not exist."""
     lines, worth = [], {each.row: each.line() for each in texts}
     lists = LIST_QUALITY if comparison.candidates == "impression" else {}
-    more = lists | further_quality(comparison)
+    views = VIEW_QUALITY if has_views(comparison) else {}
+    more = lists | views | further_quality(comparison)
     for i, m in enumerate(headline.measures):
         vs = (
             asdict(m.vs_trivial)
@@ -78,13 +86,18 @@ def k_shot_lines(title: str, shots: Comparison) -> pl.DataFrame:
 
 
 def warmup_lines(comparison: Comparison) -> pl.DataFrame:
-    """Return the points of the warm-up curves, by item and by user."""
+    """Return the points of the warm-up curves, by item and by user, and by item among peers."""
+    asked = [("item", METRIC), ("user", METRIC)]
+    asked += [("item", PEERS)] * has_views(comparison)
     curves = pl.concat(
-        [comparison.curve(by).with_columns(by=pl.lit(by)) for by in ("item", "user")]
+        [
+            comparison.curve(by, among).with_columns(by=pl.lit(by), metric=pl.lit(among))
+            for by, among in asked
+        ]
     )
     joined = curves.with_columns(pl.lit(comparison.title).alias("comparison")).join(
         _names(comparison), on="row", maintain_order="left"
     )
     return joined.select(
-        "comparison", "kind", "label", "schedule", "by", "bucket", "value", "n_events"
+        "comparison", "kind", "label", "schedule", "by", "metric", "bucket", "value", "n_events"
     )

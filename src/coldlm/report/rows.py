@@ -129,11 +129,14 @@ class Comparison:
         """Return one number over the whole stream, None where it was not measurable."""
         return self._whole.get((row, cohort, average, metric, k))
 
-    def curve(self, by: str) -> pl.DataFrame:
+    def curve(self, by: str, among: str = METRIC) -> pl.DataFrame:
         """Return ``row, bucket, value, n_users, n_events``: macro nDCG@10 by the number of events an item
-        (or user) has had, in the order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"."""
+        (or user) has had, in the order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"; ``among``:
+        the metric, of all candidates or of a view."""
         order = {f"{by}:{bucket}": i for i, bucket in enumerate(WARMUP_BUCKETS)}
-        chosen = self._cells(pl.col("window") == -1, pl.col("bucket").is_in(list(order)))
+        chosen = self._cells(
+            pl.col("window") == -1, pl.col("bucket").is_in(list(order)), metric=among
+        )
         chosen = chosen.with_columns(
             pl.col("bucket").replace_strict(order, return_dtype=pl.Int64).alias("at")
         )
@@ -210,7 +213,7 @@ class Comparison:
     def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:
         return self.users.sort("user", "seed").partition_by("row", "cohort", as_dict=True)
 
-    def _cells(self, *conditions: pl.Expr) -> pl.DataFrame:
-        return self.values.filter(cohort="all", average="macro", metric=METRIC, k=K).filter(
+    def _cells(self, *conditions: pl.Expr, metric: str = METRIC) -> pl.DataFrame:
+        return self.values.filter(cohort="all", average="macro", metric=metric, k=K).filter(
             *conditions
         )

@@ -12,8 +12,8 @@ import polars as pl
 from coldlm.config.schedules import CHEATS, cheats
 from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.measure import LIST_QUALITY, QUALITY, Headline, further_quality
-from coldlm.report.rows import Comparison, Row
+from coldlm.report.measure import LIST_QUALITY, QUALITY, VIEW_QUALITY, Headline, further_quality
+from coldlm.report.rows import METRIC, Comparison, Row
 from coldlm.report.statistics import is_small
 
 NOT_MEASURABLE: Final = "n/a"
@@ -76,6 +76,13 @@ def list_table(comparison: Comparison) -> Table:
     return _metric_table("Whole lists", header, LIST_QUALITY, comparison)
 
 
+def views_table(comparison: Comparison) -> Table:
+    """Return the same scores among parts of the candidates, and over whole baskets."""
+    names = ("among peers", "among peers: any cold item", "on the shelf", "whole baskets")
+    quality = {"": {}, **VIEW_QUALITY}
+    return _metric_table("Views: nDCG@10", ("among all", *names), quality, comparison)
+
+
 def further_table(comparison: Comparison) -> Table | None:
     """Metrics of other packages: mean over users, then mean over queries; None without any."""
     quality = further_quality(comparison)
@@ -129,14 +136,16 @@ def classification_table(comparison: Comparison) -> Table | None:
     return Table("Classification", header, tuple(body), tuple(row.kind for row in rows))
 
 
-def warmup_table(comparison: Comparison, by: str) -> Table:
+def warmup_table(comparison: Comparison, by: str, among: str = METRIC) -> Table:
     """Return nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or
-    "user"."""
-    events = dict(comparison.curve(by).group_by("bucket").agg(n="n_events").rows())
+    "user"; ``among``: of all candidates, or of peers."""
+    curve = comparison.curve(by, among)
+    events = dict(curve.group_by("bucket").agg(n="n_events").rows())
     header = [f"{by} has had"]
     header += [f"{bucket} ({max(events.get(bucket) or [0]):,})" for bucket in WARMUP_BUCKETS]
-    title = f"Warm-up by {by}: nDCG@10 after n events (in brackets: events that were ranked)"
-    return _grid(title, comparison, header, WARMUP_BUCKETS, comparison.curve(by))
+    where = "" if among == METRIC else " among peers"
+    title = f"Warm-up by {by}{where}: nDCG@10 after n events (in brackets: events that were ranked)"
+    return _grid(title, comparison, header, WARMUP_BUCKETS, curve)
 
 
 def window_table(comparison: Comparison) -> Table:

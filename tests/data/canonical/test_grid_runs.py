@@ -25,7 +25,7 @@ from coldlm.data.canonical.grid import FRESH, choose, on_grid
 from coldlm.data.simulated import load
 from coldlm.evaluate import baselines
 from coldlm.evaluate.canaries import canary_values
-from coldlm.evaluate.judge import judge
+from coldlm.evaluate.judge import Views, judge
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import World, make_world
 from coldlm.report.canaries import from_chance
@@ -134,7 +134,7 @@ def _at_zero(data: Dataset, catalogue: Catalogue) -> dict[str, float]:
     }
     parts = []
     for name, scorer in scorers.items():
-        judged = judge(scorer, queries, data, catalogue, name=name)
+        judged = judge(scorer, queries, data, catalogue, Views(as_of.counts, 4), name=name)
         query = np.repeat(np.arange(len(queries)), np.diff(queries.start))
         item: Ints = log.item[queries.event]
         parts.append(
