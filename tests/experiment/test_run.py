@@ -24,6 +24,7 @@ from coldlm.cli import main
 from coldlm.commands.recommend import recommend
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import (
+    BASKET_METRIC,
     COHORTS,
     MANDATORY_BASELINES,
     MODEL,
@@ -124,7 +125,8 @@ def test_tables_have_their_columns_and_finite_values(finished: Path) -> None:
     assert results.null_count().sum_horizontal().item() == 0
     assert set(results["scorer"]) == {MODEL, "fewest_events", *MANDATORY_BASELINES}
     assert set(results["cohort"]) <= set(COHORTS)
-    assert set(results["metric"]) == {*FORMULAS, USER_AUC}
+    views = {"ndcg/peers", "ndcg/shelf"}
+    assert set(results["metric"]) == {*FORMULAS, USER_AUC, BASKET_METRIC, *views}
     assert users.columns == [
         "run", "control", "strategy", "scorer", "schedule", "user", "cohort", "metric", "k", "value", "n_queries",
         "n_events",
@@ -334,7 +336,7 @@ def test_a_leaky_split_counts_what_it_lets_into_training_and_every_row_says_so(
         line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")
     ]
     rows = [name for name in names if name not in ("scorer", "---")]
-    assert len(rows) == 10 + 2  # quality of all rows, cost of the trained ones
+    assert len(rows) == 2 * 10 + 2  # quality and views of all rows, cost of the trained ones
     assert all(name.endswith(" LEAKY") for name in rows)
 
 

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 from coldlm.config import model_combinations as model
 from coldlm.config import options
-from coldlm.config.kinds import BackboneSource, Logger, Reader, SplitRule, Strategy, Trigger
+from coldlm.config.kinds import BackboneSource, Logger, Reader, Rival, SplitRule, Strategy, Trigger
 from coldlm.config.model_combinations import Section
 from coldlm.config.online_combinations import online_problems
-from coldlm.config.options import chosen
+from coldlm.config.options import chosen, names
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
 
@@ -37,6 +37,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _pretrain_machine_problems: ("pretrain", "trainer"),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _loss_problems: ("loss", "evaluate"),
+        _rival_problems: ("evaluate",),
         _k_shot_problems: ("stages", "evaluate", "split"),
         _control_problems: ("control", "backbone", "head"),
     }
@@ -193,6 +194,13 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
             f"evaluate.candidates=impression: {reader.name} holds no lists as shown; use "
             f"evaluate.candidates=full, or {' or '.join(others)}"
         )
+
+
+def _rival_problems(evaluate: Section) -> Iterator[str]:
+    allowed = names(Rival)
+    for rival in evaluate["rivals"]:
+        if rival not in allowed:
+            yield f"evaluate.rivals: got {rival!r}, allowed: {', '.join(allowed)}"
 
 
 def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:

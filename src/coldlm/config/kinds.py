@@ -166,3 +166,14 @@ class Baseline(Option):
     """A function (data, as_of, catalogue) -> scores, see ``evaluate.baselines``."""
 
     group: ClassVar[str] = "baseline"
+
+
+@dataclass(frozen=True)
+class Rival(Option):
+    """A method of the field that is judged like a baseline where ``evaluate.rivals`` names it: a
+    function (what is known, value) -> scores, see ``evaluate.rivals.known``. ``setting``: what its
+    value is; ``values``: those that are tried on validation."""
+
+    group: ClassVar[str] = "rival"
+    setting: str = ""
+    values: tuple[float, ...] = (0.0,)

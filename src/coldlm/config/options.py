@@ -25,6 +25,7 @@ from coldlm.config.kinds import (
     Option,
     Reader,
     Regulariser,
+    Rival,
     Scope,
     SplitRule,
     Strategy,
@@ -138,6 +139,25 @@ _OWN: tuple[Option, ...] = (
     Metric("ndcg", "coldlm.evaluate.metrics.ndcg"),
     Metric("recall", "coldlm.evaluate.metrics.recall"),
     Metric("mrr", "coldlm.evaluate.metrics.mrr"),
+    Rival(
+        "popularity_days",
+        "coldlm.evaluate.rivals.popularity_days.popularity_days",
+        setting="days",
+        values=(1.0, 7.0, 30.0),
+    ),
+    Rival("bm25", "coldlm.evaluate.rivals.bm25.bm25", setting="k1", values=(0.5, 1.2, 2.0)),
+    Rival(
+        "item_knn",
+        "coldlm.evaluate.rivals.item_knn.item_knn",
+        setting="neighbours",
+        values=(20.0, 100.0, 400.0),
+    ),
+    Rival(
+        "ease",
+        "coldlm.evaluate.rivals.ease.ease",
+        setting="strength",
+        values=(10.0, 100.0, 1000.0),
+    ),
 )
 
 KINDS = (*dict.fromkeys(option.group for option in _OWN), Baseline.group)

@@ -55,6 +55,7 @@ class Evaluate:
     queries: Annotated[int, Range(300)] | None
     k_shot: list[Annotated[int, Range(0)]]
     shelf: Annotated[int, Range(0)]
+    rivals: list[str]
     latency_requests: Annotated[int, Range(0)]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -13,15 +14,22 @@ import torch
 from torch import Tensor
 
 from coldlm.config.build import resolve
-from coldlm.config.kinds import Baseline
-from coldlm.config.options import plugged
+from coldlm.config.kinds import Baseline, Rival
+from coldlm.config.options import named, plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED
+from coldlm.core.tables import TRAIN, VALIDATION
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
+from coldlm.evaluate.rivals.known import Known, Make
 from coldlm.experiment.encoder import untrained
 from coldlm.experiment.world import World
 from coldlm.split.leaks import late_idf
+
+log = logging.getLogger("coldlm")
+
+READERS = ("tfidf", "zero_shot")
+"""Baselines that read texts."""
 
 
 @dataclass
@@ -55,7 +63,7 @@ def judge_baselines(
         measure: (scorer, name) -> value on validation.
         judge: (scorer, name) -> its rows.
     """
-    asked = (config.evaluate.k, config.evaluate.candidates, config.evaluate.queries, config.plugins)
+    asked = (asdict(config.evaluate), config.plugins)
     parts = (
         config.dataset,
         config.release_slot,
@@ -69,8 +77,9 @@ def judge_baselines(
     )
     if key == kept.key:
         return
-    ready = prepare_baselines(config, world, measure)
+    ready = prepare_baselines(config, world, history, measure)
     scorers = make_baselines(ready, world, history)
+    scorers |= make_rivals(config.evaluate.rivals, world, history, measure)
     kept.key = ""  # of nothing, should one of them fail
     kept.rows = {name: judge(scorer, name) for name, scorer in scorers.items()}
     idf = cast(baselines.TfIdf, scorers["tfidf"]).idf
@@ -86,20 +95,27 @@ class Ready:
     """What baselines need whatever is known of the stream. ``seed``: of the random one.
     ``half_life``: 0, 1 or 2, of recent popularity, chosen on validation. ``items``: [N, D] and
     ``profiles``: [U, D], vectors of the untouched backbone (the run's own has been trained), all 0
-    for users without a profile text."""
+    for users without a profile text. ``reads_profile``: which of the baselines that read texts do
+    better on validation if they read profiles too: a profile that says nothing of taste is noise in
+    a query."""
 
     seed: int
     half_life: int
     items: Tensor
     profiles: Tensor
+    reads_profile: frozenset[str]
 
 
 def prepare_baselines(
-    config: RunConfig, world: World, measure: Callable[[ScoreFunction, str], float]
+    config: RunConfig,
+    world: World,
+    history: int,
+    measure: Callable[[ScoreFunction, str], float],
 ) -> Ready:
     """Return what all of a run's baselines share.
 
     Args:
+        history: how many of a user's last items the text baselines look at.
         measure: (scorer, name) -> value on validation.
     """
     recent = [baselines.recent_popularity(world.as_of, h) for h in range(3)]
@@ -113,7 +129,76 @@ def prepare_baselines(
     if with_text:
         with torch.no_grad():
             profiles[with_text] = encoder.texts([texts[user] for user in with_text])
-    return Ready(config.seed, best, encoder.all_items(), profiles)
+    ready = Ready(config.seed, best, encoder.all_items(), profiles, frozenset(READERS))
+    if not with_text:
+        return ready
+    reads = set()
+    for name in READERS:
+        with_it, without = (
+            measure(_readers(replace(ready, reads_profile=read), world, history)[name], name)
+            for read in (frozenset(READERS), frozenset[str]())
+        )
+        log.info("%s on validation: %.4f with profiles, %.4f without", name, with_it, without)
+        if with_it >= without:
+            reads.add(name)
+    return replace(ready, reads_profile=frozenset(reads))
+
+
+def _readers(ready: Ready, world: World, history: int) -> dict[str, ScoreFunction]:
+    """The baselines that read texts."""
+    data, t_test = world.data, world.split.t_test
+    silent = replace(data, users=replace(data.users, texts=("",) * len(data.users)))
+    profiles = ready.profiles * float("zero_shot" in ready.reads_profile)
+    return {
+        "tfidf": baselines.TfIdf(
+            data if "tfidf" in ready.reads_profile else silent,
+            world.catalogue,
+            world.as_of,
+            history,
+            t_test,
+        ),
+        "zero_shot": baselines.zero_shot(
+            ready.items, profiles, world.entered_by(t_test), world.as_of, history
+        ),
+    }
+
+
+def make_rivals(
+    names: Sequence[str],
+    world: World,
+    history: int,
+    measure: Callable[[ScoreFunction, str], float],
+) -> dict[str, ScoreFunction]:
+    """Return each rival with the value that did best on validation when it had learned from training
+    alone, having learned from both (Name -> scorer).
+
+    Args:
+        history, measure: as for ``prepare_baselines``.
+    """
+    train, both = (
+        Known(
+            world.data,
+            world.catalogue,
+            world.as_of,
+            world.visible(world.split.rows(*parts), end),
+            world.entered_by(end),
+            history,
+        )
+        for parts, end in (
+            ((TRAIN,), world.split.t_val),
+            ((TRAIN, VALIDATION), world.split.t_test),
+        )
+    )
+    found = {}
+    for name in dict.fromkeys(names):
+        rival: Rival = named(Rival, name)
+        make: Make = resolve(rival.target)
+        tried = [measure(make(train, value), f"{name} {value:g}") for value in rival.values]
+        best = rival.values[int(np.argmax(tried))]
+        said = ", ".join(f"{t:.4f} at {v:g}" for t, v in zip(tried, rival.values, strict=True))
+        log.info("%s on validation, by %s: %s", name, rival.setting, said)
+        found[name] = make(both, best)
+    return found
 
 
 def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreFunction]:
@@ -123,7 +208,6 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
         history: how many of a user's last items the text baselines look at.
     """
     data, as_of, catalogue = world.data, world.as_of, world.catalogue
-    known = world.entered_by(world.split.t_test)
     scorers: dict[str, ScoreFunction] = {
         "random": baselines.random(ready.seed, len(data.items), data.users.ids),
         "constant": baselines.constant(len(data.items)),
@@ -131,8 +215,7 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
         "recent_popularity": baselines.recent_popularity(as_of, ready.half_life),
         "newest": baselines.newest(catalogue),
         "fewest_events": baselines.fewest_events(data, catalogue),
-        "tfidf": baselines.TfIdf(data, catalogue, as_of, history, world.split.t_test),
-        "zero_shot": baselines.zero_shot(ready.items, ready.profiles, known, as_of, history),
+        **_readers(ready, world, history),
     }
     if data.repeats:
         scorers["own_repeats"] = baselines.own_repeats(as_of, data)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 
+from coldlm.asof.context import AsOf
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import LATE_TEXTS, MODEL
 from coldlm.core.progress import listed, progress
@@ -44,12 +46,16 @@ class Evaluation:
         """Return the macro nDCG@k of a scorer on validation."""
         return self.measure_on(scorer, self._world.validation, name)
 
-    def judge(self, scorer: ScoreFunction, queries: Queries, name: str) -> Judged:
-        """Return every positive of ``queries`` ranked, with a progress bar."""
+    def judge(
+        self, scorer: ScoreFunction, queries: Queries, name: str, as_of: AsOf | None = None
+    ) -> Judged:
+        """Return every positive of ``queries`` ranked, with a progress bar; ``as_of``: by whose counts
+        views are cut, the world's by default."""
         world = self._world
+        views = self._views if as_of is None else replace(self._views, counts=as_of.counts)
         with progress(f"scoring: {name}", len(queries)) as done:
             return judge(
-                scorer, queries, world.data, world.catalogue, self._views, name=name, on_chunk=done
+                scorer, queries, world.data, world.catalogue, views, name=name, on_chunk=done
             )
 
     def judge_part(self, scorer: ScoreFunction, first: int, last: int, since: int) -> Judged:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.config.kinds import Strategy
+from coldlm.config.kinds import Rival, Strategy
 from coldlm.config.options import names
 from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL
@@ -173,7 +173,7 @@ def _kind(run: FinishedRun) -> str:
 
 def _place(row: Row) -> tuple[Any, ...]:
     """Strategies, controls, baselines; inside each the order of the protocol; then the schedule."""
-    orders = names(Strategy), CONTROLS, MANDATORY_BASELINES
+    orders = names(Strategy), CONTROLS, (*MANDATORY_BASELINES, *names(Rival))
     known = dict(zip(KINDS, orders, strict=True))[row.kind]
     first = row.label.split(" · ")[0]
     at = known.index(first) if first in known else len(known)

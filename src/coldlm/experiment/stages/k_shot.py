@@ -67,7 +67,9 @@ def run(state: State) -> None:
         formulas=inputs.record.formulas,
         ready=None
         if is_control
-        else prepare_baselines(shop.config, inputs.world, shop.evaluation.measure),
+        else prepare_baselines(
+            shop.config, inputs.world, shop.ranker.head.history, shop.evaluation.measure
+        ),
     )
     tables = reveals.run()
     state.manifest.seconds["k_shot"] = time.perf_counter() - begin
@@ -158,7 +160,7 @@ class Reveals:
         for name, updated, scorer in scorers:
             title = f"{name}{', updated' if updated else ''}, {plan.side}, {shots} shots"
             frame = tabulate(
-                self.evaluation.judge(scorer, plan.queries, title),
+                self.evaluation.judge(scorer, plan.queries, title, known.as_of),
                 plan.queries,
                 world.data,
                 world.catalogue,
