@@ -71,6 +71,19 @@ def test_every_row_of_a_leaky_split_says_so(make_runs, split: str) -> None:
     assert all(name(row, comparison).endswith(" LEAKY") for row in comparison.rows)
 
 
+def test_doubtful_releases_stand_above_the_table(make_run, tmp_path: Path) -> None:
+    file = make_run("a") / "manifest.json"
+    said = json.loads(file.read_text())
+
+    def told(**facts: float) -> str:
+        file.write_text(json.dumps(said | {"dataset": said["dataset"] | facts}))
+        return flags_of(tmp_path)
+
+    assert "RELEASE" not in told(at_release=0.01, before_release=0.01)
+    assert "RELEASE: 93% of the items that enter are first taken" in told(at_release=0.93)
+    assert "RELEASE: 33% of the events are earlier than" in told(before_release=0.33)
+
+
 def test_sampled_candidates_say_so(make_runs) -> None:
     assert "SAMPLED: ranked among `sampled_100`" in flags_of(make_runs(candidates="sampled_100"))
 

@@ -6,15 +6,30 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import FEATURES, AsOf
-from coldlm.core.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset, Ints, Log, Split
+from coldlm.core.tables import (
+    DAY,
+    STREAM,
+    TRAIN,
+    UNKNOWN,
+    VALIDATION,
+    Dataset,
+    Ints,
+    Items,
+    Log,
+    Split,
+    Users,
+    sorted_log,
+)
 from coldlm.data.simulated import load
 from coldlm.evaluate.baselines import WORD, TfIdf
 from coldlm.split import cuts
-from coldlm.split.leaks import late_idf, meter
+from coldlm.split.leaks import late_idf, meter, release_facts
 from coldlm.split.queries import ask, trainable
 
 MakeData = Callable[..., Dataset]
@@ -308,3 +323,41 @@ def test_where_no_text_is_known_there_is_no_document_frequency(make_data: MakeDa
     tfidf = TfIdf(data, catalogue, _as_of(data), 20, split.t_test)
     assert tfidf.idf == {}
     assert late_idf(data, split, catalogue, tfidf.idf, WORD.findall) == 0
+
+
+@given(st.integers(0, 1000))
+def test_release_facts_are_shares_of_items_and_of_events(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    n, m = 40, 12
+    time, item = np.sort(draw.integers(0, 9, n)), draw.integers(0, m, n)
+    released = draw.choice([UNKNOWN, 2, 4, 6, 8], m)
+    ids = tuple(map(str, range(m)))
+    data = Dataset(
+        "toy", "toy", Items(ids, ids, ids, released), Users(("u",), ("",)),
+        sorted_log(np.zeros(n, np.int64), item, time, np.ones(n), np.ones(n, bool)),
+        False, "field", (1.0, 2.0, 3.0),
+    )  # fmt: skip
+    first = {i: min(time[item == i]) for i in set(item.tolist())}
+    told = [i for i in first if released[i] != UNKNOWN and released[i] > time[0]]
+    events = [(i, t) for i, t in zip(item, time, strict=True) if released[i] != UNKNOWN]
+    facts = release_facts(data)
+    at = [first[i] == released[i] for i in told]
+    assert facts["at_release"] == (pytest.approx(np.mean(at)) if told else None)
+    early = [t < released[i] for i, t in events]
+    assert facts["before_release"] == (pytest.approx(np.mean(early)) if events else None)
+
+
+def test_a_release_made_of_first_events_is_told_from_people_who_like_fresh_items() -> None:
+    data = load(users=60, items=200, events=3000)
+    honest = release_facts(data)
+    assert honest["at_release"] is not None
+    assert honest["at_release"] < 0.05
+    assert honest["before_release"] == 0
+    first = np.full(len(data.items), UNKNOWN)
+    np.minimum.at(first, data.log.item, data.log.time)
+    made = replace(data, items=replace(data.items, released_at=first))
+    assert release_facts(made)["at_release"] == 1
+    late = replace(data, items=replace(data.items, released_at=first + 10 * DAY))
+    found = release_facts(late)["before_release"]
+    assert found is not None
+    assert found > 0.1

@@ -156,7 +156,7 @@ _OWN: tuple[Option, ...] = (
         "ease",
         "coldlm.evaluate.rivals.ease.ease",
         setting="strength",
-        values=(10.0, 100.0, 1000.0),
+        values=(100.0, 300.0, 1000.0, 3000.0),
     ),
 )
 

@@ -12,6 +12,7 @@ from coldlm.core.progress import listed
 from coldlm.core.tables import TRAIN
 from coldlm.experiment.world import World
 from coldlm.runs.manifest import DataFacts, Manifest
+from coldlm.split.leaks import release_facts
 from coldlm.split.queries import count_lists, trainable
 
 log = logging.getLogger("coldlm")
@@ -77,6 +78,7 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         n_users=len(data.users),
         n_items=len(data.items),
         n_events=len(data.log),
+        **release_facts(data),
     )
     manifest.not_asked = dict(stream.counts)
     manifest.lists = (

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, PERMUTED
 from coldlm.report.rows import Comparison
 from coldlm.report.texts import own_control
 from coldlm.report.tuning import unequal_budgets
 
+AT_RELEASE: Final = 0.2
+"""Share of items first taken in the second of their release above which that is no chance."""
+
+BEFORE_RELEASE: Final = 0.05
+"""Share of events earlier than a release above which releases are not what they are called."""
+
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED, AUDIT, INCOMPLETE and UNEQUAL TUNING, each with its reason, where
+    """LEAKY, SIMULATED, SAMPLED, RELEASE, AUDIT, INCOMPLETE and UNEQUAL TUNING, each with its reason, where
     they apply."""
     found = []
     if comparison.mark == "SIMULATED":
@@ -27,6 +35,7 @@ def flags(comparison: Comparison) -> list[str]:
             f"SAMPLED: ranked among `{comparison.candidates}` candidates, not among the full "
             "catalogue"
         )
+    found += _doubtful_releases(comparison)
     found += _failed_audits(comparison)
     missing = _missing_rows(comparison)
     if missing:
@@ -34,6 +43,23 @@ def flags(comparison: Comparison) -> list[str]:
             f"INCOMPLETE: without {', '.join(missing)} nobody can tell what language is worth"
         )
     found += unequal_budgets(comparison)
+    return found
+
+
+def _doubtful_releases(comparison: Comparison) -> list[str]:
+    """Release times that events seem to have made, or that events do not keep to."""
+    data, found = comparison.manifests[0].data, []
+    if (data.at_release or 0) > AT_RELEASE:
+        found.append(
+            f"RELEASE: {data.at_release:.0%} of the items that enter are first taken in the very "
+            "second of their release: being a candidate gives away who is about to be taken, and no "
+            "value at n = 0 says anything"
+        )
+    if (data.before_release or 0) > BEFORE_RELEASE:
+        found.append(
+            f"RELEASE: {data.before_release:.0%} of the events are earlier than their item's release, "
+            "which is then none"
+        )
     return found
 
 

@@ -24,7 +24,8 @@ T = TypeVar("T")
 @dataclass
 class DataFacts:
     """The data set and its cut. ``hashes``: file -> sha256. ``counts``: policy -> how often it was
-    applied. ``dates``: t_val, t_test and the windows' edges. Counts of earlier versions may be
+    applied. ``dates``: t_val, t_test and the windows' edges. ``at_release``, ``before_release``: see
+    ``split.leaks.release_facts``; None where no release is known. Counts of earlier versions may be
     None."""
 
     name: str
@@ -40,6 +41,8 @@ class DataFacts:
     n_users: int | None = None
     n_items: int | None = None
     n_events: int | None = None
+    at_release: float | None = None
+    before_release: float | None = None
 
 
 @dataclass

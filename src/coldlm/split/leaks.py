@@ -75,6 +75,28 @@ def meter(
     return leaks
 
 
+def release_facts(data: Dataset) -> dict[str, float | None]:
+    """Return what release times have to do with events: a release that was made of the first event
+    gives away who is about to be taken, and one that comes behind events is no release.
+
+    Returns:
+        ``at_release``: share of the items that enter after the log began and are ever taken, whose
+        first event is in the very second of their release. ``before_release``: share of the events
+        of items with a known release that are earlier than it. None where there are no such items.
+    """
+    log, released = data.log, data.items.released_at
+    first = np.full(len(released), UNKNOWN)
+    np.minimum.at(first, log.item, log.time)
+    known = released != UNKNOWN
+    told = known & (first != UNKNOWN) & (released > log.time[0])
+    events = known[log.item]
+    early = log.time[events] < released[log.item[events]]
+    return {
+        "at_release": float((first[told] == released[told]).mean()) if told.any() else None,
+        "before_release": float(early.mean()) if events.any() else None,
+    }
+
+
 def late_idf(
     data: Dataset,
     split: Split,
