@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY=PASSIVE
 runs="${1:-runs/quickstart}"
 # top first: the layers below the last are then encoded once for both, and its own texts are permuted too
 .venv/bin/coldlm run -m experiment=quickstart output="$runs" strategy=top,frozen
-.venv/bin/coldlm run -m experiment=quickstart output="$runs" strategy=top control=context_only,random_vectors,permuted_text
+.venv/bin/coldlm run -m experiment=quickstart output="$runs" strategy=top control=context_only,random_vectors,permuted_in_cohort
 .venv/bin/coldlm report "$runs" --out "$runs/report"
 cat <<END
 
