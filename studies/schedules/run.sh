@@ -20,11 +20,17 @@ for seed in $(printf '%s\n' $seeds $lora_seeds | sort -nu); do
     common=(experiment=schedules "output=$runs" "${data[@]}" "seed=$seed")
     if [[ " $seeds " == *" $seed "* ]]; then
       .venv/bin/coldlm run sweep=schedules "${common[@]}" strategy=frozen
-      .venv/bin/coldlm run -m "${common[@]}" strategy=frozen control=context_only,random_vectors,permuted_text \
-        online=history,per_window
+      # in a folder of their own: they are asked other questions, or called by another name
+      late=("${common[@]}" "output=$runs-late" strategy=frozen)
+      .venv/bin/coldlm run -m "${late[@]}" online=per_window,every_n online.latency_seconds=3600,21600
+      .venv/bin/coldlm run -m "${late[@]}" online=history,per_window,every_n online.label_delay_seconds=86400
+      .venv/bin/coldlm run -m "${common[@]}" strategy=frozen \
+        control=context_only,random_vectors,permuted_in_cohort,permuted_text online=history,per_window
     fi
     if [[ " $lora_seeds " == *" $seed "* ]]; then
       .venv/bin/coldlm run -m "${common[@]}" strategy=lora strategy.layers=2 "online=$main"
+      .venv/bin/coldlm run -m "${common[@]}" strategy=lora strategy.layers=2 control=permuted_in_cohort \
+        online=history,head_only,per_window
     fi
     if [[ "$lora_seeds " == "$seed "* ]]; then
       .venv/bin/coldlm run -m "${common[@]}" strategy=lora strategy.layers=2 \

@@ -138,3 +138,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         write_file(file, tear)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_where_data_lies_is_no_part_of_a_recipe() -> None:
+    recipe = {"dataset.root": "/here", "dataset.cache": "there", "dataset.seed": 3}
+    said = {"config_hash": "x", "done": [], "recipe": recipe}
+    assert Manifest.of(said).recipe == {"plugins": [], "dataset.seed": 3}

@@ -14,7 +14,7 @@ from coldlm.config.schedules import label_of
 from coldlm.config.schema import RunConfig, under_todays_keys
 from coldlm.core.columns import SIMULATED_COLD
 from coldlm.core.errors import RunFolderError
-from coldlm.runs.manifest import NAME, Manifest, read_manifest
+from coldlm.runs.manifest import NAME, PLACES, Manifest, read_manifest
 
 NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages", "logger")
 """Where a run lives, how much of it was asked for and who watches: everything else makes another
@@ -34,9 +34,10 @@ def config_hash(config: RunConfig) -> str:
 def recipe(config: RunConfig) -> dict[str, Any]:
     """Return every key, by its dotted path, that must be equal for two runs to be two seeds of one
     experiment."""
-    return flatten(
+    whole = flatten(
         {key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RECIPE}
     )
+    return {key: value for key, value in whole.items() if key not in PLACES}
 
 
 def axes(config: RunConfig) -> dict[str, str]:

@@ -21,6 +21,10 @@ ANEW = "run it again with this version, into a new output=..., or remove the fol
 T = TypeVar("T")
 
 
+PLACES = ("dataset.cache", "dataset.root")
+"""Keys that say where data lies, and are no part of a recipe: what it is, its hashes say."""
+
+
 @dataclass
 class DataFacts:
     """The data set and its cut. ``hashes``: file -> sha256. ``counts``: policy -> how often it was
@@ -149,7 +153,7 @@ class Manifest:
             kept = {
                 MOVED.get(key, key): value
                 for key, value in found["recipe"].items()
-                if key not in GONE
+                if key not in GONE and key not in PLACES
             }
             for group, (target, key, value) in ADDED.items():
                 if kept.get(f"{group}._target_") == target:
