@@ -21,7 +21,7 @@ for seed in $(printf '%s\n' $seeds $lora_seeds | sort -nu); do
     if [[ " $seeds " == *" $seed "* ]]; then
       .venv/bin/coldlm run sweep=schedules "${common[@]}" strategy=frozen
       # in a folder of their own: they are asked other questions, or called by another name
-      late=("${common[@]}" "output=$runs-late" strategy=frozen)
+      late=("${common[@]/"output=$runs"/"output=$runs-late"}" strategy=frozen)
       .venv/bin/coldlm run -m "${late[@]}" online=per_window,every_n online.latency_seconds=3600,21600
       .venv/bin/coldlm run -m "${late[@]}" online=history,per_window,every_n online.label_delay_seconds=86400
       .venv/bin/coldlm run -m "${common[@]}" strategy=frozen \
