@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -108,6 +109,16 @@ def test_time_to_quality_is_the_first_bucket_that_reaches_the_goal() -> None:
     assert math.isnan(c.time_to_quality(n_item, value, is_new * 0, 0.5))
 
 
+def _series(events: pl.DataFrame, updates: pl.DataFrame, points: int) -> pl.DataFrame:
+    """One stretch behind the other."""
+    ends = c.ends_of_stretches(events.height, points).tolist()
+    stretches = pairwise([0, *ends])
+    return pl.concat(
+        c.stretch(events.slice(begin, end - begin), updates, point, end)
+        for point, (begin, end) in enumerate(stretches)
+    )
+
+
 def test_a_series_cuts_the_stream_into_equal_stretches_by_age() -> None:
     n = 23
     draw = np.random.default_rng(2)
@@ -121,7 +132,7 @@ def test_a_series_cuts_the_stream_into_equal_stretches_by_age() -> None:
         }
     )
     updates = pl.DataFrame({"version": [1, 1, 2, 3], "seconds": [2.0, 1.0, 4.0, 8.0]})
-    found = c.series(events, updates, points=5)
+    found = _series(events, updates, points=5)
     for (point,), rows in found.group_by("point"):
         inside = [i for i in range(n) if i * 5 // n == point]
         assert set(rows["seen"]) == {inside[-1] + 1}
@@ -137,8 +148,8 @@ def test_a_series_cuts_the_stream_into_equal_stretches_by_age() -> None:
                     kept.append(events["ndcg"][i])
             assert row["n"] == len(kept)
             assert row["ndcg"] == pytest.approx(sum(kept) / len(kept))
-    assert c.series(events.clear(), updates).height == 0
-    assert c.series(events, updates)["point"].n_unique() == n  # no more points than positives
+    assert len(c.ends_of_stretches(0)) == 0
+    assert c.ends_of_stretches(n).tolist() == list(range(1, n + 1))  # no more than positives
 
 
 def test_a_summary_leaves_out_what_cannot_be_measured(probes: pl.DataFrame) -> None:

@@ -43,7 +43,8 @@ from coldlm.data import simulated
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Views, judge
 from coldlm.evaluate.metrics import FORMULAS
-from coldlm.evaluate.summary import per_user, summarise, tabulate
+from coldlm.evaluate.positives import tabulate
+from coldlm.evaluate.summary import per_user, summarise
 from coldlm.experiment.kept import Kept
 from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute

@@ -149,32 +149,14 @@ def ends_of_stretches(n: int, points: int = POINTS) -> Ints:
     return -(-np.arange(1, points + 1) * n // max(points, 1))
 
 
-def series(events: pl.DataFrame, updates: pl.DataFrame, points: int = POINTS) -> pl.DataFrame:
-    """Return prequential quality over time: the stream cut into ``points`` stretches of equally many
-    positives, and in each the mean of every age of items (``AGES``).
-
-    Args:
-        events: rows of one scorer in time order, with the columns time, version, cohort, n_item and
-            ndcg.
-        updates: with the columns version and seconds of ``updates.parquet``.
-
-    Returns:
-        a ``stretch`` after the other.
-    """
-    ends = ends_of_stretches(events.height, points)
-    begins = np.append(0, ends)[:-1]
-    stretches = [
-        stretch(events.slice(begin, end - begin), updates, point, end)
-        for point, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True))
-    ]
-    return pl.concat(stretches) if stretches else pl.DataFrame(schema=SERIES)
-
-
 def stretch(events: pl.DataFrame, updates: pl.DataFrame, point: int, seen: int) -> pl.DataFrame:
-    """Return the quality of one stretch of the stream, its last second in view.
+    """Return prequential quality of one stretch of the stream: the mean of every age of items
+    (``AGES``).
 
     Args:
-        events: its rows, as for ``series``. updates: those so far, or all.
+        events: its rows, of one scorer in time order, with the columns time, version, cohort, n_item
+            and ndcg.
+        updates: those so far, or all, with the columns version and seconds of ``updates.parquet``.
         point: its number. seen: positives up to its end.
 
     Returns:
@@ -218,7 +200,7 @@ SERIES = {
     "ndcg": pl.Float64,
     "n": pl.Int64,
 }
-"""Columns of ``series``."""
+"""Columns of ``stretch``, and of ``stream.parquet``."""
 
 
 def summary(
@@ -232,7 +214,7 @@ def summary(
     left out, and events that would not have been enough are None.
 
     Args:
-        events: as for ``series``, with n_user, staleness and staleness_seconds.
+        events: as for ``stretch``, of the whole stream, with n_user, staleness and staleness_seconds.
         updates, probes: the files.
         seconds: of the whole stage; scoring: of them, those in which queries were scored.
     """

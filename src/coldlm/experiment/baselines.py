@@ -135,7 +135,7 @@ def prepare_baselines(
     reads = set()
     for name in READERS:
         with_it, without = (
-            measure(_readers(replace(ready, reads_profile=read), world, history)[name], name)
+            measure(_reader(name, replace(ready, reads_profile=read), world, history), name)
             for read in (frozenset(READERS), frozenset[str]())
         )
         log.info("%s on validation: %.4f with profiles, %.4f without", name, with_it, without)
@@ -144,23 +144,16 @@ def prepare_baselines(
     return replace(ready, reads_profile=frozenset(reads))
 
 
-def _readers(ready: Ready, world: World, history: int) -> dict[str, ScoreFunction]:
-    """The baselines that read texts."""
-    data, t_test = world.data, world.split.t_test
-    silent = replace(data, users=replace(data.users, texts=("",) * len(data.users)))
-    profiles = ready.profiles * float("zero_shot" in ready.reads_profile)
-    return {
-        "tfidf": baselines.TfIdf(
-            data if "tfidf" in ready.reads_profile else silent,
-            world.catalogue,
-            world.as_of,
-            history,
-            t_test,
-        ),
-        "zero_shot": baselines.zero_shot(
-            ready.items, profiles, world.entered_by(t_test), world.as_of, history
-        ),
-    }
+def _reader(name: str, ready: Ready, world: World, history: int) -> ScoreFunction:
+    """A baseline that reads texts, one of ``READERS``."""
+    data, t_test, reads = world.data, world.split.t_test, name in ready.reads_profile
+    if name == "zero_shot":
+        profiles = ready.profiles * float(reads)
+        known = world.entered_by(t_test)
+        return baselines.zero_shot(ready.items, profiles, known, world.as_of, history)
+    if not reads:
+        data = replace(data, users=replace(data.users, texts=("",) * len(data.users)))
+    return baselines.TfIdf(data, world.catalogue, world.as_of, history, t_test)
 
 
 def make_rivals(
@@ -215,7 +208,7 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
         "recent_popularity": baselines.recent_popularity(as_of, ready.half_life),
         "newest": baselines.newest(catalogue),
         "fewest_events": baselines.fewest_events(data, catalogue),
-        **_readers(ready, world, history),
+        **{name: _reader(name, ready, world, history) for name in READERS},
     }
     if data.repeats:
         scorers["own_repeats"] = baselines.own_repeats(as_of, data)

@@ -9,7 +9,7 @@ import polars as pl
 
 from coldlm.core.columns import HEADLINE_K, MODEL
 from coldlm.evaluate.continual import SERIES, ends_of_stretches, stretch
-from coldlm.evaluate.summary import with_metrics
+from coldlm.evaluate.positives import with_metrics
 from coldlm.experiment.state import State
 from coldlm.online.loop import SCHEMA, Stream
 

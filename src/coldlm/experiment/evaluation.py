@@ -19,7 +19,8 @@ from coldlm.core.tables import STREAM, Floats, Ints, Queries
 from coldlm.evaluate.classify import THRESHOLD, area, labelled_pairs, report
 from coldlm.evaluate.judge import Judged, ScoreFunction, Views, judge, measure
 from coldlm.evaluate.metrics import HEADLINE, RankingMetric
-from coldlm.evaluate.summary import summarise, tabulate
+from coldlm.evaluate.positives import tabulate
+from coldlm.evaluate.summary import summarise
 from coldlm.experiment.world import World
 from coldlm.models.rankers.pairwise import PairSnapshot
 from coldlm.split.leaks import meter

@@ -73,7 +73,7 @@ class Row:
     """One line of every table and figure. ``kind``: one of ``KINDS``. ``seeds``: how many were
     averaged.
     ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer
-    than T_test. ``streams``: of those runs whose schedule is the row's own, see ``evaluate.continual.series``."""
+    than T_test. ``streams``: of those runs whose schedule is the row's own, see ``evaluate.continual.stretch``."""
 
     kind: str
     label: str

@@ -127,7 +127,7 @@ class Record:
         return self._label(values, stage, scorer, schedule), labelled
 
     def write_stream(self, series: pl.DataFrame) -> None:
-        """``stream.parquet``: quality over the stream (``evaluate.continual.series``)."""
+        """``stream.parquet``: quality over the stream (``evaluate.continual.stretch``)."""
         self.write_frame("stream.parquet", series.with_columns(run=pl.lit(self.name)))
 
     def log_stretch(self, rows: pl.DataFrame) -> None:

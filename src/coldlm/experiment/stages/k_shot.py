@@ -34,7 +34,8 @@ from coldlm.core.progress import listed
 from coldlm.evaluate.canaries import canary_values
 from coldlm.evaluate.judge import ScoreFunction
 from coldlm.evaluate.metrics import Formulas
-from coldlm.evaluate.summary import summarise, tabulate
+from coldlm.evaluate.positives import tabulate
+from coldlm.evaluate.summary import summarise
 from coldlm.experiment.baselines import Ready, make_baselines, prepare_baselines
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.model import take_snapshot
@@ -148,7 +149,7 @@ class Reveals:
 
     def _score(self, plan: Plan, shots: int, known: World) -> Iterator[pl.DataFrame]:
         """The asked positives as ranked by every scorer that remembers what is known: ``scorer``,
-        ``updated``, and the columns of ``evaluate.summary.tabulate``."""
+        ``updated``, and the columns of ``evaluate.positives.tabulate``."""
         world, n = self.world, len(plan.queries.event)
         scorers: list[tuple[str, bool, ScoreFunction]] = [
             (MODEL, True, take_snapshot(self.ranker, known)),

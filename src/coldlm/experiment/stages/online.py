@@ -19,7 +19,7 @@ from coldlm.core.progress import listed, progress
 from coldlm.evaluate.continual import summary
 from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import ndcg
-from coldlm.evaluate.summary import with_metrics
+from coldlm.evaluate.positives import with_metrics
 from coldlm.experiment.curve import Curve
 from coldlm.experiment.probe import VALIDATION_PART, Probe
 from coldlm.experiment.saved_stream import SavedStream
