@@ -18,7 +18,6 @@ from coldlm.core.errors import ScoreError
 from coldlm.evaluate.metrics import (
     FORMULAS,
     RankingMetric,
-    basket_ndcg,
     list_values,
     mrr,
     ndcg,
@@ -335,29 +334,3 @@ def test_a_metric_forgets_on_reset_and_is_nan_without_a_row() -> None:
     metric.reset()
     with pytest.warns(UserWarning, match="before"):
         assert bool(metric.compute().isnan())
-
-
-@given(st.lists(st.integers(0, 3), min_size=4, max_size=7), st.integers(1, 3), st.integers(1, 6))
-def test_a_basket_is_ranked_whole(scores: list[int], n: int, k: int) -> None:
-    """Against every order of the ties, by hand: the first ``n`` items are the basket."""
-    basket, items = range(n), range(len(scores))
-    expected = []
-    for order in permutations(items):
-        ranked = sorted(order, key=lambda i: -scores[i])  # stable: ties stay in this order
-        gains = [1 / log2(r + 2) for r, item in enumerate(ranked[:k]) if item in basket]
-        expected.append(sum(gains) / sum(1 / log2(r + 2) for r in range(min(n, k))))
-    rows = []
-    for i in basket:
-        others = [j for j in basket if j != i]
-        rest = [j for j in items if j not in basket]
-        rows.append(
-            (
-                sum(scores[j] > scores[i] for j in rest),
-                sum(scores[j] == scores[i] for j in rest) + 1,
-                sum(scores[j] > scores[i] for j in others),
-                sum(scores[j] == scores[i] for j in others),
-                len(others),
-            )
-        )
-    found = basket_ndcg(*torch.tensor(rows).T, k=k)
-    assert float(found.mean()) == pytest.approx(np.mean(expected))

@@ -96,10 +96,16 @@ def test_a_view_averages_over_those_who_are_in_it(events: pl.DataFrame) -> None:
     assert counts == [1, 2, 3]
     assert users.filter(metric="ndcg/shelf")["user"].unique().to_list() == ["a"]
     assert np.isnan(_value(table, cohort="cold_user", **shelf))
+    # a's positives are in the list however many places are kept, b's never is and is not on the shelf
+    assert [_value(table, metric=f"recall/slots{s}") for s in range(K + 1)] == [0.5] * (K + 1)
+    assert _value(table, metric="recall/slots0/on_shelf") == 1
+    assert _value(table, column="n_users", metric="recall/slots0/on_shelf") == 1
     # what has no view is as it was
     plain = summarise(events, K)
     assert_frame_equal(
-        table.filter(~pl.col("metric").str.contains("/peers|/shelf")), plain, check_exact=True
+        table.filter(~pl.col("metric").str.contains("/peers|/shelf|/slots")),
+        plain,
+        check_exact=True,
     )
 
 

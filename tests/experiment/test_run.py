@@ -24,7 +24,7 @@ from coldlm.cli import main
 from coldlm.commands.recommend import recommend
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import (
-    BASKET_METRIC,
+    BASKET_METRICS,
     COHORTS,
     MANDATORY_BASELINES,
     MODEL,
@@ -37,6 +37,7 @@ from coldlm.core.errors import Diverged, RunFolderError
 from coldlm.core.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset
 from coldlm.data import simulated
 from coldlm.evaluate.metrics import FORMULAS
+from coldlm.evaluate.slots import slot_columns
 from coldlm.experiment import baselines as scorers
 from coldlm.experiment import run, state, training, updater
 from coldlm.experiment.evaluation import Evaluation
@@ -126,7 +127,8 @@ def test_tables_have_their_columns_and_finite_values(finished: Path) -> None:
     assert set(results["scorer"]) == {MODEL, "fewest_events", *MANDATORY_BASELINES}
     assert set(results["cohort"]) <= set(COHORTS)
     views = {"ndcg/peers", "ndcg/shelf"}
-    assert set(results["metric"]) == {*FORMULAS, USER_AUC, BASKET_METRIC, *views}
+    own = {*FORMULAS, USER_AUC, *BASKET_METRICS, *views}
+    assert set(results["metric"]) == {*own, *slot_columns(10)}
     assert users.columns == [
         "run", "control", "strategy", "scorer", "schedule", "user", "cohort", "metric", "k", "value", "n_queries",
         "n_events",

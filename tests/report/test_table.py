@@ -15,6 +15,7 @@ from coldlm.report.pages import headline_tables
 from coldlm.report.records import table_lines, warmup_lines
 from coldlm.report.results import read_runs
 from coldlm.report.table import (
+    basket_table,
     cost_table,
     list_table,
     metric,
@@ -167,14 +168,16 @@ def test_views_have_a_table_a_panel_and_columns_of_their_own(make_run, tmp_path:
     pl.concat([results, *views]).write_parquet(run / "results.parquet")
     [comparison] = read_runs([run]).comparisons
     table = views_table(comparison)
-    assert table.body[0][1:] == (".0460", ".1460", ".1322", ".2460", ".3460")
+    assert table.body[0][1:] == (".0460", ".1460", ".1322", ".2460")
+    # runs of earlier versions know no more of baskets
+    assert basket_table(comparison).body[0][1:] == (".3460", *["n/a"] * 5)
     peers = warmup_table(comparison, "item", PEERS)
     assert peers.title.startswith("Warm-up by item among peers")
     whole = warmup_table(comparison, "item")
     assert float(peers.body[0][2]) == pytest.approx(float(whole.body[0][2]) + 0.1)
     report = make_report([run])
     titles = [t.title for t in headline_tables(comparison, report.headlines[0], ())]
-    assert titles == ["Quality", "Views: nDCG@10", "Cost"]
+    assert titles == ["Quality", "Views: nDCG@10", "Whole baskets, at 10", "Cost"]
     line = table_lines(comparison, report.headlines[0], ())[0]
     assert line["ndcg/shelf@10"] == pytest.approx(0.246)
     assert "ndcg/peers@10/micro" not in line  # they are no further metrics of somebody else's

@@ -23,6 +23,7 @@ files written:
   table.csv, warmup.csv  the same numbers with all digits
   figure.png, .svg       nDCG@10 against the number of events an item (a user) has had
   cost.png, .svg         nDCG@10 against trained parameters, seconds, memory, checkpoint size: who is on the front
+  slots.png, .svg        Recall@10 of all against that of new items, as places of the list are kept for new items
   k_shot.csv, .png, .svg nDCG@10 against the events revealed of each newcomer, where runs have the stage k_shot
 
 examples:

@@ -38,8 +38,10 @@ LIST_COLUMNS: Final = ("other_clicks_above", "other_clicks_level", "other_clicks
 """Of ``events.parquet`` where lists are ranked: the list's other clicks strictly above, level, and
 in all."""
 
-BASKET_METRIC: Final = "ndcg/basket"
-"""Of all positives of a query at once, in the catalogue: what is published of baskets."""
+BASKET_METRICS: Final = tuple(
+    f"{name}/basket" for name in ("ndcg", "recall", "precision", "map", "hit", "mrr")
+)
+"""Of all positives of a query at once, in the catalogue: what is published of baskets; all are cut at k."""
 
 BASKET_COLUMNS: Final = ("others_above", "others_level", "others")
 """Of ``events.parquet`` where the catalogue is ranked: the other positives of the query strictly
@@ -56,6 +58,9 @@ masks), by which views are cut."""
 
 ON_SHELF: Final = "on_shelf"
 """Of ``events.parquet``: 1 where the positive is on the shelf, by ``evaluate.shelf``, else 0."""
+
+SLOTS: Final = "recall/slots"
+"""Begins the name of a metric: of a list in which so many places are kept for the shelf."""
 
 LIST_K: Final = 5
 """A cut that is measured beside the others where lists are ranked, for comparison with what others

@@ -138,25 +138,11 @@ def list_values(
         [P] float64 under each name of ``columns.LIST_METRICS``; nDCG is cut at ``k``.
     """
     rank = g + above, e + level
-    gained = basket_ndcg(g, e, above, level, others, k=k)
+    # at best the clicks share the first places: the mean of their gains is the ideal one over P
+    best = ndcg(torch.zeros_like(others), others + 1, k)
+    gained = ndcg(*rank, k) / best
     values = gained, mrr(*rank), auc(g, e, candidates)
     return dict(zip(LIST_METRICS, values, strict=True))
-
-
-def basket_ndcg(
-    g: Tensor, e: Tensor, above: Tensor, level: Tensor, others: Tensor, *, k: int
-) -> Tensor:
-    """Return each positive's share in the nDCG@k of all positives of its query at once, none left out
-    for another: their mean over a query is the nDCG of the basket (Jaervelin and Kekaelaeinen 2002,
-    with gains of one), in expectation over ties as in ``list_values``.
-
-    Args:
-        g, e: [P] candidates strictly above and level (itself included), the other positives left out.
-        above, level, others: [P] other positives strictly above, level, and in all.
-    """
-    # at best the positives share the first places: the mean of their gains is the ideal one over P
-    best = ndcg(torch.zeros_like(others), others + 1, k)
-    return ndcg(g + above, e + level, k) / best
 
 
 def _mean_over_ties(cumulative: Tensor, g: Tensor, e: Tensor) -> Tensor:

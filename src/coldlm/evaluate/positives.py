@@ -13,7 +13,7 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, ranges
 from coldlm.core.columns import (
     BASKET_COLUMNS,
-    BASKET_METRIC,
+    BASKET_METRICS,
     LIST_COLUMNS,
     LIST_METRICS,
     MRR_K,
@@ -24,13 +24,13 @@ from coldlm.core.columns import (
     view_columns,
 )
 from coldlm.core.tables import DAY, Bools, Dataset, Floats, Ints, Queries
+from coldlm.evaluate.baskets import OF_EACH, OF_THE_BEST, Basket
 from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import (
     FORMULAS,
     HEADLINE,
     Formulas,
     auc,
-    basket_ndcg,
     list_values,
     ndcg,
 )
@@ -135,16 +135,28 @@ def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.D
             *(column(name) for name in ("g", "e", "candidates", *LIST_COLUMNS)), k=k
         )
     if set(BASKET_COLUMNS) <= set(events.columns):
-        places = (column(name) for name in ("g", "e", *BASKET_COLUMNS))
-        values[BASKET_METRIC] = basket_ndcg(*places, k=k)
+        basket = Basket(*(column(name) for name in ("g", "e", *BASKET_COLUMNS)))
+        for name, of_basket in (OF_EACH | OF_THE_BEST).items():
+            values[f"{name}/basket"] = of_basket(basket, k)
     for view in _views(events):
         g, e, _ = (column(name) for name in view_columns(view))
         values[f"{HEADLINE}/{view}"] = ndcg(g, e, k)
     scored = events.with_columns(pl.Series(name, value.numpy()) for name, value in values.items())
-    if "shelf" in _views(events):
+    if set(BASKET_COLUMNS) <= set(events.columns):
+        best = pl.col(BASKET_COLUMNS[0]) == 0
+        scored = scored.with_columns(
+            pl.when(best).then(f"{name}/basket").max().over("query").alias(f"{name}/basket")
+            for name in OF_THE_BEST
+        )
+    if has_shelf(events):
         name = f"{HEADLINE}/shelf"
         scored = scored.with_columns(pl.when(pl.col(ON_SHELF) == 1).then(name).alias(name))
     return scored
+
+
+def has_shelf(events: pl.DataFrame) -> bool:
+    """Return whether the shelf was looked at."""
+    return "shelf" in _views(events)
 
 
 def _views(events: pl.DataFrame) -> tuple[str, ...]:
@@ -156,11 +168,12 @@ def metrics_of(events: pl.DataFrame, more: Formulas = NOTHING) -> tuple[str, ...
     """Return what can be computed: of each positive alone, of all positives of a query, of whole lists
     where lists were ranked, and of each view."""
     lists = LIST_METRICS if set(LIST_COLUMNS) <= set(events.columns) else ()
-    basket = (BASKET_METRIC,) if set(BASKET_COLUMNS) <= set(events.columns) else ()
+    baskets = BASKET_METRICS if set(BASKET_COLUMNS) <= set(events.columns) else ()
     views = (f"{HEADLINE}/{view}" for view in _views(events))
-    return (*FORMULAS, USER_AUC, *lists, *basket, *views, *more)
+    return (*FORMULAS, USER_AUC, *lists, *baskets, *views, *more)
 
 
 def cut_of(metric: str, k: int) -> int:
-    """Return the ``k`` under which a metric is stored: MRR and AUC have none."""
-    return MRR_K if metric.startswith(("mrr", "auc")) else k
+    """Return the ``k`` under which a metric is stored: MRR of one positive, or of a list, and AUC have
+    none."""
+    return MRR_K if metric.startswith(("mrr", "auc")) and metric not in BASKET_METRICS else k

@@ -10,7 +10,8 @@ import polars as pl
 
 from coldlm.core.columns import COHORTS, VALUE_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.evaluate.metrics import Formulas
-from coldlm.evaluate.positives import NOTHING, cut_of, metrics_of, with_metrics
+from coldlm.evaluate.positives import NOTHING, cut_of, has_shelf, metrics_of, with_metrics
+from coldlm.evaluate.slots import slot_columns, with_slots
 
 AT_ONCE = 2**16
 """Positives of which tables are made at once."""
@@ -29,6 +30,9 @@ def summarise(
 
     ``window`` -1 is the whole stream. Buckets are cut on the item's ("item:...") and the user's
     ("user:...") earlier positives as of the query. Empty slices have no row.
+
+    The whole stream has metrics of lists with places kept for the shelf as well, see
+    ``evaluate.slots``.
 
     Args:
         more: formulas of metrics besides ``FORMULAS``.
@@ -80,8 +84,11 @@ def summaries(
         for part in _by_users(events)
     ]
     users = pl.concat(parts).sort("slice", maintain_order=True)
-    counts = ("users", "queries", "events")
-    long = _long(_averages(users, metrics), metrics, k, ("slice", "average"), counts)
+    long = _averaged(users, metrics, k)
+    if has_shelf(events):
+        whole, slots = conditions[:1], slot_columns(k)
+        shown = [_users(with_slots(part, k), whole, slots) for part in _by_users(events)]
+        long = pl.concat([long, _averaged(pl.concat(shown), slots, k)])
     values = long.join(named, on="slice", maintain_order="left").select(VALUE_COLUMNS)
     # the cohorts are the first slices
     in_cohorts = users.filter(pl.col("slice") < len(COHORTS))
@@ -152,6 +159,12 @@ def _with_buckets(events: pl.DataFrame) -> pl.DataFrame:
         cut = np.searchsorted(WARMUP_EDGES, events[f"n_{kind}"].to_numpy(), side="right") - 1
         events = events.with_columns(pl.Series(f"{kind}_bucket", cut))
     return events
+
+
+def _averaged(users: pl.DataFrame, metrics: Sequence[str], k: int) -> pl.DataFrame:
+    """``_averages`` in long form."""
+    counts = ("users", "queries", "events")
+    return _long(_averages(users, metrics), metrics, k, ("slice", "average"), counts)
 
 
 def _averages(users: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:

@@ -64,7 +64,7 @@ def draw_warmup(comparison: Comparison) -> Figure:
     Buckets that were not measurable leave a gap."""
     from matplotlib.figure import Figure
 
-    shown, left_out = _choose_rows(comparison)
+    shown, left_out = choose_rows(comparison)
     figure = Figure(figsize=(1, 5.6), layout="constrained")  # see put_legend for the width
     panels = [
         ("item", METRIC, "by what the item has had"),
@@ -105,7 +105,7 @@ def draw_k_shot(comparison: Comparison) -> Figure:
     axes = figure.subplots(1, len(comparison.shots), sharey=True, squeeze=False)[0]
     for axis, shots in zip(axes, comparison.shots, strict=True):
         buckets, asked = shots_of(shots), what_was_asked(shots)
-        _draw_curves(axis, shots, shots_curve(shots), buckets, _choose_rows(shots)[0])
+        _draw_curves(axis, shots, shots_curve(shots), buckets, choose_rows(shots)[0])
         axis.set_xticks(range(len(buckets)), buckets)
         axis.set_title(
             f"{asked['eligible']:,} new {shots.title}s, {asked['queries']:,} queries",
@@ -150,7 +150,7 @@ def _with_a_palette(png: BytesIO) -> bytes:
     return smaller.getvalue()
 
 
-def _choose_rows(comparison: Comparison) -> tuple[list[int], int]:
+def choose_rows(comparison: Comparison) -> tuple[list[int], int]:
     """(rows that get a line, strategies that get none): the best strategies, many of them without
     ``static``, all baselines but a canary, and of each kind of control its best row: more lines
     tell less."""
@@ -186,11 +186,11 @@ def _draw_curves(
     shown: list[int],
 ) -> None:
     """One line per shown row; ``curve``: ``row, bucket, value``."""
-    styles = dict(zip(shown, _styles([comparison.rows[i] for i in shown]), strict=True))
+    looks = dict(zip(shown, styles([comparison.rows[i] for i in shown]), strict=True))
     for i in shown:
         values = dict(curve.filter(row=i).select("bucket", "value").rows())
         y = np.array([values.get(bucket) for bucket in buckets], np.float64)
-        s = styles[i]
+        s = looks[i]
         axis.plot(
             range(len(y)), y, label=comparison.rows[i].name, color=s.colour, linestyle=s.line, marker=s.marker,
             linewidth=s.width, markersize=s.size, zorder=s.order,
@@ -220,7 +220,7 @@ def _draw_counts(axis: Axes, comparison: Comparison, by: str) -> None:
     plain(axis)
 
 
-def _styles(rows: Sequence[Row]) -> list[Style]:
+def styles(rows: Sequence[Row]) -> list[Style]:
     """One style per row: a strategy keeps its colour across schedules, what is not a language model
     is grey."""
     names = {

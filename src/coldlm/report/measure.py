@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import BASKET_METRIC, LIST_K, LIST_METRICS, MRR_K, VIEWS
+from coldlm.core.columns import BASKET_METRICS, LIST_K, LIST_METRICS, MRR_K, SLOTS, VIEWS
 from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import ALPHA, Estimate, holm, seeds_needed
 from coldlm.runs.manifest import Manifest
@@ -44,13 +44,18 @@ VIEW_QUALITY: Final[dict[str, dict[str, Any]]] = {
     f"{PEERS}@10": {"metric": PEERS},
     f"{PEERS}@10/cold_item_any": {"metric": PEERS, "cohort": "cold_item_any"},
     f"{ON_THE_SHELF}@10": {"metric": ON_THE_SHELF},
-    f"{BASKET_METRIC}@10": {"metric": BASKET_METRIC},
 }
 """The same for the columns of the table of views; runs of earlier versions have none."""
 
+BASKET_QUALITY: Final[dict[str, dict[str, Any]]] = {
+    f"{metric}@10": {"metric": metric} for metric in BASKET_METRICS
+}
+"""The same for the columns of the table of whole baskets."""
+
 _OWN: Final = {
     where.get("metric", METRIC)
-    for where in (*QUALITY.values(), *LIST_QUALITY.values(), *VIEW_QUALITY.values())
+    for quality in (QUALITY, LIST_QUALITY, VIEW_QUALITY, BASKET_QUALITY)
+    for where in quality.values()
 }
 
 COST: Final = (
@@ -107,12 +112,21 @@ def has_views(comparison: Comparison) -> bool:
     return PEERS in comparison.values["metric"]
 
 
+def has_baskets(comparison: Comparison) -> bool:
+    """Return whether queries were judged whole."""
+    return BASKET_METRICS[0] in comparison.values["metric"]
+
+
 def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Return the same for metrics of other packages, as the results hold them: first over users,
     then over queries."""
     whole = comparison.values.filter(window=-1, cohort="all", bucket="all")
     there = set(whole.select("metric", "k").unique().rows())
-    found = [(metric, k) for metric, k in sorted(there) if metric not in _OWN and k in (K, MRR_K)]
+    found = [
+        (metric, k)
+        for metric, k in sorted(there)
+        if metric not in _OWN and not metric.startswith(SLOTS) and k in (K, MRR_K)
+    ]
     return {
         f"{metric}{f'@{k}' if k else ''}{'' if average == 'macro' else '/micro'}": {
             "metric": metric,

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Sequence
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex, markdown
-from coldlm.report.measure import PEERS, Headline, has_views
+from coldlm.report.measure import PEERS, Headline, has_baskets, has_views
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.rows import Comparison
 from coldlm.report.schedules import schedule_table
+from coldlm.report.slots import slot_points, slots_table
 from coldlm.report.table import (
     Table,
+    basket_table,
     classification_table,
     cost_table,
     further_table,
@@ -33,11 +35,14 @@ def headline_tables(
     """Return the tables that say who is best, in order; those that have nothing to say are left out."""
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     views = (views_table(comparison),) if has_views(comparison) else ()
+    points = slot_points(comparison)
     further, classified = further_table(comparison), classification_table(comparison)
     schedules = schedule_table(comparison)
     return (
         quality_table(comparison, headline),
         *views,
+        *((basket_table(comparison),) if has_baskets(comparison) else ()),
+        *((slots_table(comparison, points),) if points else ()),
         *((further,) if further else ()),
         *((texts_table(comparison, texts),) if texts else ()),
         *lists,
@@ -69,6 +74,10 @@ def report_page(report: Report) -> str:
             parts.append(f"### {table.title}\n\n{markdown(table)}")
             if table.title == "Cost":
                 parts.append(f"![nDCG@10 against cost]({report.stem('cost', comparison)}.png)\n")
+            if table.title.startswith("Slots"):
+                parts.append(
+                    f"![Recall@10 with kept places]({report.stem('slots', comparison)}.png)\n"
+                )
             if table.title == "Schedules":
                 parts.append(f"![nDCG@10 over time]({report.stem('stream', comparison)}.png)\n")
         parts.append(

@@ -8,11 +8,13 @@ from typing import Any
 import polars as pl
 
 from coldlm.report.measure import (
+    BASKET_QUALITY,
     LIST_QUALITY,
     PEERS,
     VIEW_QUALITY,
     Headline,
     further_quality,
+    has_baskets,
     has_views,
 )
 from coldlm.report.rows import METRIC, Comparison
@@ -27,7 +29,8 @@ def table_lines(
     lines, worth = [], {each.row: each.line() for each in texts}
     lists = LIST_QUALITY if comparison.candidates == "impression" else {}
     views = VIEW_QUALITY if has_views(comparison) else {}
-    more = lists | views | further_quality(comparison)
+    baskets = BASKET_QUALITY if has_baskets(comparison) else {}
+    more = lists | views | baskets | further_quality(comparison)
     for i, m in enumerate(headline.measures):
         vs = (
             asdict(m.vs_trivial)

@@ -12,7 +12,14 @@ import polars as pl
 from coldlm.config.schedules import CHEATS, cheats
 from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.measure import LIST_QUALITY, QUALITY, VIEW_QUALITY, Headline, further_quality
+from coldlm.report.measure import (
+    BASKET_QUALITY,
+    LIST_QUALITY,
+    QUALITY,
+    VIEW_QUALITY,
+    Headline,
+    further_quality,
+)
 from coldlm.report.rows import METRIC, Comparison, Row
 from coldlm.report.statistics import is_small
 
@@ -65,7 +72,7 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
         said = first, low_high, spread, *others, *vs
         body.append((name(m.row, comparison), str(m.row.seeds), *said))
     bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 12)}
-    return Table("Quality", header, tuple(body), _kinds(comparison), frozenset(bold))
+    return Table("Quality", header, tuple(body), kinds(comparison), frozenset(bold))
 
 
 def list_table(comparison: Comparison) -> Table:
@@ -77,10 +84,17 @@ def list_table(comparison: Comparison) -> Table:
 
 
 def views_table(comparison: Comparison) -> Table:
-    """Return the same scores among parts of the candidates, and over whole baskets."""
-    names = ("among peers", "among peers: any cold item", "on the shelf", "whole baskets")
+    """Return the same scores among parts of the candidates."""
+    names = ("among peers", "among peers: any cold item", "on the shelf")
     quality = {"": {}, **VIEW_QUALITY}
     return _metric_table("Views: nDCG@10", ("among all", *names), quality, comparison)
+
+
+def basket_table(comparison: Comparison) -> Table:
+    """Return metrics of all positives of a query at once, cut at 10, as they are published
+    elsewhere."""
+    names = ("nDCG", "Recall", "Precision", "MAP", "Hit", "MRR")
+    return _metric_table("Whole baskets, at 10", names, BASKET_QUALITY, comparison)
 
 
 def further_table(comparison: Comparison) -> Table | None:
@@ -190,7 +204,7 @@ def _metric_table(
         )
         for i, row in enumerate(comparison.rows)
     )
-    return Table(title, ("scorer", *header), body, _kinds(comparison))
+    return Table(title, ("scorer", *header), body, kinds(comparison))
 
 
 def name(row: Row, comparison: Comparison) -> str:
@@ -247,8 +261,9 @@ def _grid(
         (name(row, comparison), *(cells.get((i, column), NOT_MEASURABLE) for column in columns))
         for i, row in enumerate(comparison.rows)
     )
-    return Table(title, tuple(header), body, _kinds(comparison))
+    return Table(title, tuple(header), body, kinds(comparison))
 
 
-def _kinds(comparison: Comparison) -> tuple[str, ...]:
+def kinds(comparison: Comparison) -> tuple[str, ...]:
+    """Return the kind of each row."""
     return tuple(row.kind for row in comparison.rows)

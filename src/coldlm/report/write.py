@@ -22,6 +22,7 @@ from coldlm.report.pages import headline_tables, latex_parts, report_page, table
 from coldlm.report.pareto import draw_cost
 from coldlm.report.records import k_shot_lines, table_lines, warmup_lines
 from coldlm.report.schedules import draw_stream, in_streams
+from coldlm.report.slots import draw_slots, slot_points
 from coldlm.report.table import k_shot_table, warmup_table
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def _figures(report: Report) -> dict[str, bytes]:
         figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
         if comparison.shots:
             figures["k_shot"] = draw_k_shot(comparison)
+        if points := slot_points(comparison):
+            figures["slots"] = draw_slots(comparison, points)
         if in_streams(comparison):
             figures["stream"] = draw_stream(comparison)
         for name, figure in figures.items():
