@@ -85,6 +85,7 @@ _OWN: tuple[Option, ...] = (
     SplitRule("time", "coldlm.split.cuts.time"),
     SplitRule("random", "coldlm.split.cuts.random", leaks=True),
     SplitRule("loo", "coldlm.split.cuts.loo", leaks=True),
+    SplitRule("per_user", "coldlm.split.at_once.per_user", leaks=True),
     Optimiser("adamw", "coldlm.learn.optimisers.adamw"),
     Optimiser("sgd", "coldlm.learn.optimisers.sgd"),
     Logger("files", "coldlm.learn.loggers.files"),

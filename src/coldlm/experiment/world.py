@@ -27,6 +27,7 @@ from coldlm.core.tables import (
 )
 from coldlm.data.canonical.control import anywhere, within_cohorts
 from coldlm.data.canonical.grid import on_grid
+from coldlm.split.at_once import move
 from coldlm.split.queries import ask, ask_lists, cold, draw, on_probe
 from coldlm.split.simulated_cold import hold_out
 
@@ -166,6 +167,8 @@ def _cut(config: RunConfig, data: Dataset) -> tuple[Dataset, Split]:
             "items without a release time enter with the slot of their first event: %s seconds",
             data.slot,
         )
+    if split.at_once:
+        data, split = move(data, split)
     if (split.part == HELD_OUT).any():
         data, split = hold_out(data, split)
         log.info(

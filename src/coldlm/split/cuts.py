@@ -14,7 +14,7 @@ time ->      t_val        t_test     edge 1     edge 2           end
      weights    stopping     test, then (online) train, window by window
 ```
 
-``loo`` and ``random`` are **LEAKY**: the weights have learned from events later than the ones they
+``loo``, ``random`` and ``at_once.per_user`` are **LEAKY**: weights have learned from events later than those they
 are asked for. They exist to reproduce old papers, allow no updates, and say LEAKY on every row of a
 table.
 
@@ -149,7 +149,7 @@ def loo(log: Log, starts_at: int = ALWAYS) -> Split:
         limit = np.full(len(limit), ALWAYS)
         np.maximum.at(limit, log.user[rows], log.time[rows])
         part[log.time == limit[log.user]] = which
-    return _leaky("loo", log, part)
+    return leaky("loo", log, part)
 
 
 def random(
@@ -185,12 +185,12 @@ def random(
     part = np.zeros(len(log), np.int8)
     for share in (train, train + validation):
         part[rows] += drawn_before >= round(len(rows) * share, 6)
-    return _leaky("random", log, part)
+    return leaky("random", log, part)
 
 
-def _leaky(name: str, log: Log, part: Parts) -> Split:
-    """One window over the whole stream; ``t_val`` and ``t_test`` are when training ends, which is
-    later."""
+def leaky(name: str, log: Log, part: Parts) -> Split:
+    """Return one window over the whole stream; ``t_val`` and ``t_test`` are when training ends, which
+    is later."""
     _refuse_empty(name, part, "use split=time, or data with more events")
     t_val, t_test = (int(log.time[part <= last].max()) + 1 for last in (TRAIN, VALIDATION))
     stream = log.time[part == STREAM]
