@@ -411,6 +411,8 @@ EXCEPTIONS = {
     "trainer.port": "where processes meet",
     "evaluate.candidates": "needs lists as they were shown: tests/test_impressions.py",
     "evaluate.rivals": "stands beside baselines: tests/evaluate/rivals/test_rivals.py",
+    "published.source": "a label of the report: tests/report/test_published.py",
+    "published.values": "a label of the report: tests/report/test_published.py",
     "tuning.keys": "a label of the report: tests/report/test_notes.py",
     "tuning.trials": "a label of the report: tests/report/test_notes.py",
     "control.replaces": "acts while composing: tests/test_config.py",

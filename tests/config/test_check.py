@@ -28,7 +28,7 @@ OPTIONS = [(group, option) for group, options in list_options().items() for opti
 NODES = [(group, option) for group, option in OPTIONS if group in NODE_GROUPS]
 EXPERIMENTS = list_options()["experiment"]
 NEEDED = {
-    **{("split", name): ["online=off"] for name in ("loo", "random")},
+    **{("split", name): ["online=off"] for name in ("loo", "random", "per_user")},
     ("head", "pair"): ["loss=binary_cross_entropy"],
     ("head", "causal_lm"): ["loss=nll", "backbone=tiny_gpt2"],
     ("loss", "nll"): ["head=causal_lm", "backbone=tiny_gpt2"],
@@ -844,3 +844,25 @@ def test_a_detector_that_is_not_installed_says_what_to_install(
 def test_a_sweep_over_a_part_is_one_cell_each() -> None:
     plan = make_plan(["-m", *TINY, "online/trigger=every_n,every_window", "online.lr_factor=1,2"])
     assert plan.problems == []
+
+
+def test_published_values_are_read_before_anything_runs() -> None:
+    line = "published.values=['bpr ndcg@10 .2 .1','popularity ndcg@7 .2 .1','popularity ndcg .2']"
+    found = problems(compose_plain(line))
+    assert [text.split(": ", 1)[1][:40] for text in found] == [
+        "'bpr ndcg@10 .2 .1' is of bpr, which is ",
+        "'popularity ndcg@7 .2 .1' is cut at 7; s",
+        "got 'popularity ndcg .2', allowed: 'SCOR",
+    ]
+    assert not problems(
+        compose_plain("published.values=['bm25 ndcg@10 .2 .1']", "evaluate.rivals=[bm25]")
+    )
+
+
+def test_where_data_is_missing_what_was_found_there_is_said(tmp_path: Path) -> None:
+    values = compose_plain(
+        "dataset=news/caixin", f"dataset.root={tmp_path}", "published.source='A. Author 2020'",
+        "published.values=['popularity ndcg@10 .2 .1']",
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match=r"Author 2020 found popularity ndcg@10 \.2 \.1"):
+        check(values)

@@ -42,7 +42,11 @@ def check(values: dict[str, Any], folder: Path | None = None) -> RunConfig:
     Raises:
         ConfigError: lists every problem.
     """
-    found = problems(values) + file_problems(values)
+    found = problems(values)
+    missing = file_problems(values)
+    if not found and missing and (published := values["published"])["values"]:
+        missing[-1] += f"\n    {published['source']} found {', '.join(published['values'])}"
+    found += missing
     stages = values.get("stages")
     trains = isinstance(stages, list) and {"pretrain", "train"} & {*map(str, stages[:1])}
     if folder is not None and isinstance(stages, list) and not trains and not folder.exists():

@@ -9,12 +9,23 @@ from itertools import pairwise
 
 from coldlm.config import model_combinations as model
 from coldlm.config import options
-from coldlm.config.kinds import BackboneSource, Logger, Reader, Rival, SplitRule, Strategy, Trigger
+from coldlm.config.kinds import (
+    BackboneSource,
+    Baseline,
+    Logger,
+    Reader,
+    Rival,
+    SplitRule,
+    Strategy,
+    Trigger,
+)
 from coldlm.config.model_combinations import Section
 from coldlm.config.online_combinations import online_problems
 from coldlm.config.options import chosen, names
+from coldlm.core.columns import HEADLINE_K, LIST_K, MANDATORY_BASELINES, MODEL
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
+from coldlm.core.published import PublishedValue
 
 
 def combination_problems(sound: Section) -> Iterator[str]:
@@ -38,6 +49,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _candidate_problems: ("evaluate", "dataset", "split"),
         _loss_problems: ("loss", "evaluate"),
         _rival_problems: ("evaluate",),
+        _published_problems: ("published", "evaluate"),
         _k_shot_problems: ("stages", "evaluate", "split"),
         _control_problems: ("control", "backbone", "head"),
     }
@@ -201,6 +213,23 @@ def _rival_problems(evaluate: Section) -> Iterator[str]:
     for rival in evaluate["rivals"]:
         if rival not in allowed:
             yield f"evaluate.rivals: got {rival!r}, allowed: {', '.join(allowed)}"
+
+
+def _published_problems(published: Section, evaluate: Section) -> Iterator[str]:
+    known = (MODEL, *MANDATORY_BASELINES, *evaluate["rivals"], *names(Baseline))
+    for line in published["values"]:
+        try:
+            found = PublishedValue.of(line)
+        except ValueError as error:
+            yield f"published.values: {error}"
+            continue
+        if found.scorer not in known:
+            yield (
+                f"published.values: {line!r} is of {found.scorer}, which is not judged; name it in "
+                f"evaluate.rivals, or one of {', '.join(known)}"
+            )
+        if found.k not in (0, HEADLINE_K, LIST_K, evaluate["k"]):
+            yield f"published.values: {line!r} is cut at {found.k}; set evaluate.k={found.k}"
 
 
 def _loss_problems(loss: Section, evaluate: Section) -> Iterator[str]:

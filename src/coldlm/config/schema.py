@@ -107,6 +107,15 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class Published:
+    """What a paper says, which the report puts ours beside. A label, which changes no number.
+    ``values``: lines as ``core.published`` reads them."""
+
+    source: str
+    values: list[str]
+
+
+@dataclass(frozen=True)
 class Control:
     name: Literal["none", "context_only", "random_vectors", "permuted_in_cohort", "permuted_text"]
     replaces: dict[str, str]
@@ -130,6 +139,7 @@ class RunConfig:
     trainer: Trainer
     control: Control
     tuning: Tuning
+    published: Published
     backbone: Node
     strategy: Node
     head: Node
@@ -190,6 +200,7 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     is otherwise."""
     now = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     now.setdefault("plugins", [])
+    now.setdefault("published", {"source": "", "values": []})
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
     for group, (target, key, value) in ADDED.items():

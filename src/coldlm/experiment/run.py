@@ -6,6 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from coldlm.config.build import build, resolve
@@ -127,6 +128,10 @@ def _begin(config: RunConfig, record: Record) -> None:
     manifest = record.manifest
     manifest.status, manifest.reason, manifest.run = "RUNNING", None, record.name
     manifest.axes, manifest.recipe = record.axes, recipe(config)
+    if config.published.values:
+        manifest.published = asdict(config.published)
+        for line in config.published.values:
+            log.info("published: %s (%s)", line, config.published.source)
     for fact, value in process_facts().items():
         setattr(manifest, fact, value)
     if record.is_main:

@@ -10,6 +10,7 @@ from coldlm.report.formats import latex, markdown
 from coldlm.report.measure import PEERS, Headline, has_baskets, has_views
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
+from coldlm.report.published import published_table
 from coldlm.report.rows import Comparison
 from coldlm.report.schedules import schedule_table
 from coldlm.report.slots import slot_points, slots_table
@@ -37,7 +38,7 @@ def headline_tables(
     views = (views_table(comparison),) if has_views(comparison) else ()
     points = slot_points(comparison)
     further, classified = further_table(comparison), classification_table(comparison)
-    schedules = schedule_table(comparison)
+    schedules, published = schedule_table(comparison), published_table(comparison)
     return (
         quality_table(comparison, headline),
         *views,
@@ -49,6 +50,7 @@ def headline_tables(
         *((classified,) if classified else ()),
         cost_table(comparison, headline),
         *((schedules,) if schedules else ()),
+        *((published,) if published else ()),
     )
 
 

@@ -1,0 +1,44 @@
+"""What a paper says that a scorer is worth, written as one line of text."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from coldlm.core.columns import COHORTS
+
+_LINE = re.compile(r"(\S+) (\S+?)(?:@(\d+))? (\d*\.?\d+) (\d*\.?\d+)")
+FORM = "'SCORER METRIC@K VALUE TOLERANCE', such as 'bpr recall/basket@10 .2368 .0048'"
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """``scorer``: a baseline's or rival's name, or "model". ``k``: 0 for a metric without a cut.
+    ``tolerance``: how far another's value may be from it and agree."""
+
+    scorer: str
+    cohort: str
+    metric: str
+    k: int
+    value: float
+    tolerance: float
+
+    @staticmethod
+    def of(line: str) -> PublishedValue:
+        """Return what a line says; a cohort may stand before the metric.
+
+        Raises:
+            ValueError: it has another form.
+
+        >>> PublishedValue.of("bpr cold_item_any/ndcg@10 .05 .01")
+        PublishedValue(scorer='bpr', cohort='cold_item_any', metric='ndcg', k=10, value=0.05, tolerance=0.01)
+        >>> PublishedValue.of("random mrr/impression .201 .002").cohort
+        'all'
+        """
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise ValueError(f"got {line!r}, allowed: {FORM}")
+        scorer, metric, k, value, tolerance = found.groups()
+        first, _, rest = metric.partition("/")
+        cohort, metric = (first, rest) if first in COHORTS and rest else ("all", metric)
+        return PublishedValue(scorer, cohort, metric, int(k or 0), float(value), float(tolerance))
