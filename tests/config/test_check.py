@@ -864,5 +864,5 @@ def test_where_data_is_missing_what_was_found_there_is_said(tmp_path: Path) -> N
         "dataset=news/caixin", f"dataset.root={tmp_path}", "published.source='A. Author 2020'",
         "published.values=['popularity ndcg@10 .2 .1']",
     )  # fmt: skip
-    with pytest.raises(ConfigError, match=r"Author 2020 found popularity ndcg@10 \.2 \.1"):
+    with pytest.raises(ConfigError, match=r"Author 2020 found there: popularity ndcg@10 \.2 \.1"):
         check(values)

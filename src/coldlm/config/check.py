@@ -42,11 +42,7 @@ def check(values: dict[str, Any], folder: Path | None = None) -> RunConfig:
     Raises:
         ConfigError: lists every problem.
     """
-    found = problems(values)
-    missing = file_problems(values)
-    if not found and missing and (published := values["published"])["values"]:
-        missing[-1] += f"\n    {published['source']} found {', '.join(published['values'])}"
-    found += missing
+    found = problems(values) + file_problems(values)
     stages = values.get("stages")
     trains = isinstance(stages, list) and {"pretrain", "train"} & {*map(str, stages[:1])}
     if folder is not None and isinstance(stages, list) and not trains and not folder.exists():
@@ -89,11 +85,20 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
         module = sound["dataset"]["_target_"].rpartition(".")[0]
         if is_defined(f"{module}.problems"):
             found += importlib.import_module(module).problems(**keys["dataset"])
+            if found:
+                found[-1] += _what_was_found_there(config.get("published"))
     if "backbone" in sound and sound["backbone"]["_target_"] == "coldlm.models.backbone.load":
         found += checkpoints.problems(**keys["backbone"])
     if "logger" in sound:
         found += logger_problems(sound["logger"])
     return found + device_problems(config.get("trainer"))
+
+
+def _what_was_found_there(published: object) -> str:
+    """What a paper says of data that is missing, where one is named."""
+    if not isinstance(published, dict) or not (values := published.get("values")):
+        return ""
+    return f"\n    {published.get('source')} found there: {', '.join(map(str, values))}"
 
 
 def known_paths(config: Mapping[str, object]) -> list[str]:

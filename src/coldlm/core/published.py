@@ -13,12 +13,13 @@ FORM = "'SCORER METRIC@K VALUE TOLERANCE', such as 'bpr recall/basket@10 .2368 .
 
 @dataclass(frozen=True)
 class PublishedValue:
-    """``scorer``: a baseline's or rival's name, or "model". ``k``: 0 for a metric without a cut.
-    ``tolerance``: how far another's value may be from it and agree."""
+    """``scorer``: a baseline's or rival's name, or "model". ``average``: "macro", or "micro" of metrics that
+    end in it. ``k``: 0 for a metric without a cut. ``tolerance``: how far another's value may be from it and agree."""
 
     scorer: str
     cohort: str
     metric: str
+    average: str
     k: int
     value: float
     tolerance: float
@@ -31,9 +32,9 @@ class PublishedValue:
             ValueError: it has another form.
 
         >>> PublishedValue.of("bpr cold_item_any/ndcg@10 .05 .01")
-        PublishedValue(scorer='bpr', cohort='cold_item_any', metric='ndcg', k=10, value=0.05, tolerance=0.01)
-        >>> PublishedValue.of("random mrr/impression .201 .002").cohort
-        'all'
+        PublishedValue(scorer='bpr', cohort='cold_item_any', metric='ndcg', average='macro', k=10, value=0.05, tolerance=0.01)
+        >>> PublishedValue.of("random mrr/impression/micro .201 .002").average
+        'micro'
         """
         found = _LINE.fullmatch(line)
         if found is None:
@@ -41,4 +42,7 @@ class PublishedValue:
         scorer, metric, k, value, tolerance = found.groups()
         first, _, rest = metric.partition("/")
         cohort, metric = (first, rest) if first in COHORTS and rest else ("all", metric)
-        return PublishedValue(scorer, cohort, metric, int(k or 0), float(value), float(tolerance))
+        average = "micro" if metric.endswith("/micro") else "macro"
+        metric = metric.removesuffix("/micro")
+        numbers = int(k or 0), float(value), float(tolerance)
+        return PublishedValue(scorer, cohort, metric, average, *numbers)

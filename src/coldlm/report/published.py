@@ -25,11 +25,12 @@ def published_table(comparison: Comparison) -> Table | None:
         for i, row in enumerate(comparison.rows):
             if not _is_of(row, claim.scorer):
                 continue
-            ours = comparison.value(i, claim.cohort, "macro", claim.metric, claim.k)
+            ours = comparison.value(i, claim.cohort, claim.average, claim.metric, claim.k)
             apart = math.nan if ours is None else ours - claim.value
             agrees = abs(apart) <= claim.tolerance + 1e-12
             verdict = "n/a" if math.isnan(apart) else "agrees" if agrees else "DISAGREES"
-            key = metric_key("", claim.cohort, claim.metric, claim.k).removeprefix("/")
+            average = " (micro)" if claim.average == "micro" else ""
+            key = metric_key("", claim.cohort, claim.metric, claim.k).removeprefix("/") + average
             said_and_found = metric(claim.value), metric(claim.tolerance), metric(ours)
             cells = name(row, comparison), str(row.seeds), key, *said_and_found
             body.append((*cells, metric(apart, sign=True), verdict, source))
