@@ -20,6 +20,8 @@ from coldlm.evaluate.classify import DRAWN
 from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
+from coldlm.report.classification import draw_reliability
+from coldlm.report.table import metric
 from coldlm.report.write import write_report
 
 MakeConfig = Callable[..., RunConfig]
@@ -192,11 +194,17 @@ def test_the_classifier_reports_each_class_of_its_pairs(
     assert 0 < said["auc"] < 1
     assert rows["support"].to_list() == [120, 120]
     report = write_report([run], run.parent / "report")
-    assert any(
-        "### Classification" in file.read_text()
-        for file in report.files
-        if file.name == "report.md"
-    )
+    page = (run.parent / "report" / "report.md").read_text()
+    assert "### Classification" in page
+    assert "### Calibration" in page
+    assert {file.name for file in report.files} >= {"reliability.png", "reliability.svg"}
+    fit = said["calibration"]
+    assert fit["base_rate"] == 0.5
+    assert sum(each["pairs"] for each in fit["bins"]) == 240
+    assert metric(fit["ece"]) in page
+    [comparison] = report.runs.comparisons
+    drawn = draw_reliability(comparison).axes[0].lines[1]
+    assert drawn.get_xdata().tolist() == [each["said"] for each in fit["bins"]]
     assert not (run.parent / "zero_shot" / "classification.parquet").exists()
 
 

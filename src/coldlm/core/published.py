@@ -31,8 +31,9 @@ class PublishedValue:
         Raises:
             ValueError: it has another form.
 
-        >>> PublishedValue.of("bpr cold_item_any/ndcg@10 .05 .01")
-        PublishedValue(scorer='bpr', cohort='cold_item_any', metric='ndcg', average='macro', k=10, value=0.05, tolerance=0.01)
+        >>> found = PublishedValue.of("bpr cold_item_any/ndcg@10 .05 .01")
+        >>> found.scorer, found.cohort, found.metric, found.k, found.value, found.tolerance
+        ('bpr', 'cold_item_any', 'ndcg', 10, 0.05, 0.01)
         >>> PublishedValue.of("random mrr/impression/micro .201 .002").average
         'micro'
         """

@@ -16,6 +16,7 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.columns import LATE_TEXTS, MODEL
 from coldlm.core.progress import listed, progress
 from coldlm.core.tables import STREAM, Floats, Ints, Queries
+from coldlm.evaluate.calibration import calibration
 from coldlm.evaluate.classify import THRESHOLD, area, labelled_pairs, report
 from coldlm.evaluate.judge import Judged, ScoreFunction, Views, judge, measure
 from coldlm.evaluate.metrics import HEADLINE, RankingMetric
@@ -147,13 +148,16 @@ class Evaluation:
         probability = torch.sigmoid(scorer.classify(users, items, times)).double().numpy()
         taken = np.arange(len(users)) < len(np.unique(world.stream.event))
         found, auc = report(probability, taken), area(probability, taken)
-        log.info("as a classifier against %s: AUC %.3f", negatives, auc)
+        fit = calibration(probability, taken)
+        said = "as a classifier against %s: AUC %.3f, log-loss %.3f, ECE %.3f"
+        log.info(said, negatives, auc, fit.log_loss, fit.ece)
         for row in found.iter_rows(named=True):
             log.info("  at a probability of %.1f, %s", THRESHOLD, listed(row))
         return found, {
             "threshold": THRESHOLD,
             "negatives": negatives,
             "auc": auc,
+            "calibration": fit.plain(),
             "classes": found.to_dicts(),
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from coldlm.report.classification import calibration_table, classification_table
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex, markdown
@@ -17,7 +18,6 @@ from coldlm.report.slots import slot_points, slots_table
 from coldlm.report.table import (
     Table,
     basket_table,
-    classification_table,
     cost_table,
     further_table,
     k_shot_table,
@@ -37,7 +37,8 @@ def headline_tables(
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     views = (views_table(comparison),) if has_views(comparison) else ()
     points = slot_points(comparison)
-    further, classified = further_table(comparison), classification_table(comparison)
+    further = further_table(comparison)
+    probable = classification_table(comparison), calibration_table(comparison)
     schedules, published = schedule_table(comparison), published_table(comparison)
     return (
         quality_table(comparison, headline),
@@ -47,7 +48,7 @@ def headline_tables(
         *((further,) if further else ()),
         *((texts_table(comparison, texts),) if texts else ()),
         *lists,
-        *((classified,) if classified else ()),
+        *(table for table in probable if table),
         cost_table(comparison, headline),
         *((schedules,) if schedules else ()),
         *((published,) if published else ()),
@@ -76,6 +77,8 @@ def report_page(report: Report) -> str:
             parts.append(f"### {table.title}\n\n{markdown(table)}")
             if table.title == "Cost":
                 parts.append(f"![nDCG@10 against cost]({report.stem('cost', comparison)}.png)\n")
+            if table.title == "Calibration":
+                parts.append(f"![Reliability]({report.stem('reliability', comparison)}.png)\n")
             if table.title.startswith("Slots"):
                 parts.append(
                     f"![Recall@10 with kept places]({report.stem('slots', comparison)}.png)\n"

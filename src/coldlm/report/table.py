@@ -119,37 +119,6 @@ def cost_table(comparison: Comparison, headline: Headline) -> Table:
     return Table("Cost", header, body, tuple(m.row.kind for m in trained))
 
 
-def classification_table(comparison: Comparison) -> Table | None:
-    """Return AUC, and precision, recall and F1 of each class, averaged over seeds, of rows that are
-    classifiers; None without any."""
-    rows = [
-        row
-        for row in comparison.rows
-        if row.schedule == "history" and all(m.classification for m in row.manifests)
-    ]
-    rows = [row for row in rows if row.manifests]
-    if not rows:
-        return None
-    classes = (rows[0].manifests[0].classification or {})["classes"]
-    measures = ("precision", "recall", "f1")
-    header = (
-        "scorer",
-        "AUC",
-        *(f"{each['class']}: {name}" for each in classes for name in (*measures, "pairs")),
-    )
-    body = []
-    for row in rows:
-        said = [m.classification or {} for m in row.manifests]
-        areas = [each["auc"] for each in said if "auc" in each]
-        cells = [name(row, comparison), metric(sum(areas) / len(areas) if areas else None)]
-        for c in range(len(classes)):
-            found = [each["classes"][c] for each in said]
-            cells += [metric(sum(each[key] for each in found) / len(found)) for key in measures]
-            cells.append(quantity(found[0]["support"]))
-        body.append(tuple(cells))
-    return Table("Classification", header, tuple(body), tuple(row.kind for row in rows))
-
-
 def warmup_table(comparison: Comparison, by: str, among: str = METRIC) -> Table:
     """Return nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or
     "user"; ``among``: of all candidates, or of peers."""

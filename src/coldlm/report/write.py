@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from coldlm.core.files import write_file
+from coldlm.report.classification import draw_reliability
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.flags import flags
@@ -82,6 +83,8 @@ def _figures(report: Report) -> dict[str, bytes]:
         figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
         if comparison.shots:
             figures["k_shot"] = draw_k_shot(comparison)
+        if reliability := draw_reliability(comparison):
+            figures["reliability"] = reliability
         if points := slot_points(comparison):
             figures["slots"] = draw_slots(comparison, points)
         if in_streams(comparison):
