@@ -32,7 +32,8 @@ ScoreFunction = Callable[[Ints, Ints], Tensor]
 before each time."""
 
 Chunk = tuple[Tensor, Tensor, Tensor, Tensor]
-"""See ``_chunk``."""
+"""Scores [Q, C], candidates without the query's positives [Q, C] bool, the column of each positive [P],
+and its row [P]. Columns are the catalogue's items, or the places of the lists."""
 
 _BUCKET_OF = np.searchsorted(WARMUP_EDGES, np.arange(WARMUP_EDGES[-1] + 1), side="right").astype(
     np.int8
@@ -114,7 +115,7 @@ def judge(
     rank, world = _share()
     judged = Judged.nothing(len(queries.event))
     mine = chunks(queries)[rank::world]
-    for (first, last), chunk in _scored(scorer, queries, data, catalogue, name, mine):
+    for (first, last), chunk in scored(scorer, queries, data, catalogue, name, mine):
         part = slice(queries.start[first], queries.start[last])
         for column, values in _placed(chunk, queries.slice(first, last), views).items():
             getattr(judged, column)[part] = values
@@ -167,7 +168,7 @@ def measure(
     rank, world = _share()
     sizes = np.diff(queries.start)
     mine = chunks(queries)[rank::world]
-    for (first, last), (scores, candidates, positive, rows) in _scored(
+    for (first, last), (scores, candidates, positive, rows) in scored(
         scorer, queries, data, catalogue, name, mine
     ):
         share = torch.from_numpy(1.0 / sizes[first:last])[rows]
@@ -193,7 +194,7 @@ def _share() -> tuple[int, int]:
     return (ranks.rank(), ranks.world()) if ranks.in_group() else (0, 1)
 
 
-def _scored(
+def scored(
     scorer: ScoreFunction,
     queries: Queries,
     data: Dataset,
@@ -201,7 +202,7 @@ def _scored(
     name: str,
     parts: list[tuple[int, int]],
 ) -> Iterator[tuple[tuple[int, int], Chunk]]:
-    """Each part with its chunk, computed ahead."""
+    """Yield each part of the queries with its ``Chunk``, computed ahead."""
     with _one_thread_each():
         yield from zip(
             parts,
@@ -230,9 +231,7 @@ def _chunk(
     name: str,
     part: tuple[int, int],
 ) -> Chunk:
-    """The queries from first to last (excluded): scores [Q, C], candidates without the query's
-    positives [Q, C] bool, the column of each positive [P], and its row [P]. Columns are the
-    catalogue's items, or the places of the lists."""
+    """The queries from first to last (excluded)."""
     chunk = queries.slice(*part)
     padded = np.minimum(np.arange(CHUNK), len(chunk) - 1)
     scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
