@@ -241,6 +241,7 @@ OUTPUTS: dict[str, tuple[object, tuple[str, ...], str]] = {
     "train.validate": (False, ("train.refit=true",), "validation"),
     "evaluate.k": (5, (), "k"),
     "evaluate.shelf": (0, (), "shelf"),
+    "evaluate.lists": (7, (), "lists"),
     "evaluate.queries": (
         300,
         ("dataset.users=90", "dataset.items=300", "dataset.events=2500"),
@@ -517,6 +518,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
             "shots": sorted(set(pl.read_parquet(shots)["shots"])) if shots.exists() else [],
             "validation": len(next(iter(said["validation"].values()))),
             "shelf": int(events["on_shelf"].sum()),
+            "lists": pl.read_parquet(folder / "lists.parquet")["query"].n_unique(),
             "latency": sorted(said["latency_ms"]),
             "axes": said["axes"],
             "checkpoint": said["checkpoint"],

@@ -846,6 +846,15 @@ def test_a_sweep_over_a_part_is_one_cell_each() -> None:
     assert plan.problems == []
 
 
+def test_what_is_asked_of_scores_since_has_values_in_an_older_configuration() -> None:
+    values = compose_plain()
+    old = {**values, "evaluate": dict(values["evaluate"])}
+    for key in ("shelf", "rivals", "lists"):
+        del old["evaluate"][key]
+    del old["published"]
+    assert under_todays_keys(old) == {**values, "evaluate": {**values["evaluate"], "lists": 0}}
+
+
 def test_published_values_are_read_before_anything_runs() -> None:
     line = "published.values=['bpr ndcg@10 .2 .1','popularity ndcg@7 .2 .1','popularity ndcg .2']"
     found = problems(compose_plain(line))

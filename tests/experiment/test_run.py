@@ -65,6 +65,7 @@ TABLES = ("events.parquet", "results.parquet", "per_user.parquet", "probes.parqu
 FILES = (
     *TABLES,
     "config.resolved.yaml",
+    "lists.parquet",
     "manifest.json",
     "metrics.csv",
     "model.json",

@@ -56,6 +56,7 @@ class Evaluate:
     k_shot: list[Annotated[int, Range(0)]]
     shelf: Annotated[int, Range(0)]
     rivals: list[str]
+    lists: Annotated[int, Range(0)]
     latency_requests: Annotated[int, Range(0)]
 
 
@@ -201,6 +202,8 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     now = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     now.setdefault("plugins", [])
     now.setdefault("published", {"source": "", "values": []})
+    if isinstance(evaluate := now.get("evaluate"), dict):
+        now["evaluate"] = {"shelf": 4, "rivals": [], "lists": 0} | evaluate
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
     for group, (target, key, value) in ADDED.items():

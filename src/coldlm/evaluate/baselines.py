@@ -131,6 +131,11 @@ class TfIdf:
             )
         )
 
+    @property
+    def vectors(self) -> Any:
+        """[N, W] scipy.sparse: the words of each item's text, of length 1, or 0 without any."""
+        return self._vectors
+
     def __call__(self, users: Ints, times: Ints) -> Tensor:
         """[Q, N] float32."""
         return self._score(self._as_of.history(users, times, self._history), self._profiles[users])

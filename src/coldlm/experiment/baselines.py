@@ -22,6 +22,7 @@ from coldlm.core.tables import TRAIN, VALIDATION
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.evaluate.rivals.known import Known, Make
+from coldlm.evaluate.shown import Lists
 from coldlm.experiment.encoder import untrained
 from coldlm.experiment.world import World
 from coldlm.split.leaks import late_idf
@@ -40,12 +41,15 @@ class JudgedBaselines:
     ``key``: all that they depend on. ``rows``: name -> the stream as judged. ``half_life_days``: of
     recent popularity.
     ``late_words``: how many words of TF-IDF know the future (see ``split/leaks.py``).
+    ``lists``, ``shown``: name -> its lists and what they hold, see ``experiment/lists.py``.
     """
 
     key: str = ""
     rows: dict[str, Judged] = field(default_factory=dict)
     half_life_days: float = 0.0
     late_words: int = 0
+    lists: dict[str, Lists] = field(default_factory=dict)
+    shown: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def judge_baselines(

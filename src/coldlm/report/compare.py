@@ -157,9 +157,33 @@ def _order_rows(
             for run in behind
             if run.stream is not None and run.manifest.axes.get("online") == schedule
         )
+        scorer, shows = _whose_lists(kind, label, schedule, behind, runs)
+        shown = tuple(said[scorer] for run in shows if scorer in (said := run.manifest.shown or {}))
+        lists = tuple(
+            its
+            for run in shows
+            if run.lists is not None and (its := run.lists.filter(scorer=scorer)).height
+        )
         manifests = tuple(run.manifest for run in behind)
-        rows.append(Row(kind, label, schedule, seeds, manifests, newer, streams))
+        rows.append(Row(kind, label, schedule, seeds, manifests, newer, streams, shown, lists))
     return tuple(sorted(rows, key=_place))
+
+
+def _whose_lists(
+    kind: str, label: str, schedule: str, behind: list[FinishedRun], runs: list[FinishedRun]
+) -> tuple[str, list[FinishedRun]]:
+    """The scorer of a row in the runs whose lists are its own, a run per seed: lists are those of weights
+    as trained, and each run repeats the baselines."""
+    if kind != "baseline":
+        return MODEL, behind if schedule == "history" else []
+    scorer, _, backbone = label.partition(" · ")
+    own = [
+        run
+        for run in runs
+        if (_kind(run) == "strategy" or scorer not in TEXT_BASELINES)
+        and backbone in ("", run.facts["backbone"])
+    ]
+    return scorer, list({run.facts["seed"]: run for run in reversed(own)}.values())
 
 
 def _has(run: FinishedRun, schedule: str) -> bool:

@@ -18,7 +18,7 @@ from coldlm.report.labels import before_the_stream
 from coldlm.report.rows import CELL, WITHOUT_UPDATES, FinishedRun
 from coldlm.runs.manifest import Manifest
 
-TABLES: Final = ("results", "users", "shots", "stream")
+TABLES: Final = ("results", "users", "shots", "stream", "lists")
 SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
 """Columns of a baseline's results in which two runs that ask the same agree."""
 
@@ -94,7 +94,10 @@ def _without_known(run: FinishedRun, known: dict[str, list[pl.DataFrame]]) -> Fi
             kept.append(scorer)
     here = pl.col("scorer").is_in(kept)
     users = _without_known_users(run, run.users.filter(here), known)
-    return replace(run, results=run.results.filter(here), users=users)
+    lists = run.lists
+    if lists is not None:
+        lists = lists.filter(pl.col("scorer").is_in(kept))
+    return replace(run, results=run.results.filter(here), users=users, lists=lists)
 
 
 def _without_known_users(

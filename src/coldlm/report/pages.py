@@ -8,6 +8,7 @@ from coldlm.report.classification import calibration_table, classification_table
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex, markdown
+from coldlm.report.lists import example_tables, lists_table
 from coldlm.report.measure import PEERS, Headline, has_baskets, has_views
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
@@ -36,7 +37,7 @@ def headline_tables(
     """Return the tables that say who is best, in order; those that have nothing to say are left out."""
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     views = (views_table(comparison),) if has_views(comparison) else ()
-    points = slot_points(comparison)
+    points, shown = slot_points(comparison), lists_table(comparison)
     further = further_table(comparison)
     probable = classification_table(comparison), calibration_table(comparison)
     schedules, published = schedule_table(comparison), published_table(comparison)
@@ -44,6 +45,7 @@ def headline_tables(
         quality_table(comparison, headline),
         *views,
         *((basket_table(comparison),) if has_baskets(comparison) else ()),
+        *((shown,) if shown else ()),
         *((slots_table(comparison, points),) if points else ()),
         *((further,) if further else ()),
         *((texts_table(comparison, texts),) if texts else ()),
@@ -85,6 +87,10 @@ def report_page(report: Report) -> str:
                 )
             if table.title == "Schedules":
                 parts.append(f"![nDCG@10 over time]({report.stem('stream', comparison)}.png)\n")
+        parts += [
+            f"### {table.title}\n\n{markdown(table)}"
+            for table in example_tables(comparison, headline)
+        ]
         parts.append(
             "### Notes\n\n"
             + "\n".join(f"- {note}" for note in footnotes(comparison, headline))

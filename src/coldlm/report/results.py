@@ -40,6 +40,22 @@ such."""
 
 NOTHING_ASKED = "no test or online results: run it with the stage `evaluate` or `online`"
 
+LIST_ROW = (
+    "scorer",
+    "query",
+    "user",
+    "rank",
+    "item",
+    "title",
+    "asked",
+    "cold_user",
+    "history",
+    "wanted",
+)
+
+LISTS = 100
+"""Of a scorer's lists, the first so many are compared between seeds and shown."""
+
 MOST_LETTERS = 40
 """Of a list that is shown as it is."""
 
@@ -144,6 +160,7 @@ def _read_run(folder: Path) -> FinishedRun:
         )
     online = {"online": (manifest.axes or {}).get("online", "")}
     shots, stream = folder / "k_shot.parquet", folder / "stream.parquet"
+    lists = folder / "lists.parquet"
     return FinishedRun(
         folder,
         manifest,
@@ -152,6 +169,7 @@ def _read_run(folder: Path) -> FinishedRun:
         users,
         _read_table(shots, K_SHOT_COLUMNS) if shots.is_file() else None,
         _read_table(stream, list(SERIES)) if stream.is_file() else None,
+        _read_table(lists, LIST_ROW).filter(pl.col("query") < LISTS) if lists.is_file() else None,
     )
 
 

@@ -31,7 +31,7 @@ class FinishedRun:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online
     schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``:
     nDCG@10, one row per user and cohort. ``shots``: rows of ``k_shot.parquet``, ``stream``: of
-    ``stream.parquet``, None without that stage."""
+    ``stream.parquet``, ``lists``: of ``lists.parquet``, None without that stage."""
 
     folder: Path
     manifest: Manifest
@@ -40,6 +40,7 @@ class FinishedRun:
     users: pl.DataFrame
     shots: pl.DataFrame | None = None
     stream: pl.DataFrame | None = None
+    lists: pl.DataFrame | None = None
 
     @cached_property
     def schedules(self) -> set[str]:
@@ -73,7 +74,9 @@ class Row:
     """One line of every table and figure. ``kind``: one of ``KINDS``. ``seeds``: how many were
     averaged.
     ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer
-    than T_test. ``streams``: of those runs whose schedule is the row's own, see ``evaluate.continual.stretch``."""
+    than T_test. ``streams``: of those runs whose schedule is the row's own, see ``evaluate.continual.stretch``.
+    ``lists``: those of weights as trained, a table per seed, see ``experiment/lists.py``; ``shown``: what
+    they hold, see ``evaluate/shown.py``."""
 
     kind: str
     label: str
@@ -82,6 +85,8 @@ class Row:
     manifests: tuple[Manifest, ...] = field(repr=False, compare=False)
     newer: bool = False
     streams: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
+    shown: tuple[dict[str, float], ...] = field(default=(), repr=False, compare=False)
+    lists: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
 
     @property
     def its_seeds(self) -> set[str]:

@@ -70,6 +70,7 @@ class Manifest:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
     digest of what was asked. ``canaries``: at n = 0, see ``report/canaries.py``. ``audit``: of the
     stream, see ``online/audit.py``. ``stream``: in numbers, see ``evaluate/continual.py``.
+    ``shown``: scorer -> what its lists hold, see ``evaluate/shown.py``.
     ``published``: what a paper says, see ``core/published.py``. ``unknown``: what another version has
     written.
     """
@@ -115,6 +116,7 @@ class Manifest:
     audit: dict[str, int] | None = None
     stream: dict[str, float | None] | None = None
     published: dict[str, Any] | None = None
+    shown: dict[str, dict[str, float]] | None = None
     k_shot: dict[str, Any] | None = None
     peak_memory_mb: float | None = None
     unknown: dict[str, Any] = field(default_factory=dict)

@@ -126,6 +126,12 @@ class Record:
         labelled = users.select(*(pl.lit(v).alias(key) for key, v in labels.items()), pl.all())
         return self._label(values, stage, scorer, schedule), labelled
 
+    def write_lists(self, rows: pl.DataFrame, said: Mapping[str, dict[str, float]]) -> None:
+        """``lists.parquet``, and what the manifest says of the lists of each scorer."""
+        self.manifest.shown = dict(said)
+        labels = {"run": pl.lit(self.name), "seed": pl.lit(self.seed)}
+        self.write_frame("lists.parquet", rows.with_columns(**labels))
+
     def write_stream(self, series: pl.DataFrame) -> None:
         """``stream.parquet``: quality over the stream (``evaluate.continual.stretch``)."""
         self.write_frame("stream.parquet", series.with_columns(run=pl.lit(self.name)))

@@ -14,7 +14,9 @@ import polars as pl
 
 from coldlm.core.columns import MODEL
 from coldlm.core.tables import STREAM
+from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.experiment.baselines import judge_baselines
+from coldlm.experiment.lists import ShownLists
 from coldlm.experiment.state import State
 from coldlm.models.rankers.pairwise import PairSnapshot
 
@@ -33,28 +35,43 @@ def run(state: State) -> None:
     if shop.ranker.head.is_classifier:
         rows = shop.training.trainable(world.split.rows(STREAM))
         state.inputs.record.write_classification(*ask.classify(cast(PairSnapshot, scorer), rows))
+    lists = ShownLists(world, shop.config.evaluate.lists, shop.config.evaluate.shelf)
+    lists.add(scorer, MODEL)
     if shop.config.control.name == "none":
         past = scorer.remembering(world.memory_of_the_past())
         parts.append(
             ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static")
         )
-        parts += _baselines(state)
+        parts += _baselines(state, lists)
+    if lists.kept:
+        state.inputs.record.write_lists(lists.frame(), lists.said)
     manifest.seconds["evaluate"] = time.perf_counter() - begin
     state.inputs.record.write_events("evaluate", pl.concat(parts))
 
 
-def _baselines(state: State) -> list[pl.DataFrame]:
-    """The baselines' rows of ``events.parquet``; what they say of leaks goes into the manifest."""
+def _baselines(state: State, lists: ShownLists) -> list[pl.DataFrame]:
+    """The baselines' rows of ``events.parquet``; their lists join ``lists``, and what they say of leaks
+    goes into the manifest."""
     shop, kept, manifest = state.workshop, state.inputs.kept.baselines, state.manifest
     ask = shop.evaluation
+    theirs = ShownLists(lists.world, lists.number, lists.shelf)
+
+    def judged(scorer: ScoreFunction, name: str) -> Judged:
+        theirs.add(scorer, name)
+        return ask.judge_stream(scorer, name)
+
     judge_baselines(
         kept,
         shop.config,
         state.inputs.world,
         shop.ranker.head.history,
         ask.measure,
-        ask.judge_stream,
+        judged,
     )
+    if theirs.kept:  # judged now, and not for an earlier cell of the sweep
+        kept.lists, kept.shown = theirs.kept, theirs.said
+    lists.kept |= kept.lists
+    lists.said |= kept.shown
     manifest.recent_popularity_half_life_days = kept.half_life_days
     manifest.leaks = {**(manifest.leaks or {}), "late_idf": kept.late_words}
     log.info("leak meter: words whose document frequency knows the future: %d", kept.late_words)
