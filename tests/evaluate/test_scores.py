@@ -187,6 +187,17 @@ def test_what_has_no_score_ties_below_everything_that_has(toy: Toy) -> None:
     assert (scores[5] == 0).all()
 
 
+def test_the_lowest_number_is_a_score_unless_something_must_lie_below(toy: Toy) -> None:
+    lowest = -np.finfo(np.float64).max
+    table = toy.table(popular(toy)).with_columns(
+        score=pl.when(pl.col("item") == "i7").then(lowest).otherwise("score")
+    )
+    read, _ = toy.read(table)
+    assert read(toy.queries.user[:1], toy.queries.time[:1]).min() == lowest
+    with pytest.raises(DataError, match="no number lies below it for the 1 candidates without one"):
+        toy.read(table.tail(-1), missing="last")
+
+
 def test_rows_of_no_candidate_and_of_validation_are_counted(toy: Toy) -> None:
     table = toy.table(popular(toy))
     user, time = int(toy.queries.user[9]), int(toy.queries.time[9])
@@ -210,7 +221,7 @@ def test_rows_of_no_candidate_and_of_validation_are_counted(toy: Toy) -> None:
         (lambda t: t.with_columns(item=pl.lit("x")), "column 'item': 'x' in data row 1, and .* such"),
         (lambda t: t.with_columns(score=pl.lit(float("nan"))), "column 'score': 'NaN' in data row 1"),
         (lambda t: t.with_columns(score=pl.lit(float("inf"))), "column 'score': 'inf' in data row 1"),
-        (lambda t: t.with_columns(score=pl.lit(1e301)), "column 'score'.*scores must be finite num"),
+        (lambda t: t.with_columns(score=-np.finfo(float).max).tail(-1), "have no score, the first"),
         (lambda t: t.with_columns(score=pl.lit(None, pl.Float64)), "column 'score': None in data ro"),
         (lambda t: t.with_columns(score=pl.lit("high")), "column 'score': 'high' in data row 1"),
         (lambda t: t.rename({"score": "scores"}), "no column 'score'.*did you mean 'scores'"),

@@ -45,8 +45,8 @@ VALUE: Final[Mapping[Kind, str]] = {"scores": "score", "lists": "rank"}
 HELD: Final = 10_000_000
 """Rows that are held at a time, unless one query has more."""
 
-LARGEST: Final = 1e300
-"""Of a score, so that there is always a number below it."""
+LOWEST: Final = -np.finfo(np.float64).max
+"""A score with no number below it, for what has none."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,9 @@ class FileScores:
         row, item, value = self.given(users, times)
         lowest = np.full(len(users), np.inf)
         np.minimum.at(lowest, row, value)
-        below = np.where(np.isinf(lowest), 0.0, np.nextafter(lowest, -np.inf))
+        with np.errstate(over="ignore"):
+            below = np.where(np.isinf(lowest), 0.0, np.nextafter(lowest, -np.inf))
+        below = np.maximum(below, LOWEST)  # where everything that matters has a score
         scores = np.repeat(below[:, None], self._n_items, 1)
         scores[row, item] = value
         return torch.from_numpy(scores)
@@ -107,6 +109,12 @@ class FileScores:
             found.append((asked[which], item[at], value[at]))
         row, item, value = (np.concatenate(columns) for columns in zip(*found, strict=True))
         return row, item, value
+
+    @property
+    def reaches_the_lowest(self) -> bool:
+        """Return whether any score has no number below it."""
+        value = pl.scan_parquet(self._table).select((pl.col("value") == LOWEST).any())
+        return bool(value.collect(engine="streaming").item())
 
     def _key(self, users: Ints, times: Ints) -> Ints:
         """A number per (user, time)."""
@@ -273,7 +281,7 @@ def _refuse_rows(
 ) -> None:
     """Refuse unknown ids and values that are none, with the first of each and how many there are."""
     value = pl.col("value")
-    right = value.is_finite() & (value.abs() <= LARGEST)
+    right = value.is_finite()
     allowed = "finite numbers"
     if kind == "lists":
         right = right & (value <= -1) & (value == value.floor())
@@ -355,5 +363,10 @@ def _look_through(
             f"{path}: {n_missing:,} candidates of the stream's queries have no score, the first is "
             f"{first}; score them all, or say --missing last: they then tie below everything that "
             "has a score"
+        )
+    if n_missing and scores.reaches_the_lowest:
+        raise DataError(
+            f"{path}: a score is {LOWEST}, and no number lies below it for the {n_missing:,} candidates "
+            "without one; score them all, or write larger scores"
         )
     return n_missing, n_ignored

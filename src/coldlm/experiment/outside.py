@@ -24,7 +24,7 @@ from coldlm.config.build import resolve
 from coldlm.config.kinds import Metric
 from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
-from coldlm.core.columns import MODEL
+from coldlm.core.columns import MODEL, NOT_KNOWN
 from coldlm.core.errors import RunFolderError
 from coldlm.evaluate.scores import Kind, read_scores
 from coldlm.experiment.baselines import JudgedBaselines, judge_baselines
@@ -33,15 +33,12 @@ from coldlm.experiment.facts import refuse_empty_parts, tell_data_facts
 from coldlm.experiment.world import World, make_world
 from coldlm.runs.identity import axes, config_hash, recipe
 from coldlm.runs.log import logging_to
-from coldlm.runs.manifest import NAME, Manifest, read_manifest, refuse_other_data
+from coldlm.runs.manifest import NAME, CheckpointFacts, Manifest, read_manifest, refuse_other_data
 from coldlm.runs.process import process_facts, set_up_process
 from coldlm.runs.record import Record
 from coldlm.runs.resolved import write_config
 
 log = logging.getLogger("coldlm")
-
-UNKNOWN_AXIS = "-"
-"""Of what nobody knows of a scorer that wrote a file."""
 
 OF_THE_QUESTION = ("dataset.", "split.", "release_slot", "plugins", "online.label_delay_seconds")
 """Beginnings of the keys that scores of a file have to do with."""
@@ -145,7 +142,7 @@ def _open(
 ) -> Record:
     """The record of a run whose scorer is a file, with everything that its manifest says of it."""
     manifest.run, manifest.scores_from = folder.name, dict(about)
-    unknown = dict.fromkeys(("backbone", "head", "context", "loss"), UNKNOWN_AXIS)
+    unknown = dict.fromkeys(("backbone", "head", "context", "loss"), NOT_KNOWN)
     manifest.axes = (
         axes(config) | unknown | {"strategy": outside.name, "control": "none", "online": "off"}
     ) | {"seed": str(outside.seed)}
@@ -180,6 +177,9 @@ def _judge(
     parts = [ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history")]
     manifest.leaks = {}
     if with_baselines:
+        # that of the zero-shot baseline
+        manifest.axes["backbone"] = record.axes["backbone"] = axes(config)["backbone"]
+        manifest.checkpoint = CheckpointFacts(record.axes["backbone"])
         kept = JudgedBaselines()
         judge_baselines(
             kept, config, world, int(config.head["history"]), ask.measure, ask.judge_stream

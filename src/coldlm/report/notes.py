@@ -270,7 +270,9 @@ def _about_files(comparison: Comparison) -> list[str]:
 
 def _about_checkpoints(manifests: tuple[Manifest, ...]) -> list[str]:
     t_test = manifests[0].data.dates["t_test"]
-    checkpoints = {m.checkpoint.name: m.checkpoint for m in manifests if m.checkpoint}
+    # runs that know a checkpoint's date have the last word
+    known = sorted(manifests, key=lambda m: m.scores_from is None)
+    checkpoints = {m.checkpoint.name: m.checkpoint for m in known if m.checkpoint}
     lines = []
     for name, checkpoint in sorted(checkpoints.items()):
         if checkpoint.newer_than_t_test:
