@@ -1,8 +1,8 @@
 """Scores and lists that other software wrote into a file, as a ``ScoreFunction``.
 
 A file holds ``query``, ``item`` and ``score``, or ``rank`` (1 is best) for lists. It may be far larger than
-memory: it is read once, its ids replaced by codes, into a table on disk, of which the rows of some
-queries at a time are held, never queries x items of all of them.
+memory: it is read once, its ids replaced by codes, into a table on disk, which is sorted by query in parts;
+scores of a few queries are looked up in these, and never is there a matrix of all queries and items.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ VALUE: Final[Mapping[Kind, str]] = {"scores": "score", "lists": "rank"}
 """The column that says where an item belongs."""
 
 HELD: Final = 10_000_000
-"""Rows that are held at a time, unless one query has more."""
+"""Rows that are sorted at a time, unless one query has more."""
 
 LOWEST: Final = -np.finfo(np.float64).max
 """A score with no number below it, for what has none."""
@@ -128,12 +128,17 @@ class FileScores:
         return group
 
     def _hold(self, part: int) -> tuple[Ints, Ints, Floats]:
-        """(offsets of the groups, items, values) of a part; the last two parts are kept."""
+        """(offsets of the groups, items, values) of a part: sorted once, then looked up on disk."""
         with self._lock:
             if part not in self._held:
-                while len(self._held) > 1:
-                    self._held.pop(next(iter(self._held)))
-                self._held[part] = self._read(part)
+                files = [
+                    self._table.with_name(f"{name}-{part}.npy")
+                    for name in ("start", "item", "value")
+                ]
+                for file, column in zip(files, self._read(part), strict=True):
+                    np.save(file, column)
+                start, item, value = (np.load(file, mmap_mode="r") for file in files)
+                self._held[part] = start, item, value
             return self._held[part]
 
     def _read(self, part: int) -> tuple[Ints, Ints, Floats]:
@@ -148,7 +153,7 @@ class FileScores:
         inside = self._part[self._same[query]] == part
         group, query = self._same[query[inside]], query[inside]
         item, value = table["item"].to_numpy()[inside], table["value"].to_numpy()[inside]
-        order = np.lexsort((query, item, group))
+        order = np.argsort(group * self._n_items + item, kind="stable")
         group, item, value, query = group[order], item[order], value[order], query[order]
         again = np.zeros(len(group), bool)
         again[1:] = (group[1:] == group[:-1]) & (item[1:] == item[:-1])
