@@ -42,7 +42,7 @@ SCAN: Final[Mapping[str, Callable[[Path], pl.LazyFrame]]] = {
 VALUE: Final[Mapping[Kind, str]] = {"scores": "score", "lists": "rank"}
 """The column that says where an item belongs."""
 
-HELD: Final = 10_000_000
+HELD: Final = 4_000_000
 """Rows that are sorted at a time, unless one query has more."""
 
 LOWEST: Final = -np.finfo(np.float64).max
@@ -147,7 +147,7 @@ class FileScores:
         table = (
             pl.scan_parquet(self._table)
             .filter(pl.col("query").is_between(lowest, highest))
-            .collect()
+            .collect(engine="streaming")
         )
         query = table["query"].to_numpy()
         inside = self._part[self._same[query]] == part
