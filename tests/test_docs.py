@@ -300,6 +300,28 @@ def test_a_run_from_python(tmp_path: Path) -> None:
     assert found["value"].is_sorted(descending=True)
 
 
+def test_other_software_answers_an_exported_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coldlm.cli import main
+
+    small = ["dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600"]
+    assert main(["export", *small, "--out", str(tmp_path / "split"), "--candidates"]) == 0
+    scores = tmp_path / "svd.parquet"
+    load(DOCS / "guide" / "code" / "truncated_svd.py").score(tmp_path / "split", scores)
+    line = ["--split", str(tmp_path / "split"), "--scores", str(scores), "--name", "SVD"]
+    assert main(["evaluate", *line, "--out", str(tmp_path / "runs" / "svd")]) == 0
+    events = pl.read_parquet(tmp_path / "runs" / "svd" / "events.parquet")
+    # items that nobody had taken before the stream have the factor 0, and tie
+    new = events.filter(pl.col("cohort").is_in(["cold_item", "cold_both"]))
+    assert len(new) > 0
+    assert (new["score"] == 0).all()
+    assert (new["e"] > 1).any()
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "runs"]) == 0
+    assert "FROM A FILE" in (tmp_path / "report" / "report.md").read_text()
+
+
 def test_the_example_of_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     reader = load(EXAMPLES / "reader.py")

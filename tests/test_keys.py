@@ -341,6 +341,11 @@ READERS: dict[str, dict[str, object]] = {
         "text": "{title}", "label": "grade", "positive_from": 3.0, "repeats": True, "released_at": "launch",
         "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
     },
+    "atomic": {
+        "root": "other", "name": "more", "text": "{about}", "profile": "{job}", "user": "visitor", "item": "thing",
+        "time": "later", "label": "grade", "positive_from": 3.0, "repeats": True, "released_at": "launch",
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+    },
     "lastfm_2k": {
         "root": "other", "text": "{tags}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
 
@@ -845,6 +850,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
         write_retail(tmp_path / name, shift)
         write_amazon(tmp_path / name, shift)
         write_hm(tmp_path / name, shift)
+        write_atomic(tmp_path / name, shift)
     monkeypatch.setattr(kuairec, "N_VIEWS", {"big_matrix.csv": 20, "small_matrix.csv": 20})
     for edition in ("25m", "20m"):
         known = replace(EDITIONS[edition], ratings=20, users=2, films=10)
@@ -852,6 +858,7 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str
     given = {
         "simulated": {"users": 40, "items": 60, "events": 600},
         "own": {"items": "items.csv", "interactions": "events.csv"},
+        "atomic": {"root": ".", "name": "toy"},
         "movielens": {"root": "."},
         "movielens_editions": {"root": "."},
         "microlens": {"root": "."},
@@ -908,6 +915,25 @@ def write_amazon(root: Path, shift: int) -> None:
             (root / edition / f"meta_{category}.{end}").write_text(
                 "".join(json.dumps(row) + "\n" for row in meta)
             )
+
+
+def write_atomic(root: Path, shift: int) -> None:
+    """Two sets of one folder, whose events have further users, items and times in other fields."""
+    fields = "user_id visitor item_id thing timestamp:float later:float label:float grade:float"
+    for name, more in (("toy", 0), ("more", 1)):
+        rows = [
+            f"u{e % 5}\tu{(e + 1) % 5}\ti{e % 6}\ti{(e + 1) % 6}\t{100_000 + 3600 * e}\t"
+            f"{100_001 + 3600 * e}\t{1 + (e + shift + more) % 5}\t{e % 2}\n"
+            for e in range(30)
+        ]
+        head = "\t".join(f if ":" in f else f"{f}:token" for f in fields.split())
+        (root / f"{name}.inter").write_text(head + "\n" + "".join(rows))
+        items = [f"i{i}\ti{5 - i}\tThing {i}\tsaid of {i}\t{3600 * i}\n" for i in range(6)]
+        head = "item_id:token\tthing:token\ttitle:token_seq\tabout:token_seq\tlaunch:float\n"
+        (root / f"{name}.item").write_text(head + "".join(items))
+        users = [f"u{u}\tu{4 - u}\tjob {u}\n" for u in range(5)]
+        head = "user_id:token\tvisitor:token\tjob:token_seq\n"
+        (root / f"{name}.user").write_text(head + "".join(users))
 
 
 def write_hm(root: Path, shift: int) -> None:

@@ -21,6 +21,8 @@ usage: coldlm COMMAND [...]
   tune        choose learning rates and sizes on validation, with as many trials for every strategy
   report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
+  export      what is asked, as tables for other software
+  evaluate    judge scores or lists that other software wrote, as a run that reports read
   data        fetch, verify and describe public data sets
   completion  what the Tab key needs, for bash, zsh and fish
 

@@ -57,6 +57,8 @@ def path(tmp_path: Path) -> str:
         ("coldlm run +see", ["+seed="]),
         ("coldlm run --skip", ["--skip-impossible"]),
         ("coldlm tune strategy=fu", ["strategy=full"]),
+        ("coldlm export dataset=at", ["dataset=atomic"]),
+        ("coldlm evaluate split=lo", ["split=loo"]),
         ("coldlm data li", ["list"]),
         ("coldlm completion ", list(SCRIPTS)),
         ("coldlm report ru", []),

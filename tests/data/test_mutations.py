@@ -22,6 +22,7 @@ import pytest
 import toys.adressa
 import toys.amazon2018
 import toys.amazon2023
+import toys.atomic
 import toys.caixin
 import toys.ebnerd
 import toys.hm
@@ -40,6 +41,7 @@ from coldlm.data import (  # fmt: skip
     adressa,
     amazon2018,
     amazon2023,
+    atomic,
     caixin,
     ebnerd,
     hm,
@@ -54,6 +56,7 @@ from coldlm.data import (  # fmt: skip
     own,
 )
 from coldlm.data.canonical.assemble import Tables
+from coldlm.data.files.atomic import Names, read_tables
 from coldlm.data.files.raw import hash_file
 from coldlm.data.sources.fetch import Remote, check, damaged
 from toys import damage
@@ -166,6 +169,13 @@ def _caixin(folder: Path, patch: pytest.MonkeyPatch) -> Made:
     return files, lambda: caixin.read(files)
 
 
+def _atomic(folder: Path, patch: pytest.MonkeyPatch) -> Made:
+    toys.atomic.write(folder)
+    files = atomic.find(str(folder), None)
+    names = Names("user_id", "item_id", "timestamp", "rating", None)
+    return files, lambda: read_tables(files, names)
+
+
 def _plain(
     folder: Path, patch: pytest.MonkeyPatch, toy: Any, find: Callable[[Path], list[Path]], read: Any
 ) -> Made:
@@ -209,6 +219,7 @@ READERS: dict[str, Callable[[Path, pytest.MonkeyPatch], Made]] = {
     "xmind parquet": partial(_mind, translations="train.parquet.gzip"),
     "ebnerd": _ebnerd,
     "adressa": partial(_plain, toy=toys.adressa, find=adressa.find, read=adressa.read),
+    "atomic": _atomic,
     "caixin": _caixin,
 }
 

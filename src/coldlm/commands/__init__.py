@@ -1,2 +1,2 @@
-COMMANDS = ("run", "tune", "report", "recommend", "data", "completion")
+COMMANDS = ("run", "tune", "report", "recommend", "export", "evaluate", "data", "completion")
 """Each is the ``main`` of a module of this folder."""

@@ -82,7 +82,7 @@ def query(line: str) -> list[str]:
     if not given:
         return [command for command in COMMANDS if command.startswith(word)]
     command, *given = given
-    if command in ("run", "tune"):
+    if command in ("run", "tune", "export", "evaluate"):
         from coldlm.config.completion import complete
 
         return complete(given, word)

@@ -69,6 +69,7 @@ _OWN: tuple[Option, ...] = (
     Reader("adressa", "coldlm.data.adressa.load"),
     Reader("amazon2018", "coldlm.data.amazon2018.load"),
     Reader("amazon2023", "coldlm.data.amazon2023.load"),
+    Reader("atomic", "coldlm.data.atomic.load"),
     Reader("caixin", "coldlm.data.caixin.load"),
     Reader("ebnerd", "coldlm.data.ebnerd.load", has_lists=True),
     Reader("hm", "coldlm.data.hm.load"),

@@ -69,6 +69,9 @@ publish."""
 HEADLINE_K: Final = 10
 """``k`` of the tables and figures; it is measured beside whatever ``evaluate.k`` asks for."""
 
+NOT_KNOWN: Final = "-"
+"""An axis of a scorer whose scores came from a file: nobody here knows what it was made of."""
+
 MODEL: Final = "model"
 """``scorer`` of the rows that the trained model made; other rows carry a baseline's name."""
 

@@ -21,7 +21,7 @@ from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
 from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import template_problems
-from coldlm.data.files.own import OwnFiles, read_own
+from coldlm.data.files.own import OwnFiles, read_own, unread_labels
 from coldlm.data.files.raw import (
     hash_files,
     header,
@@ -30,21 +30,6 @@ from coldlm.data.files.raw import (
     three,
     time_scale_problems,
 )
-
-LIKE_A_LABEL = (
-    "label",
-    "labels",
-    "rating",
-    "ratings",
-    "score",
-    "stars",
-    "click",
-    "clicked",
-    "is_click",
-    "like",
-    "liked",
-)
-"""Names of columns that would say what a positive is, had they been read."""
 
 WAYS = (
     "dataset=own reads files of yours: dataset.items=items.csv (item_id and text columns) "
@@ -166,17 +151,7 @@ def problems(
             continue
         found += missing_columns(Path(path), names, [column for column in columns if column])
         if key == "interactions" and not label and "label" not in names:
-            found += _unread_labels(path, names)
+            found += unread_labels(path, names)
         if key == "items" and text is not None:
             found += template_problems(text, names)
     return found
-
-
-def _unread_labels(path: str, names: Sequence[str]) -> list[str]:
-    """A problem per column that looks like a label, in a file that has none by that name."""
-    return [
-        f"{path}: column {name!r} looks like a label, but is not read: set dataset.label={name}, "
-        "or remove it"
-        for name in names
-        if name.strip().casefold() in LIKE_A_LABEL
-    ]

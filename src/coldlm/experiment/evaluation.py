@@ -97,10 +97,12 @@ class Evaluation:
         live_from: Ints | None = None,
         latency: Floats | None = None,
         part: tuple[int, int] | None = None,
+        queries: Queries | None = None,
     ) -> pl.DataFrame:
         """Return the rows of ``events.parquet`` for the whole stream.
 
         Args:
+            queries: others than the stream's.
             part: (first, last) of the stream's queries, of which the others are given; its number
                 of a query is then the part's own.
             version, live_from, latency: [P] of the model that scored each positive, since when it
@@ -108,7 +110,8 @@ class Evaluation:
                 stream.
         """
         world = self._world
-        queries = world.stream if part is None else world.stream.slice(*part)
+        queries = world.stream if queries is None else queries
+        queries = queries if part is None else queries.slice(*part)
         n = len(queries.event)
         frame = tabulate(
             judged,
@@ -184,12 +187,7 @@ class Evaluation:
         leaks = meter(
             world.data, world.split, queries, trained, world.as_of, world.catalogue, seed=self._seed
         )
-        n_user = world.as_of.n_user(queries.user, queries.time)
-        dropped = int(world.data.log.positive[world.split.rows(STREAM)].sum())
-        dropped -= len(np.unique(queries.event)) + sum(queries.counts.values())
-        others = others_would_drop(
-            queries, world.data.log, world.cold_users, world.cold_items, n_user
-        )
+        dropped, others = self.count_dropped()
         share = 100 * others["any"] / others["of"]
         undated = "" if LATE_TEXTS in leaks else ", late texts not checkable: they have no date"
         log.info("leak meter: %s%s; dropped positives: %d", listed(leaks), undated, dropped)
@@ -199,3 +197,15 @@ class Evaluation:
             share,
         )
         return {"leaks": leaks, "dropped": dropped, "others_would_drop": others}
+
+    def count_dropped(self) -> tuple[int, dict[str, int]]:
+        """Return the stream's positives that are neither asked nor counted under a reason, and how many
+        other evaluators would have dropped."""
+        world, queries = self._world, self._world.stream
+        n_user = world.as_of.n_user(queries.user, queries.time)
+        dropped = int(world.data.log.positive[world.split.rows(STREAM)].sum())
+        dropped -= len(np.unique(queries.event)) + sum(queries.counts.values())
+        others = others_would_drop(
+            queries, world.data.log, world.cold_users, world.cold_items, n_user
+        )
+        return dropped, others

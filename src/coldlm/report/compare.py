@@ -11,7 +11,7 @@ import polars as pl
 from coldlm.config.kinds import Rival, Strategy
 from coldlm.config.options import names
 from coldlm.config.schedules import SCHEDULES
-from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL
+from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL, NOT_KNOWN
 from coldlm.report.labels import Labels, label_runs
 from coldlm.report.rows import CELL, KINDS, WITHOUT_UPDATES, Comparison, FinishedRun, Row
 
@@ -36,6 +36,7 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     repeats, appear once."""
     labels = label_runs(runs)
     backbones = {run.facts["backbone"] for run in runs if run.facts["control"] == "none"}
+    backbones -= {NOT_KNOWN}
     # runs with their own texts first, so that baselines are taken from them
     ordered = sorted(
         zip(runs, labels, strict=True), key=lambda pair: pair[0].facts["control"] != "none"

@@ -18,8 +18,8 @@ BEFORE_RELEASE: Final = 0.05
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED, RELEASE, AUDIT, INCOMPLETE and UNEQUAL TUNING, each with its reason, where
-    they apply."""
+    """LEAKY, SIMULATED, SAMPLED, RELEASE, AUDIT, FROM A FILE, INCOMPLETE and UNEQUAL TUNING, each with
+    its reason, where they apply."""
     found = []
     if comparison.mark == "SIMULATED":
         found.append(
@@ -37,6 +37,7 @@ def flags(comparison: Comparison) -> list[str]:
         )
     found += _doubtful_releases(comparison)
     found += _failed_audits(comparison)
+    found += _from_files(comparison)
     missing = _missing_rows(comparison)
     if missing:
         found.append(
@@ -77,6 +78,15 @@ def _failed_audits(comparison: Comparison) -> list[str]:
     return [f"AUDIT: {said} learned from events before they were scored"] * bool(names)
 
 
+def _from_files(comparison: Comparison) -> list[str]:
+    """Rows of which nobody here knows what they have seen."""
+    said = ", ".join(f"`{row.name}`" for row in comparison.rows if row.is_outside)
+    return [
+        f"FROM A FILE: {said}: scores that other software wrote may have been trained on anything, the "
+        "stream's own events among it; no leak was looked for in them"
+    ] * bool(said)
+
+
 def _missing_rows(comparison: Comparison) -> list[str]:
     rows = comparison.rows
     first = {(row.kind, row.label.split(" · ")[0]) for row in rows}
@@ -93,7 +103,9 @@ def _missing_rows(comparison: Comparison) -> list[str]:
     # context alone must have been updated in the same way as the models that it is compared with
     schedules = list(
         dict.fromkeys(
-            row.schedule for row in rows if row.kind == "strategy" and row.schedule != "static"
+            row.schedule
+            for row in rows
+            if row.kind == "strategy" and row.schedule != "static" and not row.is_outside
         )
     )
     context = {row.schedule for row in rows if row.label.split(" · ")[0] == "context_only"}
@@ -116,7 +128,7 @@ def _without_own_control(comparison: Comparison) -> list[str]:
         {
             f"{permuted} of {row.name.rpartition(', ')[0] or row.name}"
             for row in comparison.rows
-            if row.kind == "strategy" and row.schedule != "static"
+            if row.kind == "strategy" and row.schedule != "static" and not row.is_outside
             if not (row.manifests[0].axes["strategy"] == "frozen" and "random_vectors" in controls)
             if own_control(comparison, row) is None
         }

@@ -32,29 +32,34 @@ def label_runs(runs: list[FinishedRun]) -> list[Labels]:
     """Return a short name per run: its strategy (or control), and whatever else tells it from the
     other rows of its kind. Its schedule is a column of its own."""
     settings = ("strategy", "backbone", "head", "context", "loss")
-    kinds = [run.facts["control"] for run in runs]
+    # of scores from a file nothing but their name is known, and they make nobody's name longer
+    kinds = [
+        "file" if run.manifest.scores_from is not None else run.facts["control"] for run in runs
+    ]
     shown = {
         kind: [
             s
             for s in settings
             if len({r.facts[s] for r, k in zip(runs, kinds, strict=True) if k == kind}) > 1
+            and kind != "file"
         ]
         for kind in set(kinds)
     }
     values = {s: {str(run.facts[s]) for run in runs} for s in (*settings, "control")}
     labels = []
     for run, kind in zip(runs, kinds, strict=True):
-        first = "strategy" if kind == "none" else "control"
+        first = "strategy" if kind in ("none", "file") else "control"
         named = dict.fromkeys([first, *shown[kind]])
-        labels.append(" · ".join(_shortest(str(run.facts[s]), values[s]) for s in named))
+        words = [_shortest(str(run.facts[s]), values[s]) for s in named]
+        labels.append(str(run.facts["strategy"]) if kind == "file" else " · ".join(words))
     moving = _told_apart(
         labels,
-        [(run.facts["control"], run.facts["online"]) for run in runs],
+        [(kind, run.facts["online"]) for kind, run in zip(kinds, runs, strict=True)],
         [run.manifest.recipe for run in runs],
     )
     standing = _told_apart(
         labels,
-        [(run.facts["control"],) for run in runs],
+        [(kind,) for kind in kinds],
         [before_the_stream(run.manifest.recipe) for run in runs],
     )
     return [Labels(*pair) for pair in zip(moving, standing, strict=True)]

@@ -185,6 +185,7 @@ def measure(comparison: Comparison) -> Headline:
 def _may_claim(row: Row, d: Estimate, p: float, reference: float | None, needed: int) -> bool:
     return (
         not cheats(row.schedule)
+        and not row.is_outside
         and d.seeds >= needed
         and p < ALPHA
         and d.low > MARGIN * (reference or 0.0)
@@ -194,7 +195,9 @@ def _may_claim(row: Row, d: Estimate, p: float, reference: float | None, needed:
 def _cost(row: Row) -> dict[str, float | None]:
     """Averages over the runs of a row; a baseline costs nothing that was measured, a schedule
     without updates has no seconds per update."""
-    costs = [_run_cost(manifest, row.schedule not in WITHOUT_UPDATES) for manifest in row.manifests]
+    # what it cost to judge a file is not what its scores cost
+    own = [manifest for manifest in row.manifests if manifest.scores_from is None]
+    costs = [_run_cost(manifest, row.schedule not in WITHOUT_UPDATES) for manifest in own]
     known = {name: [cost[name] for cost in costs if cost[name] is not None] for name in COST}
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}  # type: ignore[arg-type]
 

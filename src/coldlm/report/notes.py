@@ -23,6 +23,7 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
         *(_about_lists(comparison.manifests[0]) if comparison.candidates == "impression" else []),
         *tuned_values(comparison),
         *_about_data(comparison),
+        *_about_files(comparison),
         *_about_checkpoints(comparison.manifests),
     ]
 
@@ -249,9 +250,29 @@ def _about_fresh_items(comparison: Comparison) -> list[str]:
     return lines
 
 
+def _about_files(comparison: Comparison) -> list[str]:
+    """What the files held whose scores were judged, and what nobody knows of them."""
+    lines = []
+    for row in comparison.rows:
+        for said in filter(None, (manifest.scores_from for manifest in row.manifests)):
+            rest = (
+                f"{said['missing']:,} candidates without one tie behind, "
+                if said["missing"]
+                else "every candidate has one, "
+            )
+            lines.append(
+                f"`{row.name}`: {said['kind']} from {said['file']} (sha256 {said['sha256'][:12]}): "
+                f"{rest}{said['ignored']:,} rows of no candidate are ignored. May have been trained on "
+                "anything; its place among the candidates is all that was looked at."
+            )
+    return lines
+
+
 def _about_checkpoints(manifests: tuple[Manifest, ...]) -> list[str]:
     t_test = manifests[0].data.dates["t_test"]
-    checkpoints = {m.checkpoint.name: m.checkpoint for m in manifests if m.checkpoint}
+    # runs that know a checkpoint's date have the last word
+    known = sorted(manifests, key=lambda m: m.scores_from is None)
+    checkpoints = {m.checkpoint.name: m.checkpoint for m in known if m.checkpoint}
     lines = []
     for name, checkpoint in sorted(checkpoints.items()):
         if checkpoint.newer_than_t_test:

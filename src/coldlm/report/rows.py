@@ -94,6 +94,11 @@ class Row:
         return {str(manifest.axes["seed"]) for manifest in self.manifests}
 
     @property
+    def is_outside(self) -> bool:
+        """Return whether its scores came from a file of other software."""
+        return any(manifest.scores_from is not None for manifest in self.manifests)
+
+    @property
     def name(self) -> str:
         return self.label if self.kind == "baseline" else f"{self.label}, {self.schedule}"
 

@@ -44,10 +44,10 @@ def tuned_values(comparison: Comparison) -> list[str]:
 
 
 def _strategies(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
-    """Strategy and recipe of every run that is no control, each pair once."""
+    """Strategy and recipe of every run that is no control and no file, each pair once."""
     found = {
         json.dumps([m.axes["strategy"], m.recipe], sort_keys=True, default=str): m
         for m in comparison.manifests
-        if m.axes["control"] == "none"
+        if m.axes["control"] == "none" and m.scores_from is None
     }
     return [(m.axes["strategy"], m.recipe) for _, m in sorted(found.items())]

@@ -66,7 +66,8 @@ class Manifest:
     that two seeds of one experiment share. ``seconds``: by stage. ``not_asked``,
     ``others_would_drop``: reason -> events. ``drawn_queries``: ``evaluate.queries``. ``leaks``: by
     kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best epoch. ``trained_by``: the run of
-    the same sweep whose weights it took. ``matched``:
+    the same sweep whose weights it took. ``scores_from``: the file whose scores were judged, None where a
+    model's were. ``matched``:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
     digest of what was asked. ``canaries``: at n = 0, see ``report/canaries.py``. ``audit``: of the
     stream, see ``online/audit.py``. ``stream``: in numbers, see ``evaluate/continual.py``.
@@ -101,6 +102,7 @@ class Manifest:
     validation: dict[str, Any] | None = None
     refit: bool | None = None
     trained_by: str | None = None
+    scores_from: dict[str, Any] | None = None
     events_per_second: float | None = None
     trainable_parameters: int | None = None
     total_parameters: int | None = None

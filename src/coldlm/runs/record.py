@@ -30,7 +30,7 @@ from coldlm.evaluate.metrics import HEADLINE, Formulas
 from coldlm.evaluate.summary import count_cohorts, summaries
 from coldlm.models.rankers.ranker import Model
 from coldlm.report.canaries import from_chance
-from coldlm.runs.identity import axes
+from coldlm.runs import identity
 from coldlm.runs.manifest import NAME, Manifest
 from coldlm.runs.process import peak_memory_mb
 from coldlm.runs.weights import save_weights
@@ -50,6 +50,7 @@ class Record:
     Args:
         manifest: what will be ``manifest.json``; the run adds to it.
         formulas: of metrics besides coldlm's own.
+        axes: what a sweep compares; by default what the configuration says.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class Record:
         *,
         is_main: bool,
         formulas: Formulas,
+        axes: Mapping[str, str] | None = None,
     ) -> None:
         self.folder, self.name, self.manifest, self.is_main = folder, name, manifest, is_main
-        self.axes = axes(config)
+        self.axes = identity.axes(config) if axes is None else dict(axes)
         self.k: int = config.evaluate.k
         self.has_lists = self.axes["candidates"] == "impression"
         self.is_simulated = self.axes["split"].startswith(SIMULATED_COLD)
@@ -93,7 +95,7 @@ class Record:
                 parts.append(kept)
             if scorer == MODEL:
                 cohorts = count_cohorts(rows)
-                self.manifest.question = _digest(rows)
+                self.manifest.question = question_of(rows)
                 self._log_metrics(part if schedule != "static" else "static", results[-1])
         self.manifest.cohorts = cohorts
         at_zero = frame.filter(pl.col("n_item") == 0)
@@ -243,8 +245,12 @@ def _by_scorer(frame: pl.DataFrame) -> Iterator[tuple[tuple[str, str, str], pl.D
         yield (stage, scorer, schedule), frame.slice(begin, end - begin)
 
 
-def _digest(rows: pl.DataFrame) -> str:
-    """Of what was asked: who, which positive, when, and among how many candidates."""
+def question_of(rows: pl.DataFrame) -> str:
+    """Return the digest of what was asked: who, which positive, when, and among how many candidates.
+
+    Args:
+        rows: of ``events.parquet``, of one scorer.
+    """
     digest = hashlib.sha256()
     for name in ("event_id", "query", "user", "item", "time", "n_item", "n_user", "candidates"):
         digest.update(

@@ -112,9 +112,9 @@ TEXT: dict[str, Mutation] = ANY | {
 
 
 def delimiter(path: Path) -> str:
-    return {".csv": ",", ".user": "|", ".item": "|"}.get(path.suffix) or (
-        "::" if "ml-1m" in path.parts else "\t"
-    )
+    if path.name in ("u.item", "u.user"):
+        return "|"
+    return {".csv": ","}.get(path.suffix) or ("::" if "ml-1m" in path.parts else "\t")
 
 
 def rows_of(content: bytes, separator: str) -> list[list[str]]:
@@ -158,7 +158,9 @@ NAMED: dict[str, Callable[[Rows], Rows]] = {
 def table_mutations(path: Path, content: bytes) -> dict[str, Mutation]:
     separator = delimiter(path)
     has_names = (
-        path.name.endswith(("csv", "dat")) and content[:1].isalpha() and "ml-1m" not in path.parts
+        path.name.endswith(("csv", "dat", ".inter", ".item", ".user"))
+        and content[:1].isalpha()
+        and "ml-1m" not in path.parts
     )
     has_names = (has_names or "xMIND" in str(path)) and path.name != "Gift_Cards.csv"
     changes = TABLE | (NAMED if has_names else {})
@@ -259,7 +261,7 @@ def mutations(path: Path, content: bytes) -> dict[str, Mutation]:
     if path.suffix in (".json", ".jsonl") or path.name.startswith("2017"):
         return TEXT | OBJECTS
     text = TEXT | table_mutations(path, content)
-    if path.suffix in (".item", ".dat") and path.name != "artists.dat":
+    if path.name == "u.item" or (path.suffix == ".dat" and path.name != "artists.dat"):
         del text["a byte that is no text"]  # in latin-1 every byte is a character
     return text
 

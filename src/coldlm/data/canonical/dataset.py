@@ -32,6 +32,7 @@ def to_dataset(
     domain: str,
     text: str,
     title: str,
+    profile: str | None = None,
     positive: Bools | None = None,
     repeats: bool,
     release: str,
@@ -45,6 +46,7 @@ def to_dataset(
     Args:
         text: template over the item fields (``tables.items`` and ``dated``).
         title: field shown to people; an item without one shows its id.
+        profile: template over the user fields; by default all of them, joined by " | ".
         positive: [E] rows of ``interactions`` that are positives; by default all.
         release: "field" (``released_at`` of the items) or "after_first".
         dated: fields of ``tables.dated`` that the template may use.
@@ -64,7 +66,7 @@ def to_dataset(
         name=name,
         domain=domain,
         items=catalogue,
-        users=Users(tuple(tables.users["user_id"].to_list()), _profiles(tables.users)),
+        users=Users(tuple(tables.users["user_id"].to_list()), _profiles(tables.users, profile)),
         log=log,
         repeats=repeats,
         release=release,
@@ -119,12 +121,12 @@ def _catalogue(
     )
 
 
-def _profiles(users: pl.DataFrame) -> tuple[str, ...]:
+def _profiles(users: pl.DataFrame, template: str | None) -> tuple[str, ...]:
     names = [column for column in users.columns if column != "user_id"]
     if not names:
         return ("",) * len(users)
     columns = {name: users[name].to_list() for name in names}
-    return fill(" | ".join(f"{{{name}}}" for name in names), columns)
+    return fill(template or " | ".join(f"{{{name}}}" for name in names), columns)
 
 
 def _lists(lists: pl.DataFrame, shown: pl.DataFrame) -> Impressions:

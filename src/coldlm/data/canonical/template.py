@@ -36,9 +36,12 @@ def fields(template: str) -> list[str]:
 
 
 def template_problems(
-    template: str, allowed: Sequence[str], banned: Mapping[str, str] = MappingProxyType({})
+    template: str,
+    allowed: Sequence[str],
+    banned: Mapping[str, str] = MappingProxyType({}),
+    key: str = "dataset.text",
 ) -> list[str]:
-    """Return what is wrong with the key ``dataset.text``: no field, a stray brace, or fields that
+    """Return what is wrong with the template under ``key``: no field, a stray brace, or fields that
     are not in ``allowed``.
 
     Args:
@@ -49,18 +52,14 @@ def template_problems(
     choice = "{" + "}, {".join(allowed) + "}"
     if not names or set("{}") & set(_FIELD.sub("", template)):
         return [
-            f"dataset.text={template!r}: a template such as '{{{allowed[0]}}}'; its fields may be "
-            f"{choice}"
+            f"{key}={template!r}: a template such as '{{{allowed[0]}}}'; its fields may be {choice}"
         ]
     reasons = {name: f"no field {{{name}}}" for name in names if name not in allowed} | {
         name: f"{{{name}}} is a later aggregate ({banned[name]}) and would leak the future"
         for name in names
         if name in banned
     }
-    return [
-        f"dataset.text={template!r}: {reason}; fields may be {choice}"
-        for reason in reasons.values()
-    ]
+    return [f"{key}={template!r}: {reason}; fields may be {choice}" for reason in reasons.values()]
 
 
 @cache

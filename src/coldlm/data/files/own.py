@@ -17,6 +17,21 @@ from coldlm.data.files.fields import read_table
 from coldlm.data.files.raw import distinct, name_rows, read_ids, release_counts
 from coldlm.data.files.times import seconds
 
+LIKE_A_LABEL = (
+    "label",
+    "labels",
+    "rating",
+    "ratings",
+    "score",
+    "stars",
+    "click",
+    "clicked",
+    "is_click",
+    "like",
+    "liked",
+)
+"""Names of columns that would say what a positive is, had they been read."""
+
 LONG_TEXT = 10_000
 """Characters; longer texts are kept whole and counted."""
 
@@ -86,7 +101,7 @@ def _read_items(
     released = np.full(len(table), UNKNOWN, np.int64)
     if column:
         released, _ = seconds(table[column], f"{path}, column {column!r}", optional=True)
-    names = _text_columns(table, ("item_id", column))
+    names = text_columns(table, ("item_id", column))
     if text is None and not names:
         raise DataError(
             f"{path}: no text column beside item_id; columns found: {', '.join(table.columns)}"
@@ -108,7 +123,7 @@ def _read_users(
     if path is not None:
         table = read_table(path)
         ids = distinct(read_ids(table, "user_id", path), "user_id", path)
-        names = _text_columns(table, ("user_id",))
+        names = text_columns(table, ("user_id",))
         texts = (
             _texts(table, path, " | ".join(f"{{{name}}}" for name in names))
             if names
@@ -181,17 +196,16 @@ def _read_log(
             f"{path}: no positive event; labels reach {label.max():g}, positive_from is "
             f"{positive_from}"
         )
-    keep = _first_of_equals(user, item, time, label)
+    keep = first_of_equals(pl.DataFrame({"user": user, "item": item, "time": time, "label": label}))
     counts["exact_duplicate_interactions_dropped"] = int((~keep).sum())
     return sorted_log(
         user[keep], item[keep], time[keep], label[keep], positive[keep], np.flatnonzero(keep)
     )
 
 
-def _first_of_equals(user: Ints, item: Ints, time: Ints, label: Floats) -> Bools:
-    """[E] False for rows whose four values all occurred in an earlier row."""
-    columns = pl.DataFrame({"user": user, "item": item, "time": time, "label": label})
-    return columns.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
+def first_of_equals(table: pl.DataFrame) -> Bools:
+    """Return [rows] False for rows whose values all occurred in an earlier row."""
+    return table.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
 
 
 def _labels(column: pl.Series, path: Path) -> Floats:
@@ -216,8 +230,8 @@ def _count_unread(
         counts[f"{kind} columns not read: {', '.join(unread)}"] = len(unread)
 
 
-def _text_columns(table: pl.DataFrame, others: Sequence[str | None]) -> list[str]:
-    """Names of the text columns, ``title`` first. Strings that are all numbers are no text: a csv
+def text_columns(table: pl.DataFrame, others: Sequence[str | None]) -> list[str]:
+    """Return the names of the text columns, ``title`` first. Strings that are all numbers are no text: a csv
     has no types, and columns such as an average rating, made after the fact, would leak the future
     into the text."""
     names = []
@@ -242,3 +256,13 @@ def _texts(table: pl.DataFrame, path: Path, template: str) -> tuple[str, ...]:
                 )
             columns[name] = [clean(value) for value in table[name].cast(pl.String)]
     return fill(template, columns)
+
+
+def unread_labels(path: str, names: Sequence[str]) -> list[str]:
+    """Return a problem per column that looks like a label, in a file that has none by that name."""
+    return [
+        f"{path}: column {name!r} looks like a label, but is not read: set dataset.label={name}, "
+        "or remove it"
+        for name in names
+        if name.strip().casefold() in LIKE_A_LABEL
+    ]
