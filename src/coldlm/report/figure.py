@@ -131,7 +131,7 @@ def render(figure: Figure, kind: str) -> bytes:
     buffer = BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with (
-        matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "path"}),
+        matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "none"}),
         warnings.catch_warnings(),
     ):
         # a legend of very many rows leaves its axes no room: the tables hold the numbers

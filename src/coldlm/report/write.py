@@ -15,6 +15,7 @@ from coldlm.report.cohorts import cohort_table
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.flags import flags
 from coldlm.report.formats import terminal
+from coldlm.report.html import html_page
 from coldlm.report.measured import Report, make_report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.pack import pack
@@ -32,7 +33,7 @@ UNCUT: Final = 200
 
 
 def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -> Report:
-    """Read the runs under ``paths`` and write ``report.md, table.md, table.tex, table.csv,
+    """Read the runs under ``paths`` and write ``report.html, report.md, table.md, table.tex, table.csv,
     cohorts.csv, warmup.csv`` and the figures (PNG and SVG; one pair per comparison) into the folder
     ``out``. Files of an earlier report are replaced. ``packed``: a file that gets the runs
     themselves, see ``pack``.
@@ -40,8 +41,14 @@ def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -
     Raises:
         RunFolderError: no finished run under ``paths``.
     """
-    report = make_report(paths)
-    files: dict[str, str | bytes] = {**_texts(report), **_figures(report)}
+    return write_files(make_report(paths), out, packed)
+
+
+def write_files(report: Report, out: Path, packed: Path | None = None) -> Report:
+    """Write what ``write_report`` does of a report that is made."""
+    figures = _figures(report)
+    page = {"report.html": html_page(report, figures)}
+    files: dict[str, str | bytes] = {**_texts(report), **page, **figures}
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         _write(out / name, content)
