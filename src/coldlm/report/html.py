@@ -35,6 +35,12 @@ stands; first of all where that is empty, last where there is no such table."""
 
 KIND_WORDS: Final = {"strategy": "strategies", "control": "controls", "baseline": "baselines"}
 
+CODE: Final = re.compile(r"`([^`]+)`")
+"""What notes put between backticks: names of rows and options."""
+
+IS_NUMBER: Final = re.compile(r"[\[(<]?[+-]?[\d,]*\.?\d+(e[+-]?\d+)?(\)|, .*\])?$")
+"""A cell that has a value: a number, one of few users, a bound, or an interval."""
+
 IN_BRACKETS: Final = re.compile(r"\(.*\d\)")
 """A value of too few users or events."""
 
@@ -207,7 +213,7 @@ def _verdict(verdict: Verdict) -> str:
     kind = "claim" if verdict.is_claim else "none"
     return (
         f'<div class="verdict {kind}"><p><strong>{escape(verdict.answer)}.</strong> '
-        f"{escape(verdict.words)}</p>{f'<dl>{facts}</dl>' if facts else ''}</div>"
+        f"{_prose(verdict.words)}</p>{f'<dl>{facts}</dl>' if facts else ''}</div>"
     )
 
 
@@ -216,12 +222,17 @@ def _flagged(found: Sequence[str]) -> str:
     lines = []
     for flag in found:
         word, colon, why = flag.partition(":")
-        lines.append(f"<li><strong>{escape(word)}{colon}</strong>{escape(why)}</li>")
+        lines.append(f"<li><strong>{escape(word)}{colon}</strong>{_prose(why)}</li>")
     return f'<ul class="flags" aria-label="Flags">{"".join(lines)}</ul>' if lines else ""
 
 
 def _list(lines: Sequence[str]) -> str:
-    return f'<ul class="notes">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>'
+    return f'<ul class="notes">{"".join(f"<li>{_prose(line)}</li>" for line in lines)}</ul>'
+
+
+def _prose(text: str) -> str:
+    """A sentence as markup, names in it as code."""
+    return CODE.sub(r"<code>\1</code>", escape(text, quote=False))
 
 
 def _filter(kinds: Sequence[str]) -> str:
@@ -258,26 +269,35 @@ def _table(table: Table, title: str, contents: _Contents) -> str:
 
 def _grid(table: Table, heading: str) -> str:
     """The cells, in a box of their own that scrolls."""
+    words = [not any(map(IS_NUMBER.match, column)) for column in zip(*table.body, strict=True)]
     head = "".join(
-        f'<th scope="col" aria-sort="none"><button type="button">{escape(text)}</button></th>'
-        for text in table.header
+        f'<th scope="col" aria-sort="none"{_classes(text=is_text)}><button type="button">'
+        f"{escape(title)}</button></th>"
+        for title, is_text in zip(table.header, words or [True] * len(table.header), strict=True)
     )
     rows = []
     for i, (kind, cells) in enumerate(zip(table.kinds, table.body, strict=True)):
-        first, *others = (_cell(text, (i, j) in table.bold) for j, text in enumerate(cells))
-        row = "".join(f"<td{mark}>{text}</td>" for mark, text in others)
-        rows.append(f'<tr class="{kind}"><th scope="row">{first[1]}</th>{row}</tr>')
+        said = [
+            f"<b>{escape(cell, quote=False)}</b>"
+            if (i, j) in table.bold
+            else escape(cell, quote=False)
+            for j, cell in enumerate(cells)
+        ]
+        row = "".join(
+            f"<td{_classes(text=words[j], small=bool(IN_BRACKETS.fullmatch(cells[j])))}>{said[j]}</td>"
+            for j in range(1, len(cells))
+        )
+        rows.append(f'<tr class="{kind}"><th scope="row">{said[0]}</th>{row}</tr>')
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{heading}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
     )
 
 
-def _cell(text: str, is_bold: bool) -> tuple[str, str]:
-    """(class of the cell, its text with marks)."""
-    mark = ' class="small"' if IN_BRACKETS.fullmatch(text) else ""
-    said = escape(text, quote=False)
-    return mark, f"<b>{said}</b>" if is_bold else said
+def _classes(**there: bool) -> str:
+    """An attribute with the names of what holds, or none."""
+    names = " ".join(name for name, holds in there.items() if holds)
+    return f' class="{names}"' if names else ""
 
 
 def _provenance(comparison: Comparison, contents: _Contents) -> str:

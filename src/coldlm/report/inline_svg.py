@@ -22,7 +22,9 @@ def inline_svg(svg: bytes, prefix: str, label: str) -> str:
     who cannot see it."""
     root = ElementTree.fromstring(svg)
     *_, width, height = root.get("viewBox", "0 0 0 0").split()
-    used = {found for node in root.iter() for value in node.attrib.values() for found in _ids(value)}
+    used = {
+        found for node in root.iter() for value in node.attrib.values() for found in _ids(value)
+    }
     inner = "".join(_write(node, prefix, used) for node in root)
     # a point is 4/3 of a pixel
     pixels = (round(float(side) * 4 / 3) for side in (width, height))

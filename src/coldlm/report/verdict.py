@@ -39,14 +39,14 @@ def judge(comparison: Comparison, headline: Headline) -> Verdict:
     if not measured:
         return Verdict(False, NO_CLAIM, "No strategy was run, or none has a value.")
     best = max(measured, key=lambda m: m.quality["ndcg@10"] or 0.0)
-    own = f"The best of {len(measured)} strategy rows, {name(best.row, comparison)}, has nDCG@10 "
+    own = f"The best of {len(measured)} strategy rows, `{name(best.row, comparison)}`, has nDCG@10 "
     own += metric(best.quality["ndcg@10"])
     if headline.best_trivial is None:
         return Verdict(
             False, NO_CLAIM, f"{own}. There is no baseline and no control to compare it with."
         )
     trivial = next(m for m in headline.measures if m.row == headline.best_trivial)
-    against = f"{name(trivial.row, comparison)} has {metric(trivial.quality['ndcg@10'])}"
+    against = f"`{name(trivial.row, comparison)}`, has {metric(trivial.quality['ndcg@10'])}"
     d = best.vs_trivial
     if d is None or best.p_holm is None or best.p_seeds is None:
         why = f"fewer than {MIN_USERS} users or {MIN_EVENTS} events are behind the difference"
@@ -61,7 +61,9 @@ def judge(comparison: Comparison, headline: Headline) -> Verdict:
     )
     if best.is_bold:
         found = [flag.split(":")[0] for flag in flags(comparison)]
-        under = f" Flags stand above the tables: {', '.join(dict.fromkeys(found))}." if found else ""
+        under = (
+            f" Flags stand above the tables: {', '.join(dict.fromkeys(found))}." if found else ""
+        )
         words = f"The best strategy beats the best row without one. {said} {chosen}{under}"
         return Verdict(True, "Yes" if not found else "Yes, but flagged", words, _of(best, d))
     reasons = "; ".join(_reasons(best, d, trivial, headline.seeds_needed or 0, compared))
@@ -70,9 +72,7 @@ def judge(comparison: Comparison, headline: Headline) -> Verdict:
     return Verdict(False, NO_CLAIM, f"{said} {reasons}. {chosen}{more}", _of(best, d))
 
 
-def _reasons(
-    best: Measure, d: Estimate, trivial: Measure, needed: int, compared: int
-) -> list[str]:
+def _reasons(best: Measure, d: Estimate, trivial: Measure, needed: int, compared: int) -> list[str]:
     """Which of the rules for a claim are not met, as ``measure`` has them."""
     found = []
     if d.seeds < needed:

@@ -23,7 +23,7 @@ from coldlm.report.pages import headline_tables, latex_parts, report_page, table
 from coldlm.report.pareto import draw_cost
 from coldlm.report.records import k_shot_lines, table_lines, warmup_lines
 from coldlm.report.schedules import draw_stream, in_streams
-from coldlm.report.table import k_shot_table, warmup_table
+from coldlm.report.table import Table, k_shot_table, warmup_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,10 +99,9 @@ def _figures(report: Report) -> dict[str, bytes]:
 def print_report(report: Report, console: Console | None = None) -> None:
     """Headline, cost and item warm-up tables and the footnotes, cut to the width of the terminal; a
     file or a pipe gets them whole. The other tables are in ``report.md``."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = console or (Console() if sys.stdout.isatty() else Console(width=UNCUT))
+    console = console or _console()
     for comparison, headline, texts in report.parts:
         console.print(Text(f"\n{comparison.title}", style="bold"))
         for flag in flags(comparison):
@@ -129,6 +128,20 @@ def print_report(report: Report, console: Console | None = None) -> None:
             console.print(panel)
     for folder, why in report.runs.skipped:
         console.print(Text(f"skipped {folder}: {why}", style="yellow"))
+
+
+def print_table(table: Table) -> None:
+    """One table, cut to the width of the terminal."""
+    console = _console()
+    for panel in terminal(table, console.width):
+        console.print()
+        console.print(panel)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=UNCUT)
 
 
 def _write(path: Path, content: str | bytes) -> None:
