@@ -287,7 +287,7 @@ def _grid(table: Table, heading: str) -> str:
             f"<td{_classes(text=words[j], small=bool(IN_BRACKETS.fullmatch(cells[j])))}>{said[j]}</td>"
             for j in range(1, len(cells))
         )
-        rows.append(f'<tr class="{kind}"><th scope="row">{said[0]}</th>{row}</tr>')
+        rows.append(f'<tr class="{kind}"><th scope="row"><span>{said[0]}</span></th>{row}</tr>')
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{heading}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
