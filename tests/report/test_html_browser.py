@@ -17,7 +17,9 @@ STUDIES = Path(__file__).parents[2] / "studies"
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")  # fmt: skip
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+)  # fmt: skip
 WIDTHS = (400, 1600)
 SECOND = 1000
 TRIES = 3
