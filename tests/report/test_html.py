@@ -258,6 +258,26 @@ def test_neither_a_cheat_nor_static_is_the_best_strategy(make_run, make_runs) ->
     assert "`lora, per_window`" in verdict.words
 
 
+def test_a_row_that_may_be_claimed_goes_before_a_higher_one_that_may_not(
+    make_runs, make_run
+) -> None:
+    runs = make_runs(seeds=tuple(range(1, 10)), schedules=("history",))
+    make_run("once", strategy="top", value=0.09, seed=1, schedules=("history",))
+    ((comparison, headline, _),) = make_report([runs]).parts
+    verdict = judge(comparison, headline)
+    assert verdict.is_claim
+    assert "The best of the 2 in bold, `lora, history`, has nDCG@10 .0460" in verdict.words
+    assert "`top, history` is higher, .0900, but not in bold." in verdict.words
+
+
+def test_a_claim_under_a_flag_says_so(make_runs) -> None:
+    runs = make_runs(seeds=tuple(range(1, 10)), schedules=("history",), split="loo")
+    ((comparison, headline, _),) = make_report([runs]).parts
+    verdict = judge(comparison, headline)
+    assert (verdict.is_claim, verdict.answer) == (True, "Yes, but flagged")
+    assert "Read it under its flags: LEAKY." in verdict.words
+
+
 def test_without_a_trivial_row_or_a_strategy_there_is_no_claim(make_run, tmp_path: Path) -> None:
     run = make_run("alone", baselines={})
     ((comparison, headline, _),) = make_report([run]).parts

@@ -21,7 +21,7 @@ from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.pages import curve_tables, headline_tables
 from coldlm.report.provenance import data_hashes, provenance_table
 from coldlm.report.rows import KINDS, Comparison
-from coldlm.report.table import Table, k_shot_table
+from coldlm.report.table import DOES_NOT_APPLY, NOT_MEASURABLE, Table, k_shot_table
 from coldlm.report.verdict import Verdict, judge
 
 PICTURES: Final[dict[str, tuple[str, str]]] = {
@@ -269,11 +269,13 @@ def _table(table: Table, title: str, contents: _Contents) -> str:
 
 def _grid(table: Table, heading: str) -> str:
     """The cells, in a box of their own that scrolls."""
-    words = [not any(map(IS_NUMBER.match, column)) for column in zip(*table.body, strict=True)]
+    text = [
+        j == 0 or _is_text([cells[j] for cells in table.body]) for j in range(len(table.header))
+    ]
     head = "".join(
         f'<th scope="col" aria-sort="none"{_classes(text=is_text)}><button type="button">'
         f"{escape(title)}</button></th>"
-        for title, is_text in zip(table.header, words or [True] * len(table.header), strict=True)
+        for title, is_text in zip(table.header, text, strict=True)
     )
     rows = []
     for i, (kind, cells) in enumerate(zip(table.kinds, table.body, strict=True)):
@@ -284,7 +286,7 @@ def _grid(table: Table, heading: str) -> str:
             for j, cell in enumerate(cells)
         ]
         row = "".join(
-            f"<td{_classes(text=words[j], small=bool(IN_BRACKETS.fullmatch(cells[j])))}>{said[j]}</td>"
+            f"<td{_classes(text=text[j], small=bool(IN_BRACKETS.fullmatch(cells[j])))}>{said[j]}</td>"
             for j in range(1, len(cells))
         )
         rows.append(f'<tr class="{kind}"><th scope="row"><span>{said[0]}</span></th>{row}</tr>')
@@ -292,6 +294,12 @@ def _grid(table: Table, heading: str) -> str:
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{heading}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
     )
+
+
+def _is_text(column: Sequence[str]) -> bool:
+    """Whether a column holds words: it has some, and no number."""
+    known = [cell for cell in column if cell not in (NOT_MEASURABLE, DOES_NOT_APPLY)]
+    return bool(known) and not any(map(IS_NUMBER.match, known))
 
 
 def _classes(**there: bool) -> str:

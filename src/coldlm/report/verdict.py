@@ -27,9 +27,9 @@ class Verdict:
 
 
 def judge(comparison: Comparison, headline: Headline) -> Verdict:
-    """Return the verdict on the best strategy: the row of the highest nDCG@10 that has not learned
-    from what it was asked and is no control, which ``static`` is. A claim is what ``measure`` has
-    put in bold, and nothing else."""
+    """Return the verdict on the best strategy: the row of the highest nDCG@10 among those that
+    ``measure`` has put in bold, which alone may be claimed, else among all. What has learned from
+    what it was asked is not asked for, nor ``static``, which is a control."""
     asked = [
         m
         for m in headline.measures
@@ -38,8 +38,13 @@ def judge(comparison: Comparison, headline: Headline) -> Verdict:
     measured = [m for m in asked if m.quality["ndcg@10"] is not None]
     if not measured:
         return Verdict(False, NO_CLAIM, "No strategy was run, or none has a value.")
-    best = max(measured, key=lambda m: m.quality["ndcg@10"] or 0.0)
-    own = f"The best of {len(measured)} strategy rows, `{name(best.row, comparison)}`, has nDCG@10 "
+    bold = [m for m in measured if m.is_bold]
+    best, highest = (
+        max(among, key=lambda m: m.quality["ndcg@10"] or 0.0)
+        for among in (bold or measured, measured)
+    )
+    of = f"the {len(bold)} in bold" if bold else f"{len(measured)} strategy rows"
+    own = f"The best of {of}, `{name(best.row, comparison)}`, has nDCG@10 "
     own += metric(best.quality["ndcg@10"])
     if headline.best_trivial is None:
         return Verdict(
@@ -59,17 +64,20 @@ def judge(comparison: Comparison, headline: Headline) -> Verdict:
         "Both were chosen on the stream itself, which flatters each; p is after Holm over "
         f"{compared} comparison{'s' * (compared > 1)}."
     )
-    if best.is_bold:
-        found = [flag.split(":")[0] for flag in flags(comparison)]
-        under = (
-            f" Flags stand above the tables: {', '.join(dict.fromkeys(found))}." if found else ""
+    if not best.is_bold:
+        reasons = "; ".join(_reasons(best, d, trivial, headline.seeds_needed or 0, compared))
+        return Verdict(False, NO_CLAIM, f"{said} {reasons}. {chosen}", _of(best, d))
+    more = ""
+    if highest is not best:
+        more = (
+            f" `{name(highest.row, comparison)}` is higher, {metric(highest.quality['ndcg@10'])}, "
         )
-        words = f"The best strategy beats the best row without one. {said} {chosen}{under}"
-        return Verdict(True, "Yes" if not found else "Yes, but flagged", words, _of(best, d))
-    reasons = "; ".join(_reasons(best, d, trivial, headline.seeds_needed or 0, compared))
-    others = sum(m.is_bold for m in headline.measures)
-    more = f" {others} other rows may claim a difference: they are in bold." if others else ""
-    return Verdict(False, NO_CLAIM, f"{said} {reasons}. {chosen}{more}", _of(best, d))
+        more += "but not in bold."
+    found = dict.fromkeys(flag.partition(":")[0] for flag in flags(comparison))
+    if found:
+        more += f" Read it under its flags: {', '.join(found)}."
+    words = f"The best strategy beats the best row without one. {said} {chosen}{more}"
+    return Verdict(True, "Yes, but flagged" if found else "Yes", words, _of(best, d))
 
 
 def _reasons(best: Measure, d: Estimate, trivial: Measure, needed: int, compared: int) -> list[str]:
