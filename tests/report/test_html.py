@@ -192,6 +192,12 @@ def test_every_figure_is_in_it_as_text_that_reads_and_with_ids_of_its_own(
     assert pointed <= set(ids)
     assert re.search(r"<text[^>]*>新闻, INCOMPLETE</text>", text)
     assert "earlier events of the item (n)" in text
+    # copies of a shape have the colours of their place, which follow the page's
+    shapes = re.findall(r'<path id="([^"]+)"([^>]*)>', text)
+    assert shapes
+    assert not [name for name, said in shapes if '"#' in said]
+    assert all(f'href="#{name}"' in text for name, _ in shapes)
+    assert not re.findall(r'<use (?![^>]*stroke="#)[^>]*>', text)
 
 
 @pytest.mark.usefixtures("unpainted")

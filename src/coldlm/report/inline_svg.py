@@ -67,6 +67,10 @@ def _attributes(node: ElementTree.Element, prefix: str, used: set[str]) -> dict[
             found[key] = value.replace("url(#", f"url(#{prefix}")
     if "rotate(-0 " in found.get("transform", ""):
         del found["transform"]
+    if "id" in found:
+        # a shape that is used elsewhere, where its colours are said again: the page's rules for
+        # colours do not reach the copy
+        found = {key: value for key, value in found.items() if not value.startswith("#")}
     return {key: _round(value) if key in ROUNDED else value for key, value in found.items()}
 
 
@@ -78,4 +82,4 @@ def _ids(value: str) -> list[str]:
 def _round(value: str) -> str:
     """Numbers to a hundredth of a point, and no white space that says nothing."""
     short = NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
-    return re.sub(r"\s*([A-Za-z])\s*", r"\1", " ".join(short.split())) if "\n" in value else short
+    return re.sub(r"\s*([MLCQZz])\s*", r"\1", short)
