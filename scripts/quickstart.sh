@@ -12,6 +12,6 @@ runs="${1:-runs/quickstart}"
 .venv/bin/coldlm report "$runs" --out "$runs/report"
 cat <<END
 
-open  $runs/report/report.md, the table and the figures on one page
+open  $runs/report/report.html, the tables and the figures on one page
 then  source .venv/bin/activate, after which coldlm is a command: coldlm run --help
 END

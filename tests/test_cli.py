@@ -629,6 +629,9 @@ def test_the_wheel_works_from_another_folder(tmp_path: Path) -> None:
     ]
     subprocess.run([sys.executable, *install], check=True, capture_output=True)
     assert (site / "coldlm" / "conf" / "run.yaml").is_file()
+    page = site / "coldlm" / "report"
+    assert (page / "page.css").is_file()
+    assert (page / "page.js").is_file()
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = coldlm("run", "--cfg", "job", cwd=elsewhere, env=environment)
     assert (done.returncode, done.stderr) == (0, "")

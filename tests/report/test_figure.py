@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from coldlm.report.figure import MOST_STRATEGIES, draw_warmup, put_legend, render
+from coldlm.report.figure import MOST_STRATEGIES, _set_chinese, draw_warmup, put_legend, render
 from coldlm.report.measure import measure
 from coldlm.report.pareto import PANELS, draw_cost
 from coldlm.report.results import read_runs
@@ -66,6 +66,29 @@ def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison
         "best trivial row over all",
     }  # fmt: skip
     assert render(figure, "png").startswith(b"\x89PNG")
+
+
+def test_chinese_falls_back_to_a_font_that_has_it_and_nothing_else_does(
+    comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    there = ["DejaVu Sans", "Some Sans", "WenQuanYi Micro Hei", "Noto Sans CJK SC"]
+    monkeypatch.setattr("matplotlib.font_manager.get_font_names", lambda: there)
+    figure = draw_warmup(replace(comparison, title="新闻"))
+    before = figure.axes[0].title.get_fontfamily()
+    _set_chinese(figure)
+    assert figure.texts[0].get_text() == "新闻"
+    assert figure.texts[0].get_fontfamily() == [
+        "DejaVu Sans",
+        "Noto Sans CJK SC",
+        "WenQuanYi Micro Hei",
+    ]
+    assert figure.axes[0].title.get_fontfamily() == before
+
+
+def test_the_text_of_an_svg_is_text(comparison) -> None:
+    assert b">earlier events of the item (n)</text>" in render(draw_warmup(comparison), "svg")
 
 
 def test_long_names_widen_a_figure_and_leave_its_axes_their_room() -> None:

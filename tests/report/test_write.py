@@ -12,7 +12,7 @@ from rich.console import Console
 from coldlm.report.measured import make_report
 from coldlm.report.write import print_report, write_report
 
-FILES = {"report.md", "table.md", "table.tex", "table.csv", "cohorts.csv", "warmup.csv", "figure.png", "figure.svg", "cost.png", "cost.svg"}  # fmt: skip  # noqa: E501
+FILES = {"report.html", "report.md", "table.md", "table.tex", "table.csv", "cohorts.csv", "warmup.csv", "figure.png", "figure.svg", "cost.png", "cost.svg"}  # fmt: skip  # noqa: E501
 
 
 def test_all_files_are_written_and_nothing_else(make_runs, tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ run repeats, appear once. Unfinished and failed runs are skipped and named."""
 
 EPILOG = """\
 files written:
-  report.md              everything below on one page
+  report.html            everything on one page: verdicts, tables that sort and filter, figures, where each row
+                         comes from; it needs no other file and no network
+  report.md              the same as Markdown
   table.md, table.tex    the headline table: quality with intervals, distance to the best trivial row, cost
   cohorts.csv            every strategy in every cohort of every data set, beside the best baseline and control there
   table.csv, warmup.csv  the same numbers with all digits
@@ -30,12 +32,19 @@ examples:
   coldlm report runs                       every run below runs/
   coldlm report runs/a runs/b --out mine   two runs, into mine/
   coldlm report runs --pack runs.parquet   and all that the report needs in one small file, to be kept or sent
-  coldlm report runs.parquet               the same report from that file"""
+  coldlm report runs.parquet               the same report from that file
+  coldlm report runs --metrics ndcg@10,mrr --cohorts all,cold_item_any   and a table of these
+  coldlm report --check runs               recompute what the run folders say
+
+--check recomputes results.parquet of each run folder and writes nothing. From per_user.parquet follow, over the whole
+stream, both averages (macro and micro) of every metric in every cohort, with n_users, n_queries and n_events; from
+events.parquet, where it is there, windows and warm-up buckets as well, all of them but metrics of plugins.
+k_shot.parquet and the manifest are not checked. Exit status 1 if a cell differs or a file cannot be read, else 0."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``coldlm report`` with ``argv`` (without the program's name); 0, or 2 with a message on
-    stderr."""
+    """Run ``coldlm report`` with ``argv`` (without the program's name); 0, 2 with a message on
+    stderr, or 1 if ``--check`` finds a difference."""
     parser = argparse.ArgumentParser(
         "coldlm report",
         description=DESCRIPTION,
@@ -50,15 +59,55 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--pack", type=Path, metavar="FILE", help="write the runs into one parquet file too"
     )
+    for option, example in (("metrics", "ndcg@10,recall@10,mrr"), ("cohorts", "all,cold_item")):
+        parser.add_argument(
+            f"--{option}", type=_names, default=(), metavar="A,B", help=f"of one more table in the "
+            f"terminal, such as {example}",
+        )  # fmt: skip
+    parser.add_argument(
+        "--check", action="store_true", help="recompute results.parquet instead, see below"
+    )
     arguments = parser.parse_args(argv)
-
-    from coldlm.report.write import print_report, write_report
-
     try:
-        report = write_report(arguments.runs, arguments.out, arguments.pack)
+        return _check(arguments.runs) if arguments.check else _report(arguments)
     except ColdlmError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from coldlm.report.chosen import choose
+    from coldlm.report.measured import make_report
+    from coldlm.report.table import chosen_table
+    from coldlm.report.write import print_report, print_table, write_files
+
+    report = make_report(arguments.runs)
+    # before figures are drawn: a wrong name is told at once
+    columns = choose(arguments.metrics, arguments.cohorts, report.runs.comparisons)
+    report = write_files(report, arguments.out, arguments.pack)
     print_report(report)
+    if arguments.metrics or arguments.cohorts:
+        for comparison in report.runs.comparisons:
+            print(f"\n{comparison.title}")
+            print_table(chosen_table(comparison, columns))
     print(f"\nwritten to {arguments.out}/: {', '.join(path.name for path in report.files)}")
     return 0
+
+
+def _check(folders: Sequence[Path]) -> int:
+    from coldlm.evaluate.summary import summarise
+    from coldlm.report.check import check_runs, check_table, first_differences
+    from coldlm.report.write import print_table
+
+    found = check_runs(folders, summarise)
+    print_table(check_table(found))
+    if differences := first_differences(found):
+        print_table(differences)
+    for each in found:
+        if each.why:
+            print(f"{each.folder}: {each.why}")
+    return 0 if all(each.is_right for each in found) else 1

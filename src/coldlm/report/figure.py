@@ -42,6 +42,12 @@ DPI: Final = 150
 MOST_STRATEGIES: Final = 7
 """Of whom the headline figure has lines: more of them cannot be told apart."""
 
+CHINESE: Final = (
+    "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Arial Unicode MS",
+)  # fmt: skip
+"""Fonts that are looked for where DejaVu, which comes with matplotlib, lacks a character."""
+
 FEW_STRATEGIES: Final = 3
 """More than that have no line for what they are worth when histories stop."""
 
@@ -125,19 +131,36 @@ def draw_k_shot(comparison: Comparison) -> Figure:
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """Return the figure as "png" or "svg", byte for byte the same for the same numbers."""
+    """Return the figure as "png" or "svg", byte for byte the same for the same numbers. The text of an
+    SVG is text, in whatever fonts its reader has; a PNG has those of this machine."""
     import matplotlib
 
+    _set_chinese(figure)
     buffer = BytesIO()
     metadata = {"Date": None} if kind == "svg" else {"Software": None}
     with (
-        matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "path"}),
+        matplotlib.rc_context({"svg.hashsalt": "coldlm", "svg.fonttype": "none"}),
         warnings.catch_warnings(),
     ):
         # a legend of very many rows leaves its axes no room: the tables hold the numbers
         warnings.filterwarnings("ignore", "constrained_layout not applied")
+        # no font of this machine has it; the reader of the SVG may have one
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
     return _with_a_palette(buffer) if kind == "png" else buffer.getvalue()
+
+
+def _set_chinese(figure: Figure) -> None:
+    """Let texts with characters that DejaVu lacks fall back to a font that has them."""
+    from matplotlib.font_manager import get_font_names
+    from matplotlib.text import Text
+
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text)]
+    foreign = [text for text in texts if any(letter > "\u2e7f" for letter in text.get_text())]
+    if foreign:
+        there = set(get_font_names())
+        for text in foreign:
+            text.set_fontfamily(["DejaVu Sans", *(font for font in CHINESE if font in there)])
 
 
 def _with_a_palette(png: BytesIO) -> bytes:

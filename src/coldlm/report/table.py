@@ -158,6 +158,22 @@ def k_shot_table(shots: Comparison) -> Table:
     )
 
 
+def chosen_table(comparison: Comparison, quality: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the columns that somebody asked for: name -> arguments of ``Comparison.value``, the
+    cohort among them."""
+    body = tuple(
+        (
+            name(row, comparison),
+            *(
+                _said(comparison.value(i, **where), comparison.is_small(i, where["cohort"]))
+                for where in quality.values()
+            ),
+        )
+        for i, row in enumerate(comparison.rows)
+    )
+    return Table("As asked for", ("scorer", *quality), body, _kinds(comparison))
+
+
 def _metric_table(
     title: str,
     header: Sequence[str],

@@ -16,6 +16,7 @@ from coldlm.report.cohorts import cohort_table
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.flags import flags
 from coldlm.report.formats import terminal
+from coldlm.report.html import html_page
 from coldlm.report.measured import Report, make_report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.pack import pack
@@ -24,7 +25,7 @@ from coldlm.report.pareto import draw_cost
 from coldlm.report.records import k_shot_lines, table_lines, warmup_lines
 from coldlm.report.schedules import draw_stream, in_streams
 from coldlm.report.slots import draw_slots, slot_points
-from coldlm.report.table import k_shot_table, warmup_table
+from coldlm.report.table import Table, k_shot_table, warmup_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ UNCUT: Final = 200
 
 
 def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -> Report:
-    """Read the runs under ``paths`` and write ``report.md, table.md, table.tex, table.csv,
+    """Read the runs under ``paths`` and write ``report.html, report.md, table.md, table.tex, table.csv,
     cohorts.csv, warmup.csv`` and the figures (PNG and SVG; one pair per comparison) into the folder
     ``out``. Files of an earlier report are replaced. ``packed``: a file that gets the runs
     themselves, see ``pack``.
@@ -42,8 +43,14 @@ def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -
     Raises:
         RunFolderError: no finished run under ``paths``.
     """
-    report = make_report(paths)
-    files: dict[str, str | bytes] = {**_texts(report), **_figures(report)}
+    return write_files(make_report(paths), out, packed)
+
+
+def write_files(report: Report, out: Path, packed: Path | None = None) -> Report:
+    """Write what ``write_report`` does of a report that is made."""
+    figures = _figures(report)
+    page = {"report.html": html_page(report, figures)}
+    files: dict[str, str | bytes] = {**_texts(report), **page, **figures}
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         _write(out / name, content)
@@ -98,10 +105,9 @@ def _figures(report: Report) -> dict[str, bytes]:
 def print_report(report: Report, console: Console | None = None) -> None:
     """Headline, cost and item warm-up tables and the footnotes, cut to the width of the terminal; a
     file or a pipe gets them whole. The other tables are in ``report.md``."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = console or (Console() if sys.stdout.isatty() else Console(width=UNCUT))
+    console = console or _console()
     for comparison, headline, texts in report.parts:
         console.print(Text(f"\n{comparison.title}", style="bold"))
         for flag in flags(comparison):
@@ -128,6 +134,20 @@ def print_report(report: Report, console: Console | None = None) -> None:
             console.print(panel)
     for folder, why in report.runs.skipped:
         console.print(Text(f"skipped {folder}: {why}", style="yellow"))
+
+
+def print_table(table: Table) -> None:
+    """One table, cut to the width of the terminal."""
+    console = _console()
+    for panel in terminal(table, console.width):
+        console.print()
+        console.print(panel)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=UNCUT)
 
 
 def _write(path: Path, content: str | bytes) -> None:
