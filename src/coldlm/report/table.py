@@ -171,7 +171,7 @@ def chosen_table(comparison: Comparison, quality: Mapping[str, Mapping[str, Any]
         )
         for i, row in enumerate(comparison.rows)
     )
-    return Table("As asked for", ("scorer", *quality), body, _kinds(comparison))
+    return Table("As asked for", ("scorer", *quality), body, kinds(comparison))
 
 
 def _metric_table(
