@@ -63,46 +63,49 @@ def make_cases(seed: int = 0) -> Iterator[Case]:
 
 
 def ours(case: Case) -> Values:
-    """Return what coldlm has; hit, MRR and MAP of whole baskets it has not. Of one positive, hit is
-    recall, MAP at k is MRR at k, and precision is recall over k."""
+    """Return what coldlm has: of whole baskets, one positive being the smallest. MRR is cut at the last
+    place, which no cut is."""
     from coldlm.evaluate import metrics
+    from coldlm.evaluate.baskets import OF_EACH, OF_THE_BEST, Basket
 
     scores, relevant = torch.from_numpy(case.scores), torch.from_numpy(case.relevant)
     row, item = relevant.nonzero().T
     n_positives = relevant.sum(1)
 
-    def placed() -> tuple[Any, ...]:
+    def basket() -> Basket:
         g, e = metrics.outranking(scores[row], ~relevant[row], item)
         both = relevant[row]
         both[torch.arange(len(row)), item] = False
         above, level = metrics.outranking(scores[row], both, item)
-        return g, e, above, level - 1
+        return Basket(g, e, above, level - 1, n_positives[row] - 1)
 
     def mean(values: torch.Tensor) -> float:
         per_query = torch.zeros(len(scores), dtype=torch.float64).index_add(0, row, values)
         return float((per_query / n_positives).mean())
 
-    def whole(formula: Callable[..., torch.Tensor], *k: int) -> torch.Tensor:
-        g, e, above, level = placed()
-        return formula(g + above, e + level, *k)
+    def of_each(name: str) -> float:
+        return mean(OF_EACH[name](basket(), K))
 
-    def list_value(name: str) -> float:
-        g, e, above, level = placed()
-        others = n_positives[row] - 1
-        sizes = torch.full_like(g, ITEMS) - others
-        return mean(metrics.list_values(g, e, sizes, above, level, others, k=K)[name])
+    def of_the_best(name: str, k: int) -> float:
+        one = basket()
+        values = torch.where(one.above == 0, OF_THE_BEST[name](one, k), 0.0)
+        best = torch.zeros(len(scores), dtype=torch.float64).scatter_reduce(0, row, values, "amax")
+        return float(best.mean())
 
-    found: dict[str, Callable[[], float]] = {
-        "ndcg@10": lambda: list_value("ndcg/impression"),
-        "recall@10": lambda: mean(whole(metrics.recall, K)),
-        "precision@10": lambda: float(whole(metrics.recall, K).sum() / K / len(scores)),
-        "auc": lambda: list_value("auc/impression"),
+    def area() -> float:
+        one = basket()
+        sizes = torch.full_like(one.g, ITEMS) - one.others
+        return mean(metrics.auc(one.g, one.e, sizes))
+
+    return {
+        "ndcg@10": lambda: of_each("ndcg"),
+        "recall@10": lambda: of_each("recall"),
+        "precision@10": lambda: of_each("precision"),
+        "auc": area,
+        "hit@10": lambda: of_the_best("hit", K),
+        "mrr": lambda: of_the_best("mrr", ITEMS),
+        "map@10": lambda: of_each("map"),
     }
-    if case.positives == "one":
-        found["hit@10"] = found["recall@10"]
-        found["mrr"] = lambda: mean(whole(metrics.mrr))
-        found["map@10"] = lambda: mean(whole(metrics.mrr, K))
-    return found
 
 
 def of_ranx(case: Case) -> Values:
