@@ -407,7 +407,7 @@ EXCEPTIONS = {
     "trainer.gradient_checkpointing": "memory only: tests/models/test_backbone.py",
     "trainer.port": "where processes meet",
     "evaluate.candidates": "needs lists as they were shown: tests/test_impressions.py",
-    "evaluate.rivals": "stands beside baselines: tests/evaluate/rivals/test_rivals.py",
+    "evaluate.rivals": "stands beside baselines: tests/rivals/test_rivals.py",
     "tuning.keys": "a label of the report: tests/report/test_notes.py",
     "tuning.trials": "a label of the report: tests/report/test_notes.py",
     "control.replaces": "acts while composing: tests/test_config.py",

@@ -202,7 +202,7 @@ def _scored(
     parts: list[tuple[int, int]],
 ) -> Iterator[tuple[tuple[int, int], Chunk]]:
     """Each part with its chunk, computed ahead."""
-    with _one_thread_each():
+    with one_thread():
         yield from zip(
             parts,
             prefetch(partial(_chunk, scorer, queries, data, catalogue, name), parts),
@@ -211,9 +211,10 @@ def _scored(
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Chunks are scored side by side, each by one thread: torch's own threads would wait for each
-    other at every small product, which made the context network three times as slow."""
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes with one thread. Chunks are scored side by side, each by one: torch's own
+    threads would wait for each other at every small product, which made the context network three
+    times as slow."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -12,6 +12,7 @@ import torch
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
+from coldlm.config.build import resolve
 from coldlm.config.check import check
 from coldlm.config.compose import compose_plain
 from coldlm.config.kinds import Rival
@@ -19,15 +20,17 @@ from coldlm.config.options import every, named
 from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import DAY, Dataset
-from coldlm.evaluate.rivals.bm25 import bm25
-from coldlm.evaluate.rivals.ease import ease
-from coldlm.evaluate.rivals.item_knn import item_knn
-from coldlm.evaluate.rivals.known import Known
-from coldlm.evaluate.rivals.popularity_days import popularity_days
-from coldlm.experiment.baselines import make_rivals
+from coldlm.data import simulated
+from coldlm.experiment.baselines import Ready, make_rivals
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
+from coldlm.rivals.bm25 import bm25
+from coldlm.rivals.ease import ease
+from coldlm.rivals.item_knn import item_knn
+from coldlm.rivals.known import Known, Stopping
+from coldlm.rivals.popularity_days import popularity_days
+from coldlm.runs.manifest import read_manifest
 
 MakeData = Callable[..., Dataset]
 MakeConfig = Callable[..., RunConfig]
@@ -41,7 +44,10 @@ def _known(data: Dataset, until: int = 10, history: int = 5) -> Known:
     sizes = len(data.users), len(data.items)
     as_of = AsOf(data.log, *sizes, catalogue.enters_at, data.half_lives_days)
     rows = np.flatnonzero(data.log.time < until)
-    return Known(data, catalogue, as_of, rows, catalogue.enters_at < until, history)
+    vectors = torch.from_numpy(np.random.default_rng(0).standard_normal((len(data.items), 8)))
+    return Known(
+        data, catalogue, as_of, rows, catalogue.enters_at < until, history, vectors.float(), 1, 1, Stopping(epochs=2)
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -99,31 +105,55 @@ def test_bm25_by_hand(known: Known) -> None:
 
 @pytest.mark.parametrize("rival", [option.name for option in every(Rival)])
 def test_nothing_later_can_change_what_was_learned(rival: str, make_data: MakeData) -> None:
-    make = {"popularity_days": popularity_days, "bm25": bm25, "item_knn": item_knn, "ease": ease}
+    make = resolve(named(Rival, rival).target)
     later = [*EVENTS, (0, 2, 60), (1, 3, 61), (2, 0, 62)]
     released = dict.fromkeys(range(4), 0) | {3: 20}
     one = make_data(EVENTS, items=4, texts=TEXTS, released=released)
     other = make_data(later, items=4, texts=[*TEXTS[:3], "red red red"], released=released)
     value = named(Rival, rival).values[0]
-    scores = [_at(make[rival](_known(data), value), 55)[:3] for data in (one, other)]
+    scores = [_at(make(_known(data), value), 55)[:3] for data in (one, other)]
     assert scores[0] == scores[1]
 
 
-def test_on_a_known_world_those_who_learn_from_others_beat_chance_and_popularity(
-    config: MakeConfig,
-) -> None:
-    """Items that are there from the start, tastes that stay: co-occurrence says what a user likes."""
-    world = make_world(
-        config(
-            "dataset.users=150", "dataset.items=60", "dataset.events=4000", "dataset.drift=0",
-            "dataset.new_item_share=0", "dataset.popularity=0", "dataset.repeats=true",
-        )
+@pytest.fixture(scope="module")
+def evaluation(compose: MakeConfig, tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """Of a world whose items are there from the start and whose tastes stay: who took what says what a
+    user likes, and so do texts."""
+    keys = (
+        "dataset.users=150", "dataset.items=60", "dataset.events=4000", "dataset.drift=0",
+        "dataset.new_item_share=0", "dataset.popularity=0", "dataset.repeats=true",
     )  # fmt: skip
-    evaluation = Evaluation(config(), world, "")
-    scorers = make_rivals(["item_knn", "ease", "bm25"], world, 20, evaluation.measure)
-    found = {name: evaluation.measure_on(s, world.stream) for name, s in scorers.items()}
+    folder = tmp_path_factory.mktemp("known")
+    config = compose(folder / "runs", folder / "cache", *keys)
+    return Evaluation(config, make_world(config), "")
+
+
+def _ready(evaluation: Evaluation) -> Ready:
+    """What rivals need, with vectors that say which topics an item is about."""
+    world = evaluation._world
+    _, truth = simulated.make_world(
+        users=150, items=60, events=4000, drift=0, new_item_share=0, popularity=0, repeats=True
+    )
+    vectors = torch.from_numpy(truth.item_topics).float()
+    profiles = torch.zeros(len(world.data.users), vectors.shape[1])
+    return Ready(1, 2, vectors, profiles, frozenset())
+
+
+@pytest.mark.parametrize(
+    "rival", [option.name for option in every(Rival) if option.name != "popularity_days"]
+)
+def test_on_a_known_world_those_who_learn_from_others_or_read_beat_chance(
+    rival: str, evaluation: Evaluation
+) -> None:
+    world = evaluation._world
+    scorers, chosen = make_rivals([rival], _ready(evaluation), world, 20, evaluation.measure)
+    found = evaluation.measure_on(scorers[rival], world.stream)
     chance = evaluation.measure_on(lambda u, t: torch.zeros(len(u), 60), world.stream)
-    assert min(found.values()) > 1.5 * chance, (found, chance)
+    assert found > 1.5 * chance, (found, chance)
+    option, said = named(Rival, rival), chosen[rival]
+    assert [float(value) for value in said["tried"]] == list(option.values)
+    assert said["tried"][f"{said['value']:g}"] == max(said["tried"].values())
+    assert said["unseen"] == option.unseen != ""
 
 
 def test_rivals_are_judged_like_baselines_and_chosen_on_validation(
@@ -136,9 +166,15 @@ def test_rivals_are_judged_like_baselines_and_chosen_on_validation(
     assert {"ease", "popularity_days"} <= set(results["scorer"])
     assert "bm25" not in set(results["scorer"])
     assert "ease on validation, by strength: " in (folder / "run.log").read_text()
+    said = read_manifest(folder).rivals
+    assert said is not None
+    assert set(said) == {"ease", "popularity_days"}
+    assert said["ease"]["setting"] == "strength"
 
 
 def test_an_unknown_rival_is_told_which_there_are() -> None:
     values = compose_plain(["dataset=simulated", "backbone=tiny_bert", "evaluate.rivals=[eas]"])
-    with pytest.raises(ConfigError, match="got 'eas', allowed: popularity_days, bm25, item_knn"):
+    with pytest.raises(
+        ConfigError, match="got 'eas', allowed: popularity_days, bm25, item_knn, ease"
+    ):
         check(values)
