@@ -26,6 +26,7 @@ MakeData = Callable[..., Dataset]
 
 GRAPHS = ("bpr", "lightgcn")
 SEQUENCES = ("sasrec", "gru4rec")
+TEXTS = ("dropoutnet", "clcrec")
 
 
 def _known(data: Dataset, until: int, epochs: int = 30, history: int = 5, seed: int = 1) -> Known:
@@ -40,11 +41,18 @@ def _known(data: Dataset, until: int, epochs: int = 30, history: int = 5, seed: 
         rows,
         catalogue.enters_at < until,
         history,
-        torch.zeros(len(data.items), 4),
+        _vectors(len(data.items)),
         seed,
         0,
         Stopping(epochs=epochs),
     )
+
+
+def _vectors(n_items: int) -> Tensor:
+    """[N, 4]: items 0 to 7 and the 17th are written about alike, and so are all others."""
+    first = (np.arange(n_items) < 8) | (np.arange(n_items) == 16)
+    noise = 0.1 * np.random.default_rng(3).standard_normal((n_items, 4))
+    return torch.from_numpy(noise + np.outer(np.where(first, 1, -1), np.ones(4))).float()
 
 
 def _make(name: str, known: Known, value: float) -> Callable[[Ints, Ints], Tensor]:
@@ -54,20 +62,21 @@ def _make(name: str, known: Known, value: float) -> Callable[[Ints, Ints], Tenso
 
 @pytest.fixture
 def two_tastes(make_data: MakeData) -> Dataset:
-    """Users 0 to 19 take five of items 0 to 7, users 20 to 39 of items 8 to 15, by second 1,000. At 2,000 users
-    40 and 41, of whom nothing is known, begin: with items 0 1 2 and 8 9 10. Item 16 is taken by nobody."""
+    """Users 0 to 19 take five of items 0 to 7, users 20 to 39 of items 8 to 15, by second 1,000. At
+    2,000 users 40 and 41, of whom nothing is known, begin: with items 0 1 2 and 8 9 10. Item 16, there
+    from 1,500 on, is taken by nobody."""
     draw, events = np.random.default_rng(0), []
     for user in range(40):
         for item in draw.choice(8, 5, replace=False):
             events.append((user, int(item) + 8 * (user >= 20), int(draw.integers(1, 1000))))
     for item in range(3):
         events += [(40, item, 2000 + item), (41, 8 + item, 2000 + item)]
-    return make_data(events, items=17, released=dict.fromkeys(range(17), 0))
+    return make_data(events, items=17, released=dict.fromkeys(range(16), 0) | {16: 1500})
 
 
-@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("name", [*GRAPHS, *TEXTS])
 def test_who_took_alike_is_given_alike(name: str, two_tastes: Dataset) -> None:
-    scorer = _make(name, _known(two_tastes, 1000, epochs=150), 0.0)
+    scorer = _make(name, _known(two_tastes, 1000, epochs=100), 0.0)
     users, times = np.array([0, 20, 40, 41]), np.full(4, 3000)
     first = scorer(users, times)
     mine, others = first[:, :8].mean(1), first[:, 8:16].mean(1)
@@ -75,6 +84,14 @@ def test_who_took_alike_is_given_alike(name: str, two_tastes: Dataset) -> None:
     assert (mine > others).tolist() == [True, False, True, False]
     before = scorer(np.array([40, 41]), np.array([2000, 2000]))
     assert torch.equal(before[0], before[1])  # nothing is known of either yet
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_an_item_that_nobody_took_is_placed_by_its_text(name: str, two_tastes: Dataset) -> None:
+    scorer = _make(name, _known(two_tastes, 1000, epochs=100), 0.5)
+    scores = scorer(np.array([0, 20, 40, 41]), np.full(4, 3000))
+    mean = scores[:, :16].mean(1)
+    assert (scores[:, 16] > mean).tolist() == [True, False, True, False]
 
 
 @pytest.mark.parametrize("name", [*GRAPHS, *SEQUENCES])
@@ -87,7 +104,7 @@ def test_items_that_nobody_took_tie_below_all_others(name: str, two_tastes: Data
     )
 
 
-@pytest.mark.parametrize("name", [*GRAPHS, *SEQUENCES])
+@pytest.mark.parametrize("name", [*GRAPHS, *SEQUENCES, *TEXTS])
 def test_a_seed_says_it_all(name: str, two_tastes: Dataset) -> None:
     ask = np.array([3, 40]), np.array([3000, 3000])
     one, same, other = (
@@ -196,14 +213,22 @@ def _grow(known: Known) -> tuple[_Number, int]:
         epochs = epoch
         yield -module.weight.sum()
 
-    fit(known, module, losses, lambda: lambda users, times: module.weight, name="it", rate=1.0)
+    fit(
+        known,
+        module,
+        losses,
+        lambda: lambda users, times: module.weight,
+        name="it",
+        rate=1.0,
+        every=3,
+    )
     return module, epochs
 
 
 def test_training_stops_on_validation_and_keeps_what_was_best(
     make_data: MakeData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learned, "EVERY", 3)
+    monkeypatch.setattr(learned, "PATIENCE", 2)
     known = _known(make_data([(0, 0, 1)]), 10)
     none = np.zeros(0, np.int64)
     known.stopping.measure = lambda scorer: -abs(scorer(none, none).item() - 7)

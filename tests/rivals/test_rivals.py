@@ -25,10 +25,15 @@ from coldlm.experiment.baselines import Ready, make_rivals
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
+from coldlm.rivals import learned
 from coldlm.rivals.bm25 import bm25
+from coldlm.rivals.content_knn import content_knn
 from coldlm.rivals.ease import ease
+from coldlm.rivals.fusion import reciprocal_ranks, standard
 from coldlm.rivals.item_knn import item_knn
 from coldlm.rivals.known import Known, Stopping
+from coldlm.rivals.late_fusion import late_fusion
+from coldlm.rivals.mixture_by_n import mixture_by_n
 from coldlm.rivals.popularity_days import popularity_days
 from coldlm.runs.manifest import read_manifest
 
@@ -103,6 +108,51 @@ def test_bm25_by_hand(known: Known) -> None:
     assert _at(bm25(known, k1), 50) == [0, 0, 0, 0]
 
 
+def test_content_knn_is_the_nearest_of_the_last(known: Known) -> None:
+    unit = known.vectors - known.vectors.mean(0)  # all items had entered
+    unit = unit / unit.norm(dim=1, keepdim=True)
+    cosine = (unit @ unit.T).double()
+    assert _at(content_knn(known, 5), 51) == pytest.approx(cosine[0].tolist(), abs=1e-6)
+    # user 2 has item 1, then item 2
+    nearest = torch.maximum(cosine[1], cosine[2]).tolist()
+    assert _at(content_knn(known, 5), 60, 2) == pytest.approx(nearest, abs=1e-6)
+    assert _at(content_knn(known, 1), 60, 2) == pytest.approx(cosine[2].tolist(), abs=1e-6)
+    assert len(set(_at(content_knn(known, 5), 50))) == 1
+
+
+def test_ranks_and_standard_scores_are_those_of_what_is_there() -> None:
+    scores = np.array([[5.0, 1.0, 9.0, 1.0]])
+    there = np.array([[True, True, False, True]])
+    expected = [1 / 61, 1 / 62.5, 1 / 64, 1 / 62.5]
+    assert reciprocal_ranks(scores, there)[0].tolist() == pytest.approx(expected)
+    mean, spread = 7 / 3, np.std([5, 1, 1])
+    expected = [(score - mean) / spread for score in scores[0]]
+    assert standard(scores, there)[0].tolist() == pytest.approx(expected)
+    assert standard(np.ones((1, 4)), there)[0].tolist() == [0, 0, 0, 0]
+
+
+def test_late_fusion_weighs_the_ranks_of_words_and_of_counts(known: Known) -> None:
+    there, time = np.ones((1, 4), bool), np.array([51])
+    words = bm25(known, 1.2)(np.array([3]), time).numpy()
+    counts = known.as_of.log_decayed_counts(time, known.half_life)
+    for weight in (0.0, 0.3, 1.0):
+        expected = weight * reciprocal_ranks(words, there)
+        expected += (1 - weight) * reciprocal_ranks(counts, there)
+        assert _at(late_fusion(known, weight), 51) == pytest.approx(expected[0].tolist())
+
+
+def test_a_mixture_trusts_neighbours_by_an_items_events(known: Known) -> None:
+    """Item 0 has 3 events by second 51, item 3 none."""
+    there, ask = np.ones((1, 4), bool), (np.array([3]), np.array([51]))
+    cold, warm = (
+        standard(scorer(*ask).double().numpy(), there)[0]
+        for scorer in (content_knn(known, 5), item_knn(known, 100))
+    )
+    mixed = _at(mixture_by_n(known, 2), 51)
+    assert mixed[3] == pytest.approx(cold[3])
+    assert mixed[0] == pytest.approx((2 * cold[0] + 3 * warm[0]) / 5)
+
+
 @pytest.mark.parametrize("rival", [option.name for option in every(Rival)])
 def test_nothing_later_can_change_what_was_learned(rival: str, make_data: MakeData) -> None:
     make = resolve(named(Rival, rival).target)
@@ -143,8 +193,9 @@ def _ready(evaluation: Evaluation) -> Ready:
     "rival", [option.name for option in every(Rival) if option.name != "popularity_days"]
 )
 def test_on_a_known_world_those_who_learn_from_others_or_read_beat_chance(
-    rival: str, evaluation: Evaluation
+    rival: str, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(learned, "EPOCHS", 8)
     world = evaluation._world
     scorers, chosen = make_rivals([rival], _ready(evaluation), world, 20, evaluation.measure)
     found = evaluation.measure_on(scorers[rival], world.stream)

@@ -15,7 +15,7 @@ from coldlm.evaluate.judge import ScoreFunction
 from coldlm.rivals.known import Known
 from coldlm.rivals.learned import WIDTH, OthersOfTheTime, batches, fit, unseen_last
 
-BATCH, RATE = 1024, 2e-3
+BATCH, RATE, EVERY = 1024, 2e-3, 5
 
 
 class Factors(nn.Module):
@@ -69,16 +69,34 @@ def train_factors(known: Known, strength: float) -> tuple[Factors, ScoreFunction
                 )
                 yield factors.loss(user, item, negative, strength)
 
-    scorer = fit(known, factors, losses, lambda: folded_in(known, factors), name="bpr", rate=RATE)
+    scorer = fit(
+        known,
+        factors,
+        losses,
+        lambda: factor_scores(known, factors),
+        name="bpr",
+        rate=RATE,
+        every=EVERY,
+    )
     return factors, scorer
 
 
-def folded_in(known: Known, factors: Factors) -> ScoreFunction:
-    """Return the scores of the vectors as they are now, users moved by what they took since."""
+def factor_scores(known: Known, factors: Factors) -> ScoreFunction:
+    """Return the scores of the vectors as they are now."""
+    p, q = (table.detach().double().numpy() for table in (factors.users, factors.items))
+    scorer, seen = folded_in(known, p, q), known.seen
+    return lambda users, times: unseen_last(scorer(users, times), seen)
+
+
+def folded_in(known: Known, p: Floats, q: Floats) -> ScoreFunction:
+    """Return p_u(t) . q_i, users moved by what they took since what was learned from, as ``bpr`` says.
+
+    Args:
+        p: [U, D] of users, which mean something where they are in what was learned from. q: [N, D].
+    """
     from sklearn.linear_model import RidgeCV
 
-    p, q = (table.detach().double().numpy() for table in (factors.users, factors.items))
-    taken, seen = known.taken(), known.seen
+    taken = known.taken()
     size = np.asarray(taken.sum(1))[:, 0]
     old = size > 0
     mean: Floats = np.zeros_like(p)
@@ -93,6 +111,6 @@ def folded_in(known: Known, factors: Factors) -> ScoreFunction:
         n = np.asarray(past.sum(1))
         now = np.where(n > 0, (past @ q) / np.maximum(n, 1), mean[users])
         moved = begin[users] + (now - mean[users]) @ moves.T
-        return unseen_last(torch.from_numpy(moved) @ items, seen)
+        return torch.from_numpy(moved) @ items
 
     return score

@@ -19,9 +19,8 @@ from coldlm.rivals.known import Known
 WIDTH = 64
 """Of users' and items' vectors."""
 
-EPOCHS, EVERY, PATIENCE = 200, 5, 2
-"""At most so many epochs; how many lie between two looks at validation; how many looks without a
-better value end the training."""
+EPOCHS, PATIENCE = 200, 3
+"""At most so many epochs; and how many looks at validation without a better value end them."""
 
 TRIES = 20
 """Draws until a negative is one; an event of which all fail has none."""
@@ -38,6 +37,7 @@ def fit(
     *,
     name: str,
     rate: float,
+    every: int,
 ) -> ScoreFunction:
     """Lower the losses by Adam, one thread, until ``known.stopping`` says so, and leave the weights
     that were best on validation, or those of the last epoch where there is none. Returns their
@@ -45,6 +45,7 @@ def fit(
 
     Args:
         snapshot: gives the scores of the module's weights as they are then.
+        rate: Adam's. every: so many epochs lie between two looks at validation.
     """
     stopping = known.stopping
     most = EPOCHS if stopping.epochs is None else stopping.epochs
@@ -61,9 +62,9 @@ def fit(
             if stopping.measure is None:
                 done(1)
                 continue
-            if epoch % EVERY == 0:
+            if epoch % every == 0:
                 value = stopping.measure(snapshot())
-                done(EVERY, f"{value:.4f} on validation")
+                done(every, f"{value:.4f} on validation")
                 looks += 1
                 if value > best:
                     best, best_weights, looks = value, deepcopy(module.state_dict()), 0

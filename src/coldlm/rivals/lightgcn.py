@@ -16,13 +16,14 @@ from coldlm.rivals.bpr import Factors
 from coldlm.rivals.known import Known
 from coldlm.rivals.learned import OthersOfTheTime, batches, fit, unseen_last
 
-LAYERS, BATCH, RATE = 3, 2048, 5e-3
+LAYERS, BATCH, EVERY = 3, 2048, 2
+STRENGTH = 1e-4
 
 
-def lightgcn(known: Known, strength: float) -> ScoreFunction:
+def lightgcn(known: Known, rate: float) -> ScoreFunction:
     """Return e_u(t) . e_i by He et al. 2020, "LightGCN": e = mean over layers k = 0 to 3 of e^(k), where e_u^(k+1) =
     sum over the items i of u of e_i^(k) / sqrt(|N_u| |N_i|), e_i^(k+1) likewise (eq. 3 and 4), and e^(0) are learned
-    by BPR with ``strength`` / 2 times their squared norms (eq. 15).
+    by BPR with .0001 / 2 times their squared norms (eq. 15), at Adam's ``rate``.
 
     Items and their layers are those of what was learned from. A query's user is placed in that graph
     as of its time: N_u is what the user had taken by then, among the items of the graph, and e_u^(0)
@@ -48,10 +49,16 @@ def lightgcn(known: Known, strength: float) -> ScoreFunction:
             p, q, r = (F.embedding(codes, smooth) for codes in triple)
             first = torch.cat([factors.users, factors.items])
             norms = F.embedding(torch.stack(triple), first).square().sum((0, 2))
-            yield (F.softplus(-(p * (q - r)).sum(1)) + strength / 2 * norms).mean()
+            yield (F.softplus(-(p * (q - r)).sum(1)) + STRENGTH / 2 * norms).mean()
 
     return fit(
-        known, factors, losses, lambda: _scorer(known, factors, graph), name="lightgcn", rate=RATE
+        known,
+        factors,
+        losses,
+        lambda: _scorer(known, factors, graph),
+        name="lightgcn",
+        rate=rate,
+        every=EVERY,
     )
 
 

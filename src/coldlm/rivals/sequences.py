@@ -24,7 +24,7 @@ from coldlm.rivals.learned import WIDTH, fit, unseen_last
 BATCH = 512
 """Events of a batch, on average: sequences stay whole."""
 
-DROPOUT = 0.2
+DROPOUT = 0.5
 
 
 class Sequential(nn.Module):
@@ -70,7 +70,9 @@ def fit_sequences(known: Known, network: Sequential, name: str, rate: float) -> 
             label = torch.ones(len(part))
             yield loss(scores, torch.from_numpy(weight), own, label).mean()
 
-    return fit(known, network, losses, lambda: _scorer(known, network), name=name, rate=rate)
+    return fit(
+        known, network, losses, lambda: _scorer(known, network), name=name, rate=rate, every=1
+    )
 
 
 def _states_before(network: Sequential, item: Ints, time: Ints, edges: Ints) -> Tensor:
