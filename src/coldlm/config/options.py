@@ -64,6 +64,7 @@ _OWN: tuple[Option, ...] = (
     Head("zero_shot", "coldlm.models.zero_shot.ZeroShot", trains=False, pools=False),
     Loss("sampled_softmax", "coldlm.models.losses.SampledSoftmax"),
     Loss("full_softmax", "coldlm.models.losses.FullSoftmax"),
+    Loss("alpha_entmax", "coldlm.models.losses.AlphaEntmax"),
     Loss("infonce", "coldlm.models.losses.InfoNCE"),
     Loss("bpr", "coldlm.models.losses.BPR"),
     Loss("binary_cross_entropy", "coldlm.models.losses.BinaryCrossEntropy", classifies=True),
