@@ -17,6 +17,7 @@ PURPOSE = {
     "models": "backbones, strategies, heads",
     "learn": "batches, negatives, training",
     "evaluate": "metrics, judge, baselines",
+    "rivals": "methods of the field",
     "online": "test, then train",
     "report": "files to tables and figures",
     "runs": "the run folder",

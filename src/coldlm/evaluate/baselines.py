@@ -164,13 +164,10 @@ def zero_shot(
     Args:
         vectors: [N, D] item vectors.
         profiles: [U, D] profile vectors, all 0 for users without a profile text.
-        known: [N] items that had entered before the stream; their mean is subtracted, since the
-            cosines of language models crowd together otherwise.
+        known: [N] items that had entered before the stream, see ``centred``.
     """
-    centre = vectors[torch.from_numpy(known)].mean(0)
-    unit = torch.nn.functional.normalize(vectors - centre, dim=1)
-    has_profile = profiles.any(1, keepdim=True)
-    profile = torch.nn.functional.normalize(profiles - centre, dim=1) * has_profile
+    unit = centred(vectors, vectors, known)
+    profile = centred(profiles, vectors, known) * profiles.any(1, keepdim=True)
 
     def score(users: Ints, times: Ints) -> Tensor:
         past = torch.from_numpy(as_of.history(users, times, history))
@@ -180,3 +177,9 @@ def zero_shot(
         return mean @ unit.T
 
     return score
+
+
+def centred(rows: Tensor, vectors: Tensor, known: Bools) -> Tensor:
+    """Return ``rows``, [R, D], minus the mean of the ``vectors`` of ``known`` items, at length 1: the
+    cosines of language models crowd together otherwise."""
+    return torch.nn.functional.normalize(rows - vectors[torch.from_numpy(known)].mean(0), dim=1)

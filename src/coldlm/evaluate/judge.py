@@ -203,7 +203,7 @@ def scored(
     parts: list[tuple[int, int]],
 ) -> Iterator[tuple[tuple[int, int], Chunk]]:
     """Yield each part of the queries with its ``Chunk``, computed ahead."""
-    with _one_thread_each():
+    with one_thread():
         yield from zip(
             parts,
             prefetch(partial(_chunk, scorer, queries, data, catalogue, name), parts),
@@ -212,9 +212,10 @@ def scored(
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Chunks are scored side by side, each by one thread: torch's own threads would wait for each
-    other at every small product, which made the context network three times as slow."""
+def one_thread() -> Iterator[None]:
+    """Inside, torch computes with one thread. Chunks are scored side by side, each by one: torch's own
+    threads would wait for each other at every small product, which made the context network three
+    times as slow."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

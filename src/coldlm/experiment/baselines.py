@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,10 +23,10 @@ from coldlm.core.columns import PERMUTED
 from coldlm.core.tables import TRAIN, VALIDATION
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
-from coldlm.evaluate.rivals.known import Known, Make
 from coldlm.evaluate.shown import Lists
 from coldlm.experiment.encoder import untrained
 from coldlm.experiment.world import World
+from coldlm.rivals.known import Known, Make, Stopping
 from coldlm.split.leaks import late_idf
 
 log = logging.getLogger("coldlm")
@@ -40,7 +42,8 @@ class JudgedBaselines:
 
     ``key``: all that they depend on. ``rows``: name -> the stream as judged. ``half_life_days``: of
     recent popularity.
-    ``late_words``: how many words of TF-IDF know the future (see ``split/leaks.py``).
+    ``late_words``: how many words of TF-IDF know the future (see ``split/leaks.py``). ``rivals``: name ->
+    what was chosen for each, and of what.
     ``lists``, ``shown``: name -> its lists and what they hold, see ``experiment/lists.py``.
     """
 
@@ -50,6 +53,7 @@ class JudgedBaselines:
     late_words: int = 0
     lists: dict[str, Lists] = field(default_factory=dict)
     shown: dict[str, dict[str, float]] = field(default_factory=dict)
+    rivals: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def judge_baselines(
@@ -83,13 +87,15 @@ def judge_baselines(
         return
     ready = prepare_baselines(config, world, history, measure)
     scorers = make_baselines(ready, world, history)
-    scorers |= make_rivals(config.evaluate.rivals, world, history, measure)
+    rivals, chosen = make_rivals(config.evaluate.rivals, ready, world, history, measure)
+    scorers |= rivals
     kept.key = ""  # of nothing, should one of them fail
     kept.rows = {name: judge(scorer, name) for name, scorer in scorers.items()}
     idf = cast(baselines.TfIdf, scorers["tfidf"]).idf
     kept.late_words = late_idf(
         world.data, world.split, world.catalogue, idf, baselines.WORD.findall
     )
+    kept.rivals = chosen
     kept.half_life_days = world.data.half_lives_days[ready.half_life]
     kept.key = key
 
@@ -162,12 +168,14 @@ def _reader(name: str, ready: Ready, world: World, history: int) -> ScoreFunctio
 
 def make_rivals(
     names: Sequence[str],
+    ready: Ready,
     world: World,
     history: int,
     measure: Callable[[ScoreFunction, str], float],
-) -> dict[str, ScoreFunction]:
-    """Return each rival with the value that did best on validation when it had learned from training
-    alone, having learned from both (Name -> scorer).
+) -> tuple[dict[str, ScoreFunction], dict[str, dict[str, Any]]]:
+    """Return each rival with the value, and the number of epochs, that did best on validation when it
+    had learned from training alone, having learned from both (Name -> scorer); and what was chosen
+    (Name -> what the manifest says of it).
 
     Args:
         history, measure: as for ``prepare_baselines``.
@@ -180,22 +188,47 @@ def make_rivals(
             world.visible(world.split.rows(*parts), end),
             world.entered_by(end),
             history,
+            ready.items.float(),
+            ready.seed,
+            ready.half_life,
         )
         for parts, end in (
             ((TRAIN,), world.split.t_val),
             ((TRAIN, VALIDATION), world.split.t_test),
         )
     )
-    found = {}
+    found, chosen = {}, {}
     for name in dict.fromkeys(names):
+        begin = time.perf_counter()
         rival: Rival = named(Rival, name)
         make: Make = resolve(rival.target)
-        tried = [measure(make(train, value), f"{name} {value:g}") for value in rival.values]
-        best = rival.values[int(np.argmax(tried))]
-        said = ", ".join(f"{t:.4f} at {v:g}" for t, v in zip(tried, rival.values, strict=True))
-        log.info("%s on validation, by %s: %s", name, rival.setting, said)
-        found[name] = make(both, best)
-    return found
+        tried, epochs = {}, []
+        for value in rival.values:
+            judged_as = partial(_measured, measure, f"{name} {value:g}")
+            stopping = Stopping(judged_as)
+            tried[f"{value:g}"] = judged_as(make(replace(train, stopping=stopping), value))
+            epochs.append(stopping.epochs)
+        best = int(np.argmax(list(tried.values())))
+        found[name] = make(
+            replace(both, stopping=Stopping(epochs=epochs[best])), rival.values[best]
+        )
+        chosen[name] = {
+            "setting": rival.setting,
+            "value": rival.values[best],
+            "tried": tried,
+            "epochs": epochs[best],
+            "unseen": rival.unseen,
+        }
+        said = ", ".join(f"{quality:.4f} at {value}" for value, quality in tried.items())
+        seconds = time.perf_counter() - begin
+        log.info("%s on validation, by %s: %s (%.1f s)", name, rival.setting, said, seconds)
+    return found, chosen
+
+
+def _measured(
+    measure: Callable[[ScoreFunction, str], float], name: str, scorer: ScoreFunction
+) -> float:
+    return measure(scorer, name)
 
 
 def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreFunction]:

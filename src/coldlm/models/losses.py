@@ -100,6 +100,65 @@ class FullSoftmax:
         return _softmax(logits, log_weight, positive, self.label_smoothing)
 
 
+class AlphaEntmax:
+    """Softmax's sparse sibling over the same items and draws as ``SampledSoftmax``: items far below the
+    others have probability 0, and no gradient.
+
+    loss_i = sum over j of w_ij p_ij s_ij - s_i+ + H(p_i),  p_ij = [(alpha - 1) s_ij - t_i]_+ ^ (1 / (alpha - 1))
+
+    where t_i is such that the w_ij p_ij sum to 1 (w_i+ = 1) and H is the sum of w_ij (p_ij - p_ij^alpha) / (alpha
+    (alpha - 1)): the Fenchel-Young loss of alpha-entmax (Peters et al. 2019, "Sparse
+    sequence-to-sequence models", section 3), whose gradient is w p - y. It becomes ``SampledSoftmax`` as alpha
+    falls to 1, weights included; at 2 it is sparsemax's. t is found by bisection, which works at any alpha.
+    """
+
+    explicit_negatives = False
+    sees_level = False
+
+    def __init__(
+        self,
+        *,
+        alpha: Annotated[float, Range(1, 2, above=True)] = 1.5,
+        negatives: Negatives = "uniform",
+        draws: Count = 256,
+        ips: Propensity = None,
+    ) -> None:
+        self.alpha, self.negatives, self.ips = alpha, negatives, ips
+        self.draws: int | None = _drawn(negatives, draws)
+        self.in_batch = self.corrected = negatives != "given"
+
+    def __call__(
+        self, logits: Tensor, log_weight: Tensor, positive: Tensor, label: Tensor
+    ) -> Tensor:
+        """As in ``SampledSoftmax``."""
+        own = logits.gather(1, positive[:, None])
+        # adding a number to all scores of an event changes nothing but the rounding
+        scores, weight = logits - own, torch.exp(log_weight.scatter(1, positive[:, None], 0.0))
+        with torch.no_grad():
+            p = _entmax(scores.double(), weight.double(), self.alpha)
+            tsallis = weight * (p - p**self.alpha) / (self.alpha * (self.alpha - 1))
+        # the best p lets the loss change with the scores as if it stood still
+        return (weight * p.to(scores.dtype) * scores).sum(1) + tsallis.sum(1).to(scores.dtype)
+
+
+BISECTIONS = 60
+"""Halvings of where t may lie: to a double's last bits."""
+
+
+def _entmax(scores: Tensor, weight: Tensor, alpha: float) -> Tensor:
+    """[B, M] p of each column, counted ``weight`` times; the positive has score 0 and weight 1."""
+    raised = (alpha - 1) * scores
+    low = torch.full_like(raised[:, :1], -1.0)  # the positive alone comes to 1 there
+    high = raised.masked_fill(weight == 0, -torch.inf).amax(1, keepdim=True)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        p = (raised - middle).clamp(min=0) ** (1 / (alpha - 1))
+        too_low = (weight * p).sum(1, keepdim=True) >= 1
+        low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
+    p = (raised - low).clamp(min=0) ** (1 / (alpha - 1))
+    return torch.where(weight == 0, 0, p / (weight * p).sum(1, keepdim=True))
+
+
 class InfoNCE:
     """Softmax with a temperature over the items of the batch's events of other users (van den Oord
     et al. 2018, eq. 4).

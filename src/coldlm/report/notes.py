@@ -10,7 +10,7 @@ from coldlm.report.measure import MARGIN, Headline
 from coldlm.report.rows import Comparison
 from coldlm.report.statistics import ALPHA, MIN_EVENTS, MIN_SEEDS, MIN_USERS
 from coldlm.report.table import DAGGER, metric
-from coldlm.report.tuning import tuned_values
+from coldlm.report.tuning import tuned_rivals, tuned_values
 from coldlm.runs.manifest import Manifest
 
 
@@ -22,6 +22,7 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
         *_about_numbers(comparison, headline),
         *(_about_lists(comparison.manifests[0]) if comparison.candidates == "impression" else []),
         *tuned_values(comparison),
+        *tuned_rivals(comparison),
         *_about_data(comparison),
         *_about_files(comparison),
         *_about_checkpoints(comparison.manifests),

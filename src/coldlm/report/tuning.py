@@ -43,6 +43,35 @@ def tuned_values(comparison: Comparison) -> list[str]:
     return [f"Tuned {where}: {'; '.join(dict.fromkeys(parts))}."] if parts else []
 
 
+def tuned_rivals(comparison: Comparison) -> list[str]:
+    """Return what was chosen for each rival, of how many values, and what it makes of unseen items;
+    [] without rivals."""
+    chosen: dict[str, list[str]] = {}
+    unseen: dict[str, list[str]] = {}
+    for name, found in (pair for m in comparison.manifests for pair in (m.rivals or {}).items()):
+        epochs = "" if found["epochs"] is None else f", {found['epochs']} epochs"
+        said = f"{found['value']:g}{epochs}"
+        values = chosen.setdefault(
+            f"{name} ({found['setting']} of {', '.join(found['tried'])})", []
+        )
+        if said not in values:
+            values.append(said)
+        if name not in unseen.setdefault(found["unseen"], []):
+            unseen[found["unseen"]].append(name)
+    if not chosen:
+        return []
+    tuned = "; ".join(f"{rival}: {' or '.join(values)}" for rival, values in chosen.items())
+    scores = "; ".join(f"{said} ({', '.join(names)})" for said, names in unseen.items() if said)
+    return [
+        f"Rivals, tuned on validation and learned anew with it: {tuned}.",
+        *(
+            [f"An item that nobody took before T_test scores with rivals: {scores}."]
+            if scores
+            else []
+        ),
+    ]
+
+
 def _strategies(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
     """Strategy and recipe of every run that is no control and no file, each pair once."""
     found = {

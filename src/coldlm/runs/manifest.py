@@ -71,7 +71,8 @@ class Manifest:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
     digest of what was asked. ``canaries``: at n = 0, see ``report/canaries.py``. ``audit``: of the
     stream, see ``online/audit.py``. ``stream``: in numbers, see ``evaluate/continual.py``.
-    ``shown``: scorer -> what its lists hold, see ``evaluate/shown.py``.
+    ``rivals``: name -> setting, chosen value, quality on validation by value tried, epochs, and what an
+    unseen item scores. ``shown``: scorer -> what its lists hold, see ``evaluate/shown.py``.
     ``published``: what a paper says, see ``core/published.py``. ``unknown``: what another version has
     written.
     """
@@ -111,6 +112,7 @@ class Manifest:
     first_stage: dict[str, Any] | None = None
     classification: dict[str, Any] | None = None
     recent_popularity_half_life_days: float | None = None
+    rivals: dict[str, dict[str, Any]] | None = None
     question: str | None = None
     cohorts: list[dict[str, Any]] | None = None
     canaries: dict[str, dict[str, float]] | None = None

@@ -7,7 +7,7 @@ import torch
 
 from coldlm.core.tables import DAY
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.evaluate.rivals.known import Known
+from coldlm.rivals.known import Known
 
 
 def popularity_days(known: Known, days: float) -> ScoreFunction:

@@ -9,7 +9,7 @@ from torch import Tensor
 from coldlm.core.tables import Ints
 from coldlm.evaluate.baselines import WORD
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.evaluate.rivals.known import Known
+from coldlm.rivals.known import Known
 
 B = 0.75
 """How much long texts are held back, as is usual."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from coldlm.core.tables import Ints
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.evaluate.rivals.known import Known
+from coldlm.rivals.known import Known
 
 
 def ease(known: Known, strength: float) -> ScoreFunction:
