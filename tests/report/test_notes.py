@@ -82,6 +82,10 @@ def test_doubtful_releases_stand_above_the_table(make_run, tmp_path: Path) -> No
     assert "RELEASE" not in told(at_release=0.01, before_release=0.01)
     assert "RELEASE: 93% of the items that enter are first taken" in told(at_release=0.93)
     assert "RELEASE: 33% of the events are earlier than" in told(before_release=0.33)
+    assert "SELECTED" not in told(least_of_item=4, least_of_user=1)
+    assert "SELECTED: every item has at least 5 events over" in told(least_of_item=5)
+    both = "SELECTED: every item has at least 5 and every user has at least 20 events over"
+    assert both in told(least_of_item=5, least_of_user=20)
 
 
 def test_sampled_candidates_say_so(make_runs) -> None:

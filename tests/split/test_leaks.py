@@ -29,7 +29,7 @@ from coldlm.core.tables import (
 from coldlm.data.simulated import load
 from coldlm.evaluate.baselines import WORD, TfIdf
 from coldlm.split import cuts
-from coldlm.split.leaks import late_idf, meter, release_facts
+from coldlm.split.leaks import late_idf, meter, release_facts, selection_facts
 from coldlm.split.queries import ask, trainable
 
 MakeData = Callable[..., Dataset]
@@ -361,3 +361,11 @@ def test_a_release_made_of_first_events_is_told_from_people_who_like_fresh_items
     found = release_facts(late)["before_release"]
     assert found is not None
     assert found > 0.1
+
+
+def test_who_is_kept_for_what_came_later_is_told_by_the_fewest_events(make_data: MakeData) -> None:
+    events = [(0, 0, 10), (0, 1, 20), (1, 0, 30), (1, 1, 40), (2, 1, 50)]
+    # items that nobody takes were chosen by nobody
+    assert selection_facts(make_data(events, items=5)) == {"least_of_item": 2, "least_of_user": 1}
+    core = [(user, item, 10 * user + item) for user in range(6) for item in range(5)]
+    assert selection_facts(make_data(core)) == {"least_of_item": 6, "least_of_user": 5}

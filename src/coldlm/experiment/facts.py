@@ -12,7 +12,7 @@ from coldlm.core.progress import listed
 from coldlm.core.tables import TRAIN
 from coldlm.experiment.world import World
 from coldlm.runs.manifest import DataFacts, Manifest
-from coldlm.split.leaks import release_facts
+from coldlm.split.leaks import release_facts, selection_facts
 from coldlm.split.queries import count_lists, trainable
 
 log = logging.getLogger("coldlm")
@@ -79,6 +79,7 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         n_items=len(data.items),
         n_events=len(data.log),
         **release_facts(data),
+        **selection_facts(data),
     )
     manifest.not_asked = dict(stream.counts)
     manifest.lists = (

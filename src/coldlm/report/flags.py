@@ -17,8 +17,12 @@ BEFORE_RELEASE: Final = 0.05
 """Share of events earlier than a release above which releases are not what they are called."""
 
 
+SELECTED: Final = 5
+"""Events over the whole log from which on nobody has fewer by chance: of a 5-core, say."""
+
+
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED, RELEASE, AUDIT, FROM A FILE, INCOMPLETE and UNEQUAL TUNING, each with
+    """LEAKY, SIMULATED, SAMPLED, RELEASE, SELECTED, AUDIT, FROM A FILE, INCOMPLETE and UNEQUAL TUNING, each with
     its reason, where they apply."""
     found = []
     if comparison.mark == "SIMULATED":
@@ -36,6 +40,7 @@ def flags(comparison: Comparison) -> list[str]:
             "catalogue"
         )
     found += _doubtful_releases(comparison)
+    found += _selected_by_the_future(comparison)
     found += _failed_audits(comparison)
     found += _from_files(comparison)
     missing = _missing_rows(comparison)
@@ -62,6 +67,19 @@ def _doubtful_releases(comparison: Comparison) -> list[str]:
             "which is then none"
         )
     return found
+
+
+def _selected_by_the_future(comparison: Comparison) -> list[str]:
+    """Items, or users, who are in the set for events that were still to come."""
+    data = comparison.manifests[0].data
+    least = {"item": data.least_of_item or 0, "user": data.least_of_user or 0}
+    chosen = [f"every {name} has at least {n}" for name, n in least.items() if n >= SELECTED]
+    if not chosen:
+        return []
+    return [
+        f"SELECTED: {' and '.join(chosen)} events over the whole log, so that who is in it was chosen by "
+        "what came later: a newcomer here is one that will stay"
+    ]
 
 
 def _failed_audits(comparison: Comparison) -> list[str]:

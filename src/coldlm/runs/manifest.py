@@ -29,7 +29,8 @@ PLACES = ("dataset.cache", "dataset.root")
 class DataFacts:
     """The data set and its cut. ``hashes``: file -> sha256. ``counts``: policy -> how often it was
     applied. ``dates``: t_val, t_test and the windows' edges. ``at_release``, ``before_release``: see
-    ``split.leaks.release_facts``; None where no release is known. Counts of earlier versions may be
+    ``split.leaks.release_facts``; None where no release is known. ``least_of_item``, ``least_of_user``: see
+    ``split.leaks.selection_facts``. Counts of earlier versions may be
     None."""
 
     name: str
@@ -47,6 +48,8 @@ class DataFacts:
     n_events: int | None = None
     at_release: float | None = None
     before_release: float | None = None
+    least_of_item: int | None = None
+    least_of_user: int | None = None
 
 
 @dataclass

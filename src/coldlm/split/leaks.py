@@ -97,6 +97,16 @@ def release_facts(data: Dataset) -> dict[str, float | None]:
     }
 
 
+def selection_facts(data: Dataset) -> dict[str, int]:
+    """Return the fewest events, over the whole log, of any item and of any user that has one:
+    ``least_of_item``, ``least_of_user``. Above one they were kept for what came later, as in a k-core: a
+    new item is then one that *will* have so many."""
+    return {
+        f"least_of_{name}": int(np.unique(codes, return_counts=True)[1].min())
+        for name, codes in (("item", data.log.item), ("user", data.log.user))
+    }
+
+
 def late_idf(
     data: Dataset,
     split: Split,
