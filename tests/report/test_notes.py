@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from coldlm.report.flags import flags
@@ -282,3 +283,19 @@ def test_another_budget_for_one_strategy_is_flagged(make_run, tmp_path: Path) ->
 
 def test_nothing_is_said_of_tuning_where_there_was_none(make_runs) -> None:
     assert "uned" not in notes_of(make_runs())
+
+
+def test_a_row_that_wins_by_user_and_loses_by_query_is_named(make_run, tmp_path: Path) -> None:
+    file = make_run("a") / "results.parquet"
+    table = pl.read_parquet(file)
+    # its queries are worth a tenth: busy users are served worse
+    own = (pl.col("scorer") == "model") & (pl.col("average") == "micro")
+    assert "disagree" not in notes_of(tmp_path)
+    changed = table.with_columns(value=pl.when(own).then(pl.col("value") / 10).otherwise("value"))
+    changed.write_parquet(file)
+    said = notes_of(tmp_path)
+    assert (
+        "By user and by query disagree: `lora, history` is +.0200 by user and -.0171 by query"
+        in said
+    )
+    assert "from `recent_popularity`" in said

@@ -11,7 +11,7 @@ import pytest
 from coldlm.report.figure import draw_warmup
 from coldlm.report.measure import PEERS, has_views, measure
 from coldlm.report.measured import make_report
-from coldlm.report.pages import headline_tables
+from coldlm.report.pages import curve_tables, headline_tables
 from coldlm.report.records import table_lines, warmup_lines
 from coldlm.report.results import read_runs
 from coldlm.report.table import (
@@ -181,7 +181,16 @@ def test_views_have_a_table_a_panel_and_columns_of_their_own(make_run, tmp_path:
     line = table_lines(comparison, report.headlines[0], ())[0]
     assert line["ndcg/shelf@10"] == pytest.approx(0.246)
     assert "ndcg/peers@10/micro" not in line  # they are no further metrics of somebody else's
-    assert set(warmup_lines(comparison)["metric"]) == {"ndcg", "ndcg/peers"}
+    points = warmup_lines(comparison).select("by", "metric").unique()
+    asked = {("item", "ndcg"), ("user", "ndcg"), ("item", "ndcg/peers"), ("user", "ndcg/peers")}
+    assert set(points.rows()) == asked | {("user", "ndcg/shelf")}
+    titles = [table.title.partition(":")[0] for table in curve_tables(comparison)]
+    assert titles[1:5] == [
+        "Warm-up by item among peers",
+        "Warm-up by user",
+        "Warm-up by user among peers",
+        "Warm-up by user on the shelf",
+    ]
     axes = draw_warmup(comparison).axes
     assert len(axes) == 6
     assert axes[0].get_ylim() == axes[2].get_ylim() != axes[1].get_ylim()

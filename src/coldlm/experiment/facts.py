@@ -64,6 +64,7 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         len(stream.event),
         listed({reason: count for reason, count in stream.counts.items() if count}),
     )
+    releases = release_facts(data)
     manifest.dataset = DataFacts(
         name=data.name,
         domain=data.domain,
@@ -78,7 +79,8 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         n_users=len(data.users),
         n_items=len(data.items),
         n_events=len(data.log),
-        **release_facts(data),
+        at_release=releases["at_release"],
+        before_release=releases["before_release"],
         **selection_facts(data),
     )
     manifest.not_asked = dict(stream.counts)

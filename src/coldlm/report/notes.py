@@ -104,6 +104,11 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
         "paired by user and by seed. p: of both together, and over seeds alone (sign flips) as a "
         "second opinion, both after Holm over the rows."
     )
+    if turned := _turned_by_weight(comparison, headline):
+        lines.append(
+            f"By user and by query disagree: {turned}. Busy users count once in the first (macro) and "
+            "as often as they ask in the second (micro)."
+        )
     if headline.smallest_effect is not None:
         lines.append(
             f"With so many users and seeds a true difference of {metric(headline.smallest_effect)} is found "
@@ -127,6 +132,25 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
         f"Bold: at least {needed} seeds, Holm p < {ALPHA:.2f}, and an interval above a "
         f"{100 * MARGIN:.0f} % relative margin.",
     ]
+
+
+def _turned_by_weight(comparison: Comparison, headline: Headline) -> str:
+    """Strategies that are above the best trivial row in one average and below it in the other."""
+    assert headline.best_trivial is not None
+    best = comparison.rows.index(headline.best_trivial)
+    found = []
+    for i, row in enumerate(comparison.rows):
+        if row.kind != "strategy":
+            continue
+        values = [
+            (comparison.value(i, average=average), comparison.value(best, average=average))
+            for average in ("macro", "micro")
+        ]
+        apart = [own - its for own, its in values if own is not None and its is not None]
+        if len(apart) == 2 and apart[0] * apart[1] < 0:
+            said = " by user and ".join(metric(difference, True) for difference in apart)
+            found.append(f"`{row.name}` is {said} by query from `{headline.best_trivial.name}`")
+    return "; ".join(found)
 
 
 def _about_lists(manifest: Manifest) -> list[str]:

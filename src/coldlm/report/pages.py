@@ -9,11 +9,17 @@ from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex, markdown
 from coldlm.report.lists import example_tables, lists_table
-from coldlm.report.measure import PEERS, Headline, has_baskets, has_views
+from coldlm.report.measure import (
+    ON_THE_SHELF,
+    PEERS,
+    Headline,
+    has_baskets,
+    has_views,
+)
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.published import published_table
-from coldlm.report.rows import Comparison
+from coldlm.report.rows import METRIC, Comparison
 from coldlm.report.schedules import schedule_table
 from coldlm.report.slots import slot_points, slots_table
 from coldlm.report.table import (
@@ -58,11 +64,17 @@ def headline_tables(
 
 
 def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return warm-up by item, among peers too, and by user, and, where there are windows, the values
-    of each."""
+    """Return warm-up by item, among peers too, and by user, among peers and on the shelf too, and, where
+    there are windows, the values of each. On the shelf all items are about equally new."""
     windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
-    peers = (warmup_table(comparison, "item", PEERS),) if has_views(comparison) else ()
-    return (warmup_table(comparison, "item"), *peers, warmup_table(comparison, "user"), *windows)
+    by_item, by_user = (
+        [warmup_table(comparison, by, among) for among in (METRIC, *asked)]
+        for by, asked in (
+            ("item", (PEERS,) if has_views(comparison) else ()),
+            ("user", (PEERS, ON_THE_SHELF) if has_views(comparison) else ()),
+        )
+    )
+    return (*by_item, *by_user, *windows)
 
 
 def report_page(report: Report) -> str:

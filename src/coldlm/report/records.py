@@ -10,6 +10,7 @@ import polars as pl
 from coldlm.report.measure import (
     BASKET_QUALITY,
     LIST_QUALITY,
+    ON_THE_SHELF,
     PEERS,
     VIEW_QUALITY,
     Headline,
@@ -89,9 +90,11 @@ def k_shot_lines(title: str, shots: Comparison) -> pl.DataFrame:
 
 
 def warmup_lines(comparison: Comparison) -> pl.DataFrame:
-    """Return the points of the warm-up curves, by item and by user, and by item among peers."""
+    """Return the points of the warm-up curves, by item and by user, among all and among peers, and by
+    user on the shelf."""
     asked = [("item", METRIC), ("user", METRIC)]
-    asked += [("item", PEERS)] * has_views(comparison)
+    if has_views(comparison):
+        asked += [("item", PEERS), ("user", PEERS), ("user", ON_THE_SHELF)]
     curves = pl.concat(
         [
             comparison.curve(by, among).with_columns(by=pl.lit(by), metric=pl.lit(among))

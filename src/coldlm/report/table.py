@@ -15,6 +15,7 @@ from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import (
     BASKET_QUALITY,
     LIST_QUALITY,
+    PEERS,
     QUALITY,
     VIEW_QUALITY,
     Headline,
@@ -121,12 +122,12 @@ def cost_table(comparison: Comparison, headline: Headline) -> Table:
 
 def warmup_table(comparison: Comparison, by: str, among: str = METRIC) -> Table:
     """Return nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or
-    "user"; ``among``: of all candidates, or of peers."""
+    "user"; ``among``: the metric, of all candidates or of a view."""
     curve = comparison.curve(by, among)
     events = dict(curve.group_by("bucket").agg(n="n_events").rows())
     header = [f"{by} has had"]
     header += [f"{bucket} ({max(events.get(bucket) or [0]):,})" for bucket in WARMUP_BUCKETS]
-    where = "" if among == METRIC else " among peers"
+    where = {METRIC: "", PEERS: " among peers"}.get(among, " on the shelf")
     title = f"Warm-up by {by}{where}: nDCG@10 after n events (in brackets: events that were ranked)"
     return _grid(title, comparison, header, WARMUP_BUCKETS, curve)
 
