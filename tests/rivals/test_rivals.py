@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import log
 
 import numpy as np
@@ -19,8 +20,9 @@ from coldlm.config.kinds import Rival
 from coldlm.config.options import every, named
 from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError
-from coldlm.core.tables import DAY, Dataset
+from coldlm.core.tables import DAY, TRAIN, Dataset
 from coldlm.data import simulated
+from coldlm.evaluate.judge import ScoreFunction
 from coldlm.experiment.baselines import Ready, make_rivals
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
@@ -197,7 +199,9 @@ def test_on_a_known_world_those_who_learn_from_others_or_read_beat_chance(
 ) -> None:
     monkeypatch.setattr(learned, "EPOCHS", 8)
     world = evaluation._world
-    scorers, chosen = make_rivals([rival], _ready(evaluation), world, 20, evaluation.measure)
+    scorers, chosen = make_rivals(
+        [rival], _ready(evaluation), world, 20, evaluation.measure, refit=True
+    )
     found = evaluation.measure_on(scorers[rival], world.stream)
     chance = evaluation.measure_on(lambda u, t: torch.zeros(len(u), 60), world.stream)
     assert found > 1.5 * chance, (found, chance)
@@ -205,6 +209,27 @@ def test_on_a_known_world_those_who_learn_from_others_or_read_beat_chance(
     assert [float(value) for value in said["tried"]] == list(option.values)
     assert said["tried"][f"{said['value']:g}"] == max(said["tried"].values())
     assert said["unseen"] == option.unseen != ""
+
+
+def test_without_a_refit_a_rival_knows_training_alone_and_never_the_probe(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, learned_from = evaluation._world, []
+
+    def spy(known: Known, value: float) -> ScoreFunction:
+        learned_from.append((len(known.rows), known.rows))
+        return ease(known, value)
+
+    monkeypatch.setattr("coldlm.rivals.ease.ease", spy)
+    probe = replace(world, probe=np.arange(len(world.data.log)) % 7 == 0)
+    for refit in (False, True):
+        learned_from.clear()
+        make_rivals(["ease"], _ready(evaluation), probe, 20, evaluation.measure, refit=refit)
+        sizes = {size for size, _ in learned_from}
+        assert len(sizes) == 1 + refit
+        assert not probe.probe[np.concatenate([rows for _, rows in learned_from])].any()
+    train = world.split.rows(TRAIN)
+    assert min(sizes) == (~probe.probe[train]).sum()
 
 
 def test_rivals_are_judged_like_baselines_and_chosen_on_validation(

@@ -44,6 +44,7 @@ class JudgedBaselines:
     recent popularity.
     ``late_words``: how many words of TF-IDF know the future (see ``split/leaks.py``). ``rivals``: name ->
     what was chosen for each, and of what.
+    ``on_validation``: name -> nDCG, of rivals as learned from training alone.
     ``lists``, ``shown``: name -> its lists and what they hold, see ``experiment/lists.py``.
     """
 
@@ -51,6 +52,7 @@ class JudgedBaselines:
     rows: dict[str, Judged] = field(default_factory=dict)
     half_life_days: float = 0.0
     late_words: int = 0
+    on_validation: dict[str, float] = field(default_factory=dict)
     lists: dict[str, Lists] = field(default_factory=dict)
     shown: dict[str, dict[str, float]] = field(default_factory=dict)
     rivals: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -81,13 +83,24 @@ def judge_baselines(
         world.delay,
     )
     key = json.dumps(
-        [parts, asdict(config.trainer), config.seed, history, asked, _digest(world)], sort_keys=True
+        [
+            parts,
+            asdict(config.trainer),
+            config.seed,
+            history,
+            asked,
+            config.train.refit,
+            _digest(world),
+        ],
+        sort_keys=True,
     )
     if key == kept.key:
         return
     ready = prepare_baselines(config, world, history, measure)
     scorers = make_baselines(ready, world, history)
-    rivals, chosen = make_rivals(config.evaluate.rivals, ready, world, history, measure)
+    on_validation = {name: measure(scorer, name) for name, scorer in scorers.items()}
+    names, refit = config.evaluate.rivals, config.train.refit
+    rivals, chosen = make_rivals(names, ready, world, history, measure, refit=refit)
     scorers |= rivals
     kept.key = ""  # of nothing, should one of them fail
     kept.rows = {name: judge(scorer, name) for name, scorer in scorers.items()}
@@ -96,6 +109,9 @@ def judge_baselines(
         world.data, world.split, world.catalogue, idf, baselines.WORD.findall
     )
     kept.rivals = chosen
+    kept.on_validation = on_validation | {
+        name: max(found["tried"].values()) for name, found in chosen.items()
+    }
     kept.half_life_days = world.data.half_lives_days[ready.half_life]
     kept.key = key
 
@@ -172,20 +188,23 @@ def make_rivals(
     world: World,
     history: int,
     measure: Callable[[ScoreFunction, str], float],
+    *,
+    refit: bool,
 ) -> tuple[dict[str, ScoreFunction], dict[str, dict[str, Any]]]:
     """Return each rival with the value, and the number of epochs, that did best on validation when it
-    had learned from training alone, having learned from both (Name -> scorer); and what was chosen
-    (Name -> what the manifest says of it).
+    had learned from training alone (Name -> scorer); and what was chosen (Name -> what the manifest
+    says of it). Like the models they learn nothing from the probe.
 
     Args:
         history, measure: as for ``prepare_baselines``.
+        refit: learn again, from training and validation with what was chosen.
     """
     train, both = (
         Known(
             world.data,
             world.catalogue,
             world.as_of,
-            world.visible(world.split.rows(*parts), end),
+            (rows := world.visible(world.split.rows(*parts), end))[~world.probe[rows]],
             world.entered_by(end),
             history,
             ready.items.float(),
@@ -202,16 +221,16 @@ def make_rivals(
         begin = time.perf_counter()
         rival: Rival = named(Rival, name)
         make: Make = resolve(rival.target)
-        tried, epochs = {}, []
+        tried, epochs, learned = {}, [], []
         for value in rival.values:
             judged_as = partial(_measured, measure, f"{name} {value:g}")
             stopping = Stopping(judged_as)
-            tried[f"{value:g}"] = judged_as(make(replace(train, stopping=stopping), value))
+            learned.append(make(replace(train, stopping=stopping), value))
+            tried[f"{value:g}"] = judged_as(learned[-1])
             epochs.append(stopping.epochs)
         best = int(np.argmax(list(tried.values())))
-        found[name] = make(
-            replace(both, stopping=Stopping(epochs=epochs[best])), rival.values[best]
-        )
+        whole = replace(both, stopping=Stopping(epochs=epochs[best]))
+        found[name] = make(whole, rival.values[best]) if refit else learned[best]
         chosen[name] = {
             "setting": rival.setting,
             "value": rival.values[best],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from coldlm.report.chosen_control import chosen_table
 from coldlm.report.classification import calibration_table, classification_table
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
@@ -43,12 +44,14 @@ def headline_tables(
     """Return the tables that say who is best, in order; those that have nothing to say are left out."""
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     views = (views_table(comparison),) if has_views(comparison) else ()
+    chosen = chosen_table(comparison)
     points, shown = slot_points(comparison), lists_table(comparison)
     further = further_table(comparison)
     probable = classification_table(comparison), calibration_table(comparison)
     schedules, published = schedule_table(comparison), published_table(comparison)
     return (
         quality_table(comparison, headline),
+        *((chosen,) if chosen else ()),
         *views,
         *((basket_table(comparison),) if has_baskets(comparison) else ()),
         *((shown,) if shown else ()),

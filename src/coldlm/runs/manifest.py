@@ -75,9 +75,9 @@ class Manifest:
     digest of what was asked. ``canaries``: at n = 0, see ``report/canaries.py``. ``audit``: of the
     stream, see ``online/audit.py``. ``stream``: in numbers, see ``evaluate/continual.py``.
     ``rivals``: name -> setting, chosen value, quality on validation by value tried, epochs, and what an
-    unseen item scores. ``shown``: scorer -> what its lists hold, see ``evaluate/shown.py``.
-    ``published``: what a paper says, see ``core/published.py``. ``unknown``: what another version has
-    written.
+    unseen item scores. ``on_validation``: baseline or rival -> nDCG. ``shown``: scorer -> what its
+    lists hold, see ``evaluate/shown.py``. ``published``: what a paper says, see
+    ``core/published.py``. ``unknown``: what another version has written.
     """
 
     config_hash: str
@@ -116,6 +116,7 @@ class Manifest:
     classification: dict[str, Any] | None = None
     recent_popularity_half_life_days: float | None = None
     rivals: dict[str, dict[str, Any]] | None = None
+    on_validation: dict[str, float] | None = None
     question: str | None = None
     cohorts: list[dict[str, Any]] | None = None
     canaries: dict[str, dict[str, float]] | None = None

@@ -74,6 +74,7 @@ def _baselines(state: State, lists: ShownLists) -> list[pl.DataFrame]:
     lists.said |= kept.shown
     manifest.recent_popularity_half_life_days = kept.half_life_days
     manifest.rivals = kept.rivals or None
+    manifest.on_validation = kept.on_validation
     manifest.leaks = {**(manifest.leaks or {}), "late_idf": kept.late_words}
     log.info("leak meter: words whose document frequency knows the future: %d", kept.late_words)
     return [ask.tabulate(rows, name, "history") for name, rows in kept.rows.items()]
