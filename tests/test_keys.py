@@ -93,6 +93,8 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "split.time.validation": (0.2, ()),
     "split.time.t_val": ("2024-01-20", DATES),
     "split.time.t_test": ("2024-02-20", DATES),
+    "split.time.origins": (2, ()),
+    "split.time.origin": (2, ("split.origins=2",)),
     "split.time.simulated_cold": (0.3, ()),
     "split.time.simulated_seed": (1, ("split.simulated_cold=0.3",)),
     "train.refit": (True, ()),

@@ -875,3 +875,16 @@ def test_where_data_is_missing_what_was_found_there_is_said(tmp_path: Path) -> N
     )  # fmt: skip
     with pytest.raises(ConfigError, match=r"Author 2020 found there: popularity ndcg@10 \.2 \.1"):
         check(values)
+
+
+def test_a_rival_may_have_one_value_of_its_setting() -> None:
+    assert not problems(compose_plain("evaluate.rivals=['ease:300',ease]"))
+    (found,) = problems(compose_plain("evaluate.rivals=['ease:many']"))
+    assert "got 'ease:many'; behind the colon stands a number" in found
+    (found,) = problems(compose_plain("evaluate.rivals=['eas:3']"))
+    assert "got 'eas:3', allowed: popularity_days" in found
+
+
+def test_an_origin_is_one_of_them() -> None:
+    (found,) = problems(compose_plain("split.origins=2", "split.origin=3"))
+    assert found == "split.origin=3: there are split.origins=2; allowed: 1 to 2"

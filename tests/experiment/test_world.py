@@ -179,3 +179,18 @@ def test_a_tokenizer_of_another_language_is_warned_of(
     monkeypatch.setattr("coldlm.experiment.encoder.UNKNOWN_TOKENS", -1.0)
     make_ranker(config(), world)
     assert "is it a model of this language?" in caplog.text
+
+
+def test_behind_an_origins_stream_nothing_happened(config: MakeConfig, world: World) -> None:
+    first, last = (
+        make_world(config("split.origins=2", f"split.origin={o}", "split.windows=2"))
+        for o in (1, 2)
+    )
+    assert len(first.data.log) < len(world.data.log) == len(last.data.log)
+    assert first.data.log.time[-1] < last.split.t_test
+    assert len(first.split.part) == len(first.data.log)
+    assert len(first.stream.event) + len(last.stream.event) == len(world.stream.event)
+    late = world.data.log.item[len(first.data.log) :]
+    only_late = np.setdiff1d(late, first.data.log.item)
+    unknown = first.data.items.released_at[only_late] > first.data.log.time[-1]
+    assert not first.entered_by(int(first.data.log.time[-1]) + 1)[only_late[unknown]].any()

@@ -232,6 +232,15 @@ def test_without_a_refit_a_rival_knows_training_alone_and_never_the_probe(
     assert min(sizes) == (~probe.probe[train]).sum()
 
 
+def test_a_value_of_its_own_is_not_tuned(evaluation: Evaluation) -> None:
+    world, ready = evaluation._world, _ready(evaluation)
+    names = ["ease:300", "ease"]
+    scorers, chosen = make_rivals(names, ready, world, 20, evaluation.measure, refit=True)
+    assert list(scorers) == names
+    assert list(chosen["ease:300"]["tried"]) == ["300"]
+    assert len(chosen["ease"]["tried"]) == 4
+
+
 def test_rivals_are_judged_like_baselines_and_chosen_on_validation(
     config: MakeConfig,
 ) -> None:

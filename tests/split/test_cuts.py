@@ -13,6 +13,7 @@ import coldlm.split.cuts
 from coldlm.asof.catalogue import Catalogue
 from coldlm.core.errors import DataError
 from coldlm.core.tables import (
+    AFTERWARDS,
     ALWAYS,
     DAY,
     STREAM,
@@ -387,3 +388,33 @@ def test_too_few_events_for_a_leaky_split_are_refused() -> None:
         DataError, match=r"the loo split leaves an empty part: 0 train, 0 validation and 3 stream"
     ):
         cuts.loo(_log([1, 2, 3]))
+
+
+@given(st.lists(st.integers(0, 2), min_size=60, max_size=120), st.integers(1, 4))
+def test_origins_share_the_stream_between_them_and_know_all_before(
+    steps: list[int], origins: int
+) -> None:
+    """Every event of the one stream is in that of one origin; of each the past is all before it, and
+    validation as many events, but for those of one time."""
+    log = _log((np.cumsum(steps) + np.arange(len(steps)) // 3).tolist())
+    whole = cuts.time(log, windows=1)
+    parts = [
+        cuts.time(log, windows=1, origins=origins, origin=origin + 1) for origin in range(origins)
+    ]
+    asked = np.stack([split.part == STREAM for split in parts])
+    assert (asked.sum(0) == (whole.part == STREAM)).all()
+    for split in parts:
+        past, behind = log.time < split.t_test, split.part == AFTERWARDS
+        assert (np.isin(split.part, (TRAIN, VALIDATION)) == past).all()
+        assert log.time[behind].min(initial=10**9) > log.time[split.part == STREAM].max()
+        one_time = np.unique(log.time, return_counts=True)[1].max()
+        held, before = (int((s.part == VALIDATION).sum()) for s in (split, whole))
+        assert abs(held - before) <= one_time
+    assert parts[0].t_test == whole.t_test
+    if origins == 1:
+        assert parts[0].part.tolist() == whole.part.tolist()
+
+
+def test_more_origins_than_times_are_refused() -> None:
+    with pytest.raises(DataError, match=r"cut into split\.origins=4 non-empty origins"):
+        cuts.time(_log([*range(20), 20, 20, 20, 21]), windows=1, origins=4)

@@ -21,7 +21,7 @@ from coldlm.config.kinds import (
 )
 from coldlm.config.model_combinations import Section
 from coldlm.config.online_combinations import online_problems
-from coldlm.config.options import chosen, names
+from coldlm.config.options import chosen, names, rival_asked
 from coldlm.core.columns import HEADLINE_K, LIST_K, MANDATORY_BASELINES, MODEL
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
@@ -34,6 +34,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
     checks: dict[Callable[..., Iterator[str]], tuple[str, ...]] = {
         _stage_problems: ("stages",),
         _split_problems: ("split",),
+        _origin_problems: ("split",),
         _leaky_problems: ("split", "online"),
         _validation_problems: ("train",),
         online_problems: ("online", "strategy", "head", "control"),
@@ -140,6 +141,11 @@ def _date_problems(split: Section) -> Iterator[str]:
             yield f"{later} must be later than {earlier}"
 
 
+def _origin_problems(split: Section) -> Iterator[str]:
+    if (origin := split.get("origin", 1)) > (origins := split.get("origins", 1)):
+        yield f"split.origin={origin}: there are split.origins={origins}; allowed: 1 to {origins}"
+
+
 def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
     option = chosen(SplitRule, split)
     if option.leaks and chosen(Trigger, online["trigger"]).updates:
@@ -211,8 +217,12 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
 def _rival_problems(evaluate: Section) -> Iterator[str]:
     allowed = names(Rival)
     for rival in evaluate["rivals"]:
-        if rival not in allowed:
+        try:
+            rival_asked(rival)
+        except LookupError:
             yield f"evaluate.rivals: got {rival!r}, allowed: {', '.join(allowed)}"
+        except ValueError:
+            yield f"evaluate.rivals: got {rival!r}; behind the colon stands a number, the value of its setting"
 
 
 def _published_problems(published: Section, evaluate: Section) -> Iterator[str]:

@@ -8,6 +8,7 @@ declared here and no others. The order is that of tables and figures.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -294,6 +295,22 @@ def named(kind: type[Any], name: str) -> Any:
         LookupError: there is none.
     """
     return _first((option for option in every(kind) if option.name == name), name)
+
+
+def rival_asked(text: str) -> Rival:
+    """Return the rival that ``evaluate.rivals`` asks for: by name, or "NAME:VALUE" with that value of its
+    setting alone, under that name.
+
+    Raises:
+        LookupError: there is none of this name.
+        ValueError: the value is no number.
+
+    >>> rival_asked("ease:300").values, rival_asked("ease:300").name
+    ((300.0,), 'ease:300')
+    """
+    name, colon, value = text.partition(":")
+    rival: Rival = named(Rival, name)
+    return replace(rival, name=text, values=(float(value),)) if colon else rival
 
 
 def _first(found: Iterator[Any], asked: object) -> Any:

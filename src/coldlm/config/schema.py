@@ -189,11 +189,13 @@ GONE = {
 """Keys of earlier versions that are none any more, and what there is instead."""
 
 
-ADDED = {
-    "strategy": ("coldlm.models.strategy.lora", "stream_adapters", 0),
-    "head": ("coldlm.models.towers.Towers", "delta", 0.0),
-}
-"""Group -> the option that got a key of late, the key, and the value that leaves all as it was."""
+ADDED = (
+    ("strategy", "coldlm.models.strategy.lora", "stream_adapters", 0),
+    ("head", "coldlm.models.towers.Towers", "delta", 0.0),
+    ("split", "coldlm.split.cuts.time", "origins", 1),
+    ("split", "coldlm.split.cuts.time", "origin", 1),
+)
+"""Group, the option that got a key of late, the key, and the value that leaves all as it was."""
 
 
 def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
@@ -206,7 +208,7 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
         now["evaluate"] = {"shelf": 4, "rivals": [], "lists": 0} | evaluate
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
-    for group, (target, key, value) in ADDED.items():
+    for group, target, key, value in ADDED:
         if isinstance(node := now.get(group), dict) and node.get("_target_") == target:
             node.setdefault(key, value)
     if isinstance(dataset := now.get("dataset"), dict) and dataset.pop("permute_text", False):

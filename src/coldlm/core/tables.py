@@ -34,8 +34,9 @@ DAY: int = 86_400
 TRAIN, VALIDATION, STREAM = 0, 1, 2
 """Values of ``Split.part``."""
 
-HELD_OUT = 3
-"""Value of ``Split.part`` for events that are to be removed (see ``split/simulated_cold.py``)."""
+HELD_OUT, AFTERWARDS = 3, 4
+"""Values of ``Split.part`` for events that are to be removed: old ones of items that are to be new (see
+``split/simulated_cold.py``), and those behind the stream of an origin."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ class Dataset:
 @dataclass(frozen=True)
 class Split:
     """What each event of the log is for. ``part``: [E] int8, ``TRAIN``, ``VALIDATION`` or
-    ``STREAM``; ``HELD_OUT`` where the event is to be removed.
+    ``STREAM``; ``HELD_OUT`` or ``AFTERWARDS`` where the event is to be removed.
 
     ``t_val``, ``t_test``: all training events are earlier than ``t_val``, those of train +
     validation than ``t_test``.

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from coldlm.config.build import resolve
-from coldlm.config.kinds import Baseline, Rival
-from coldlm.config.options import named, plugged
+from coldlm.config.kinds import Baseline
+from coldlm.config.options import plugged, rival_asked
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED
 from coldlm.core.tables import TRAIN, VALIDATION
@@ -219,7 +219,7 @@ def make_rivals(
     found, chosen = {}, {}
     for name in dict.fromkeys(names):
         begin = time.perf_counter()
-        rival: Rival = named(Rival, name)
+        rival = rival_asked(name)
         make: Make = resolve(rival.target)
         tried, epochs, learned = {}, [], []
         for value in rival.values:

@@ -14,6 +14,7 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED_IN_COHORT, PERMUTED_TEXT
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import (
+    AFTERWARDS,
     HELD_OUT,
     STREAM,
     TRAIN,
@@ -161,6 +162,9 @@ def make_world(config: RunConfig) -> World:
 def _cut(config: RunConfig, data: Dataset) -> tuple[Dataset, Split]:
     """The data under the release rule, without the events that the split holds out."""
     split = cut(config, data)
+    if (behind := split.part == AFTERWARDS).any():
+        data = replace(data, log=data.log.rows(~behind))
+        split = replace(split, part=split.part[~behind])
     if slot := config.release_slot:
         data = on_grid(data, slot, split.rows(TRAIN))
         log.info(

@@ -19,6 +19,7 @@ from coldlm.report.inline_svg import inline_svg
 from coldlm.report.lists import example_tables
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
+from coldlm.report.origins import origin_tables
 from coldlm.report.pages import curve_tables, headline_tables
 from coldlm.report.provenance import data_hashes, provenance_table
 from coldlm.report.rows import KINDS, Comparison
@@ -73,7 +74,8 @@ def html_page(report: Report, figures: Mapping[str, bytes]) -> str:
     if report.cohorts:
         table = cohort_table(report.cohorts)
         heading = contents.add("All data sets", part=True)
-        inner = _filter(table.kinds) + _table(table, "all data sets", contents)
+        tables = (table, *origin_tables(report.runs.comparisons))
+        inner = _filter(table.kinds) + "".join(_tables(tables, "all data sets", {}, contents))
         parts.append(
             f'<section class="part" aria-labelledby="{heading}"><h2 id="{heading}">All data sets'
             f"</h2>{inner}</section>"

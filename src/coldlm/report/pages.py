@@ -19,6 +19,7 @@ from coldlm.report.measure import (
 )
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
+from coldlm.report.origins import origin_tables
 from coldlm.report.published import published_table
 from coldlm.report.rows import METRIC, Comparison
 from coldlm.report.schedules import schedule_table
@@ -84,6 +85,9 @@ def report_page(report: Report) -> str:
     """Return everything that the report says, figures by their file names."""
     cohorts = cohort_table(report.cohorts)
     parts = ["# Report\n", f"## {cohorts.title}\n\n{markdown(cohorts)}"]
+    parts += [
+        f"## {table.title}\n\n{markdown(table)}" for table in origin_tables(report.runs.comparisons)
+    ]
     for comparison, headline, texts in report.parts:
         parts.append(f"## {comparison.title}\n")
         parts += [f"**{flag}**\n" for flag in flags(comparison)]

@@ -19,6 +19,7 @@ from coldlm.report.formats import terminal
 from coldlm.report.html import html_page
 from coldlm.report.measured import Report, make_report
 from coldlm.report.notes import about_shots, footnotes
+from coldlm.report.origins import origin_tables
 from coldlm.report.pack import pack
 from coldlm.report.pages import headline_tables, latex_parts, report_page, table_page
 from coldlm.report.pareto import draw_cost
@@ -130,6 +131,10 @@ def print_report(report: Report, console: Console | None = None) -> None:
                 console.print(Text(note, style="bold red" if note.startswith("WARNING") else "dim"))
     if len(report.runs.comparisons) > 1:
         for panel in terminal(cohort_table(report.cohorts), console.width):
+            console.print()
+            console.print(panel)
+    for table in origin_tables(report.runs.comparisons):
+        for panel in terminal(table, console.width):
             console.print()
             console.print(panel)
     for folder, why in report.runs.skipped:

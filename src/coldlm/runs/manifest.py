@@ -167,7 +167,7 @@ class Manifest:
                 for key, value in found["recipe"].items()
                 if key not in GONE and key not in PLACES
             }
-            for group, (target, key, value) in ADDED.items():
+            for group, target, key, value in ADDED:
                 if kept.get(f"{group}._target_") == target:
                     kept.setdefault(f"{group}.{key}", value)
             found["recipe"] = {"plugins": [], **kept}

@@ -39,6 +39,7 @@ from coldlm.core.dates import iso, seconds
 from coldlm.core.errors import DataError
 from coldlm.core.seeding import generator
 from coldlm.core.tables import (
+    AFTERWARDS,
     ALWAYS,
     DAY,
     HELD_OUT,
@@ -68,6 +69,8 @@ def time(
     edges: list[str] | None = None,
     simulated_cold: Annotated[float, Range(0, 0.99)] = 0.0,
     simulated_seed: Annotated[int, Range(0)] = 0,
+    origins: Count = 1,
+    origin: Count = 1,
 ) -> Split:
     """Return two global cuts of time, at shares of the events or at dates; the rest is the stream,
     cut into windows.
@@ -84,6 +87,10 @@ def time(
             held out; see ``split/simulated_cold.py``.
         simulated_seed: of the draw; not the run's, so that several seeds of a model answer the same
             queries.
+        origins: pieces, of about equally many events, that the stream is cut into; ``origin`` (from 1)
+            is the one that is the stream, all before it is the past, validation as many events as before,
+            and what lies behind it never happened (rolling origins: Tashman 2000, "Out-of-sample tests
+            of forecasting accuracy").
 
     A window by length or date that holds no event is merged into the next, and counted.
 
@@ -100,6 +107,8 @@ def time(
     >>> split = time(log, t_val="1970-01-03", t_test="1970-01-05", window_days=2.5)
     >>> split.part.tolist(), (split.edges / DAY).round(1).tolist()
     ([0, 0, 1, 1, 2, 2, 2, 2, 2, 2], [4.0, 6.5, 9.0, 9.0])
+    >>> [time(log, train=0.5, validation=0.1, windows=1, origins=2, origin=o).part.tolist() for o in (1, 2)]
+    [[0, 0, 0, 0, 0, 1, 2, 2, 4, 4], [0, 0, 0, 0, 0, 0, 0, 1, 2, 2]]
     """
     if t_val is not None and t_test is not None:
         cuts = _at_dates(starts_at, t_val, t_test)
@@ -109,7 +118,9 @@ def time(
         assert validation
         cuts = _at_shares(log, starts_at, train, train + validation)
         how = f"split.train={train} and split.train + split.validation={train + validation:g}"
+    cuts, end = _at_origin(log, cuts, origins, origin)
     part = (log.time >= cuts[0]).astype(np.int8) + (log.time >= cuts[1])
+    part[log.time >= end] = AFTERWARDS
     _refuse_empty("time", part, f"the log needs distinct times on both sides of {how}")
     stream = log.time[part == STREAM]
     ends = _ends(stream, cuts[1], windows, window_days, edges)
@@ -197,6 +208,21 @@ def leaky(name: str, log: Log, part: Parts) -> Split:
     return Split(name, t_val, t_test, part, np.array([stream[0], stream[-1] + 1]), leaky=True)
 
 
+def _at_origin(
+    log: Log, cuts: tuple[int, int], origins: int, origin: int
+) -> tuple[tuple[int, int], int]:
+    """(T_val, T_test) and the first second behind the stream, of one origin."""
+    t_val, t_test = cuts
+    last = int(log.time[-1]) + 1
+    if origins == 1:
+        return cuts, last
+    first = np.searchsorted(log.time, t_test)
+    begins = [t_test, *_by_number(log.time[first:], origins, "origins").tolist(), last]
+    begin, end = begins[origin - 1 : origin + 1]
+    held = first - np.searchsorted(log.time, t_val)
+    return (int(log.time[np.searchsorted(log.time, begin) - held]), begin), end
+
+
 def _at_dates(starts_at: int, t_val: str, t_test: str) -> tuple[int, int]:
     cuts = seconds(t_val), seconds(t_test)
     for key, text, cut in (("t_val", t_val, cuts[0]), ("t_test", t_test, cuts[1])):
@@ -238,13 +264,13 @@ def _ends(
     return np.append(inner, stream[-1] + 1).astype(np.int64)
 
 
-def _by_number(stream: Ints, windows: int) -> Ints:
+def _by_number(stream: Ints, windows: int, key: str = "windows") -> Ints:
     """[windows - 1] times at which the second and later windows begin."""
     distinct, window = np.unique(stream), np.arange(windows)
     if len(distinct) < windows:
         raise DataError(
             f"the stream's {len(stream)} events at {len(distinct)} distinct times cannot be cut "
-            f"into split.windows={windows} non-empty windows; use fewer"
+            f"into split.{key}={windows} non-empty {key}; use fewer"
         )
     wanted = np.searchsorted(distinct, stream[(window * len(stream)) // windows])
     # a block larger than a window pushes the next start to the time behind it; the last windows
