@@ -74,6 +74,14 @@ def test_a_query_has_one_hit_and_one_first_whatever_its_positives() -> None:
     assert {f"{name}/basket" for name in OF_EACH | OF_THE_BEST} == set(BASKET_METRICS)
 
 
+def test_of_one_positive_map_is_mrr_and_recall_is_hit_to_the_last_bit() -> None:
+    g = torch.arange(40) % 13
+    e, none = torch.arange(40) % 4 + 1, torch.zeros(40, dtype=torch.int64)
+    basket = Basket(g, e, none, none, none)
+    assert torch.allclose(OF_EACH["map"](basket, 10), OF_THE_BEST["mrr"](basket, 10), 1e-14, 1e-15)
+    assert torch.allclose(OF_EACH["recall"](basket, 10), OF_THE_BEST["hit"](basket, 10), 1e-12, 0)
+
+
 def test_thousands_of_ties_are_counted_to_the_last_digit() -> None:
     """A constant scorer over 10,000 items with 5 positives: a hypergeometric draw of ten."""
     column = torch.full((5,), 9996), torch.zeros(5), torch.full((5,), 4), torch.full((5,), 4)

@@ -221,6 +221,8 @@ def test_rows_of_no_candidate_and_of_validation_are_counted(toy: Toy) -> None:
         (lambda t: t.with_columns(item=pl.lit("x")), "column 'item': 'x' in data row 1, and .* such"),
         (lambda t: t.with_columns(score=pl.lit(float("nan"))), "column 'score': 'NaN' in data row 1"),
         (lambda t: t.with_columns(score=pl.lit(float("inf"))), "column 'score': 'inf' in data row 1"),
+        (lambda t: t.with_columns(score=2**60 + pl.int_range(pl.len())), r"whole ones up to 2\^53"),
+        (lambda t: t.with_columns(score=pl.col("score") > 1), "column 'score': '(true|false)' in data"),
         (lambda t: t.with_columns(score=-np.finfo(float).max).tail(-1), "have no score, the first"),
         (lambda t: t.with_columns(score=pl.lit(None, pl.Float64)), "column 'score': None in data ro"),
         (lambda t: t.with_columns(score=pl.lit("high")), "column 'score': 'high' in data row 1"),

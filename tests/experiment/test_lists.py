@@ -43,7 +43,7 @@ def test_lists_agree_with_the_places_of_positives(run: Path) -> None:
     alone = both.filter((pl.col("others") == 0) & (pl.col("e") == 1))
     assert alone.height
     assert (alone["rank"] == alone["g"] + 1).all()
-    assert (both["n_item"] == both["n_item_right"]).all()
+    assert (both["n_shown"] == both["n_shown_right"]).all()
     firsts = lists.filter(rank=1)
     assert firsts["wanted"].list.len().min() >= 1
     assert lists.filter(pl.col("rank") > 1)["wanted"].null_count() == lists.height - firsts.height

@@ -77,6 +77,7 @@ def test_the_tables_hold_the_split(split: tuple[RunConfig, Path]) -> None:
     assert events["positive"].to_list() == log.positive.tolist()
     parts = {0: "train", 1: "validation", 2: "stream"}
     assert events["part"].to_list() == [parts[int(part)] for part in world.split.part]
+    assert events["probe"].to_list() == world.probe.tolist()
     assert items["text"].to_list() == list(data.items.texts)
     enters = np.where(world.catalogue.enters_at == UNKNOWN, -1, world.catalogue.enters_at)
     assert items["enters_at"].fill_null(-1).to_list() == enters.tolist()

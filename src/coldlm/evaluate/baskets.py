@@ -61,7 +61,8 @@ def basket_precision(basket: Basket, k: int) -> Tensor:
 def basket_map(basket: Basket, k: int) -> Tensor:
     """Return the share in AP@k = 1/min(P, k) * sum over positives at ranks R <= k of (1 + positives
     above) / R. Of L ties that are positives, (r - 1) L / (E - 1) are expected above the place r of E."""
-    above, among = basket.rank
+    # whole numbers divide in 32 bits
+    above, among = (x.double() for x in basket.rank)
     found = torch.zeros(len(above), dtype=torch.float64)
     for r in range(1, k + 1):
         ahead = basket.above + basket.level * (r - 1) / (among - 1).clamp(min=1)
@@ -81,8 +82,8 @@ def basket_hit(basket: Basket, k: int) -> Tensor:
 def basket_mrr(basket: Basket, k: int) -> Tensor:
     """Return, of the query's best positives, 1 / rank of the first within k, else 0: it stands r-th at
     their score with probability C(E - r, p - 1) / C(E, p)."""
-    above, among = basket.rank
-    best = basket.level + 1
+    above, among = (x.double() for x in basket.rank)
+    best = basket.level.double() + 1
     whole, found = _choose(among, best), torch.zeros(len(above), dtype=torch.float64)
     for r in range(1, k + 1):
         first = (_choose(among - r, best - 1) - whole).exp()

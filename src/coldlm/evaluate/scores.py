@@ -45,6 +45,9 @@ VALUE: Final[Mapping[Kind, str]] = {"scores": "score", "lists": "rank"}
 HELD: Final = 4_000_000
 """Rows that are sorted at a time, unless one query has more."""
 
+EXACT: Final = 2**53
+"""Whole numbers up to here are what they are in 64 bits of floating point."""
+
 LOWEST: Final = -np.finfo(np.float64).max
 """A score with no number below it, for what has none."""
 
@@ -271,7 +274,7 @@ def _rows(path: Path, value: str) -> pl.LazyFrame:
             raise DataError(
                 f"{path}, column {name!r}: ids of type {kind}; write whole numbers or strings"
             )
-    text, number = pl.col("query").cast(pl.String), pl.col(value).cast(pl.Float64, strict=False)
+    text, number = pl.col("query").cast(pl.String), _number(value, schema[value])
     return lines.select(
         text.alias("query"),
         pl.col("item").cast(pl.String),
@@ -281,13 +284,26 @@ def _rows(path: Path, value: str) -> pl.LazyFrame:
     )
 
 
+def _number(value: str, kind: pl.DataType) -> pl.Expr:
+    """A column in 64 bits of floating point; nothing where it is no number, or a whole one of more than
+    53 bits, which would tie with its neighbours."""
+    number = pl.col(value).cast(pl.Float64, strict=False)
+    if kind == pl.Boolean:
+        return pl.lit(None, pl.Float64)
+    return (
+        pl.when(pl.col(value).is_between(-EXACT, EXACT)).then(number)
+        if kind.is_integer()
+        else number
+    )
+
+
 def _refuse_rows(
     path: Path, rows: pl.LazyFrame, coded: pl.LazyFrame, kind: Kind, n_all: int, data: Dataset
 ) -> None:
     """Refuse unknown ids and values that are none, with the first of each and how many there are."""
     value = pl.col("value")
     right = value.is_finite()
-    allowed = "finite numbers"
+    allowed = "finite numbers, whole ones up to 2^53"
     if kind == "lists":
         right = right & (value <= -1) & (value == value.floor())
         allowed = "whole numbers from 1 on, 1 for the best"

@@ -51,7 +51,7 @@ and to no other. {cut}.
 
 | table | a row is | columns |
 |---|---|---|
-| interactions | an event of the log, in time order | event_id, user, item, time, label, positive, part |
+| interactions | an event of the log, in time order | event_id, user, item, time, label, positive, part, probe |
 | items | an item of the catalogue | item, title, text, released_at, enters_at, leaves_at |
 | users | a user | user, text (a profile, "" without) |
 | queries | something that is asked | query, user, time, window, part (validation or stream) |
@@ -68,7 +68,8 @@ left, itself included.
 
 ## What may be learned from what
 
-Choose on `validation`, having learned from `train`. Score `stream` having learned from `train` and `validation`. A
+Choose on `validation`, having learned from `train`. Score `stream` having learned from `train` and `validation`.
+Models of coldlm learn nothing from interactions of the `probe`: leave them out to learn from as much. A
 query at `time` may know of the interactions strictly earlier than that, of any part{delay}; models whose weights
 stand still and whose histories grow are what the schedule `history` is in coldlm's tables.
 
@@ -187,6 +188,7 @@ def _interactions(world: World) -> pl.DataFrame:
             "label": log.label,
             "positive": log.positive,
             "part": pl.Series(world.split.part).replace_strict(PARTS, return_dtype=pl.String),
+            "probe": world.probe,
         }
     )
 

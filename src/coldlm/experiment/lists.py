@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from coldlm.core.columns import HEADLINE_K
+from coldlm.core.columns import HEADLINE_K, N_SHOWN
 from coldlm.core.tables import Queries
 from coldlm.evaluate.baselines import TfIdf
 from coldlm.evaluate.judge import ScoreFunction
@@ -64,8 +64,8 @@ class ShownLists:
 
     def frame(self) -> pl.DataFrame:
         """Return one row per place: scorer, query (its number among those drawn), user, time, rank,
-        item, title, score, n of the item, whether it was asked for, whether the user was cold; at rank 1
-        the titles of what the user took last and of all that was asked for."""
+        item, title, score, n of the item as a scorer may know it, whether it was asked for, whether the
+        user was cold; at rank 1 the titles of what the user took last and of all that was asked for."""
         frames = [self._rows(name, lists) for name, lists in self.kept.items()]
         return pl.concat(frames) if frames else pl.DataFrame()
 
@@ -75,6 +75,7 @@ class ShownLists:
         ids = pl.Series(world.data.items.ids, dtype=pl.String)
         row, place = np.nonzero(lists.there)
         item = lists.item[row, place]
+        known = world.as_of.counts(queries.time)
         owner = np.repeat(np.arange(len(queries)), np.diff(queries.start))
         taken = world.data.log.item[queries.event]
         asked = np.isin(row * len(titles) + item, owner * len(titles) + taken)
@@ -92,7 +93,7 @@ class ShownLists:
                 "item": ids[item],
                 "title": titles[item],
                 "score": lists.score[row, place],
-                "n_item": world.as_of.n_item(item, queries.time[row]),
+                N_SHOWN: known[row, item],
                 "asked": asked,
                 "cold_user": world.cold_users[queries.user[row]],
             }

@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from coldlm.core.columns import SLOTS
 from coldlm.core.errors import RunFolderError
 from coldlm.report.rows import METRIC
 from coldlm.report.table import Table
@@ -86,11 +87,14 @@ def _check(folder: Path, summarise: Summarise) -> Iterator[Checked]:
         except (OSError, pl.exceptions.PolarsError) as error:
             yield _failed(folder, source, error)
         else:
-            tried = results.filter(window=-1, bucket="all")
-            if source == EVENTS:
+            tried = results
+            if source == USERS:
+                # of lists with kept places nothing is kept by user
+                kept = ~pl.col("metric").str.starts_with(SLOTS)
+                tried = results.filter(kept, window=-1, bucket="all")
+            else:
                 # metrics of plugins are formulas that only their package has
-                known = again["metric"].unique().to_list()
-                tried = results.filter(pl.col("metric").is_in(known))
+                tried = results.filter(pl.col("metric").is_in(again["metric"].unique().to_list()))
             yield Checked(folder, source, tried.height, results.height, _differing(tried, again))
 
 
@@ -136,13 +140,16 @@ def _of_events(folder: Path, results: pl.DataFrame, summarise: Summarise) -> pl.
 
 def _differing(stored: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
     """Cells that are not the same, or that only one of the two has."""
-    both = stored.join(
+    # a cell that is there twice is one too many, whatever it says
+    counted = stored.with_columns(times=pl.len().over(KEY))
+    both = counted.join(
         again, on=KEY, how="full", coalesce=True, suffix=" again", maintain_order="left_right"
     )
     same = (pl.col("value") - pl.col("value again")).abs() <= TOLERANCE
     for name in COUNTS:
         same &= pl.col(name) == pl.col(f"{name} again")
-    return both.filter(~same.fill_null(False))
+    same &= pl.col("times") == 1
+    return both.filter(~same.fill_null(False)).drop("times")
 
 
 def check_table(found: Sequence[Checked]) -> Table:
