@@ -251,7 +251,7 @@ def test_a_key_that_an_experiment_sets_and_another_option_lacks_can_be_left_out(
         "strategy=lora",
     ]
     assert make_plan(line).problems == [
-        "loss.draws: unknown key; draws is a key of loss=sampled_softmax, bpr, "
+        "loss.draws: unknown key; draws is a key of loss=sampled_softmax, alpha_entmax, bpr, "
         "binary_cross_entropy; allowed here: nothing; ~loss.draws leaves it out"
     ]
     assert make_plan([*line, "~loss.draws"]).problems == []

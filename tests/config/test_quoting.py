@@ -108,7 +108,7 @@ def test_one_value_with_a_comma_is_told_how_to_type() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dataset=null", "dataset=null: no such option; there are: ecommerce/amazon2018"),
+        ("dataset=null", "dataset=null: no such option; there are: atomic, ecommerce/amazon2018"),
         (
             "model=bert",
             "model: unknown key; did you mean backbone=bert_base? backbone=... is one of bert_base",

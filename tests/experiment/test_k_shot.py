@@ -17,7 +17,14 @@ from polars.testing import assert_frame_equal
 from coldlm.config import options
 from coldlm.config.kinds import Metric
 from coldlm.config.schema import RunConfig
-from coldlm.core.columns import K_SHOT_COLUMNS, MANDATORY_BASELINES, MODEL, USER_AUC
+from coldlm.core.columns import (
+    BASKET_METRICS,
+    K_SHOT_COLUMNS,
+    MANDATORY_BASELINES,
+    MODEL,
+    USER_AUC,
+    VIEWS,
+)
 from coldlm.core.tables import Dataset, Ints, Log
 from coldlm.data import simulated
 from coldlm.evaluate.metrics import FORMULAS
@@ -84,8 +91,8 @@ def test_every_k_is_asked_the_same_questions_by_every_scorer(
         kinds = set(part.select("scorer", "updated").unique().iter_rows())
         assert kinds == {(MODEL, True), *((scorer, False) for scorer in set(part["scorer"]))}
         for _, values in part.group_by("scorer", "updated"):
-            views = 3  # and whole baskets
-            assert values.height == len(SHOTS) * (len((*FORMULAS, USER_AUC)) + views) * 2
+            asked_of_each = (*FORMULAS, USER_AUC, *VIEWS, *BASKET_METRICS)
+            assert values.height == len(SHOTS) * len(asked_of_each) * 2
         said = manifest(whole)["k_shot"][side]
         assert said["eligible"] + said["counted out"] == said["cold"] == plan.n_cold
         assert said["question"] == asked["question"].item()

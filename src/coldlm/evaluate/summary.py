@@ -31,7 +31,7 @@ def summarise(
     ``window`` -1 is the whole stream. Buckets are cut on the item's ("item:...") and the user's
     ("user:...") earlier positives as of the query. Empty slices have no row.
 
-    The whole stream has metrics of lists with places kept for the shelf as well, see
+    Beside buckets, the whole has metrics of lists with places kept for the shelf, see
     ``evaluate.slots``.
 
     Args:
@@ -85,7 +85,7 @@ def summaries(
     ]
     users = pl.concat(parts).sort("slice", maintain_order=True)
     long = _averaged(users, metrics, k)
-    if has_shelf(events):
+    if by_bucket and has_shelf(events):
         whole, slots = conditions[:1], slot_columns(k)
         shown = [_users(with_slots(part, k), whole, slots) for part in _by_users(events)]
         long = pl.concat([long, _averaged(pl.concat(shown), slots, k)])
