@@ -324,7 +324,7 @@ def test_runs_that_take_no_part_are_named_with_the_reason(make_run, tmp_path: Pa
     assert f"{tmp_path / 'runs' / 'open'}: RUNNING" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_of_a_study_is_small(tmp_path: Path) -> None:
     text = written(REPO / "studies" / "quickstart" / "runs.parquet", tmp_path)
     assert len(text.encode()) < MOST_BYTES

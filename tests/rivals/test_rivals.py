@@ -42,6 +42,9 @@ from coldlm.runs.manifest import read_manifest
 MakeData = Callable[..., Dataset]
 MakeConfig = Callable[..., RunConfig]
 
+SLOW = ("sasrec", "gru4rec", "clcrec")
+"""Learn for seconds; ``test_learned.py`` asks them for less."""
+
 EVENTS = [(0, 0, 1), (0, 1, 2), (1, 0, 3), (1, 1, 4), (2, 1, 5), (2, 2, 6), (3, 0, 50)]
 TEXTS = ["red car", "red red boat", "blue sea", "blue car sea"]
 
@@ -192,7 +195,12 @@ def _ready(evaluation: Evaluation) -> Ready:
 
 
 @pytest.mark.parametrize(
-    "rival", [option.name for option in every(Rival) if option.name != "popularity_days"]
+    "rival",
+    [
+        pytest.param(option.name, marks=[pytest.mark.long] * (option.name in SLOW))
+        for option in every(Rival)
+        if option.name != "popularity_days"
+    ],
 )
 def test_on_a_known_world_those_who_learn_from_others_or_read_beat_chance(
     rival: str, evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
