@@ -113,6 +113,8 @@ def draw_slots(comparison: Comparison, points: Sequence[Point]) -> Figure:
     axis.set_xlabel("Recall@10 of new items (on the shelf)")
     axis.set_ylabel("Recall@10 of all")
     plain(axis)
-    title(figure, comparison, comparison.title, "0 (large) to 10 of 10 places kept for new items")
+    words = "from no place kept for new items (large marker) to ten of ten"
+    axis.set_title(words, loc="left", fontsize=10)
+    title(figure, comparison, comparison.title)
     put_legend(figure, axis.get_legend_handles_labels()[0], 6)
     return figure
