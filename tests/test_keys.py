@@ -521,7 +521,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
         folder = execute(replace(config, output=str(next(folders))), "run")
         events = pl.read_parquet(folder / "events.parquet").filter(scorer=MODEL)
         said = json.loads((folder / "manifest.json").read_text())
-        shots = folder / "k_shot.parquet"
+        shots, lists = folder / "k_shot.parquet", folder / "lists.parquet"
         return {
             "scores": events.filter(schedule="history")["score"].to_list(),
             "online": events.filter(~STANDS)["score"].to_list(),
@@ -530,7 +530,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
             "shots": sorted(set(pl.read_parquet(shots)["shots"])) if shots.exists() else [],
             "validation": len(next(iter(said["validation"].values()))),
             "shelf": int(events["on_shelf"].sum()),
-            "lists": pl.read_parquet(folder / "lists.parquet")["query"].n_unique(),
+            "lists": pl.read_parquet(lists)["query"].n_unique() if lists.exists() else 0,
             "latency": sorted(said["latency_ms"]),
             "axes": said["axes"],
             "checkpoint": said["checkpoint"],

@@ -66,7 +66,6 @@ TABLES = ("events.parquet", "results.parquet", "per_user.parquet", "probes.parqu
 FILES = (
     *TABLES,
     "config.resolved.yaml",
-    "lists.parquet",
     "manifest.json",
     "metrics.csv",
     "model.json",
@@ -342,8 +341,8 @@ def test_a_leaky_split_counts_what_it_lets_into_training_and_every_row_says_so(
         line.split(" | ")[0].strip("| *") for line in table.splitlines() if line.startswith("| ")
     ]
     rows = [name for name in names if name not in ("scorer", "---")]
-    # quality, views, baskets, lists and slots of all rows, cost of the trained ones
-    assert len(rows) == 5 * 10 + 2
+    # quality, views, baskets and slots of all rows, cost of the trained ones
+    assert len(rows) == 4 * 10 + 2
     assert all(name.endswith(" LEAKY") for name in rows)
 
 
