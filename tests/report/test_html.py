@@ -173,6 +173,7 @@ def test_its_policy_allows_its_own_script_and_style_and_nothing_else(make_run, p
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
+@pytest.mark.long
 def test_every_figure_is_in_it_as_text_that_reads_and_with_ids_of_its_own(
     make_runs, make_run, add_shots, tmp_path: Path
 ) -> None:
