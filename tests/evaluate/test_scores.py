@@ -20,7 +20,8 @@ from coldlm.core.tables import Dataset, Impressions, Ints, Queries
 from coldlm.evaluate import scores as scores_module
 from coldlm.evaluate.judge import Judged, ScoreFunction, Views, judge
 from coldlm.evaluate.metrics import ndcg, recall
-from coldlm.evaluate.scores import FileScores, Told, read_scores
+from coldlm.evaluate.score_files import Told, read_scores
+from coldlm.evaluate.scores import FileScores
 from coldlm.split.queries import ask, ask_lists
 
 MakeData = Callable[..., Dataset]

@@ -26,7 +26,7 @@ from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL, NOT_KNOWN
 from coldlm.core.errors import RunFolderError
-from coldlm.evaluate.scores import Kind, read_scores
+from coldlm.evaluate.score_files import Kind, read_scores
 from coldlm.experiment.baselines import JudgedBaselines, judge_baselines
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.facts import refuse_empty_parts, tell_data_facts
@@ -76,7 +76,7 @@ def evaluate_file(
     Raises:
         RunFolderError: the folder holds something else; the data or the question changed since
             ``split`` was written.
-        DataError: bad data, or see ``evaluate.scores.read_scores``.
+        DataError: bad data, or see ``evaluate.score_files.read_scores``.
     """
     digest = _digest(outside.path)
     identity = f"{config_hash(config)} {baselines} {outside.kind} {outside.missing} {digest}"

@@ -15,6 +15,7 @@ from typing import Final
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex
+from coldlm.report.html_grid import grid
 from coldlm.report.inline_svg import inline_svg
 from coldlm.report.lists import example_tables
 from coldlm.report.measured import Part, Report
@@ -23,7 +24,7 @@ from coldlm.report.origins import origin_tables
 from coldlm.report.pages import curve_tables, headline_tables
 from coldlm.report.provenance import data_hashes, provenance_table
 from coldlm.report.rows import KINDS, Comparison
-from coldlm.report.table import DOES_NOT_APPLY, NOT_MEASURABLE, Table, k_shot_table
+from coldlm.report.table import Table, k_shot_table
 from coldlm.report.verdict import Verdict, judge
 
 PICTURES: Final[dict[str, tuple[str, str]]] = {
@@ -41,12 +42,6 @@ KIND_WORDS: Final = {"strategy": "strategies", "control": "controls", "baseline"
 
 CODE: Final = re.compile(r"`([^`]+)`")
 """What notes put between backticks: names of rows and options."""
-
-IS_NUMBER: Final = re.compile(r"[\[(<]?[+-]?[\d,]*\.?\d+(e[+-]?\d+)?(\)|, .*\])?$")
-"""A cell that has a value: a number, one of few users, a bound, or an interval."""
-
-IN_BRACKETS: Final = re.compile(r"\(.*\d\)")
-"""A value of too few users or events."""
 
 
 @dataclass
@@ -270,51 +265,10 @@ def _table(table: Table, title: str, contents: _Contents) -> str:
         '<button type="button" data-do="csv">Save CSV</button>'
         '<button type="button" data-do="copy">Copy LaTeX</button>'
         '<button type="button" data-do="tex">Save LaTeX</button></p></div>'
-        f"{_grid(table, heading)}"
+        f"{grid(table, heading)}"
         f"<template>{escape(latex(table, f'{title}: {table.title}'), quote=False)}</template>"
         "</section>"
     )
-
-
-def _grid(table: Table, heading: str) -> str:
-    """The cells, in a box of their own that scrolls."""
-    text = [
-        j == 0 or _is_text([cells[j] for cells in table.body]) for j in range(len(table.header))
-    ]
-    head = "".join(
-        f'<th scope="col" aria-sort="none"{_classes(text=is_text)}><button type="button">'
-        f"{escape(title)}</button></th>"
-        for title, is_text in zip(table.header, text, strict=True)
-    )
-    rows = []
-    for i, (kind, cells) in enumerate(zip(table.kinds, table.body, strict=True)):
-        said = [
-            f"<b>{escape(cell, quote=False)}</b>"
-            if (i, j) in table.bold
-            else escape(cell, quote=False)
-            for j, cell in enumerate(cells)
-        ]
-        row = "".join(
-            f"<td{_classes(text=text[j], small=bool(IN_BRACKETS.fullmatch(cells[j])))}>{said[j]}</td>"
-            for j in range(1, len(cells))
-        )
-        rows.append(f'<tr class="{kind}"><th scope="row"><span>{said[0]}</span></th>{row}</tr>')
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{heading}"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table></div>"
-    )
-
-
-def _is_text(column: Sequence[str]) -> bool:
-    """Whether a column holds words: it has some, and no number."""
-    known = [cell for cell in column if cell not in (NOT_MEASURABLE, DOES_NOT_APPLY)]
-    return bool(known) and not any(map(IS_NUMBER.match, known))
-
-
-def _classes(**there: bool) -> str:
-    """An attribute with the names of what holds, or none."""
-    names = " ".join(name for name, holds in there.items() if holds)
-    return f' class="{names}"' if names else ""
 
 
 def _provenance(comparison: Comparison, contents: _Contents) -> str:
@@ -330,5 +284,5 @@ def _provenance(comparison: Comparison, contents: _Contents) -> str:
         f"{escape(table.title)}</summary><p>Every run repeats the baselines: they are of the first "
         f"that has them. The raw data of all rows:</p><ul>{hashes}</ul>"
         '<p class="tools"><button type="button" data-do="csv">Save CSV</button></p>'
-        f"{_grid(table, heading)}</details>"
+        f"{grid(table, heading)}</details>"
     )

@@ -3,6 +3,7 @@ sequences, L places, D width, E events, M items of a batch, Q queries, N items."
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
@@ -27,7 +28,7 @@ BATCH = 512
 DROPOUT = 0.5
 
 
-class Sequential(nn.Module):
+class Sequential(nn.Module, ABC):
     """Learned vectors of items, and one of a sequence's begin behind them; a subclass says what a
     sequence is at each place."""
 
@@ -35,9 +36,9 @@ class Sequential(nn.Module):
         super().__init__()
         self.items = nn.Parameter(torch.randn(n_items + 1, WIDTH) * 0.02)
 
+    @abstractmethod
     def states(self, inputs: Tensor) -> Tensor:
         """[B, L] item codes -> [B, L, D] what is known at each place, of it and those before."""
-        raise NotImplementedError
 
 
 def fit_sequences(known: Known, network: Sequential, name: str, rate: float) -> ScoreFunction:
