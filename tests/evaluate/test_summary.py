@@ -136,7 +136,10 @@ def test_tables_made_of_parts_of_the_users_are_those_of_all(
     for one, other, keys in zip(
         whole,
         summaries(many, K),
-        (["window", "cohort", "bucket", "average", "metric"], ["user", "cohort", "metric"]),
+        (
+            ["window", "cohort", "bucket", "average", "metric"],
+            ["user", "cohort", "bucket", "metric"],
+        ),
         strict=True,
     ):
         assert_frame_equal(one.sort(keys), other.sort(keys), rel_tol=1e-12)
@@ -222,10 +225,24 @@ def test_the_columns_are_those_of_the_results(events: pl.DataFrame) -> None:
 def test_averages_and_users_come_from_one_pass(events: pl.DataFrame) -> None:
     table, users = summaries(events, K)
     assert_frame_equal(table, summarise(events, K), check_exact=True)
-    assert_frame_equal(users, per_user(events, K), check_exact=True)
+    whole = users.filter(bucket="all")
+    assert_frame_equal(whole, per_user(events, K), check_exact=True)
     for cohort in COHORTS:
         alone = per_user(events, K, cohorts=[cohort])
-        assert_frame_equal(alone, users.filter(cohort=cohort), check_exact=True)
+        assert_frame_equal(alone, whole.filter(cohort=cohort), check_exact=True)
+
+
+def test_users_have_the_headline_metric_in_each_bucket_of_items(events: pl.DataFrame) -> None:
+    table, users = summaries(events, K)
+    in_buckets = users.filter(pl.col("bucket") != "all")
+    buckets = table.filter(
+        pl.col("bucket").str.starts_with("item:"), metric="ndcg", average="macro"
+    )
+    assert set(in_buckets["metric"]) == {"ndcg"}  # these events have no views
+    assert set(in_buckets["bucket"]) == set(buckets["bucket"])
+    for bucket, value, n_users in buckets.select("bucket", "value", "n_users").rows():
+        rows = in_buckets.filter(bucket=bucket)
+        assert (rows["value"].mean(), rows.height) == (pytest.approx(value), n_users)
 
 
 def test_values_per_user_average_to_the_macro_rows(events: pl.DataFrame) -> None:

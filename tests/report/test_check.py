@@ -44,7 +44,11 @@ def test_every_cell_of_a_run_is_recomputed_and_equal(folder: Path) -> None:
     found = check(folder)
     users, events = found["per_user.parquet"], found["events.parquet"]
     by_user = results.filter(~pl.col("metric").str.starts_with(SLOTS), **WHOLE)
-    assert users.tried == by_user.height > 0
+    in_buckets = results.filter(
+        pl.col("bucket").str.starts_with("item:"),
+        pl.col("metric").is_in(["ndcg", "ndcg/peers", "ndcg/shelf"]),
+    )
+    assert users.tried == by_user.height + in_buckets.height > by_user.height > 0
     assert events.tried == events.of == users.of == results.height
     assert users.is_right
     assert events.is_right
@@ -97,7 +101,7 @@ def test_a_cell_that_is_there_twice_is_a_difference(folder: Path) -> None:
 def test_metrics_of_plugins_are_left_to_the_users(folder: Path) -> None:
     for name in ("results.parquet", "per_user.parquet"):
         table = pl.read_parquet(folder / name)
-        own = table.filter(metric="ndcg").with_columns(metric=pl.lit("rbp"))
+        own = table.filter(metric="ndcg", bucket="all").with_columns(metric=pl.lit("rbp"))
         pl.concat([table, own]).write_parquet(folder / name)
     found = check(folder)
     assert found["per_user.parquet"].is_right

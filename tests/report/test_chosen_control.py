@@ -18,7 +18,7 @@ def compared(make_runs) -> Callable[..., Comparison]:
     """Runs whose manifests say these values of baselines, and of context_only."""
 
     def make(baselines: dict[str, float], context: float | None = None) -> Comparison:
-        folder: Path = make_runs(seeds=(1, 2, 3))
+        folder: Path = make_runs(seeds=(1, 2, 3, 4, 5))
         for file in folder.rglob("manifest.json"):
             manifest = json.loads(file.read_text())
             if manifest["axes"]["control"] == "none":

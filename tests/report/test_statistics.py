@@ -19,8 +19,16 @@ from coldlm.report.statistics import (
     sign_flips,
 )
 
-Y = np.array([[0.1, 0.4, 0.0, 0.3], [0.2, 0.5, 0.1, 0.1], [0.0, 0.7, 0.2, 0.2]])
-"""Three seeds, four users."""
+Y = np.array(
+    [
+        [0.1, 0.4, 0.0, 0.3],
+        [0.2, 0.5, 0.1, 0.1],
+        [0.0, 0.7, 0.2, 0.2],
+        [0.3, 0.3, 0.1, 0.4],
+        [0.1, 0.6, 0.0, 0.0],
+    ]
+)
+"""Five seeds, four users."""
 
 
 def made_up(
@@ -36,28 +44,28 @@ def made_up(
 
 def test_the_error_is_that_of_the_crossed_model_by_brute_force() -> None:
     seeds, users = Y.shape
-    mean = sum(Y[s, u] for s in range(seeds) for u in range(users)) / 12
+    mean = sum(Y[s, u] for s in range(seeds) for u in range(users)) / 20
     row = [sum(Y[s]) / users for s in range(seeds)]
     column = [sum(Y[:, u]) / seeds for u in range(users)]
-    ms_a = users * sum((r - mean) ** 2 for r in row) / 2
+    ms_a = users * sum((r - mean) ** 2 for r in row) / 4
     ms_b = seeds * sum((c - mean) ** 2 for c in column) / 3
     rest = sum(
         (Y[s, u] - row[s] - column[u] + mean) ** 2 for s in range(seeds) for u in range(users)
     )
-    ms_e = rest / 6
+    ms_e = rest / 12
     whole = ms_a + ms_b - ms_e
     found = estimate(Y)
-    least = max((ms_a, 2), (ms_b, 3))
-    freedom = whole**2 / (ms_a**2 / 2 + ms_b**2 / 3 + ms_e**2 / 6)
+    least = max((ms_a, 4), (ms_b, 3))
+    freedom = whole**2 / (ms_a**2 / 4 + ms_b**2 / 3 + ms_e**2 / 12)
     variance, freedom = (whole, freedom) if whole > least[0] else least
-    error = (variance / 12) ** 0.5
+    error = (variance / 20) ** 0.5
     half = stats.t.ppf(0.975, freedom) * error
     assert (found.mean, found.error) == pytest.approx((mean, error))
     assert (found.low, found.high) == pytest.approx((mean - half, mean + half))
     assert found.p == pytest.approx(2 * stats.t.sf(mean / error, freedom))
     assert found.sd_seeds == pytest.approx(np.std(row, ddof=1))
     assert found.findable == pytest.approx(half + stats.t.ppf(0.8, freedom) * error)
-    assert (found.users, found.seeds) == (4, 3)
+    assert (found.users, found.seeds) == (4, 5)
 
 
 def test_seeds_without_chance_leave_that_of_users_and_the_other_way_round() -> None:
@@ -68,7 +76,7 @@ def test_seeds_without_chance_leave_that_of_users_and_the_other_way_round() -> N
     assert by_seed.error == pytest.approx(np.std([0.1, 0.3, 0.2, 0.5], ddof=1) / 2)
 
 
-@pytest.mark.parametrize("seeds", [3, 6])
+@pytest.mark.parametrize("seeds", [MIN_SEEDS, 6])
 @pytest.mark.parametrize("of_seeds", [0.0, 0.1])
 def test_differences_that_are_none_are_called_one_in_2_to_6_of_100(
     seeds: int, of_seeds: float
@@ -110,8 +118,8 @@ def test_values_that_are_not_there_or_not_finite() -> None:
 
 
 def test_equal_rows_have_p_1_and_a_shift_that_nothing_moves_has_none() -> None:
-    assert estimate(np.zeros((3, 20))).p == 1
-    clear = estimate(np.full((3, 20), 0.01))
+    assert estimate(np.zeros((MIN_SEEDS, 20))).p == 1
+    clear = estimate(np.full((MIN_SEEDS, 20), 0.01))
     assert (clear.mean, clear.low, clear.high, clear.p) == pytest.approx((0.01, 0.01, 0.01, 0))
 
 

@@ -138,7 +138,7 @@ def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.D
         basket = Basket(*(column(name) for name in ("g", "e", *BASKET_COLUMNS)))
         for name, of_basket in (OF_EACH | OF_THE_BEST).items():
             values[f"{name}/basket"] = of_basket(basket, k)
-    for view in _views(events):
+    for view in views_of(events):
         g, e, _ = (column(name) for name in view_columns(view))
         values[f"{HEADLINE}/{view}"] = ndcg(g, e, k)
     scored = events.with_columns(pl.Series(name, value.numpy()) for name, value in values.items())
@@ -156,10 +156,10 @@ def with_metrics(events: pl.DataFrame, k: int, more: Formulas = NOTHING) -> pl.D
 
 def has_shelf(events: pl.DataFrame) -> bool:
     """Return whether the shelf was looked at."""
-    return "shelf" in _views(events)
+    return "shelf" in views_of(events)
 
 
-def _views(events: pl.DataFrame) -> tuple[str, ...]:
+def views_of(events: pl.DataFrame) -> tuple[str, ...]:
     """The views that were looked at: none in the files of earlier versions."""
     return tuple(view for view in VIEWS if set(view_columns(view)) <= set(events.columns))
 
@@ -169,7 +169,7 @@ def metrics_of(events: pl.DataFrame, more: Formulas = NOTHING) -> tuple[str, ...
     where lists were ranked, and of each view."""
     lists = LIST_METRICS if set(LIST_COLUMNS) <= set(events.columns) else ()
     baskets = BASKET_METRICS if set(BASKET_COLUMNS) <= set(events.columns) else ()
-    views = (f"{HEADLINE}/{view}" for view in _views(events))
+    views = (f"{HEADLINE}/{view}" for view in views_of(events))
     return (*FORMULAS, USER_AUC, *lists, *baskets, *views, *more)
 
 

@@ -9,8 +9,15 @@ import numpy as np
 import polars as pl
 
 from coldlm.core.columns import COHORTS, VALUE_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
-from coldlm.evaluate.metrics import Formulas
-from coldlm.evaluate.positives import NOTHING, cut_of, has_shelf, metrics_of, with_metrics
+from coldlm.evaluate.metrics import HEADLINE, Formulas
+from coldlm.evaluate.positives import (
+    NOTHING,
+    cut_of,
+    has_shelf,
+    metrics_of,
+    views_of,
+    with_metrics,
+)
 from coldlm.evaluate.slots import slot_columns, with_slots
 
 AT_ONCE = 2**16
@@ -45,11 +52,11 @@ def per_user(
 ) -> pl.DataFrame:
     """Return one row per user, cohort and metric: the mean over the user's queries of the mean over
     each query's positives."""
+    slices = [(cohort, "all", -1, in_cohort(cohort)) for cohort in cohorts]
     metrics = metrics_of(events, more)
-    users = _users(
-        with_metrics(events, k, more), [in_cohort(cohort) for cohort in cohorts], metrics
-    )
-    return _per_user(users, cohorts, metrics, k)
+    conditions = [keep for *_, keep in slices]
+    users = _users(with_metrics(events, k, more), conditions, metrics)
+    return _per_user(users, _names(slices), metrics, k)
 
 
 def summaries(
@@ -60,7 +67,8 @@ def summaries(
     by_window: bool = True,
     by_bucket: bool = True,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return what ``summarise`` and ``per_user`` do, from one pass over the events."""
+    """Return what ``summarise`` and ``per_user`` do, from one pass over the events; with buckets,
+    users' headline metric and its views in each bucket of items as well."""
     slices = [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS]
     if by_bucket:
         slices += [
@@ -72,11 +80,7 @@ def summaries(
         slices += [
             ("all", "all", w, pl.col("window") == w) for w in sorted(events["window"].unique())
         ]
-    named = pl.DataFrame(
-        [(number, *names) for number, (*names, _) in enumerate(slices)],
-        schema={"slice": pl.Int32, "cohort": pl.String, "bucket": pl.String, "window": pl.Int64},
-        orient="row",
-    )
+    named = _names(slices)
     metrics = metrics_of(events, more)
     conditions = [keep for *_, keep in slices]
     parts = [
@@ -90,9 +94,21 @@ def summaries(
         shown = [_users(with_slots(part, k), whole, slots) for part in _by_users(events)]
         long = pl.concat([long, _averaged(pl.concat(shown), slots, k)])
     values = long.join(named, on="slice", maintain_order="left").select(VALUE_COLUMNS)
-    # the cohorts are the first slices
-    in_cohorts = users.filter(pl.col("slice") < len(COHORTS))
-    return values, _per_user(in_cohorts, COHORTS, metrics, k)
+    tables = [_per_user(users, named.filter(bucket="all", window=-1), metrics, k)]
+    if by_bucket:
+        headline = [HEADLINE, *(f"{HEADLINE}/{view}" for view in views_of(events))]
+        of_items = named.filter(pl.col("bucket").str.starts_with("item:"))
+        tables.append(_per_user(users, of_items, headline, k))
+    return values, pl.concat(tables)
+
+
+def _names(slices: Sequence[tuple[str, str, int, pl.Expr]]) -> pl.DataFrame:
+    """``slice, cohort, bucket, window`` of slices, which are numbered."""
+    return pl.DataFrame(
+        [(number, *names) for number, (*names, _) in enumerate(slices)],
+        schema={"slice": pl.Int32, "cohort": pl.String, "bucket": pl.String, "window": pl.Int64},
+        orient="row",
+    )
 
 
 def in_cohort(cohort: str) -> pl.Expr:
@@ -188,16 +204,12 @@ def _averages(users: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
 
 
 def _per_user(
-    users: pl.DataFrame, cohorts: Sequence[str], metrics: Sequence[str], k: int
+    users: pl.DataFrame, named: pl.DataFrame, metrics: Sequence[str], k: int
 ) -> pl.DataFrame:
-    """What ``_users`` made of these cohorts, in long form."""
-    cohort = (
-        pl.col("slice")
-        .replace_strict(dict(enumerate(cohorts)), return_dtype=pl.String)
-        .alias("cohort")
-    )
-    long = _long(users, metrics, k, ("slice", "user"), ("queries", "events"))
-    return long.select("user", cohort, "metric", "k", "value", "n_queries", "n_events")
+    """What ``_users`` made of these slices, in long form."""
+    kept = users.join(named, on="slice", maintain_order="left")
+    index, counts = ("user", "cohort", "bucket"), ("queries", "events")
+    return _long(kept, metrics, k, ("slice", *index), counts).drop("slice")
 
 
 def _long(

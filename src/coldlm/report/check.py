@@ -11,7 +11,7 @@ import polars as pl
 
 from coldlm.core.columns import SLOTS
 from coldlm.core.errors import RunFolderError
-from coldlm.report.rows import METRIC
+from coldlm.report.rows import METRIC, VIEW_METRICS, with_bucket
 from coldlm.report.table import Table
 
 USERS, EVENTS, RESULTS = "per_user.parquet", "events.parquet", "results.parquet"
@@ -89,13 +89,19 @@ def _check(folder: Path, summarise: Summarise) -> Iterator[Checked]:
         else:
             tried = results
             if source == USERS:
-                # of lists with kept places nothing is kept by user
-                kept = ~pl.col("metric").str.starts_with(SLOTS)
-                tried = results.filter(kept, window=-1, bucket="all")
+                tried = results.filter(_by_user(again["bucket"].n_unique() > 1), window=-1)
             else:
                 # metrics of plugins are formulas that only their package has
                 tried = results.filter(pl.col("metric").is_in(again["metric"].unique().to_list()))
             yield Checked(folder, source, tried.height, results.height, _differing(tried, again))
+
+
+def _by_user(has_buckets: bool) -> pl.Expr:
+    """Which cells are kept by user, too: none of lists with kept places; of buckets those of items and the
+    headline metric, and in the files of earlier versions none."""
+    whole = (pl.col("bucket") == "all") & ~pl.col("metric").str.starts_with(SLOTS)
+    headline = pl.col("metric").is_in([METRIC, *VIEW_METRICS])
+    return whole | (pl.col("bucket").str.starts_with("item:") & headline & has_buckets)
 
 
 def _failed(folder: Path, source: str, error: Exception) -> Checked:
@@ -104,10 +110,10 @@ def _failed(folder: Path, source: str, error: Exception) -> Checked:
 
 
 def _of_users(folder: Path, results: pl.DataFrame) -> pl.DataFrame:
-    """Both averages of every cohort and metric over the whole stream. A user's value is the mean over
+    """Both averages of every cohort, bucket and metric over the whole stream. A user's value is the mean over
     so many queries, so the mean over queries follows, too."""
-    users = pl.read_parquet(folder / USERS)
-    by = [*SCORER, "cohort", "metric", "k"]
+    users = with_bucket(pl.read_parquet(folder / USERS))
+    by = [*SCORER, "cohort", "bucket", "metric", "k"]
     weighted = (pl.col("value") * pl.col("n_queries")).sum() / pl.col("n_queries").sum()
     counted = (
         pl.len().cast(pl.Int64).alias("n_users"),
@@ -116,7 +122,7 @@ def _of_users(folder: Path, results: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(
         users.group_by(by, maintain_order=True)
         .agg(value.alias("value"), *counted)
-        .with_columns(average=pl.lit(average), window=pl.lit(-1, pl.Int64), bucket=pl.lit("all"))
+        .with_columns(average=pl.lit(average), window=pl.lit(-1, pl.Int64))
         .select(*KEY, "value", *COUNTS)
         for average, value in {"macro": pl.col("value").mean(), "micro": weighted}.items()
     )

@@ -13,7 +13,15 @@ from coldlm.config.options import names
 from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL, NOT_KNOWN
 from coldlm.report.labels import Labels, label_runs
-from coldlm.report.rows import CELL, KINDS, WITHOUT_UPDATES, Comparison, FinishedRun, Row
+from coldlm.report.rows import (
+    CELL,
+    KINDS,
+    SLICE,
+    WITHOUT_UPDATES,
+    Comparison,
+    FinishedRun,
+    Row,
+)
 
 ORDER: Final = ("history", *(schedule.name for schedule in SCHEDULES), "static")
 """Of schedules."""
@@ -47,7 +55,7 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     results, differing = _without_repeats(
         pl.concat(all_results, how="vertical_relaxed"), (*CELL, "stage")
     )
-    users, _ = _without_repeats(pl.concat(all_users, how="vertical_relaxed"), ("cohort", "user"))
+    users, _ = _without_repeats(pl.concat(all_users, how="vertical_relaxed"), (*SLICE, "user"))
     rows = _order_rows(results, runs, labels)
     index = pl.DataFrame(
         [(i, row.kind, row.label, row.schedule) for i, row in enumerate(rows)],
@@ -62,13 +70,13 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     )
     values = by_seed.group_by("row", *CELL).agg(*measured)
     per_user = (
-        _join(users, index).group_by("row", "cohort", "seed", "user").agg(pl.col("value").mean())
+        _join(users, index).group_by("row", *SLICE, "seed", "user").agg(pl.col("value").mean())
     )
     first = runs[0].facts
     manifests = tuple(run.manifest for run in runs)
     comparison = Comparison(
         title, first["split"], first["candidates"], manifests, rows, values.sort("row", *CELL),
-        per_user.sort("row", "cohort", "seed", "user"), (),
+        per_user.sort("row", *SLICE, "seed", "user"), (),
     )  # fmt: skip
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 
@@ -166,7 +174,12 @@ def _order_rows(
             if run.lists is not None and (its := run.lists.filter(scorer=scorer)).height
         )
         manifests = tuple(run.manifest for run in behind)
-        rows.append(Row(kind, label, schedule, seeds, manifests, newer, streams, shown, lists))
+        learned = kind == "baseline" and any(
+            (run.manifest.rivals or {}).get(label, {}).get("epochs") is not None for run in runs
+        )
+        rows.append(
+            Row(kind, label, schedule, seeds, manifests, newer, learned, streams, shown, lists)
+        )
     return tuple(sorted(rows, key=_place))
 
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import BASKET_METRICS, LIST_K, LIST_METRICS, MRR_K, SLOTS, VIEWS
-from coldlm.report.rows import METRIC, WITHOUT_UPDATES, Comparison, K, Row
+from coldlm.core.columns import BASKET_METRICS, LIST_K, LIST_METRICS, MRR_K, SLOTS
+from coldlm.report.rows import METRIC, VIEW_METRICS, WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import ALPHA, Estimate, holm, seeds_needed
 from coldlm.runs.manifest import Manifest
 
@@ -38,7 +38,7 @@ LIST_QUALITY: Final[dict[str, dict[str, Any]]] = {
 }
 """The same for the columns of the list table: first over users, then over lists."""
 
-PEERS, ON_THE_SHELF = (f"{METRIC}/{view}" for view in VIEWS)
+PEERS, ON_THE_SHELF = VIEW_METRICS
 
 VIEW_QUALITY: Final[dict[str, dict[str, Any]]] = {
     f"{PEERS}@10": {"metric": PEERS},

@@ -15,7 +15,7 @@ import polars as pl
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import RunFolderError
 from coldlm.report.labels import before_the_stream
-from coldlm.report.rows import CELL, WITHOUT_UPDATES, FinishedRun
+from coldlm.report.rows import CELL, WITHOUT_UPDATES, FinishedRun, with_bucket
 from coldlm.runs.manifest import Manifest
 
 TABLES: Final = ("results", "users", "shots", "stream", "lists")
@@ -72,6 +72,7 @@ def _unpack_line(line: pl.DataFrame) -> FinishedRun:
         for name in TABLES
         if name in line.columns and line[name][0] is not None
     }
+    tables["users"] = with_bucket(tables["users"])
     return FinishedRun(
         Path(texts["folder"]),
         Manifest.of(json.loads(texts["manifest"])),

@@ -18,7 +18,7 @@ from coldlm.evaluate.continual import SERIES
 from coldlm.report.compare import compare
 from coldlm.report.k_shot import compare_shots
 from coldlm.report.pack import unpack
-from coldlm.report.rows import METRIC, Comparison, FinishedRun, K
+from coldlm.report.rows import METRIC, VIEW_METRICS, Comparison, FinishedRun, K, with_bucket
 from coldlm.runs.manifest import NAME, Manifest
 
 USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
@@ -138,7 +138,7 @@ def _read_run(folder: Path) -> FinishedRun:
     results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(
         pl.col("stage").is_in(["test", "online"])
     )
-    users = _read_table(folder / "per_user.parquet", USER_COLUMNS).filter(metric=METRIC, k=K)
+    users = _read_users(folder / "per_user.parquet")
     broken = results.filter(
         ~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)
     ).height
@@ -149,7 +149,7 @@ def _read_run(folder: Path) -> FinishedRun:
         )
     if results.is_empty():
         raise _SkippedError(NOTHING_ASKED)
-    if users.filter(cohort="all").is_empty():
+    if users.filter(cohort="all", bucket="all", metric=METRIC).is_empty():
         raise _SkippedError(
             f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}"
         )
@@ -173,6 +173,12 @@ def _read_run(folder: Path) -> FinishedRun:
     )
 
 
+def _read_users(file: Path) -> pl.DataFrame:
+    """What users have of the headline metric and of its views."""
+    kept = pl.col("metric").is_in([METRIC, *VIEW_METRICS])
+    return with_bucket(_read_table(file, USER_COLUMNS, ["bucket"])).filter(kept, k=K)
+
+
 def _read_manifest(folder: Path) -> Manifest:
     """The manifest of a finished run that has asked something."""
     try:
@@ -194,9 +200,11 @@ def _is_missing(fact: object, name: str) -> bool:
     return fact is None or (name in ("axes", "recipe") and not fact)
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+def _read_table(path: Path, columns: Sequence[str], may: Sequence[str] = ()) -> pl.DataFrame:
+    """``columns`` of a table, and those that it ``may`` have."""
     try:
-        return pl.read_parquet(path, columns=list(columns))
+        there = pl.read_parquet_schema(path)
+        return pl.read_parquet(path, columns=[*columns, *(name for name in may if name in there)])
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _SkippedError(f"{path.name} cannot be read ({str(error).splitlines()[0]})") from error
 

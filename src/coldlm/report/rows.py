@@ -10,13 +10,16 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.core.columns import HEADLINE_K, SIMULATED_COLD, WARMUP_BUCKETS
+from coldlm.core.columns import HEADLINE_K, SIMULATED_COLD, VIEWS, WARMUP_BUCKETS
 from coldlm.report.statistics import Estimate, estimate, is_small
 from coldlm.runs.manifest import Manifest
 
 METRIC: Final = "ndcg"
 K: Final = HEADLINE_K
 """The headline metric is nDCG@10, the mean over users."""
+
+VIEW_METRICS: Final = tuple(f"{METRIC}/{view}" for view in VIEWS)
+"""The same of the views of the candidates: among peers, on the shelf."""
 
 KINDS: Final = ("strategy", "control", "baseline")
 WITHOUT_UPDATES: Final = ("history", "static")
@@ -25,13 +28,22 @@ WITHOUT_UPDATES: Final = ("history", "static")
 CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 """Columns that name one number of one row."""
 
+SLICE: Final = ("cohort", "bucket", "metric")
+"""Columns that name what each user has a value in."""
+
+
+def with_bucket(users: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of ``per_user.parquet`` as they are now: earlier versions kept no buckets."""
+    return users if "bucket" in users.columns else users.with_columns(bucket=pl.lit("all"))
+
 
 @dataclass(frozen=True)
 class FinishedRun:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online
-    schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``:
-    nDCG@10, one row per user and cohort. ``shots``: rows of ``k_shot.parquet``, ``stream``: of
-    ``stream.parquet``, ``lists``: of ``lists.parquet``, None without that stage."""
+    schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``: nDCG@10
+    and that of the views, one row per user and cohort, or bucket of items. ``shots``: rows of
+    ``k_shot.parquet``, ``stream``: of ``stream.parquet``, ``lists``: of ``lists.parquet``, None
+    without that stage."""
 
     folder: Path
     manifest: Manifest
@@ -74,7 +86,8 @@ class Row:
     """One line of every table and figure. ``kind``: one of ``KINDS``. ``seeds``: how many were
     averaged.
     ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer
-    than T_test. ``streams``: of those runs whose schedule is the row's own, see ``evaluate.continual.stretch``.
+    than T_test. ``learned``: it is a baseline that learns in epochs. ``streams``: of those runs whose
+    schedule is the row's own, see ``evaluate.continual.stretch``.
     ``lists``: those of weights as trained, a table per seed, see ``experiment/lists.py``; ``shown``: what
     they hold, see ``evaluate/shown.py``."""
 
@@ -84,6 +97,7 @@ class Row:
     seeds: int
     manifests: tuple[Manifest, ...] = field(repr=False, compare=False)
     newer: bool = False
+    learned: bool = False
     streams: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
     shown: tuple[dict[str, float], ...] = field(default=(), repr=False, compare=False)
     lists: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
@@ -92,6 +106,12 @@ class Row:
     def its_seeds(self) -> set[str]:
         """Of the runs behind it."""
         return {str(manifest.axes["seed"]) for manifest in self.manifests}
+
+    @property
+    def draws(self) -> bool:
+        """Return whether its seeds are chance of its own: no other baseline than one that learns in
+        epochs draws anything that matters."""
+        return self.kind != "baseline" or self.learned
 
     @property
     def is_outside(self) -> bool:
@@ -107,7 +127,7 @@ class Row:
 class Comparison:
     """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns
     of ``CELL``, ``value`` (null: not measurable), ``n_users, n_queries, n_events``, averaged over
-    seeds. ``users``: ``row, cohort, seed, user, value``: nDCG@10. ``warnings``: what a reader must know
+    seeds. ``users``: ``row``, the columns of ``SLICE``, ``seed, user, value``. ``warnings``: what a reader must know
     before believing a number.
     ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``."""
 
@@ -161,22 +181,35 @@ class Comparison:
 
     def per_user(self, row: int, cohort: str = "all") -> pl.DataFrame:
         """Return ``user, value`` of one row in a cohort, averaged over seeds, sorted by user."""
-        rows = self._users.get((row, cohort), self.users.clear())
+        rows = self._users.get((row, cohort, "all", METRIC), self.users.clear())
         return rows.group_by("user").agg(pl.col("value").mean()).sort("user")
 
-    def estimate(self, row: int, cohort: str = "all") -> Estimate:
-        """Return one row's nDCG@10 in a cohort, and how sure it is."""
-        table = self._panel(row, cohort)
+    def estimate(
+        self, row: int, cohort: str = "all", *, bucket: str = "all", metric: str = METRIC
+    ) -> Estimate:
+        """Return one row's nDCG@10 in a cohort, or in a bucket of items, of all candidates or of a
+        view, and how sure it is."""
+        table = self._panel(row, (cohort, bucket, metric))
         return estimate(table.drop("user").to_numpy().T)
 
-    def difference(self, left: int, right: int, cohort: str = "all") -> Estimate | None:
+    def difference(
+        self,
+        left: int,
+        right: int,
+        cohort: str = "all",
+        *,
+        bucket: str = "all",
+        metric: str = METRIC,
+    ) -> Estimate | None:
         """Return one row minus another, paired by user and by seed, of the seeds that both have; None
-        where too few users or events are behind it. A baseline has no seed: its mean stands against each. Rows without
-        a seed in common are compared as they are on average, by users alone and with 0 ``seeds``."""
-        tables = [self._panel(row, cohort) for row in (left, right)]
+        where too few users or events are behind it. A baseline that draws nothing has no seed: its mean
+        stands against each. Rows without a seed in common are compared as they are on average, by users
+        alone and with 0 ``seeds``."""
+        which = cohort, bucket, metric
+        tables = [self._panel(row, which) for row in (left, right)]
         if any(table.is_empty() for table in tables):
             return None
-        fixed = [self.rows[row].kind == "baseline" for row in (left, right)]
+        fixed = [not self.rows[row].draws for row in (left, right)]
         shared = sorted(set(tables[0].columns[1:]) & set(tables[1].columns[1:]))
         seeds = None if any(fixed) or shared else 0
         for i, (table, is_fixed) in enumerate(zip(tables, fixed, strict=True)):
@@ -185,21 +218,21 @@ class Comparison:
             elif not any(fixed):
                 tables[i] = table.select("user", *shared)
         both = tables[0].join(tables[1], on="user", how="inner", maintain_order="left")
-        events = min(self._counts.get((row, cohort), (0, 0))[1] for row in (left, right))
+        events = min(self._counts.get((row, *which), (0, 0))[1] for row in (left, right))
         if is_small(both.height, events):
             return None
         cut = tables[0].width
         values = both.drop("user").to_numpy().T
         return estimate(values[: cut - 1] - values[cut - 1 :], seeds)
 
-    def is_small(self, row: int, cohort: str) -> bool:
-        """Return whether so few users or events are behind a row in a cohort that nothing is claimed
-        of it."""
-        return is_small(*self._counts.get((row, cohort), (0, 0)))
+    def is_small(self, row: int, cohort: str, *, bucket: str = "all", metric: str = METRIC) -> bool:
+        """Return whether so few users or events are behind a row in a cohort, or in a bucket of items,
+        that nothing is claimed of it."""
+        return is_small(*self._counts.get((row, cohort, bucket, metric), (0, 0)))
 
-    def _panel(self, row: int, cohort: str) -> pl.DataFrame:
-        """``user`` and a column per seed, of the users that all seeds have."""
-        rows = self._users.get((row, cohort), self.users.clear())
+    def _panel(self, row: int, which: tuple[str, str, str]) -> pl.DataFrame:
+        """``user`` and a column per seed, of the users that all seeds have; ``which``: see ``SLICE``."""
+        rows = self._users.get((row, *which), self.users.clear())
         if rows.is_empty():
             return pl.DataFrame(schema={"user": pl.String})
         seeds = rows["seed"].unique().sort().to_list()
@@ -214,14 +247,15 @@ class Comparison:
 
     @cached_property
     def _counts(self) -> dict[tuple[Any, ...], tuple[int, int]]:
-        whole = self.values.filter(
-            window=-1, bucket="all", average="macro", metric=METRIC, k=K
-        ).select("row", "cohort", "n_users", "n_events")
-        return {(row, cohort): (users, events) for row, cohort, users, events in whole.rows()}
+        whole = self.values.filter(window=-1, average="macro", k=K)
+        return {
+            tuple(which): (users, events)
+            for *which, users, events in whole.select("row", *SLICE, "n_users", "n_events").rows()
+        }
 
     @cached_property
     def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:
-        return self.users.sort("user", "seed").partition_by("row", "cohort", as_dict=True)
+        return self.users.sort("user", "seed").partition_by("row", *SLICE, as_dict=True)
 
     def _cells(self, *conditions: pl.Expr, metric: str = METRIC) -> pl.DataFrame:
         return self.values.filter(cohort="all", average="macro", metric=metric, k=K).filter(

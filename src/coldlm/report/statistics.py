@@ -21,9 +21,10 @@ ALPHA = 1 - LEVEL
 POWER = 0.8
 """Share of repetitions in which a difference that can be found is found."""
 
-MIN_SEEDS = 3
-"""Of two seeds the spread is known too badly for a p: up to 12 % of differences that are none would
-have one below .05."""
+MIN_SEEDS = 5
+"""Of fewer the spread is known too badly for a p: of differences that are none, between seeds of one
+recipe on real data, 8.9 % have one below .05 with three seeds, 6.8 with four, 5.1 with five
+(docs/understand/findings.md)."""
 
 MIN_USERS, MIN_EVENTS = 20, 50
 """What fewer users or events say is shown as small, and nothing is claimed of it."""
@@ -62,7 +63,7 @@ def estimate(panel: Floats, seeds: int | None = None) -> Estimate:
     whose variance is estimated by the mean squares of seeds, users and rest, (MS_a + MS_b - MS_e) /
     (S U), not below what seeds or users alone are worth, with Satterthwaite's degrees of freedom
     (Searle, Casella and McCulloch 1992, 4.3 and 4.5; Cameron, Gelbach and Miller 2011, eq. 2.12, is
-    the same sum of three). In ``tests/report/test_statistics.py`` 2 to 6 of 100 differences that are
+    the same sum of three). In ``tests/report/test_statistics.py`` 3 to 6 of 100 differences that are
     none have a p below .05.
 
     Args:

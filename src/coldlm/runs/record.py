@@ -100,15 +100,16 @@ class Record:
         self.manifest.cohorts = cohorts
         at_zero = frame.filter(pl.col("n_item") == 0)
         self.manifest.canaries = from_chance(canary_values(at_zero, HEADLINE_K))
-        table = pl.concat(results)
+        tables = {"results.parquet": pl.concat(results), "per_user.parquet": pl.concat(users)}
         if self.manifest.data.release == "after_first" and not (
             self.has_lists or self.is_simulated
         ):
             # an item without a positive is a candidate only if somebody disliked it: no fresh item
             # can be asked for
-            table = table.filter(pl.col("bucket") != "item:0")
-        self.write_frame("results.parquet", table)
-        self.write_frame("per_user.parquet", pl.concat(users))
+            can_be = pl.col("bucket") != "item:0"
+            tables = {name: table.filter(can_be) for name, table in tables.items()}
+        for name, table in tables.items():
+            self.write_frame(name, table)
 
     def _summarise(
         self, rows: pl.DataFrame, stage: str, scorer: str, schedule: str
