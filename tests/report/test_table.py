@@ -9,11 +9,12 @@ import polars as pl
 import pytest
 
 from coldlm.report.figure import draw_warmup
-from coldlm.report.measure import PEERS, has_views, measure
+from coldlm.report.measure import has_views, measure
 from coldlm.report.measured import make_report
 from coldlm.report.pages import curve_tables, headline_tables
 from coldlm.report.records import table_lines, warmup_lines
 from coldlm.report.results import read_runs
+from coldlm.report.rows import PEERS
 from coldlm.report.table import (
     basket_table,
     cost_table,
@@ -176,8 +177,12 @@ def test_views_have_a_table_a_panel_and_columns_of_their_own(make_run, tmp_path:
     whole = warmup_table(comparison, "item")
     assert float(peers.body[0][2]) == pytest.approx(float(whole.body[0][2]) + 0.1)
     report = make_report([run])
-    titles = [t.title for t in headline_tables(comparison, report.headlines[0], ())]
-    assert titles == ["Quality", "Views: nDCG@10", "Whole baskets, at 10", "Cost"]
+    titles = [
+        table.title.partition(" (p after")[0]
+        for table in headline_tables(comparison, report.headlines[0], ())
+    ]
+    among = "Strategies among peers and on the shelf"
+    assert titles == ["Quality", "Views: nDCG@10", among, "Whole baskets, at 10", "Cost"]
     line = table_lines(comparison, report.headlines[0], ())[0]
     assert line["ndcg/shelf@10"] == pytest.approx(0.246)
     assert "ndcg/peers@10/micro" not in line  # they are no further metrics of somebody else's

@@ -1,30 +1,52 @@
-"""One table over all data sets: each strategy in each cohort, beside the best baseline and the best
-control there."""
+"""Each strategy in each cohort, and in each view of the candidates, beside the best baseline and the
+best control there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from coldlm.core.columns import COHORTS
-from coldlm.report.rows import KINDS, METRIC, Comparison
+from coldlm.core.columns import COHORTS, WARMUP_BUCKETS
+from coldlm.report.rows import KINDS, METRIC, ON_THE_SHELF, PEERS, Comparison
 from coldlm.report.statistics import MIN_EVENTS, MIN_USERS, Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
 
+Slice = tuple[str, str, str]
+"""Values of the columns of ``rows.SLICE``."""
+
+BY_COHORT: Final[Sequence[Slice]] = tuple((cohort, "all", METRIC) for cohort in COHORTS)
+
+BY_VIEW: Final[Sequence[Slice]] = (
+    ("all", "all", PEERS),
+    ("cold_item_any", "all", PEERS),
+    *(("all", f"item:{bucket}", PEERS) for bucket in WARMUP_BUCKETS),
+    ("all", "all", ON_THE_SHELF),
+)
+
+
+HOW_SURE: Final = (
+    f"p after Holm over this table; no interval below {MIN_USERS} users or {MIN_EVENTS} events"
+)
+
+COLUMNS: Final = (
+    "events", "users", "nDCG@10", "best baseline", "nDCG@10", "best control", "nDCG@10",
+    "vs better of both", "95 % interval", "p",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
-class CohortMeasure:
-    """One strategy in one cohort of one comparison. ``events``, ``users``: that were asked.
-    ``value``: macro nDCG@10.
-    ``baseline``, ``control``: name and value of the best of each in this cohort, None where there
-    is none. ``vs``: the strategy minus the better of the two, paired by user and seed, None in a cohort
-    that is too small; ``p_holm``: its p after Holm over all cohorts and comparisons measured
+class SliceMeasure:
+    """One strategy in one slice of one comparison. ``which``: the slice. ``events``, ``users``: that
+    were asked. ``value``: macro nDCG@10.
+    ``baseline``, ``control``: name and value of the best of each in this slice, None where there
+    is none. ``vs``: the strategy minus the better of the two, paired by user and seed, None in a slice
+    that is too small; ``p_holm``: its p after Holm over all slices and comparisons measured
     together."""
 
     comparison: str
     row: str
-    cohort: str
+    which: Slice
     events: int
     users: int
     value: float
@@ -32,6 +54,10 @@ class CohortMeasure:
     control: tuple[str, float] | None
     vs: Estimate | None = None
     p_holm: float | None = None
+
+    @property
+    def cohort(self) -> str:
+        return self.which[0]
 
     def line(self) -> dict[str, Any]:
         """Return a flat record with every digit; what does not exist is None."""
@@ -57,52 +83,74 @@ class CohortMeasure:
         }
 
 
-def measure_cohorts(comparisons: Sequence[Comparison]) -> tuple[CohortMeasure, ...]:
-    """Return every strategy in every cohort that was asked, under every schedule but ``static``,
-    which is a control itself. The best trivial row is chosen anew in each cohort, so the distance
+def measure_slices(
+    comparisons: Sequence[Comparison], slices: Sequence[Slice] = BY_COHORT
+) -> tuple[SliceMeasure, ...]:
+    """Return every strategy in every slice that was asked, under every schedule but ``static``,
+    which is a control itself. The best trivial row is chosen anew in each slice, so the distance
     flatters nobody."""
     found = [
-        _measure(comparison, i, cohort)
+        _measure(comparison, i, which)
         for comparison in comparisons
-        for cohort in COHORTS
+        for which in slices
         for i, row in enumerate(comparison.rows)
         if row.kind == "strategy"
         and row.schedule != "static"
-        and comparison.value(i, cohort) is not None
+        and _value(comparison, i, which) is not None
     ]
     adjusted = iter(holm([m.vs.p for m in found if m.vs]))
     return tuple(replace(m, p_holm=next(adjusted)) if m.vs else m for m in found)
 
 
-def cohort_table(found: Sequence[CohortMeasure]) -> Table:
+def cohort_table(found: Sequence[SliceMeasure]) -> Table:
     """Return one line per data set x strategy x cohort."""
-    header = (
-        "data set", "strategy", "cohort", "events", "users", "nDCG@10", "best baseline", "nDCG@10", "best control",
-        "nDCG@10", "vs better of both", "95 % interval", "p",
-    )  # fmt: skip
-    body = []
-    for m in found:
-        bests = [part for best in (m.baseline, m.control) for part in _cells(best)]
-        vs = (DOES_NOT_APPLY,) * 3
-        if m.vs is not None and m.p_holm is not None:
-            interval = f"[{metric(m.vs.low, True)}, {metric(m.vs.high, True)}]"
-            vs = (metric(m.vs.mean, True), interval, probability(m.p_holm))
-        counts = f"{m.events:,}", f"{m.users:,}"
-        body.append(
-            (m.comparison, m.row, m.cohort.replace("_", " "), *counts, metric(m.value), *bests, *vs)
-        )
-    title = (
-        f"Strategies by cohort (p after Holm over this table; no interval below {MIN_USERS} users "
-        f"or {MIN_EVENTS} events)"
-    )
+    body = [(m.comparison, m.row, m.cohort.replace("_", " "), *_line(m)) for m in found]
+    header = ("data set", "strategy", "cohort", *COLUMNS)
+    title = f"Strategies by cohort ({HOW_SURE})"
     return Table(title, header, tuple(body), ("strategy",) * len(body))
 
 
-def _measure(comparison: Comparison, row: int, cohort: str) -> CohortMeasure:
-    """One row in one cohort."""
-    best = {kind: _best(comparison, kind, cohort) for kind in KINDS[1:]}
+def new_items_table(comparison: Comparison) -> Table | None:
+    """Return one line per strategy x view: among peers, for new items and for those with n events so
+    far, and on the shelf; None where views were not looked at."""
+    found = measure_slices([comparison], BY_VIEW)
+    if not found:
+        return None
+    body = [(m.row, _words(m.which), *_line(m)) for m in found]
+    header = ("strategy", "among", *COLUMNS)
+    title = f"Strategies among peers and on the shelf ({HOW_SURE})"
+    return Table(title, header, tuple(body), ("strategy",) * len(body))
+
+
+def _words(which: Slice) -> str:
+    cohort, bucket, among = which
+    if among == ON_THE_SHELF:
+        return "on the shelf"
+    had = f", item has had {bucket.removeprefix('item:')}" if bucket != "all" else ""
+    return f"peers{had}{', new items' if cohort != 'all' else ''}"
+
+
+def _line(m: SliceMeasure) -> tuple[str, ...]:
+    """Cells of ``COLUMNS``."""
+    bests = [part for best in (m.baseline, m.control) for part in _cells(best)]
+    vs = (DOES_NOT_APPLY,) * 3
+    if m.vs is not None and m.p_holm is not None:
+        interval = f"[{metric(m.vs.low, True)}, {metric(m.vs.high, True)}]"
+        vs = (metric(m.vs.mean, True), interval, probability(m.p_holm))
+    return (f"{m.events:,}", f"{m.users:,}", metric(m.value), *bests, *vs)
+
+
+def _value(comparison: Comparison, row: int, which: Slice) -> float | None:
+    cohort, bucket, measured = which
+    return comparison.value(row, cohort, bucket=bucket, metric=measured)
+
+
+def _measure(comparison: Comparison, row: int, which: Slice) -> SliceMeasure:
+    """One row in one slice."""
+    cohort, bucket, measured = which
+    best = {kind: _best(comparison, kind, which) for kind in KINDS[1:]}
     whole = comparison.values.filter(
-        row=row, window=-1, cohort=cohort, bucket="all", average="macro", metric=METRIC
+        row=row, window=-1, cohort=cohort, bucket=bucket, average="macro", metric=measured
     )
     rivals = {kind: rival for kind, rival in best.items() if rival is not None}
     named = {
@@ -111,13 +159,13 @@ def _measure(comparison: Comparison, row: int, cohort: str) -> CohortMeasure:
     vs = None
     if rivals:
         best_of_all = max(rivals.values(), key=lambda rival: rival[1])[0]
-        vs = comparison.difference(row, best_of_all, cohort)
-    value = comparison.value(row, cohort)
-    assert value is not None  # measure_cohorts leaves out what was not asked
-    return CohortMeasure(
+        vs = comparison.difference(row, best_of_all, cohort, bucket=bucket, metric=measured)
+    value = _value(comparison, row, which)
+    assert value is not None  # measure_slices leaves out what was not asked
+    return SliceMeasure(
         comparison.title,
         name(comparison.rows[row], comparison),
-        cohort,
+        which,
         int(whole["n_events"].max() or 0),  # type: ignore[arg-type]
         int(whole["n_users"].max() or 0),  # type: ignore[arg-type]
         value,
@@ -127,10 +175,10 @@ def _measure(comparison: Comparison, row: int, cohort: str) -> CohortMeasure:
     )
 
 
-def _best(comparison: Comparison, kind: str, cohort: str) -> tuple[int, float] | None:
-    """(row, value) of the best row of a kind in a cohort, the first of equals."""
+def _best(comparison: Comparison, kind: str, which: Slice) -> tuple[int, float] | None:
+    """(row, value) of the best row of a kind in a slice, the first of equals."""
     values = [
-        (i, comparison.value(i, cohort))
+        (i, _value(comparison, i, which))
         for i, row in enumerate(comparison.rows)
         if row.kind == kind
     ]

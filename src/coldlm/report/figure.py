@@ -14,8 +14,8 @@ import polars as pl
 from coldlm.core.columns import WARMUP_BUCKETS
 from coldlm.report.flags import flags
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
-from coldlm.report.measure import PEERS, has_views
-from coldlm.report.rows import METRIC, Comparison, Row
+from coldlm.report.measure import has_views
+from coldlm.report.rows import METRIC, PEERS, Comparison, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ import numpy as np
 
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import BASKET_METRICS, LIST_K, LIST_METRICS, MRR_K, SLOTS
-from coldlm.report.rows import METRIC, VIEW_METRICS, WITHOUT_UPDATES, Comparison, K, Row
+from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, WITHOUT_UPDATES, Comparison, K, Row
 from coldlm.report.statistics import ALPHA, Estimate, holm, seeds_needed
 from coldlm.runs.manifest import Manifest
 
@@ -37,8 +37,6 @@ LIST_QUALITY: Final[dict[str, dict[str, Any]]] = {
     for metric, k in zip((LIST_METRICS[0], *LIST_METRICS), (LIST_K, K, MRR_K, MRR_K), strict=True)
 }
 """The same for the columns of the list table: first over users, then over lists."""
-
-PEERS, ON_THE_SHELF = VIEW_METRICS
 
 VIEW_QUALITY: Final[dict[str, dict[str, Any]]] = {
     f"{PEERS}@10": {"metric": PEERS},

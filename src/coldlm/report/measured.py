@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coldlm.report.cohorts import CohortMeasure, measure_cohorts
+from coldlm.report.cohorts import SliceMeasure, measure_slices
 from coldlm.report.measure import Headline, measure
 from coldlm.report.results import Runs, read_runs
 from coldlm.report.rows import Comparison
@@ -24,7 +24,7 @@ class Report:
     runs: Runs
     headlines: tuple[Headline, ...]
     texts: tuple[tuple[TextWorth, ...], ...]
-    cohorts: tuple[CohortMeasure, ...]
+    cohorts: tuple[SliceMeasure, ...]
     files: tuple[Path, ...] = ()
 
     @property
@@ -46,4 +46,4 @@ def make_report(paths: Sequence[Path]) -> Report:
     runs = read_runs(paths)
     headlines = tuple(measure(comparison) for comparison in runs.comparisons)
     texts = tuple(measure_texts(comparison) for comparison in runs.comparisons)
-    return Report(runs, headlines, texts, measure_cohorts(runs.comparisons))
+    return Report(runs, headlines, texts, measure_slices(runs.comparisons))

@@ -6,22 +6,16 @@ from collections.abc import Iterator, Sequence
 
 from coldlm.report.chosen_control import chosen_table
 from coldlm.report.classification import calibration_table, classification_table
-from coldlm.report.cohorts import cohort_table
+from coldlm.report.cohorts import cohort_table, new_items_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex, markdown
 from coldlm.report.lists import example_tables, lists_table
-from coldlm.report.measure import (
-    ON_THE_SHELF,
-    PEERS,
-    Headline,
-    has_baskets,
-    has_views,
-)
+from coldlm.report.measure import Headline, has_baskets, has_views
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.origins import origin_tables
 from coldlm.report.published import published_table
-from coldlm.report.rows import METRIC, Comparison
+from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, Comparison
 from coldlm.report.schedules import schedule_table
 from coldlm.report.slots import slot_points, slots_table
 from coldlm.report.table import (
@@ -45,6 +39,7 @@ def headline_tables(
     """Return the tables that say who is best, in order; those that have nothing to say are left out."""
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     views = (views_table(comparison),) if has_views(comparison) else ()
+    by_view = new_items_table(comparison)
     chosen = chosen_table(comparison)
     points, shown = slot_points(comparison), lists_table(comparison)
     further = further_table(comparison)
@@ -54,6 +49,7 @@ def headline_tables(
         quality_table(comparison, headline),
         *((chosen,) if chosen else ()),
         *views,
+        *((by_view,) if by_view else ()),
         *((basket_table(comparison),) if has_baskets(comparison) else ()),
         *((shown,) if shown else ()),
         *((slots_table(comparison, points),) if points else ()),

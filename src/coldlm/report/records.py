@@ -10,15 +10,13 @@ import polars as pl
 from coldlm.report.measure import (
     BASKET_QUALITY,
     LIST_QUALITY,
-    ON_THE_SHELF,
-    PEERS,
     VIEW_QUALITY,
     Headline,
     further_quality,
     has_baskets,
     has_views,
 )
-from coldlm.report.rows import METRIC, Comparison
+from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, Comparison
 from coldlm.report.statistics import Estimate
 from coldlm.report.texts import TextWorth
 

@@ -18,7 +18,7 @@ METRIC: Final = "ndcg"
 K: Final = HEADLINE_K
 """The headline metric is nDCG@10, the mean over users."""
 
-VIEW_METRICS: Final = tuple(f"{METRIC}/{view}" for view in VIEWS)
+VIEW_METRICS = PEERS, ON_THE_SHELF = tuple(f"{METRIC}/{view}" for view in VIEWS)
 """The same of the views of the candidates: among peers, on the shelf."""
 
 KINDS: Final = ("strategy", "control", "baseline")
@@ -155,9 +155,10 @@ class Comparison:
         average: str = "macro",
         metric: str = METRIC,
         k: int = K,
+        bucket: str = "all",
     ) -> float | None:
         """Return one number over the whole stream, None where it was not measurable."""
-        return self._whole.get((row, cohort, average, metric, k))
+        return self._whole.get((row, cohort, bucket, average, metric, k))
 
     def curve(self, by: str, among: str = METRIC) -> pl.DataFrame:
         """Return ``row, bucket, value, n_users, n_events``: macro nDCG@10 by the number of events an item
@@ -241,17 +242,15 @@ class Comparison:
 
     @cached_property
     def _whole(self) -> dict[tuple[Any, ...], float]:
-        whole = self.values.filter(window=-1, bucket="all")
-        keys = whole.select("row", "cohort", "average", "metric", "k").rows()
+        whole = self.values.filter(window=-1)
+        keys = whole.select("row", "cohort", "bucket", "average", "metric", "k").rows()
         return dict(zip(keys, whole["value"], strict=True))
 
     @cached_property
     def _counts(self) -> dict[tuple[Any, ...], tuple[int, int]]:
         whole = self.values.filter(window=-1, average="macro", k=K)
-        return {
-            tuple(which): (users, events)
-            for *which, users, events in whole.select("row", *SLICE, "n_users", "n_events").rows()
-        }
+        counted = whole.select("row", *SLICE, "n_users", "n_events").rows()
+        return {tuple(which): (users, events) for *which, users, events in counted}
 
     @cached_property
     def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:

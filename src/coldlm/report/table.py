@@ -15,13 +15,12 @@ from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import (
     BASKET_QUALITY,
     LIST_QUALITY,
-    PEERS,
     QUALITY,
     VIEW_QUALITY,
     Headline,
     further_quality,
 )
-from coldlm.report.rows import METRIC, Comparison, Row
+from coldlm.report.rows import METRIC, PEERS, Comparison, Row
 from coldlm.report.statistics import is_small
 
 NOT_MEASURABLE: Final = "n/a"
