@@ -56,7 +56,7 @@ def test_one_origin_or_another_number_of_them_has_no_table(make_origins, make_ru
     assert origin_tables(read_runs([plain]).comparisons) == ()
 
 
-def test_the_report_has_it_on_every_page(make_origins, tmp_path: Path) -> None:
+def test_the_report_has_it_on_every_page(make_origins, tmp_path: Path, unpainted: None) -> None:
     write_report([make_origins(0.04, 0.05)], tmp_path / "report")
     for file in ("report.md", "report.html"):
         assert "Origins of toy" in (tmp_path / "report" / file).read_text()

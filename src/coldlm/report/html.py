@@ -20,8 +20,7 @@ from coldlm.report.inline_svg import inline_svg
 from coldlm.report.lists import example_tables
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
-from coldlm.report.origins import origin_tables
-from coldlm.report.pages import curve_tables, headline_tables
+from coldlm.report.pages import curve_tables, headline_tables, tables_over_all
 from coldlm.report.provenance import data_hashes, provenance_table
 from coldlm.report.rows import KINDS, Comparison
 from coldlm.report.table import Table, k_shot_table
@@ -69,7 +68,7 @@ def html_page(report: Report, figures: Mapping[str, bytes]) -> str:
     if report.cohorts:
         table = cohort_table(report.cohorts)
         heading = contents.add("All data sets", part=True)
-        tables = (table, *origin_tables(report.runs.comparisons))
+        tables = (table, *tables_over_all(report.runs.comparisons))
         inner = _filter(table.kinds) + "".join(_tables(tables, "all data sets", {}, contents))
         parts.append(
             f'<section class="part" aria-labelledby="{heading}"><h2 id="{heading}">All data sets'

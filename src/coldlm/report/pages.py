@@ -15,6 +15,7 @@ from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.origins import origin_tables
 from coldlm.report.published import published_table
+from coldlm.report.ranks import rank_tables
 from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, Comparison
 from coldlm.report.schedules import schedule_table
 from coldlm.report.slots import slot_points, slots_table
@@ -77,12 +78,18 @@ def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
     return (*by_item, *by_user, *windows)
 
 
+def tables_over_all(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
+    """Return what several comparisons say together: over origins of one data set, and over data sets."""
+    return (*origin_tables(comparisons), *rank_tables(comparisons))
+
+
 def report_page(report: Report) -> str:
     """Return everything that the report says, figures by their file names."""
     cohorts = cohort_table(report.cohorts)
     parts = ["# Report\n", f"## {cohorts.title}\n\n{markdown(cohorts)}"]
     parts += [
-        f"## {table.title}\n\n{markdown(table)}" for table in origin_tables(report.runs.comparisons)
+        f"## {table.title}\n\n{markdown(table)}"
+        for table in tables_over_all(report.runs.comparisons)
     ]
     for comparison, headline, texts in report.parts:
         parts.append(f"## {comparison.title}\n")

@@ -19,9 +19,14 @@ from coldlm.report.formats import terminal
 from coldlm.report.html import html_page
 from coldlm.report.measured import Report, make_report
 from coldlm.report.notes import about_shots, footnotes
-from coldlm.report.origins import origin_tables
 from coldlm.report.pack import pack
-from coldlm.report.pages import headline_tables, latex_parts, report_page, table_page
+from coldlm.report.pages import (
+    headline_tables,
+    latex_parts,
+    report_page,
+    table_page,
+    tables_over_all,
+)
 from coldlm.report.pareto import draw_cost
 from coldlm.report.records import k_shot_lines, table_lines, warmup_lines
 from coldlm.report.schedules import draw_stream, in_streams
@@ -133,7 +138,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
         for panel in terminal(cohort_table(report.cohorts), console.width):
             console.print()
             console.print(panel)
-    for table in origin_tables(report.runs.comparisons):
+    for table in tables_over_all(report.runs.comparisons):
         for panel in terminal(table, console.width):
             console.print()
             console.print(panel)
