@@ -17,7 +17,8 @@ from coldlm.report.figure import COLOURS
 from coldlm.report.flags import flags
 from coldlm.report.headline import headlines
 from coldlm.report.measured import Report, make_report
-from coldlm.report.pages import table_page
+from coldlm.report.pages import curve_tables, table_page
+from coldlm.report.probes import matrix_table
 from coldlm.report.schedules import REST, draw_stream, in_streams, schedule_table
 
 MakeConfig = Callable[..., RunConfig]
@@ -134,3 +135,31 @@ def test_a_stream_that_fails_its_audit_is_flagged(report: Report) -> None:
     assert "oracle" not in flag
     oracle = next(row for row in comparison.rows if row.schedule == "oracle")
     assert any(manifest.audit and any(manifest.audit.values()) for manifest in oracle.manifests)
+
+
+def test_the_matrix_of_versions_is_the_probe_of_the_runs(
+    report: Report, folders: dict[str, Path]
+) -> None:
+    (comparison,) = report.runs.comparisons
+    table = matrix_table(comparison)
+    assert table is not None
+    assert {line[0] for line in table.body} == {
+        "frozen, history", "frozen, per_window", "frozen, retrain",
+    }  # fmt: skip
+    probes = pl.read_parquet(folders["per_window"] / "probes.parquet")
+    said = {
+        (window, part): value
+        for window, part, value in probes.select("window", "part", "value").iter_rows()
+    }
+    lines = [line for line in table.body if line[0] == "frozen, per_window"]
+    windows = sorted({window for window, _ in said})
+    assert [line[1] for line in lines] == ["training", *(f"window {w}" for w in windows[1:])]
+    parts = sorted({part for _, part in said})
+    assert table.header[2:] == ("validation", *(f"window {part}" for part in parts[1:]))
+    for window, line in zip(windows, lines, strict=True):
+        asked = [said[window, part] for part in parts]
+        assert [float(cell) for cell in line[2:]] == pytest.approx(asked, abs=6e-5)
+    # weights that stand are worth the same whenever they are asked
+    stands = [line[2:] for line in table.body if line[0] == "frozen, history"]
+    assert len(set(stands)) == 1 < len(stands)
+    assert table in curve_tables(comparison)

@@ -161,11 +161,9 @@ def _order_rows(
             for run in dated
         )
         # runs of every schedule have a row of standing weights, whose stream is none of theirs
-        streams = tuple(
-            run.stream
-            for run in behind
-            if run.stream is not None and run.manifest.axes.get("online") == schedule
-        )
+        moving = [run for run in behind if run.manifest.axes.get("online") == schedule]
+        streams = tuple(run.stream for run in moving if run.stream is not None)
+        probes = tuple(run.probes for run in moving if run.probes is not None)
         scorer, shows = _whose_lists(kind, label, schedule, behind, runs)
         shown = tuple(said[scorer] for run in shows if scorer in (said := run.manifest.shown or {}))
         lists = tuple(
@@ -178,7 +176,19 @@ def _order_rows(
             (run.manifest.rivals or {}).get(label, {}).get("epochs") is not None for run in runs
         )
         rows.append(
-            Row(kind, label, schedule, seeds, manifests, newer, learned, streams, shown, lists)
+            Row(
+                kind,
+                label,
+                schedule,
+                seeds,
+                manifests,
+                newer,
+                learned,
+                streams,
+                probes,
+                shown,
+                lists,
+            )
         )
     return tuple(sorted(rows, key=_place))
 

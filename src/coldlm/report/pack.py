@@ -18,7 +18,7 @@ from coldlm.report.labels import before_the_stream
 from coldlm.report.rows import CELL, WITHOUT_UPDATES, FinishedRun, with_bucket
 from coldlm.runs.manifest import Manifest
 
-TABLES: Final = ("results", "users", "shots", "stream", "lists")
+TABLES: Final = ("results", "users", "shots", "stream", "lists", "probes")
 SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
 """Columns of a baseline's results in which two runs that ask the same agree."""
 

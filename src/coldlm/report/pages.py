@@ -14,6 +14,7 @@ from coldlm.report.measure import Headline, has_baskets, has_views
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.origins import origin_tables
+from coldlm.report.probes import matrix_table
 from coldlm.report.published import published_table
 from coldlm.report.ranks import rank_tables
 from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, Comparison
@@ -66,8 +67,10 @@ def headline_tables(
 
 def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
     """Return warm-up by item, among peers too, and by user, among peers and on the shelf too, and, where
-    there are windows, the values of each. On the shelf all items are about equally new."""
+    there are windows, the values of each, and what versions are worth on all of them. On the shelf all
+    items are about equally new."""
     windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
+    versions = matrix_table(comparison)
     by_item, by_user = (
         [warmup_table(comparison, by, among) for among in (METRIC, *asked)]
         for by, asked in (
@@ -75,7 +78,7 @@ def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
             ("user", (PEERS, ON_THE_SHELF) if has_views(comparison) else ()),
         )
     )
-    return (*by_item, *by_user, *windows)
+    return (*by_item, *by_user, *windows, *((versions,) if versions else ()))
 
 
 def tables_over_all(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:

@@ -53,6 +53,8 @@ LIST_ROW = (
     "wanted",
 )
 
+PROBE = ("window", "part", "value")
+
 LISTS = 100
 """Of a scorer's lists, the first so many are compared between seeds and shown."""
 
@@ -160,7 +162,7 @@ def _read_run(folder: Path) -> FinishedRun:
         )
     online = {"online": (manifest.axes or {}).get("online", "")}
     shots, stream = folder / "k_shot.parquet", folder / "stream.parquet"
-    lists = folder / "lists.parquet"
+    lists, probes = folder / "lists.parquet", folder / "probes.parquet"
     return FinishedRun(
         folder,
         manifest,
@@ -170,6 +172,7 @@ def _read_run(folder: Path) -> FinishedRun:
         _read_table(shots, K_SHOT_COLUMNS) if shots.is_file() else None,
         _read_table(stream, list(SERIES)) if stream.is_file() else None,
         _read_table(lists, LIST_ROW).filter(pl.col("query") < LISTS) if lists.is_file() else None,
+        _read_table(probes, PROBE) if probes.is_file() else None,
     )
 
 

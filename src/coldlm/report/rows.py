@@ -42,8 +42,8 @@ class FinishedRun:
     """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online
     schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``: nDCG@10
     and that of the views, one row per user and cohort, or bucket of items. ``shots``: rows of
-    ``k_shot.parquet``, ``stream``: of ``stream.parquet``, ``lists``: of ``lists.parquet``, None
-    without that stage."""
+    ``k_shot.parquet``, ``stream``: of ``stream.parquet``, ``lists``: of ``lists.parquet``,
+    ``probes``: of ``probes.parquet``, None without that stage."""
 
     folder: Path
     manifest: Manifest
@@ -53,6 +53,7 @@ class FinishedRun:
     shots: pl.DataFrame | None = None
     stream: pl.DataFrame | None = None
     lists: pl.DataFrame | None = None
+    probes: pl.DataFrame | None = None
 
     @cached_property
     def schedules(self) -> set[str]:
@@ -87,7 +88,8 @@ class Row:
     averaged.
     ``manifests``: of the runs behind it, none for a baseline. ``newer``: its checkpoint is newer
     than T_test. ``learned``: it is a baseline that learns in epochs. ``streams``: of those runs whose
-    schedule is the row's own, see ``evaluate.continual.stretch``.
+    schedule is the row's own, see ``evaluate.continual.stretch``; ``probes``: of the same, see
+    ``evaluate.continual.matrix``.
     ``lists``: those of weights as trained, a table per seed, see ``experiment/lists.py``; ``shown``: what
     they hold, see ``evaluate/shown.py``."""
 
@@ -99,6 +101,7 @@ class Row:
     newer: bool = False
     learned: bool = False
     streams: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
+    probes: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
     shown: tuple[dict[str, float], ...] = field(default=(), repr=False, compare=False)
     lists: tuple[pl.DataFrame, ...] = field(default=(), repr=False, compare=False)
 
