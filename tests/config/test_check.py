@@ -28,7 +28,10 @@ OPTIONS = [(group, option) for group, options in list_options().items() for opti
 NODES = [(group, option) for group, option in OPTIONS if group in NODE_GROUPS]
 EXPERIMENTS = list_options()["experiment"]
 NEEDED = {
-    **{("split", name): ["online=off"] for name in ("loo", "random", "per_user")},
+    **{
+        ("split", name): ["online=off"]
+        for name in ("loo", "random", "per_user", "loo_at_once", "time_at_once")
+    },
     ("head", "pair"): ["loss=binary_cross_entropy"],
     ("head", "causal_lm"): ["loss=nll", "backbone=tiny_gpt2"],
     ("loss", "nll"): ["head=causal_lm", "backbone=tiny_gpt2"],
