@@ -10,14 +10,15 @@ loo_at_once   user 0   t  t  t  t  v  S            the last positive of each use
 asked         user 0   t  t     t     t  |  v  |  S    what is held back moves behind all training: validation to one
               user 1         t        t  |  v  |  S    second, the stream to the next, a query per user in each
 
-time_at_once  user 0   t  t  | v  v  | S           cut at two moments, as ``time`` does, to which validation and
-              user 1   t  t  |    v  | S  S        the stream move: a query per user in each
+time_at_once  user 0   t  t  | v  v  | S           cut at two moments, as ``time`` does; the stream moves to the
+              user 1   t  t  |    v  | S  S        second: a query per user
 ```
 
 ``per_user`` and ``loo_at_once`` are **LEAKY**: weights learn from events later than those that they are asked for.
 Histories and counts hold training alone at validation, training and validation in the stream; the candidates are
 all items less those, since papers of this kind take every item to be there from the start. ``time_at_once`` lets
-nothing of the future in; items enter when they do, so of those without a release who enters in the stream is not asked.
+nothing of the future in. Its validation is asked as it happens, since what is moved is no longer recent at T_test; items
+enter when they do, so of those without a release none that enters in the stream is a candidate.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ def time_at_once(
     t_val: str | None = None,
     t_test: str | None = None,
 ) -> Split:
-    """Return the two cuts of ``cuts.time``, by shares or dates; everybody is asked at ``t_val`` for all of
-    validation, and at ``t_test`` for all of the stream.
+    """Return the two cuts of ``cuts.time``, by shares or dates; everybody is asked at T_test for all of the
+    stream, and during validation as it happens.
 
     Raises:
         DataError: as there.
@@ -126,17 +127,19 @@ def time_at_once(
 
 
 def move(data: Dataset, split: Split) -> tuple[Dataset, Split]:
-    """Return both with validation in one second and the stream in a later one: in those of their cuts, or,
-    if the split is leaky, in the two behind the log's last, with every item released by the first event."""
+    """Return both with the stream in the second of T_test. If the split is leaky, that second and the one
+    before, to which validation moves, lie behind the log's last, and every item is released by the first event."""
     log, items, t_val, t_test = data.log, data.items, split.t_val, split.t_test
+    held = split.part == STREAM
+    times = np.where(held, t_test, log.time)
     if split.leaky:
         first, last = int(log.time[0]), int(log.time[-1])
-        t_val, t_test = last + 1, last + 2
+        t_val, t_test, held = last + 1, last + 2, split.part != TRAIN
+        times = np.select([split.part == VALIDATION, held], [t_val, t_test], log.time)
         items = replace(items, released_at=np.minimum(items.released_at, first))
-    times = np.select([split.part == VALIDATION, split.part == STREAM], [t_val, t_test], log.time)
     order = np.lexsort((log.event_id, times))
     log = replace(log.rows(order), time=times[order])
-    moved = {"given a time of their own: asked at once": int((split.part != TRAIN).sum())}
+    moved = {"given a time of their own: asked at once": int(held.sum())}
     return (
         replace(data, log=log, items=items, counts=data.counts | moved),
         replace(
