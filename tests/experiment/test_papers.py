@@ -1,5 +1,5 @@
-"""Experiments that stand beside a paper: each composes, says which files it wants and what was found there, and puts
-ours beside it in a run over made-up files of the same layout."""
+"""Experiments that stand beside a paper: each composes, says which files it wants and what was found
+there, and puts ours beside it in a run over made-up files of the same layout."""
 
 from __future__ import annotations
 

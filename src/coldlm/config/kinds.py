@@ -84,7 +84,7 @@ class SplitRule(Option):
 
     @property
     def has_stream(self) -> bool:
-        """Whether the future comes event by event, so that who is new and what an update learns make sense."""
+        """Whether the future comes event by event, so that there is something to learn from it."""
         return not (self.leaks or self.at_once)
 
 

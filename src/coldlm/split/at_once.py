@@ -14,11 +14,14 @@ time_at_once  user 0   t  t  | v  v  | S           cut at two moments, as ``time
               user 1   t  t  |    v  | S  S        second: a query per user
 ```
 
-``per_user`` and ``loo_at_once`` are **LEAKY**: weights learn from events later than those that they are asked for.
-Histories and counts hold training alone at validation, training and validation in the stream; the candidates are
-all items less those, since papers of this kind take every item to be there from the start. ``time_at_once`` lets
-nothing of the future in. Its validation is asked as it happens, since what is moved is no longer recent at T_test; items
-enter when they do, so of those without a release none that enters in the stream is a candidate.
+``per_user`` and ``loo_at_once`` are **LEAKY**: weights learn from events later than those that they
+are asked for. Histories and counts hold training alone at validation, training and validation in
+the stream; the candidates are all items less those, since papers of this kind take every item to be
+there from the start.
+
+``time_at_once`` lets nothing of the future in. Its validation is asked as it happens, since what is
+moved is no longer recent at T_test; items enter when they do, so of those without a release none
+that enters in the stream is a candidate.
 """
 
 from __future__ import annotations
@@ -72,11 +75,11 @@ def per_user(
 
 
 def loo_at_once(log: Log, starts_at: int = ALWAYS) -> Split:
-    """LEAKY, leave one out as papers do that know no time: each user's last positive is asked for, the
-    one before is validation, all else trains (Kang and McAuley 2018, section IV.A).
+    """LEAKY, leave one out as papers do that know no time: each user's last positive is asked for,
+    the one before is validation, all else trains.
 
-    Positives of one second are in the order of their lines, where ``loo`` keeps the second whole. A user with one
-    positive is asked for it, as a cold user; such papers drop these.
+    Positives of one second are in the order of their lines, where ``loo`` keeps the second whole. A
+    user with one positive is asked for it, as a cold user; such papers drop these users.
 
     Raises:
         DataError: a part would be empty.
@@ -107,8 +110,8 @@ def time_at_once(
     t_val: str | None = None,
     t_test: str | None = None,
 ) -> Split:
-    """Return the two cuts of ``cuts.time``, by shares or dates; everybody is asked at T_test for all of the
-    stream, and during validation as it happens.
+    """Return the two cuts of ``cuts.time``, by shares or dates; everybody is asked at T_test for all
+    of the stream, and during validation as it happens.
 
     Raises:
         DataError: as there.
@@ -127,8 +130,9 @@ def time_at_once(
 
 
 def move(data: Dataset, split: Split) -> tuple[Dataset, Split]:
-    """Return both with the stream in the second of T_test. If the split is leaky, that second and the one
-    before, to which validation moves, lie behind the log's last, and every item is released by the first event."""
+    """Return both with the stream in the second of T_test. If the split is leaky, that second and
+    the one before, to which validation moves, lie behind the log's last, and every item is released
+    by the first event."""
     log, items, t_val, t_test = data.log, data.items, split.t_val, split.t_test
     held = split.part == STREAM
     times = np.where(held, t_test, log.time)
