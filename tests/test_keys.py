@@ -68,6 +68,7 @@ DATES = (
     "split.t_val=2024-02-01",
     "split.t_test=2024-02-15",
 )
+AT_ONCE = "split=time_at_once", "online=off"
 
 SCRATCH = (
     "stages=[pretrain,train,evaluate]", "backbone.width=16", "backbone.layers=1", "backbone.heads=2",
@@ -93,6 +94,10 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "split.time.validation": (0.2, ()),
     "split.time.t_val": ("2024-01-20", DATES),
     "split.time.t_test": ("2024-02-20", DATES),
+    "split.time_at_once.train": (0.6, AT_ONCE),
+    "split.time_at_once.validation": (0.2, AT_ONCE),
+    "split.time_at_once.t_val": ("2024-01-20", (*AT_ONCE, *DATES)),
+    "split.time_at_once.t_test": ("2024-02-20", (*AT_ONCE, *DATES)),
     "split.time.origins": (2, ()),
     "split.time.origin": (2, ("split.origins=2",)),
     "split.time.simulated_cold": (0.3, ()),

@@ -28,7 +28,10 @@ OPTIONS = [(group, option) for group, options in list_options().items() for opti
 NODES = [(group, option) for group, option in OPTIONS if group in NODE_GROUPS]
 EXPERIMENTS = list_options()["experiment"]
 NEEDED = {
-    **{("split", name): ["online=off"] for name in ("loo", "random", "per_user")},
+    **{
+        ("split", name): ["online=off"]
+        for name in ("loo", "random", "per_user", "loo_at_once", "time_at_once")
+    },
     ("head", "pair"): ["loss=binary_cross_entropy"],
     ("head", "causal_lm"): ["loss=nll", "backbone=tiny_gpt2"],
     ("loss", "nll"): ["head=causal_lm", "backbone=tiny_gpt2"],
@@ -130,16 +133,17 @@ def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_pat
     assert problems(config) == []
 
 
-def test_lists_are_not_ranked_under_a_leaky_split() -> None:
+@pytest.mark.parametrize("split", ["loo", "time_at_once"])
+def test_lists_are_not_ranked_under_a_split_without_a_stream(split: str) -> None:
     line = [
         "backbone=tiny_bert",
         "dataset=news/mind",
         "evaluate.candidates=impression",
-        "split=loo",
+        f"split={split}",
         "online=off",
     ]
     (problem,) = problems(compose_plain(*line))
-    assert "goes with split=time alone, got split=loo" in problem
+    assert f"goes with split=time alone, got split={split}" in problem
 
 
 @pytest.mark.parametrize(
@@ -155,6 +159,10 @@ def test_lists_are_not_ranked_under_a_leaky_split() -> None:
         (
             ["stages=[train,k_shot]", "split=loo", "online=off"],
             "k_shot asks who is new after T_test, which split=loo",
+        ),
+        (
+            ["stages=[train,k_shot]", "split=time_at_once", "online=off"],
+            "k_shot asks who is new after T_test, which split=time_at_once",
         ),
         (
             ["stages=[train,k_shot]", "dataset=news/mind", "evaluate.candidates=impression"],
@@ -341,6 +349,8 @@ def test_several_values_need_the_flag() -> None:
             "split.edges[1]=2016-01-01T07:00:00 m",
         ),
         (["split=loo"], "online/trigger=every_window; use online=off, or split=time"),
+        (["split=time_at_once"], "asks everybody at once, so that nothing is left to be learned"),
+        (["split=time_at_once", "online=off", "split.t_val=2024-01-01"], "for the cuts, allowed"),
         (
             ["split=random", "online=every_n"],
             "online/trigger=every_n; use online=off, or split=time",

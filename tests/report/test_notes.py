@@ -72,6 +72,12 @@ def test_every_row_of_a_leaky_split_says_so(make_runs, split: str) -> None:
     assert all(name(row, comparison).endswith(" LEAKY") for row in comparison.rows)
 
 
+def test_a_cut_in_time_is_not_leaky_also_where_everybody_is_asked_at_once(make_runs) -> None:
+    comparison = read_runs([make_runs(split="time_at_once")]).comparisons[0]
+    assert comparison.mark == ""
+    assert not any(flag.startswith("LEAKY") for flag in flags(comparison))
+
+
 def test_doubtful_releases_stand_above_the_table(make_run, tmp_path: Path) -> None:
     file = make_run("a") / "manifest.json"
     said = json.loads(file.read_text())

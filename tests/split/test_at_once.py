@@ -9,10 +9,14 @@ import pytest
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
+from coldlm.config.kinds import SplitRule
+from coldlm.config.options import every
+from coldlm.core.columns import HONEST_SPLITS
 from coldlm.core.errors import DataError
-from coldlm.core.tables import DAY, STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset
+from coldlm.core.tables import DAY, STREAM, TRAIN, UNKNOWN, VALIDATION, Dataset, sorted_log
 from coldlm.data.simulated import load
-from coldlm.split.at_once import move, per_user
+from coldlm.split.at_once import loo_at_once, move, per_user, time_at_once
+from coldlm.split.cuts import time
 from coldlm.split.queries import ask
 
 
@@ -78,3 +82,56 @@ def test_every_item_is_there_from_the_first_event_on(data: Dataset) -> None:
     moved, _ = move(unknown, per_user(data.log))
     first = data.log.time[0]
     assert moved.items.released_at[:3].tolist() == [first, first, first - DAY]
+
+
+def test_the_last_positive_is_asked_for_and_the_one_before_stops_the_training(
+    data: Dataset,
+) -> None:
+    log = data.log
+    split = loo_at_once(log)
+    assert split.leaky
+    assert split.at_once
+    for user in np.unique(log.user):
+        own = np.flatnonzero((log.user == user) & log.positive)
+        assert (
+            np.flatnonzero((log.user == user) & (split.part == STREAM)).tolist()
+            == own[-1:].tolist()
+        )
+        held = np.flatnonzero((log.user == user) & (split.part == VALIDATION))
+        assert held.tolist() == own[-2:-1].tolist()
+
+
+def test_in_one_second_the_last_line_is_the_last_and_dislikes_are_never_asked_for() -> None:
+    #        positives in one second, in the order of their lines; then a dislike; a user of one positive
+    user, item = np.array([0, 0, 0, 0, 1]), np.array([3, 1, 2, 0, 0])
+    likes = np.array([True, True, True, False, True])
+    log = sorted_log(user, item, np.array([5, 5, 5, 9, 7]), likes * 1.0, likes)
+    split = loo_at_once(log)
+    assert [int(log.item[split.part == p][0]) for p in (VALIDATION, TRAIN)] == [1, 3]
+    assert log.item[split.part == STREAM].tolist() == [2, 0]
+    late = loo_at_once(log.rows(np.arange(5)), starts_at=5)
+    assert late.part.tolist() == split.part.tolist()
+    with pytest.raises(DataError, match="loo_at_once split leaves an empty part"):
+        loo_at_once(log, starts_at=6)
+
+
+def test_a_cut_in_time_asked_at_once_moves_nothing_into_the_past(data: Dataset) -> None:
+    cut, plain = time_at_once(data.log), time(data.log, windows=1)
+    assert cut.part.tolist() == plain.part.tolist()
+    assert (cut.t_val, cut.t_test, cut.leaky) == (plain.t_val, plain.t_test, False)
+    moved, split = move(data, cut)
+    log = moved.log
+    assert set(log.time[split.part == STREAM]) == {cut.t_test}
+    assert split.edges.tolist() == [cut.t_test, cut.t_test + 1]
+    past = data.log.time[cut.part != STREAM].tolist()  # what was recent at T_test still is
+    assert log.time[split.part != STREAM].tolist() == past
+    # who enters when stays as it was: no item of the future is a candidate
+    assert moved.items.released_at is data.items.released_at
+    catalogue = Catalogue(moved)
+    queries = ask(log, catalogue, split.rows(STREAM), split.edges)
+    assert len(queries) == len(np.unique(queries.user))
+    assert (catalogue.enters_at[log.item[queries.event]] <= cut.t_test).all()
+
+
+def test_rows_say_leaky_of_every_split_but_the_honest_ones() -> None:
+    assert {rule.name for rule in every(SplitRule) if not rule.leaks} == set(HONEST_SPLITS)

@@ -35,7 +35,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _stage_problems: ("stages",),
         _split_problems: ("split",),
         _origin_problems: ("split",),
-        _leaky_problems: ("split", "online"),
+        _stream_problems: ("split", "online"),
         _validation_problems: ("train",),
         online_problems: ("online", "strategy", "head", "control"),
         _trainer_problems: ("trainer", "train"),
@@ -107,10 +107,11 @@ def _split_problems(split: Section) -> Iterator[str]:
         yield from _alternative_problems(
             split, "the cuts", ("train", "validation"), ("t_val", "t_test")
         )
+        yield from _date_problems(split)
+    if "windows" in split:
         yield from _alternative_problems(
             split, "the windows", ("windows",), ("window_days",), ("edges",)
         )
-        yield from _date_problems(split)
 
 
 def _alternative_problems(split: Section, what: str, *ways: tuple[str, ...]) -> Iterator[str]:
@@ -125,7 +126,7 @@ def _alternative_problems(split: Section, what: str, *ways: tuple[str, ...]) -> 
 def _date_problems(split: Section) -> Iterator[str]:
     """Dates that are none, or not one after the other."""
     dates = {f"split.{key}": split[key] for key in ("t_val", "t_test")}
-    dates |= {f"split.edges[{i}]": date for i, date in enumerate(split["edges"] or ())}
+    dates |= {f"split.edges[{i}]": date for i, date in enumerate(split.get("edges") or ())}
     known: list[tuple[str, int]] = []
     for path, date in dates.items():
         try:
@@ -146,11 +147,12 @@ def _origin_problems(split: Section) -> Iterator[str]:
         yield f"split.origin={origin}: there are split.origins={origins}; allowed: 1 to {origins}"
 
 
-def _leaky_problems(split: Section, online: Section) -> Iterator[str]:
+def _stream_problems(split: Section, online: Section) -> Iterator[str]:
     option = chosen(SplitRule, split)
-    if option.leaks and chosen(Trigger, online["trigger"]).updates:
+    if not option.has_stream and chosen(Trigger, online["trigger"]).updates:
+        does = "lets the future into training" if option.leaks else "asks everybody at once"
         yield (
-            f"split={option.name} lets the future into training, so that nothing is left to be "
+            f"split={option.name} {does}, so that nothing is left to be "
             f"learned online, but online/trigger={chosen(Trigger, online['trigger']).name}; use "
             "online=off, or split=time"
         )
@@ -196,7 +198,7 @@ def _pretrain_machine_problems(pretrain: Section, trainer: Section) -> Iterator[
 
 def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> Iterator[str]:
     rule, reader = chosen(SplitRule, split), chosen(Reader, dataset)
-    if evaluate["candidates"] == "impression" and rule.leaks:
+    if evaluate["candidates"] == "impression" and not rule.has_stream:
         yield f"evaluate.candidates=impression goes with split=time alone, got split={rule.name}"
     if evaluate["candidates"] == "impression" and split.get("simulated_cold"):
         yield (
@@ -259,7 +261,7 @@ def _k_shot_problems(stages: list[str], evaluate: Section, split: Section) -> It
             "as [0, 1, 2, 5, 10]"
         )
     rule = chosen(SplitRule, split)
-    if "k_shot" in stages and rule.leaks:
+    if "k_shot" in stages and not rule.has_stream:
         yield (
             f"stages: k_shot asks who is new after T_test, which split={rule.name} has not; use "
             "split=time"

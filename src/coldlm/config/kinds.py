@@ -75,10 +75,17 @@ class Reader(Option):
 
 @dataclass(frozen=True)
 class SplitRule(Option):
-    """Who learns from what. ``leaks``: the future reaches training, which every row says."""
+    """Who learns from what. ``leaks``: the future reaches training, which every row says. ``at_once``:
+    everybody is asked once, in one second, behind which there is no stream."""
 
     group: ClassVar[str] = "split"
     leaks: bool = False
+    at_once: bool = False
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether the future comes event by event, so that there is something to learn from it."""
+        return not (self.leaks or self.at_once)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,9 @@ CANARIES: Final = ("newest", "fewest_events")
 """Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates
 leak."""
 
+HONEST_SPLITS: Final = ("time", "time_at_once")
+"""Splits that let nothing of the future into training; rows of all others say LEAKY."""
+
 SIMULATED_COLD: Final = "simulated_cold"
 """``split`` of the rows whose past some items were held out of begins with it and ends with their
 share."""

@@ -201,8 +201,8 @@ class Split:
     ``edges``: [W + 1] int64; window w of the stream holds its events with edges[w] <= time <
     edges[w + 1]. ``merged``: windows that held no event and became part of the next. ``leaky``:
     True for splits that let the future into training; every row they make says so. Otherwise train
-    < ``t_val`` <= validation < ``t_test`` = edges[0] <= stream. ``at_once``: the events of validation,
-    and of the stream, are to be moved behind all others (see ``split/at_once.py``).
+    < ``t_val`` <= validation < ``t_test`` = edges[0] <= stream. ``at_once``: the stream, if leaky
+    validation too, is to be moved to one second (see ``split/at_once.py``).
     """
 
     name: str

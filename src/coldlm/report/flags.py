@@ -32,7 +32,7 @@ def flags(comparison: Comparison) -> list[str]:
         )
     if comparison.mark == "LEAKY":
         found.append(
-            f"LEAKY: split `{comparison.split}` lets the future into training; only `time` does not"
+            f"LEAKY: split `{comparison.split}` lets the future into training; `split=time` does not"
         )
     if comparison.candidates not in ("full", "impression"):
         found.append(

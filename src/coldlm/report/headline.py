@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from coldlm.config.schedules import CHEATS, cheats
-from coldlm.core.columns import MODEL, SIMULATED_COLD
+from coldlm.core.columns import HONEST_SPLITS, MODEL, SIMULATED_COLD
 from coldlm.report.rows import METRIC, K
 
 QUESTION = ("dataset", "split", "candidates")
@@ -69,6 +69,7 @@ def _line(rows: pl.DataFrame, *, several: bool) -> str:
         if baselines.height
         else ""
     )
-    mark = "SIMULATED " if split.startswith(SIMULATED_COLD) else "" if split == "time" else "LEAKY "
+    leaks = "" if split in HONEST_SPLITS else "LEAKY "
+    mark = "SIMULATED " if split.startswith(SIMULATED_COLD) else leaks
     on = f" on {dataset}" if several else ""
     return f"{mark}nDCG@{K} (macro, all{on}): {of}{', '.join(said)}{whose}{best}"

@@ -10,7 +10,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from coldlm.core.columns import HEADLINE_K, SIMULATED_COLD, VIEWS, WARMUP_BUCKETS
+from coldlm.core.columns import (
+    HEADLINE_K,
+    HONEST_SPLITS,
+    SIMULATED_COLD,
+    VIEWS,
+    WARMUP_BUCKETS,
+)
 from coldlm.report.statistics import Estimate, estimate, is_small
 from coldlm.runs.manifest import Manifest
 
@@ -149,7 +155,7 @@ class Comparison:
         """The word that every row of these runs must carry: LEAKY, SIMULATED, or none."""
         if self.split.startswith(SIMULATED_COLD):
             return "SIMULATED"
-        return "" if self.split == "time" else "LEAKY"
+        return "" if self.split in HONEST_SPLITS else "LEAKY"
 
     def value(
         self,

@@ -1,16 +1,27 @@
-"""Everybody is asked at once for all that was held back of them, as papers do that know no time.
+"""Everybody is asked at once for all that was held back of them, as papers do.
 
 ```
-per_user  user 0   t  t  v  t  S  t            drawn user by user, whenever it happened
-          user 1         t  S     t  v
+per_user      user 0   t  t  v  t  S  t            drawn user by user, whenever it happened
+              user 1         t  S     t  v
 
-asked     user 0   t  t     t     t  |  v  |  S    what is held back moves behind all training: validation to one
-          user 1         t        t  |  v  |  S    second, the stream to the next, a query per user in each
+loo_at_once   user 0   t  t  t  t  v  S            the last positive of each user, and the one before
+              user 1         t  t  v  S
+
+asked         user 0   t  t     t     t  |  v  |  S    what is held back moves behind all training: validation to one
+              user 1         t        t  |  v  |  S    second, the stream to the next, a query per user in each
+
+time_at_once  user 0   t  t  | v  v  | S           cut at two moments, as ``time`` does; the stream moves to the
+              user 1   t  t  |    v  | S  S        second: a query per user
 ```
 
-**LEAKY**: weights learn from events later than those that they are asked for. Histories and counts
-hold training alone at validation, training and validation in the stream; the candidates are all
-items less those, since papers of this kind take every item to be there from the start.
+``per_user`` and ``loo_at_once`` are **LEAKY**: weights learn from events later than those that they
+are asked for. Histories and counts hold training alone at validation, training and validation in
+the stream; the candidates are all items less those, since papers of this kind take every item to be
+there from the start.
+
+``time_at_once`` lets nothing of the future in. Its validation is asked as it happens, since what is
+moved is no longer recent at T_test; items enter when they do, so of those without a release none
+that enters in the stream is a candidate.
 """
 
 from __future__ import annotations
@@ -23,7 +34,7 @@ import numpy as np
 from coldlm.core.columns import Range
 from coldlm.core.seeding import generator
 from coldlm.core.tables import ALWAYS, STREAM, TRAIN, VALIDATION, Dataset, Log, Split
-from coldlm.split.cuts import PartShare, leaky
+from coldlm.split.cuts import PartShare, leaky, time
 
 
 def per_user(
@@ -63,17 +74,76 @@ def per_user(
     return replace(leaky("per_user", log, part), at_once=True)
 
 
+def loo_at_once(log: Log, starts_at: int = ALWAYS) -> Split:
+    """LEAKY, leave one out as papers do that know no time: each user's last positive is asked for,
+    the one before is validation, all else trains.
+
+    Positives of one second are in the order of their lines, where ``loo`` keeps the second whole. A
+    user with one positive is asked for it, as a cold user; such papers drop these users.
+
+    Raises:
+        DataError: a part would be empty.
+
+    >>> from coldlm.core.tables import sorted_log
+    >>> one = np.ones(7)
+    >>> user, day = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([1, 2, 3, 3, 2, 5, 6])
+    >>> split = loo_at_once(sorted_log(user, np.arange(7), day, one, one > 0))
+    >>> split.part.tolist()  # days 1, 2, 2, 3, 3, 5 and 6, of users 0, 0, 1, 0, 0, 1 and 1
+    [0, 0, 0, 1, 2, 1, 2]
+    """
+    rows = np.flatnonzero(log.positive & (log.time >= starts_at))
+    rows = rows[np.argsort(log.user[rows], kind="stable")]
+    ends = np.searchsorted(log.user[rows], log.user[rows], side="right")
+    later = ends - 1 - np.arange(len(rows))
+    part = np.zeros(len(log), np.int8)
+    part[rows[later == 1]] = VALIDATION
+    part[rows[later == 0]] = STREAM
+    return replace(leaky("loo_at_once", log, part), at_once=True)
+
+
+def time_at_once(
+    log: Log,
+    starts_at: int = ALWAYS,
+    *,
+    train: PartShare | None = 0.7,
+    validation: PartShare | None = 0.1,
+    t_val: str | None = None,
+    t_test: str | None = None,
+) -> Split:
+    """Return the two cuts of ``cuts.time``, by shares or dates; everybody is asked at T_test for all
+    of the stream, and during validation as it happens.
+
+    Raises:
+        DataError: as there.
+
+    >>> from coldlm.core.tables import sorted_log
+    >>> one = np.ones(10)
+    >>> log = sorted_log(np.arange(10) % 2, np.arange(10), np.arange(10), one, one > 0)
+    >>> split = time_at_once(log, train=0.5, validation=0.2)
+    >>> split.part.tolist(), split.t_val, split.t_test, split.leaky
+    ([0, 0, 0, 0, 0, 1, 1, 2, 2, 2], 5, 7, False)
+    """
+    cuts = time(
+        log, starts_at, train=train, validation=validation, t_val=t_val, t_test=t_test, windows=1
+    )
+    return replace(cuts, name="time_at_once", at_once=True)
+
+
 def move(data: Dataset, split: Split) -> tuple[Dataset, Split]:
-    """Return both with validation in the second behind the log's last and the stream in the one behind
-    that, and every item released by the first event."""
-    log = data.log
-    first, last = int(log.time[0]), int(log.time[-1])
-    t_val, t_test = last + 1, last + 2
-    times = np.select([split.part == VALIDATION, split.part == STREAM], [t_val, t_test], log.time)
+    """Return both with the stream in the second of T_test. If the split is leaky, that second and
+    the one before, to which validation moves, lie behind the log's last, and every item is released
+    by the first event."""
+    log, items, t_val, t_test = data.log, data.items, split.t_val, split.t_test
+    held = split.part == STREAM
+    times = np.where(held, t_test, log.time)
+    if split.leaky:
+        first, last = int(log.time[0]), int(log.time[-1])
+        t_val, t_test, held = last + 1, last + 2, split.part != TRAIN
+        times = np.select([split.part == VALIDATION, held], [t_val, t_test], log.time)
+        items = replace(items, released_at=np.minimum(items.released_at, first))
     order = np.lexsort((log.event_id, times))
     log = replace(log.rows(order), time=times[order])
-    moved = {"given a time of their own: asked at once": int((split.part != TRAIN).sum())}
-    items = replace(data.items, released_at=np.minimum(data.items.released_at, first))
+    moved = {"given a time of their own: asked at once": int(held.sum())}
     return (
         replace(data, log=log, items=items, counts=data.counts | moved),
         replace(

@@ -5,7 +5,7 @@ part they lie in. Every event is in one part, a (user, time) block stays whole, 
 time of their own (those before ``Dataset.log_starts_at``) train, since nobody can say what came
 before them.
 
-``time``, the only honest one, cuts everybody at the same two moments. Hyper-parameters and stopping
+``time``, the honest one here, cuts everybody at the same two moments. Hyper-parameters and stopping
 look at validation only; then the model is refitted on train + validation.
 
 ```
@@ -14,7 +14,7 @@ time ->      t_val        t_test     edge 1     edge 2           end
      weights    stopping     test, then (online) train, window by window
 ```
 
-``loo``, ``random`` and ``at_once.per_user`` are **LEAKY**: weights have learned from events later than those they
+``loo`` and ``random``, and two of ``at_once``, are **LEAKY**: weights have learned from events later than those they
 are asked for. They exist to reproduce old papers, allow no updates, and say LEAKY on every row of a
 table.
 
