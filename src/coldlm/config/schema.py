@@ -118,7 +118,14 @@ class Published:
 
 @dataclass(frozen=True)
 class Control:
-    name: Literal["none", "context_only", "random_vectors", "permuted_in_cohort", "permuted_text"]
+    name: Literal[
+        "none",
+        "context_only",
+        "random_vectors",
+        "permuted_in_cohort",
+        "permuted_text",
+        "untrained_strategy",
+    ]
     replaces: dict[str, str]
 
 

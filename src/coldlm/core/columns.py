@@ -102,7 +102,10 @@ MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", PERMUTED_IN_COHOR
 """Trained controls, each a run of its own: what is left when language is taken away. Any of
 ``PERMUTED`` does for the last."""
 
-CONTROLS: Final = (*MANDATORY_CONTROLS, PERMUTED_TEXT)
+UNTRAINED: Final = "untrained_strategy"
+"""The control in which what the strategy adds to the backbone stays as it was drawn."""
+
+CONTROLS: Final = (*MANDATORY_CONTROLS, PERMUTED_TEXT, UNTRAINED)
 """All controls, in the order of tables."""
 
 CANARIES: Final = ("newest", "fewest_events")

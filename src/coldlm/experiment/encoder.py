@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 
 from coldlm.config.build import build
 from coldlm.config.kinds import Strategy
-from coldlm.config.options import every
+from coldlm.config.options import chosen, every
 from coldlm.config.schema import RunConfig
+from coldlm.core.columns import UNTRAINED
 from coldlm.core.errors import ConfigError
 from coldlm.core.progress import progress
 from coldlm.core.seeding import torch_seed
@@ -76,6 +78,8 @@ def make_backbone(config: RunConfig) -> Any:
         raise ConfigError(str(error)) from error
     if backbone.matched:
         log.info("strategy.match_params chose %s", backbone.matched)
+    if config.control.name == UNTRAINED:
+        _leave_untrained(backbone, config)
     if not backbone.is_frozen:
         if config.trainer.gradient_checkpointing and backbone.stages == 1:
             raise ConfigError(
@@ -88,13 +92,32 @@ def make_backbone(config: RunConfig) -> Any:
     return backbone
 
 
+def _leave_untrained(backbone: Any, config: RunConfig) -> None:
+    """Make constant what the strategy has drawn. Caches must not take it for the backbone as loaded.
+
+    Raises:
+        ConfigError: the strategy has drawn nothing that shows.
+    """
+    if backbone.starts_untouched:
+        name = chosen(Strategy, config.strategy).name
+        raise ConfigError(
+            f"control={UNTRAINED}: strategy={name} begins at the untouched backbone, so that "
+            "strategy=frozen is what it is worth untrained; use it, or a strategy that begins elsewhere, "
+            "such as prompt or prefix"
+        )
+    backbone.requires_grad_(False)
+    backbone.depth, backbone.base_trained = backbone.stages, False
+    drawn = json.dumps([dict(config.strategy), config.seed], sort_keys=True)
+    backbone.fingerprint = f"{backbone.fingerprint} {drawn}"
+
+
 def untrained(config: RunConfig, world: World) -> Any:
     """Return the encoder of the untouched backbone. Its strategy is frozen, so what it computes is
     kept for all runs."""
     frozen = next(option for option in every(Strategy) if not option.trains)
-    return make_encoder(
-        config, world, make_backbone(replace(config, strategy={"_target_": frozen.target}))
-    )
+    plain = replace(config.control, name="none")
+    touched_by_nothing = replace(config, strategy={"_target_": frozen.target}, control=plain)
+    return make_encoder(config, world, make_backbone(touched_by_nothing))
 
 
 def make_encoder(config: RunConfig, world: World, backbone: Any) -> Any:
