@@ -115,3 +115,13 @@ def test_another_file_is_refused(file: Path, tmp_path: Path) -> None:
         read_runs([tmp_path / "bad.parquet"])
     with pytest.raises(RunFolderError, match="is not there: give run folders"):
         read_runs([tmp_path / "nowhere"])
+
+
+def test_a_pack_names_no_place_on_the_machine(make_run, tmp_path: Path) -> None:
+    command = "coldlm run output=/home/me/runs backbone.path='/data/e5 small' loss=a/b"
+    for seed, name in enumerate(("one/a", "two/a")):
+        make_run(name, seed=seed, manifest={"command": command, "recipe": {"r": ["/x/y"]}})
+    first, second = unpack_bytes(pack(read_runs([tmp_path / "runs"]).found), tmp_path)
+    assert (str(first.folder), str(second.folder)) == ("runs/one/a", "runs/two/a")
+    assert first.manifest.command == "coldlm run output=runs backbone.path='e5 small' loss=a/b"
+    assert first.manifest.recipe["r"] == ["y"]

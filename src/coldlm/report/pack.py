@@ -4,6 +4,8 @@ folders."""
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -22,21 +24,27 @@ TABLES: Final = ("results", "users", "shots", "stream", "lists", "probes")
 SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
 """Columns of a baseline's results in which two runs that ask the same agree."""
 
+PLACE: Final = re.compile(r"(?<![^\s='\"(\[,])(/[^\s='\"/,]+)*/(?=[^\s='\"/,])")
+"""Of an absolute path, which begins a word or follows what gives it: all but the last part."""
+
 OF_ITS_SCHEDULE: Final = ("run", "online", "config_hash")
 """Facts of a run in which those that differ in their schedules alone differ."""
 
 
 def pack(runs: Sequence[FinishedRun]) -> bytes:
-    """Return one row per run: folder, manifest and facts as JSON, its tables as lists of structs.
+    """Return one row per run: folder, manifest and facts as JSON, its tables as lists of structs. A
+    pack is made to be passed on: of absolute paths the last part is kept, and of folders what tells
+    them apart.
     Baselines, which every run repeats, are kept of the first run among those that say the same of
     them; so are the users of weights that stand, which runs of all schedules have."""
     known: dict[str, list[pl.DataFrame]] = {}
     lines = []
+    above = Path(os.path.commonpath([run.folder.absolute().parent for run in runs]))
     for run in (_without_known(run, known) for run in runs):
         tables = {name: table for name in TABLES if (table := getattr(run, name)) is not None}
         line = {
-            "folder": str(run.folder),
-            "manifest": json.dumps(run.manifest.plain()),
+            "folder": str(run.folder.absolute().relative_to(above.parent)),
+            "manifest": json.dumps(_without_places(run.manifest.plain())),
             "facts": json.dumps(run.facts),
         }
         structs = [
@@ -47,6 +55,17 @@ def pack(runs: Sequence[FinishedRun]) -> bytes:
     buffer = BytesIO()
     pl.concat(lines, how="diagonal").write_parquet(buffer, compression="zstd", compression_level=19)
     return buffer.getvalue()
+
+
+def _without_places(value: Any) -> Any:
+    """JSON in which every absolute path has become its last part."""
+    if isinstance(value, str):
+        return PLACE.sub("", value)
+    if isinstance(value, list):
+        return [_without_places(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _without_places(each) for key, each in value.items()}
+    return value
 
 
 def unpack(file: Path) -> list[FinishedRun]:
