@@ -320,6 +320,7 @@ def test_a_generated_list_is_that_of_scoring_every_candidate_and_holds_nothing_e
         recommend(towers, query="guitar", beams=3)
 
 
+@pytest.mark.long
 def test_who_trains_with_hidden_context_takes_a_new_item_for_any_other(
     config: MakeConfig,
 ) -> None:
@@ -328,13 +329,10 @@ def test_who_trains_with_hidden_context_takes_a_new_item_for_any_other(
     as_new[FEATURES.index("is_new")] = 1
     ahead = []
     for share in (0.0, 0.9):
-        asked = config(
-            f"head.context_dropout={share}", "train.epochs=4", "train.validate=false", "optim.lr=0.03", "train.batch_size=64", "stages=[train]"
-        )  # fmt: skip
-        state, world = (
-            load_file(execute(asked, f"hidden {share}") / "model.safetensors"),
-            make_world(asked),
-        )
+        keys = ("train.epochs=4", "train.validate=false", "train.batch_size=64", "optim.lr=0.03")
+        asked = config(f"head.context_dropout={share}", *keys, "stages=[train]")
+        state = load_file(execute(asked, f"hidden {share}") / "model.safetensors")
+        world = make_world(asked)
         network = ContextNetwork(len(FEATURES), asked.head["context_width"])
         part = "head.fusion.context."
         network.load_state_dict(
