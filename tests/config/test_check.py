@@ -432,6 +432,10 @@ def test_several_values_need_the_flag() -> None:
         ),
         (["head.fusion=gate", "head.context=off"], "use head.context=on, or fusion=add"),
         (
+            ["head.context_dropout=0.2", "head.context=off"],
+            "use head.context=on, or context_dropout=0",
+        ),
+        (
             ["trainer.gradient_checkpointing=true"],
             "acts on layers that train, but strategy=frozen trains none",
         ),

@@ -6,10 +6,14 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
 from polars.testing import assert_frame_equal
+from safetensors.torch import load_file
 
+from coldlm.asof.context import FEATURES
 from coldlm.commands.recommend import recommend
 from coldlm.config.kinds import Head
 from coldlm.config.options import names
@@ -20,6 +24,7 @@ from coldlm.evaluate.classify import DRAWN
 from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
+from coldlm.models.parts.fusion import ContextNetwork
 from coldlm.report.classification import draw_reliability
 from coldlm.report.table import metric
 from coldlm.report.write import write_report
@@ -313,3 +318,29 @@ def test_a_generated_list_is_that_of_scoring_every_candidate_and_holds_nothing_e
     towers = folders.get("zero_shot") or execute(config(*HEADS["zero_shot"]), "zero_shot")
     with pytest.raises(ConfigError, match="writes no texts"):
         recommend(towers, query="guitar", beams=3)
+
+
+@pytest.mark.long
+def test_who_trains_with_hidden_context_takes_a_new_item_for_any_other(
+    config: MakeConfig,
+) -> None:
+    """On the simulated world a new item is taken more often than others, and context learns that."""
+    as_new = torch.zeros(len(FEATURES), 1, 1)
+    as_new[FEATURES.index("is_new")] = 1
+    ahead = []
+    for share in (0.0, 0.9):
+        keys = ("train.epochs=4", "train.validate=false", "train.batch_size=64", "optim.lr=0.03")
+        asked = config(f"head.context_dropout={share}", *keys, "stages=[train]")
+        state = load_file(execute(asked, f"hidden {share}") / "model.safetensors")
+        world = make_world(asked)
+        network = ContextNetwork(len(FEATURES), asked.head["context_width"])
+        part = "head.fusion.context."
+        network.load_state_dict(
+            {n.removeprefix(part): t for n, t in state.items() if n.startswith(part)}
+        )
+        end = world.split.t_test
+        old = np.flatnonzero(world.as_of.counts(np.array([end]))[0] > 0)
+        features = torch.from_numpy(world.as_of.features(np.array([end]), old))
+        with torch.no_grad():
+            ahead.append(float(network(as_new) - network(features).mean()))
+    assert abs(ahead[1]) < 0.5 * abs(ahead[0]), ahead

@@ -440,3 +440,33 @@ def test_dropout_acts_on_item_vectors_in_training_only() -> None:
     assert torch.equal(
         head.eval().items(vectors).vector, head.project((vectors - head.centre) / head.spread)
     )
+
+
+@pytest.mark.parametrize("fusion", ["add", "gate"])
+def test_context_is_hidden_from_training_as_if_nobody_had_had_the_item(fusion: str) -> None:
+    head = _head(fusion=fusion, context_dropout=1.0)
+    whole, (vectors, history, text, features) = _score(head.eval()), _inputs()
+    side = head.items(vectors)
+    users = head.users(side.vector[history], KNOWN, text, HAS_TEXT)
+    features = torch.zeros_like(features)
+    features[FEATURES.index("is_new")] = 1
+    as_new = head.score(users, side, features)
+    assert torch.equal(_score(head.train()), as_new)
+    assert not torch.isclose(whole, as_new).any()
+    halves = _head(fusion=fusion, context_dropout=0.5).train()
+    with torch_seed(3):
+        hidden = torch.stack([_score(halves) == as_new for _ in range(40)])
+    assert 0.4 < float(hidden.float().mean()) < 0.6
+    mixed = hidden.any(2) & ~hidden.all(2)  # each pair by itself
+    assert float(mixed.float().mean()) > 0.9
+
+
+def test_without_dropout_training_is_to_the_bit_what_it_was() -> None:
+    head = _head()
+    scores = _score(head.eval())
+    with torch_seed(3):
+        before = torch.get_rng_state()
+        assert torch.equal(_score(head.train()), scores)
+        assert torch.equal(torch.get_rng_state(), before)
+    only = _head(context="only", context_dropout=1.0)  # the control has nothing else to learn from
+    assert torch.equal(_score(only.train()), _score(only.eval()))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
 from coldlm.config.build import resolve
+from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import Dataset, Ints
-from coldlm.rivals import learned
-from coldlm.rivals.bpr import Factors
+from coldlm.evaluate.baselines import centred
+from coldlm.evaluate.judge import ScoreFunction
+from coldlm.rivals import aldi, elsa_text, heater, learned
+from coldlm.rivals.bpr import Factors, warm_factors
 from coldlm.rivals.gru4rec import Recurrent
 from coldlm.rivals.known import Known, Stopping
 from coldlm.rivals.learned import OthersOfTheTime, fit, unseen_last
@@ -26,7 +32,9 @@ MakeData = Callable[..., Dataset]
 
 GRAPHS = ("bpr", "lightgcn")
 SEQUENCES = ("sasrec", "gru4rec")
-TEXTS = ("dropoutnet", "clcrec")
+TEXTS = ("dropoutnet", "clcrec", "heater", "aldi")
+ENOUGH = {"heater": 30, "aldi": 30}
+"""Epochs of those that need fewer than others."""
 
 
 def _known(data: Dataset, until: int, epochs: int = 30, history: int = 5, seed: int = 1) -> Known:
@@ -76,7 +84,7 @@ def two_tastes(make_data: MakeData) -> Dataset:
 
 @pytest.mark.parametrize("name", [*GRAPHS, *TEXTS])
 def test_who_took_alike_is_given_alike(name: str, two_tastes: Dataset) -> None:
-    scorer = _make(name, _known(two_tastes, 1000, epochs=100), 0.0)
+    scorer = _make(name, _known(two_tastes, 1000, epochs=ENOUGH.get(name, 100)), 0.0)
     users, times = np.array([0, 20, 40, 41]), np.full(4, 3000)
     first = scorer(users, times)
     mine, others = first[:, :8].mean(1), first[:, 8:16].mean(1)
@@ -88,7 +96,7 @@ def test_who_took_alike_is_given_alike(name: str, two_tastes: Dataset) -> None:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_an_item_that_nobody_took_is_placed_by_its_text(name: str, two_tastes: Dataset) -> None:
-    scorer = _make(name, _known(two_tastes, 1000, epochs=100), 0.5)
+    scorer = _make(name, _known(two_tastes, 1000, epochs=ENOUGH.get(name, 100)), 0.5)
     scores = scorer(np.array([0, 20, 40, 41]), np.full(4, 3000))
     mean = scores[:, :16].mean(1)
     assert (scores[:, 16] > mean).tolist() == [True, False, True, False]
@@ -159,6 +167,109 @@ def test_bpr_is_its_formula() -> None:
         expected.append(np.log1p(np.exp(-x)) + 0.3 / 2 * norms)
     got = factors.loss(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([2, 1]), 0.3)
     assert got.item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_an_expert_speaks_as_loud_as_its_gate_lets_it() -> None:
+    with torch_seed(1):
+        mixture, x = heater._Mixture(3), torch.randn(2, 3)
+    said = torch.zeros(2, learned.WIDTH)
+    for k in range(heater.EXPERTS):
+        rows = slice(k * learned.WIDTH, (k + 1) * learned.WIDTH)
+        expert = torch.tanh(x @ mixture.experts.weight[rows].T + mixture.experts.bias[rows])
+        gate = torch.tanh(x @ mixture.gates.weight[k] + mixture.gates.bias[k])
+        said = said + gate[:, None] * expert
+    torch.testing.assert_close(mixture(x), said)
+
+
+def test_heater_holds_texts_to_the_factors(
+    two_tastes: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the similarity constraint is for: without it what is made of a text may lie anywhere."""
+    models: list[nn.Module] = []
+
+    def spy(known: Known, model: nn.Module, *args: Any, **keys: Any) -> ScoreFunction:
+        models.append(model)
+        return fit(known, model, *args, **keys)
+
+    monkeypatch.setattr(heater, "fit", spy)
+    monkeypatch.setattr(heater, "RATE", 0.02)
+    known = _known(two_tastes, 1000, epochs=40)
+    texts = 2 * centred(known.vectors, known.vectors, known.known)[:16]
+    items = heater._standard(warm_factors(known).items, known.seen)[:16]
+    for likeness in (0.0, 10.0):
+        heater.heater(known, likeness)
+    with torch.no_grad():
+        free, held = (
+            (m.get_submodule("mixture")(texts) - items).square().mean().item() for m in models
+        )
+    assert held < 0.85 * free, (held, free)
+
+
+def test_aldi_is_its_formula() -> None:
+    with torch_seed(1):
+        (u, i, j), (v, g, h) = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
+
+    def cross(a: Tensor, b: Tensor) -> Tensor:
+        p, q = torch.sigmoid(a), torch.sigmoid(b)
+        return -(p * q.log() + (1 - p) * (1 - q).log()).mean()
+
+    t_i, t_j, s_i, s_j = ((a * b).sum(1) for a, b in ((u, i), (u, j), (v, g), (v, h)))
+    itself, said = ((a * a).sum(1) - (a @ b.T).mean(1) for a, b in ((i, j), (g, h)))
+    ratings = ((t_i - s_i).abs() + (t_j - s_j).abs()).mean()
+    expected = 0.9 * cross(t_i - t_j, s_i - s_j) + 0.05 * cross(itself, said) + 0.1 * ratings
+    found = aldi._apart(aldi._Words(u, i, j), aldi._Words(v, g, h))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_aldi_leaves_trained_items_to_its_teacher(two_tastes: Dataset) -> None:
+    known = _known(two_tastes, 1000)
+    ask = np.array([0, 20]), np.full(2, 1500)
+    factors = warm_factors(known)
+    taught = factors.users[[0, 20]] @ factors.items.T
+    scores = _make("aldi", known, 1.0)(*ask)
+    torch.testing.assert_close(scores[:, :16], taught[:, :16].detach(), atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(scores[:, 16], taught[:, 16].detach(), atol=1e-3)
+
+
+def test_the_loss_of_elsa_is_its_formula() -> None:
+    x = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    with torch_seed(1):
+        a = F.normalize(torch.randn(3, 4), dim=1)
+    expected = 0.0
+    for row in x:
+        said = [max(0.0, float(row @ (a @ a.T - torch.eye(3))[:, i])) for i in range(3)]
+        length = sum(value**2 for value in said) ** 0.5
+        of_x = row / row.norm()
+        expected += sum((float(of_x[i]) - said[i] / length) ** 2 for i in range(3)) / 2
+    assert elsa_text._apart(x, a).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_elsa_learns_which_of_what_texts_say_matters(two_tastes: Dataset) -> None:
+    """Each text says its taste softly, and something else loudly."""
+    known = _known(two_tastes, 1000, epochs=60)
+    loud = torch.from_numpy(np.random.default_rng(5).standard_normal((17, 6))).float()
+    known = replace(known, vectors=torch.cat([0.3 * known.vectors[:, :1], loud], 1))
+    users, times = np.array([0, 20, 40, 41]), np.full(4, 3000)
+    untrained = replace(known, stopping=Stopping(epochs=0))
+    unit = centred(known.vectors, known.vectors, known.known)
+    x = torch.from_numpy(known.past(users, times).toarray()).float()
+    begin = _make("elsa_text", untrained, 0.01)(users, times)
+    torch.testing.assert_close(begin.float(), x @ unit @ unit.T - x)
+    scores = _make("elsa_text", known, 0.01)(users, times)
+
+    def told_apart(of: Tensor) -> Tensor:
+        """[4] how far the items of a user's own taste, whom it took none of, are above the others."""
+        mine = torch.from_numpy((np.arange(17) < 8) | (np.arange(17) == 16))
+        own = torch.stack([mine, ~mine, mine, ~mine])
+        new = x == 0
+        return torch.stack(
+            [s[o & n].mean() - s[~o & n].mean() for s, o, n in zip(of, own, new, strict=True)]
+        )
+
+    assert (told_apart(scores) > 0).all()
+    assert (told_apart(scores) > 2 * told_apart(begin)).all()
+    # nobody took item 16: its text alone says whose it is
+    assert (scores[:, 16] > scores[:, :16].mean(1)).tolist() == [True, False, True, False]
 
 
 def test_lightgcn_places_a_user_of_its_graph_where_the_graph_has_it(two_tastes: Dataset) -> None:

@@ -42,7 +42,7 @@ from coldlm.runs.manifest import read_manifest
 MakeData = Callable[..., Dataset]
 MakeConfig = Callable[..., RunConfig]
 
-SLOW = ("sasrec", "gru4rec", "clcrec")
+SLOW = ("sasrec", "gru4rec", "clcrec", "heater", "aldi")
 """Learn for seconds; ``test_learned.py`` asks them for less."""
 
 EVENTS = [(0, 0, 1), (0, 1, 2), (1, 0, 3), (1, 1, 4), (2, 1, 5), (2, 2, 6), (3, 0, 50)]

@@ -88,6 +88,11 @@ def head_problems(head: Section, strategy: Section, backbone: Section) -> Iterat
             "head.fusion=gate weighs text against context, but head.context=off; use "
             "head.context=on, or fusion=add"
         )
+    if head.get("context_dropout") and head["context"] == "off":
+        yield (
+            f"head.context_dropout={head['context_dropout']} hides context in training, but "
+            "head.context=off; use head.context=on, or context_dropout=0"
+        )
 
 
 def reading_problems(

@@ -211,6 +211,27 @@ _OWN: tuple[Option, ...] = (
         unseen="by its text",
     ),
     Rival(
+        "heater",
+        "coldlm.rivals.heater.heater",
+        setting="likeness",
+        values=(0.01, 0.1, 1.0),
+        unseen="by its text",
+    ),
+    Rival(
+        "aldi",
+        "coldlm.rivals.aldi.aldi",
+        setting="weight of the teacher",
+        values=(0.1, 1.0, 10.0),
+        unseen="by its text",
+    ),
+    Rival(
+        "elsa_text",
+        "coldlm.rivals.elsa_text.elsa_text",
+        setting="rate",
+        values=(0.0001, 0.0003, 0.001),
+        unseen="by its text",
+    ),
+    Rival(
         "bpr",
         "coldlm.rivals.bpr.bpr",
         setting="strength",

@@ -28,7 +28,7 @@ class CausalLM(Head):
         input_width: D (given at run time; nothing depends on it).
         history: items in the prompt, newest first, as far as ``backbone.max_tokens`` goes.
         prompt: with the fields {history} and {query}, each empty where nothing is known.
-        context, fusion, context_width: how counts, recency and age join the score, see
+        context, fusion, context_width, context_dropout: how counts, recency and age join the score, see
             ``models/parts/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own
             text.
@@ -47,6 +47,7 @@ class CausalLM(Head):
         context: Literal["on", "off", "only"] = "off",
         fusion: Literal["add", "gate"] = "add",
         context_width: Count = 8,
+        context_dropout: Share = 0.0,
         pseudo_query: Share = 0.05,
         first_stage: str = "recent_popularity",
         rerank: Count = 100,
@@ -58,7 +59,7 @@ class CausalLM(Head):
         self.weight: nn.Parameter | None = None
         if self.uses_text and self.uses_context:
             self.weight = nn.Parameter(torch.ones(()))
-        self.fusion = Fusion(context, fusion, context_width)
+        self.fusion = Fusion(context, fusion, context_width, context_dropout)
 
     def assemble(self, parts: Parts) -> PairRanker:
         """Return the model that reads pairs, and re-ranks."""

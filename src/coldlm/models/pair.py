@@ -23,7 +23,7 @@ class Pair(Head):
 
     Args:
         input_width: D (given at run time).
-        context, fusion, context_width: how counts, recency and age join the logit, see
+        context, fusion, context_width, context_dropout: how counts, recency and age join the logit, see
             ``models/parts/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own
             text.
@@ -44,6 +44,7 @@ class Pair(Head):
         context: Literal["on", "off", "only"] = "on",
         fusion: Literal["add", "gate"] = "add",
         context_width: Count = 8,
+        context_dropout: Share = 0.0,
         pseudo_query: Share = 0.05,
         dropout: Share = 0.1,
         first_stage: str = "recent_popularity",
@@ -56,7 +57,7 @@ class Pair(Head):
         if self.uses_text:
             self.dropout = nn.Dropout(dropout)
             self.logit = nn.Linear(input_width, 1)
-        self.fusion = Fusion(context, fusion, context_width)
+        self.fusion = Fusion(context, fusion, context_width, context_dropout)
 
     def assemble(self, parts: Parts) -> PairRanker:
         """Return the model that reads pairs, and re-ranks."""

@@ -33,8 +33,9 @@ class Towers(Head):
         user_layers, user_heads: of the transformer, where ``user`` is that; heads divide W.
         context: "on" joins what counts, recency and age say with the text score, "off" leaves it
             out, "only" is the control that has nothing else.
-        fusion: how, where context is "on". context_width: hidden width of its networks. See
-            ``models/parts/fusion.py``.
+        fusion: how, where context is "on". context_width: hidden width of its networks.
+            context_dropout: share of pairs of an event and an item that train as if nobody had had
+            the item. See ``models/parts/fusion.py``.
         pseudo_query: share of training histories replaced by words drawn from the next item's own
             text.
         dropout: on item vectors, in training.
@@ -55,6 +56,7 @@ class Towers(Head):
         context: Literal["on", "off", "only"] = "on",
         fusion: Literal["add", "gate"] = "add",
         context_width: Count = 8,
+        context_dropout: Share = 0.0,
         pseudo_query: Share = 0.05,
         dropout: Share = 0.0,
         delta: Annotated[float, Range(0)] = 0.0,
@@ -85,7 +87,7 @@ class Towers(Head):
                 self.join = Attention(width, history)
             elif user == "transformer":
                 self.join = Transformer(width, history, user_layers, user_heads)
-        self.fusion = Fusion(context, fusion, context_width)
+        self.fusion = Fusion(context, fusion, context_width, context_dropout)
 
     def assemble(self, parts: Parts) -> Ranker:
         """Return the model of two towers over the texts' vectors."""

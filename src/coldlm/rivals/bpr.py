@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from coldlm.core.seeding import generator, torch_seed
-from coldlm.core.tables import Floats, Ints
+from coldlm.core.tables import Bools, Floats, Ints
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.rivals.known import Known
+from coldlm.rivals.known import Known, Stopping
 from coldlm.rivals.learned import WIDTH, OthersOfTheTime, batches, fit, unseen_last
 
 BATCH, RATE, EVERY = 1024, 2e-3, 5
+WARM_EPOCHS, WARM_STRENGTH = 40, 0.0
+"""Of the factors that networks of texts are to match."""
 
 
 class Factors(nn.Module):
@@ -81,6 +84,11 @@ def train_factors(known: Known, strength: float) -> tuple[Factors, ScoreFunction
     return factors, scorer
 
 
+def warm_factors(known: Known) -> Factors:
+    """Return the vectors after so many epochs, for what learns from them; validation is not asked."""
+    return train_factors(replace(known, stopping=Stopping(epochs=WARM_EPOCHS)), WARM_STRENGTH)[0]
+
+
 def factor_scores(known: Known, factors: Factors) -> ScoreFunction:
     """Return the scores of the vectors as they are now."""
     p, q = (table.detach().double().numpy() for table in (factors.users, factors.items))
@@ -89,10 +97,20 @@ def factor_scores(known: Known, factors: Factors) -> ScoreFunction:
 
 
 def folded_in(known: Known, p: Floats, q: Floats) -> ScoreFunction:
-    """Return p_u(t) . q_i, users moved by what they took since what was learned from, as ``bpr`` says.
+    """Return p_u(t) . q_i, see ``moved_users``."""
+    now, items = moved_users(known, p, q), torch.from_numpy(q.T)
+    return lambda users, times: now(users, times) @ items
+
+
+def moved_users(
+    known: Known, p: Floats, q: Floats, among: Bools | None = None
+) -> Callable[[Ints, Ints], Tensor]:
+    """Return (users, times) -> [Q, D] p_u(t), users moved by what they took since what was learned
+    from, as ``bpr`` says.
 
     Args:
         p: [U, D] of users, which mean something where they are in what was learned from. q: [N, D].
+        among: [N] the items that move a user; all by default.
     """
     from sklearn.linear_model import RidgeCV
 
@@ -104,13 +122,13 @@ def folded_in(known: Known, p: Floats, q: Floats) -> ScoreFunction:
     moves = RidgeCV(alphas=np.logspace(-4, 2, 7)).fit(mean[old], p[old]).coef_
     begin = np.where(old[:, None], p, p[old].mean(0))
     mean[~old] = mean[old].mean(0)
-    items = torch.from_numpy(q.T)
 
-    def score(users: Ints, times: Ints) -> Tensor:
+    def now(users: Ints, times: Ints) -> Tensor:
         past = known.whole_past(users, times)
+        if among is not None:
+            past = past.multiply(among[None]).tocsr()
         n = np.asarray(past.sum(1))
-        now = np.where(n > 0, (past @ q) / np.maximum(n, 1), mean[users])
-        moved = begin[users] + (now - mean[users]) @ moves.T
-        return torch.from_numpy(moved) @ items
+        moved = np.where(n > 0, (past @ q) / np.maximum(n, 1), mean[users])
+        return torch.from_numpy(begin[users] + (moved - mean[users]) @ moves.T)
 
-    return score
+    return now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,13 +12,11 @@ from coldlm.core.seeding import generator, torch_seed
 from coldlm.core.tables import Ints
 from coldlm.evaluate.baselines import centred
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.rivals.bpr import train_factors
-from coldlm.rivals.known import Known, Stopping
+from coldlm.rivals.bpr import warm_factors
+from coldlm.rivals.known import Known
 from coldlm.rivals.learned import WIDTH, OthersOfTheTime, batches, fit
 
 HIDDEN, BATCH, RATE = 128, 512, 1e-3
-WARM_EPOCHS, WARM_STRENGTH = 40, 0.0
-"""Of the factors that are to be matched."""
 
 
 def dropoutnet(known: Known, dropout: float) -> ScoreFunction:
@@ -32,8 +29,7 @@ def dropoutnet(known: Known, dropout: float) -> ScoreFunction:
     5), in training as of the event, so that a trained user is no other than a new one. V_i is 0 for items
     that nobody took in what was learned from.
     """
-    warm = replace(known, stopping=Stopping(epochs=WARM_EPOCHS))
-    factors, _ = train_factors(warm, WARM_STRENGTH)
+    factors = warm_factors(known)
     items = factors.items.detach() * torch.from_numpy(known.seen)[:, None]
     preferred = items / items.norm(dim=1).mean().clamp(min=1e-9)
     written = centred(known.vectors, known.vectors, known.known)

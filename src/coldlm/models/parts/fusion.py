@@ -30,17 +30,28 @@ class Fusion(nn.Module):
     learned from the items that nobody has had. The user's count ends at the length of the history,
     and is 0 under a pseudo-query.
 
+    In training a ``dropout`` of pairs of an event and an item show the networks what a new item has:
+    no count, no age, and ``is_new``. So context cannot say of those which was taken, and text must:
+    DropoutNet's dropout of items, with counts in the place of factors. It is drawn whatever was taken, so
+    it tells no label.
+
     Args:
         context: "on" joins the network's output with the text score, "off" leaves it out, "only"
             leaves the text out.
         fusion: how, where context is "on".
         width: hidden width of the context network, and of the gate's.
+        dropout: the share of pairs whose context is hidden in training, where there is a text.
     """
 
     def __init__(
-        self, context: Literal["on", "off", "only"], fusion: Literal["add", "gate"], width: int
+        self,
+        context: Literal["on", "off", "only"],
+        fusion: Literal["add", "gate"],
+        width: int,
+        dropout: float,
     ) -> None:
         super().__init__()
+        self.dropout = dropout
         self.uses_text, self.uses_context = context != "only", context != "off"
         if self.uses_context:
             self.context = ContextNetwork(len(FEATURES), width)
@@ -67,6 +78,8 @@ class Fusion(nn.Module):
             assert text is not None
             return text
         assert features is not None
+        if self.training and self.dropout and self.uses_text:
+            features = _some_as_new(features, self.dropout)
         context: Tensor = self.context(features)
         if text is None:
             return context
@@ -76,6 +89,14 @@ class Fusion(nn.Module):
         counts = (torch.log1p(count.to(features.dtype)) / SCALE)[:, None].expand(features.shape[1:])
         gate = torch.sigmoid(self.gate(torch.cat([features, counts[None]])))
         return 2 * (gate * text + (1 - gate) * context)
+
+
+def _some_as_new(features: Tensor, share: float) -> Tensor:
+    """Return features [F, B, M] in which a ``share`` of the pairs is an item that nobody had."""
+    hidden = torch.rand(features.shape[1:], device=features.device) < share
+    new = features.new_zeros(len(FEATURES))
+    new[FEATURES.index("is_new")] = 1
+    return torch.where(hidden, new[:, None, None], features)
 
 
 class ContextNetwork(nn.Module):
