@@ -35,7 +35,8 @@ def heater(known: Known, likeness: float) -> ScoreFunction:
     z_i is q_i for an item that somebody took in what was learned from, else g(x_i). The factors are
     those of ``bpr``, each of their dimensions at mean 0 and spread 1, and users move with what they take
     as there. Simpler than the paper's: users are no mixture of experts, as no text of theirs is read;
-    f has one hidden layer without batch normalisation, and stops on validation instead of a norm.
+    g has no tanh around the sum, f one hidden layer without batch normalisation, and it stops on validation
+    instead of a norm.
     """
     factors, log, others = warm_factors(known), known.data.log, OthersOfTheTime(known)
     took: Bools = np.asarray(known.taken().sum(1))[:, 0] > 0
@@ -107,5 +108,6 @@ class _Mixture(nn.Module):
         self.experts = nn.Linear(width, EXPERTS * WIDTH)
 
     def forward(self, texts: Tensor) -> Tensor:
-        said = torch.tanh(self.experts(texts)).unflatten(1, (EXPERTS, WIDTH))
-        return (torch.tanh(self.gates(texts))[:, :, None] * said).sum(1)
+        said = torch.tanh(self.experts(texts)).reshape(-1, EXPERTS, WIDTH)
+        found: Tensor = (torch.tanh(self.gates(texts))[:, :, None] * said).sum(1)
+        return found
