@@ -41,7 +41,6 @@ def headline_tables(
     """Return the tables that say who is best, in order; those that have nothing to say are left out."""
     lists = (list_table(comparison),) if comparison.candidates == "impression" else ()
     views = (views_table(comparison),) if has_views(comparison) else ()
-    by_view = new_items_table(comparison)
     chosen = chosen_table(comparison)
     points, shown = slot_points(comparison), lists_table(comparison)
     further = further_table(comparison)
@@ -51,7 +50,6 @@ def headline_tables(
         quality_table(comparison, headline),
         *((chosen,) if chosen else ()),
         *views,
-        *((by_view,) if by_view else ()),
         *((basket_table(comparison),) if has_baskets(comparison) else ()),
         *((shown,) if shown else ()),
         *((slots_table(comparison, points),) if points else ()),
@@ -66,9 +64,10 @@ def headline_tables(
 
 
 def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return warm-up by item, among peers too, and by user, among peers and on the shelf too, and, where
-    there are windows, the values of each, and what versions are worth on all of them. On the shelf all
-    items are about equally new."""
+    """Return strategies in each view and bucket of items; warm-up by item, among peers too, and by user,
+    among peers and on the shelf too, and, where there are windows, the values of each, and what versions
+    are worth on all of them. On the shelf all items are about equally new."""
+    by_view = new_items_table(comparison)
     windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
     versions = matrix_table(comparison)
     by_item, by_user = (
@@ -78,7 +77,8 @@ def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
             ("user", (PEERS, ON_THE_SHELF) if has_views(comparison) else ()),
         )
     )
-    return (*by_item, *by_user, *windows, *((versions,) if versions else ()))
+    first, last = ((each,) if each else () for each in (by_view, versions))
+    return (*first, *by_item, *by_user, *windows, *last)
 
 
 def tables_over_all(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
