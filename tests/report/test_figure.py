@@ -191,3 +191,21 @@ def test_many_strategies_are_drawn_without_static_and_controls_once_each(
     assert [label for label in lines if label.startswith("permuted_text")] == [
         "permuted_text · d, per_window"
     ]
+
+
+def test_of_many_baselines_those_that_lead_somewhere_have_lines_and_the_title_says_so(
+    make_run,
+) -> None:
+    many = {f"rival_{i:02}": 0.01 + i / 1000 for i in range(12)} | {"constant": 0.002}
+    run = make_run("one", baselines=many)
+    results = pl.read_parquet(run / "results.parquet")
+    first = (pl.col("scorer") == "rival_03") & (pl.col("bucket") == "user:0")
+    raised = pl.when(first).then(0.9).otherwise(pl.col("value"))
+    results.with_columns(raised.alias("value")).write_parquet(run / "results.parquet")
+    figure = draw_warmup(read_runs([run]).comparisons[0])
+    lines = {line.get_label() for line in figure.axes[0].lines}
+    shown = {label for label in lines if label.startswith("rival")}
+    assert {"rival_03", "rival_11"} <= shown  # at one point, and at most of them
+    assert "rival_00" not in shown
+    assert "constant" in lines
+    assert f"baselines that lead somewhere, {12 - len(shown)} not shown" in figure.get_suptitle()

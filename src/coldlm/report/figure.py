@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from coldlm.core.columns import WARMUP_BUCKETS
+from coldlm.core.columns import CHANCE, WARMUP_BUCKETS
 from coldlm.report.flags import flags
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import has_views
@@ -42,6 +42,9 @@ DPI: Final = 150
 MOST_STRATEGIES: Final = 7
 """Of whom the headline figure has lines: more of them cannot be told apart."""
 
+MOST_BASELINES: Final = 9
+"""Of whom all have lines; of more, those that lead somewhere, and chance."""
+
 CHINESE: Final = (
     "Noto Sans CJK SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei",
     "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Arial Unicode MS",
@@ -70,7 +73,6 @@ def draw_warmup(comparison: Comparison) -> Figure:
     Buckets that were not measurable leave a gap."""
     from matplotlib.figure import Figure
 
-    shown, left_out = choose_rows(comparison)
     figure = Figure(figsize=(1, 5.6), layout="constrained")  # see put_legend for the width
     panels = [
         ("item", METRIC, "by what the item has had"),
@@ -79,20 +81,16 @@ def draw_warmup(comparison: Comparison) -> Figure:
     if has_views(comparison):
         panels.insert(1, ("item", PEERS, "the same, among items that have had about as many"))
     axes = figure.subplots(2, len(panels), sharex="col", height_ratios=(6, 1))
-    for column, (by, among, words) in enumerate(panels):
-        curve = comparison.curve(by, among)
+    curves = [comparison.curve(by, among) for by, among, _ in panels]
+    shown, left_out = choose_rows(comparison, curves)
+    for column, ((by, _, words), curve) in enumerate(zip(panels, curves, strict=True)):
         _draw_curves(axes[0, column], comparison, curve, WARMUP_BUCKETS, shown)
         _draw_counts(axes[1, column], comparison, by)
         axes[0, column].set_title(words, loc="left", fontsize=10)
         axes[1, column].set_xlabel(f"earlier events of the {by} (n)")
     axes[0, 0].set_ylabel("nDCG@10, mean over users (square-root scale)")
     axes[1, 0].set_ylabel("events")
-    title(
-        figure,
-        comparison,
-        comparison.title,
-        *([f"the best of the strategies, {left_out} not shown"] * bool(left_out)),
-    )
+    title(figure, comparison, comparison.title, *left_out)
     # peers are few, and values among them high: a scale of their own
     whole = [axes[0, column] for column, (_, among, _) in enumerate(panels) if among == METRIC]
     top = max(axis.get_ylim()[1] for axis in whole)
@@ -110,8 +108,8 @@ def draw_k_shot(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(1, 4.8), layout="constrained")  # see put_legend for the width
     axes = figure.subplots(1, len(comparison.shots), sharey=True, squeeze=False)[0]
     for axis, shots in zip(axes, comparison.shots, strict=True):
-        buckets, asked = shots_of(shots), what_was_asked(shots)
-        _draw_curves(axis, shots, shots_curve(shots), buckets, choose_rows(shots)[0])
+        buckets, asked, curve = shots_of(shots), what_was_asked(shots), shots_curve(shots)
+        _draw_curves(axis, shots, curve, buckets, choose_rows(shots, [curve])[0])
         axis.set_xticks(range(len(buckets)), buckets)
         axis.set_title(
             f"{asked['eligible']:,} new {shots.title}s, {asked['queries']:,} queries",
@@ -173,10 +171,12 @@ def _with_a_palette(png: BytesIO) -> bytes:
     return smaller.getvalue()
 
 
-def choose_rows(comparison: Comparison) -> tuple[list[int], int]:
-    """(rows that get a line, strategies that get none): the best strategies, many of them without
-    ``static``, all baselines but a canary, and of each kind of control its best row: more lines
-    tell less."""
+def choose_rows(
+    comparison: Comparison, curves: Sequence[pl.DataFrame]
+) -> tuple[list[int], list[str]]:
+    """(rows that get a line, what is said of those that get none): the best strategies, many of them
+    without ``static``, of each kind of control its best row, and baselines but a canary, of many
+    those that lead on one of the ``curves``: more lines tell less."""
     rows = comparison.rows
     best: dict[tuple[str, str], tuple[float, int]] = {}
     for i, row in enumerate(rows):
@@ -188,17 +188,36 @@ def choose_rows(comparison: Comparison) -> tuple[list[int], int]:
         (value, -i, label) for (kind, label), (value, i) in best.items() if kind == "strategy"
     )[::-1]
     strategies = {label for _, _, label in by_value[:MOST_STRATEGIES]}
+    baselines, hidden = _choose_baselines(rows, curves)
 
     def is_shown(i: int, row: Row) -> bool:
-        if row.kind == "control":
-            return i in controls
-        if row.kind == "baseline":
-            return row.label != "fewest_events"
+        if row.kind != "strategy":
+            return i in controls | baselines
         return row.label in strategies and (
             row.schedule != "static" or len(strategies) <= FEW_STRATEGIES
         )
 
-    return [i for i, row in enumerate(rows) if is_shown(i, row)], len(by_value) - len(strategies)
+    left_out = len(by_value) - len(strategies)
+    said = [f"the best of the strategies, {left_out} not shown"] * bool(left_out)
+    said += [f"baselines that lead somewhere, {hidden} not shown"] * bool(hidden)
+    return [i for i, row in enumerate(rows) if is_shown(i, row)], said
+
+
+def _choose_baselines(rows: Sequence[Row], curves: Sequence[pl.DataFrame]) -> tuple[set[int], int]:
+    """(baselines that get a line, how many get none)."""
+    all_of_them = {
+        i for i, row in enumerate(rows) if row.kind == "baseline" and row.label != "fewest_events"
+    }
+    if len(all_of_them) <= MOST_BASELINES:
+        return all_of_them, 0
+    lead = {i for i in all_of_them if rows[i].label == CHANCE}
+    for curve in curves:
+        known = curve.filter(pl.col("row").is_in(all_of_them) & pl.col("value").is_finite())
+        first = known.sort("value", "row", descending=[True, False]).unique(
+            "bucket", keep="first", maintain_order=True
+        )
+        lead |= set(first["row"])
+    return lead, len(all_of_them - lead)
 
 
 def _draw_curves(

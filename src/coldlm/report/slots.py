@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
 
 from coldlm.core.columns import ON_SHELF, SLOTS
 from coldlm.report.figure import choose_rows, plain, put_legend, styles, title
@@ -81,7 +84,15 @@ def draw_slots(comparison: Comparison, points: Sequence[Point]) -> Figure:
     marker) to ten; what is ringed nobody beats in both."""
     from matplotlib.figure import Figure
 
-    shown, _ = choose_rows(comparison)
+    of_all, of_new = (
+        pl.DataFrame(
+            [(point.row, str(point.kept), value(point)) for point in points],
+            schema={"row": pl.Int64, "bucket": pl.String, "value": pl.Float64},
+            orient="row",
+        )
+        for value in (attrgetter("of_all"), attrgetter("of_new"))
+    )
+    shown, left_out = choose_rows(comparison, [of_all, of_new])
     figure = Figure(figsize=(1, 5), layout="constrained")  # see put_legend for the width
     axis = figure.subplots()
     looks = dict(zip(shown, styles([comparison.rows[i] for i in shown]), strict=True))
@@ -114,7 +125,7 @@ def draw_slots(comparison: Comparison, points: Sequence[Point]) -> Figure:
     axis.set_ylabel("Recall@10 of all")
     plain(axis)
     words = "from no place kept for new items (large marker) to ten of ten"
-    axis.set_title(words, loc="left", fontsize=10)
+    axis.set_title("\n".join([*left_out, words]), loc="left", fontsize=10)
     title(figure, comparison, comparison.title)
     put_legend(figure, axis.get_legend_handles_labels()[0], 6)
     return figure
