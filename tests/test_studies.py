@@ -15,7 +15,7 @@ import pytest
 from coldlm.config.tree import list_options
 from coldlm.report.measure import Headline, measure
 from coldlm.report.results import read_runs
-from coldlm.report.rows import Comparison, Row
+from coldlm.report.rows import ON_THE_SHELF, PEERS, Comparison, Row
 from coldlm.report.table import metric, quantity
 from coldlm.report.texts import TextWorth, measure_texts
 
@@ -281,6 +281,35 @@ def _table(study: str) -> list[list[str]]:
         for line in lines
         if not line.startswith("|---")
     ]
+
+
+def test_the_table_of_rivals_is_what_its_runs_say() -> None:
+    (comparison,) = _runs("rivals")
+    measures = _headline("rivals", comparison.title).measures
+    rows = {row.name: i for i, row in enumerate(comparison.rows) if row.schedule != "static"}
+    header, *body = _table("rivals")
+    assert [cells[0] for cells in body] == list(rows)
+    for name, seeds, *cells in body:
+        i = rows[name]
+        own, d = measures[i].headline, measures[i].vs_trivial
+        apart = (
+            f"{metric(d.mean, True)} [{metric(d.low, True)}, {metric(d.high, True)}]" if d else ""
+        )
+        values = (
+            comparison.value(i, "cold_item_any"),
+            comparison.value(i, metric=PEERS),
+            comparison.value(i, metric=PEERS, bucket="item:0"),
+            comparison.value(i, "cold_item_any", metric=PEERS),
+            comparison.value(i, metric=ON_THE_SHELF),
+        )
+        whole = (metric(own.mean), f"{metric(own.low)} to {metric(own.high)}", metric(own.sd_seeds))
+        assert [seeds, *cells] == [
+            str(comparison.rows[i].seeds),
+            *whole,
+            *map(metric, values),
+            apart,
+        ]
+    assert header[1:5] == ["seeds", "all", "95 %", "sd"]
 
 
 @pytest.mark.parametrize(

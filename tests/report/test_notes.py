@@ -166,7 +166,7 @@ def test_footnotes_say_dates_leaks_drops_canaries_and_seeds(make_runs) -> None:
         "chance); chance .0020",
         "Means over users (macro)",
         "Asked: 2,840, 99.6% of the stream's positives; not asked, by reason: label 12.",
-        "1 seed: no claim. 6 comparisons need 8: sign flips of fewer seeds never reach p = 0.05",
+        "1 seed: no claim. 4 comparisons need 8: sign flips of fewer seeds never reach p = 0.05",
         "Of one seed, or of rows without one in common, they hold users alone",
         "minus `random_vectors, per_window`",
     ):

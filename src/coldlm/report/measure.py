@@ -138,7 +138,8 @@ def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
 
 def measure(comparison: Comparison) -> Headline:
     """Return every row in numbers. A strategy is compared with the best of all baselines *and* all
-    controls under any schedule, so the distance never flatters it."""
+    controls under any schedule, so the distance never flatters it; under ``static`` it is a control of
+    itself, of which nothing is asked."""
     rows = comparison.rows
     scores = [comparison.value(i) for i in range(len(rows))]
     trivial = [
@@ -150,7 +151,7 @@ def measure(comparison: Comparison) -> Headline:
     found = {
         i: d
         for i, row in enumerate(rows)
-        if best is not None and row.kind == "strategy"
+        if best is not None and row.kind == "strategy" and row.schedule != "static"
         if (d := comparison.difference(i, best)) is not None
     }
     p_holm, p_seeds = (
