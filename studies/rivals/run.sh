@@ -20,19 +20,33 @@ movielens=()
 ml100k=(dataset=atomic "dataset.root=${ML100K:-}" dataset.label=rating dataset.positive_from=4)
 caixin=(dataset=news/caixin "dataset.root=${CAIXIN:-}" release_slot=day backbone=local "backbone.path=${E5:-}"
   "backbone.item_prefix='passage: '" "backbone.query_prefix='query: '")
-# what validation says is best of these on seed 1 is run with the other seeds: see README.md
-declare -A chosen=([movielens]=lora [ml100k]=lora [caixin]=lora)
 
 one() { .venv/bin/coldlm run "output=$runs/$set" "${budget[@]}" "${data[@]}" "seed=$seed" "$@"; }
+# of the strategies that train the backbone, the one that validation puts first on seed 1: the others have that seed alone
+best() {
+  .venv/bin/python - "$runs/$set" <<'END'
+import json, pathlib, sys
+
+found = []
+for file in pathlib.Path(sys.argv[1]).glob("*/manifest.json"):
+    said = json.loads(file.read_text())
+    axes = said["axes"]
+    if (axes["seed"], axes["control"]) == ("1", "none") and "frozen" not in axes["strategy"]:
+        found.append((max(said["validation"]["ndcg@10"]), axes["strategy"].partition(" ")[0]))
+print(max(found)[1])
+END
+}
+
 for set in $sets; do
   declare -n data="$set"
-  [ "${chosen[$set]}" = top ] && layers=1 || layers=2
+  seed=1
+  one -m strategy=lora,adapter,prefix,ia3 strategy.layers=2
+  one strategy=top
+  chosen="$(best)"
+  layers=()
+  [ "$chosen" = top ] || layers=(strategy.layers=2)
   for seed in $seeds; do
-    if [ "$seed" = 1 ]; then
-      one -m strategy=lora,adapter,prefix,ia3 strategy.layers=2
-      one strategy=top
-    fi
-    one -m "strategy=${chosen[$set]}" "strategy.layers=$layers" control=none,permuted_in_cohort
+    one -m "strategy=$chosen" "${layers[@]}" control=none,permuted_in_cohort
     one -m control=context_only,random_vectors,permuted_in_cohort
     one "evaluate.rivals=$all"
   done
