@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> str:
         ("coldlm run strategy=frozen strategy.ran", []),
         ("coldlm run train.ep", ["train.epochs="]),
         ("coldlm run train.validate=", ["train.validate=true", "train.validate=false"]),
-        ("coldlm run head.con", ["head.context=", "head.context_width="]),
+        ("coldlm run head.con", ["head.context=", "head.context_dropout=", "head.context_width="]),
         ("coldlm run dataset=news/m", ["dataset=news/mind"]),
         (
             "coldlm run online/trigger=ev",
@@ -58,7 +58,7 @@ def path(tmp_path: Path) -> str:
         ("coldlm run --skip", ["--skip-impossible"]),
         ("coldlm tune strategy=fu", ["strategy=full"]),
         ("coldlm export dataset=at", ["dataset=atomic"]),
-        ("coldlm evaluate split=lo", ["split=loo"]),
+        ("coldlm evaluate split=lo", ["split=loo", "split=loo_at_once"]),
         ("coldlm data li", ["list"]),
         ("coldlm completion ", list(SCRIPTS)),
         ("coldlm report ru", []),
