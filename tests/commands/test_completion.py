@@ -38,7 +38,7 @@ def path(tmp_path: Path) -> str:
         ("coldlm run strategy=frozen strategy.ran", []),
         ("coldlm run train.ep", ["train.epochs="]),
         ("coldlm run train.validate=", ["train.validate=true", "train.validate=false"]),
-        ("coldlm run head.con", ["head.context=", "head.context_dropout=", "head.context_width="]),
+        ("coldlm run head.con", ["head.context=", "head.context_width=", "head.context_dropout="]),
         ("coldlm run dataset=news/m", ["dataset=news/mind"]),
         (
             "coldlm run online/trigger=ev",
