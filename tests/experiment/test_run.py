@@ -131,7 +131,8 @@ def test_tables_have_their_columns_and_finite_values(finished: Path) -> None:
     own = {*FORMULAS, USER_AUC, *BASKET_METRICS, *views}
     assert set(results["metric"]) == {*own, *slot_columns(10)}
     assert users.columns == [
-        "run", "control", "strategy", "scorer", "schedule", "user", "cohort", "metric", "k", "value", "n_queries",
+        "run", "control", "strategy", "scorer", "schedule", "user", "cohort",
+        "bucket", "metric", "k", "value", "n_queries",
         "n_events",
     ]  # fmt: skip
     assert events.null_count().sum_horizontal().item() == 0
@@ -261,12 +262,14 @@ def test_no_slice_with_events_is_left_out(finished: Path) -> None:
 
 def test_the_mean_over_users_is_the_macro_value(finished: Path) -> None:
     users = pl.read_parquet(finished / "per_user.parquet")
-    results = pl.read_parquet(finished / "results.parquet").filter(
-        average="macro", bucket="all", window=-1
+    results = pl.read_parquet(finished / "results.parquet").filter(average="macro", window=-1)
+    # of lists with kept places nothing is kept by user, of buckets items' nDCG alone
+    whole = (pl.col("bucket") == "all") & ~pl.col("metric").str.starts_with(SLOTS)
+    of_items = pl.col("bucket").str.starts_with("item:") & pl.col("metric").is_in(
+        ["ndcg", "ndcg/peers", "ndcg/shelf"]
     )
-    # of lists with kept places nothing is kept by user
-    results = results.filter(~pl.col("metric").str.starts_with(SLOTS))
-    keys = ["scorer", "schedule", "cohort", "metric", "k"]
+    results = results.filter(whole | of_items)
+    keys = ["scorer", "schedule", "cohort", "bucket", "metric", "k"]
     means = users.group_by(keys).agg(
         pl.col("value").mean().alias("mean"),
         pl.len().alias("users"),
