@@ -173,7 +173,11 @@ def test_a_tokenizer_of_another_language_is_warned_of(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logging.getLogger("coldlm"), "propagate", True)
+    # whatever a command has made of it before
+    logger = logging.getLogger("coldlm")
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "disabled", False)
+    caplog.set_level(logging.INFO, logger="coldlm")
     make_ranker(config(), world)
     assert "unknown" not in caplog.text
     monkeypatch.setattr("coldlm.experiment.encoder.UNKNOWN_TOKENS", -1.0)
