@@ -9,6 +9,8 @@ cd "$(dirname "$0")/../.."
 runs="${1:-runs/rivals}"
 sets="${2:-movielens ml100k caixin}"
 seeds="${3:-1 2 3 4 5}"
+[[ " $sets " != *" ml100k "* ]] || : "${ML100K:?name the folder of ml-100k.inter}"
+[[ " $sets " != *" caixin "* ]] || : "${CAIXIN:?name the folder with caixin_news}" "${E5:?name the folder of the encoder}"
 [ -x .venv/bin/coldlm ] || bash scripts/setup.sh quickstart
 unset COLDLM_DATA # with it, MovieLens would be whatever edition lies there
 export OMP_WAIT_POLICY=PASSIVE

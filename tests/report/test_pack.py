@@ -118,10 +118,16 @@ def test_another_file_is_refused(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_pack_names_no_place_on_the_machine(make_run, tmp_path: Path) -> None:
-    command = "coldlm run output=/home/me/runs backbone.path='/data/e5 small' loss=a/b"
+    command = "coldlm run output=/a/runs cache=../b/cache backbone.path='/data/e5 small' loss=a/b"
     for seed, name in enumerate(("one/a", "two/a")):
         make_run(name, seed=seed, manifest={"command": command, "recipe": {"r": ["/x/y"]}})
-    first, second = unpack_bytes(pack(read_runs([tmp_path / "runs"]).found), tmp_path)
+    found = read_runs([tmp_path / "runs"]).found
+    first, second = unpack_bytes(pack(found), tmp_path)
     assert (str(first.folder), str(second.folder)) == ("runs/one/a", "runs/two/a")
-    assert first.manifest.command == "coldlm run output=runs backbone.path='e5 small' loss=a/b"
+    assert first.manifest.command == (
+        "coldlm run output=runs cache=cache backbone.path='e5 small' loss=a/b"
+    )
     assert first.manifest.recipe["r"] == ["y"]
+    # what a pack has said once it says again, whatever it is packed with
+    both = unpack_bytes(pack([first, found[1]]), tmp_path)
+    assert [str(run.folder) for run in both] == ["runs/one/a", "two/a"]

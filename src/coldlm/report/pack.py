@@ -24,8 +24,9 @@ TABLES: Final = ("results", "users", "shots", "stream", "lists", "probes")
 SAYS: Final = ("stage", "schedule", *CELL, "value", "n_users", "n_queries", "n_events")
 """Columns of a baseline's results in which two runs that ask the same agree."""
 
-PLACE: Final = re.compile(r"(?<![^\s='\"(\[,])(/[^\s='\"/,]+)*/(?=[^\s='\"/,])")
-"""Of an absolute path, which begins a word or follows what gives it: all but the last part."""
+PLACE: Final = re.compile(r"(?<![^\s='\"(\[,])(~|\.{1,2})?(/[^\s='\"/,]+)*/(?=[^\s='\"/,])")
+"""Of a path from the root, from home or from here, which begins a word or follows what gives it: all but
+the last part."""
 
 OF_ITS_SCHEDULE: Final = ("run", "online", "config_hash")
 """Facts of a run in which those that differ in their schedules alone differ."""
@@ -33,17 +34,16 @@ OF_ITS_SCHEDULE: Final = ("run", "online", "config_hash")
 
 def pack(runs: Sequence[FinishedRun]) -> bytes:
     """Return one row per run: folder, manifest and facts as JSON, its tables as lists of structs. A
-    pack is made to be passed on: of absolute paths the last part is kept, and of folders what tells
-    them apart.
+    pack is made to be passed on: of paths the last part is kept, and of folders what tells them apart.
     Baselines, which every run repeats, are kept of the first run among those that say the same of
     them; so are the users of weights that stand, which runs of all schedules have."""
     known: dict[str, list[pl.DataFrame]] = {}
     lines = []
-    above = Path(os.path.commonpath([run.folder.absolute().parent for run in runs]))
-    for run in (_without_known(run, known) for run in runs):
+    folders = _told_apart([run.folder for run in runs])
+    for folder, run in zip(folders, (_without_known(run, known) for run in runs), strict=True):
         tables = {name: table for name in TABLES if (table := getattr(run, name)) is not None}
         line = {
-            "folder": str(run.folder.absolute().relative_to(above.parent)),
+            "folder": str(folder),
             "manifest": json.dumps(_without_places(run.manifest.plain())),
             "facts": json.dumps(run.facts),
         }
@@ -57,8 +57,19 @@ def pack(runs: Sequence[FinishedRun]) -> bytes:
     return buffer.getvalue()
 
 
+def _told_apart(folders: Sequence[Path]) -> list[Path]:
+    """Folders without what all of those from the root have in common; others are as they were given, or
+    as another pack has them."""
+    absolute = [folder.parent for folder in folders if folder.is_absolute()]
+    above = Path(os.path.commonpath(absolute)).parent if absolute else None
+    return [
+        folder.relative_to(above) if above and folder.is_absolute() else folder
+        for folder in folders
+    ]
+
+
 def _without_places(value: Any) -> Any:
-    """JSON in which every absolute path has become its last part."""
+    """JSON in which every path has become its last part."""
     if isinstance(value, str):
         return PLACE.sub("", value)
     if isinstance(value, list):

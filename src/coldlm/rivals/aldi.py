@@ -10,11 +10,10 @@ from torch.nn import functional as F
 
 from coldlm.core.seeding import generator, torch_seed
 from coldlm.core.tables import Ints
-from coldlm.evaluate.baselines import centred
 from coldlm.evaluate.judge import ScoreFunction
 from coldlm.rivals.bpr import moved_users, warm_factors
 from coldlm.rivals.known import Known
-from coldlm.rivals.learned import WIDTH, OthersOfTheTime, batches, fit
+from coldlm.rivals.learned import WIDTH, OthersOfTheTime, batches, fit, spread_texts
 
 BATCH, RATE, HIDDEN = 1024, 1e-3, 128
 RANKS, OTHERS, RATINGS = 0.9, 0.05, 0.1
@@ -42,8 +41,7 @@ def aldi(known: Known, weight: float) -> ScoreFunction:
     """
     factors, log, others = warm_factors(known), known.data.log, OthersOfTheTime(known)
     p, q = factors.users.detach(), factors.items.detach()
-    # of about unit spread, as what goes into a tanh should be
-    texts = centred(known.vectors, known.vectors, known.known) * known.vectors.shape[1] ** 0.5
+    texts = spread_texts(known)
     with torch_seed(known.seed, "aldi"):
         student = _Student(texts.shape[1])
 

@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from coldlm.core.seeding import generator, torch_seed
 from coldlm.core.tables import Bools, Ints
-from coldlm.evaluate.baselines import centred
 from coldlm.evaluate.judge import ScoreFunction
 from coldlm.rivals.bpr import moved_users, warm_factors
 from coldlm.rivals.known import Known
-from coldlm.rivals.learned import WIDTH, OthersOfTheTime, batches, fit
+from coldlm.rivals.learned import WIDTH, OthersOfTheTime, batches, fit, spread_texts
 
 BATCH, RATE, HIDDEN, NEGATIVES, EXPERTS = 1024, 1e-3, 128, 5, 5
 REPLACED = 0.5
@@ -41,8 +40,7 @@ def heater(known: Known, likeness: float) -> ScoreFunction:
     factors, log, others = warm_factors(known), known.data.log, OthersOfTheTime(known)
     took: Bools = np.asarray(known.taken().sum(1))[:, 0] > 0
     users, items = _standard(factors.users, took), _standard(factors.items, known.seen)
-    # of about unit spread, as what goes into a tanh should be
-    texts = centred(known.vectors, known.vectors, known.known) * known.vectors.shape[1] ** 0.5
+    texts = spread_texts(known)
     with torch_seed(known.seed, "heater"):
         model = _Model(texts.shape[1])
 

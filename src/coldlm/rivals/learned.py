@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from coldlm.core.progress import progress
 from coldlm.core.tables import Bools, Ints
+from coldlm.evaluate.baselines import centred
 from coldlm.evaluate.judge import ScoreFunction, one_thread
 from coldlm.rivals.known import Known
 
@@ -112,6 +113,14 @@ class OthersOfTheTime:
             found[open_[good]] = item[good]
             open_ = open_[~good]
         return found
+
+
+def spread_texts(known: Known) -> Tensor:
+    """Return the items' text vectors, [N, D], centred on those that had entered and of about unit spread, as
+    what goes into a tanh should be."""
+    width = known.vectors.shape[1]
+    found: Tensor = centred(known.vectors, known.vectors, known.known) * width**0.5
+    return found
 
 
 def unseen_last(scores: Tensor, seen: Bools) -> Tensor:
