@@ -49,6 +49,21 @@ def test_the_best_trivial_row_is_chosen_anew_in_each_cohort(make_runs) -> None:
     assert warm.vs.mean > 0 > cold.vs.mean
 
 
+def test_no_strategy_is_held_against_a_control_that_cheats(make_runs) -> None:
+    folder = make_runs(schedules=("history", "per_window"))
+    for name in ("results", "per_user"):
+        file = folder / "context_only-1" / f"{name}.parquet"
+        moves = pl.col("schedule") == "per_window"
+        pl.read_parquet(file).with_columns(
+            pl.when(moves).then(pl.col("value") * 9).otherwise("value").alias("value"),
+            pl.when(moves).then(pl.lit("oracle")).otherwise("schedule").alias("schedule"),
+        ).write_parquet(file)
+    comparison = read_runs([folder]).comparisons[0]
+    assert "context_only, oracle" in [row.name for row in comparison.rows]
+    controls = {m.control[0] for m in measure_slices([comparison]) if m.control}
+    assert controls == {"random_vectors, per_window"}
+
+
 def test_holm_counts_the_cohorts_of_all_data_sets(make_run, tmp_path) -> None:
     for seed in (1, 2, 3):
         make_run(f"a{seed}", value=0.03, seed=seed)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from coldlm.config.schedules import cheats
 from coldlm.core.columns import COHORTS, WARMUP_BUCKETS
 from coldlm.report.rows import KINDS, METRIC, ON_THE_SHELF, PEERS, Comparison
 from coldlm.report.statistics import MIN_EVENTS, MIN_USERS, Estimate, holm
@@ -23,7 +24,6 @@ BY_VIEW: Final[Sequence[Slice]] = (
     *(("all", f"item:{bucket}", PEERS) for bucket in WARMUP_BUCKETS),
     ("all", "all", ON_THE_SHELF),
 )
-
 
 HOW_SURE: Final = (
     f"p after Holm over this table; no interval below {MIN_USERS} users or {MIN_EVENTS} events"
@@ -176,11 +176,12 @@ def _measure(comparison: Comparison, row: int, which: Slice) -> SliceMeasure:
 
 
 def _best(comparison: Comparison, kind: str, which: Slice) -> tuple[int, float] | None:
-    """(row, value) of the best row of a kind in a slice, the first of equals."""
+    """(row, value) of the best row of a kind in a slice, the first of equals; nobody is held against one
+    that cheats."""
     values = [
         (i, _value(comparison, i, which))
         for i, row in enumerate(comparison.rows)
-        if row.kind == kind
+        if row.kind == kind and not cheats(row.schedule)
     ]
     known = [(i, value) for i, value in values if value is not None]
     return max(known, key=lambda pair: (pair[1], -pair[0])) if known else None
