@@ -895,6 +895,11 @@ def test_a_rival_may_have_one_value_of_its_setting() -> None:
     assert not problems(compose_plain("evaluate.rivals=['ease:300',ease]"))
     (found,) = problems(compose_plain("evaluate.rivals=['ease:many']"))
     assert "got 'ease:many'; behind the colon stands a number" in found
+    (found,) = problems(compose_plain("evaluate.rivals=['ease:3@daily']"))
+    assert "behind @ per_window" in found
+    assert not problems(compose_plain("evaluate.rivals=['ease:3@per_window']"))
+    (found,) = problems(compose_plain("evaluate.rivals=['ease@per_window']", "train.refit=false"))
+    assert "use train.refit=true, or 'ease'" in found
     (found,) = problems(compose_plain("evaluate.rivals=['eas:3']"))
     assert "got 'eas:3', allowed: popularity_days" in found
 

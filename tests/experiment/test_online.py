@@ -735,8 +735,10 @@ def test_events_of_masked_items_wait_until_their_slot_is_over(
     assert late > 0  # they were learned, later
     learned = np.concatenate(seen)
     assert len(np.unique(learned)) == len(learned)
-    visible = np.arange(int((world.data.log.time < started[-1]).sum()))
-    before = int((world.data.log.time < world.split.t_test).sum())
-    ready = visible[before:][until[visible[before:]] <= started[-1]]
+    rows = np.arange(len(world.data.log))
+    trained = world.visible(rows, world.split.t_test)
+    assert (until[trained] <= world.split.t_test).all()
+    assert len(trained) < (world.data.log.time < world.split.t_test).sum()
+    ready = np.setdiff1d(world.visible(rows, int(started[-1])), trained)
     training = Training(settled, world, None, None, [])  # type: ignore[arg-type]
     assert sorted(learned.tolist()) == training.trainable(ready).tolist()

@@ -131,7 +131,7 @@ def test_rivals_say_what_was_tried_and_what_they_know_of_unseen_items(
     for fact in (
         "validation and learned anew with it: ease (strength of 100, 300): 300; "
         "bpr (strength of 100, 300): 100, 40 epochs or 300, 40 epochs.",
-        "took before T_test scores with rivals: 0, tied (ease, bpr); last (bpr).",
+        "took in what a rival learned from scores with rivals: 0, tied (ease, bpr); last (bpr).",
     ):
         assert fact in notes
 

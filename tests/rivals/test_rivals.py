@@ -23,8 +23,9 @@ from coldlm.core.errors import ConfigError
 from coldlm.core.tables import DAY, TRAIN, Dataset
 from coldlm.data import simulated
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.experiment.baselines import Ready, make_rivals
+from coldlm.experiment.baselines import Ready
 from coldlm.experiment.evaluation import Evaluation
+from coldlm.experiment.rivals import make_rivals
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
 from coldlm.rivals import learned
@@ -249,19 +250,60 @@ def test_a_value_of_its_own_is_not_tuned(evaluation: Evaluation) -> None:
     assert len(chosen["ease"]["tried"]) == 4
 
 
+def test_a_rival_that_follows_the_stream_learns_before_each_window(
+    evaluation: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, learned_from = evaluation._world, list[Known]()
+
+    def spy(known: Known, value: float) -> ScoreFunction:
+        learned_from.append(known)
+        return ease(known, value)
+
+    monkeypatch.setattr("coldlm.rivals.ease.ease", spy)
+    names = ["ease:300", "ease:300@per_window"]
+    scorers, chosen = make_rivals(
+        names, _ready(evaluation), world, 20, evaluation.measure, refit=True
+    )
+    assert len(learned_from) == 2  # tuned once for both
+    assert chosen[names[0]] == chosen[names[1]]
+    learned_from.clear()
+    stands, follows = (evaluation.judge_stream(scorers[name], name).score for name in names)
+    edges, times = world.split.edges, world.data.log.time
+    for known, edge in zip(learned_from, edges[:-1], strict=True):
+        assert np.array_equal(known.rows, np.flatnonzero((times < edge) & ~world.probe))
+    first = times[world.stream.event] < edges[1]
+    assert follows[first] == pytest.approx(stands[first], abs=1e-12)
+    assert follows[~first] != pytest.approx(stands[~first], abs=1e-6)
+    # each query is scored by its own window's version, in whatever order and company
+    some = np.array([5, len(world.stream) - 1, 0, len(world.stream) // 2])
+    users, at = world.stream.user, world.stream.time
+    together = scorers[names[1]](users[some], at[some])
+    for row, query in zip(together, some, strict=True):
+        alone = scorers[names[1]](users[[query]], at[[query]])[0]
+        torch.testing.assert_close(row, alone, rtol=0, atol=1e-12)
+
+
 def test_rivals_are_judged_like_baselines_and_chosen_on_validation(
     config: MakeConfig,
 ) -> None:
     folder = execute(
-        config("evaluate.rivals=[ease,popularity_days]", "stages=[train,evaluate]"), "rivals"
+        config(
+            "evaluate.rivals=[ease,ease@per_window,popularity_days]",
+            "stages=[train,evaluate]",
+            "evaluate.lists=5",
+        ),
+        "rivals",
     )
     results = pl.read_parquet(folder / "results.parquet")
-    assert {"ease", "popularity_days"} <= set(results["scorer"])
+    assert {"ease", "ease@per_window", "popularity_days"} <= set(results["scorer"])
+    listed = set(pl.read_parquet(folder / "lists.parquet")["scorer"])
+    assert "ease" in listed
+    assert "ease@per_window" not in listed  # lists are of weights as trained
     assert "bm25" not in set(results["scorer"])
     assert "ease on validation, by strength: " in (folder / "run.log").read_text()
     said = read_manifest(folder).rivals
     assert said is not None
-    assert set(said) == {"ease", "popularity_days"}
+    assert set(said) == {"ease", "ease@per_window", "popularity_days"}
     assert said["ease"]["setting"] == "strength"
 
 

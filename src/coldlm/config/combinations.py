@@ -21,7 +21,7 @@ from coldlm.config.kinds import (
 )
 from coldlm.config.model_combinations import Section
 from coldlm.config.online_combinations import online_problems
-from coldlm.config.options import chosen, names, rival_asked
+from coldlm.config.options import FOLLOWS, chosen, names, rival_asked
 from coldlm.core.columns import HEADLINE_K, LIST_K, MANDATORY_BASELINES, MODEL
 from coldlm.core.dates import seconds
 from coldlm.core.keys import has_wandb_key
@@ -49,7 +49,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         _pretrain_machine_problems: ("pretrain", "trainer"),
         _candidate_problems: ("evaluate", "dataset", "split"),
         _loss_problems: ("loss", "evaluate"),
-        _rival_problems: ("evaluate",),
+        _rival_problems: ("evaluate", "train"),
         _published_problems: ("published", "evaluate"),
         _k_shot_problems: ("stages", "evaluate", "split"),
         _control_problems: ("control", "backbone", "head"),
@@ -216,15 +216,24 @@ def _candidate_problems(evaluate: Section, dataset: Section, split: Section) -> 
         )
 
 
-def _rival_problems(evaluate: Section) -> Iterator[str]:
+def _rival_problems(evaluate: Section, train: Section) -> Iterator[str]:
     allowed = names(Rival)
     for rival in evaluate["rivals"]:
         try:
-            rival_asked(rival)
+            asked = rival_asked(rival)
         except LookupError:
             yield f"evaluate.rivals: got {rival!r}, allowed: {', '.join(allowed)}"
         except ValueError:
-            yield f"evaluate.rivals: got {rival!r}; behind the colon stands a number, the value of its setting"
+            yield (
+                f"evaluate.rivals: got {rival!r}; behind the colon stands a number, the value of its setting, "
+                f"and behind @ {FOLLOWS}: learned anew before each window"
+            )
+        else:
+            if asked.follows and not train["refit"]:
+                yield (
+                    f"evaluate.rivals: {rival!r} learns anew before each window, and train.refit=false "
+                    f"learns from training alone; use train.refit=true, or {rival.partition('@')[0]!r}"
+                )
 
 
 def _published_problems(published: Section, evaluate: Section) -> Iterator[str]:

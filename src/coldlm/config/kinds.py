@@ -180,9 +180,11 @@ class Rival(Option):
     """A method of the field that is judged like a baseline where ``evaluate.rivals`` names it: a
     function (what is known, value) -> scores, see ``rivals.known``. ``setting``: what its
     value is; ``values``: those that are tried on validation. ``unseen``: what an item scores that
-    nobody took in what the rival learned from, in words for the report."""
+    nobody took in what the rival learned from, in words for the report. ``follows``: it is learned anew
+    before each window of the stream."""
 
     group: ClassVar[str] = "rival"
     setting: str = ""
     values: tuple[float, ...] = (0.0,)
     unseen: str = ""
+    follows: bool = False

@@ -264,6 +264,9 @@ _OWN: tuple[Option, ...] = (
 KINDS = (*dict.fromkeys(option.group for option in _OWN), Baseline.group)
 """Kinds of options, as the command line has them where it does."""
 
+FOLLOWS = "per_window"
+"""What stands behind "@" in the name of a rival that follows the stream."""
+
 FIRST_STAGES = ("recent_popularity", "popularity", "tfidf", "zero_shot")
 """Names of ``head.first_stage``; anything else is the folder of a run."""
 
@@ -321,19 +324,25 @@ def named(kind: type[Any], name: str) -> Any:
 
 
 def rival_asked(text: str) -> Rival:
-    """Return the rival that ``evaluate.rivals`` asks for: by name, or "NAME:VALUE" with that value of its
-    setting alone, under that name.
+    """Return the rival that ``evaluate.rivals`` asks for, "NAME[:VALUE][@per_window]": with that value of
+    its setting alone, and learned anew before each window of the stream; its name is all of that.
 
     Raises:
         LookupError: there is none of this name.
-        ValueError: the value is no number.
+        ValueError: the value is no number, or something else stands behind "@".
 
     >>> rival_asked("ease:300").values, rival_asked("ease:300").name
     ((300.0,), 'ease:300')
+    >>> rival_asked("ease@per_window").follows
+    True
     """
-    name, colon, value = text.partition(":")
+    asked, at, schedule = text.partition("@")
+    name, colon, value = asked.partition(":")
     rival: Rival = named(Rival, name)
-    return replace(rival, name=text, values=(float(value),)) if colon else rival
+    if at and schedule != FOLLOWS:
+        raise ValueError(schedule)
+    values = (float(value),) if colon else rival.values
+    return replace(rival, name=text, values=values, follows=bool(at))
 
 
 def _first(found: Iterator[Any], asked: object) -> Any:

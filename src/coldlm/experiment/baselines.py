@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -17,16 +15,15 @@ from torch import Tensor
 
 from coldlm.config.build import resolve
 from coldlm.config.kinds import Baseline
-from coldlm.config.options import plugged, rival_asked
+from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED
-from coldlm.core.tables import TRAIN, VALIDATION
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.evaluate.shown import Lists
 from coldlm.experiment.encoder import untrained
+from coldlm.experiment.rivals import make_rivals
 from coldlm.experiment.world import World
-from coldlm.rivals.known import Known, Make, Stopping
 from coldlm.split.leaks import late_idf
 
 log = logging.getLogger("coldlm")
@@ -180,74 +177,6 @@ def _reader(name: str, ready: Ready, world: World, history: int) -> ScoreFunctio
     if not reads:
         data = replace(data, users=replace(data.users, texts=("",) * len(data.users)))
     return baselines.TfIdf(data, world.catalogue, world.as_of, history, t_test)
-
-
-def make_rivals(
-    names: Sequence[str],
-    ready: Ready,
-    world: World,
-    history: int,
-    measure: Callable[[ScoreFunction, str], float],
-    *,
-    refit: bool,
-) -> tuple[dict[str, ScoreFunction], dict[str, dict[str, Any]]]:
-    """Return each rival with the value, and the number of epochs, that did best on validation when it
-    had learned from training alone (Name -> scorer); and what was chosen (Name -> what the manifest
-    says of it). Like the models they learn nothing from the probe.
-
-    Args:
-        history, measure: as for ``prepare_baselines``.
-        refit: learn again, from training and validation with what was chosen.
-    """
-    train, both = (
-        Known(
-            world.data,
-            world.catalogue,
-            world.as_of,
-            (rows := world.visible(world.split.rows(*parts), end))[~world.probe[rows]],
-            world.entered_by(end),
-            history,
-            ready.items.float(),
-            ready.seed,
-            ready.half_life,
-        )
-        for parts, end in (
-            ((TRAIN,), world.split.t_val),
-            ((TRAIN, VALIDATION), world.split.t_test),
-        )
-    )
-    found, chosen = {}, {}
-    for name in dict.fromkeys(names):
-        begin = time.perf_counter()
-        rival = rival_asked(name)
-        make: Make = resolve(rival.target)
-        tried, epochs, learned = {}, [], []
-        for value in rival.values:
-            judged_as = partial(_measured, measure, f"{name} {value:g}")
-            stopping = Stopping(judged_as)
-            learned.append(make(replace(train, stopping=stopping), value))
-            tried[f"{value:g}"] = judged_as(learned[-1])
-            epochs.append(stopping.epochs)
-        best = int(np.argmax(list(tried.values())))
-        whole = replace(both, stopping=Stopping(epochs=epochs[best]))
-        found[name] = make(whole, rival.values[best]) if refit else learned[best]
-        chosen[name] = {
-            "setting": rival.setting,
-            "value": rival.values[best],
-            "tried": tried,
-            "epochs": epochs[best],
-            "unseen": rival.unseen,
-        }
-        said = ", ".join(f"{quality:.4f} at {value}" for value, quality in tried.items())
-        seconds = time.perf_counter() - begin
-        log.info("%s on validation, by %s: %s (%.1f s)", name, rival.setting, said, seconds)
-    return found, chosen
-
-
-def _measured(
-    measure: Callable[[ScoreFunction, str], float], name: str, scorer: ScoreFunction
-) -> float:
-    return measure(scorer, name)
 
 
 def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreFunction]:

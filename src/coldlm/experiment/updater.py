@@ -18,7 +18,7 @@ from coldlm.config.kinds import DataPolicy, Scope, Trigger
 from coldlm.config.options import chosen
 from coldlm.core import ranks
 from coldlm.core.errors import Diverged, ScoreError
-from coldlm.core.tables import Floats, Ints
+from coldlm.core.tables import TRAIN, VALIDATION, Floats, Ints
 from coldlm.evaluate.metrics import HEADLINE
 from coldlm.experiment.model import take_snapshot
 from coldlm.experiment.probe import Probe
@@ -67,7 +67,8 @@ class Updater:
         self._policy: Policy = build(self._online.data)
         self._regulariser: Regulariser = build(self._online.regulariser)
         self._gate = build(self._online.gate)
-        self._waiting: Ints = np.zeros(0, np.int64)
+        past, t_test = self._world.split.rows(TRAIN, VALIDATION), self._world.split.t_test
+        self._waiting = self._world.waiting(past, t_test)
         self._moments: dict[int, Any] = {}
         self._has_told = False
         self._probe = probe

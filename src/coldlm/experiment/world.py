@@ -55,8 +55,21 @@ class World:
     probe: Bools
 
     def visible(self, rows: Ints, time: int) -> Ints:
-        """Return those of the log's ``rows`` that are known at ``time``."""
-        return rows[self.data.log.time[rows] < visible_before(np.array(time), self.delay)]
+        """Return those of the log's ``rows`` that may be learned from at ``time``: known then, and not
+        ``waiting``."""
+        known, masked = self._known(rows, time)
+        return rows[known & ~masked]
+
+    def waiting(self, rows: Ints, time: int) -> Ints:
+        """Return those of the log's ``rows`` that are known at ``time``, of items whose counts are masked
+        until later: weights must not tell what the mask hides (``Catalogue``)."""
+        known, masked = self._known(rows, time)
+        return rows[known & masked]
+
+    def _known(self, rows: Ints, time: int) -> tuple[Bools, Bools]:
+        log = self.data.log
+        known = log.time[rows] < visible_before(np.array(time), self.delay)
+        return known, self.catalogue.masked_until[log.item[rows]] > time
 
     def entered_by(self, time: int) -> Bools:
         """Return [N] items that were candidates at some time before ``time``."""

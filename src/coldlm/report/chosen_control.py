@@ -20,7 +20,8 @@ def chosen_table(comparison: Comparison) -> Table | None:
     known = {i: value for i, value in validation_values(comparison).items() if _may(comparison, i)}
     if not known:
         return None
-    chosen = max(known, key=lambda i: (known[i], -i))
+    # a rival and the same one that follows the stream are level there: the better of them stands
+    chosen = max(known, key=lambda i: (known[i], comparison.value(i) or -1.0, -i))
     trivial = [i for i in range(len(comparison.rows)) if _may(comparison, i)]
     best = max(trivial, key=lambda i: (comparison.value(i) or -1.0, -i))
     if comparison.rows[chosen].label == comparison.rows[best].label:

@@ -65,7 +65,7 @@ def tuned_rivals(comparison: Comparison) -> list[str]:
     return [
         f"Rivals, tuned on validation and learned anew with it: {tuned}.",
         *(
-            [f"An item that nobody took before T_test scores with rivals: {scores}."]
+            [f"An item that nobody took in what a rival learned from scores with rivals: {scores}."]
             if scores
             else []
         ),

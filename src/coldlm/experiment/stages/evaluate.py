@@ -17,6 +17,7 @@ from coldlm.core.tables import STREAM
 from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.experiment.baselines import judge_baselines
 from coldlm.experiment.lists import ShownLists
+from coldlm.experiment.rivals import LearnedAnew
 from coldlm.experiment.state import State
 from coldlm.models.rankers.pairwise import PairSnapshot
 
@@ -57,7 +58,9 @@ def _baselines(state: State, lists: ShownLists) -> list[pl.DataFrame]:
     theirs = ShownLists(lists.world, lists.number, lists.shelf)
 
     def judged(scorer: ScoreFunction, name: str) -> Judged:
-        theirs.add(scorer, name)
+        # lists are of weights as trained
+        if not isinstance(scorer, LearnedAnew):
+            theirs.add(scorer, name)
         return ask.judge_stream(scorer, name)
 
     judge_baselines(
