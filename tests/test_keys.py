@@ -134,6 +134,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "pretrain.held_out": (0.4, (*GPT2, CAUSAL)),
     "pretrain.mask_share": (0.5, ("backbone=scratch_bert", *SCRATCH, MASKED)),
     "pretrain.temperature": (1.0, (*GPT2, "pretrain=contrastive")),
+    "pretrain.items": (9, (*GPT2, "pretrain=item_to_item")),
     "backbone.random_vectors.width": (8, ("backbone=random_vectors",)),
     "backbone.random_vectors.seed": (1, ("backbone=random_vectors",)),
     "backbone.load.path": ("another", (LOCAL,)),

@@ -404,11 +404,11 @@ def test_several_values_need_the_flag() -> None:
         ),
         (
             ["backbone=scratch_bert", "pretrain=causal_lm"],
-            "learns by pretrain=masked_lm or pretrain=contrastive",
+            "learns by pretrain=masked_lm, contrastive or item_to_item",
         ),
         (
             ["backbone=scratch_gpt2", "pretrain=masked_lm"],
-            "learns by pretrain=causal_lm or pretrain=contrastive",
+            "learns by pretrain=causal_lm, contrastive or item_to_item",
         ),
         (
             ["backbone=scratch_bert", "pretrain=masked_lm", "pretrain.mask_share=null"],
@@ -421,6 +421,14 @@ def test_several_values_need_the_flag() -> None:
         (
             ["backbone=scratch_bert", "pretrain=contrastive", "backbone.pooling=attention"],
             "would lose it",
+        ),
+        (
+            ["backbone=scratch_bert", "pretrain=item_to_item", "backbone.pooling=attention"],
+            "pretrain=item_to_item would lose it",
+        ),
+        (
+            ["backbone=scratch_bert", "pretrain=contrastive", "pretrain.items=9"],
+            "set it with pretrain=item_to_item",
         ),
         (
             ["backbone=scratch_bert", "pretrain=masked_lm", "trainer.devices=2"],

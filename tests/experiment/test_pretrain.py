@@ -142,6 +142,43 @@ def test_permuted_texts_are_seen_as_they_were_before(config: MakeConfig) -> None
         assert pretraining.known_texts(permuted) == pretraining.known_texts(make_world(config()))
 
 
+def test_takers_are_those_of_training_and_read_what_their_run_reads(config: MakeConfig) -> None:
+    world = make_world(config())
+    log, t_val = world.data.log, world.split.t_val
+    takers = pretraining.known_takers(world, 8)
+    rows = np.flatnonzero((log.time < t_val) & log.positive & ~world.probe)
+    pairs = pl.DataFrame({"user": log.user[rows], "item": log.item[rows]}).unique()
+    many = pairs.group_by("user").len().filter(pl.col("len") >= 2)
+    assert len(takers) == len(many)
+    assert int(takers.taken.sum()) == many["len"].sum()
+    assert list(takers.texts) == [
+        world.data.items.texts[i] for i in np.flatnonzero(world.meets_at < t_val)
+    ]
+    late = np.flatnonzero(world.meets_at >= t_val)
+    assert takers.texts == pretraining.known_takers(_changed(world, late, "GARBAGE"), 8).texts
+    permuted = make_world(config("control=permuted_in_cohort"))
+    read = pretraining.known_takers(permuted, 8)
+    assert read.texts != takers.texts
+    assert sorted(read.texts) != []
+    assert list(read.texts) == [
+        permuted.data.items.texts[i] for i in np.flatnonzero(permuted.meets_at < t_val)
+    ]
+
+
+def test_a_backbone_learns_who_took_what_and_the_run_goes_on_with_it(config: MakeConfig) -> None:
+    start = execute(config(*SCRATCH, "stages=[pretrain]"), "start") / "backbone"
+    line = (
+        "backbone=local", f"backbone.path={start}", "pretrain=item_to_item", "pretrain.epochs=2",
+        "pretrain.lr=1e-2", "pretrain.items=32", "train.refit=false",
+    )  # fmt: skip
+    folder = execute(config(*line, "stages=[pretrain,train,evaluate]"), "taken")
+    said = _manifest(folder)
+    assert said["axes"]["backbone"] == "local_item_to_item"
+    assert said["pretrain"]["after"] < said["pretrain"]["before"]
+    assert said["pretrain"]["n_users"] > 10
+    assert _backbone(folder)["model.safetensors"] != (start / "model.safetensors").read_bytes()
+
+
 def test_texts_that_change_are_those_of_t_val(config: MakeConfig) -> None:
     world = make_world(config())
     asked: list[int] = []

@@ -10,11 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from coldlm.core.errors import DataError, Diverged
 from coldlm.core.seeding import generator, torch_seed
 from coldlm.learn.fit import Budget, Machine
-from coldlm.learn.pretrain import Pretrained, TextBatches, judge, pretrain
+from coldlm.learn.pretrain import (
+    Pretrained,
+    TakerBatches,
+    Takers,
+    TextBatches,
+    Texts,
+    judge,
+    pretrain,
+)
 from coldlm.models.backbone import load
 from coldlm.models.backbones.objectives import Objective, open_objective
 from coldlm.models.backbones.scratch import random_model, train_tokenizer
@@ -57,7 +66,7 @@ def _pretrain(
     objective: Objective, budget: Budget, texts: list[str] = TEXTS, **keys: Any
 ) -> Pretrained:
     given = {"lr": 1e-2, "batch_size": 8, "held_out": 0.1, "seed": 1, **keys}
-    return pretrain(objective, texts, budget, Machine(), **given)
+    return pretrain(objective, Texts(texts), budget, Machine(), **given)
 
 
 def _tokens(lengths: list[int]) -> Tokens:
@@ -124,6 +133,50 @@ def test_the_same_seed_gives_the_same_bits_and_another_others(
     assert others != losses
     assert all(torch.equal(p, two[name]) for name, p in one.items())
     assert not all(torch.equal(p, three[name]) for name, p in one.items())
+
+
+def _takers(items: int = 16) -> Takers:
+    """40 users of whom each takes the texts about one word."""
+    taken = np.zeros((40, len(TEXTS)))
+    for user in range(40):
+        taken[user, 8 * (user % 8) : 8 * (user % 8) + 8] = 1
+    taken[:, ::3] = 0
+    return Takers(TEXTS, csr_matrix(taken), items)
+
+
+def test_batches_of_takers_read_what_they_took_first() -> None:
+    taken = csr_matrix(np.array([[1, 1, 0, 0, 0], [0, 0, 1, 0, 1], [0, 1, 0, 0, 0]]))
+    tokens = _tokens([3, 1, 2, 5, 4])
+    (whole,) = TakerBatches(tokens, taken, np.arange(3), 3, 9)
+    items = [1, 2, 0, 4, 3]  # no more than there are, short texts first
+    assert whole.ids[:, 0].tolist() == [item + 1 for item in items]
+    assert whole.taken is not None
+    assert whole.taken.tolist() == taken.toarray()[:, items].tolist()
+    for seed in range(9):
+        rng = generator(seed, "x")
+        for batch in TakerBatches(tokens, taken, np.array([0, 1]), 1, 3, rng):
+            assert batch.taken is not None
+            assert batch.taken.shape == (1, 3)
+            assert batch.taken.sum() == 2  # and one that they did not take
+            assert batch.mask.sum(1).tolist() == tokens.lengths[batch.ids[:, 0] - 1].tolist()
+    first, again = (
+        [b.ids.tolist() for b in TakerBatches(tokens, taken, np.arange(3), 1, 2, generator(1, "x"))]
+        for _ in range(2)
+    )
+    assert first == again
+    (few,) = TakerBatches(tokens, taken, np.arange(3), 3, 2)
+    assert len(few.ids) == 2
+
+
+def test_who_took_what_is_learned_from_texts(start: Path) -> None:
+    objective, takers = _open("item_to_item", "bert", start), _takers()
+    given = {"lr": 1e-2, "batch_size": 8, "held_out": 0.2, "seed": 1}
+    done = pretrain(objective, takers, Budget(epochs=4), Machine(), **given)
+    assert done.after < 0.9 * done.before
+    assert (done.n_texts, done.n_users, done.n_held_out, done.steps) == (64, 32, 8, 16)
+    few = Takers(TEXTS, takers.taken[:2], 16)
+    with pytest.raises(DataError, match="2 users who took two items or more are known before"):
+        pretrain(objective, few, Budget(epochs=1), Machine(), **given)
 
 
 def test_an_early_best_epoch_is_put_back(start: Path) -> None:

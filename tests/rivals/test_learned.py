@@ -19,7 +19,8 @@ from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import Dataset, Ints
 from coldlm.evaluate.baselines import centred
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.rivals import aldi, elsa_text, heater, learned
+from coldlm.models.losses import item_to_item
+from coldlm.rivals import aldi, heater, learned
 from coldlm.rivals.bpr import Factors, warm_factors
 from coldlm.rivals.gru4rec import Recurrent
 from coldlm.rivals.known import Known, Stopping
@@ -241,7 +242,7 @@ def test_the_loss_of_elsa_is_its_formula() -> None:
         length = sum(value**2 for value in said) ** 0.5
         of_x = row / row.norm()
         expected += sum((float(of_x[i]) - said[i] / length) ** 2 for i in range(3)) / 2
-    assert elsa_text._apart(x, a).item() == pytest.approx(expected, rel=1e-5)
+    assert item_to_item(x, a).mean().item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_elsa_learns_which_of_what_texts_say_matters(two_tastes: Dataset) -> None:

@@ -203,6 +203,10 @@ def backbone_problems(backbone: Section) -> Iterator[str]:
         )
 
 
+OF_VECTORS = ("contrastive", "item_to_item")
+"""Objectives of a text's vector, whatever the backbone."""
+
+
 def pretrain_problems(pretrain: Section, backbone: Section, stages: list[str]) -> Iterator[str]:
     objective, name, shape = pretrain["objective"], name_of(backbone), _shape(backbone)
     if "pretrain" in stages[1:]:
@@ -222,23 +226,24 @@ def pretrain_problems(pretrain: Section, backbone: Section, stages: list[str]) -
     elif (
         shape
         and shape.causal is not None
-        and objective != "contrastive"
+        and objective not in OF_VECTORS
         and shape.causal != (objective == "causal_lm")
     ):
         fits = "causal_lm" if shape.causal else "masked_lm"
         yield (
-            f"pretrain={objective}: the backbone learns by pretrain={fits} or pretrain=contrastive"
+            f"pretrain={objective}: the backbone learns by pretrain={fits}, contrastive or item_to_item"
         )
-    for key, owner in (("mask_share", "masked_lm"), ("temperature", "contrastive")):
+    owners = {"mask_share": "masked_lm", "temperature": "contrastive", "items": "item_to_item"}
+    for key, owner in owners.items():
         if (pretrain[key] is None) == (objective == owner):
             yield (
                 f"pretrain.{key}: got {pretrain[key]}; set it with pretrain={owner}, and to null "
                 "with any other"
             )
-    if objective == "contrastive" and backbone.get("pooling") == "attention":
+    if objective in OF_VECTORS and backbone.get("pooling") == "attention":
         yield (
             "backbone.pooling=attention: its query is no part of the backbone's folder, so "
-            "pretrain=contrastive would lose it; use mean, cls or last"
+            f"pretrain={objective} would lose it; use mean, cls or last"
         )
 
 

@@ -37,7 +37,7 @@ class Train:
 class Pretrain:
     """See conf/pretrain/masked_lm.yaml for what the values mean."""
 
-    objective: Literal["off", "masked_lm", "causal_lm", "contrastive"]
+    objective: Literal["off", "masked_lm", "causal_lm", "contrastive", "item_to_item"]
     epochs: Count
     max_steps: Count | None
     max_seconds: Above0 | None
@@ -46,6 +46,7 @@ class Pretrain:
     held_out: Annotated[float, Range(0, 0.5, above=True)]
     mask_share: Annotated[float, Range(0, 1, above=True)] | None
     temperature: Above0 | None
+    items: Annotated[int, Range(2)] | None
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,8 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     now.setdefault("published", {"source": "", "values": []})
     if isinstance(evaluate := now.get("evaluate"), dict):
         now["evaluate"] = {"shelf": 4, "rivals": [], "lists": 0} | evaluate
+    if isinstance(pretrain := now.get("pretrain"), dict):
+        now["pretrain"] = {"items": None} | pretrain
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
     for group, target, key, value in ADDED:

@@ -299,3 +299,19 @@ def _softmax(logits: Tensor, log_weight: Tensor, positive: Tensor, smoothing: fl
 def _of_negatives(log_weight: Tensor, positive: Tensor) -> Tensor:
     """[B, M] w_ij, 0 at the positive."""
     return torch.exp(log_weight).scatter(1, positive[:, None], 0.0)
+
+
+def item_to_item(taken: Tensor, a: Tensor) -> Tensor:
+    """Return the loss of each of B users, x in row b of ``taken``, under the linear model of items by items
+    A A' - I, A the item vectors,
+
+        |norm(x) - norm(max(0, x (A A' - I)))|^2,
+
+    norm a vector at length 1 (Vančura et al. 2022, "Scalable linear shallow autoencoder for collaborative
+    filtering", eq. 7).
+
+    Args:
+        taken: [B, M], 1 where a user took an item, else 0. a: [M, D] of length 1.
+    """
+    said = F.relu(taken @ a @ a.T - taken)
+    return (F.normalize(taken, dim=1) - F.normalize(said, dim=1)).square().sum(1)

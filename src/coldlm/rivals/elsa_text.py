@@ -13,6 +13,7 @@ from coldlm.core.seeding import generator
 from coldlm.core.tables import Ints
 from coldlm.evaluate.baselines import centred
 from coldlm.evaluate.judge import ScoreFunction
+from coldlm.models.losses import item_to_item
 from coldlm.rivals.known import Known
 from coldlm.rivals.learned import batches, fit
 
@@ -23,17 +24,12 @@ BATCH, EVERY = 128, 2
 def elsa_text(known: Known, rate: float) -> ScoreFunction:
     """Return x (A A' - I) of the user's last items x, where row i of A is W v_i at length 1, v_i the text
     vector of item i, and W minimises, at Adam's ``rate``, the sum over users, x what each took in what is
-    learned from, of
+    learned from, of ``models.losses.item_to_item``: ELSA with texts behind A, as beeFormer has it (Vančura et
+    al. 2024, "beeFormer: Bridging the gap between semantic and interaction similarity in recommender systems").
 
-        |norm(x) - norm(max(0, x (A A' - I)))|^2,
-
-    norm a vector at length 1: the loss of ELSA (Vančura et al. 2022, "Scalable linear shallow autoencoder for
-    collaborative filtering") with texts behind A, as beeFormer has it (Vančura et al. 2024, "beeFormer: Bridging
-    the gap between semantic and interaction similarity in recommender systems").
-
-    beeFormer trains the encoder of the texts; here the encoder is not trained, only a linear map W of its vectors,
-    which begins as the identity: scores begin as sums of cosines of texts. A new item is placed by its
-    text, as all are. Items that nobody took are no columns of the loss.
+    beeFormer trains the encoder of the texts, as ``pretrain=item_to_item`` does; here the encoder is not
+    trained, only a linear map W of its vectors, which begins as the identity: scores begin as sums of cosines
+    of texts. A new item is placed by its text, as all are. Items that nobody took are no columns of the loss.
     """
     texts = centred(known.vectors, known.vectors, known.known)
     taken, old = known.taken(), np.flatnonzero(known.seen)
@@ -47,7 +43,7 @@ def elsa_text(known: Known, rate: float) -> ScoreFunction:
         for users in batches(who, BATCH, rng):
             x = torch.from_numpy(taken[users].toarray()).float()
             a = F.normalize(module(of_old), dim=1)
-            yield _apart(x, a)
+            yield item_to_item(x, a).mean()
 
     def snapshot() -> ScoreFunction:
         with torch.no_grad():
@@ -60,9 +56,3 @@ def elsa_text(known: Known, rate: float) -> ScoreFunction:
         return score
 
     return fit(known, module, losses, snapshot, name="elsa_text", rate=rate, every=EVERY)
-
-
-def _apart(x: Tensor, a: Tensor) -> Tensor:
-    """The mean over users of the loss. x: [B, M] who took what. a: [M, D] of length 1."""
-    said = F.relu(x @ a @ a.T - x)
-    return (F.normalize(x, dim=1) - F.normalize(said, dim=1)).square().sum(1).mean()

@@ -3,6 +3,7 @@ by hand."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch
 from coldlm.core.errors import CheckpointError
 from coldlm.core.seeding import torch_seed
 from coldlm.models.backbone import load
+from coldlm.models.backbones import objectives
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.objectives import (
     CausalLMObjective,
     ContrastiveObjective,
+    ItemToItemObjective,
     MaskedLMObjective,
     Objective,
     TextBatch,
@@ -147,6 +150,31 @@ def test_the_contrastive_loss_is_equation_1(family: str, folder: Any) -> None:
         torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_who_took_what_is_said_by_the_cosines_of_all_that_they_took(
+    family: str, folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = _open("item_to_item", folder(family))
+    assert isinstance(objective, ItemToItemObjective)
+    batch = _batch(objective)
+    taken = torch.tensor([[1.0, 0, 1, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
+    losses = objective(replace(batch, taken=taken))
+    vectors = objective.backbone(batch.ids, batch.mask).double()
+    cosines = torch.nn.functional.cosine_similarity(vectors[:, None], vectors[None], dim=2)
+    said = (cosines[0] + cosines[2] - taken[0]).clamp(min=0)
+    said = said / said.norm()
+    expected = (taken[0] / 2**0.5 - said).square().sum()
+    assert losses[0].item() == pytest.approx(expected.item(), rel=1e-4)
+    assert losses[1].item() == 0  # of whom nothing is seen there is nothing to say
+    # however few are padded together
+    monkeypatch.setattr(objectives, "TOGETHER", 2)
+    torch.testing.assert_close(objective(replace(batch, taken=taken)), losses)
+    losses.sum().backward()
+    weights = objective.model.get_input_embeddings().weight
+    assert weights.grad is not None
+    assert weights.grad.abs().sum() > 0
+
+
 def test_contrast_without_dropout_is_refused(folder: Any) -> None:
     backbone: Backbone = load(name="mine", path=str(folder("bert")), max_tokens=32, dropout=0.0)
     objective = ContrastiveObjective(backbone, temperature=0.05).train()
@@ -157,8 +185,16 @@ def test_contrast_without_dropout_is_refused(folder: Any) -> None:
 @pytest.mark.parametrize(
     ("objective", "family", "message"),
     [
-        ("causal_lm", "bert", "the backbone is an encoder; use pretrain=masked_lm or contrastive"),
-        ("masked_lm", "gpt2", "the backbone is causal; use pretrain=causal_lm or contrastive"),
+        (
+            "causal_lm",
+            "bert",
+            "the backbone is an encoder; use pretrain=masked_lm, contrastive or item_to_item",
+        ),
+        (
+            "masked_lm",
+            "gpt2",
+            "the backbone is causal; use pretrain=causal_lm, contrastive or item_to_item",
+        ),
     ],
 )
 def test_an_objective_that_does_not_fit_is_refused(

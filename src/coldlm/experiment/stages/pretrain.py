@@ -1,12 +1,12 @@
-"""Stage pretrain: the backbone learns the language of the item texts known before validation, and
-lies in the run folder from then on."""
+"""Stage pretrain: the backbone learns the language of the item texts known before validation, or who took
+what they are about, and lies in the run folder from then on."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,11 +18,12 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.dates import iso
 from coldlm.core.files import write_json
 from coldlm.core.seeding import torch_seed
+from coldlm.core.tables import TRAIN
 from coldlm.experiment.encoder import make_backbone, with_backbone_at
 from coldlm.experiment.state import State
 from coldlm.experiment.world import World
 from coldlm.learn.fit import Budget, Machine
-from coldlm.learn.pretrain import pretrain
+from coldlm.learn.pretrain import Takers, Texts, pretrain
 from coldlm.models.backbone import load
 from coldlm.models.backbones.checkpoints import PRETRAINED, find
 from coldlm.models.backbones.families import quiet
@@ -33,8 +34,8 @@ log = logging.getLogger("coldlm")
 
 
 def run(state: State) -> None:
-    """Show the backbone the item texts known before validation; later stages use what comes of
-    it."""
+    """Show the backbone the item texts known before validation, and maybe who took what; later stages use
+    what comes of it."""
     inputs = state.inputs
     about = pretrain_backbone(
         inputs.config, inputs.world, inputs.record.folder, inputs.machine, inputs.record.loggers
@@ -49,6 +50,11 @@ def known_texts(world: World) -> list[str]:
 
     Where texts are permuted among items (a control), they are those of the run without the control.
     """
+    return [text for text in dict.fromkeys(_if_met(_texts_at_t_val(world), world)) if text]
+
+
+def _texts_at_t_val(world: World) -> list[str]:
+    """[N] each item's own, as known strictly before T_val."""
     data, t_val = world.data, world.split.t_val
     texts = data.items.texts
     if data.texts_as_of is not None:
@@ -58,11 +64,28 @@ def known_texts(world: World) -> list[str]:
         )[0]
     elif data.own_texts is not None:
         texts = data.own_texts
-    return [
-        text
-        for text in dict.fromkeys(texts[i] for i in np.flatnonzero(world.meets_at < t_val))
-        if text
-    ]
+    return list(texts)
+
+
+def _if_met(texts: list[str], world: World) -> list[str]:
+    """[N], "" of an item that nobody could meet before T_val."""
+    is_met = world.meets_at < world.split.t_val
+    return [text if met else "" for text, met in zip(texts, is_met, strict=True)]
+
+
+def known_takers(world: World, items: int) -> Takers:
+    """Return who took two items or more before T_val, and what is written about these items: where texts are
+    permuted among items (a control), those that the control gives them.
+
+    Args:
+        items: that a batch reads.
+    """
+    texts, data = _texts_at_t_val(world), world.data
+    if data.text_source is not None:
+        texts = [texts[source] for source in data.text_source]
+    rows = world.visible(world.split.rows(TRAIN), world.split.t_val)
+    rows = rows[data.log.positive[rows] & ~world.probe[rows]]
+    return Takers.of(data.log.user[rows], data.log.item[rows], _if_met(texts, world), items)
 
 
 def pretrain_backbone(
@@ -77,12 +100,15 @@ def pretrain_backbone(
         DataError: too few texts.
         Diverged: the loss stopped being finite.
     """
-    asked, seed, texts = config.pretrain, config.seed, known_texts(world)
+    asked, seed = config.pretrain, config.seed
+    takers = None if asked.items is None else known_takers(world, asked.items)
+    texts = known_texts(world) if takers is None else list(takers.texts)
     until = iso(world.split.t_val)
     log.info(
-        "pre-training (%s) on %d distinct item texts known before %s",
+        "pre-training (%s) on %d item texts%s known before %s",
         asked.objective,
         len(texts),
+        "" if takers is None else f" and {len(takers)} {takers.what}",
         until,
     )
     with (
@@ -101,9 +127,10 @@ def pretrain_backbone(
             mask_share=asked.mask_share,
             temperature=asked.temperature,
         )
+    texts = [backbone.item_prefix + text for text in texts]
     done = pretrain(
         objective,
-        [backbone.item_prefix + text for text in texts],
+        Texts(texts) if takers is None else replace(takers, texts=texts),
         Budget(
             epochs=asked.epochs,
             max_steps=asked.max_steps,

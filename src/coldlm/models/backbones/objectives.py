@@ -1,8 +1,8 @@
-"""What a language model can learn from texts alone: hidden words, the next word, or that a text is
-like itself.
+"""What a language model can learn of texts before it is asked for anything: hidden words, the next word,
+that a text is like itself, or who took what it is about.
 
-Each objective holds the model that it trains, and gives one loss per token that it predicts, or per
-text. Its draws are torch's next ones. Shapes: B texts, T tokens, D width, n predictions.
+Each objective holds the model that it trains, and gives one loss per token that it predicts, per
+text, or per user. Its draws are torch's next ones. Shapes: B texts, T tokens, D width, U users, n predictions.
 """
 
 from __future__ import annotations
@@ -20,19 +20,26 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 from coldlm.core.errors import CheckpointError
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.families import cut_layers, open_model, open_tokenizer, quiet
+from coldlm.models.losses import item_to_item
 from coldlm.models.parts.adalora import Ranks
+
+TOGETHER = 64
+"""Texts that are padded to the longest of them alone, where a batch has more."""
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """``ids``: [B, T] int64, padded on the right. ``mask``: [B, T] bool, True on tokens."""
+    """``ids``: [B, T] int64, padded on the right. ``mask``: [B, T] bool, True on tokens. ``taken``: [U, B]
+    float32, 1 where a user took the item of a text, else 0; None where nobody is looked at."""
 
     ids: Tensor
     mask: Tensor
+    taken: Tensor | None = None
 
     def to(self, device: torch.device) -> TextBatch:
         """Return the same batch there."""
-        return TextBatch(self.ids.to(device), self.mask.to(device))
+        taken = None if self.taken is None else self.taken.to(device)
+        return TextBatch(self.ids.to(device), self.mask.to(device), taken)
 
 
 class Objective(nn.Module):
@@ -119,7 +126,41 @@ class CausalLMObjective(Objective):
         )
 
 
-class ContrastiveObjective(Objective):
+class VectorObjective(Objective):
+    """What is learned of a backbone's vectors of length 1, with its pooling."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(
+            backbone.model,
+            backbone.tokenizer,
+            causal=backbone.causal,
+            max_tokens=backbone.max_tokens,
+        )
+        backbone.depth, backbone.base_trained = 0, True
+        self.backbone = backbone
+
+    def vectors(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return [B, D]."""
+        return F.normalize(self.backbone(ids, mask).float(), dim=1)
+
+
+class ItemToItemObjective(VectorObjective):
+    """Who took what, from the texts of all that they took: the item vectors of the linear model of items by
+    items are those that the backbone makes of their texts (Vančura et al. 2024, "beeFormer: Bridging the gap
+    between semantic and interaction similarity in recommender systems", section 3)."""
+
+    def forward(self, batch: TextBatch) -> Tensor:
+        """Return [U] losses."""
+        assert batch.taken is not None
+        vectors = []
+        for first in range(0, len(batch.ids), TOGETHER):
+            part = slice(first, first + TOGETHER)
+            longest = int(batch.mask[part].sum(1).max())
+            vectors.append(self.vectors(batch.ids[part, :longest], batch.mask[part, :longest]))
+        return item_to_item(batch.taken, torch.cat(vectors))
+
+
+class ContrastiveObjective(VectorObjective):
     """A text from its own vector under other dropout, among the texts of the batch (Gao et al.
     2021, eq. 1).
 
@@ -131,19 +172,13 @@ class ContrastiveObjective(Objective):
     noisy = True
 
     def __init__(self, backbone: Backbone, *, temperature: float) -> None:
-        super().__init__(
-            backbone.model,
-            backbone.tokenizer,
-            causal=backbone.causal,
-            max_tokens=backbone.max_tokens,
-        )
-        backbone.depth, backbone.base_trained = 0, True
-        self.backbone, self._temperature = backbone, temperature
+        super().__init__(backbone)
+        self._temperature = temperature
 
     def forward(self, batch: TextBatch) -> Tensor:
         """Return [B] losses."""
         ids, mask = torch.cat([batch.ids, batch.ids]), torch.cat([batch.mask, batch.mask])
-        one, two = F.normalize(self.backbone(ids, mask).float(), dim=1).chunk(2)
+        one, two = self.vectors(ids, mask).chunk(2)
         if self.training and torch.equal(one, two):
             raise CheckpointError(
                 "pretrain=contrastive needs dropout, which the backbone has none of; set it"
@@ -164,21 +199,23 @@ def open_objective(
     mask_share: float | None,
     temperature: float | None,
 ) -> Objective:
-    """Objective "masked_lm", "causal_lm" or "contrastive" over the model in ``folder``, whose body
-    is ``backbone``.
+    """Objective "masked_lm", "causal_lm", "contrastive" or "item_to_item" over the model in ``folder``, whose
+    body is ``backbone``.
 
     A head that the folder lacks starts at random.
 
     Raises:
         CheckpointError: an objective that does not fit the model.
     """
+    if objective == "item_to_item":
+        return ItemToItemObjective(backbone)
     if objective == "contrastive":
         assert temperature is not None
         return ContrastiveObjective(backbone, temperature=temperature)
     if backbone.causal != (objective == "causal_lm"):
         kind, fits = ("causal", "causal_lm") if backbone.causal else ("an encoder", "masked_lm")
         raise CheckpointError(
-            f"pretrain={objective}: the backbone is {kind}; use pretrain={fits} or contrastive"
+            f"pretrain={objective}: the backbone is {kind}; use pretrain={fits}, contrastive or item_to_item"
         )
     auto = AutoModelForCausalLM if backbone.causal else AutoModelForMaskedLM
     model = open_model(folder, auto, dropout=dropout)
