@@ -360,7 +360,7 @@ READERS: dict[str, dict[str, object]] = {
     "atomic": {
         "root": "other", "name": "more", "text": "{about}", "profile": "{job}", "user": "visitor", "item": "thing",
         "time": "later", "label": "grade", "positive_from": 3.0, "repeats": True, "released_at": "launch",
-        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
+        "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0, "groups": ["job"],
     },
     "lastfm_2k": {
         "root": "other", "text": "{tags}", "half_lives_days": [2.0, 20.0, 200.0], "item_ttl_days": 3.0,
@@ -450,6 +450,7 @@ EXCEPTIONS = {
     },
     "online.save_updates": "what is gone on from: tests/experiment/test_online.py",
     "online.save_seconds": "the same, by the clock",
+    "dataset.own.groups": "needs dataset.users: tests/data/test_own.py",
     "release_slot": "acts on the world: tests/data/canonical/test_grid_runs.py",
     "plugins": "lets options of other packages be named: tests/examples/test_plugin.py",
     **{

@@ -96,6 +96,16 @@ def test_other_files_and_crlf_and_a_mark_change_nothing(tmp_path: Path) -> None:
     assert (other.items.texts, other.users) == (plain.items.texts, plain.users)
 
 
+def test_users_are_told_apart_by_fields(tmp_path: Path) -> None:
+    assert read(write(tmp_path), groups=["job"]).users.groups == {"job": ("writer", "other")}
+    keys: dict[str, Any] = {"root": str(tmp_path), **STARS}
+    (wrong,) = problems(**keys, groups=["sex"])
+    assert "got 'sex', allowed: user_id, age, job" in wrong
+    (tmp_path / "toy.user").unlink()
+    (without,) = problems(**keys, groups=["job"])
+    assert without.startswith("dataset.groups: there is no ")
+
+
 def test_without_item_and_user_files_there_is_no_text(tmp_path: Path) -> None:
     data = read(write(tmp_path, item=None, user=None))
     assert data.items.ids == ("a", "b")

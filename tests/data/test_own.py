@@ -183,6 +183,20 @@ def test_users_file_gives_texts_and_unlisted_users_are_counted(tmp_path: Path) -
     assert data.counts["users_not_in_the_users_file"] == 1
 
 
+def test_users_are_told_apart_by_columns(tmp_path: Path) -> None:
+    many = "".join(f"w{i},9,{i}\n" for i in range(21))
+    keys = write(tmp_path, users=f"user_id,team,number\nu,red,1\nv,,2\n{many}")
+    data = load(**keys, groups=["team"])
+    assert data.users.groups == {"team": ("red", "", *["9"] * 21)}
+    assert load(**keys).users.groups == {}
+    with pytest.raises(DataError, match=r"'number' has 21 values in .*, at most 20 are compared"):
+        load(**keys, groups=["number"])
+    (wrong,) = problems(**keys, groups=["colour"])
+    assert "got 'colour', allowed: user_id, team, number" in wrong
+    (without,) = problems(**write(tmp_path), groups=["team"])
+    assert "set dataset.users" in without
+
+
 def test_empty_and_long_texts_are_counted_and_kept_whole(tmp_path: Path) -> None:
     items = f'item_id,title\na,\nb,"  "\nc,{"x" * 100_000}\nd,"two\nlines"\n'
     data = load(**write(tmp_path, items))

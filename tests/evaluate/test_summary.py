@@ -156,6 +156,18 @@ def test_a_cohort_holds_its_own_positives_only(events: pl.DataFrame) -> None:
     assert _value(table, cohort="cold_user_any") == 0
 
 
+def test_groups_of_users_are_cohorts(events: pl.DataFrame) -> None:
+    told = events.with_columns(**{"group:team": pl.col("user").replace({"a": "red", "b": ""})})
+    values, users = summaries(told, K)
+    assert _value(values, cohort="team=red") == pytest.approx(
+        _value(values, cohort="warm_warm") * 0 + (1 + SECOND) / 4 + THIRD / 2
+    )
+    assert set(users.filter(pl.col("cohort").str.contains("="))["user"]) == {"a"}
+    assert "team=" not in set(values["cohort"])  # of whom nothing is known
+    assert values.filter(~pl.col("cohort").str.contains("=")).equals(summarise(events, K))
+    assert not summarise(told, K, by_bucket=False)["cohort"].str.contains("=").any()
+
+
 def test_an_empty_cohort_bucket_or_window_has_no_row(events: pl.DataFrame) -> None:
     table = summarise(events, K)
     assert "cold_both" not in table["cohort"]

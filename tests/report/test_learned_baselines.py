@@ -55,3 +55,15 @@ def test_seeds_of_a_baseline_count_where_it_learns_in_epochs(compared, epochs) -
     else:
         assert found.sd_seeds > own / 2
         assert found.sd_seeds != pytest.approx(plain.sd_seeds)
+
+
+def test_a_rival_stands_beside_itself_learned_anew(make_run) -> None:
+    folder = make_run("frozen")
+    others = {"tfidf": "ease@per_window", "newest": "late_fusion", "fewest_events": "ease"}
+    for name in ("results", "per_user"):
+        file = folder / f"{name}.parquet"
+        renamed = pl.col("scorer").cast(pl.String).replace(others)
+        pl.read_parquet(file).with_columns(renamed).write_parquet(file)
+    names = [row.name for row in read_runs([folder.parent]).comparisons[0].rows]
+    rivals = [name for name in names if name.partition("@")[0] in ("ease", "late_fusion")]
+    assert rivals == ["ease", "ease@per_window", "late_fusion"]

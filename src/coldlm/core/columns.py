@@ -47,6 +47,10 @@ BASKET_COLUMNS: Final = ("others_above", "others_level", "others")
 """Of ``events.parquet`` where the catalogue is ranked: the other positives of the query strictly
 above, level, and in all."""
 
+GROUP: Final = "group:"
+"""Before the name of a column of users in ``events.parquet``: the user's value. Its cohorts are called
+COLUMN=VALUE."""
+
 VIEWS: Final = ("peers", "shelf")
 """Parts of the candidates among which the same scores are looked at again. ``peers``: whose events
 fall into the positive's own warm-up bucket, so that counts decide nothing between buckets; ``shelf``:

@@ -56,10 +56,12 @@ class Items:
 
 @dataclass(frozen=True)
 class Users:
-    """``ids``: [U] distinct strings. ``texts``: [U] profile texts ("" when a user has none)."""
+    """``ids``: [U] distinct strings. ``texts``: [U] profile texts ("" when a user has none). ``groups``:
+    column -> [U] values by which users are told apart in tables, and nowhere else ("": in none)."""
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -22,6 +22,7 @@ import polars as pl
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
 from coldlm.data.canonical.dataset import to_dataset
+from coldlm.data.canonical.groups import missing_groups, user_groups
 from coldlm.data.canonical.prepared import prepared_tables
 from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import template_problems
@@ -60,6 +61,7 @@ def load(
     released_at: str | None = None,
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,
+    groups: list[str] = [],  # noqa: B006  never changed
     cache: str = "cache",
 ) -> Dataset:
     """Return every interaction as an event.
@@ -81,6 +83,7 @@ def load(
             such a field items enter after their first event.
         half_lives_days: of the decayed counts, three, ascending.
         item_ttl_days: how long an item stays a candidate.
+        groups: fields of ``.user`` by whose values users are told apart in tables.
 
     Raises:
         DataError: see ``problems`` and ``files.atomic.read_tables``; no positive event.
@@ -88,7 +91,7 @@ def load(
     keys = {
         "root": root, "name": name, "text": text, "profile": profile, "user": user, "item": item,
         "time": time, "label": label, "positive_from": positive_from, "released_at": released_at,
-        "half_lives_days": half_lives_days, "item_ttl_days": item_ttl_days,
+        "half_lives_days": half_lives_days, "item_ttl_days": item_ttl_days, "groups": groups,
     }  # fmt: skip
     refuse(problems(**keys))
     files = find(root or "", name)
@@ -122,6 +125,7 @@ def load(
         half_lives_days=half_lives_days,
         item_ttl_days=item_ttl_days,
         hashes=hashes,
+        groups=user_groups(tables.users, groups, files[-1]),
     )
 
 
@@ -140,6 +144,7 @@ def problems(
     released_at: str | None,
     half_lives_days: Sequence[float],
     item_ttl_days: float | None,
+    groups: Sequence[str],
     **_: object,
 ) -> list[str]:
     """Return what keeps ``load`` with the same keys from starting; reads the headers of the files,
@@ -165,13 +170,19 @@ def problems(
     ):
         path = next((path for path in files if path.suffix == suffix), None)
         if path is None:
-            if template or (suffix == ".item" and released_at):
-                wrong = f"dataset.{key}" if template else "dataset.released_at"
+            asked = {
+                f"dataset.{key}": template,
+                "dataset.released_at": released_at if suffix == ".item" else None,
+                "dataset.groups": groups if suffix == ".user" else None,
+            }
+            if wrong := next((name for name, value in asked.items() if value), None):
                 found.append(f"{wrong}: there is no {files[0].with_suffix(suffix)}; leave it out")
             continue
         needed = {"dataset.item" if suffix == ".item" else "dataset.user": own}
         if suffix == ".item" and released_at:
             needed["dataset.released_at"] = released_at
+        if suffix == ".user":
+            found += missing_groups(list(heads[suffix]), groups, path)
         found += missing_fields(path, heads[suffix], needed)
         if template is not None:
             allowed = [f for f in text_fields(heads[suffix], own) if f != "released_at"]

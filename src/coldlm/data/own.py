@@ -19,6 +19,7 @@ from pathlib import Path
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
+from coldlm.data.canonical.groups import missing_groups
 from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import template_problems
 from coldlm.data.files.own import OwnFiles, read_own, unread_labels
@@ -53,6 +54,7 @@ def load(
     released_at: str | None = None,
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,
+    groups: list[str] = [],  # noqa: B006  never changed
 ) -> Dataset:
     """Return the canonical tables from two or three files.
 
@@ -72,6 +74,7 @@ def load(
             after their first event.
         half_lives_days: of the decayed counts, three, ascending.
         item_ttl_days: how long an item stays a candidate.
+        groups: columns of ``users`` by whose values users are told apart in tables.
 
     Times: see ``times.seconds``. Event ids are row numbers of ``interactions``, from 0. Rows that
     repeat user, item, time and label of an earlier row are dropped and counted. Line breaks, NUL
@@ -92,11 +95,17 @@ def load(
             released_at=released_at,
             half_lives_days=half_lives_days,
             item_ttl_days=item_ttl_days,
+            groups=groups,
         )
     )
     files = OwnFiles(Path(items or ""), Path(interactions or ""), Path(users) if users else None)
     read = read_own(
-        files, text=text, label=label, positive_from=positive_from, released_at=released_at
+        files,
+        text=text,
+        label=label,
+        positive_from=positive_from,
+        released_at=released_at,
+        groups=groups,
     )
     return Dataset(
         name=name,
@@ -125,6 +134,7 @@ def problems(
     released_at: str | None,
     half_lives_days: Sequence[float],
     item_ttl_days: float | None,
+    groups: Sequence[str],
     **_: object,
 ) -> list[str]:
     """Return what keeps ``load`` with the same keys from starting; reads the headers of the files,
@@ -136,6 +146,10 @@ def problems(
     }
     if users:
         needed["users"] = [users, "user_id"]
+    elif groups:
+        found.append(
+            f"dataset.groups: got {', '.join(groups)}, columns of a file; set dataset.users"
+        )
     if label or positive_from is not None:
         needed["interactions"].append(label or "label")
     ways = f". {WAYS}"  # said once
@@ -152,6 +166,8 @@ def problems(
         found += missing_columns(Path(path), names, [column for column in columns if column])
         if key == "interactions" and not label and "label" not in names:
             found += unread_labels(path, names)
+        if key == "users":
+            found += missing_groups(names, groups, Path(path))
         if key == "items" and text is not None:
             found += template_problems(text, names)
     return found

@@ -14,6 +14,7 @@ from coldlm.asof.context import AsOf, ranges
 from coldlm.core.columns import (
     BASKET_COLUMNS,
     BASKET_METRICS,
+    GROUP,
     LIST_COLUMNS,
     LIST_METRICS,
     MRR_K,
@@ -72,6 +73,10 @@ def tabulate(
     others = _place_others(
         judged, queries, BASKET_COLUMNS if queries.lists is None else LIST_COLUMNS
     )
+    groups = {
+        f"{GROUP}{name}": pl.Series(values, dtype=pl.String).gather(user)
+        for name, values in data.users.groups.items()
+    }
     views = {name: getattr(judged, name) for view in VIEWS for name in view_columns(view)}
     return pl.DataFrame(
         {
@@ -97,6 +102,7 @@ def tabulate(
             N_SHOWN: judged.n_shown,
             ON_SHELF: judged.on_shelf,
         }
+        | groups
         | views
         | others
     )

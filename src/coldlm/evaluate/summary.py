@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from coldlm.core.columns import COHORTS, VALUE_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.core.columns import COHORTS, GROUP, VALUE_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
 from coldlm.evaluate.metrics import HEADLINE, Formulas
 from coldlm.evaluate.positives import (
     NOTHING,
@@ -71,6 +71,7 @@ def summaries(
     users' headline metric and its views in each bucket of items as well."""
     slices = [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS]
     if by_bucket:
+        slices += _groups(events)
         slices += [
             ("all", f"{kind}:{label}", -1, pl.col(f"{kind}_bucket") == number)
             for kind in ("item", "user")
@@ -109,6 +110,16 @@ def _names(slices: Sequence[tuple[str, str, int, pl.Expr]]) -> pl.DataFrame:
         schema={"slice": pl.Int32, "cohort": pl.String, "bucket": pl.String, "window": pl.Int64},
         orient="row",
     )
+
+
+def _groups(events: pl.DataFrame) -> list[tuple[str, str, int, pl.Expr]]:
+    """A slice for each value of each column by which users are told apart."""
+    return [
+        (f"{column.removeprefix(GROUP)}={value}", "all", -1, pl.col(column) == value)
+        for column in events.columns
+        if column.startswith(GROUP)
+        for value in sorted(set(events[column]) - {""})
+    ]
 
 
 def in_cohort(cohort: str) -> pl.Expr:

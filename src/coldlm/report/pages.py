@@ -9,6 +9,7 @@ from coldlm.report.classification import calibration_table, classification_table
 from coldlm.report.cohorts import cohort_table, new_items_table
 from coldlm.report.flags import flags
 from coldlm.report.formats import latex, markdown
+from coldlm.report.groups import groups_tables
 from coldlm.report.lists import example_tables, lists_table
 from coldlm.report.measure import Headline, has_baskets, has_views
 from coldlm.report.measured import Part, Report
@@ -64,9 +65,10 @@ def headline_tables(
 
 
 def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return strategies in each view and bucket of items; warm-up by item, among peers too, and by user,
-    among peers and on the shelf too, and, where there are windows, the values of each, and what versions
-    are worth on all of them. On the shelf all items are about equally new."""
+    """Return scorers by group of users, where they are told apart; strategies in each view and bucket of
+    items; warm-up by item, among peers too, and by user, among peers and on the shelf too, and, where
+    there are windows, the values of each, and what versions are worth on all of them. On the shelf all
+    items are about equally new."""
     by_view = new_items_table(comparison)
     windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
     versions = matrix_table(comparison)
@@ -78,7 +80,7 @@ def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
         )
     )
     first, last = ((each,) if each else () for each in (by_view, versions))
-    return (*first, *by_item, *by_user, *windows, *last)
+    return (*groups_tables(comparison), *first, *by_item, *by_user, *windows, *last)
 
 
 def tables_over_all(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:

@@ -52,7 +52,7 @@ def quality_table(comparison: Comparison, headline: Headline) -> Table:
     body = []
     for i, m in enumerate(headline.measures):
         first, *others = (
-            _said(m.quality[key], comparison.is_small(i, where.get("cohort", "all")))
+            bracketed(m.quality[key], comparison.is_small(i, where.get("cohort", "all")))
             for key, where in QUALITY.items()
         )
         vs = (DOES_NOT_APPLY,) * 4
@@ -165,7 +165,7 @@ def chosen_table(comparison: Comparison, quality: Mapping[str, Mapping[str, Any]
         (
             name(row, comparison),
             *(
-                _said(comparison.value(i, **where), comparison.is_small(i, where["cohort"]))
+                bracketed(comparison.value(i, **where), comparison.is_small(i, where["cohort"]))
                 for where in quality.values()
             ),
         )
@@ -210,7 +210,7 @@ def metric(value: float | None, sign: bool = False) -> str:
     return text.replace("0.", ".", 1) if abs(value) < 0.99995 else text
 
 
-def _said(value: float | None, is_small: bool) -> str:
+def bracketed(value: float | None, is_small: bool) -> str:
     """A metric, in brackets where it is of too few users or events."""
     text = metric(value)
     return f"({text})" if is_small and text != NOT_MEASURABLE else text
@@ -239,7 +239,7 @@ def _grid(
 ) -> Table:
     """One line per row of the comparison; ``found``: row number, column, value, users, events."""
     cells = {
-        (row, column): _said(value, is_small(users, events))
+        (row, column): bracketed(value, is_small(users, events))
         for row, column, value, users, events in found.iter_rows()
     }
     body = tuple(

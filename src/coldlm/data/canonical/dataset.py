@@ -40,6 +40,7 @@ def to_dataset(
     item_ttl_days: float | None = None,
     dated: Mapping[str, DatedField] | None = None,
     hashes: Mapping[str, str] | None = None,
+    groups: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Dataset:
     """Return the ``Dataset`` of ``tables``.
 
@@ -50,6 +51,7 @@ def to_dataset(
         positive: [E] rows of ``interactions`` that are positives; by default all.
         release: "field" (``released_at`` of the items) or "after_first".
         dated: fields of ``tables.dated`` that the template may use.
+        groups: see ``Users``.
 
     Raises:
         DataError: no event, no positive event, or a field of the template that does not exist.
@@ -66,7 +68,11 @@ def to_dataset(
         name=name,
         domain=domain,
         items=catalogue,
-        users=Users(tuple(tables.users["user_id"].to_list()), _profiles(tables.users, profile)),
+        users=Users(
+            tuple(tables.users["user_id"].to_list()),
+            _profiles(tables.users, profile),
+            dict(groups or {}),
+        ),
         log=log,
         repeats=repeats,
         release=release,

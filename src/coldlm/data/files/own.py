@@ -12,6 +12,7 @@ import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN, Bools, Floats, Ints, Items, Log, Users, sorted_log
+from coldlm.data.canonical.groups import user_groups
 from coldlm.data.canonical.template import clean, fields, fill
 from coldlm.data.files.fields import read_table
 from coldlm.data.files.raw import distinct, name_rows, read_ids, release_counts
@@ -68,13 +69,14 @@ def read_own(
     label: str | None,
     positive_from: float | None,
     released_at: str | None,
+    groups: Sequence[str] = (),
 ) -> OwnTables:
     """Return what the files hold; keys and refusals are those of ``own.load``."""
     counts: dict[str, int] = {}
     catalogue, release = _read_items(files.items, text, released_at, counts)
     table = read_table(files.interactions)
     user_ids = read_ids(table, "user_id", files.interactions)
-    people = _read_users(files.users, files.interactions, user_ids, counts)
+    people = _read_users(files.users, files.interactions, user_ids, groups, counts)
     _refuse_mixed_ids("item_id", [files.items, files.interactions])
     _refuse_mixed_ids("user_id", [*([files.users] if files.users else []), files.interactions])
     label = label or ("label" if "label" in table.columns else None)
@@ -115,11 +117,16 @@ def _read_items(
 
 
 def _read_users(
-    path: Path | None, log_path: Path, seen: list[str], counts: dict[str, int]
+    path: Path | None,
+    log_path: Path,
+    seen: list[str],
+    groups: Sequence[str],
+    counts: dict[str, int],
 ) -> Users:
     """The users of the file in its order, then those who are only in the interactions, by id."""
     ids: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    told: dict[str, tuple[str, ...]] = {}
     if path is not None:
         table = read_table(path)
         ids = distinct(read_ids(table, "user_id", path), "user_id", path)
@@ -129,6 +136,7 @@ def _read_users(
             if names
             else ("",) * len(ids)
         )
+        told = user_groups(table, groups, path)
         counts["users_not_in_the_users_file"] = len(set(seen) - set(ids))
         if not set(seen) & set(ids):
             raise DataError(
@@ -137,7 +145,9 @@ def _read_users(
                 f"{log_path}, where data row 1 is of {seen[0]!r}; are columns exchanged?"
             )
     more = tuple(sorted(set(seen) - set(ids)))
-    return Users(ids + more, texts + ("",) * len(more))
+    nothing = ("",) * len(more)
+    known = {name: values + nothing for name, values in told.items()}
+    return Users(ids + more, texts + nothing, known)
 
 
 def _refuse_mixed_ids(name: str, paths: Sequence[Path]) -> None:
