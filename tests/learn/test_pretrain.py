@@ -15,15 +15,8 @@ from scipy.sparse import csr_matrix
 from coldlm.core.errors import DataError, Diverged
 from coldlm.core.seeding import generator, torch_seed
 from coldlm.learn.fit import Budget, Machine
-from coldlm.learn.pretrain import (
-    Pretrained,
-    TakerBatches,
-    Takers,
-    TextBatches,
-    Texts,
-    judge,
-    pretrain,
-)
+from coldlm.learn.pretrain import Pretrained, judge, pretrain
+from coldlm.learn.reading import TakerBatches, Takers, TextBatches, Texts
 from coldlm.models.backbone import load
 from coldlm.models.backbones.objectives import Objective, open_objective
 from coldlm.models.backbones.scratch import random_model, train_tokenizer

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,26 +23,18 @@ from coldlm.evaluate.judge import ScoreFunction
 from coldlm.experiment.world import World
 from coldlm.rivals.known import Known, Make, Stopping
 
+if TYPE_CHECKING:
+    from coldlm.experiment.baselines import Ready
+
 log = logging.getLogger("coldlm")
 
 Measure = Callable[[ScoreFunction, str], float]
 """(scorer, name) -> its value on validation."""
 
 
-class Shared(Protocol):
-    """What rivals take of ``baselines.Ready``."""
-
-    @property
-    def seed(self) -> int: ...
-    @property
-    def half_life(self) -> int: ...
-    @property
-    def items(self) -> Tensor: ...
-
-
 def make_rivals(
     names: Sequence[str],
-    ready: Shared,
+    ready: Ready,
     world: World,
     history: int,
     measure: Measure,
@@ -121,7 +113,7 @@ def _measured(measure: Measure, name: str, scorer: ScoreFunction) -> float:
     return measure(scorer, name)
 
 
-def _known_by(world: World, ready: Shared, history: int, end: int, *parts: int) -> Known:
+def _known_by(world: World, ready: Ready, history: int, end: int, *parts: int) -> Known:
     """What may be learned from at second ``end``."""
     rows = world.visible(world.split.rows(*parts), end)
     return Known(
@@ -138,7 +130,7 @@ def _known_by(world: World, ready: Shared, history: int, end: int, *parts: int) 
 
 
 def _of_window(
-    best: _Tuned, world: World, ready: Shared, history: int, window: int
+    best: _Tuned, world: World, ready: Ready, history: int, window: int
 ) -> ScoreFunction:
     """The rival as learned from all that is known when a window begins."""
     end = int(world.split.edges[window])

@@ -23,7 +23,8 @@ from coldlm.experiment.encoder import make_backbone, with_backbone_at
 from coldlm.experiment.state import State
 from coldlm.experiment.world import World
 from coldlm.learn.fit import Budget, Machine
-from coldlm.learn.pretrain import Takers, Texts, pretrain
+from coldlm.learn.pretrain import pretrain
+from coldlm.learn.reading import Takers, Texts
 from coldlm.models.backbone import load
 from coldlm.models.backbones.checkpoints import PRETRAINED, find
 from coldlm.models.backbones.families import quiet
