@@ -12,12 +12,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from coldlm.config.schema import RunConfig
+from coldlm.config.signatures import fields_of, fields_of_dataclass
 from coldlm.config.tree import list_options
 from coldlm.report.measure import Headline, measure
 from coldlm.report.results import read_runs
 from coldlm.report.rows import ON_THE_SHELF, PEERS, Comparison, Row
 from coldlm.report.table import metric, quantity
 from coldlm.report.texts import TextWorth, measure_texts
+from coldlm.runs.manifest import PLACES
 
 REPO = Path(__file__).parents[1]
 STUDIES = sorted(path.parent for path in (REPO / "studies").glob("*/README.md"))
@@ -88,6 +91,29 @@ def test_a_study_says_which_data_its_packed_runs_read(study: Path) -> None:
         for manifest in comparison.manifests:
             assert str(manifest.data.n_items) in data
             assert all(digest[:12] in data for digest in (manifest.data.hashes or {}).values())
+
+
+@pytest.mark.parametrize("study", [s for s in STUDIES if (s / "runs.parquet").is_file()], ids=named)
+def test_packed_runs_can_be_joined_by_runs_of_today(study: Path) -> None:
+    """A key that was added since must have its value in ``schema.ADDED``, or a new seed of an old recipe
+    is another row."""
+    for comparison in _runs(study.name):
+        for manifest in comparison.manifests:
+            today = []
+            for key, target in manifest.recipe.items():
+                group, is_node, _ = key.rpartition("._target_")
+                if is_node:
+                    today += [f"{group}.{name}" for name in fields_of(target)]
+            for group in ("train", "pretrain", "trainer"):
+                section = fields_of_dataclass(RunConfig)[group].annotation
+                today += [f"{group}.{name}" for name in fields_of_dataclass(section)]
+            lost = [
+                name
+                for name in today
+                if name not in PLACES
+                and not any(f"{key}.".startswith(f"{name}.") for key in manifest.recipe)
+            ]
+            assert lost == []
 
 
 def test_the_table_of_strategies_x_backbones_is_what_its_runs_say() -> None:
@@ -273,9 +299,13 @@ def _section(study: Path | str, name: str) -> str:
     return text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
 
 
-def _table(study: str) -> list[list[str]]:
-    """The first table of the section: its header and its rows, without the line between them."""
-    lines = [line for line in _section(study, "Table").splitlines() if line.startswith("|")]
+def _table(study: str, part: str = "") -> list[list[str]]:
+    """The first table of the section, or of a part of it: its header and its rows, without the line
+    between them."""
+    text = _section(study, "Table")
+    if part:
+        text = text.partition(f"\n### {part}\n")[2].partition("\n### ")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     return [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in lines
@@ -283,11 +313,14 @@ def _table(study: str) -> list[list[str]]:
     ]
 
 
-def test_the_table_of_rivals_is_what_its_runs_say() -> None:
-    (comparison,) = _runs("rivals")
+RIVALS = _runs("rivals")
+
+
+@pytest.mark.parametrize("comparison", RIVALS, ids=lambda comparison: comparison.title)
+def test_the_tables_of_rivals_are_what_their_runs_say(comparison: Comparison) -> None:
     measures = _headline("rivals", comparison.title).measures
     rows = {row.name: i for i, row in enumerate(comparison.rows) if row.schedule != "static"}
-    header, *body = _table("rivals")
+    header, *body = _table("rivals", comparison.title)
     assert [cells[0] for cells in body] == list(rows)
     for name, seeds, *cells in body:
         i = rows[name]

@@ -197,11 +197,16 @@ GONE = {
 """Keys of earlier versions that are none any more, and what there is instead."""
 
 
-ADDED = (
+ADDED: tuple[tuple[str, str, str, object], ...] = (
     ("strategy", "coldlm.models.strategy.lora", "stream_adapters", 0),
     ("head", "coldlm.models.towers.Towers", "delta", 0.0),
     ("split", "coldlm.split.cuts.time", "origins", 1),
     ("split", "coldlm.split.cuts.time", "origin", 1),
+    ("head", "coldlm.models.towers.Towers", "context_dropout", 0.0),
+    ("head", "coldlm.models.pair.Pair", "context_dropout", 0.0),
+    ("head", "coldlm.models.causal_lm.CausalLM", "context_dropout", 0.0),
+    ("dataset", "coldlm.data.own.load", "groups", []),
+    ("dataset", "coldlm.data.atomic.load", "groups", []),
 )
 """Group, the option that got a key of late, the key, and the value that leaves all as it was."""
 

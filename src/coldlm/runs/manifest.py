@@ -170,6 +170,8 @@ class Manifest:
             for group, target, key, value in ADDED:
                 if kept.get(f"{group}._target_") == target:
                     kept.setdefault(f"{group}.{key}", value)
+            if "pretrain.objective" in kept:
+                kept.setdefault("pretrain.items", None)
             found["recipe"] = {"plugins": [], **kept}
         if found.get("stream") is not None:
             found["stream"] = {
