@@ -17,7 +17,7 @@ export OMP_WAIT_POLICY=PASSIVE
 
 budget=(experiment=strategies_x_backbones online=off train.head_epochs=6 train.epochs=3 train.validate=true
   evaluate.latency_requests=0)
-all="[popularity_days,bm25,item_knn,ease,bpr,lightgcn,sasrec,gru4rec,content_knn,late_fusion,mixture_by_n,dropoutnet,clcrec]"
+all="[popularity_days,bm25,item_knn,ease,bpr,lightgcn,sasrec,gru4rec,content_knn,late_fusion,mixture_by_n,dropoutnet,clcrec,heater,aldi,elsa_text]"
 movielens=()
 ml100k=(dataset=atomic "dataset.root=${ML100K:-}" dataset.label=rating dataset.positive_from=4)
 caixin=(dataset=news/caixin "dataset.root=${CAIXIN:-}" release_slot=day backbone=local "backbone.path=${E5:-}"
