@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,3 +202,19 @@ def toy(
         half_lives_days=(10 / DAY, 100 / DAY, 1000 / DAY),
         item_ttl_days=None if ttl_seconds is None else ttl_seconds / DAY,
     )
+
+
+@pytest.fixture
+def without_releases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items of simulated worlds have no release time: a grid lets them enter, and masks their counts."""
+    from coldlm.data import simulated
+
+    read = simulated.load
+
+    def load(**keys: Any) -> Dataset:
+        data = read(**keys)
+        unknown = np.full(len(data.items), UNKNOWN)
+        items = replace(data.items, released_at=unknown)
+        return replace(data, items=items, release="after_first")
+
+    monkeypatch.setattr(simulated, "load", load)

@@ -365,3 +365,28 @@ def test_half_lives_are_chosen_as_in_evaluate(
         shots_of(whole).drop("run"),
         check_exact=True,
     )
+
+
+@pytest.mark.usefixtures("without_releases")
+def test_events_of_items_whose_counts_are_masked_at_the_midpoint_are_not_learned(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled, learned = config(*BRIEF, "release_slot=week"), list[tuple[Ints, World]]()
+    fit = Training.fit
+
+    def watched(self: Training, rows: Ints, part: str, **keys: Any) -> Any:
+        if part.endswith("shots"):
+            learned.append((rows, self._world))
+        return fit(self, rows, part, **keys)
+
+    monkeypatch.setattr(Training, "fit", watched)
+    execute(settled, "grid")
+    world = make_world(settled)
+    masked = 0
+    for rows, known in learned:
+        until = known.catalogue.masked_until[known.data.log.item]
+        midpoint = plan_of(world, "item").midpoint
+        assert (until[rows] <= midpoint).all()
+        stream = known.data.log.time >= world.split.t_test
+        masked += int((until[stream] > midpoint).sum())
+    assert masked > 0

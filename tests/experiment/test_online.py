@@ -19,8 +19,7 @@ from torch import Tensor
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import Diverged, ScoreError
-from coldlm.core.tables import DAY, UNKNOWN, Dataset, Ints
-from coldlm.data import simulated
+from coldlm.core.tables import DAY, Ints
 from coldlm.experiment import probe, saved_stream
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
@@ -693,20 +692,12 @@ def same_files(one: Path, other: Path) -> None:
     assert all(torch.equal(w, after[name]) for name, w in weights(one).items())
 
 
+@pytest.mark.usefixtures("without_releases")
 def test_events_of_masked_items_wait_until_their_slot_is_over(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under the grid rule counts of a slot's new items are hidden, and weights must not tell
     them."""
-    read = simulated.load
-
-    def without_releases(**keys: Any) -> Dataset:
-        data = read(**keys)
-        unknown = np.full(len(data.items), UNKNOWN)
-        items = replace(data.items, released_at=unknown)
-        return replace(data, items=items, release="after_first")
-
-    monkeypatch.setattr(simulated, "load", without_releases)
     overrides = (
         *SMALL,
         "online=every_n",

@@ -133,6 +133,7 @@ class Reveals:
         # what is logged of trainings is that of the run's own
         training = Training(self.config, known, self.ranker, self.machine, [])
         rows = np.flatnonzero(known.data.log.time >= plan.t_test)
+        rows = known.visible(rows, plan.midpoint)
         begin = time.perf_counter()
         fitted = training.fit(
             training.trainable(rows),
