@@ -139,6 +139,14 @@ def test_costs_that_are_far_apart_are_on_a_logarithmic_scale(make_run, tmp_path)
     assert parameters.get_xlabel() == "trained parameters (log scale)"
 
 
+def test_level_rows_are_not_drawn_by_their_rounding(comparison) -> None:
+    headline = measure(comparison)
+    for i, m in enumerate(headline.measures):
+        m.quality["ndcg@10/cold_item_any"] = i * 1e-18
+    low, high = draw_cost(comparison, headline).axes[len(PANELS)].get_ylim()
+    assert high - low >= 0.001
+
+
 def test_backbones_differ_in_markers_and_strategies_in_colours(make_run, tmp_path) -> None:
     for strategy in ("frozen", "lora"):
         for backbone in ("minilm", "gpt2"):

@@ -32,6 +32,9 @@ QUALITIES: Final = (("ndcg@10", "all"), ("ndcg@10/cold_item_any", "new items"))
 
 SHAPES: Final = ("o", "D", "^", "s", "v", "P", "X", "*")
 
+LEAST = 0.001
+"""Of the scale of a quality, from bottom to top."""
+
 
 def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
     """Return nDCG@10 over all queries (above) and over those of new items (below) against each cost
@@ -66,6 +69,9 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
                     y or 0, color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, zorder=0
                 )
         axes[i, 0].set_ylabel(f"nDCG@10, {where}")
+        low, high = axes[i, 0].get_ylim()
+        if high - low < LEAST:  # level rows: rounding is not to be looked at
+            axes[i, 0].set_ylim((low + high - LEAST) / 2, (low + high + LEAST) / 2)
     for axis, (_, label, _) in zip(axes[1], panels, strict=True):
         axis.set_xlabel(f"{label} (log scale)" if axis.get_xscale() == "log" else label)
     title(figure, comparison, comparison.title)
