@@ -285,8 +285,8 @@ def schedule_cells(comparison: Comparison, i: int) -> tuple[str, ...]:
 
 
 @cache
-def _runs(study: str) -> tuple[Comparison, ...]:
-    return read_runs([REPO / "studies" / study / "runs.parquet"]).comparisons
+def _runs(study: str, pack: str = "runs.parquet") -> tuple[Comparison, ...]:
+    return read_runs([REPO / "studies" / study / pack]).comparisons
 
 
 @cache
@@ -313,12 +313,21 @@ def _table(study: str, part: str = "") -> list[list[str]]:
     ]
 
 
-RIVALS = _runs("rivals")
-
-
-@pytest.mark.parametrize("comparison", RIVALS, ids=lambda comparison: comparison.title)
-def test_the_tables_of_rivals_are_what_their_runs_say(comparison: Comparison) -> None:
-    measures = _headline("rivals", comparison.title).measures
+@pytest.mark.parametrize(
+    "pack",
+    [
+        "runs.parquet",
+        "ml-100k.parquet",
+        pytest.param("caixin.parquet", marks=pytest.mark.long),  # half a minute to read
+    ],
+)
+def test_the_tables_of_rivals_are_what_their_runs_say(pack: str) -> None:
+    (comparison,) = _runs("rivals", pack)
+    measures = measure(comparison).measures
+    assert all(
+        digest[:12] in _section("rivals", "Data")
+        for digest in (comparison.manifests[0].data.hashes or {}).values()
+    )
     rows = {row.name: i for i, row in enumerate(comparison.rows) if row.schedule != "static"}
     header, *body = _table("rivals", comparison.title)
     assert [cells[0] for cells in body] == list(rows)
