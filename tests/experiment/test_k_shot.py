@@ -27,7 +27,7 @@ from coldlm.core.columns import (
 )
 from coldlm.core.tables import Dataset, Ints, Log
 from coldlm.data import simulated
-from coldlm.evaluate.metrics import FORMULAS
+from coldlm.evaluate.metrics import FORMULAS, HEADLINE
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
 from coldlm.experiment.training import Training
@@ -108,7 +108,8 @@ def test_metrics_of_other_packages_are_measured_too(config: MakeConfig) -> None:
     finally:
         options.plug(())
     rows = shots_of(folder)
-    assert set(rows["metric"]) == {*FORMULAS, USER_AUC, "found"}
+    views = {f"{HEADLINE}/{view}" for view in VIEWS}
+    assert set(rows["metric"]) == {*FORMULAS, USER_AUC, "found", *BASKET_METRICS, *views}
     by_metric = [rows.filter(metric=name)["value"] for name in ("found", "recall")]
     assert len(by_metric[0])
     assert by_metric[0].equals(by_metric[1])
@@ -357,8 +358,10 @@ def test_half_lives_are_chosen_as_in_evaluate(
         lambda self, scorer, name: measured.append(name) or measure(self, scorer, name),
     )
     execute(config(*STAGE, "stages=[train,k_shot]"), "alone")
+    # and whether those that read texts do better with profiles
     assert [name for name in measured if name != MODEL] == [
-        f"recent_popularity {h}" for h in range(3)
+        *(f"recent_popularity {h}" for h in range(3)),
+        *("tfidf", "tfidf", "zero_shot", "zero_shot"),
     ]
     assert_frame_equal(
         shots_of(Path(config().output) / "alone").drop("run"),
