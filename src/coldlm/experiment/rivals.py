@@ -58,14 +58,14 @@ def make_rivals(
         rival = rival_asked(name)
         same = replace(rival, name=name.partition("@")[0], follows=False)
         if same not in tuned:
-            tuned[same] = _tune(same, train, measure)
+            tuned[same] = _tune(same, train, measure, keep=not refit)
         best = tuned[same]
         if rival.follows:
             found[name] = LearnedAnew(
                 partial(_of_window, best, world, ready, history), world.split.edges
             )
         else:
-            found[name] = best.learn(both) if refit else best.learned
+            found[name] = best.learned or best.learn(both)
         chosen[name] = {
             "setting": rival.setting,
             "value": best.value,
@@ -78,12 +78,13 @@ def make_rivals(
 
 @dataclass(frozen=True)
 class _Tuned:
-    """A rival with its best ``value``, ``learned`` from training alone. ``tried``: value -> quality on
+    """A rival with its best ``value``, and as ``learned`` from training alone where that is what counts: the
+    matrices of several need not be in memory at once for nothing. ``tried``: value -> quality on
     validation. ``epochs``: None of what learns in none."""
 
     make: Make
     value: float
-    learned: ScoreFunction
+    learned: ScoreFunction | None
     tried: dict[str, float]
     epochs: int | None
 
@@ -91,7 +92,7 @@ class _Tuned:
         return self.make(replace(known, stopping=Stopping(epochs=self.epochs)), self.value)
 
 
-def _tune(rival: Rival, train: Known, measure: Measure) -> _Tuned:
+def _tune(rival: Rival, train: Known, measure: Measure, *, keep: bool) -> _Tuned:
     """Learn from training with each value, and say what came of them."""
     begin = time.perf_counter()
     make: Make = resolve(rival.target)
@@ -106,7 +107,8 @@ def _tune(rival: Rival, train: Known, measure: Measure) -> _Tuned:
     said = ", ".join(f"{quality:.4f} at {value}" for value, quality in tried.items())
     seconds = time.perf_counter() - begin
     log.info("%s on validation, by %s: %s (%.1f s)", rival.name, rival.setting, said, seconds)
-    return _Tuned(make, rival.values[best], learned[best], tried, epochs[best])
+    kept = learned[best] if keep else None
+    return _Tuned(make, rival.values[best], kept, tried, epochs[best])
 
 
 def _measured(measure: Measure, name: str, scorer: ScoreFunction) -> float:
