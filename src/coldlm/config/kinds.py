@@ -188,3 +188,14 @@ class Rival(Option):
     values: tuple[float, ...] = (0.0,)
     unseen: str = ""
     follows: bool = False
+
+    @staticmethod
+    def parts(asked: str) -> tuple[str, str, str]:
+        """Return name, value and schedule of what ``evaluate.rivals`` asks for, "" where one is not said.
+
+        >>> Rival.parts("ease:300@per_window"), Rival.parts("ease")
+        (('ease', '300', 'per_window'), ('ease', '', ''))
+        """
+        rival, _, schedule = asked.partition("@")
+        name, _, value = rival.partition(":")
+        return name, value, schedule

@@ -336,13 +336,12 @@ def rival_asked(text: str) -> Rival:
     >>> rival_asked("ease@per_window").follows
     True
     """
-    asked, at, schedule = text.partition("@")
-    name, colon, value = asked.partition(":")
+    name, value, schedule = Rival.parts(text)
     rival: Rival = named(Rival, name)
-    if at and schedule != FOLLOWS:
+    if "@" in text and schedule != FOLLOWS:
         raise ValueError(schedule)
-    values = (float(value),) if colon else rival.values
-    return replace(rival, name=text, values=values, follows=bool(at))
+    values = (float(value),) if ":" in text else rival.values
+    return replace(rival, name=text, values=values, follows="@" in text)
 
 
 def _first(found: Iterator[Any], asked: object) -> Any:

@@ -224,8 +224,8 @@ def _place(row: Row) -> tuple[Any, ...]:
     orders = names(Strategy), CONTROLS, (*MANDATORY_BASELINES, *names(Rival))
     known = dict(zip(KINDS, orders, strict=True))[row.kind]
     first = row.label.split(" · ")[0]
-    if row.kind == "baseline":  # NAME[:VALUE][@per_window]
-        first = first.partition("@")[0].partition(":")[0]
+    if row.kind == "baseline":
+        first = Rival.parts(first)[0]
     at = known.index(first) if first in known else len(known)
     when = ORDER.index(row.schedule) if row.schedule in ORDER else 1
     return KINDS.index(row.kind), at, row.label, when, row.schedule
