@@ -315,11 +315,7 @@ def _table(study: str, part: str = "") -> list[list[str]]:
 
 @pytest.mark.parametrize(
     "pack",
-    [
-        "runs.parquet",
-        "ml-100k.parquet",
-        pytest.param("caixin.parquet", marks=pytest.mark.long),  # half a minute to read
-    ],
+    ["runs.parquet", "ml-100k.parquet", "caixin.parquet"],
 )
 def test_the_tables_of_rivals_are_what_their_runs_say(pack: str) -> None:
     (comparison,) = _runs("rivals", pack)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -131,3 +132,16 @@ def test_a_pack_names_no_place_on_the_machine(make_run, tmp_path: Path) -> None:
     # what a pack has said once it says again, whatever it is packed with
     both = unpack_bytes(pack([first, found[1]]), tmp_path)
     assert [str(run.folder) for run in both] == ["runs/one/a", "two/a"]
+
+
+def test_what_runs_repeat_takes_no_room(make_run, tmp_path: Path) -> None:
+    make_run("a")
+    (run,) = read_runs([tmp_path / "runs"]).found
+    of_model = run.users.filter(scorer=MODEL).head(1)
+    values = np.random.default_rng(0).random(200_000)
+    many = pl.concat([of_model.drop("value")] * len(values)).with_columns(value=pl.lit(values))
+    run = replace(run, users=many)
+    other = replace(run, facts={**run.facts, "run": "b", "seed": run.facts["seed"] + 1})
+    alone, both = len(pack([run])), len(pack([run, other]))
+    assert alone > values.nbytes / 2
+    assert both < 1.1 * alone

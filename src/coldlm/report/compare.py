@@ -3,6 +3,8 @@ in that order."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,33 +12,19 @@ import polars as pl
 
 from coldlm.config.kinds import Rival, Strategy
 from coldlm.config.options import names
-from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL, NOT_KNOWN
 from coldlm.report.labels import Labels, label_runs
-from coldlm.report.rows import (
-    CELL,
-    KINDS,
-    SLICE,
-    WITHOUT_UPDATES,
-    Comparison,
-    FinishedRun,
-    Row,
-)
-
-ORDER: Final = ("history", *(schedule.name for schedule in SCHEDULES), "static")
-"""Of schedules."""
-
-TEXT_BASELINES: Final = ("tfidf", "zero_shot")
-"""Read item texts, so a control run, which may have permuted them, is not where they are taken
-from."""
+from coldlm.report.repeats import TEXT_BASELINES, Key, kind_of, once, say, when
+from coldlm.report.rows import CELL, KINDS, SLICE, Comparison, FinishedRun, Row
 
 WITHOUT_BACKBONE: Final = ("context_only", "random_vectors")
 """Controls that use no pre-trained weight: the date of the checkpoint does not concern them."""
 
-TOLERANCE: Final = 1e-9
+COUNTS: Final = ("n_users", "n_queries", "n_events")
 
-STANDS: Final = pl.col("schedule").is_in(WITHOUT_UPDATES)
-"""Rows whose weights stay as trained."""
+MEASURED: Final = ("stage", *CELL, *COUNTS)
+OF_USERS: Final = (*SLICE, "user")
+"""Columns of a run's results, and of what it says of users, beside the value."""
 
 
 def compare(title: str, runs: list[FinishedRun]) -> Comparison:
@@ -50,103 +38,54 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
         zip(runs, labels, strict=True), key=lambda pair: pair[0].facts["control"] != "none"
     )
     several = len(backbones) > 1
-    all_results = [_named(run, label, run.results, several) for run, label in ordered]
-    all_users = [_named(run, label, run.users, several) for run, label in ordered]
-    results, differing = _without_repeats(
-        pl.concat(all_results, how="vertical_relaxed"), (*CELL, "stage")
+    results, differing = once(
+        [it for run, label in ordered for it in say(run, label, run.results, MEASURED, several)],
+        ("stage", *CELL),
     )
-    users, _ = _without_repeats(pl.concat(all_users, how="vertical_relaxed"), (*SLICE, "user"))
+    users, _ = once(
+        [it for run, label in ordered for it in say(run, label, run.users, OF_USERS, several)],
+        OF_USERS,
+    )
     rows = _order_rows(results, runs, labels)
-    index = pl.DataFrame(
-        [(i, row.kind, row.label, row.schedule) for i, row in enumerate(rows)],
-        schema={"row": pl.Int64, "kind": pl.String, "label": pl.String, "schedule": pl.String},
-        orient="row",
-    )
-    counts = ("n_users", "n_queries", "n_events")
-    measured = pl.col("value").mean(), *(pl.col(name).max() for name in counts)
+    measured = pl.col("value").mean(), *(pl.col(name).max() for name in COUNTS)
     # seeds in one order: sums in another have other last bits
     by_seed = (
-        _join(results, index).group_by("row", "seed", *CELL).agg(*measured).sort("row", "seed")
+        _in_rows(results, rows).group_by("row", "seed", *CELL).agg(*measured).sort("row", "seed")
     )
     values = by_seed.group_by("row", *CELL).agg(*measured)
-    per_user = (
-        _join(users, index).group_by("row", *SLICE, "seed", "user").agg(pl.col("value").mean())
-    )
     first = runs[0].facts
     manifests = tuple(run.manifest for run in runs)
     comparison = Comparison(
         title, first["split"], first["candidates"], manifests, rows, values.sort("row", *CELL),
-        per_user.sort("row", *SLICE, "seed", "user"), (),
+        _in_rows(users, rows), (),
     )  # fmt: skip
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 
 
-def _named(
-    run: FinishedRun, label: Labels, frame: pl.DataFrame, several_backbones: bool
-) -> pl.DataFrame:
-    """``frame`` with ``kind, label, seed, folder`` of every row."""
-    is_model = pl.col("scorer") == MODEL
-    zero_shot = f"zero_shot · {run.facts['backbone']}" if several_backbones else "zero_shot"
-    baseline = pl.when(pl.col("scorer") == "zero_shot").then(pl.lit(zero_shot)).otherwise("scorer")
-    kind = _kind(run)
-    if kind == "control":
-        frame = frame.filter(~pl.col("scorer").is_in(TEXT_BASELINES))
-    own = pl.when(STANDS).then(pl.lit(label.standing)).otherwise(pl.lit(label.moving))
-    return frame.with_columns(
-        pl.when(is_model).then(pl.lit(kind)).otherwise(pl.lit("baseline")).alias("kind"),
-        pl.when(is_model).then(own).otherwise(baseline).alias("label"),
-        pl.lit(run.facts["seed"], pl.Int64).alias("seed"),
-        pl.lit(run.facts["run"]).alias("folder"),
-        pl.col("value").cast(pl.Float64).fill_nan(None),
+def _in_rows(said: Mapping[Key, pl.DataFrame], rows: tuple[Row, ...]) -> pl.DataFrame:
+    """All that is said, with the ``row`` and the ``seed`` it is said of, in their order."""
+    place = {(row.kind, row.label, row.schedule): i for i, row in enumerate(rows)}
+    found = sorted((place[key[:3]], key.seed, key) for key in said if key[:3] in place)
+    if not found:
+        return pl.DataFrame(schema=["row", "seed", *SLICE, "user", "value"])
+    return pl.concat(
+        [
+            said[key].with_columns(row=pl.lit(row, pl.Int64), seed=pl.lit(seed, pl.Int64))
+            for row, seed, key in found
+        ],
+        how="vertical_relaxed",
     )
-
-
-def _without_repeats(frame: pl.DataFrame, cell: tuple[str, ...]) -> tuple[pl.DataFrame, list[str]]:
-    """What several runs repeat, once per seed: baselines, under one schedule, and weights that stay
-    as trained; and a warning for each whose copies differ."""
-    order = {name: i for i, name in enumerate(ORDER)}
-    rank = pl.col("schedule").replace_strict(order, default=len(order), return_dtype=pl.Int64)
-    is_baseline = pl.col("kind") == "baseline"
-    baselines = frame.filter(is_baseline).filter(rank == rank.min().over("label"))
-    repeated = pl.concat([baselines, frame.filter(~is_baseline & STANDS)])
-    key = ["kind", "label", "schedule", "seed", *cell]
-    spread = repeated.group_by(key, maintain_order=True).agg(
-        (pl.col("value").max() - pl.col("value").min()).alias("spread"), pl.col("folder").unique()
-    )
-    differing = spread.filter(pl.col("spread") > TOLERANCE).group_by(
-        "kind", "label", maintain_order=True
-    )
-    reasons = {
-        "baseline": "they read other histories or cut texts otherwise, or did not answer the same "
-        "queries"
-    }
-    warnings = [
-        f"{kind} `{label}` differs by up to {spread:.2g} between runs of one seed "
-        f"({', '.join(sorted(folders))}): "
-        f"{reasons.get(kind, 'they are of other machines, thread counts or versions')}; the first "
-        "is shown"
-        for kind, label, spread, folders in differing.agg(
-            pl.col("spread").max(), pl.col("folder").explode().unique()
-        ).iter_rows()
-    ]
-    once = repeated.unique(key, keep="first", maintain_order=True)
-    return pl.concat([frame.filter(~is_baseline & ~STANDS), once]), warnings
-
-
-def _join(frame: pl.DataFrame, index: pl.DataFrame) -> pl.DataFrame:
-    return frame.join(index, on=["kind", "label", "schedule"], how="inner")
 
 
 def _order_rows(
-    results: pl.DataFrame, runs: list[FinishedRun], labels: list[Labels]
+    results: Mapping[Key, pl.DataFrame], runs: list[FinishedRun], labels: list[Labels]
 ) -> tuple[Row, ...]:
-    found = results.group_by("kind", "label", "schedule").agg(pl.col("seed").n_unique()).rows()
     rows = []
-    for kind, label, schedule, seeds in found:
+    for (kind, label, schedule), seeds in Counter(key[:3] for key in results).items():
         behind = [
             run
             for run, its in zip(runs, labels, strict=True)
-            if kind == _kind(run) and its.of(schedule) == label and _has(run, schedule)
+            if kind == kind_of(run) and its.of(schedule) == label and _has(run, schedule)
         ]
         dated = [run for run in behind if run.facts["control"] not in WITHOUT_BACKBONE]
         if label.startswith("zero_shot"):
@@ -154,7 +93,7 @@ def _order_rows(
             dated = [
                 run
                 for run in runs
-                if _kind(run) == "strategy" and backbone in ("", run.facts["backbone"])
+                if kind_of(run) == "strategy" and backbone in ("", run.facts["backbone"])
             ]
         newer = any(
             run.manifest.checkpoint is not None and run.manifest.checkpoint.newer_than_t_test
@@ -204,7 +143,7 @@ def _whose_lists(
     own = [
         run
         for run in runs
-        if (_kind(run) == "strategy" or scorer not in TEXT_BASELINES)
+        if (kind_of(run) == "strategy" or scorer not in TEXT_BASELINES)
         and backbone in ("", run.facts["backbone"])
     ]
     return scorer, list({run.facts["seed"]: run for run in reversed(own)}.values())
@@ -215,10 +154,6 @@ def _has(run: FinishedRun, schedule: str) -> bool:
     return schedule in run.schedules
 
 
-def _kind(run: FinishedRun) -> str:
-    return "strategy" if run.facts["control"] == "none" else "control"
-
-
 def _place(row: Row) -> tuple[Any, ...]:
     """Strategies, controls, baselines; inside each the order of the protocol; then the schedule."""
     orders = names(Strategy), CONTROLS, (*MANDATORY_BASELINES, *names(Rival))
@@ -227,8 +162,7 @@ def _place(row: Row) -> tuple[Any, ...]:
     if row.kind == "baseline":
         first = Rival.parts(first)[0]
     at = known.index(first) if first in known else len(known)
-    when = ORDER.index(row.schedule) if row.schedule in ORDER else 1
-    return KINDS.index(row.kind), at, row.label, when, row.schedule
+    return KINDS.index(row.kind), at, row.label, when(row.schedule), row.schedule
 
 
 def _disagreements(comparison: Comparison) -> list[str]:

@@ -28,6 +28,10 @@ PLACE: Final = re.compile(r"(?<![^\s='\"(\[,])(~|\.{1,2})?(/[^\s='\"/,]+)*/(?=[^
 """Of a path from the root, from home or from here, which begins a word or follows what gives it: all but
 the last part."""
 
+PAGE: Final = 2**27
+"""Bytes. A page is compressed alone, and all that repeats itself should be found: the users of one run in
+those of the next, and of baselines their values, too."""
+
 OF_ITS_SCHEDULE: Final = ("run", "online", "config_hash")
 """Facts of a run in which those that differ in their schedules alone differ."""
 
@@ -53,7 +57,9 @@ def pack(runs: Sequence[FinishedRun]) -> bytes:
         ]
         lines.append(pl.concat([pl.DataFrame(line), *structs], how="horizontal"))
     buffer = BytesIO()
-    pl.concat(lines, how="diagonal").write_parquet(buffer, compression="zstd", compression_level=19)
+    pl.concat(lines, how="diagonal").write_parquet(
+        buffer, compression="zstd", compression_level=19, data_page_size=PAGE
+    )
     return buffer.getvalue()
 
 

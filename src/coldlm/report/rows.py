@@ -263,7 +263,7 @@ class Comparison:
 
     @cached_property
     def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:
-        return self.users.sort("user", "seed").partition_by("row", *SLICE, as_dict=True)
+        return self.users.partition_by("row", *SLICE, as_dict=True)
 
     def _cells(self, *conditions: pl.Expr, metric: str = METRIC) -> pl.DataFrame:
         return self.values.filter(cohort="all", average="macro", metric=metric, k=K).filter(
