@@ -409,6 +409,25 @@ sys.exit("torch" in sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_where_nothing_is_left_or_a_list_is_asked_for_only_what_it_takes_is_imported(
+    finished: Path,
+) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from coldlm.runs.resolved import read_config
+from coldlm.experiment.left import what_is_left
+folder = Path({str(finished)!r})
+assert what_is_left(read_config(folder), folder) is None
+assert "torch" not in sys.modules
+from coldlm.commands.recommend import recommend
+from coldlm.experiment.model import make_ranker
+sys.exit(bool({{"torchmetrics", "pytorch_lightning", "sklearn", "scipy"}} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{finished} is finished already: nothing to do\n"
+
+
 def test_distributed_cells_run_in_processes_of_their_own(
     use: Callable[[Execute], None],
     monkeypatch: pytest.MonkeyPatch,

@@ -18,7 +18,8 @@ from coldlm.core.tables import DAY, UNKNOWN, Dataset, Impressions, Ints, Queries
 from coldlm.data.simulated import load
 from coldlm.evaluate import judge as module
 from coldlm.evaluate.judge import CHUNK, Judged, ScoreFunction, Views, judge, measure
-from coldlm.evaluate.metrics import FORMULAS, RankingMetric
+from coldlm.evaluate.metrics import FORMULAS
+from coldlm.evaluate.ranking_metric import RankingMetric
 from coldlm.split.queries import ask, ask_lists
 
 MakeData = Callable[..., Dataset]

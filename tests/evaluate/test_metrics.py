@@ -17,13 +17,13 @@ from coldlm.core.columns import LIST_METRICS
 from coldlm.core.errors import ScoreError
 from coldlm.evaluate.metrics import (
     FORMULAS,
-    RankingMetric,
     list_values,
     mrr,
     ndcg,
     outranking,
     recall,
 )
+from coldlm.evaluate.ranking_metric import RankingMetric
 
 GAINS: dict[str, Callable[[int], float]] = {
     "recall": lambda rank: 1.0,

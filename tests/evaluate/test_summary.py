@@ -17,8 +17,8 @@ from coldlm.core.columns import COHORTS, RESULT_COLUMNS
 from coldlm.core.tables import DAY, STREAM, Dataset, Split
 from coldlm.evaluate import baselines, summary
 from coldlm.evaluate.judge import Views, judge, measure
-from coldlm.evaluate.metrics import RankingMetric
 from coldlm.evaluate.positives import cut_of, tabulate, with_metrics
+from coldlm.evaluate.ranking_metric import RankingMetric
 from coldlm.evaluate.summary import count_cohorts, in_cohort, per_user, summaries, summarise
 from coldlm.split import cuts
 from coldlm.split.queries import ask, cold

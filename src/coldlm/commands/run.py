@@ -205,6 +205,7 @@ def _run_one(
 
     from coldlm.config.check import check
     from coldlm.config.compose import plain
+    from coldlm.experiment.left import what_is_left
 
     settings = HydraConfig.get()
     values = plain(config)
@@ -217,6 +218,8 @@ def _run_one(
         values["name"] = name = name_run(values["name"], shown, is_cell, swept)
         folder = folder / name
         checked = check(values, folder)
+        if what_is_left(checked, folder) is None:
+            return Outcome(folder)
         if is_cell and checked.trainer.devices > 1:
             _run_apart([*_folder_flags(arguments), *own, f"name={name!r}", "hydra.mode=RUN"])
         else:

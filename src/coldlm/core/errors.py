@@ -30,3 +30,11 @@ class ScoreError(ColdlmError):
 
 class Diverged(ColdlmError):
     """The training loss stopped being finite; the run is marked DIVERGED."""
+
+
+def first_line(error: Exception) -> str:
+    """Return what an exception says, in one line."""
+    return next(
+        iter(str(error.args[0] if isinstance(error, KeyError) else error).splitlines()),
+        type(error).__name__,
+    )

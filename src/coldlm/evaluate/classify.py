@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.core.seeding import generator
@@ -87,7 +86,7 @@ def area(probability: Floats, taken: Bools) -> float:
     >>> area(np.array([0.9, 0.6, 0.2, 0.2]), np.array([True, False, False, True]))
     0.625
     """
-    places = rankdata(probability)
+    places = pl.Series(probability).rank("average").to_numpy()
     yes, no = int(taken.sum()), int((~taken).sum())
     return (
         float((places[taken].sum() - yes * (yes + 1) / 2) / (yes * no))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +25,10 @@ from coldlm.core.columns import N_SHOWN, ON_SHELF, WARMUP_EDGES
 from coldlm.core.errors import ScoreError
 from coldlm.core.prefetch import prefetch
 from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
-from coldlm.evaluate.metrics import RankingMetric, places
+from coldlm.evaluate.metrics import places
+
+if TYPE_CHECKING:
+    from coldlm.evaluate.ranking_metric import RankingMetric
 
 ScoreFunction = Callable[[Ints, Ints], Tensor]
 """(users [Q], times [Q]) -> float32 or float64 scores [Q, N] of all items; pure, and blind to events not

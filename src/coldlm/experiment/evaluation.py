@@ -19,8 +19,9 @@ from coldlm.core.tables import STREAM, Floats, Ints, Queries
 from coldlm.evaluate.calibration import calibration
 from coldlm.evaluate.classify import THRESHOLD, area, labelled_pairs, report
 from coldlm.evaluate.judge import Judged, ScoreFunction, Views, judge, measure
-from coldlm.evaluate.metrics import HEADLINE, RankingMetric
+from coldlm.evaluate.metrics import HEADLINE
 from coldlm.evaluate.positives import tabulate
+from coldlm.evaluate.ranking_metric import RankingMetric
 from coldlm.evaluate.summary import summarise
 from coldlm.experiment.world import World
 from coldlm.models.rankers.pairwise import PairSnapshot

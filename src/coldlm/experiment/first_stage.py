@@ -17,7 +17,6 @@ from coldlm.core.tables import Ints
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import ScoreFunction
 from coldlm.experiment.encoder import untrained
-from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.world import World
 from coldlm.models.rankers.pairwise import FirstStage
 from coldlm.models.rankers.ranker import Ranker
@@ -54,6 +53,9 @@ def make_first_stage(
     if name == "popularity":
         return lambda as_of: _SameForAll(baselines.popularity(as_of))
     if name == "recent_popularity":
+        # with torchmetrics behind it, it takes longer to import than to recommend
+        from coldlm.experiment.evaluation import Evaluation
+
         measure = Evaluation(config, world, "").measure
         recent = [measure(baselines.recent_popularity(world.as_of, h), name) for h in range(3)]
         best = int(np.argmax(recent))

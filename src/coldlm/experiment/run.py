@@ -10,19 +10,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from coldlm.config.build import build, resolve
-from coldlm.config.kinds import Metric, Trigger
-from coldlm.config.options import chosen, plugged
+from coldlm.config.kinds import Metric
+from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core import ranks
 from coldlm.core.errors import Diverged, RunFolderError
 from coldlm.experiment.facts import refuse_empty_parts, tell_data_facts
 from coldlm.experiment.kept import Kept
+from coldlm.experiment.left import what_is_left
 from coldlm.experiment.stages import evaluate, k_shot, online, pretrain, train
 from coldlm.experiment.state import Inputs, State
-from coldlm.experiment.world import World, make_world, read_data
+from coldlm.experiment.world import World, make_world
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Machine
-from coldlm.runs.identity import open_run, recipe
+from coldlm.runs.identity import recipe
 from coldlm.runs.log import logging_to
 from coldlm.runs.manifest import refuse_other_data
 from coldlm.runs.process import process_facts, set_up_process
@@ -57,18 +58,11 @@ def execute(config: RunConfig, name: str, kept: Kept | None = None) -> Path:
         ColdlmError: see the stages; the manifest then says FAILED or DIVERGED, and why.
     """
     folder = Path(config.output) / name
-    ranks.refuse_another_world(config.trainer.devices)
-    is_main = ranks.is_first()
-    manifest = open_run(folder, config)
-    stages = [
-        stage
-        for stage in config.stages
-        if stage not in manifest.done and not _is_off(stage, config)
-    ]
-    if manifest.status == "FINISHED" and not stages:
-        refuse_other_data(manifest, read_data(config).hashes, folder)
-        print(f"{folder} is finished already: nothing to do")
+    left = what_is_left(config, folder)
+    if left is None:
         return folder
+    manifest, stages = left
+    is_main = ranks.is_first()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -80,13 +74,6 @@ def execute(config: RunConfig, name: str, kept: Kept | None = None) -> Path:
         record = Record(folder, config, name, manifest, is_main=is_main, formulas=formulas)
         _carry_out(stages, config, record, kept or Kept())
     return folder
-
-
-def _is_off(stage: str, config: RunConfig) -> bool:
-    """Whether a stage is passed over, since the group that it belongs to is off."""
-    if stage == "online":
-        return bool(chosen(Trigger, config.online.trigger).is_off)
-    return stage == "pretrain" and config.pretrain.objective == "off"
 
 
 def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: Kept) -> None:

@@ -11,10 +11,9 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from coldlm.config.check import missing_keys, problems
 from coldlm.config.plugins import plug_problems
 from coldlm.config.schema import RunConfig, typed, under_todays_keys
-from coldlm.core.errors import RunFolderError
+from coldlm.core.errors import RunFolderError, first_line
 from coldlm.core.files import write_file
 from coldlm.runs.manifest import ANEW
-from coldlm.runs.weights import first_line
 
 NAME = "config.resolved.yaml"
 

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from coldlm.core.errors import RunFolderError
+from coldlm.core.errors import RunFolderError, first_line
 from coldlm.core.files import write_file, write_json
 from coldlm.models.rankers.ranker import Model
 from coldlm.runs.manifest import ANEW
@@ -41,11 +41,3 @@ def read_weights(file: Path, ranker: Model) -> None:
         raise RunFolderError(
             f"{file} holds no weights of this run's model ({first_line(error)}): {ANEW}"
         ) from error
-
-
-def first_line(error: Exception) -> str:
-    """Return what an exception says, in one line."""
-    return next(
-        iter(str(error.args[0] if isinstance(error, KeyError) else error).splitlines()),
-        type(error).__name__,
-    )
