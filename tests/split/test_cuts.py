@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import coldlm.split.cuts
@@ -79,13 +79,15 @@ def test_a_block_larger_than_a_window_leaves_the_other_windows_a_time_each(
     validation=st.floats(0.05, 0.5),
     windows=st.integers(1, 4),
 )
+@example([0, 0, 0, 1, 2, 3], 0.5, 0.33333331174, 1)
 def test_boundaries_never_tear_a_time_and_the_parts_and_windows_hold_every_event_once(
     times: list[int], train: float, validation: float, windows: int
 ) -> None:
     log = _log(times)
     time = log.time
     starts = [
-        int((time < time[min(int(len(log) * share), len(log) - 1)]).sum())
+        # rounded first, as .7 + .1 must be .8
+        int((time < time[min(int(round(len(log) * share, 6)), len(log) - 1)]).sum())
         for share in (train, train + validation)
     ]
     if not 0 < starts[0] < starts[1] or len(np.unique(time[starts[1] :])) < windows:
@@ -95,8 +97,8 @@ def test_boundaries_never_tear_a_time_and_the_parts_and_windows_hold_every_event
     split = cuts.time(log, train=train, validation=validation, windows=windows)
     n_train, n_past = len(split.rows(TRAIN)), len(split.rows(TRAIN, VALIDATION))
     assert 0 < n_train < n_past < len(log)
-    assert (time < split.t_val).sum() == n_train <= train * len(log)
-    assert (time < split.t_test).sum() == n_past <= (train + validation) * len(log)
+    assert (time < split.t_val).sum() == n_train <= round(train * len(log), 6)
+    assert (time < split.t_test).sum() == n_past <= round((train + validation) * len(log), 6)
     assert split.n_windows == windows
     assert split.edges[0] == split.t_test
     sizes = np.histogram(time[n_past:], split.edges)[0]

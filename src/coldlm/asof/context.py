@@ -7,9 +7,12 @@ items, H history, F features.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from coldlm.core.compiled import is_on
 from coldlm.core.tables import DAY, Floats, Ints, Log
 
 Planes = NDArray[np.float32]
@@ -44,6 +47,24 @@ def visible_before(when: Ints, delay: int) -> Ints:
     """Return the second before which events are visible at each second ``when``: strictly earlier,
     and the label's ``delay`` passed."""
     return when - max(delay - 1, 0)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """First arguments of the functions in ``loops``, where they are explained."""
+
+    times: Ints
+    order: Ints
+    state: Planes
+    first: Ints
+    last: Ints
+    item: Ints
+    masked_until: Ints
+    out: Planes
+
+    @property
+    def through(self) -> tuple[NDArray[np.generic], ...]:
+        return tuple(vars(self).values())
 
 
 class Grouped:
@@ -98,7 +119,7 @@ class AsOf:
         masked_until: Ints | None = None,
     ) -> None:
         positive = log.rows(log.positive)
-        self._time = positive.time
+        self._time, self._item = positive.time, positive.item
         self._enters_at = enters_at
         self._masked_until = (
             None
@@ -242,9 +263,61 @@ class AsOf:
 
     def counts(self, times: Ints) -> Planes:
         """Return [Q, N] counts of all items as of each time."""
+        if not len(times):
+            return np.empty((0, len(self._enters_at)), np.float32)
+        if is_on():
+            from coldlm.asof import loops
+
+            walk = self._walk(times, ())
+            loops.counts(*walk.through)
+            return walk.out
         moments, inverse = np.unique(times, return_inverse=True)
         items = np.arange(len(self.by_item.start) - 1)
         return self._sweep(moments, items, ())[0][inverse]
+
+    def network(
+        self, times: Ints, inner: Planes, bias: Planes, outer: Planes, level: float
+    ) -> Planes:
+        """Return [Q, N] float32 scores of a network of one hidden layer over ``features`` of all items,
+        within rounding of what it makes of them; they are nowhere held.
+
+        Args:
+            times: in any order. inner: [U, F]; bias: [Q, U]; outer: [U]; level: added to all.
+        """
+        if not len(times):
+            return np.empty((0, len(self._enters_at)), np.float32)
+        from coldlm.asof import loops
+
+        walk = self._walk(times, (0, 1, 2))
+        loops.network(
+            *walk.through,
+            self._time,
+            np.array(self._half_lives),
+            self._enters_at,
+            *(np.ascontiguousarray(part) for part in (inner, bias, outer)),
+            np.float32(level),
+            np.float32(1 / SCALE),
+        )
+        return walk.out
+
+    def _walk(self, times: Ints, half_lives: tuple[int, ...]) -> _Walk:
+        """What a loop through ``times``, of which there are some, needs: the state at the first, and
+        the events behind it."""
+        order, items = np.argsort(times, kind="stable"), np.arange(len(self._enters_at))
+        ascending = times[order]
+        last = self.n_events(ascending)
+        return _Walk(
+            ascending,
+            order,
+            self._state(np.broadcast_to(ascending[0], items.shape), items, half_lives),
+            np.concatenate([last[:1], last[:-1]]),
+            last,
+            self._item,
+            np.full(len(items), np.iinfo(np.int64).min)
+            if self._masked_until is None
+            else self._masked_until,
+            np.empty((len(times), len(items)), np.float32),
+        )
 
     def _sweep(
         self, moments: Ints, items: Ints, half_lives: tuple[int, ...] = (0, 1, 2)
@@ -314,3 +387,12 @@ def _decayed_at_events(grouped: Grouped, half_lives: Floats) -> Floats:
         gap = grouped.time[at] - grouped.time[at - 1]
         decayed[:, at] += decayed[:, at - 1] * np.exp2(-gap / half_lives[:, None])
     return decayed
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The features of all items as of each of some times, not yet computed: what a context network may be
+    given in their place."""
+
+    as_of: AsOf
+    times: Ints

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import Planes
-from coldlm.core import ranks
+from coldlm.core import compiled, ranks
 from coldlm.core.columns import N_SHOWN, ON_SHELF, WARMUP_EDGES
 from coldlm.core.errors import ScoreError
 from coldlm.core.prefetch import prefetch
@@ -136,6 +136,8 @@ def _placed(chunk: Chunk, queries: Queries, views: Views) -> dict[str, NDArray[A
     counts = views.counts(queries.time)
     if queries.lists is not None:
         counts = np.take_along_axis(counts, _places(queries.lists)[0], 1)
+    if compiled.is_on():
+        return _counted(chunk, counts, views.shelf)
     # counts are whole numbers
     bucket = torch.from_numpy(_BUCKET_OF[np.minimum(counts, WARMUP_EDGES[-1]).astype(np.int64)])
     is_new = torch.from_numpy(counts <= views.shelf)
@@ -154,6 +156,25 @@ def _placed(chunk: Chunk, queries: Queries, views: Views) -> dict[str, NDArray[A
     found["score"] = scores[rows, positive].double().numpy()
     found[N_SHOWN] = counts[rows.numpy(), positive.numpy()]
     found[ON_SHELF] = is_new[rows, positive].numpy()
+    return found
+
+
+def _counted(chunk: Chunk, counts: Planes, shelf: int) -> dict[str, NDArray[Any]]:
+    """The same in one pass over the candidates of each positive."""
+    from coldlm.evaluate import loops
+
+    scores, candidates, positive, rows = (part.contiguous().numpy() for part in chunk)
+    own = counts[rows, positive]
+    bucket = np.searchsorted(WARMUP_EDGES, own, side="right")
+    out = np.empty((9, len(rows)), np.int64)
+    lower, upper = np.append(0, WARMUP_EDGES)[bucket], np.append(WARMUP_EDGES, np.inf)[bucket]
+    loops.places(scores, candidates, counts, rows, positive, lower, upper, shelf, out)
+    found: dict[str, NDArray[Any]] = {}
+    for prefix, (g, e, n) in zip(("", "peers_", "shelf_"), out.reshape(3, 3, -1), strict=True):
+        # the positive is level with itself
+        found[f"{prefix}g"], found[f"{prefix}e"], found[f"{prefix}candidates"] = g, e + 1, n + 1
+    found["score"] = scores[rows, positive].astype(np.float64)
+    found[N_SHOWN], found[ON_SHELF] = own, own <= shelf
     return found
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from coldlm.core import compiled
 from coldlm.core.columns import LIST_METRICS
 from coldlm.core.errors import ScoreError
 
@@ -31,6 +32,14 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
     Raises:
         ScoreError: a score of a candidate or of a positive is not finite; names row and item.
     """
+    _refuse_what_is_not_finite(scores, candidates, positive)
+    if scores.device.type == "cpu" and compiled.is_on():
+        from coldlm.evaluate import loops
+
+        above, level = torch.empty_like(positive), torch.empty_like(positive)
+        parts = scores.detach().contiguous(), candidates.contiguous(), positive, above, level
+        loops.outranking(*(part.numpy() for part in parts))
+        return above, level + 1
     (place,) = places(scores, [candidates], positive)
     return place
 
@@ -38,23 +47,9 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
 def places(
     scores: Tensor, parts: Sequence[Tensor], positive: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return (g, e) as ``outranking`` does among each of several parts of the candidates, each [Q, N]
-    bool.
-
-    Raises:
-        ScoreError: a score of a candidate or of a positive is not finite; names row and item.
-    """
+    """Return (g, e) of finite scores as ``outranking`` does, among each of several parts of the
+    candidates, each [Q, N] bool."""
     own = scores.gather(1, positive[:, None])
-    # a finite sum has finite terms, and costs a quarter of a look at each
-    if not torch.isfinite(scores.sum(dtype=torch.float64)):
-        bad = ~torch.isfinite(scores) & torch.stack(list(parts)).any(0)
-        bad.scatter_(1, positive[:, None], ~torch.isfinite(own))
-        if bad.any():
-            row, item = (int(x) for x in bad.nonzero()[0])
-            raise ScoreError(
-                f"score of item {item} in row {row} is {float(scores[row, item])}; scores must be "
-                "finite"
-            )
     is_above = scores > own
     is_level = (scores == own).scatter(1, positive[:, None], False)
     is_above.scatter_(1, positive[:, None], False)
@@ -65,6 +60,20 @@ def places(
         )
         for part in parts
     ]
+
+
+def _refuse_what_is_not_finite(scores: Tensor, candidates: Tensor, positive: Tensor) -> None:
+    # a finite sum has finite terms, and costs a quarter of a look at each
+    if not torch.isfinite(scores.sum(dtype=torch.float64)):
+        bad = ~torch.isfinite(scores) & candidates
+        own = scores.gather(1, positive[:, None])
+        bad.scatter_(1, positive[:, None], ~torch.isfinite(own))
+        if bad.any():
+            row, item = (int(x) for x in bad.nonzero()[0])
+            raise ScoreError(
+                f"score of item {item} in row {row} is {float(scores[row, item])}; scores must be "
+                "finite"
+            )
 
 
 def recall(g: Tensor, e: Tensor, k: int) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
+from coldlm.asof.context import Moments
 from coldlm.core.columns import Count, Range, Share
 from coldlm.models.parts.deltas import Deltas
 from coldlm.models.parts.fusion import Fusion
@@ -137,10 +138,13 @@ class Towers(Head):
         return UserSide(self.to_user(joined * (1 - nothing) + self.unknown * nothing), known.sum(1))
 
     def score(
-        self, users: UserSide | None, items: ItemSide | None, features: Tensor | None
+        self,
+        users: UserSide | None,
+        items: ItemSide | None,
+        features: Tensor | Moments | None,
     ) -> Tensor:
         """Return [B, M] scores from the user side [B], the item side [M] and context features [F,
-        B, M], each None where the head does not use it."""
+        B, M], or when those of all items are asked, each None where the head does not use it."""
         text, count = None, None
         if users is not None and items is not None:
             text = self.scale / self.width**0.5 * (users.vector @ items.vector.T) + items.prior

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from coldlm.asof.context import FEATURES, SCALE
+from coldlm.asof.context import FEATURES, SCALE, Moments
 
 TILE = 1 << 14
 """Columns of a context network's input that are computed at once."""
@@ -67,11 +67,13 @@ class Fusion(nn.Module):
         item by item."""
         return [self.context.outer.bias] if self.uses_context and self.gate is None else []
 
-    def forward(self, text: Tensor | None, features: Tensor | None, count: Tensor | None) -> Tensor:
+    def forward(
+        self, text: Tensor | None, features: Tensor | Moments | None, count: Tensor | None
+    ) -> Tensor:
         """Return [B, M] scores. What is not used may be None.
 
         Args:
-            text: [B, M] scores of the text. features: [F, B, M]. count: [B] known items of each
+            text: [B, M] scores of the text. features: [F, B, M], or of when. count: [B] known items of each
                 user's history.
         """
         if not self.uses_context:
@@ -79,6 +81,7 @@ class Fusion(nn.Module):
             return text
         assert features is not None
         if self.training and self.dropout and self.uses_text:
+            assert isinstance(features, Tensor)
             features = _some_as_new(features, self.dropout)
         context: Tensor = self.context(features)
         if text is None:
@@ -86,8 +89,7 @@ class Fusion(nn.Module):
         if self.gate is None:
             return text + context
         assert count is not None
-        counts = (torch.log1p(count.to(features.dtype)) / SCALE)[:, None].expand(features.shape[1:])
-        gate = torch.sigmoid(self.gate(torch.cat([features, counts[None]])))
+        gate = torch.sigmoid(self.gate(features, torch.log1p(count.to(text.dtype)) / SCALE))
         return 2 * (gate * text + (1 - gate) * context)
 
 
@@ -107,9 +109,14 @@ class ContextNetwork(nn.Module):
         self.inner = nn.Linear(inputs, width)
         self.outer = nn.Linear(width, 1)
 
-    def forward(self, planes: Tensor) -> Tensor:
-        """Return [B, M] from planes [F, B, M]: both layers are products of a small matrix with long
+    def forward(self, planes: Tensor | Moments, beside: Tensor | None = None) -> Tensor:
+        """Return [B, M] from planes [F, B, M], or from when they are of, and, if the network has one input
+        more, from a number of each event, [B]. Both layers are products of a small matrix with long
         rows."""
+        if isinstance(planes, Moments):
+            return self._as_of(planes, beside)
+        if beside is not None:
+            planes = torch.cat([planes, beside[:, None].expand(planes.shape[1:])[None]])
         inner, outer, flat = self.inner, self.outer, planes.flatten(1)
         # without gradient, tiles that fit the processor's cache: three times as fast as one large
         # product
@@ -119,3 +126,17 @@ class ContextNetwork(nn.Module):
             for tile in tiles
         ]
         return torch.cat(scores, 1).view(planes.shape[1:])
+
+    def _as_of(self, moments: Moments, beside: Tensor | None) -> Tensor:
+        weight, bias = self.inner.weight, self.inner.bias.expand(len(moments.times), -1)
+        if beside is not None:
+            bias = bias + beside[:, None] * weight[:, -1]
+        return torch.from_numpy(
+            moments.as_of.network(
+                moments.times,
+                weight[:, : len(FEATURES)].numpy(),
+                bias.numpy(),
+                self.outer.weight[0].numpy(),
+                float(self.outer.bias),
+            )
+        )

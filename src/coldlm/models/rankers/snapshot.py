@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coldlm.asof.context import AsOf
+from coldlm.asof.context import AsOf, Moments
 from coldlm.core.aligned import aligned
+from coldlm.core.compiled import is_on
 from coldlm.core.errors import ScoreError
 from coldlm.core.tables import Floats, Ints, Users
 from coldlm.models.parts.sides import ItemSide
@@ -81,7 +82,12 @@ class Snapshot:
         """[Q, N] float32 scores of all items for each user at each time."""
         history = self._as_of.history(users, times, self._head.history)
         user = torch.from_numpy(users).to(self._device)
-        return self._score(times, history, self._profiles[user], self._has_profile[user])
+        features: Tensor | Moments | None
+        if self._head.uses_context and self._device.type == "cpu" and is_on():
+            features = Moments(self._as_of, times)
+        else:
+            features = self._features(times)
+        return self._score(history, self._profiles[user], self._has_profile[user], features)
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
         """Return [N] scores for a typed text and/or a history of item codes, newest first, as of
@@ -96,7 +102,8 @@ class Snapshot:
         past = np.full((1, length), -1, np.int64)
         past[0, : min(len(history), length)] = history[:length]
         vector, known = self._read([text] if text else [], torch.tensor([0 if text else -1]))
-        return self._score(np.array([time]), past, vector, known)[0]
+        # of one list the planes are small, and whoever asks for it would wait for a compiler
+        return self._score(past, vector, known, self._features(np.array([time])))[0]
 
     @torch.no_grad()
     def user_vectors(self, users: Ints, times: Ints) -> Floats:
@@ -122,15 +129,20 @@ class Snapshot:
         return self._ranker.score(None if self._side is None else self._side.at(batch.items), batch)
 
     @torch.no_grad()
-    def _score(self, times: Ints, history: Ints, text: Tensor, has_text: Tensor) -> Tensor:
+    def _score(
+        self, history: Ints, text: Tensor, has_text: Tensor, features: Tensor | Moments | None
+    ) -> Tensor:
         head, users = self._head, None
         if self._side is not None:
             users = head.users(*self._past(history), text, has_text)
-        features = None
-        if head.uses_context:
-            features = aligned(self._as_of.features(times, self._every_item)).to(self._device)
         scores: Tensor = head.score(users, self._side, features)
         return scores.float().cpu()
+
+    def _features(self, times: Ints) -> Tensor | None:
+        """[F, Q, N] context of all items as of each time, None where the head uses none."""
+        if not self._head.uses_context:
+            return None
+        return aligned(self._as_of.features(times, self._every_item)).to(self._device)
 
     def _past(self, history: Ints) -> tuple[Tensor, Tensor]:
         """[Q, H, W] vectors of histories, and [Q, H] where there is an item."""
