@@ -36,6 +36,7 @@ from coldlm.evaluate.judge import Judged
 from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.model import make_ranker, take_snapshot
 from coldlm.experiment.world import make_world
+from coldlm.runs.process import set_up_process
 
 ITEMS = (1_000, 10_000, 100_000)
 REPEATS = 5
@@ -76,6 +77,7 @@ def one(n_items: int) -> None:
             "dataset=own", *files(Path(folder), n_items), "dataset.repeats=true", "backbone=tiny_bert",
             "strategy=frozen", "control=random_vectors",
         ]))  # fmt: skip
+        set_up_process(config.trainer, "cpu")
         world = make_world(config)
     ranker = make_ranker(config, world)
     with torch_seed(0), torch.no_grad():

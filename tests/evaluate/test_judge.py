@@ -357,6 +357,23 @@ def test_places_are_the_same_where_nothing_is_compiled(
         assert np.array_equal(getattr(compiled, field.name), getattr(plain, field.name)), field.name
 
 
+def test_of_large_catalogues_fewer_queries_are_scored_at_once(
+    world: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def scorer(users: Ints, times: Ints) -> Tensor:
+        sizes.append(len(users))
+        return _tied(users, times, len(world.items))
+
+    whole = _judge(world, scorer)
+    monkeypatch.setattr(module, "AT_ONCE", 20 * len(world.items))
+    parts = _judge(world, scorer)
+    assert set(sizes) == {CHUNK, 16}
+    for field in fields(Judged):
+        assert np.array_equal(getattr(whole, field.name), getattr(parts, field.name)), field.name
+
+
 def test_among_peers_a_scorer_that_knows_counts_alone_is_a_random_one(world: Dataset) -> None:
     as_of = _as_of(world)
     edges = np.array(WARMUP_EDGES)

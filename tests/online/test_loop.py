@@ -146,7 +146,13 @@ class Toy:
         return judged.rows(slice(int(w.queries.start[since] - w.queries.start[first]), None))
 
     def run(self, trigger: Trigger, delay: int = 0, **keys: Any) -> Stream[Any]:
-        given = {"first": self.scorer(0), "judge": self.judge, "update": self.update, **keys}
+        given = {
+            "n_items": ITEMS,
+            "first": self.scorer(0),
+            "judge": self.judge,
+            "update": self.update,
+            **keys,
+        }
         stream: Stream[Any] = Stream(self.world.clock(delay), self.world.queries, trigger, **given)
         stream.run()
         return stream

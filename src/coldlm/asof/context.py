@@ -303,20 +303,26 @@ class AsOf:
     def _walk(self, times: Ints, half_lives: tuple[int, ...]) -> _Walk:
         """What a loop through ``times``, of which there are some, needs: the state at the first, and
         the events behind it."""
-        order, items = np.argsort(times, kind="stable"), np.arange(len(self._enters_at))
+        from coldlm.asof import loops
+
+        order, n_items = np.argsort(times, kind="stable"), len(self._enters_at)
         ascending = times[order]
         last = self.n_events(ascending)
+        state = np.empty((1 + len(half_lives), n_items), np.float32)
+        halves = np.array([self._half_lives[h] for h in half_lives])
+        known = self.by_item.start, self.by_item.time, self._decayed[list(half_lives)]
+        loops.begin(ascending[0], *known, halves, state)
         return _Walk(
             ascending,
             order,
-            self._state(np.broadcast_to(ascending[0], items.shape), items, half_lives),
+            state,
             np.concatenate([last[:1], last[:-1]]),
             last,
             self._item,
-            np.full(len(items), np.iinfo(np.int64).min)
+            np.full(n_items, np.iinfo(np.int64).min)
             if self._masked_until is None
             else self._masked_until,
-            np.empty((len(times), len(items)), np.float32),
+            np.empty((len(times), n_items), np.float32),
         )
 
     def _sweep(

@@ -88,6 +88,32 @@ def log(x: Any) -> Any:
 
 
 @compiled
+def begin(
+    time: Any, start: Ints, when: Ints, decayed: Floats, half_lives: Floats, state: Planes
+) -> None:
+    """Write [P, N] the state as of one time: the count, and the decayed counts of items that have one.
+
+    Args:
+        start: [N + 1] of each item's events in ``when``, [E], and in ``decayed``, [P - 1, E]: what the
+            decayed counts were just after each.
+    """
+    for i in range(state.shape[1]):
+        low, high = start[i], start[i + 1]
+        while low < high:  # the first event that is not earlier
+            middle = (low + high) // 2
+            if when[middle] < time:
+                low = middle + 1
+            else:
+                high = middle
+        state[0, i] = low - start[i]
+        for h in range(half_lives.shape[0]):
+            state[h + 1, i] = ZERO
+            if low > start[i]:
+                x = decayed[h, low - 1] * 2.0 ** (-(time - when[low - 1]) / half_lives[h])
+                state[h + 1, i] = x if x > GONE else ZERO
+
+
+@compiled
 def counts(
     times: Ints, order: Ints, state: Planes, first: Ints, last: Ints, item: Ints, masked_until: Ints,
     out: Planes,

@@ -46,6 +46,9 @@ CHUNK = 64
 """Queries scored at once. The last chunk is padded to this size, so that a row's floating-point
 result never depends on how many rows stand behind it."""
 
+AT_ONCE = 1 << 24
+"""Scores at once, at most: of large catalogues fewer queries."""
+
 
 @dataclass(frozen=True)
 class Views:
@@ -117,7 +120,7 @@ def judge(
     """
     rank, world = _share()
     judged = Judged.nothing(len(queries.event))
-    mine = chunks(queries)[rank::world]
+    mine = chunks(queries, len(catalogue))[rank::world]
     for (first, last), chunk in scored(scorer, queries, data, catalogue, name, mine):
         part = slice(queries.start[first], queries.start[last])
         for column, values in _placed(chunk, queries.slice(first, last), views).items():
@@ -191,7 +194,7 @@ def measure(
     ranks if there are any."""
     rank, world = _share()
     sizes = np.diff(queries.start)
-    mine = chunks(queries)[rank::world]
+    mine = chunks(queries, len(catalogue))[rank::world]
     for (first, last), (scores, candidates, positive, rows) in scored(
         scorer, queries, data, catalogue, name, mine
     ):
@@ -201,14 +204,27 @@ def measure(
     return float(metric.compute())
 
 
-def chunks(queries: Queries) -> list[tuple[int, int]]:
-    """Return (first, last) of up to ``CHUNK`` queries of one window each: a window is scored alike
+def chunk_size(n_items: int) -> int:
+    """Return how many queries are scored at once.
+
+    >>> chunk_size(10_000), chunk_size(1_000_000)
+    (64, 16)
+    """
+    size = CHUNK
+    while size > 1 and size * n_items > AT_ONCE:
+        size //= 2
+    return size
+
+
+def chunks(queries: Queries, n_items: int) -> list[tuple[int, int]]:
+    """Return (first, last) of up to ``chunk_size`` queries of one window each: a window is scored alike
     alone and in the stream."""
+    size = chunk_size(n_items)
     edges = np.flatnonzero(np.diff(queries.window, prepend=-2, append=-2)).tolist()
     return [
-        (first, min(first + CHUNK, last))
+        (first, min(first + size, last))
         for begin, last in itertools.pairwise(edges)
-        for first in range(begin, last, CHUNK)
+        for first in range(begin, last, size)
     ]
 
 
@@ -258,7 +274,7 @@ def _chunk(
 ) -> Chunk:
     """The queries from first to last (excluded)."""
     chunk = queries.slice(*part)
-    padded = np.minimum(np.arange(CHUNK), len(chunk) - 1)
+    padded = np.minimum(np.arange(chunk_size(len(catalogue))), len(chunk) - 1)
     scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
     if scores.dtype not in (torch.float32, torch.float64) or scores.shape != (
         len(chunk),

@@ -238,7 +238,7 @@ def _look_through(
 ) -> tuple[int, int]:
     """How many candidates have no score, and how many rows are of no candidate."""
     n_missing, n_ignored, first = 0, 0, ""
-    for begin, end in chunks(queries):
+    for begin, end in chunks(queries, len(catalogue)):
         part = queries.slice(begin, end)
         row, item, _ = scores.given(part.user, part.time)
         if part.lists is None:

@@ -179,6 +179,7 @@ class Stream(Generic[S]):
     """One pass over the stream.
 
     Args:
+        n_items: size of the catalogue.
         first: version 0, live at T_test.
         judge: (scorer, first, last, from) -> the rows of the queries from ``from`` to ``last``,
             laid out as in the chunk that begins with ``first``.
@@ -197,6 +198,7 @@ class Stream(Generic[S]):
         queries: Queries,
         trigger: Trigger,
         *,
+        n_items: int,
         first: S,
         judge: Callable[[S, int, int, int], Judged],
         update: Callable[[Moment, str, int], Made[S]],
@@ -215,7 +217,7 @@ class Stream(Generic[S]):
         self.live: Live[S] = Live(0, first, float(clock.start))
         self._coming: Live[S] | None = None
         self._asked, self._ahead = 0, 0
-        self._grid = _chunks(queries)
+        self._grid = _chunks(queries, n_items)
 
     def run(self) -> None:
         """Score every query, and update whenever the trigger says so."""
@@ -302,9 +304,9 @@ class Stream(Generic[S]):
         self.scored.done = max(done, last)
 
 
-def _chunks(queries: Queries) -> Ints:
+def _chunks(queries: Queries, n_items: int) -> Ints:
     """[C + 1] the first query of each chunk of ``evaluate.judge``, and the end of the last."""
-    return np.array([*(first for first, _ in chunks(queries)), len(queries)], np.int64)
+    return np.array([*(first for first, _ in chunks(queries, n_items)), len(queries)], np.int64)
 
 
 def _end_of(grid: Ints, query: int) -> int:

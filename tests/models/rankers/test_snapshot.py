@@ -15,6 +15,7 @@ from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import Dataset
 from coldlm.models import strategy
 from coldlm.models.backbone import tiny
+from coldlm.models.rankers import snapshot
 from coldlm.models.rankers.ranker import Ranker
 from coldlm.models.rankers.snapshot import Snapshot
 from coldlm.models.towers import Towers
@@ -167,3 +168,18 @@ def test_texts_are_not_read_by_other_weights_than_the_items_were(data: Dataset) 
     assert torch.isfinite(snapshot.answer(35, history=[0])).all()  # reads none
     ranker.restore(held)  # as after an update that was rolled back
     assert torch.equal(snapshot.answer(35, text="space"), expected)
+
+
+def test_sides_of_a_large_catalogue_are_made_in_parts(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranker = _ranker(data, delta=0.5)
+    whole = _take(ranker, data)(USERS, TIMES)
+    sizes = []
+    honest = ranker.head.items
+    monkeypatch.setattr(
+        ranker.head, "items", lambda vectors: sizes.append(len(vectors)) or honest(vectors)
+    )
+    monkeypatch.setattr(snapshot, "AT_ONCE", 2)
+    torch.testing.assert_close(_take(ranker, data)(USERS, TIMES), whole, rtol=1e-5, atol=1e-5)
+    assert sizes[:3] == [2, 2, 1]

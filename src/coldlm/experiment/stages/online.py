@@ -86,6 +86,7 @@ def _pass(
             loop.Clock.of(world.data.log, queries, world.split.edges, world.delay),
             queries,
             build(state.inputs.config.online.trigger),
+            n_items=len(world.catalogue),
             first=updater.scorer,
             judge=judge,
             update=updater.update,

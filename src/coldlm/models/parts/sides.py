@@ -3,8 +3,10 @@ head width."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -27,3 +29,11 @@ class UserSide:
 
     vector: Tensor
     count: Tensor
+
+
+def joined(parts: Sequence[ItemSide]) -> ItemSide:
+    """Return the items of all parts, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    vectors, priors = zip(*((part.vector, part.prior) for part in parts), strict=True)
+    return ItemSide(torch.cat(vectors), torch.cat(priors))

@@ -19,10 +19,14 @@ from coldlm.core.aligned import aligned
 from coldlm.core.compiled import is_on
 from coldlm.core.errors import ScoreError
 from coldlm.core.tables import Floats, Ints, Users
-from coldlm.models.parts.sides import ItemSide
+from coldlm.models.parts.sides import ItemSide, joined
 
 if TYPE_CHECKING:
     from coldlm.models.rankers.ranker import Ranker, ScoringBatch
+
+
+AT_ONCE = 1 << 16
+"""Items whose side is made at once: of what lies in between there is as much as text vectors."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,9 @@ class Snapshot:
         self._side: ItemSide | None = None
         if self.vectors is not None:
             with torch.no_grad():
-                codes = torch.arange(n_items, device=ranker.device)
-                self._side = ranker.side(self.vectors.vectors, codes)
+                codes = torch.split(torch.arange(n_items, device=ranker.device), AT_ONCE)
+                texts = torch.split(self.vectors.vectors, AT_ONCE)
+                self._side = joined([ranker.side(*part) for part in zip(texts, codes, strict=True)])
         self._every_item = np.arange(n_items)
         self._ranker = ranker
         self._weights = list(ranker.trainable())
