@@ -145,6 +145,7 @@ def render(figure: Figure, kind: str) -> bytes:
         # no font of this machine has it; the reader of the SVG may have one
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+    figure.set_layout_engine("none")  # as laid out now: that takes as long as to draw
     return _with_a_palette(buffer) if kind == "png" else buffer.getvalue()
 
 

@@ -120,17 +120,17 @@ def _error(panel: Floats) -> tuple[float, float]:
 
 
 def _quantile(share: float, freedom: float) -> float:
-    from scipy import stats
+    from scipy import special  # the distribution of scipy.stats asks it, too, a millisecond later
 
-    return nan if math.isnan(freedom) else float(stats.t.ppf(share, freedom))
+    return nan if math.isnan(freedom) else float(special.stdtrit(freedom, share))
 
 
 def _two_sided(mean: float, error: float, freedom: float) -> float:
-    from scipy import stats
+    from scipy import special
 
     if not error > 0:  # all alike, or one user
         return nan if math.isnan(error) else float(mean == 0)
-    return float(2 * stats.t.sf(abs(mean) / error, freedom))
+    return float(2 * special.stdtr(freedom, -abs(mean) / error))
 
 
 def sign_flips(means: Floats) -> float:
