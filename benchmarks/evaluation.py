@@ -56,11 +56,15 @@ def main(items: list[str]) -> None:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         seconds.append(1 / statistics.median(found["compiled"]))
-        print(f"{n:9,d} items, {found['queries']:,} queries: {_rates(found['compiled'])}, {found['mb']:.0f} MB at most")
+        print(
+            f"{n:9,d} items, {found['queries']:,} queries: {_rates(found['compiled'])}, {found['mb']:.0f} MB at most"
+        )
         if plain := found["plain"]:
             ratio = statistics.median(a / b for a, b in zip(found["compiled"], plain, strict=True))
             ranks = "equal" if found["unequal"] == 0 else f"unequal in {found['unequal']} rows"
-            print(f"          by numpy and torch: {_rates(plain)}, {ratio:.1f} times as long; ranks {ranks}")
+            print(
+                f"          by numpy and torch: {_rates(plain)}, {ratio:.1f} times as long; ranks {ranks}"
+            )
     if len(sizes) > 1:
         slopes = np.diff(np.log(seconds)) / np.diff(np.log(sizes))
         print(f"slope of log seconds a query against log items, last decade: {slopes[-1]:.2f}")
@@ -110,7 +114,9 @@ def files(folder: Path, n_items: int) -> list[str]:
     others; return what names them."""
     rng = np.random.default_rng(0)
     n_events = max(20_000, 2 * n_items)
-    items = pl.DataFrame({"item_id": np.arange(n_items)}).with_columns(title="item " + pl.col("item_id").cast(str))
+    items = pl.DataFrame({"item_id": np.arange(n_items)}).with_columns(
+        title="item " + pl.col("item_id").cast(str)
+    )
     events = pl.DataFrame({
         "user_id": rng.integers(0, 2000, n_events),
         "item_id": (n_items * rng.random(n_events) ** 3).astype(np.int64),
@@ -118,7 +124,10 @@ def files(folder: Path, n_items: int) -> list[str]:
     })  # fmt: skip
     items.write_parquet(folder / "items.parquet")
     events.write_parquet(folder / "events.parquet")
-    return [f"dataset.items={folder}/items.parquet", f"dataset.interactions={folder}/events.parquet"]
+    return [
+        f"dataset.items={folder}/items.parquet",
+        f"dataset.interactions={folder}/events.parquet",
+    ]
 
 
 if __name__ == "__main__":

@@ -268,7 +268,7 @@ class AsOf:
         if is_on():
             from coldlm.asof import loops
 
-            walk = self._walk(times, ())
+            walk = self._walk(times, 0)
             loops.counts(*walk.through)
             return walk.out
         moments, inverse = np.unique(times, return_inverse=True)
@@ -288,7 +288,7 @@ class AsOf:
             return np.empty((0, len(self._enters_at)), np.float32)
         from coldlm.asof import loops
 
-        walk = self._walk(times, (0, 1, 2))
+        walk = self._walk(times, len(self._half_lives))
         loops.network(
             *walk.through,
             self._time,
@@ -300,7 +300,7 @@ class AsOf:
         )
         return walk.out
 
-    def _walk(self, times: Ints, half_lives: tuple[int, ...]) -> _Walk:
+    def _walk(self, times: Ints, n_decays: int) -> _Walk:
         """What a loop through ``times``, of which there are some, needs: the state at the first, and
         the events behind it."""
         from coldlm.asof import loops
@@ -308,10 +308,9 @@ class AsOf:
         order, n_items = np.argsort(times, kind="stable"), len(self._enters_at)
         ascending = times[order]
         last = self.n_events(ascending)
-        state = np.empty((1 + len(half_lives), n_items), np.float32)
-        halves = np.array([self._half_lives[h] for h in half_lives])
-        known = self.by_item.start, self.by_item.time, self._decayed[list(half_lives)]
-        loops.begin(ascending[0], *known, halves, state)
+        state = np.empty((1 + n_decays, n_items), np.float32)
+        decays = self._decayed[:n_decays], np.array(self._half_lives[:n_decays], np.float64)
+        loops.begin(ascending[0], self.by_item.start, self.by_item.time, *decays, state)
         return _Walk(
             ascending,
             order,

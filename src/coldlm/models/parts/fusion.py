@@ -89,7 +89,7 @@ class Fusion(nn.Module):
         if self.gate is None:
             return text + context
         assert count is not None
-        gate = torch.sigmoid(self.gate(features, torch.log1p(count.to(text.dtype)) / SCALE))
+        gate = torch.sigmoid(self.gate(features, torch.log1p(count.float()) / SCALE))
         return 2 * (gate * text + (1 - gate) * context)
 
 
