@@ -32,7 +32,7 @@ from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.run import execute
 from coldlm.experiment.world import make_world
 from coldlm.models.backbone import tiny
-from coldlm.report.compare import STANDS
+from coldlm.report.rows import WITHOUT_UPDATES
 from coldlm.runs import process
 from coldlm.runs.record import Record
 
@@ -534,7 +534,7 @@ def observe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Observe:
         shots, lists = folder / "k_shot.parquet", folder / "lists.parquet"
         return {
             "scores": events.filter(schedule="history")["score"].to_list(),
-            "online": events.filter(~STANDS)["score"].to_list(),
+            "online": events.filter(~pl.col("schedule").is_in(WITHOUT_UPDATES))["score"].to_list(),
             "windows": events["window"].n_unique(),
             "k": sorted(set(pl.read_parquet(folder / "results.parquet")["k"])),
             "shots": sorted(set(pl.read_parquet(shots)["shots"])) if shots.exists() else [],
