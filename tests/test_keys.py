@@ -144,6 +144,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "backbone.load.item_prefix": ("passage: ", (LOCAL,)),
     "backbone.load.query_prefix": ("query: ", (LOCAL,)),
     "backbone.load.dropout": (0.5, (LOCAL, FULL)),
+    "backbone.load.runtime": ("openvino", (LOCAL,)),
     "strategy.top.layers": (2, ("strategy=top",)),
     "strategy.lora.rank": (2, ("strategy=lora",)),
     "strategy.lora.alpha": (64, ("strategy=lora",)),

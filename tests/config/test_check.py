@@ -133,6 +133,18 @@ def test_a_control_wins_over_an_experiment_and_drops_what_lost_its_owner(tmp_pat
     assert problems(config) == []
 
 
+def test_a_runtime_must_be_installed_and_computes_on_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = ["backbone=minilm", "backbone.runtime=openvino"]
+    assert problems(compose_plain(*line)) == []
+    (problem,) = problems(compose_plain(*line, "trainer=gpu"))
+    assert "computes on the CPU, but trainer.accelerator=gpu" in problem
+    monkeypatch.setattr("coldlm.config.model_combinations.find_spec", lambda name: None)
+    (problem,) = problems(compose_plain(*line))
+    assert 'pip install "coldlm[openvino]", or backbone.runtime=torch' in problem
+
+
 @pytest.mark.parametrize("split", ["loo", "time_at_once"])
 def test_lists_are_not_ranked_under_a_split_without_a_stream(split: str) -> None:
     line = [

@@ -45,6 +45,7 @@ def combination_problems(sound: Section) -> Iterator[str]:
         model.head_problems: ("head", "strategy", "backbone"),
         model.reading_problems: ("head", "loss", "backbone", "train", "evaluate"),
         model.backbone_problems: ("backbone",),
+        model.runtime_problems: ("backbone", "trainer"),
         model.pretrain_problems: ("pretrain", "backbone", "stages"),
         _pretrain_machine_problems: ("pretrain", "trainer"),
         _candidate_problems: ("evaluate", "dataset", "split"),

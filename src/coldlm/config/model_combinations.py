@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from string import Formatter
 from typing import Any
 
@@ -178,6 +179,22 @@ def _prompt_problem(prompt: str) -> str | None:
         return None
     got = ", ".join(f"{{{field}}}" for field in fields) or "no field"
     return f"head.prompt: got {got}, allowed: {{history}} and {{query}}, each once"
+
+
+def runtime_problems(backbone: Section, trainer: Section) -> Iterator[str]:
+    """Yield a library that computes the frozen layers and is not installed, or not where training is."""
+    runtime = str(backbone.get("runtime", "torch"))
+    package = runtime.partition("_")[0]
+    if find_spec(package) is None:
+        yield (
+            f'backbone.runtime={runtime}: the package is not installed; pip install "coldlm[{package}]", '
+            "or backbone.runtime=torch"
+        )
+    elif package != "torch" and trainer["accelerator"] == "gpu":
+        yield (
+            f"backbone.runtime={runtime} computes on the CPU, but trainer.accelerator=gpu; use "
+            "backbone.runtime=torch"
+        )
 
 
 def backbone_problems(backbone: Section) -> Iterator[str]:

@@ -15,6 +15,7 @@ from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.checkpoints import find, seen_until
 from coldlm.models.backbones.families import cut_layers, open_model, open_tokenizer, positions
 from coldlm.models.backbones.lm_head import read_head
+from coldlm.models.backbones.runtime import Runtime, version
 from coldlm.models.backbones.scratch import byte_tokenizer, random_model
 
 Pooling = Literal["mean", "cls", "last", "attention"]
@@ -35,6 +36,7 @@ def load(
     query_prefix: str = "",
     dropout: Share | None = None,
     released: str | None = None,
+    runtime: Runtime = "torch",
 ) -> Backbone:
     """Return a checkpoint from the hub's local cache, an installed package or a folder; never code
     from the checkpoint.
@@ -47,10 +49,12 @@ def load(
         released: 'YYYY-MM' of the checkpoint's first publication; tables flag what is newer than
             T_test. A folder that stage pretrain made is at least as new as the texts that it has
             seen.
+        runtime: what computes the frozen layers of the item texts: torch, or OpenVINO, in 32 bits or
+            in 16.
 
     Raises:
-        CheckpointError: files missing, a wrong hash, no model of texts, or too few positions or
-            layers.
+        CheckpointError: files missing, a wrong hash, no model of texts, too few positions or
+            layers, or a runtime that is not there.
     """
     folder = find(name=name, hub=hub, revision=revision, package=package, path=path, sha256=sha256)
     try:
@@ -67,8 +71,10 @@ def load(
             item_prefix=item_prefix,
             query_prefix=query_prefix,
             released=max(filter(None, [released, seen_until(folder)]), default=None),
-            fingerprint=_fingerprint([folder / "config.json", *files], pooling, keep_layers),
+            fingerprint=_fingerprint([folder / "config.json", *files], pooling, keep_layers)
+            + version(runtime),
             output=read_head(files, model),
+            runtime=runtime,
         )
         _check_reading(backbone)
     except CheckpointError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -55,9 +56,11 @@ class Body(Protocol):
     item_prefix: str
     query_prefix: str
     fingerprint: str
+    runtime: str
     tokenizer: object
 
     def lower(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor: ...
+    def lower_of_many(self) -> Callable[[Tensor, Tensor], Tensor]: ...
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor: ...
 
 
@@ -145,7 +148,7 @@ class TextEncoder(nn.Module):
         if new:
             tokens = self._tokenize(self.body.query_prefix, new)
             ids, order = torch.from_numpy(tokens.ids), np.arange(len(new))
-            flat = self._constant(ids, tokens.start, order, TEXT_TOKENS)
+            flat = self._constant(ids, tokens.start, order, TEXT_TOKENS, self.body.lower)
             sizes = np.ones_like(tokens.lengths) if self.body.is_frozen else tokens.lengths
             self._free.update(zip(new, torch.split(flat, sizes.tolist()), strict=True))
         found = [self._free[text] for text in texts]
@@ -189,9 +192,9 @@ class TextEncoder(nn.Module):
         file = self._file(cache, self.body.depth)
         if file.is_file():
             return load_file(file)["kept"]
-        below = next(
-            (d for d in range(self.body.depth - 1, 0, -1) if self._file(cache, d).is_file()), 0
-        )
+        # another library's stages do not give the same bits in two parts as in one
+        shallower = range(self.body.depth - 1, 0, -1) if self.body.runtime == "torch" else ()
+        below = next((d for d in shallower if self._file(cache, d).is_file()), 0)
         kept = self._compute(load_file(self._file(cache, below))["kept"] if below else None, below)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_file(file, lambda part: save_file({"kept": kept}, part))
@@ -210,10 +213,12 @@ class TextEncoder(nn.Module):
             below: [S, D] output of the stages before ``first``, None for the token ids themselves.
         """
         log.info("encoding %d item texts with %s", len(self._order), self.body.name)
-        flat = torch.from_numpy(self.tokens.ids) if below is None else below
-        return self._constant(
-            flat, self.tokens.start, self._order, EVAL_TOKENS, first, self._on_block
-        )
+        start, order = self.tokens.start, self._order
+        if below is None:
+            ids, lower = torch.from_numpy(self.tokens.ids), self.body.lower_of_many()
+            return self._constant(ids, start, order, EVAL_TOKENS, lower, self._on_block)
+        lower = partial(self.body.lower, first=first)
+        return self._constant(below, start, order, EVAL_TOKENS, lower, self._on_block)
 
     @torch.no_grad()
     def _constant(
@@ -222,14 +227,14 @@ class TextEncoder(nn.Module):
         start: Ints,
         order: Ints,
         size: int,
-        first: int = 0,
+        lower: Callable[[Tensor, Tensor], Tensor],
         on_block: Callable[[int], None] = lambda n: None,
     ) -> Tensor:
         """[N, D] vectors of the texts if nothing trains, else [S, D] their hidden states below the
         lowest trained stage, in main memory.
 
         Args:
-            flat: [S] token ids for stage ``first`` 0, else [S, D] output of the stages before it.
+            flat: [S] token ids or [S, D] hidden states, whatever ``lower`` reads.
             start: [N + 1] offsets of the texts. order: [N] in which they are laid out in blocks of
                 ``size`` tokens.
         """
@@ -239,7 +244,7 @@ class TextEncoder(nn.Module):
             codes = order[places]
             index, mask = _pad(start, codes, rows, length)
             x, on_device = _at(flat, index, mask).to(device), mask.to(device)
-            hidden = self.body.lower(x, on_device, first)
+            hidden = lower(x, on_device)
             if frozen:
                 vectors = self.body.upper(hidden, on_device)
                 kept[torch.from_numpy(codes)] = vectors[: len(codes)].cpu()

@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from coldlm.models.backbones.checkpoints import OTHER, shape_of
 from coldlm.models.backbones.families import find_layers, probe, run_whole
 from coldlm.models.backbones.lm_head import Head, Past, WholePast, why_silent
+from coldlm.models.backbones.runtime import Runtime, Stages, compiled
 from coldlm.models.parts.adalora import Ranks
 
 
@@ -31,7 +32,8 @@ class Backbone(nn.Module):
     backbone before training; ``prompt``: [P, D] vectors that enter the first layer before the text;
     ``ranks``: a budget that moves while training; ``matched``: the size that it chose by itself.
     ``checkpointing``: layers keep their input only and are computed again going back (Chen et al.
-    2016). ``fingerprint`` identifies the weights as loaded, for caches.
+    2016). ``fingerprint`` identifies the weights as loaded, for caches. ``runtime``: what computes the
+    constant stages of a whole catalogue.
     """
 
     reads_text = True
@@ -50,6 +52,7 @@ class Backbone(nn.Module):
         released: str | None = None,
         fingerprint: str = "",
         output: Head | None = None,
+        runtime: Runtime = "torch",
     ) -> None:
         super().__init__()
         self.output: Tensor | None
@@ -59,7 +62,7 @@ class Backbone(nn.Module):
         self.model, self.tokenizer = model, tokenizer
         self.name, self.pooling, self.max_tokens = name, pooling, max_tokens
         self.item_prefix, self.query_prefix = item_prefix, query_prefix
-        self.released, self.fingerprint = released, fingerprint
+        self.released, self.fingerprint, self.runtime = released, fingerprint, runtime
         self.family = shape_of(model.config.to_dict()).family
         self.layers = find_layers(model)
         self.causal: bool = self.family == "gpt2"
@@ -121,6 +124,11 @@ class Backbone(nn.Module):
         """
         with torch.no_grad():
             return self._run(x, mask, first, self.depth)
+
+    def lower_of_many(self) -> Stages:
+        """Return what computes ``lower`` from token ids for many texts, made for it for seconds, but
+        for torch."""
+        return compiled(self.runtime, self.lower)
 
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """Return [B, D] pooled vectors from the output of ``lower``."""
