@@ -123,6 +123,12 @@ def test_a_score_that_is_not_finite_is_refused_with_row_and_item(bad: float, ite
         outranking(scores, candidates, torch.tensor([0, 2]))
 
 
+def test_scores_whose_sum_overflows_are_finite_all_the_same() -> None:
+    scores, everyone = torch.full((2, 4), 3e38), torch.ones(2, 4, dtype=torch.bool)
+    g, e = outranking(scores, everyone, torch.tensor([0, 2]))
+    assert (g.tolist(), e.tolist()) == ([0, 0], [4, 4])
+
+
 def test_a_positive_is_checked_even_where_it_is_not_marked_and_other_items_only_where_they_are() -> (
     None
 ):

@@ -12,6 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from coldlm.config.schema import RunConfig
+from coldlm.experiment import baselines
 from coldlm.experiment.kept import Kept, training_key
 from coldlm.experiment.run import execute
 from coldlm.experiment.stages import train
@@ -54,6 +55,43 @@ def test_schedules_over_one_training_say_what_each_says_alone(
     assert mine["peak_memory_mb"] >= its["peak_memory_mb"]  # it stands for the training, too
     assert mine["seconds"]["train"] == its["seconds"]["train"]
     assert json.loads((second / "model.json").read_text())["run"] == "second"
+
+
+def test_seeds_share_the_baselines_but_the_one_that_is_drawn(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    real = baselines.make_baselines
+    monkeypatch.setattr(
+        baselines, "make_baselines", lambda *given: made.append("anew") or real(*given)
+    )
+    whole = (
+        "stages=[train,evaluate]",
+        "strategy=frozen",
+        "train.epochs=1",
+        "online=off",
+        "evaluate.lists=5",
+    )
+    alone = execute(config(*whole, "seed=2"), "alone")
+    kept = Kept()
+    runs = [execute(config(*whole, f"seed={seed}"), f"seed {seed}", kept) for seed in (1, 2, 1)]
+    assert len(made) == 2
+    for file in ("events.parquet", "results.parquet", "lists.parquet"):
+        left, right, first, again = (
+            pl.read_parquet(folder / file).drop("run", strict=False)
+            for folder in (alone, runs[1], runs[0], runs[2])
+        )
+        assert_frame_equal(left, right, check_exact=True)
+        assert_frame_equal(first, again, check_exact=True)
+        drawn, other = (
+            frame.filter(pl.col("scorer") == baselines.DRAWN) for frame in (first, left)
+        )
+        assert not drawn.equals(other)
+    told, others = manifest(runs[1]), manifest(alone)
+    assert all(told[fact] == others[fact] for fact in ("on_validation", "shown", "leaks"))
+    execute(config(*whole, "seed=1", "evaluate.rivals=[bm25]"), "rivals", kept)
+    execute(config(*whole, "seed=2", "evaluate.rivals=[bm25]"), "rivals 2", kept)
+    assert len(made) == 4  # rivals may draw
 
 
 def test_a_training_is_told_by_all_that_it_depends_on(config: MakeConfig) -> None:

@@ -25,7 +25,7 @@ from coldlm.core.columns import N_SHOWN, ON_SHELF, WARMUP_EDGES
 from coldlm.core.errors import ScoreError
 from coldlm.core.prefetch import prefetch
 from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
-from coldlm.evaluate.metrics import places
+from coldlm.evaluate.metrics import places, sum_is_finite
 
 if TYPE_CHECKING:
     from coldlm.evaluate.ranking_metric import RankingMetric
@@ -323,8 +323,7 @@ def _refuse_what_is_no_candidate(
 def _refuse_what_is_not_finite(
     scores: Tensor, candidates: Bools, items: Ints, chunk: Queries, data: Dataset, name: str
 ) -> None:
-    # a finite sum has finite terms, and costs a quarter of a look at each
-    if torch.isfinite(scores.sum(dtype=torch.float64)):
+    if sum_is_finite(scores):
         return
     bad = (~torch.isfinite(scores) & torch.from_numpy(candidates)).nonzero()
     if len(bad):

@@ -31,14 +31,17 @@ log = logging.getLogger("coldlm")
 READERS = ("tfidf", "zero_shot")
 """Baselines that read texts."""
 
+DRAWN = "random"
+"""The one baseline that depends on the seed."""
+
 
 @dataclass
 class JudgedBaselines:
     """The baselines of the last world that was judged, for all cells of a sweep that agree in what
     baselines see.
 
-    ``key``: all that they depend on. ``rows``: name -> the stream as judged. ``half_life_days``: of
-    recent popularity.
+    ``key``: all that they depend on but the ``seed``, which only counts where there are rivals.
+    ``rows``: name -> the stream as judged. ``half_life_days``: of recent popularity.
     ``late_words``: how many words of TF-IDF know the future (see ``split/leaks.py``). ``rivals``: name ->
     what was chosen for each, and of what.
     ``on_validation``: name -> nDCG, of rivals as learned from training alone.
@@ -46,6 +49,7 @@ class JudgedBaselines:
     """
 
     key: str = ""
+    seed: int = 0
     rows: dict[str, Judged] = field(default_factory=dict)
     half_life_days: float = 0.0
     late_words: int = 0
@@ -83,7 +87,7 @@ def judge_baselines(
         [
             parts,
             asdict(config.trainer),
-            config.seed,
+            config.seed if config.evaluate.rivals else None,
             history,
             asked,
             config.train.refit,
@@ -92,6 +96,10 @@ def judge_baselines(
         sort_keys=True,
     )
     if key == kept.key:
+        if config.seed != kept.seed:
+            kept.seed, drawn = config.seed, _random(config.seed, world)
+            kept.rows[DRAWN] = judge(drawn, DRAWN)
+            kept.on_validation[DRAWN] = measure(drawn, DRAWN)
         return
     ready = prepare_baselines(config, world, history, measure)
     scorers = make_baselines(ready, world, history)
@@ -99,7 +107,7 @@ def judge_baselines(
     names, refit = config.evaluate.rivals, config.train.refit
     rivals, chosen = make_rivals(names, ready, world, history, measure, refit=refit)
     scorers |= rivals
-    kept.key = ""  # of nothing, should one of them fail
+    kept.key, kept.lists, kept.shown = "", {}, {}  # of nothing, should one of them fail
     kept.rows = {name: judge(scorer, name) for name, scorer in scorers.items()}
     idf = cast(baselines.TfIdf, scorers["tfidf"]).idf
     kept.late_words = late_idf(
@@ -110,7 +118,7 @@ def judge_baselines(
         name: max(found["tried"].values()) for name, found in chosen.items()
     }
     kept.half_life_days = world.data.half_lives_days[ready.half_life]
-    kept.key = key
+    kept.key, kept.seed = key, config.seed
 
 
 @dataclass(frozen=True)
@@ -187,7 +195,7 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
     """
     data, as_of, catalogue = world.data, world.as_of, world.catalogue
     scorers: dict[str, ScoreFunction] = {
-        "random": baselines.random(ready.seed, len(data.items), data.users.ids),
+        DRAWN: _random(ready.seed, world),
         "constant": baselines.constant(len(data.items)),
         "popularity": baselines.popularity(as_of),
         "recent_popularity": baselines.recent_popularity(as_of, ready.half_life),
@@ -200,6 +208,10 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
     for option in plugged(Baseline):
         scorers[option.name] = resolve(option.target)(data, as_of, catalogue)
     return scorers
+
+
+def _random(seed: int, world: World) -> ScoreFunction:
+    return baselines.random(seed, len(world.data.items), world.data.users.ids)
 
 
 def _digest(world: World) -> str:

@@ -71,8 +71,9 @@ def _baselines(state: State, lists: ShownLists) -> list[pl.DataFrame]:
         ask.measure,
         judged,
     )
-    if theirs.kept:  # judged now, and not for an earlier cell of the sweep
-        kept.lists, kept.shown = theirs.kept, theirs.said
+    # those that were judged now, and not for an earlier cell of the sweep
+    kept.lists |= theirs.kept
+    kept.shown |= theirs.said
     lists.kept |= kept.lists
     lists.said |= kept.shown
     manifest.recent_popularity_half_life_days = kept.half_life_days

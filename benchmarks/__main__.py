@@ -1,0 +1,274 @@
+"""coldlm beside its peers: python -m benchmarks [TABLE ...] [--quick] [--threads N] [--out FILE.md]
+
+Tables: training, encoding, metrics, sweep, evaluation, events, stream; all of them without a name. What competes does
+the same work in turn, each in a process of its own: median of 5 rounds, smallest and largest rate, the ratio to a peer
+in the same round. The peers' environment is made by benchmarks/setup_peers.sh and named by COLDLM_PEERS, by default
+.venv-peers; a peer that is not there is a row that says so. With --quick there are 3 rounds of fewer rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+import torch
+
+from benchmarks.contest import HERE, Contender, contest, table
+
+LAYERS = "strategy.layers=2"
+STEPS: dict[str, list[str]] = {
+    "frozen, 512": ["strategy=frozen"],
+    "full, 512": ["strategy=full"],
+    "top 1, 512": ["strategy=top"],
+    "lora, 512": ["strategy=lora"],
+    "adalora, 512": ["strategy=adalora"],
+    "adapter, 512": ["strategy=adapter"],
+    "prefix, 512": ["strategy=prefix"],
+    "prompt, 512": ["strategy=prompt"],
+    "ia3, 512": ["strategy=ia3"],
+    "bitfit, 512": ["strategy=bitfit"],
+    "frozen, 1,024": ["strategy=frozen", "train.batch_size=1024"],
+    "top 1, 1,024": ["strategy=top", "train.batch_size=1024"],
+    "top 2, 1,024": ["strategy=top", LAYERS, "train.batch_size=1024"],
+    "lora in the top 2, 1,024": ["strategy=lora", LAYERS, "train.batch_size=1024"],
+}
+"""Strategy and batch size -> overrides."""
+
+QUICK = ("frozen, 512", "full, 512", "lora, 512", "top 2, 1,024", "lora in the top 2, 1,024")
+CELLS = 24
+TRAINERS = {
+    "pairs padded to 128": "plain_loop",
+    "Hugging Face Trainer": "hf_trainer",
+    "sentence-transformers": "st_trainer",
+}
+ENCODERS = {
+    "sentence-transformers": "st_encode",
+    "ONNX Runtime": "onnx",
+    "ONNX Runtime, int8": "onnx_int8",
+}
+METRICS = {"torchmetrics": "torchmetrics", "ranx": "ranx", "RecTools": "rectools"}
+
+
+class Asked(NamedTuple):
+    """``folder``: of the files that contenders read."""
+
+    folder: Path
+    quick: bool
+
+    @property
+    def rounds(self) -> int:
+        return 3 if self.quick else 5
+
+    def ours(self, name: str, kind: str, *rest: str) -> Contender:
+        return Contender(
+            name, [sys.executable, "-m", "benchmarks.ours", kind, str(self.folder), *rest]
+        )
+
+    def peers(self, names: dict[str, str]) -> list[Contender]:
+        python = (
+            Path(os.environ.get("COLDLM_PEERS", HERE.parent / ".venv-peers")) / "bin" / "python"
+        )
+        if not python.exists():
+            return [Contender(name, [], why="run benchmarks/setup_peers.sh") for name in names]
+        return [
+            Contender(name, [str(python), str(HERE / "peers.py"), key, str(self.folder)])
+            for name, key in names.items()
+        ]
+
+
+def training(asked: Asked) -> str:
+    """Interactions a second: titles, MiniLM, histories of 20."""
+    ours = [
+        asked.ours(
+            name, "training", *([] if "1,024" in name else ["train.batch_size=512"]), *overrides
+        )
+        for name, overrides in STEPS.items()
+        if not asked.quick or name in QUICK
+    ]
+    everyone = [*asked.peers(TRAINERS), *ours]
+    contest(everyone, asked.rounds)
+    return table(
+        everyone, "interactions/s", ["pairs padded to 128", "sentence-transformers"], ["difference"]
+    )
+
+
+def encoding(asked: Asked) -> str:
+    """Texts a second: all MovieLens titles. Difference: largest, of vectors of length 1, to coldlm's by torch."""
+    runtimes = ["torch", "openvino", *(["openvino_bf16"] if has_sixteen_bits() else [])]
+    ours = [asked.ours(f"coldlm, {runtime}", "encoding", runtime) for runtime in runtimes]
+    contest(ours[:1], 1)  # whose vectors the others are held against
+    ours[0].rates.clear()
+    everyone = [*asked.peers(ENCODERS), *ours]
+    contest(everyone, asked.rounds)
+    names = ["sentence-transformers", "coldlm, torch"]
+    return (
+        table(everyone, "texts/s", names, ["difference", "neighbours"])
+        + "\n\n"
+        + of_the_product(ours)
+    )
+
+
+def has_sixteen_bits() -> bool:
+    from coldlm.core.errors import CheckpointError
+    from coldlm.models.backbones import runtime
+
+    try:
+        return bool(runtime.version("openvino_bf16"))
+    except CheckpointError:
+        return False
+
+
+def of_the_product(ours: list[Contender]) -> str:
+    """What share of the machine's product of matrices encoding reaches, in float32."""
+    size, width, layers = 1536, 384, 6
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    seconds = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - begin)
+    rate = 2 * size**3 / statistics.median(seconds[2:]) / 1e9
+    lines = [
+        f"torch's product of two {size} x {size} matrices in float32: {rate:,.0f} GFLOP/s on "
+        f"{torch.get_num_threads()} threads."
+    ]
+    for one in ours:
+        if one.rates and "tokens" in one.said:
+            each = (
+                2 * 12 * width**2 * layers * int(one.said["tokens"]) / int(one.said["texts"]) / 1e9
+            )
+            share = statistics.median(one.rates) * each / rate
+            lines.append(
+                f"{one.name}: {100 * share:.0f} % of it, of real tokens, attention left out."
+            )
+    return " ".join(lines)
+
+
+def metrics(asked: Asked) -> str:
+    """Queries a second: nDCG@10 from scores of all items, 1,000 queries. The lists of ranx and RecTools are cut by
+    torch's topk, which is counted."""
+    everyone = [*asked.peers(METRICS), asked.ours("coldlm", "metrics")]
+    contest(everyone, asked.rounds)
+    return table(everyone, "queries/s", ["RecTools", "torchmetrics"], ["value"])
+
+
+def sweep(asked: Asked) -> str:
+    """Seconds of cells of one sweep, one after another, against as many processes without a shared cache; one run."""
+    cells = 6 if asked.quick else CELLS
+    base = ["dataset=simulated", "backbone=minilm", "online=off", "train.epochs=1"]
+    with tempfile.TemporaryDirectory() as folder:
+        seeds = ",".join(str(seed) for seed in range(1, cells + 1))
+        begin = time.perf_counter()
+        coldlm(*base, "-m", f"seed={seeds}", f"output={folder}/one", f"cache={folder}/cache")
+        together = time.perf_counter() - begin
+        begin = time.perf_counter()
+        for seed in seeds.split(","):
+            coldlm(*base, f"seed={seed}", f"output={folder}/many", f"cache={folder}/cache-{seed}")
+        apart = time.perf_counter() - begin
+        equal = results(Path(folder, "one")).equals(results(Path(folder, "many")))
+    return (
+        f"{cells} cells: {together:.1f} s in one sweep, {apart:.1f} s in {cells} processes, {apart / together:.1f} "
+        f"times; results {'equal' if equal else 'UNEQUAL'}."
+    )
+
+
+def results(folder: Path) -> pl.DataFrame:
+    """All values of all runs in a folder, in an order of their own."""
+    found = pl.concat([pl.read_parquet(file) for file in folder.glob("*/results.parquet")])
+    values = found.drop("run", "config_hash")
+    return values.sort(values.columns)
+
+
+def coldlm(*words: str) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "coldlm", "run", *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def by_script(name: str, quick: list[str], whole: list[str]) -> Callable[[Asked], str]:
+    def run(asked: Asked) -> str:
+        words = [sys.executable, str(HERE / f"{name}.py"), *(quick if asked.quick else whole)]
+        done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=HERE.parent)
+        return f"```\n{done.stdout.strip()}\n```"
+
+    script = (HERE / f"{name}.py").read_text().split('"""')[1]
+    run.__doc__ = script.partition("\n\n")[0]
+    return run
+
+
+TABLES: dict[str, Callable[[Asked], str]] = {
+    "training": training,
+    "encoding": encoding,
+    "metrics": metrics,
+    "sweep": sweep,
+    "evaluation": by_script(
+        "evaluation", ["1000", "10000"], ["1000", "10000", "100000", "1000000"]
+    ),
+    "events": by_script("as_of", ["100000"], ["1000000"]),
+    "stream": by_script("stream", ["strategy=top"], ["strategy=top"]),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", choices=[[], *TABLES], help=", ".join(TABLES)
+    )
+    parser.add_argument("--quick", action="store_true", help="3 rounds of fewer rows")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=os.cpu_count(),
+        help="of each contender; all cores by default",
+    )
+    parser.add_argument("--out", type=Path, help="also write the tables to this file")
+    said = parser.parse_args()
+    os.environ |= {
+        "OMP_NUM_THREADS": str(said.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_OFFLINE": "1",
+    }
+    torch.set_num_threads(said.threads)
+    versions = f"torch {version('torch')}, coldlm {version('coldlm')}"
+    parts = [f"{platform.machine()}, {processor()}, {said.threads} threads, {versions}"]
+    print(parts[0], flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.ours", "files", folder], check=True, cwd=HERE.parent
+        )
+        for name in said.tables or TABLES:
+            make, begin = TABLES[name], time.perf_counter()
+            body = make(Asked(Path(folder), said.quick))
+            about = " ".join((make.__doc__ or "").split())
+            parts.append(f"## {name}\n\n{about} {time.perf_counter() - begin:.0f} s.\n\n{body}")
+            print("\n" + parts[-1], flush=True)
+    if said.out:
+        said.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()
