@@ -168,6 +168,32 @@ def test_another_text_order_backbone_or_depth_is_another_cache_entry(tmp_path: P
 
 
 @families
+def test_words_are_looked_up_once_a_batch_with_the_same_gradient(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gradients(body: Backbone, looked_up: list[int]) -> dict[str, Tensor]:
+        for part in body.modules():
+            if isinstance(part, torch.nn.Dropout):
+                part.p = 0.0
+        table = body.model.get_input_embeddings()
+        table.register_forward_hook(lambda _, given, __: looked_up.append(given[0].numel()))
+        encoder = TextEncoder(body, TEXTS, ORDER).train()
+        vectors = encoder.items(torch.arange(len(TEXTS)))
+        (vectors * torch.arange(vectors.numel()).view(vectors.shape)).sum().backward()
+        return {n: p.grad for n, p in body.named_parameters() if p.grad is not None}
+
+    once, each = list[int](), list[int]()
+    at_once = gradients(_body("full", family), once)
+    monkeypatch.setattr(Backbone, "words", lambda self, blocks: blocks)
+    apart = gradients(_body("full", family), each)
+    assert len(once) == 1 < len(each)
+    assert sum(once) == sum(each)
+    assert at_once.keys() == apart.keys()
+    for name, gradient in apart.items():
+        torch.testing.assert_close(at_once[name], gradient, rtol=1e-5, atol=1e-4, msg=name)
+
+
+@families
 def test_a_deeper_stage_is_computed_from_a_cached_one(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

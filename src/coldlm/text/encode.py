@@ -61,6 +61,7 @@ class Body(Protocol):
 
     def lower(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor: ...
     def lower_of_many(self) -> Callable[[Tensor, Tensor], Tensor]: ...
+    def words(self, blocks: Sequence[Tensor]) -> Sequence[Tensor]: ...
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor: ...
 
 
@@ -172,14 +173,20 @@ class TextEncoder(nn.Module):
             start: [N + 1] offsets of the texts.
         """
         device = self._anchor.device
-        parts, places = [], []
+        inputs, masks, places = list[Tensor](), list[Tensor](), []
         for places_in, rows, length in blocks(
             np.diff(start)[codes], fixed or TRAIN_TOKENS, EVAL_STEP if fixed else 1
         ):
             index, mask = _pad(start, codes[places_in], rows if fixed else len(places_in), length)
-            x = _at(flat, index, mask).to(device)
-            parts.append(self.body.upper(x, mask.to(device))[: len(places_in)])
+            inputs.append(_at(flat, index, mask).to(device))
+            masks.append(mask.to(device))
             places.append(places_in)
+        if flat.dim() == 1 and torch.is_grad_enabled():
+            inputs = list(self.body.words(inputs))
+        parts = [
+            self.body.upper(x, mask)[: len(places_in)]
+            for x, mask, places_in in zip(inputs, masks, places, strict=True)
+        ]
         where = np.empty(len(codes), np.int64)
         where[np.concatenate(places)] = np.arange(len(codes))
         return torch.cat(parts)[torch.from_numpy(where).to(device)]

@@ -7,6 +7,7 @@ everything trains, all of them when nothing does. Shapes: B texts, T tokens, D w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -130,8 +131,18 @@ class Backbone(nn.Module):
         for torch."""
         return compiled(self.runtime, self.lower)
 
+    def words(self, blocks: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return word vectors [B, T, D] of several blocks of token ids [B, T], as ``upper`` takes them
+        where nothing is constant: looked up at once, for the gradient of a lookup is as large as the
+        vocabulary. The ids themselves in models that are run as one stage."""
+        if self.family == OTHER:
+            return blocks
+        found = self.model.get_input_embeddings()(torch.cat([ids.flatten() for ids in blocks]))
+        parts = found.split([ids.numel() for ids in blocks])
+        return [part.view(*ids.shape, -1) for part, ids in zip(parts, blocks, strict=True)]
+
     def upper(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Return [B, D] pooled vectors from the output of ``lower``."""
+        """Return [B, D] pooled vectors from the output of ``lower``, or of ``words``."""
         return self._pool(self._run(hidden, mask, self.depth, self.stages), mask)
 
     def forward(self, ids: Tensor, mask: Tensor, types: Tensor | None = None) -> Tensor:
@@ -196,25 +207,27 @@ class Backbone(nn.Module):
             else self.model.embeddings
         )
 
-    def _embed(self, ids: Tensor, types: Tensor | None = None) -> Tensor:
-        positions = torch.arange(ids.shape[1], device=ids.device)[None]
+    def _embed(self, x: Tensor, types: Tensor | None = None) -> Tensor:
+        """[B, T, D] what enters the layers, from token ids or from word vectors."""
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        words = x if x.is_floating_point() else self.model.get_input_embeddings()(x)
         embedded: Tensor
         if self.causal:
-            embedded = self.model.drop(self.model.wte(ids) + self.model.wpe(positions))
+            embedded = self.model.drop(words + self.model.wpe(positions))
         else:
             # RoBERTa numbers its positions from behind the padding's
             first = self.model.embeddings.padding_idx + 1 if self.family == "roberta" else 0
             types = types if self.model.config.type_vocab_size > 1 else None
             embedded = self.model.embeddings(
-                input_ids=ids, position_ids=positions + first, token_type_ids=types
+                inputs_embeds=words, position_ids=positions + first, token_type_ids=types
             )
         return embedded
 
     def _run(
         self, x: Tensor, mask: Tensor, first: int, last: int, types: Tensor | None = None
     ) -> Tensor:
-        """Stages ``first`` to ``last`` (excluded); ``x`` holds ids for stage 0, hidden states
-        otherwise."""
+        """Stages ``first`` to ``last`` (excluded); ``x`` holds ids or word vectors for stage 0, hidden
+        states otherwise."""
         if self.family == OTHER:
             return run_whole(self.model, x, mask, types) if first < last else x
         if first == 0 < last:
