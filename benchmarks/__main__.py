@@ -1,14 +1,16 @@
-"""coldlm beside its peers: python -m benchmarks [TABLE ...] [--quick] [--threads N] [--out FILE.md]
+"""coldlm beside its peers: python -m benchmarks [TABLE ...] [--quick] [--threads N] [--device cpu|cuda] [--out FILE]
 
 Tables: training, encoding, metrics, sweep, evaluation, events, stream; all of them without a name. What competes does
 the same work in turn, each in a process of its own: median of 5 rounds, smallest and largest rate, the ratio to a peer
 in the same round. The peers' environment is made by benchmarks/setup_peers.sh and named by COLDLM_PEERS, by default
-.venv-peers; a peer that is not there is a row that says so. With --quick there are 3 rounds of fewer rows.
+.venv-peers; a peer that is not there is a row that says so. With --quick there are 3 rounds of fewer rows. With
+--device cuda the tables training and encoding are made on a GPU, in 32 bits and mixed with 16.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -17,9 +19,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import polars as pl
 import torch
@@ -60,63 +63,69 @@ ENCODERS = {
 METRICS = {"torchmetrics": "torchmetrics", "ranx": "ranx", "RecTools": "rectools"}
 
 
-class Asked(NamedTuple):
-    """``folder``: of the files that contenders read."""
+@dataclass
+class Asked:
+    """``folder``: of the files that contenders read. ``found``: everything that was measured."""
 
     folder: Path
     quick: bool
-
-    @property
-    def rounds(self) -> int:
-        return 3 if self.quick else 5
+    device: str
+    found: list[dict[str, Any]] = field(default_factory=list)
 
     def ours(self, name: str, kind: str, *rest: str) -> Contender:
-        return Contender(
-            name, [sys.executable, "-m", "benchmarks.ours", kind, str(self.folder), *rest]
-        )
+        words = [sys.executable, "-m", "benchmarks.ours", kind, str(self.folder), *rest]
+        return Contender(name, words)
 
     def peers(self, names: dict[str, str]) -> list[Contender]:
-        python = (
-            Path(os.environ.get("COLDLM_PEERS", HERE.parent / ".venv-peers")) / "bin" / "python"
-        )
-        if not python.exists():
-            return [Contender(name, [], why="run benchmarks/setup_peers.sh") for name in names]
+        folder = Path(os.environ.get("COLDLM_PEERS", HERE.parent / ".venv-peers"))
+        python, script = folder / "bin" / "python", HERE / "peers.py"
+        why = "" if python.exists() else "run benchmarks/setup_peers.sh"
+        words = [str(python), str(script)]
         return [
-            Contender(name, [str(python), str(HERE / "peers.py"), key, str(self.folder)])
+            Contender(name, [*words, key, str(self.folder), self.device], why=why)
             for name, key in names.items()
         ]
 
+    def compete(
+        self, everyone: list[Contender], unit: str, against: list[str], notes: list[str]
+    ) -> str:
+        """Let them compete; the table."""
+        contest(everyone, 3 if self.quick else 5)
+        self.found += [{"unit": unit, **asdict(one)} for one in everyone]
+        return table(everyone, unit, against, notes)
+
 
 def training(asked: Asked) -> str:
-    """Interactions a second: titles, MiniLM, histories of 20."""
-    ours = [
-        asked.ours(
-            name, "training", *([] if "1,024" in name else ["train.batch_size=512"]), *overrides
-        )
-        for name, overrides in STEPS.items()
-        if not asked.quick or name in QUICK
-    ]
-    everyone = [*asked.peers(TRAINERS), *ours]
-    contest(everyone, asked.rounds)
-    return table(
-        everyone, "interactions/s", ["pairs padded to 128", "sentence-transformers"], ["difference"]
-    )
+    """Interactions a second: titles, MiniLM, histories of 20. Difference: largest, of vectors of texts in batches to
+    those of each alone."""
+    ours = []
+    for name, overrides in STEPS.items():
+        words = [*([] if "1,024" in name else ["train.batch_size=512"]), *overrides]
+        if asked.quick and name not in QUICK:
+            continue
+        if asked.device == "cpu":
+            ours.append(asked.ours(name, "training", *words))
+        else:
+            for precision in ("32-true", "bf16-mixed"):
+                mixed = [*words, "trainer=gpu", f"trainer.precision={precision}"]
+                ours.append(asked.ours(f"{name}, {precision}", "training", *mixed))
+    peers = asked.peers(TRAINERS)
+    against = ["pairs padded to 128", "sentence-transformers"]
+    return asked.compete([*peers, *ours], "interactions/s", against, ["difference"])
 
 
 def encoding(asked: Asked) -> str:
-    """Texts a second: all MovieLens titles. Difference: largest, of vectors of length 1, to coldlm's by torch."""
-    runtimes = ["torch", "openvino", *(["openvino_bf16"] if has_sixteen_bits() else [])]
-    ours = [asked.ours(f"coldlm, {runtime}", "encoding", runtime) for runtime in runtimes]
-    contest(ours[:1], 1)  # whose vectors the others are held against
-    ours[0].rates.clear()
-    everyone = [*asked.peers(ENCODERS), *ours]
-    contest(everyone, asked.rounds)
-    names = ["sentence-transformers", "coldlm, torch"]
-    return (
-        table(everyone, "texts/s", names, ["difference", "neighbours"])
-        + "\n\n"
-        + of_the_product(ours)
-    )
+    """Texts a second: all MovieLens titles. Difference: largest, of vectors of length 1, to coldlm's by torch;
+    neighbours: share of the ten nearest of 1,000 titles that are the same."""
+    runtimes = ["torch"]
+    if asked.device == "cpu":
+        runtimes += ["openvino", *(["openvino_bf16"] if has_sixteen_bits() else [])]
+    where = [] if asked.device == "cpu" else ["trainer=gpu"]
+    ours = [asked.ours(f"coldlm, {name}", "encoding", name, *where) for name in runtimes]
+    contest(ours[:1], 0)  # whose vectors the others are held against
+    peers, against = asked.peers(ENCODERS), ["sentence-transformers", "coldlm, torch"]
+    found = asked.compete([*peers, *ours], "texts/s", against, ["difference", "neighbours"])
+    return f"{found}\n\n{of_the_product(ours, asked.device)}"
 
 
 def has_sixteen_bits() -> bool:
@@ -129,18 +138,21 @@ def has_sixteen_bits() -> bool:
         return False
 
 
-def of_the_product(ours: list[Contender]) -> str:
+def of_the_product(ours: list[Contender], device: str) -> str:
     """What share of the machine's product of matrices encoding reaches, in float32."""
-    size, width, layers = 1536, 384, 6
-    a, b = torch.randn(size, size), torch.randn(size, size)
-    seconds = []
+    size, width, layers = 1536 if device == "cpu" else 8192, 384, 6
+    a, b, seconds = (
+        torch.randn(size, size, device=device),
+        torch.randn(size, size, device=device),
+        [],
+    )
     for _ in range(7):
         begin = time.perf_counter()
-        a @ b
+        (a @ b)[0, 0].item()
         seconds.append(time.perf_counter() - begin)
     rate = 2 * size**3 / statistics.median(seconds[2:]) / 1e9
     lines = [
-        f"torch's product of two {size} x {size} matrices in float32: {rate:,.0f} GFLOP/s on "
+        f"torch's product of two {size} x {size} matrices in float32: {rate:,.0f} GFLOP/s, on the CPU by "
         f"{torch.get_num_threads()} threads."
     ]
     for one in ours:
@@ -159,8 +171,7 @@ def metrics(asked: Asked) -> str:
     """Queries a second: nDCG@10 from scores of all items, 1,000 queries. The lists of ranx and RecTools are cut by
     torch's topk, which is counted."""
     everyone = [*asked.peers(METRICS), asked.ours("coldlm", "metrics")]
-    contest(everyone, asked.rounds)
-    return table(everyone, "queries/s", ["RecTools", "torchmetrics"], ["value"])
+    return asked.compete(everyone, "queries/s", ["RecTools", "torchmetrics"], ["value"])
 
 
 def sweep(asked: Asked) -> str:
@@ -223,45 +234,55 @@ TABLES: dict[str, Callable[[Asked], str]] = {
 }
 
 
+ON_A_GPU = ("training", "encoding")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument(
-        "tables", nargs="*", metavar="TABLE", choices=[[], *TABLES], help=", ".join(TABLES)
-    )
-    parser.add_argument("--quick", action="store_true", help="3 rounds of fewer rows")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=os.cpu_count(),
-        help="of each contender; all cores by default",
-    )
-    parser.add_argument("--out", type=Path, help="also write the tables to this file")
-    said = parser.parse_args()
+    said = parse()
     os.environ |= {
         "OMP_NUM_THREADS": str(said.threads),
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_OFFLINE": "1",
     }
     torch.set_num_threads(said.threads)
-    versions = f"torch {version('torch')}, coldlm {version('coldlm')}"
-    parts = [f"{platform.machine()}, {processor()}, {said.threads} threads, {versions}"]
+    gpu = [] if said.device == "cpu" else [torch.cuda.get_device_name()]
+    versions = [f"torch {version('torch')}", f"coldlm {version('coldlm')}"]
+    machine = [platform.machine(), processor(), f"{said.threads} threads", *gpu]
+    parts = [", ".join([*machine, *versions])]
     print(parts[0], flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.ours", "files", folder], check=True, cwd=HERE.parent
-        )
-        for name in said.tables or TABLES:
+        files = [sys.executable, "-m", "benchmarks.ours", "files", folder]
+        subprocess.run(files, check=True, cwd=HERE.parent)
+        asked = Asked(Path(folder), said.quick, said.device)
+        for name in said.tables or (TABLES if said.device == "cpu" else ON_A_GPU):
             make, begin = TABLES[name], time.perf_counter()
-            body = make(Asked(Path(folder), said.quick))
-            about = " ".join((make.__doc__ or "").split())
+            body, about = make(asked), " ".join((make.__doc__ or "").split())
             parts.append(f"## {name}\n\n{about} {time.perf_counter() - begin:.0f} s.\n\n{body}")
             print("\n" + parts[-1], flush=True)
     if said.out:
         said.out.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    if said.json:
+        said.json.write_text(json.dumps({"machine": parts[0], "found": asked.found}, indent=1))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", choices=[[], *TABLES])
+    parser.add_argument("--quick", action="store_true", help="3 rounds of fewer rows")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each contender")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--out", type=Path, help="also write the tables to this file")
+    parser.add_argument("--json", type=Path, help="also write all that was measured to this file")
+    said = parser.parse_args()
+    if said.device == "cuda" and (wrong := [n for n in said.tables if n not in ON_A_GPU]):
+        parser.error(f"--device cuda: got {wrong[0]}, allowed: {', '.join(ON_A_GPU)}")
+    if said.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: no CUDA device is there")
+    return said
 
 
 def processor() -> str:

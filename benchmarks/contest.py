@@ -32,9 +32,13 @@ class Contender:
 def contest(contenders: Sequence[Contender], rounds: int) -> None:
     """Start each, one after the other, and let them work in turn, ``rounds`` times after one that is not counted."""
     with ExitStack() as stack:
-        running = [(one, stack.enter_context(_Worker(one.command))) for one in contenders]
-        for one, worker in running:
+        running = []
+        for one in contenders:
+            if one.why:
+                continue
+            worker = stack.enter_context(_Worker(one.command))
             _try(one, worker, lambda one, answer: one.said.update(answer))
+            running.append((one, worker))
         for number in range(rounds + 1):
             for one, worker in running:
                 if one.why:

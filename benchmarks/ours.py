@@ -92,22 +92,28 @@ class Steps:
         )
         training = Training(config, world, self.ranker, Machine(), [])
         rows = training.trainable(world.split.rows(TRAIN))
+        self.device = torch.device("cuda" if config.trainer.accelerator == "gpu" else "cpu")
+        self.is_mixed = config.trainer.precision == "bf16-mixed"
+        self.ranker.to(self.device)
         self.difference = largest_difference(self.ranker, training.batches(rows, 0)[0].items[:100])
-        self.loss, self.optimiser = (
-            build(config.loss),
-            build(config.optim, list(self.ranker.named_parameters())),
-        )
+        self.loss = build(config.loss)
+        self.optimiser = build(config.optim, list(self.ranker.named_parameters()))
         self._batches: Iterator[Batch] = chain.from_iterable(
             training.batches(rows, epoch) for epoch in range(9)
         )
         self.ranker.train()
 
     def step(self) -> int:
-        batch, ranker = next(self._batches), self.ranker
+        batch, ranker = next(self._batches).to(self.device), self.ranker
         self.optimiser.zero_grad()
-        self.loss(ranker(batch), batch.log_weight, batch.positive, batch.label).mean().backward()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed):
+            logits = ranker(batch)
+            loss = self.loss(logits, batch.log_weight, batch.positive, batch.label).mean()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(ranker.parameters(), 1.0)
         self.optimiser.step()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
         return batch.size
 
 
@@ -118,16 +124,20 @@ def largest_difference(ranker: Any, codes: torch.Tensor) -> float:
     for code in np.asarray(codes):
         part = slice(encoder.tokens.start[code], encoder.tokens.start[code + 1])
         ids = torch.from_numpy(encoder.tokens.ids[part])[None]
+        ids = ids.to(ranker.device)
         alone.append(encoder.body(ids, torch.ones_like(ids, dtype=torch.bool))[0])
     return float((encoder.items(codes) - torch.stack(alone)).abs().max())
 
 
-def encoding(folder: Path, runtime: str) -> None:
+def encoding(folder: Path, runtime: str, *overrides: str) -> None:
     """Serve encoding all titles."""
-    config = check(compose_plain([*TITLES, "strategy=frozen", f"backbone.runtime={runtime}"]))
+    words = [*TITLES, "strategy=frozen", f"backbone.runtime={runtime}", *overrides]
+    config = check(compose_plain(words))
     world, backbone = make_world(config), make_backbone(config)
     encoder = make_encoder(config, world, backbone)
-    vectors = torch.nn.functional.normalize(encoder.all_items())
+    if config.trainer.accelerator == "gpu":
+        encoder.to("cuda")
+    vectors = torch.nn.functional.normalize(encoder.all_items()).cpu()
     np.save(folder / f"vectors-{runtime}.npy", vectors.numpy())
     lower = backbone.lower_of_many()
     backbone.lower_of_many = lambda: lower  # made once, as for a larger catalogue

@@ -1,4 +1,4 @@
-"""Other people's software as a contender: peers.py NAME FOLDER. It runs in the environment that setup_peers.sh makes,
+"""Other people's software as a contender: peers.py NAME FOLDER DEVICE. It runs in the environment of setup_peers.sh,
 and imports nothing of coldlm."""
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from serve import serve
 
+DEVICE = sys.argv[3]
+"""cpu or cuda; what cannot use a GPU does without."""
+
 BATCH = 32
 TOKENS = 128
 RATE = 2e-5
@@ -30,9 +33,8 @@ def classifier(folder: Path) -> tuple[Any, Any]:
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     path = read(folder, "encoder")
-    return AutoTokenizer.from_pretrained(path), AutoModelForSequenceClassification.from_pretrained(
-        path, num_labels=1
-    )
+    model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1)
+    return AutoTokenizer.from_pretrained(path), model.to(DEVICE)
 
 
 def plain_loop(folder: Path) -> None:
@@ -54,13 +56,15 @@ def plain_loop(folder: Path) -> None:
             truncation=True,
             max_length=TOKENS,
             return_tensors="pt",
-        )
+        ).to(DEVICE)
         loss = F.binary_cross_entropy_with_logits(
-            model(**ids).logits[:, 0], torch.tensor(labels).float()
+            model(**ids).logits[:, 0], torch.tensor(labels, device=DEVICE).float()
         )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
         return BATCH
 
     serve(work)
@@ -80,7 +84,7 @@ def hf_trainer(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as output:
             said = TrainingArguments(
                 output, per_device_train_batch_size=BATCH, num_train_epochs=1, report_to=[], save_strategy="no",
-                disable_tqdm=True, use_cpu=True, learning_rate=RATE, logging_strategy="no",
+                disable_tqdm=True, use_cpu=DEVICE == "cpu", learning_rate=RATE, logging_strategy="no",
             )  # fmt: skip
             Trainer(
                 model, said, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer)
@@ -100,7 +104,7 @@ def st_trainer(folder: Path) -> None:
     )
     from sentence_transformers.losses import MultipleNegativesRankingLoss
 
-    model = SentenceTransformer(read(folder, "encoder"), device="cpu")
+    model = SentenceTransformer(read(folder, "encoder"), device=DEVICE)
     model.max_seq_length = TOKENS
     users, items, _ = zip(*read(folder, "pairs")[: 2 * BATCH], strict=True)
     data = Dataset.from_dict({"anchor": list(users), "positive": list(items)})
@@ -109,7 +113,7 @@ def st_trainer(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as output:
             said = SentenceTransformerTrainingArguments(
                 output, per_device_train_batch_size=BATCH, num_train_epochs=1, report_to=[], save_strategy="no",
-                disable_tqdm=True, use_cpu=True, learning_rate=RATE, logging_strategy="no",
+                disable_tqdm=True, use_cpu=DEVICE == "cpu", learning_rate=RATE, logging_strategy="no",
             )  # fmt: skip
             loss = MultipleNegativesRankingLoss(model)
             SentenceTransformerTrainer(
@@ -145,7 +149,7 @@ def nearest(vectors: torch.Tensor, some: slice) -> torch.Tensor:
 def st_encode(folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
 
-    model = SentenceTransformer(read(folder, "encoder"), device="cpu")
+    model = SentenceTransformer(read(folder, "encoder"), device=DEVICE)
     encoding(lambda titles: model.encode(titles, batch_size=64), folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -72,12 +73,13 @@ class Learner(pl.LightningModule):
         # DDP averages gradients over ranks; times world, that is the sum over the batch's rows /
         # its size
         loss = losses.sum() * (self._world / batch.size)
-        if not self._finite_everywhere(loss):
+        value = float(loss.detach())
+        if not self._finite_everywhere(value, loss.device):
             raise Diverged(
-                f"training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch "
+                f"training loss is {value} in epoch {self.current_epoch}, batch "
                 f"{number}: lower optim.lr or optim.body_lr, or set train.clip"
             )
-        self.losses.append(float(loss.detach()))
+        self.losses.append(value)
         self.examples += batch.size
         self.log(
             "train/loss", loss.detach(), prog_bar=True, batch_size=batch.size, rank_zero_only=True
@@ -101,11 +103,13 @@ class Learner(pl.LightningModule):
         for ranks in self.ranker.ranks:
             ranks.after_step()
 
-    def _finite_everywhere(self, loss: Tensor) -> bool:
-        bad = (~torch.isfinite(loss.detach())).float()
-        if self._world > 1:
-            # a rank that stopped alone would leave the others waiting for its gradients
-            distributed.all_reduce(bad)
+    def _finite_everywhere(self, loss: float, device: torch.device) -> bool:
+        is_bad = not math.isfinite(loss)
+        if self._world == 1:
+            return not is_bad
+        # a rank that stopped alone would leave the others waiting for its gradients
+        bad = torch.tensor(float(is_bad), device=device)
+        distributed.all_reduce(bad)
         return not bad
 
     def configure_optimizers(self) -> Any:
