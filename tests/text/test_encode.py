@@ -41,6 +41,13 @@ STRATEGIES = {
 }
 
 strategies = pytest.mark.parametrize("name", STRATEGIES)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "READ", {})
+
+
 families = pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
 
 
@@ -217,6 +224,30 @@ def test_a_frozen_body_reads_each_text_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(calls) > n
 
 
+def test_what_one_encoder_has_read_another_of_the_same_depth_and_prefix_need_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = ["moon", "sea", "大海"]
+    alone = {name: TextEncoder(_body(name), TEXTS, ORDER).texts(asked) for name in ("top", "lora")}
+    n = len(encode.READ)
+    assert n == 2 * len(asked)  # lora trains both layers, top one
+    for name in ("top", "lora"):
+        body = _body(name)
+        calls = _counted(monkeypatch, body, "lower")
+        encoder = TextEncoder(body, TEXTS, ORDER)
+        calls.clear()
+        assert torch.equal(encoder.texts(asked[::-1]), alone[name].flip(0))
+        assert (calls, len(encode.READ)) == ([], n)
+    for other in (_body("top", seed=1), _body("top", pooling="cls"), _body("frozen")):
+        TextEncoder(other, TEXTS, ORDER).texts(asked)
+        n += len(asked)
+        assert len(encode.READ) == n
+    body = _body("top")
+    body.query_prefix = "query: "
+    TextEncoder(body, TEXTS, ORDER).texts(asked)
+    assert len(encode.READ) == n + len(asked)
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", ["top", "lora", "prefix"])
 def test_what_is_constant_of_free_texts_is_computed_once(
@@ -242,10 +273,12 @@ def test_what_is_kept_of_free_texts_has_a_limit_and_changes_no_bit(
     one = encoder.texts(texts)
     size = encoder._free["text 0"].nbytes
     monkeypatch.setattr(encode, "FREE_BYTES", 5 * size)
+    monkeypatch.setattr(encode, "READ", {})
     few = TextEncoder(body, TEXTS, ORDER).eval()
     for _ in range(2):
         assert torch.equal(few.texts(texts), one)
-        assert sum(part.nbytes for part in few._free.values()) <= 5 * size
+        for parts in (few._free, encode.READ):
+            assert 0 < sum(part.nbytes for part in parts.values()) <= 5 * size
     lower = _counted(monkeypatch, body, "lower")
     assert torch.equal(few.texts(texts[:1]), one[:1])
     assert lower

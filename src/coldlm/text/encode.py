@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,10 @@ mostly empty."""
 
 FREE_BYTES = 2**29
 """Of the constant parts of free texts that are kept; beyond it the oldest are computed again."""
+
+READ: dict[bytes, Tensor] = {}
+"""What is constant of free texts, by all that it depends on, of all encoders of this process: a run makes
+several, and reads the same texts before and behind validation."""
 
 TRAIN_TOKENS = 4096
 """Tokens per block with gradient; such blocks hold texts of exactly one length, so that no mask is
@@ -143,20 +147,34 @@ class TextEncoder(nn.Module):
 
     def _constant_parts(self, texts: Sequence[str]) -> list[Tensor]:
         """[1, D] the vector of each text under a frozen backbone, else [T, D] its hidden states below
-        the lowest trained stage. In blocks of fixed shapes: what is kept must not depend on the
-        moment at which it was first asked for."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._free]
-        if new:
+        the lowest trained stage."""
+        if new := [text for text in dict.fromkeys(texts) if text not in self._free]:
             tokens = self._tokenize(self.body.query_prefix, new)
-            ids, order = torch.from_numpy(tokens.ids), np.arange(len(new))
-            flat = self._constant(ids, tokens.start, order, TEXT_TOKENS, self.body.lower)
-            sizes = np.ones_like(tokens.lengths) if self.body.is_frozen else tokens.lengths
-            self._free.update(zip(new, torch.split(flat, sizes.tolist()), strict=True))
+            ids = np.split(tokens.ids, tokens.start[1:-1])
+            self._free.update(zip(new, self._read(ids), strict=True))
         found = [self._free[text] for text in texts]
-        room = FREE_BYTES - sum(part.nbytes for part in self._free.values()) if new else 0
-        while room < 0:
-            oldest = next(iter(self._free))
-            room += self._free.pop(oldest).nbytes
+        if new:
+            _forget(self._free)
+        return found
+
+    def _read(self, ids: Sequence[Ints]) -> list[Tensor]:
+        """The constant part of each of these token ids, from whichever encoder of this process has read
+        them before. In blocks of fixed shapes: what is kept must not depend on the moment at which it
+        was first asked for."""
+        body = self.body
+        where = self._anchor.device.type, torch.get_num_threads()
+        kind = f"{body.fingerprint} {body.depth} {body.is_frozen} {where} "
+        keys = [hashlib.sha256(kind.encode() + part.tobytes()).digest() for part in ids]
+        new = {key: part for key, part in zip(keys, ids, strict=True) if key not in READ}
+        if new:
+            sizes = np.array([len(part) for part in new.values()])
+            start, flat = np.cumsum([0, *sizes]), torch.from_numpy(np.concatenate([*new.values()]))
+            out = self._constant(flat, start, np.arange(len(new)), TEXT_TOKENS, body.lower)
+            each = torch.split(out, [1] * len(new) if body.is_frozen else sizes.tolist())
+            READ.update(zip(new, each, strict=True))
+        found = [READ[key] for key in keys]
+        if new:
+            _forget(READ)
         return found
 
     def _tokenize(self, prefix: str, texts: Sequence[str]) -> Tokens:
@@ -251,15 +269,23 @@ class TextEncoder(nn.Module):
             codes = order[places]
             index, mask = _pad(start, codes, rows, length)
             x, on_device = _at(flat, index, mask).to(device), mask.to(device)
-            hidden = lower(x, on_device)
+            with torch.autocast(device.type, enabled=False):  # the same whoever asks, and when
+                hidden = lower(x, on_device)
+                vectors = self.body.upper(hidden, on_device) if frozen else hidden
             if frozen:
-                vectors = self.body.upper(hidden, on_device)
                 kept[torch.from_numpy(codes)] = vectors[: len(codes)].cpu()
             else:
                 real = index >= 0
                 kept[index[real]] = hidden.cpu()[real]
             on_block(len(codes))
         return kept
+
+
+def _forget(parts: dict[Any, Tensor]) -> None:
+    """Throw away the oldest parts, so that ``FREE_BYTES`` are left."""
+    room = FREE_BYTES - sum(part.nbytes for part in parts.values())
+    while room < 0:
+        room += parts.pop(next(iter(parts))).nbytes
 
 
 def _at(flat: Tensor, index: Tensor, mask: Tensor) -> Tensor:
