@@ -66,15 +66,16 @@ class ShownLists:
         """Return one row per place: scorer, query (its number among those drawn), user, time, rank,
         item, title, score, n of the item as a scorer may know it, whether it was asked for, whether the
         user was cold; at rank 1 the titles of what the user took last and of all that was asked for."""
-        frames = [self._rows(name, lists) for name, lists in self.kept.items()]
-        return pl.concat(frames) if frames else pl.DataFrame()
-
-    def _rows(self, name: str, lists: Lists) -> pl.DataFrame:
+        if not self.kept:
+            return pl.DataFrame()
         world, queries = self.world, self.queries
         titles = pl.Series(world.data.items.titles, dtype=pl.String)
         ids = pl.Series(world.data.items.ids, dtype=pl.String)
-        row, place = np.nonzero(lists.there)
-        item = lists.item[row, place]
+        places = [np.nonzero(lists.there) for lists in self.kept.values()]
+        row, place = (np.concatenate(part) for part in zip(*places, strict=True))
+        each = list(zip(self.kept.values(), places, strict=True))
+        item = np.concatenate([lists.item[at] for lists, at in each])
+        names = np.repeat(list(self.kept), [len(at[0]) for at in places])
         known = world.as_of.counts(queries.time)
         owner = np.repeat(np.arange(len(queries)), np.diff(queries.start))
         taken = world.data.log.item[queries.event]
@@ -85,14 +86,14 @@ class ShownLists:
         wanted = [titles[taken[a:b]].to_list() for a, b in itertools.pairwise(queries.start)]
         return pl.DataFrame(
             {
-                "scorer": name,
+                "scorer": names,
                 "query": row,
                 "user": pl.Series(world.data.users.ids, dtype=pl.String)[queries.user[row]],
                 "time": queries.time[row],
                 "rank": place + 1,
                 "item": ids[item],
                 "title": titles[item],
-                "score": lists.score[row, place],
+                "score": np.concatenate([lists.score[at] for lists, at in each]),
                 N_SHOWN: known[row, item],
                 "asked": asked,
                 "cold_user": world.cold_users[queries.user[row]],
