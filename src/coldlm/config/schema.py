@@ -207,6 +207,7 @@ ADDED: tuple[tuple[str, str, str, object], ...] = (
     ("head", "coldlm.models.causal_lm.CausalLM", "context_dropout", 0.0),
     ("dataset", "coldlm.data.own.load", "groups", []),
     ("dataset", "coldlm.data.atomic.load", "groups", []),
+    ("backbone", "coldlm.models.backbone.load", "runtime", "torch"),
 )
 """Group, the option that got a key of late, the key, and the value that leaves all as it was."""
 
