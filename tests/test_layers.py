@@ -38,7 +38,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 what lies in none."""
 
 DOORS = {
-    "torch": {"core/aligned.py", "core/seeding.py", "core/ranks.py", "text", "models", "learn",
+    "torch": {"core/aligned.py", "core/finite.py", "core/seeding.py", "core/ranks.py", "text", "models", "learn",
               "evaluate", "rivals", "online", "runs", "experiment", "config/combinations.py", "commands/recommend.py"},
     "transformers": {"text", "models"},
     "tokenizers": {"text", "models"},

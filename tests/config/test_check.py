@@ -615,7 +615,7 @@ def test_wandb_online_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     [
         "os.system",
         "torch.load",
-        "coldlm.data.files.raw.hash_file",
+        "coldlm.data.files.raw.hash_files",
         "coldlm.models.strategy._require",
         "coldlm.data.files.raw.os.load",
     ],

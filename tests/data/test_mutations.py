@@ -36,6 +36,7 @@ import toys.movielens_editions
 import toys.online_retail
 import toys.own
 from coldlm.core.errors import DataError
+from coldlm.core.files import hash_file
 from coldlm.core.tables import Dataset
 from coldlm.data import (  # fmt: skip
     adressa,
@@ -57,7 +58,6 @@ from coldlm.data import (  # fmt: skip
 )
 from coldlm.data.canonical.assemble import Tables
 from coldlm.data.files.atomic import Names, read_tables
-from coldlm.data.files.raw import hash_file
 from coldlm.data.sources.fetch import Remote, check, damaged
 from toys import damage
 

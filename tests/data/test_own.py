@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from coldlm.core.errors import DataError
+from coldlm.core.files import hash_file
 from coldlm.core.tables import UNKNOWN, Dataset
-from coldlm.data.files.raw import hash_file
 from coldlm.data.own import load, problems
 from toys.own import EVENTS, ITEMS, write
 

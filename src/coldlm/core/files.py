@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,27 @@ def write_file(file: Path, write: Callable[[Path], Any]) -> None:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+
+
+FRESH = 2.0
+"""Seconds since a file was changed within which another change could go unseen: clocks of files are coarse."""
+
+_HASHES: dict[tuple[Any, ...], str] = {}
+
+
+def hash_file(file: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits; read again only if it has changed since this process
+    read it, for a run of a large backbone asks several times."""
+    now = file.stat()
+    # nobody can set the time of the last change, unlike that of the last writing
+    key = (file.resolve(), now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+    if key not in _HASHES:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if time.time() - now.st_ctime < FRESH:
+            return digest
+        _HASHES[key] = digest
+    return _HASHES[key]
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ import polars as pl
 
 from coldlm.core.columns import Range
 from coldlm.core.errors import DataError
+from coldlm.core.files import hash_file
 from coldlm.core.tables import Dataset, Items, Log, Users, sorted_log
 from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.template import clean, fill, template_problems
@@ -31,7 +32,6 @@ from coldlm.data.files.fields import read_numbers, read_quoted, to_numbers
 from coldlm.data.files.films import article_first, list_genres, new_years, split_year
 from coldlm.data.files.raw import (
     find_files,
-    hash_file,
     refuse,
     release_counts,
     three,

@@ -23,9 +23,10 @@ from coldlm.asof.context import Planes
 from coldlm.core import compiled, ranks
 from coldlm.core.columns import N_SHOWN, ON_SHELF, WARMUP_EDGES
 from coldlm.core.errors import ScoreError
+from coldlm.core.finite import all_finite
 from coldlm.core.prefetch import prefetch
 from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Queries
-from coldlm.evaluate.metrics import places, sum_is_finite
+from coldlm.evaluate.metrics import places
 
 if TYPE_CHECKING:
     from coldlm.evaluate.ranking_metric import RankingMetric
@@ -323,7 +324,7 @@ def _refuse_what_is_no_candidate(
 def _refuse_what_is_not_finite(
     scores: Tensor, candidates: Bools, items: Ints, chunk: Queries, data: Dataset, name: str
 ) -> None:
-    if sum_is_finite(scores):
+    if all_finite(scores):
         return
     bad = (~torch.isfinite(scores) & torch.from_numpy(candidates)).nonzero()
     if len(bad):

@@ -26,6 +26,7 @@ from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL, NOT_KNOWN
 from coldlm.core.errors import RunFolderError
+from coldlm.core.files import hash_file
 from coldlm.evaluate.score_files import Kind, read_scores
 from coldlm.experiment.baselines import JudgedBaselines, judge_baselines
 from coldlm.experiment.evaluation import Evaluation
@@ -128,8 +129,7 @@ def evaluate_file(
 def _digest(path: Path) -> str:
     if not path.is_file():
         return ""  # refused where it is read
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return hash_file(path)
 
 
 def _open(

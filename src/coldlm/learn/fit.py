@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from coldlm.core.errors import Diverged
+from coldlm.core.finite import all_finite
 from coldlm.core.seeding import torch_seed
 from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.module import Learner, Loss, Penalty
@@ -145,7 +146,7 @@ def fit(
     seconds = train(
         learner, epochs, budget, machine, seed=seed, name=name, loggers=loggers, watch=watch
     )
-    if bad := [key for key, tensor in ranker.trainable().items() if not tensor.isfinite().all()]:
+    if bad := [key for key, tensor in ranker.trainable().items() if not all_finite(tensor)]:
         raise Diverged(
             f"{bad[0]} and {len(bad) - 1} more weights are not finite after {name}: "
             "lower optim.lr or optim.body_lr, or set train.clip"

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from coldlm.core.columns import Count, Range, Share
 from coldlm.core.errors import CheckpointError
+from coldlm.core.files import hash_file
 from coldlm.core.seeding import torch_seed
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.checkpoints import find, seen_until
@@ -180,6 +181,5 @@ def _fingerprint(files: list[Path], pooling: str, keep_layers: object) -> str:
     if keep_layers is not None:
         digest.update(str(keep_layers).encode())
     for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(bytes.fromhex(hash_file(file)))
     return digest.hexdigest()

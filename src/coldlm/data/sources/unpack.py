@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from coldlm.core.errors import DataError
-from coldlm.data.files.raw import hash_file
+from coldlm.core.files import hash_file
 
 BLOCK = 1 << 20
 

@@ -3,7 +3,6 @@ torch in here."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coldlm.core.errors import CheckpointError
+from coldlm.core.files import hash_file
 
 FAMILIES = {"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta", "gpt2": "gpt2"}
 """The model types that are run layer by layer, and the family whose code path each takes."""
@@ -232,8 +232,7 @@ def _file_problems(name: str, folder: Path, sha256: str | None) -> list[str]:
         ]
     if sha256 is None:
         return []
-    with weights[0].open("rb") as stream:
-        got = hashlib.file_digest(stream, "sha256").hexdigest()
+    got = hash_file(weights[0])
     if got == sha256:
         return []
     return [

@@ -23,6 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils import logging as transformers_logging
 
 from coldlm.core.errors import CheckpointError
+from coldlm.core.finite import all_finite
 from coldlm.models.backbones.checkpoints import OTHER, shape_of
 
 FINAL_NORMS = ("norm", "final_norm", "final_layer_norm", "final_layernorm", "ln_f", "norm_f")
@@ -129,7 +130,7 @@ def _refuse_what_does_not_fit(model: Any, loaded: dict[str, Any]) -> None:
                 "a whole model with backbone.keep_layers says the same openly"
             )
     for name, weight in model.named_parameters():
-        if not weight.isfinite().all():
+        if not all_finite(weight):
             raise CheckpointError(
                 f"weight {name!r} holds numbers that are not finite; get the file again"
             )
