@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import coldlm.asof.context
 from coldlm.asof.catalogue import Catalogue
-from coldlm.asof.context import FEATURES, NEVER, SCALE, AsOf, Grouped, ranges
+from coldlm.asof.context import FEATURES, NEVER, SCALE, AsOf
+from coldlm.asof.grouped import Grouped, ranges
 from coldlm.core.tables import DAY, Dataset, Floats, Ints, Log, sorted_log
 
 MakeData = Callable[..., Dataset]

@@ -46,6 +46,25 @@ def _large(n_items: int = 700, slot: int = 0) -> AsOf:
     return AsOf(log, 9, n_items, enters_at, (1.0, 7.0, 30.0), enters_at + slot)
 
 
+@given(events=event_lists, at=time_lists, slot=st.integers(0, 20), half_life=st.integers(0, 2))
+def test_logarithms_of_decayed_counts_are_those_of_numpy(
+    make_data: MakeData,
+    events: list[tuple[int, int, int, bool]],
+    at: Ints,
+    slot: int,
+    half_life: int,
+) -> None:
+    data = make_data(events, users=4, items=4)
+    enters_at = np.arange(4)
+    as_of = AsOf(data.log, 4, 4, enters_at, data.half_lives_days, enters_at + slot)
+    with pytest.MonkeyPatch.context() as patch:
+        compiled = as_of.log_decayed_counts(at, half_life)
+        patch.setenv(SWITCH, "0")
+        plain = as_of.log_decayed_counts(at, half_life)
+    assert compiled.shape == plain.shape
+    assert np.array_equal(compiled, plain)
+
+
 @given(events=event_lists, at=time_lists, slot=st.integers(0, 20))
 def test_counts_are_those_of_numpy(
     make_data: MakeData, events: list[tuple[int, int, int, bool]], at: Ints, slot: int

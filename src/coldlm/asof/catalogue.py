@@ -7,7 +7,7 @@ import copy
 
 import numpy as np
 
-from coldlm.asof.context import Grouped, ranges
+from coldlm.asof.grouped import Grouped, ranges
 from coldlm.core.tables import DAY, UNKNOWN, Bools, Dataset, Ints, Log
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from coldlm.asof.grouped import Grouped, ranges
 from coldlm.core.compiled import is_on
 from coldlm.core.tables import DAY, Floats, Ints, Log
 
@@ -28,19 +29,6 @@ conditioned."""
 
 NEVER = float(np.finfo(np.float64).min)
 """The logarithm of a decayed count of nothing, as a number that can be compared."""
-
-
-def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
-    """Return all integers of the ranges [first_i, last_i), concatenated, and for each the i it came
-    from.
-
-    >>> ranges(np.array([3, 10]), np.array([5, 11]))
-    (array([ 3,  4, 10]), array([0, 0, 1]))
-    """
-    sizes = last - first
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    offset = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return first[owner] + offset, owner
 
 
 def visible_before(when: Ints, delay: int) -> Ints:
@@ -65,33 +53,6 @@ class _Walk:
     @property
     def through(self) -> tuple[NDArray[np.generic], ...]:
         return tuple(vars(self).values())
-
-
-class Grouped:
-    """Events of one log, which are in time order, grouped by a code (user or item); so they are
-    inside a group.
-
-    ``start``: [G + 1] offsets of the groups; ``time``, ``row``: [E] event times and row numbers in
-    the log; ``origin``: the earliest time.
-    """
-
-    def __init__(self, code: Ints, time: Ints, n_groups: int) -> None:
-        order = np.argsort(code, kind="stable")
-        self.row: Ints = order
-        self.time: Ints = time[order]
-        self.start: Ints = np.searchsorted(code[order], np.arange(n_groups + 1)).astype(np.int64)
-        self.origin = int(time.min()) if len(time) else 0
-        self._span = (int(time.max()) - self.origin + 2) if len(time) else 2
-        self._key: Ints = code[order] * self._span + (self.time - self.origin)
-
-    def before(self, code: Ints, time: Ints, inclusive: bool = False) -> Ints:
-        """Return the position just behind the last event of ``code`` earlier than ``time`` (or at it,
-        if ``inclusive``).
-
-        ``code`` and ``time`` broadcast; subtract ``start[code]`` for the number of such events.
-        """
-        shift = np.clip(time - self.origin + (1 if inclusive else 0), 0, self._span - 1)
-        return np.searchsorted(self._key, code * self._span + shift, side="left")
 
 
 class AsOf:
@@ -136,6 +97,9 @@ class AsOf:
         )
         self._most: Ints = np.maximum.accumulate(np.append(0, number))
         self._decayed = _decayed_at_events(self.by_item, np.array(self._half_lives))
+        self._lines: dict[int, Floats] = {}
+        self._place = np.empty(len(positive), np.int64)  # of each event in ``by_item``
+        self._place[self.by_item.row] = np.arange(len(positive))
 
     def n_user(self, users: Ints, times: Ints) -> Ints:
         """Positive events of each user strictly before each time; the arguments broadcast."""
@@ -234,25 +198,21 @@ class AsOf:
         k, so its logarithm falls along a line: no event that was too long ago for a floating-point
         number ties with one that never was.
         """
+        if is_on() and len(times):
+            return self._log_decayed(times, half_life)
+        half, height = self._half_lives[half_life], self._heights(half_life)
+        items = np.arange(len(self.by_item.start) - 1)
         moments, inverse = np.unique(times, return_inverse=True)
-        items, half = np.arange(len(self.by_item.start) - 1), self._half_lives[half_life]
         out = np.full((len(moments), len(items)), np.nan)
         if not len(moments):
             return out
-
-        def height(position: Ints) -> Floats:
-            """Where the line of the event at ``position`` meets the origin of times."""
-            gap = self.by_item.time[position] - self.by_item.origin
-            found: Floats = np.log2(self._decayed[half_life][position]) + gap / half
-            return found
-
         first, last = (self.by_item.before(items, t) for t in moments[[0, -1]])
         seen = first > self.by_item.start[:-1]
         out[0] = -np.inf
-        out[0, seen] = height(first[seen] - 1)
+        out[0, seen] = height[first[seen] - 1]
         position, column = ranges(first, last)
         row = np.searchsorted(moments, self.by_item.time[position], side="right")
-        out[row, column] = height(position)  # of several events before a moment the last one stays
+        out[row, column] = height[position]  # of several events before a moment the last one stays
         for i in range(1, len(moments)):
             np.copyto(out[i], out[i - 1], where=np.isnan(out[i]))
         out -= (moments - self.by_item.origin)[:, None] / half
@@ -260,6 +220,37 @@ class AsOf:
             out[moments[:, None] < self._masked_until[items]] = -np.inf
         np.copyto(out, NEVER, where=np.isneginf(out))
         return out[inverse]
+
+    def _heights(self, half_life: int) -> Floats:
+        """[E] where the line of each event, in the order of ``by_item``, meets the origin of times."""
+        if half_life not in self._lines:
+            fallen = (self.by_item.time - self.by_item.origin) / self._half_lives[half_life]
+            self._lines[half_life] = np.log2(self._decayed[half_life]) + fallen
+        return self._lines[half_life]
+
+    def _log_decayed(self, times: Ints, half_life: int) -> Floats:
+        """``log_decayed_counts`` of some times in one pass."""
+        from coldlm.asof import loops
+
+        walk, height = self._walk(times, 0), self._heights(half_life)
+        behind = self.by_item.before(np.arange(len(self._enters_at)), walk.times[0])
+        state = np.full(len(behind), -np.inf)
+        seen = behind > self.by_item.start[:-1]
+        state[seen] = height[behind[seen] - 1]
+        events = slice(walk.first[0], walk.last[-1])
+        ages = (walk.times - self.by_item.origin) / self._half_lives[half_life]
+        out = np.empty(walk.out.shape)
+        through = (
+            walk.times,
+            walk.order,
+            state,
+            walk.first,
+            walk.last,
+            walk.item,
+            walk.masked_until,
+        )
+        loops.log_decayed(*through, out, height[self._place[events]], ages, NEVER)
+        return out
 
     def counts(self, times: Ints) -> Planes:
         """Return [Q, N] counts of all items as of each time."""

@@ -129,6 +129,28 @@ def counts(
 
 
 @compiled
+def log_decayed(
+    times: Ints, order: Ints, state: Floats, first: Ints, last: Ints, item: Ints, masked_until: Ints,
+    out: Floats,
+    height: Floats, ages: Floats, never: float,
+) -> None:  # fmt: skip
+    """Write [Q, N] logarithms of decayed counts as of each time, ``never`` of nothing; see ``network``.
+
+    Args:
+        state: [N] height of the line of each item's last event, -inf of none; ``height``: of each event's
+            from ``first[0]`` on. ages: [Q] how far each time has fallen along every line.
+    """
+    n_items = state.shape[0]
+    for k in range(times.shape[0]):
+        t, row, age = times[k], order[k], ages[k]
+        for event in range(first[k], last[k]):
+            state[item[event]] = height[event - first[0]]
+        for i in range(n_items):
+            known = state[i] - age if t >= masked_until[i] else -np.inf
+            out[row, i] = known if known > never else never
+
+
+@compiled
 def network(
     times: Ints, order: Ints, state: Planes, first: Ints, last: Ints, item: Ints, masked_until: Ints,
     out: Planes,

@@ -10,7 +10,8 @@ import polars as pl
 import torch
 
 from coldlm.asof.catalogue import Catalogue
-from coldlm.asof.context import AsOf, ranges
+from coldlm.asof.context import AsOf
+from coldlm.asof.grouped import ranges
 from coldlm.core.columns import (
     BASKET_COLUMNS,
     BASKET_METRICS,

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from coldlm.asof.context import ranges
+from coldlm.asof.grouped import ranges
 from coldlm.core.tables import Bools, Floats, Ints, Queries
 
 HELD: Final = 4_000_000

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from coldlm.asof.catalogue import Catalogue
-from coldlm.asof.context import AsOf, ranges
+from coldlm.asof.context import AsOf
+from coldlm.asof.grouped import ranges
 from coldlm.core.aligned import aligned
 from coldlm.core.prefetch import prefetch
 from coldlm.core.seeding import generator

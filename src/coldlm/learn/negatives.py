@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coldlm.asof.catalogue import Catalogue
-from coldlm.asof.context import AsOf, Grouped, ranges
+from coldlm.asof.context import AsOf
+from coldlm.asof.grouped import Grouped, ranges
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Bools, Dataset, Floats, Impressions, Ints, Log
 

@@ -1,0 +1,47 @@
+"""Events of one log by user or item, and ranges of them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coldlm.core.tables import Ints
+
+
+def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """Return all integers of the ranges [first_i, last_i), concatenated, and for each the i it came
+    from.
+
+    >>> ranges(np.array([3, 10]), np.array([5, 11]))
+    (array([ 3,  4, 10]), array([0, 0, 1]))
+    """
+    sizes = last - first
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    offset = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return first[owner] + offset, owner
+
+
+class Grouped:
+    """Events of one log, which are in time order, grouped by a code (user or item); so they are
+    inside a group.
+
+    ``start``: [G + 1] offsets of the groups; ``time``, ``row``: [E] event times and row numbers in
+    the log; ``origin``: the earliest time.
+    """
+
+    def __init__(self, code: Ints, time: Ints, n_groups: int) -> None:
+        order = np.argsort(code, kind="stable")
+        self.row: Ints = order
+        self.time: Ints = time[order]
+        self.start: Ints = np.searchsorted(code[order], np.arange(n_groups + 1)).astype(np.int64)
+        self.origin = int(time.min()) if len(time) else 0
+        self._span = (int(time.max()) - self.origin + 2) if len(time) else 2
+        self._key: Ints = code[order] * self._span + (self.time - self.origin)
+
+    def before(self, code: Ints, time: Ints, inclusive: bool = False) -> Ints:
+        """Return the position just behind the last event of ``code`` earlier than ``time`` (or at it,
+        if ``inclusive``).
+
+        ``code`` and ``time`` broadcast; subtract ``start[code]`` for the number of such events.
+        """
+        shift = np.clip(time - self.origin + (1 if inclusive else 0), 0, self._span - 1)
+        return np.searchsorted(self._key, code * self._span + shift, side="left")
