@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -191,19 +191,20 @@ class TextEncoder(nn.Module):
             start: [N + 1] offsets of the texts.
         """
         device = self._anchor.device
-        inputs, masks, places = list[Tensor](), list[Tensor](), []
+        padded, places = [], []
         for places_in, rows, length in blocks(
             np.diff(start)[codes], fixed or TRAIN_TOKENS, EVAL_STEP if fixed else 1
         ):
-            index, mask = _pad(start, codes[places_in], rows if fixed else len(places_in), length)
-            inputs.append(_at(flat, index, mask).to(device))
-            masks.append(mask.to(device))
+            rows = rows if fixed else len(places_in)
+            padded.append(_pad(start, codes[places_in], rows, length))
             places.append(places_in)
+        # one block at a time: of a catalogue there may be as much as it takes memory
+        inputs: Iterable[Tensor] = (_at(flat, index, mask).to(device) for index, mask in padded)
         if flat.dim() == 1 and torch.is_grad_enabled():
-            inputs = list(self.body.words(inputs))
+            inputs = self.body.words(list(inputs))
         parts = [
-            self.body.upper(x, mask)[: len(places_in)]
-            for x, mask, places_in in zip(inputs, masks, places, strict=True)
+            self.body.upper(x, mask.to(device))[: len(places_in)]
+            for x, (_, mask), places_in in zip(inputs, padded, places, strict=True)
         ]
         where = np.empty(len(codes), np.int64)
         where[np.concatenate(places)] = np.arange(len(codes))
