@@ -81,6 +81,8 @@ def test_all_strategies_get_the_same_multiples_of_their_rate(config: MakeConfig)
         ("strategy= trials=3", "needed: names of strategies and a number of trials"),
         ("strategy=top trials=0", "a number of trials from 1"),
         ("strategy=top trials=2 -m", "-m is not taken"),
+        ("strategy=top seed=1,1", "numbers from 0, each once"),
+        ("strategy=top seed=1,x", "got seed=1,x"),
         ("strategy=top trials=2 stages=[evaluate]", "runs the stage train"),
     ],
 )
@@ -93,9 +95,11 @@ def test_a_line_that_leaves_it_open_tunes_every_strategy() -> None:
     assert parse(["sweep=tune", "seed=2"]) == (
         list_options()["strategy"],
         8,
+        [2],
         ["seed=2", "output=tuned"],
     )
-    assert parse(["strategy=top", "output=mine"]) == (["top"], 8, ["output=mine"])
+    assert parse(["strategy=top", "output=mine"]) == (["top"], 8, [], ["output=mine"])
+    assert parse(["strategy=top", "seed=3,1"]) == (["top"], 8, [3, 1], ["output=tuned"])
 
 
 @pytest.mark.long
@@ -107,6 +111,27 @@ def test_the_sweep_is_the_command(
     assert main(["run", "sweep=tune", *line]) == 0
     assert trained[n_trained:] == ["top,trial=2"]  # which is tried again; the others are read
     assert capsys.readouterr().out.splitlines()[-4:] == said.splitlines()[-4:]
+
+
+def test_a_trial_with_several_seeds_counts_as_their_mean(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, trained = config("seed=9"), dict[str, int]()
+    scores = {1: 0.25, 2: 0.75}
+
+    def train(trial: RunConfig, name: str) -> float:
+        trained[name] = trial.seed
+        return scores.get(trial.seed, 0.0)
+
+    monkeypatch.setattr(tune, "_train", train)
+    (trial,) = tune.tune(base, "frozen", 1, [1, 2])
+    assert trial.score == 0.5
+    assert trained == {"frozen,trial=0,seed=1": 1, "frozen,trial=0,seed=2": 2}
+    scores[2] = -math.inf  # one that diverges is not chosen, whatever the others have
+    assert tune.tune(base, "frozen", 1, [1, 2])[0].score == -math.inf
+    trained.clear()
+    tune.tune(base, "frozen", 1)
+    assert trained == {"frozen,trial=0": 9}
 
 
 def test_trials_run_in_one_process(config: MakeConfig) -> None:

@@ -42,13 +42,14 @@ SWEEP = "sweep=tune"
 """The override of ``coldlm run`` that stands for this command: a sweep whose cells are trials."""
 
 HELP = """\
-usage: coldlm tune [strategy=NAME,NAME,...] [trials=N] [group=option ...] [key=value ...]
+usage: coldlm tune [strategy=NAME,NAME,...] [trials=N] [seed=N,N,...] [group=option ...] [key=value ...]
        coldlm run sweep=tune ...                                    the same
 
 Trains N trials of every strategy, each a run folder of its own, and keeps the best on validation; the stream is never
 scored. Trials differ in the learning rate (of the backbone; of the head where the backbone is frozen) and in the
-strategy's size. Without strategy=... every strategy is tuned, without trials=... with 8 trials. Other overrides are
-those of coldlm run, and the same for all trials. The same command goes on where it stopped.
+strategy's size. Without strategy=... every strategy is tuned, without trials=... with 8 trials. With several seeds a
+trial is trained with each, and counts as their mean: where validation is short, one seed chooses by its luck. Other
+overrides are those of coldlm run, and the same for all trials. The same command goes on where it stopped.
 
 files written to output (default: tuned)
   trials.csv                     every trial: what was drawn, and its validation nDCG
@@ -62,7 +63,7 @@ example: coldlm tune experiment=quickstart strategy=frozen,top trials=8
 @dataclass(frozen=True)
 class Trial:
     """One trial of a strategy. ``values``: dotted key -> what was drawn; ``score``: validation nDCG
-    of its best epoch, -inf where training diverged."""
+    of its best epoch, the mean over seeds, -inf where training diverged."""
 
     strategy: str
     number: int
@@ -80,12 +81,12 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("--help", "-h"):
         print(HELP, end="")
         return 0
-    strategies, n_trials, rest = parse(argv)
+    strategies, n_trials, seeds, rest = parse(argv)
     from coldlm.config.check import check
     from coldlm.config.compose import compose_plain
 
     bases = {name: check(compose_plain([*rest, f"strategy={name}"])) for name in strategies}
-    trials = [trial for name, base in bases.items() for trial in tune(base, name, n_trials)]
+    trials = [t for name, base in bases.items() for t in tune(base, name, n_trials, seeds)]
     folder = Path(next(iter(bases.values())).output)
     write(folder, trials, n_trials, argv)
     for name in strategies:
@@ -110,19 +111,19 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
-    """Return (strategies, trials of each, the other overrides). Without any, every strategy has 8
-    trials.
+def parse(argv: Sequence[str]) -> tuple[list[str], int, list[int], list[str]]:
+    """Return (strategies, trials of each, seeds of each trial, the other overrides). Without any, every
+    strategy has 8 trials, and no seed stands for the configuration's own.
 
     Raises:
-        ConfigError: no trials, or a sweep over anything else.
+        ConfigError: no trials, no such seeds, or a sweep over anything else.
     """
     from coldlm.config.plugins import config_folders
     from coldlm.config.search_path import packages_in
     from coldlm.config.tree import list_options
 
     there = list_options(plugins=config_folders(packages_in(argv)))["strategy"]
-    given = {"strategy": ",".join(there), "trials": "8", "output": "tuned"}
+    given = {"strategy": ",".join(there), "trials": "8", "output": "tuned", "seed": ""}
     rest = []
     for argument in argv:
         key, _, value = argument.partition("=")
@@ -135,6 +136,11 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
         raise ConfigError(
             f"coldlm tune: got strategy={given['strategy']} trials={given['trials']}, needed: "
             "names of strategies and a number of trials from 1; such as strategy=frozen,top trials=8"
+        )
+    seeds = [word for word in given["seed"].split(",") if word]
+    if not all(word.isdecimal() for word in seeds) or len(set(seeds)) < len(seeds):
+        raise ConfigError(
+            f"coldlm tune: got seed={given['seed']}, allowed: numbers from 0, each once, such as seed=1,2,3"
         )
     if unknown := [name for name in strategies if name not in there]:
         hint = did_you_mean(unknown[0], there, end=" ")
@@ -149,19 +155,23 @@ def parse(argv: Sequence[str]) -> tuple[list[str], int, list[str]]:
         raise ConfigError(
             f"coldlm tune: {wrong[0]} is not taken; it runs the stage train, once for every trial"
         )
-    return strategies, int(given["trials"]), [*rest, f"output={given['output']}"]
+    if len(seeds) == 1:
+        rest.append(f"seed={seeds[0]}")
+    return (
+        strategies,
+        int(given["trials"]),
+        [*map(int, seeds)],
+        [*rest, f"output={given['output']}"],
+    )
 
 
-def tune(base: RunConfig, strategy: str, n_trials: int) -> list[Trial]:
-    """Carry out ``n_trials`` trainings of a configuration, each in a run folder below its output;
-    finished ones are read.
+def tune(base: RunConfig, strategy: str, n_trials: int, seeds: Sequence[int] = ()) -> list[Trial]:
+    """Carry out ``n_trials`` trials of a configuration, each with every seed, or with its own, in a run
+    folder below its output; finished ones are read.
 
     Raises:
         ConfigError: more than one process.
     """
-    from coldlm.experiment.run import execute
-    from coldlm.runs.identity import open_run
-
     if base.trainer.devices > 1:
         raise ConfigError(
             f"trainer.devices={base.trainer.devices}: trials run in one process; use trainer=cpu "
@@ -170,15 +180,27 @@ def tune(base: RunConfig, strategy: str, n_trials: int) -> list[Trial]:
     trials = []
     for number in range(n_trials):
         values, name = draw(base, number), f"{strategy},trial={number}"
-        train = replace(base.train, validate=True, refit=False)
-        config = replace(with_values(base, values), stages=["train"], name=name, train=train)
-        try:
-            manifest = open_run(execute(config, name), config)
-            score = max(next(iter((manifest.validation or {}).values())))
-        except Diverged:
-            score = -math.inf
-        trials.append(Trial(strategy, number, values, score))
+        config = with_values(base, values)
+        if len(seeds) > 1:
+            each = [_train(replace(config, seed=seed), f"{name},seed={seed}") for seed in seeds]
+        else:
+            each = [_train(config, name)]
+        trials.append(Trial(strategy, number, values, sum(each) / len(each)))
     return trials
+
+
+def _train(base: RunConfig, name: str) -> float:
+    """Validation nDCG of the best epoch of one training; -inf if it diverges."""
+    from coldlm.experiment.run import execute
+    from coldlm.runs.identity import open_run
+
+    train = replace(base.train, validate=True, refit=False)
+    config = replace(base, stages=["train"], name=name, train=train)
+    try:
+        manifest = open_run(execute(config, name), config)
+    except Diverged:
+        return -math.inf
+    return float(max(next(iter((manifest.validation or {}).values()))))
 
 
 def draw(base: RunConfig, number: int) -> dict[str, float | int]:
