@@ -22,6 +22,17 @@ DEVICE = sys.argv[3]
 BATCH = 32
 TOKENS = 128
 RATE = 2e-5
+AS_GIVEN: dict[str, Any] = {
+    "per_device_train_batch_size": BATCH,
+    "num_train_epochs": 1,
+    "learning_rate": RATE,
+    "use_cpu": DEVICE == "cpu",
+    "report_to": [],
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "disable_tqdm": True,
+}
+"""What both trainers are told; all else is as they come."""
 
 
 def read(folder: Path, name: str) -> Any:
@@ -82,10 +93,7 @@ def hf_trainer(folder: Path) -> None:
 
     def work() -> int:
         with tempfile.TemporaryDirectory() as output:
-            said = TrainingArguments(
-                output, per_device_train_batch_size=BATCH, num_train_epochs=1, report_to=[], save_strategy="no",
-                disable_tqdm=True, use_cpu=DEVICE == "cpu", learning_rate=RATE, logging_strategy="no",
-            )  # fmt: skip
+            said = TrainingArguments(output, **AS_GIVEN)
             Trainer(
                 model, said, train_dataset=data, data_collator=DataCollatorWithPadding(tokenizer)
             ).train()
@@ -111,10 +119,7 @@ def st_trainer(folder: Path) -> None:
 
     def work() -> int:
         with tempfile.TemporaryDirectory() as output:
-            said = SentenceTransformerTrainingArguments(
-                output, per_device_train_batch_size=BATCH, num_train_epochs=1, report_to=[], save_strategy="no",
-                disable_tqdm=True, use_cpu=DEVICE == "cpu", learning_rate=RATE, logging_strategy="no",
-            )  # fmt: skip
+            said = SentenceTransformerTrainingArguments(output, **AS_GIVEN)
             loss = MultipleNegativesRankingLoss(model)
             SentenceTransformerTrainer(
                 model=model, args=said, train_dataset=data, loss=loss

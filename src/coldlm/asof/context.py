@@ -7,7 +7,8 @@ items, H history, F features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +44,12 @@ class _Walk:
 
     times: Ints
     order: Ints
-    state: Planes
+    state: NDArray[Any]
     first: Ints
     last: Ints
     item: Ints
     masked_until: Ints
-    out: Planes
+    out: NDArray[Any]
 
     @property
     def through(self) -> tuple[NDArray[np.generic], ...]:
@@ -239,18 +240,9 @@ class AsOf:
         state[seen] = height[behind[seen] - 1]
         events = slice(walk.first[0], walk.last[-1])
         ages = (walk.times - self.by_item.origin) / self._half_lives[half_life]
-        out = np.empty(walk.out.shape)
-        through = (
-            walk.times,
-            walk.order,
-            state,
-            walk.first,
-            walk.last,
-            walk.item,
-            walk.masked_until,
-        )
-        loops.log_decayed(*through, out, height[self._place[events]], ages, NEVER)
-        return out
+        own = replace(walk, state=state, out=np.empty(walk.out.shape))
+        loops.log_decayed(*own.through, height[self._place[events]], ages, NEVER)
+        return own.out
 
     def counts(self, times: Ints) -> Planes:
         """Return [Q, N] counts of all items as of each time."""
