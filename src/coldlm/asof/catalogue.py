@@ -72,7 +72,10 @@ class Catalogue:
         time."""
         enters = self.enters_at if items is None else self.enters_at[items]
         leaves = self.leaves_at if items is None else self.leaves_at[items]
-        return (enters[None, :] <= times[:, None]) & (times[:, None] < leaves[None, :])
+        found: Bools = enters[None, :] <= times[:, None]
+        if leaves.min(initial=UNKNOWN) <= times.max(initial=0):
+            found &= times[:, None] < leaves[None, :]
+        return found
 
     def had(self, users: Ints, times: Ints, block: bool = False) -> tuple[Ints, Ints]:
         """Return (row, item) pairs: what each user had met, with any label, strictly before each

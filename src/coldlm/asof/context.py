@@ -45,7 +45,8 @@ class _Walk:
     times: Ints
     order: Ints
     state: NDArray[Any]
-    first: Ints
+    event: Ints
+    start: Ints
     last: Ints
     item: Ints
     masked_until: Ints
@@ -82,6 +83,7 @@ class AsOf:
     ) -> None:
         positive = log.rows(log.positive)
         self._time, self._item = positive.time, positive.item
+        self.n_items = n_items
         self._enters_at = enters_at
         self._masked_until = (
             None
@@ -188,7 +190,7 @@ class AsOf:
         """Return [Q, N] decayed counts of all items at ``half_life`` (0 fast, 1 medium, 2 slow) as
         of *ascending* times."""
         moments, inverse = np.unique(times, return_inverse=True)
-        items = np.arange(len(self.by_item.start) - 1)
+        items = np.arange(self.n_items)
         return self._sweep(moments, items, (half_life,))[1][0][inverse]
 
     def log_decayed_counts(self, times: Ints, half_life: int) -> Floats:
@@ -202,7 +204,7 @@ class AsOf:
         if is_on() and len(times):
             return self._log_decayed(times, half_life)
         half, height = self._half_lives[half_life], self._heights(half_life)
-        items = np.arange(len(self.by_item.start) - 1)
+        items = np.arange(self.n_items)
         moments, inverse = np.unique(times, return_inverse=True)
         out = np.full((len(moments), len(items)), np.nan)
         if not len(moments):
@@ -234,20 +236,19 @@ class AsOf:
         from coldlm.asof import loops
 
         walk, height = self._walk(times, 0), self._heights(half_life)
-        behind = self.by_item.before(np.arange(len(self._enters_at)), walk.times[0])
+        behind = self.by_item.before(np.arange(self.n_items), walk.times[0])
         state = np.full(len(behind), -np.inf)
         seen = behind > self.by_item.start[:-1]
         state[seen] = height[behind[seen] - 1]
-        events = slice(walk.first[0], walk.last[-1])
         ages = (walk.times - self.by_item.origin) / self._half_lives[half_life]
         own = replace(walk, state=state, out=np.empty(walk.out.shape))
-        loops.log_decayed(*own.through, height[self._place[events]], ages, NEVER)
+        loops.log_decayed(*own.through, height[self._place[walk.event]], ages, NEVER)
         return own.out
 
     def counts(self, times: Ints) -> Planes:
         """Return [Q, N] counts of all items as of each time."""
         if not len(times):
-            return np.empty((0, len(self._enters_at)), np.float32)
+            return np.empty((0, self.n_items), np.float32)
         if is_on():
             from coldlm.asof import loops
 
@@ -255,23 +256,23 @@ class AsOf:
             loops.counts(*walk.through)
             return walk.out
         moments, inverse = np.unique(times, return_inverse=True)
-        items = np.arange(len(self.by_item.start) - 1)
+        items = np.arange(self.n_items)
         return self._sweep(moments, items, ())[0][inverse]
 
-    def network(
-        self, times: Ints, inner: Planes, bias: Planes, outer: Planes, level: float
-    ) -> Planes:
-        """Return [Q, N] float32 scores of a network of one hidden layer over ``features`` of all items,
-        within rounding of what it makes of them; they are nowhere held.
+    def add_network(
+        self, out: Planes, times: Ints, inner: Planes, bias: Planes, outer: Planes, level: float
+    ) -> None:
+        """Add to ``out``, [Q, N] float32, the scores of a network of one hidden layer over ``features`` of
+        all items, within rounding of what it makes of them; they are nowhere held.
 
         Args:
-            times: in any order. inner: [U, F]; bias: [Q, U]; outer: [U]; level: added to all.
+            times: [Q] in any order. inner: [U, F]; bias: [Q, U]; outer: [U]; level: added to all.
         """
         if not len(times):
-            return np.empty((0, len(self._enters_at)), np.float32)
+            return
         from coldlm.asof import loops
 
-        walk = self._walk(times, len(self._half_lives))
+        walk = replace(self._walk(times, len(self._half_lives)), out=out)
         loops.network(
             *walk.through,
             self._time,
@@ -281,16 +282,19 @@ class AsOf:
             np.float32(level),
             np.float32(1 / SCALE),
         )
-        return walk.out
 
     def _walk(self, times: Ints, n_decays: int) -> _Walk:
         """What a loop through ``times``, of which there are some, needs: the state at the first, and
         the events behind it."""
         from coldlm.asof import loops
 
-        order, n_items = np.argsort(times, kind="stable"), len(self._enters_at)
+        order, n_items = np.argsort(times, kind="stable"), self.n_items
         ascending = times[order]
         last = self.n_events(ascending)
+        event = np.arange(last[0], last[-1])
+        block = self._item[event] // loops.BLOCK
+        by_block = np.argsort(block, kind="stable")
+        blocks = np.arange(-(-n_items // loops.BLOCK) + 1)
         state = np.empty((1 + n_decays, n_items), np.float32)
         decays = self._decayed[:n_decays], np.array(self._half_lives[:n_decays], np.float64)
         loops.begin(ascending[0], self.by_item.start, self.by_item.time, *decays, state)
@@ -298,7 +302,8 @@ class AsOf:
             ascending,
             order,
             state,
-            np.concatenate([last[:1], last[:-1]]),
+            event[by_block],
+            np.searchsorted(block[by_block], blocks),
             last,
             self._item,
             np.full(n_items, np.iinfo(np.int64).min)

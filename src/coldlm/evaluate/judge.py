@@ -122,11 +122,17 @@ def judge(
     rank, world = _share()
     judged = Judged.nothing(len(queries.event))
     mine = chunks(queries, len(catalogue))[rank::world]
-    for (first, last), chunk in scored(scorer, queries, data, catalogue, name, mine):
-        part = slice(queries.start[first], queries.start[last])
-        for column, values in _placed(chunk, queries.slice(first, last), views).items():
-            getattr(judged, column)[part] = values
-        on_chunk((last - first) * world)
+
+    def place(part: tuple[int, int]) -> dict[str, NDArray[Any]]:
+        chunk = _chunk(scorer, queries, data, catalogue, name, part)
+        return _placed(chunk, queries.slice(*part), views)
+
+    with one_thread():
+        for (first, last), columns in zip(mine, prefetch(place, mine), strict=True):
+            rows = slice(queries.start[first], queries.start[last])
+            for column, values in columns.items():
+                getattr(judged, column)[rows] = values
+            on_chunk((last - first) * world)
     if world > 1:
         # the rows of other ranks' chunks are 0 here, so the sum over ranks is the whole
         for field in fields(Judged):

@@ -147,7 +147,14 @@ class Towers(Head):
         B, M], or when those of all items are asked, each None where the head does not use it."""
         text, count = None, None
         if users is not None and items is not None:
-            text = self.scale / self.width**0.5 * (users.vector @ items.vector.T) + items.prior
-            count = users.count
+            text, count = self._products(users.vector, items), users.count
         scores: Tensor = self.fusion(text, features, count)
         return scores
+
+    def _products(self, users: Tensor, items: ItemSide) -> Tensor:
+        """[B, M] scores of the text."""
+        scale = self.scale / self.width**0.5
+        if torch.is_grad_enabled():
+            return scale * (users @ items.vector.T) + items.prior
+        products = users @ items.vector.T
+        return products.mul_(scale).add_(items.prior)  # in place: planes of a catalogue are large

@@ -83,11 +83,10 @@ class Fusion(nn.Module):
         if self.training and self.dropout and self.uses_text:
             assert isinstance(features, Tensor)
             features = _some_as_new(features, self.dropout)
-        context: Tensor = self.context(features)
-        if text is None:
-            return context
         if self.gate is None:
-            return text + context
+            return self.context.added(text, features)
+        context: Tensor = self.context(features)
+        assert text is not None
         assert count is not None
         gate = torch.sigmoid(self.gate(features, torch.log1p(count.float()) / SCALE))
         return 2 * (gate * text + (1 - gate) * context)
@@ -109,12 +108,20 @@ class ContextNetwork(nn.Module):
         self.inner = nn.Linear(inputs, width)
         self.outer = nn.Linear(width, 1)
 
+    def added(self, scores: Tensor | None, planes: Tensor | Moments) -> Tensor:
+        """Return [B, M] ``scores``, where there are some, with those of the network, into the same memory if it
+        is given when planes are of."""
+        if isinstance(planes, Moments):
+            return self._as_of(planes, None, scores)
+        own: Tensor = self(planes)
+        return own if scores is None else scores + own
+
     def forward(self, planes: Tensor | Moments, beside: Tensor | None = None) -> Tensor:
         """Return [B, M] from planes [F, B, M], or from when they are of, and, if the network has one input
         more, from a number of each event, [B]. Both layers are products of a small matrix with long
         rows."""
         if isinstance(planes, Moments):
-            return self._as_of(planes, beside)
+            return self._as_of(planes, beside, None)
         if beside is not None:
             planes = torch.cat([planes, beside[:, None].expand(planes.shape[1:])[None]])
         inner, outer, flat = self.inner, self.outer, planes.flatten(1)
@@ -127,16 +134,18 @@ class ContextNetwork(nn.Module):
         ]
         return torch.cat(scores, 1).view(planes.shape[1:])
 
-    def _as_of(self, moments: Moments, beside: Tensor | None) -> Tensor:
+    def _as_of(self, moments: Moments, beside: Tensor | None, scores: Tensor | None) -> Tensor:
         weight, bias = self.inner.weight, self.inner.bias.expand(len(moments.times), -1)
         if beside is not None:
             bias = bias + beside[:, None] * weight[:, -1]
-        return torch.from_numpy(
-            moments.as_of.network(
-                moments.times,
-                weight[:, : len(FEATURES)].numpy(),
-                bias.numpy(),
-                self.outer.weight[0].numpy(),
-                float(self.outer.bias),
-            )
+        if scores is None:
+            scores = torch.zeros(len(moments.times), moments.as_of.n_items)
+        moments.as_of.add_network(
+            scores.numpy(),
+            moments.times,
+            weight[:, : len(FEATURES)].numpy(),
+            bias.numpy(),
+            self.outer.weight[0].numpy(),
+            float(self.outer.bias),
         )
+        return scores
