@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise, permutations
 from math import log2
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from torchmetrics.utilities import dim_zero_sum
 
 from coldlm.core.columns import LIST_METRICS
+from coldlm.core.compiled import SWITCH
 from coldlm.core.errors import ScoreError
 from coldlm.evaluate.metrics import (
     FORMULAS,
@@ -137,6 +138,35 @@ def test_a_positive_is_checked_even_where_it_is_not_marked_and_other_items_only_
     assert outranking(scores, candidates, torch.tensor([2]))[1].item() == 2
     with pytest.raises(ScoreError, match="item 1 in row 0"):
         outranking(scores, candidates, torch.tensor([1]))
+
+
+@pytest.fixture(params=["compiled", "side by side", "plain"])
+def _ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    monkeypatch.setenv(SWITCH, "0" if request.param == "plain" else "1")
+    if request.param == "side by side":
+        monkeypatch.setattr("coldlm.evaluate.metrics.AT_ONCE", 0)
+        torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_ways")
+def test_every_way_of_counting_says_the_same() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.randint(0, 9, (7, 300), generator=draw).float()
+    candidates = torch.rand((7, 300), generator=draw) < 0.6
+    positive = torch.randint(0, 300, (7,), generator=draw)
+    g, e = outranking(scores, candidates, positive)
+    for p, own in enumerate(scores[range(7), positive].tolist()):
+        others = scores[p, candidates[p] & (torch.arange(300) != positive[p])].tolist()
+        assert g[p] == sum(score > own for score in others)
+        assert e[p] == 1 + sum(score == own for score in others)
+    scores[6, 299], candidates[6, 299] = float("inf"), False  # nobody asks
+    assert outranking(scores, candidates, positive)[0].tolist() == g.tolist()
+    candidates[6, 299] = True
+    with pytest.raises(ScoreError, match="item 299 in row 6 is inf"):
+        outranking(scores, candidates, positive)
 
 
 # --- whole lists ------------------------------------------------------------------------------------------------------

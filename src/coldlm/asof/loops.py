@@ -220,7 +220,9 @@ def network(
                     known[0, j] += ONE
                     whole[0, j], whole[1, j] = log(known[0, j] + ONE) * shrink, ZERO
                     for h in range(half_lives.shape[0]):
-                        known[h + 1, j] += np.float32(2.0 ** (-(t - when[event[e]]) / half_lives[h]))
+                        known[h + 1, j] += np.float32(
+                            2.0 ** (-(t - when[event[e]]) / half_lives[h])
+                        )
                     e += 1
             # simple loops, one after the other, are those that become instructions on many numbers
             for f in range(3):

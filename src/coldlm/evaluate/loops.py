@@ -12,16 +12,20 @@ NONE, ONE = np.int32(0), np.int32(1)
 
 
 @compiled
-def outranking(scores: Floats, candidates: Bools, positive: Ints, above: Ints, level: Ints) -> None:
+def outranking(scores: Floats, candidates: Bools, positive: Ints, above: Ints, level: Ints) -> bool:
     """Write [P] candidates strictly above and level with each row's positive, itself left out; scores and
-    candidates: [P, C]."""
+    candidates: [P, C]. Return whether all that were compared are finite."""
+    n_bad = NONE
     for p in range(positive.shape[0]):
         own, mine, may = scores[p, positive[p]], scores[p], candidates[p]
         g = e = NONE
         for i in range(mine.shape[0]):
-            g += ONE if may[i] and mine[i] > own else NONE
-            e += ONE if may[i] and mine[i] == own else NONE
+            g += may[i] & (mine[i] > own)
+            e += may[i] & (mine[i] == own)
+            n_bad += may[i] & (mine[i] - mine[i] != 0)  # neither is infinity less itself, nor NaN
+        n_bad += own - own != 0
         above[p], level[p] = g, e - (ONE if may[positive[p]] else NONE)
+    return bool(n_bad == NONE)
 
 
 @compiled

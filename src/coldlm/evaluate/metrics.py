@@ -16,6 +16,10 @@ from coldlm.core import compiled
 from coldlm.core.columns import LIST_METRICS
 from coldlm.core.errors import ScoreError
 from coldlm.core.finite import all_finite
+from coldlm.core.prefetch import WORKERS, prefetch
+
+AT_ONCE = 1 << 20
+"""Scores that one thread compares sooner than another one starts."""
 
 
 def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,16 +37,27 @@ def outranking(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Te
     Raises:
         ScoreError: a score of a candidate or of a positive is not finite; names row and item.
     """
-    _refuse_what_is_not_finite(scores, candidates, positive)
     if scores.device.type == "cpu" and compiled.is_on():
-        from coldlm.evaluate import loops
-
-        above, level = torch.empty_like(positive), torch.empty_like(positive)
-        parts = scores.detach().contiguous(), candidates.contiguous(), positive, above, level
-        loops.outranking(*(part.numpy() for part in parts))
-        return above, level + 1
+        return _counted(scores, candidates, positive)
+    _refuse_what_is_not_finite(scores, candidates, positive)
     (place,) = places(scores, [candidates], positive)
     return place
+
+
+def _counted(scores: Tensor, candidates: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """The same in one pass; of many scores side by side, where torch may use several threads."""
+    from coldlm.evaluate import loops
+
+    above, level = torch.empty_like(positive), torch.empty_like(positive)
+    whole = scores.detach().contiguous(), candidates.contiguous(), positive, above, level
+    n_parts = WORKERS if scores.numel() > AT_ONCE and torch.get_num_threads() > 1 else 1
+    parts = zip(
+        *((part.numpy() for part in tensor.chunk(n_parts)) for tensor in whole), strict=True
+    )
+    work = prefetch if n_parts > 1 else map
+    if not all(list(work(lambda part: loops.outranking(*part), parts))):
+        _refuse_what_is_not_finite(scores, candidates, positive)
+    return above, level + 1
 
 
 def places(

@@ -156,5 +156,6 @@ class Towers(Head):
         scale = self.scale / self.width**0.5
         if torch.is_grad_enabled():
             return scale * (users @ items.vector.T) + items.prior
-        products = users @ items.vector.T
-        return products.mul_(scale).add_(items.prior)  # in place: planes of a catalogue are large
+        products: Tensor = users @ items.vector.T
+        products.mul_(scale).add_(items.prior)  # in place: planes of a catalogue are large
+        return products

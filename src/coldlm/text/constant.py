@@ -59,8 +59,12 @@ class RandomEncoder(nn.Module):
         self.body = body
         self.width: int = body.width
         self.seed: int = body.seed
-        vectors = [self._vector("item", item) for item in range(n_items)]
-        self.register_buffer("_vectors", torch.from_numpy(np.stack(vectors)), persistent=False)
+        vectors = np.empty(
+            (n_items, self.width), np.float32
+        )  # of large catalogues the largest part
+        for item in range(n_items):
+            vectors[item] = self._vector("item", item)
+        self.register_buffer("_vectors", torch.from_numpy(vectors), persistent=False)
         self._vectors: Tensor
 
     def items(self, codes: Tensor) -> Tensor:
