@@ -6,8 +6,8 @@ Usage: python benchmarks/evaluation.py [items ...], for example 1000 10000 10000
 A drawn stream is scored by a head of two towers with context, trained on nothing: time does not depend
 on weights. Prints, of each catalogue: queries/s of scoring, ranking and views together (median of 5, and
 of what has no more than 100,000 items the same without compiled loops, in turn), the largest resident memory of
-the process, whether all ranks are equal, and last the slope of log seconds a query against log items. Each
-catalogue has a process of its own.
+the process, and whether all ranks are equal. Each catalogue has a process of its own. How it grows:
+benchmarks/growth.py.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 import time
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -50,12 +51,10 @@ MOST_IN_PLANES = 100_000
 def main(items: list[str]) -> None:
     """Measure each catalogue in a process of its own, and print."""
     sizes = [int(n) for n in items] or list(ITEMS)
-    seconds = []
     for n in sizes:
         command = [sys.executable, __file__, "--one", str(n)]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
-        seconds.append(1 / statistics.median(found["compiled"]))
         print(
             f"{n:9,d} items, {found['queries']:,} queries: {_rates(found['compiled'])}, {found['mb']:.0f} MB at most"
         )
@@ -65,21 +64,17 @@ def main(items: list[str]) -> None:
             print(
                 f"          by numpy and torch: {_rates(plain)}, {ratio:.1f} times as long; ranks {ranks}"
             )
-    if len(sizes) > 1:
-        slopes = np.diff(np.log(seconds)) / np.diff(np.log(sizes))
-        print(f"slope of log seconds a query against log items, last decade: {slopes[-1]:.2f}")
 
 
 def _rates(rates: list[float]) -> str:
     return f"{statistics.median(rates):,.0f} queries/s ({min(rates):,.0f} to {max(rates):,.0f})"
 
 
-def one(n_items: int) -> None:
-    """Measure one catalogue and print what was found as JSON."""
+def measured(n_items: int, ways: str) -> dict[str, Any]:
+    """Measure one catalogue, with compiled loops ("1") and without ("0")."""
     with tempfile.TemporaryDirectory() as folder:
         config = check(compose_plain([
-            "dataset=own", *files(Path(folder), n_items), "dataset.repeats=true", "backbone=tiny_bert",
-            "strategy=frozen", "control=random_vectors",
+            *files(Path(folder), max(20_000, 2 * n_items), n_items), "backbone=random_vectors", "strategy=frozen",
         ]))  # fmt: skip
         set_up_process(config.trainer, "cpu")
         world = make_world(config)
@@ -91,7 +86,6 @@ def one(n_items: int) -> None:
     queries = world.stream.slice(0, max(256, min(len(world.stream), int(PAIRS / n_items))))
     rates: dict[str, list[float]] = {"1": [], "0": []}
     judged: dict[str, Judged] = {}
-    ways = "10" if n_items <= MOST_IN_PLANES else "1"
     for repeat in range(REPEATS + 1):
         for way in ways:
             os.environ[SWITCH] = way
@@ -101,34 +95,35 @@ def one(n_items: int) -> None:
                 rates[way].append(len(queries) / (time.perf_counter() - begin))
     a, b = judged["1"], judged[ways[-1]]
     names = [field.name for field in fields(Judged) if field.name != "score"]
-    found = {
+    return {
         "queries": len(queries), "compiled": rates["1"], "plain": rates["0"],
         "unequal": max(int((getattr(a, name) != getattr(b, name)).sum()) for name in names),
         "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
-    print(json.dumps(found))
 
 
-def files(folder: Path, n_items: int) -> list[str]:
-    """Write items, and twice as many events of 2,000 users over 100 days, popular items more often than
-    others; return what names them."""
+def files(folder: Path, n_events: int, n_items: int, n_users: int = 2000) -> list[str]:
+    """Write items, and events over 100 days, popular items more often than others; return what names them."""
     rng = np.random.default_rng(0)
-    n_events = max(20_000, 2 * n_items)
     items = pl.DataFrame({"item_id": np.arange(n_items)}).with_columns(
         title="item " + pl.col("item_id").cast(str)
     )
     events = pl.DataFrame({
-        "user_id": rng.integers(0, 2000, n_events),
+        "user_id": rng.integers(0, n_users, n_events),
         "item_id": (n_items * rng.random(n_events) ** 3).astype(np.int64),
         "timestamp": rng.integers(0, 100 * DAY, n_events) + 1_600_000_000,
     })  # fmt: skip
     items.write_parquet(folder / "items.parquet")
     events.write_parquet(folder / "events.parquet")
     return [
-        f"dataset.items={folder}/items.parquet",
+        "dataset=own", "dataset.repeats=true", f"dataset.items={folder}/items.parquet",
         f"dataset.interactions={folder}/events.parquet",
-    ]
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    one(int(sys.argv[2])) if sys.argv[1:2] == ["--one"] else main(sys.argv[1:])
+    if sys.argv[1:2] == ["--one"]:
+        size = int(sys.argv[2])
+        print(json.dumps(measured(size, "10" if size <= MOST_IN_PLANES else "1")))
+    else:
+        main(sys.argv[1:])

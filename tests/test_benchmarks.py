@@ -45,6 +45,14 @@ def test_those_that_work_are_compared_and_those_that_do_not_say_why() -> None:
     assert [row[1] for row in cells[2:]] == [f"not run: {one.why}" for one in everyone[2:]]
 
 
+def test_growth_is_the_slope_of_the_last_step_and_every_kind_says_what_it_is() -> None:
+    from benchmarks.growth import KINDS, slope
+
+    assert slope([1.0, 2.0, 200.0], [1, 10, 100]) == pytest.approx(2)
+    assert slope([3.0, 3.0], [2, 4]) == 0
+    assert all(kind.seconds.__doc__ and len(kind.sizes) > 2 for kind in KINDS.values())
+
+
 def test_every_table_has_its_line_and_its_peers_their_work() -> None:
     from benchmarks import __main__ as program
 

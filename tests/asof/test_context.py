@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import coldlm.asof.context
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import FEATURES, NEVER, SCALE, AsOf
-from coldlm.asof.grouped import Grouped, ranges
+from coldlm.asof.grouped import Grouped, _stable_order, ranges
 from coldlm.core.tables import DAY, Dataset, Floats, Ints, Log, sorted_log
 
 MakeData = Callable[..., Dataset]
@@ -264,3 +264,10 @@ def test_logarithms_of_what_a_slot_hides_are_those_of_nothing(make_data: MakeDat
     as_of = AsOf(data.log, 2, 2, catalogue.enters_at, (1.0, 7.0, 30.0), masked_until=_ints(100, 0))
     found = as_of.log_decayed_counts(_ints(50, 100), 0)
     assert (found == NEVER).tolist() == [[True, False], [False, False]]
+
+
+@pytest.mark.parametrize("largest", [9, 70_000, 1 << 33])
+def test_events_are_grouped_in_their_order_however_many_groups_there_are(largest: int) -> None:
+    code = np.random.default_rng(0).integers(0, largest, 5000)
+    code[:2] = largest, 0
+    assert np.array_equal(_stable_order(code), np.argsort(code, kind="stable"))

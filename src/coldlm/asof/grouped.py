@@ -20,6 +20,17 @@ def ranges(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     return first[owner] + offset, owner
 
 
+def _stable_order(code: Ints) -> Ints:
+    """The stable order of codes from 0 on: of 16 bits at a time, which numpy sorts in linear time."""
+    order: Ints = np.argsort(code.astype(np.uint16), kind="stable")
+    shift = 16
+    while code.max(initial=0) >> shift:
+        part = (code >> shift).astype(np.uint16)
+        order = order[np.argsort(part[order], kind="stable")]
+        shift += 16
+    return order
+
+
 class Grouped:
     """Events of one log, which are in time order, grouped by a code (user or item); so they are
     inside a group.
@@ -29,7 +40,7 @@ class Grouped:
     """
 
     def __init__(self, code: Ints, time: Ints, n_groups: int) -> None:
-        order = np.argsort(code, kind="stable")
+        order = _stable_order(code)
         self.row: Ints = order
         self.time: Ints = time[order]
         self.start: Ints = np.searchsorted(code[order], np.arange(n_groups + 1)).astype(np.int64)

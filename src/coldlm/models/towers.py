@@ -153,9 +153,9 @@ class Towers(Head):
 
     def _products(self, users: Tensor, items: ItemSide) -> Tensor:
         """[B, M] scores of the text."""
-        scale = self.scale / self.width**0.5
+        scale, products = self.scale / self.width**0.5, users @ items.vector.T
         if torch.is_grad_enabled():
-            return scale * (users @ items.vector.T) + items.prior
-        products: Tensor = users @ items.vector.T
+            scores: Tensor = scale * products + items.prior
+            return scores
         products.mul_(scale).add_(items.prior)  # in place: planes of a catalogue are large
         return products

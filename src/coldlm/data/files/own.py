@@ -183,8 +183,14 @@ def _item_codes(table: pl.DataFrame, catalogue: Items, files: OwnFiles) -> Ints:
 
 def _codes(ids: Sequence[str], known: Sequence[str]) -> Ints:
     """The place of each id among the ``known`` ones, -1 for others."""
-    code = {name: i for i, name in enumerate(known)}
-    return np.array([code.get(name, -1) for name in ids], np.int64)
+    names = pl.Series(known, dtype=pl.String)
+    places = pl.int_range(len(names), eager=True)
+    found: Ints = (
+        pl.Series(ids, dtype=pl.String)
+        .replace_strict(names, places, default=-1, return_dtype=pl.Int64)
+        .to_numpy()
+    )
+    return found
 
 
 def _read_log(
