@@ -190,7 +190,11 @@ def network(
     """
     n_items, n_units = state.shape[1], outer.shape[0]
     steps = np.ones((times.shape[0], half_lives.shape[0]), np.float32)
+    differs = np.ones(times.shape[0], np.bool_)  # from the row before, which said it all otherwise
     for k in range(1, times.shape[0]):
+        differs[k] = times[k] != times[k - 1]
+        for u in range(n_units):
+            differs[k] |= bias[order[k], u] != bias[order[k - 1], u]
         for h in range(half_lives.shape[0]):
             steps[k, h] = 2.0 ** (-(times[k] - times[k - 1]) / half_lives[h])
     known, planes = np.zeros((4, BLOCK), np.float32), np.zeros((6, BLOCK), np.float32)
@@ -224,32 +228,33 @@ def network(
                             2.0 ** (-(t - when[event[e]]) / half_lives[h])
                         )
                     e += 1
-            # simple loops, one after the other, are those that become instructions on many numbers
-            for f in range(3):
-                decayed, plane = known[f + 1], planes[f]
-                for j in range(BLOCK):
-                    plane[j] = log(decayed[j] + ONE) * shrink
-            counted, age, is_new = planes[3], planes[4], planes[5]
-            for j in range(size):
-                age[j] = np.float32(t - enters[j])
-            for j in range(BLOCK):
-                counted[j], is_new[j] = whole[0, j], whole[1, j]
-                age[j] = log(max(age[j], ZERO) / SECONDS_A_DAY + ONE) * shrink
-            if n_masked > 0:
+            if differs[k]:
+                # simple loops, one after the other, are those that become instructions on many numbers
+                for f in range(3):
+                    decayed, plane = known[f + 1], planes[f]
+                    for j in range(BLOCK):
+                        plane[j] = log(decayed[j] + ONE) * shrink
+                counted, age, is_new = planes[3], planes[4], planes[5]
                 for j in range(size):
-                    if t < until[j]:
-                        planes[:5, j] = ZERO
-                        is_new[j] = ONE
-            for j in range(BLOCK):
-                scores[j] = level
-            for u in range(n_units):
-                b, v = bias[row, u], outer[u]
-                a0, a1, a2 = inner[u, 0], inner[u, 1], inner[u, 2]
-                a3, a4, a5 = inner[u, 3], inner[u, 4], inner[u, 5]
+                    age[j] = np.float32(t - enters[j])
                 for j in range(BLOCK):
-                    x = b + a0 * planes[0, j] + a1 * planes[1, j] + a2 * planes[2, j]
-                    x = x + a3 * planes[3, j] + a4 * planes[4, j] + a5 * planes[5, j]
-                    scores[j] += v * (x if x > ZERO else ZERO)
+                    counted[j], is_new[j] = whole[0, j], whole[1, j]
+                    age[j] = log(max(age[j], ZERO) / SECONDS_A_DAY + ONE) * shrink
+                if n_masked > 0:
+                    for j in range(size):
+                        if t < until[j]:
+                            planes[:5, j] = ZERO
+                            is_new[j] = ONE
+                for j in range(BLOCK):
+                    scores[j] = level
+                for u in range(n_units):
+                    b, v = bias[row, u], outer[u]
+                    a0, a1, a2 = inner[u, 0], inner[u, 1], inner[u, 2]
+                    a3, a4, a5 = inner[u, 3], inner[u, 4], inner[u, 5]
+                    for j in range(BLOCK):
+                        x = b + a0 * planes[0, j] + a1 * planes[1, j] + a2 * planes[2, j]
+                        x = x + a3 * planes[3, j] + a4 * planes[4, j] + a5 * planes[5, j]
+                        scores[j] += v * (x if x > ZERO else ZERO)
             mine = out[row, begin : begin + size]
             for j in range(size):
                 mine[j] += scores[j]
