@@ -103,3 +103,19 @@ def test_the_rate_falls_to_nothing_over_what_is_left_of_the_steps() -> None:
     )
     # the only step, and none left behind the warm-up
     assert rate("linear", 0, 1)(0) == rate("cosine", 3, 3)(3) == 1
+
+
+def test_a_pass_over_each_parameter_is_the_published_update() -> None:
+    """Loshchilov and Hutter 2019, algorithm 2, in float64."""
+    draw = torch.Generator().manual_seed(0)
+    weight = nn.Parameter(torch.randn(3, 4, generator=draw))
+    optimiser = adamw([("head.weight", weight)], lr=0.1, weight_decay=0.2, betas=(0.8, 0.9))
+    expected, m, v = weight.detach().double(), torch.zeros(3, 4), torch.zeros(3, 4)
+    for step in range(1, 6):
+        weight.grad = torch.randn(3, 4, generator=draw)
+        gradient = weight.grad.double()
+        m, v = 0.8 * m + 0.2 * gradient, 0.9 * v + 0.1 * gradient**2
+        adapted = (m / (1 - 0.8**step)) / ((v / (1 - 0.9**step)).sqrt() + 1e-8)
+        expected = expected - 0.1 * 0.2 * expected - 0.1 * adapted
+        optimiser.step()
+    torch.testing.assert_close(weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
