@@ -1,6 +1,7 @@
 """The command line: quick help, clear refusals, exit codes, and an installed wheel that works
 anywhere."""
 
+import gc
 import os
 import re
 import signal
@@ -409,23 +410,61 @@ sys.exit("torch" in sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_where_nothing_is_left_or_a_list_is_asked_for_only_what_it_takes_is_imported(
-    finished: Path,
+HEAVY = (
+    "torch",
+    "transformers",
+    "pytorch_lightning",
+    "torchmetrics",
+    "numba",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+)
+
+
+@pytest.mark.parametrize("flags", [(), ("-m", "seed=1")])
+def test_a_finished_run_that_is_asked_for_again_imports_nothing_heavy(
+    flags: tuple[str, ...], tmp_path: Path
 ) -> None:
+    few = "dataset.users=40", "dataset.items=60", "dataset.events=600"
+    line = [*TINY, *few, "stages=[train]", f"output={tmp_path}", f"cache={tmp_path}/cache"]
+    assert coldlm("run", *line, *flags).returncode == 0
     code = f"""
 import sys
+from coldlm.cli import main
+assert main(["run", *sys.argv[1:]]) == 0
+sys.exit(", ".join({{*{HEAVY!r}}} & sys.modules.keys()))
+"""
+    words = [sys.executable, "-c", code, *line, *flags]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert "is finished already: nothing to do" in done.stdout
+    assert done.stderr.strip() == ""
+
+
+def test_where_a_list_is_asked_for_only_what_it_takes_is_imported(finished: Path) -> None:
+    code = """
+import sys
 from pathlib import Path
-from coldlm.runs.resolved import read_config
-from coldlm.experiment.left import what_is_left
-folder = Path({str(finished)!r})
-assert what_is_left(read_config(folder), folder) is None
-assert "torch" not in sys.modules
 from coldlm.commands.recommend import recommend
 from coldlm.experiment.model import make_ranker
-sys.exit(bool({{"torchmetrics", "pytorch_lightning", "sklearn", "scipy"}} & sys.modules.keys()))
+sys.exit(bool({"torchmetrics", "pytorch_lightning", "sklearn", "scipy"} & sys.modules.keys()))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{finished} is finished already: nothing to do\n"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_garbage_is_collected_in_a_run_and_behind_every_command(finished: Path) -> None:
+    from coldlm.experiment.run import execute
+    from coldlm.runs.resolved import read_config
+
+    assert main(["--version"]) == 0
+    assert main(["no such command"]) == 2
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        execute(read_config(finished), finished.name)
+        assert gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_distributed_cells_run_in_processes_of_their_own(

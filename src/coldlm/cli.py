@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import signal
 import sys
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     signal.signal(signal.SIGTERM, _terminate)
+    # what imports make stays: to look through it for garbage again and again is a seventh of a start
+    gc.disable()
     try:
         return _dispatch(arguments)
     except ColdlmError as error:
@@ -53,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         # Lightning ends a terminated training with a SystemExit of its own that carries no status
         return 143 if type(stop).__name__ == "SIGTERMException" else _status(stop.code)
+    finally:
+        gc.enable()
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -220,3 +220,21 @@ def test_a_launcher_that_is_installed_may_be_chosen_and_given_plain_values() -> 
     )
     assert found(backend="a; b")[0].startswith("hydra.launcher.backend: got 'a; b'")
     assert len(found(_target_="evil.Touch")) == 2
+
+
+def test_what_is_usual_is_what_a_whole_composition_holds() -> None:
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from coldlm.config.guard import _usual
+    from coldlm.config.hydra_node import FILLED_IN, _differences
+    from coldlm.config.tree import CONF
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        _usual.cache_clear()
+        usual = OmegaConf.to_container(_usual("basic"), resolve=False)
+        whole = compose("run", return_hydra_config=True).hydra
+    found = _differences(OmegaConf.to_container(whole, resolve=False), usual, "hydra")
+    different = [path for path, _ in found]
+    assert different
+    assert all(path.startswith(FILLED_IN) for path in different)

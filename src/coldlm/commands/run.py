@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +53,9 @@ class Shared:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Hand over to Hydra, once everything that can be known to be wrong beforehand has been ruled
+    """Let Hydra compose and run, once everything that can be known to be wrong beforehand has been ruled
     out."""
-    from coldlm.commands.sweep import launch
+    from coldlm.commands.sweep import launch, run_alone
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
     from coldlm.config.build import refuse
@@ -82,9 +82,7 @@ def main(arguments: Sequence[str]) -> int:
         return conclude(launch(plan, task), len(plan.impossible))
     if skip:
         raise ConfigError(f"{SKIP}: this is one run, not a sweep; leave it out")
-    outcomes: list[Outcome] = []
-    _hand_over(arguments, lambda config: outcomes.append(task(config)))
-    return conclude(outcomes)
+    return conclude([run_alone(plan, task)])
 
 
 def _show(arguments: Sequence[str]) -> None:
@@ -114,7 +112,7 @@ def _show(arguments: Sequence[str]) -> None:
         if args.help:
             _help(args.overrides, args.config_dir)
         else:
-            _hand_over(arguments, lambda _: None)
+            _hand_over(arguments)
     except ConfigError:
         # in words of ours, if there are any
         refuse(make_plan([*_folder_flags(arguments), *args.overrides], shows_only=True).problems)
@@ -132,8 +130,8 @@ def _help(overrides: Sequence[str], config_dir: str | None) -> None:
         raise ConfigError(one_line(error)) from error
 
 
-def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> None:
-    """Let Hydra show something, or compose one run and call ``task``.
+def _hand_over(arguments: Sequence[str]) -> None:
+    """Let Hydra show something.
 
     Raises:
         ConfigError: what Hydra makes of files and overrides that cannot be used.
@@ -147,19 +145,13 @@ def _hand_over(arguments: Sequence[str], task: Callable[[DictConfig], None]) -> 
     from coldlm.config.tree import CONF, PRIMARY
 
     program = sys.argv
-
-    def with_program(config: DictConfig) -> None:
-        # Lightning starts the other processes of a distributed run by this command line
-        sys.argv = program
-        task(config)
-
     # Hydra then leaves exceptions to us instead of printing and exiting
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [program[0], *arguments]  # Hydra reads nothing else
     try:
         args = get_args(list(arguments))
         with with_plugins([*folder_override(args.config_dir), *args.overrides]):
-            hydra.main(str(CONF), PRIMARY, version_base="1.3")(with_program)()
+            hydra.main(str(CONF), PRIMARY, version_base="1.3")(lambda _: None)()
     except (*UNREADABLE, ValueError) as error:  # the latter: flags that do not go together
         raise ConfigError(one_line(error)) from error
     finally:

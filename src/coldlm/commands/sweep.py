@@ -1,17 +1,20 @@
-"""A sweep's cells on Hydra's launcher.
+"""A checked plan's run, or its cells on Hydra's launcher.
 
-Hydra's own sweeper composes the whole command line once with the groups' defaults, and so refuses a
-key that only the swept options know. Here every cell is composed by itself.
+Hydra's own entry point composes a run twice, first to see whether it is one. Hydra's own sweeper composes
+the whole command line once with the groups' defaults, and so refuses a key that only the swept options
+know. Here every cell is composed by itself.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
@@ -30,6 +33,30 @@ SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 """Hydra's default, whose place this module takes."""
 
 
+def run_alone(plan: Plan, task: Callable[[DictConfig], Outcome]) -> Outcome:
+    """Return what became of the single run of a checked plan.
+
+    Raises:
+        ConfigError: it cannot be composed.
+    """
+    try:
+        with _hydra(plan) as hydra:
+            outcome: Outcome = hydra.run(PRIMARY, task, [*plan.hydra, *plan.given]).return_value
+            return outcome
+    except UNREADABLE as error:
+        raise ConfigError(one_line(error)) from error
+
+
+@contextmanager
+def _hydra(plan: Plan) -> Iterator[Hydra]:
+    """Hydra over coldlm's tree, and the folders that the plan names."""
+    line = [*plan.hydra, *plan.given]
+    with with_plugins(line), initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
 def launch(plan: Plan, task: Callable[[DictConfig], Outcome]) -> list[Outcome]:
     """Give all cells of a checked plan to the launcher that ``hydra/launcher`` names, as many at a
     time as ``hydra.sweeper.max_batch_size`` says; what became of each.
@@ -41,10 +68,7 @@ def launch(plan: Plan, task: Callable[[DictConfig], Outcome]) -> list[Outcome]:
     tell_impossible(plan.impossible, len(plan.cells) + len(plan.impossible))
     hydra_overrides = [*plan.hydra, "hydra.mode=MULTIRUN"]
     try:
-        line = [*plan.hydra, *plan.given]
-        with with_plugins(line), initialize_config_dir(str(CONF), version_base="1.3"):
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None
+        with _hydra(plan) as hydra:
             config = hydra.compose_config(
                 PRIMARY, [*hydra_overrides, *plan.cells[0]], RunMode.MULTIRUN
             )

@@ -24,6 +24,12 @@ from coldlm.config.tree import CONF, PRIMARY, folder_problem
 UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
 """What composing raises for files and overrides that cannot be used."""
 
+NOT_OF_HYDRA = (
+    *("backbone", "head", "loss", "dataset", "split", "optim"),
+    *("pretrain", "online", "trainer", "logger", "control"),
+)
+"""Groups none of whose own files says anything of Hydra's node."""
+
 
 def check_hydra(argv: Sequence[str]) -> list[str]:
     """Return what a command line that only shows something sets of Hydra's own and may not: Hydra
@@ -107,8 +113,10 @@ def own_problems(config: DictConfig, hydra: Sequence[str], task: Sequence[str]) 
 
 @cache
 def _usual(launcher: str) -> DictConfig:
-    """Hydra's own node without anything of the user's."""
+    """Hydra's own node without anything of the user's, and without the files that say nothing of it: to
+    read them is nearly all of a composition."""
+    left_out = [f"~{group}" for group in NOT_OF_HYDRA]
     node: DictConfig = compose(
-        PRIMARY, [f"hydra/launcher={launcher}"], return_hydra_config=True
+        PRIMARY, [f"hydra/launcher={launcher}", *left_out], return_hydra_config=True
     ).hydra
     return node

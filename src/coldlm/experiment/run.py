@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 import traceback
@@ -57,6 +58,9 @@ def execute(config: RunConfig, name: str, kept: Kept | None = None) -> Path:
         RunFolderError: the folder holds a run of another configuration.
         ColdlmError: see the stages; the manifest then says FAILED or DIVERGED, and why.
     """
+    if not gc.isenabled():  # the command line starts without; what it has imported stays
+        gc.freeze()
+        gc.enable()
     folder = Path(config.output) / name
     left = what_is_left(config, folder)
     if left is None:
