@@ -110,13 +110,13 @@ def recommend(
     import torch
 
     from coldlm.experiment.encoder import with_own_backbone
-    from coldlm.experiment.model import make_ranker, take_snapshot
+    from coldlm.experiment.model import make_ranker, on_kept_vectors, take_snapshot
     from coldlm.experiment.world import make_world
     from coldlm.runs.manifest import read_manifest, refuse_other_data
     from coldlm.runs.resolved import read_config
     from coldlm.runs.weights import read_weights
 
-    logging.getLogger("coldlm").setLevel(logging.ERROR)
+    logging.getLogger("coldlm").setLevel(logging.WARNING)
     config = with_own_backbone(read_config(run), run)
     world = make_world(config)
     refuse_other_data(read_manifest(run), world.data.hashes, run)
@@ -126,6 +126,7 @@ def recommend(
     ranker = make_ranker(config, world)
     _refuse_head(ranker.head, query, beams)
     read_weights(weights, ranker)
+    ranker = on_kept_vectors(ranker, config)
     scores, candidates = _score(
         world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams
     )

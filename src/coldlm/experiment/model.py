@@ -3,9 +3,11 @@ for it."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,12 @@ from coldlm.experiment.encoder import make_backbone, make_encoder, untrained, wi
 from coldlm.experiment.first_stage import make_first_stage
 from coldlm.experiment.world import World
 from coldlm.models.rankers.pairwise import FirstStage
-from coldlm.models.rankers.ranker import Model, Scorer
+from coldlm.models.rankers.ranker import Model, Ranker, Scorer
 from coldlm.runs.manifest import read_manifest, refuse_other_data
 from coldlm.runs.resolved import read_config
 from coldlm.runs.weights import read_weights
+from coldlm.text.constant import FixedEncoder
+from coldlm.text.encode import TextEncoder
 from coldlm.text.pairs import PairReader
 from coldlm.text.prompts import PromptReader
 
@@ -152,6 +156,20 @@ def first_vectors(config: RunConfig, world: World, ranker: Model) -> Tensor:
     encoder = untrained(config, world) if ranker.encoder.body.starts_untouched else ranker.encoder
     vectors: Tensor = encoder.all_items()
     return vectors
+
+
+def on_kept_vectors(ranker: Model, config: RunConfig) -> Model:
+    """Return the trained ``ranker`` on its item vectors as constants, which are kept for the next process
+    that asks these very weights; as it is where none are encoded, or what is frozen keeps them anyway."""
+    encoder = ranker.encoder
+    is_read = ranker.starts_from_vectors and isinstance(encoder, TextEncoder)
+    if not is_read or encoder.body.is_frozen:
+        return ranker
+    done = dict(config.backbone), dict(config.strategy), config.control.name, config.seed
+    versions = [version(library) for library in ("torch", "transformers")]
+    how = json.dumps([ranker.source, done, versions], sort_keys=True)
+    vectors = encoder.kept_items(Path(config.cache), how)
+    return Ranker(FixedEncoder(vectors, encoder.texts), ranker.head).eval()
 
 
 def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from coldlm.core.files import write_file
 from coldlm.core.tables import Ints
+from coldlm.text.kept import kept
 from coldlm.text.tokens import Tokens, blocks, tokenize
 
 log = logging.getLogger("coldlm")
@@ -126,6 +126,16 @@ class TextEncoder(nn.Module):
             out[torch.from_numpy(self._order).to(out.device)] = vectors
             return out
 
+    def kept_items(self, cache: Path, how: str) -> Tensor:
+        """Return ``all_items``, kept in the folder ``cache`` for other processes under all that they depend
+        on.
+
+        Args:
+            how: what tells the trained weights, and what is done with them, from all others.
+        """
+        key = self._key(how, hashlib.sha256(self._row.tobytes()).hexdigest())
+        return kept(cache / "vectors" / f"{key}.safetensors", self.all_items)
+
     def texts(self, texts: Sequence[str]) -> Tensor:
         """Return [n, D] vectors of free texts (queries, profiles), with gradient where the backbone
         trains; what is constant in them is computed once."""
@@ -215,22 +225,24 @@ class TextEncoder(nn.Module):
         from the ids."""
         if cache is None:
             return self._compute(None, 0)
-        file = self._file(cache, self.body.depth)
-        if file.is_file():
-            return load_file(file)["kept"]
+        return kept(self._file(cache, self.body.depth), lambda: self._from_below(cache))
+
+    def _from_below(self, cache: Path) -> Tensor:
         # another library's stages do not give the same bits in two parts as in one
         shallower = range(self.body.depth - 1, 0, -1) if self.body.runtime == "torch" else ()
         below = next((d for d in shallower if self._file(cache, d).is_file()), 0)
-        kept = self._compute(load_file(self._file(cache, below))["kept"] if below else None, below)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, lambda part: save_file({"kept": kept}, part))
-        return kept
+        return self._compute(load_file(self._file(cache, below))["kept"] if below else None, below)
 
     def _file(self, cache: Path, depth: int) -> Path:
-        key = hashlib.sha256(f"{self.body.fingerprint} {depth} {EVAL_TOKENS} {EVAL_STEP}".encode())
+        return cache / "hidden" / f"{self._key(str(depth))}.safetensors"
+
+    def _key(self, *made_by: str) -> str:
+        """Of what is made of the item texts as they are tokenised and laid out: 32 hexadecimal digits."""
+        words = self.body.fingerprint, *made_by, EVAL_TOKENS, EVAL_STEP
+        key = hashlib.sha256(" ".join(map(str, words)).encode())
         for array in (self.tokens.ids, self.tokens.start, self._order):
             key.update(array.tobytes())
-        return cache / "hidden" / f"{key.hexdigest()[:32]}.safetensors"
+        return key.hexdigest()[:32]
 
     def _compute(self, below: Tensor | None, first: int) -> Tensor:
         """What is constant of every item text.

@@ -249,10 +249,15 @@ class Ranker(Model):
         that are ``kept`` if they are of the weights and texts of now. Call it in eval mode."""
         if not self.head.uses_text:
             return None
-        source = self.digest([name for name in self.trainable() if not name.startswith("head.")])
+        source = self.source
         if kept is not None and kept.source == source:
             return kept
         return ItemVectors(self.encoder.all_items(), source)
+
+    @property
+    def source(self) -> str:
+        """What tells the weights that item vectors come from."""
+        return self.digest([name for name in self.trainable() if not name.startswith("head.")])
 
     def written(self, names: Sequence[str]) -> tuple[int, ...]:
         """Return how often each of these weights was written to: quick to ask for, and the same only
