@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -20,10 +20,10 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.columns import PERMUTED
 from coldlm.evaluate import baselines
 from coldlm.evaluate.judge import Judged, ScoreFunction
-from coldlm.evaluate.shown import Lists
 from coldlm.experiment.encoder import untrained
 from coldlm.experiment.rivals import make_rivals
 from coldlm.experiment.world import World
+from coldlm.runs.record import Key, Summary
 from coldlm.split.leaks import late_idf
 
 log = logging.getLogger("coldlm")
@@ -46,6 +46,7 @@ class JudgedBaselines:
     what was chosen for each, and of what.
     ``on_validation``: name -> nDCG, of rivals as learned from training alone.
     ``lists``, ``shown``: name -> its lists and what they hold, see ``experiment/lists.py``.
+    ``summaries``: of ``rows``, as far as a run has told of them.
     """
 
     key: str = ""
@@ -54,9 +55,10 @@ class JudgedBaselines:
     half_life_days: float = 0.0
     late_words: int = 0
     on_validation: dict[str, float] = field(default_factory=dict)
-    lists: dict[str, Lists] = field(default_factory=dict)
+    lists: dict[str, pl.DataFrame] = field(default_factory=dict)
     shown: dict[str, dict[str, float]] = field(default_factory=dict)
     rivals: dict[str, dict[str, Any]] = field(default_factory=dict)
+    summaries: dict[Key, Summary] = field(default_factory=dict)
 
 
 def judge_baselines(
@@ -91,7 +93,7 @@ def judge_baselines(
             history,
             asked,
             config.train.refit,
-            _digest(world),
+            world.digest,
         ],
         sort_keys=True,
     )
@@ -99,6 +101,7 @@ def judge_baselines(
         if config.seed != kept.seed:
             kept.seed, drawn = config.seed, _random(config.seed, world)
             kept.rows[DRAWN] = judge(drawn, DRAWN)
+            kept.summaries = {key: s for key, s in kept.summaries.items() if DRAWN not in key}
             kept.on_validation[DRAWN] = measure(drawn, DRAWN)
         return
     ready = prepare_baselines(config, world, history, measure)
@@ -107,7 +110,8 @@ def judge_baselines(
     names, refit = config.evaluate.rivals, config.train.refit
     rivals, chosen = make_rivals(names, ready, world, history, measure, refit=refit)
     scorers |= rivals
-    kept.key, kept.lists, kept.shown = "", {}, {}  # of nothing, should one of them fail
+    # of nothing, should one of them fail
+    kept.key, kept.lists, kept.shown, kept.summaries = "", {}, {}, {}
     kept.rows = {name: judge(scorer, name) for name, scorer in scorers.items()}
     idf = cast(baselines.TfIdf, scorers["tfidf"]).idf
     kept.late_words = late_idf(
@@ -212,21 +216,3 @@ def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreF
 
 def _random(seed: int, world: World) -> ScoreFunction:
     return baselines.random(seed, len(world.data.items), world.data.users.ids)
-
-
-def _digest(world: World) -> str:
-    """Of what baselines see of the data itself: two readings of one configuration may differ."""
-    data, digest = world.data, hashlib.sha256()
-    arrays = [
-        data.log.user,
-        data.log.item,
-        data.log.time,
-        data.log.positive,
-        data.items.released_at,
-    ]
-    if data.impressions is not None:
-        arrays += vars(data.impressions).values()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(json.dumps([data.items.texts, data.users.texts, data.users.ids]).encode())
-    return digest.hexdigest()

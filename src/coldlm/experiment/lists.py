@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from coldlm.core.columns import HEADLINE_K, N_SHOWN
-from coldlm.core.tables import Queries
+from coldlm.core.tables import Ints, Queries
 from coldlm.evaluate.baselines import TfIdf
 from coldlm.evaluate.judge import ScoreFunction
 from coldlm.evaluate.shown import NOWHERE, Lists, describe, show
@@ -21,15 +22,29 @@ HISTORY = 5
 """Of a user's last items, how many stand beside a list."""
 
 
+@dataclass(frozen=True)
+class _Told:
+    """What is told of the queries beside any list. ``users``, ``items``, ``titles``: [U], [N], [N]
+    ids and titles. ``asked``: [P] query * N + item of what was asked for. ``history``, ``wanted``: [Q]
+    titles of what the user took last, and of what was asked for."""
+
+    users: pl.Series
+    items: pl.Series
+    titles: pl.Series
+    asked: Ints
+    history: pl.Series
+    wanted: pl.Series
+
+
 @dataclass
 class ShownLists:
     """The lists of each scorer for the same drawn queries, and what they hold. ``number``: of queries
-    at most. ``shelf``: see ``evaluate.shelf``."""
+    at most. ``shelf``: see ``evaluate.shelf``. ``kept``: name -> rows, see ``rows``."""
 
     world: World
     number: int
     shelf: int
-    kept: dict[str, Lists] = field(default_factory=dict)
+    kept: dict[str, pl.DataFrame] = field(default_factory=dict)
     said: dict[str, dict[str, float]] = field(default_factory=dict)
     _queries: Queries | None = None
     _words: Any = None
@@ -56,56 +71,56 @@ class ShownLists:
             texts = TfIdf(world.data, world.catalogue, world.as_of, 1, world.split.t_test)
             self._words = texts.vectors
         lists = show(scorer, queries, world.data, world.catalogue, HEADLINE_K, name=name)
-        self.kept[name] = lists
+        self.kept[name] = self._rows(lists, name)
         cold, as_of = world.cold_items, world.as_of
         self.said[name] = describe(
             lists, queries, world.catalogue, as_of, self.shelf, cold, self._words
         )
 
     def frame(self) -> pl.DataFrame:
-        """Return one row per place: scorer, query (its number among those drawn), user, time, rank,
-        item, title, score, n of the item as a scorer may know it, whether it was asked for, whether the
-        user was cold; at rank 1 the titles of what the user took last and of all that was asked for."""
-        if not self.kept:
-            return pl.DataFrame()
-        world, queries = self.world, self.queries
-        titles = pl.Series(world.data.items.titles, dtype=pl.String)
-        ids = pl.Series(world.data.items.ids, dtype=pl.String)
-        places = [np.nonzero(lists.there) for lists in self.kept.values()]
-        row, place = (np.concatenate(part) for part in zip(*places, strict=True))
-        each = list(zip(self.kept.values(), places, strict=True))
-        item = np.concatenate([lists.item[at] for lists, at in each])
-        names = np.repeat(list(self.kept), [len(at[0]) for at in places])
-        known = world.as_of.counts(queries.time)
-        owner = np.repeat(np.arange(len(queries)), np.diff(queries.start))
-        taken = world.data.log.item[queries.event]
-        asked = np.isin(row * len(titles) + item, owner * len(titles) + taken)
-        past = world.as_of.history(queries.user, queries.time, HISTORY)
-        first = place == 0
-        took = [titles[items[items != NOWHERE]].to_list() for items in past]
-        wanted = [titles[taken[a:b]].to_list() for a, b in itertools.pairwise(queries.start)]
+        """Return the rows of all scorers; without any, no columns either."""
+        return pl.concat(self.kept.values()) if self.kept else pl.DataFrame()
+
+    def _rows(self, lists: Lists, name: str) -> pl.DataFrame:
+        """One row per place: scorer, query (its number among those drawn), user, time, rank, item,
+        title, score, n of the item as a scorer may know it, whether it was asked for, whether the user
+        was cold; at rank 1 the titles of what the user took last and of all that was asked for."""
+        world, queries, told = self.world, self.queries, self._told
+        row, place = np.nonzero(lists.there)
+        item = lists.item[row, place]
+        first = pl.select(pl.when(pl.Series(place) == 0).then(pl.Series(row))).to_series()
         return pl.DataFrame(
             {
-                "scorer": names,
+                "scorer": pl.repeat(name, len(row), dtype=pl.String, eager=True),
                 "query": row,
-                "user": pl.Series(world.data.users.ids, dtype=pl.String)[queries.user[row]],
+                "user": told.users[queries.user[row]],
                 "time": queries.time[row],
                 "rank": place + 1,
-                "item": ids[item],
-                "title": titles[item],
-                "score": np.concatenate([lists.score[at] for lists, at in each]),
-                N_SHOWN: known[row, item],
-                "asked": asked,
+                "item": told.items[item],
+                "title": told.titles[item],
+                "score": lists.score[row, place],
+                N_SHOWN: world.as_of.counts(queries.time)[row, item],
+                "asked": np.isin(row * len(told.items) + item, told.asked),
                 "cold_user": world.cold_users[queries.user[row]],
+                "history": told.history.gather(first),
+                "wanted": told.wanted.gather(first),
             }
-        ).with_columns(
-            pl.Series(
-                name,
-                [
-                    titles_of[r] if is_first else None
-                    for r, is_first in zip(row, first, strict=True)
-                ],
-                dtype=pl.List(pl.String),
-            )
-            for name, titles_of in (("history", took), ("wanted", wanted))
+        )
+
+    @cached_property
+    def _told(self) -> _Told:
+        world, queries = self.world, self.queries
+        of = world.data.users.ids, world.data.items.ids, world.data.items.titles
+        users, items, titles = (pl.Series(names, dtype=pl.String) for names in of)
+        owner = np.repeat(np.arange(len(queries)), np.diff(queries.start))
+        taken = world.data.log.item[queries.event]
+        past = world.as_of.history(queries.user, queries.time, HISTORY)
+        took = [titles[items[items != NOWHERE]].to_list() for items in past]
+        wanted = [titles[taken[a:b]].to_list() for a, b in itertools.pairwise(queries.start)]
+        return _Told(
+            users,
+            items,
+            titles,
+            owner * len(titles) + taken,
+            *(pl.Series(lists, dtype=pl.List(pl.String)) for lists in (took, wanted)),
         )

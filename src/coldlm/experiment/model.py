@@ -29,7 +29,7 @@ from coldlm.models.rankers.pairwise import FirstStage
 from coldlm.models.rankers.ranker import Model, Ranker, Scorer
 from coldlm.runs.manifest import read_manifest, refuse_other_data
 from coldlm.runs.resolved import read_config
-from coldlm.runs.weights import read_weights
+from coldlm.runs.weights import WEIGHTS, read_weights
 from coldlm.text.constant import FixedEncoder
 from coldlm.text.encode import TextEncoder
 from coldlm.text.pairs import PairReader
@@ -114,7 +114,7 @@ def _trained_towers(config: RunConfig, folder: Path, world: World) -> Scorer:
         RunFolderError: no such run there, or one over other data, another split or with another
             head.
     """
-    file = folder / "model.safetensors"
+    file = folder / WEIGHTS
     if not file.is_file():
         raise RunFolderError(
             f"head.first_stage={folder}: no trained model there; allowed are "

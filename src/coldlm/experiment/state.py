@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,10 +14,11 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
 from coldlm.core.dates import iso
 from coldlm.core.errors import ConfigError
+from coldlm.core.files import hash_file
 from coldlm.core.tables import TRAIN, VALIDATION, Ints
 from coldlm.experiment.encoder import with_own_backbone
 from coldlm.experiment.evaluation import Evaluation
-from coldlm.experiment.kept import Kept
+from coldlm.experiment.kept import Kept, training_key
 from coldlm.experiment.model import first_vectors, make_ranker, standardise, take_snapshot
 from coldlm.experiment.training import Training
 from coldlm.experiment.world import World
@@ -24,7 +26,7 @@ from coldlm.learn.fit import Fitted, Machine
 from coldlm.models.rankers.ranker import Model, Scorer
 from coldlm.runs.manifest import CheckpointFacts, Manifest
 from coldlm.runs.record import Record
-from coldlm.runs.weights import read_weights
+from coldlm.runs.weights import WEIGHTS, read_weights
 
 log = logging.getLogger("coldlm")
 
@@ -78,6 +80,20 @@ class State:
             self._workshop = _open_workshop(self.inputs)
         return self._workshop
 
+    @property
+    def training_key(self) -> str:
+        """Return all that the weights before the stream depend on: the configuration, the data and
+        the files of other models."""
+        config, world = self.inputs.config, self.inputs.world
+        first_stage = Path(str(config.head.get("first_stage"))) / WEIGHTS
+        content = {
+            **world.data.hashes,
+            "data": world.digest,
+            "backbone": getattr(self.workshop.ranker.encoder.body, "fingerprint", ""),
+            "first stage": hash_file(first_stage) if first_stage.is_file() else "",
+        }
+        return training_key(config, content)
+
     def fit_anew(self, rows: Ints, time: int, part: str, **keys: Any) -> tuple[Fitted, float]:
         """Train from the pre-trained weights on those of the log's ``rows`` that are known at
         ``time``; what it did, and the seconds it took with those of the head's own epochs."""
@@ -104,6 +120,18 @@ class State:
         if not of_these_weights:
             self._scorer = None
 
+    @property
+    def weights(self) -> Path:
+        """Return the file that stage train left.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        file = self.inputs.record.folder / WEIGHTS
+        if not file.is_file():
+            raise ConfigError(f"there is no trained model in {file.parent}: add train to stages")
+        return file
+
     def trained(self) -> Scorer:
         """Return the weights that stage train saved, as a scorer, and put them into the model;
         encoded once for all stages.
@@ -112,10 +140,7 @@ class State:
             ConfigError: there are none.
             RunFolderError: they are damaged, or of another model.
         """
-        file = self.inputs.record.folder / "model.safetensors"
-        if not file.is_file():
-            raise ConfigError(f"there is no trained model in {file.parent}: add train to stages")
-        read_weights(file, self.workshop.ranker)
+        read_weights(self.weights, self.workshop.ranker)
         if self._scorer is None:
             self._scorer = take_snapshot(self.workshop.ranker, self.inputs.world)
         return self._scorer

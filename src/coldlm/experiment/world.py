@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -91,6 +94,20 @@ class World:
             validation=self.validation.slice(0, 0),
             stream=self.stream.slice(0, 0),
         )
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the data itself: two readings of one configuration may differ."""
+        data, digest = self.data, hashlib.sha256()
+        arrays = [*vars(data.log).values(), data.items.released_at]
+        if data.impressions is not None:
+            arrays += vars(data.impressions).values()
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        for names in (vars(data.items), vars(data.users)):
+            words = {key: value for key, value in names.items() if key != "released_at"}
+            digest.update(json.dumps(words, sort_keys=True).encode())
+        return digest.hexdigest()
 
     def memory_of_the_past(self) -> AsOf:
         """Return an ``AsOf`` that remembers the events of train + validation only."""

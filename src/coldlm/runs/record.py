@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,12 @@ log = logging.getLogger("coldlm")
 PARTS = {"evaluate": "test", "online": "online"}
 """Stage -> first part of its metric keys and ``stage`` column of its results."""
 
+Key = tuple[str, str, str]
+"""Of rows of ``events.parquet``: part, scorer, schedule."""
+
+Summary = tuple[pl.DataFrame, pl.DataFrame]
+"""What ``results.parquet`` and ``per_user.parquet`` say of one scorer, whichever run it is of."""
+
 ROW = ("scorer", "schedule", "event_id", "query")
 """Columns of ``events.parquet`` that name one row, whichever stage wrote it."""
 
@@ -73,14 +79,22 @@ class Record:
         self.seed: int = config.seed
         self.loggers: list[Any] = []
         self.formulas = formulas
-        self._tables: dict[tuple[str, ...], tuple[pl.DataFrame, pl.DataFrame]] = {}
+        self._tables: dict[Key, Summary] = {}
 
-    def write_events(self, stage: str, frame: pl.DataFrame) -> None:
-        """Add a stage's rows to ``events.parquet`` and derive every other table from it anew."""
+    def write_events(
+        self, stage: str, frame: pl.DataFrame, known: MutableMapping[Key, Summary] | None = None
+    ) -> None:
+        """Add a stage's rows to ``events.parquet`` and derive every other table from it anew.
+
+        Args:
+            known: summaries of these very rows; those that it lacks are added.
+        """
+        known = {} if known is None else known
         file = self.folder / "events.parquet"
         frame = frame.insert_column(1, pl.lit(PARTS[stage]).alias("stage"))
         if file.is_file():
             old = pl.read_parquet(file).filter(pl.col("stage") != PARTS[stage])
+            known = {}  # of other rows
             # frozen weights under growing histories are the same rows in either stage: they stand once
             frame = pl.concat([old, frame.join(old, on=ROW, how="anti", maintain_order="left")])
         self.write_frame("events.parquet", frame)
@@ -90,7 +104,9 @@ class Record:
         for key, rows in _by_scorer(frame):
             part, scorer, schedule = key
             if part == PARTS[stage] or key not in self._tables:
-                self._tables[key] = self._summarise(rows, *key)
+                if key not in known:
+                    known[key] = self._summarise(rows)
+                self._tables[key] = self._labelled(known[key], *key)
             for kept, parts in zip(self._tables[key], (results, users), strict=True):
                 parts.append(kept)
             if scorer == MODEL:
@@ -111,14 +127,16 @@ class Record:
         for name, table in tables.items():
             self.write_frame(name, table)
 
-    def _summarise(
-        self, rows: pl.DataFrame, stage: str, scorer: str, schedule: str
-    ) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """What ``results.parquet`` and ``per_user.parquet`` say of one scorer."""
+    def _summarise(self, rows: pl.DataFrame) -> Summary:
         values, users = (
             pl.concat(tables).unique(maintain_order=True)
             for tables in zip(*(summaries(rows, k, self.formulas) for k in self.ks), strict=True)
         )
+        return values, users
+
+    def _labelled(self, summary: Summary, stage: str, scorer: str, schedule: str) -> Summary:
+        """A scorer's summary as rows of this run's tables."""
+        values, users = summary
         labels = {
             "run": self.name,
             "control": self.axes["control"],

@@ -15,6 +15,9 @@ from coldlm.core.finite import all_finite
 from coldlm.models.rankers.ranker import Model
 from coldlm.runs.manifest import ANEW
 
+WEIGHTS = "model.safetensors"
+"""In a run folder: what stage train has left."""
+
 
 def save_weights(file: Path, ranker: Model, belongs: Mapping[str, Any]) -> int:
     """Write the trainable weights, and beside them as JSON what they belong to; the bytes that they

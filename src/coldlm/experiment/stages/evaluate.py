@@ -6,20 +6,24 @@ A control is done then ("history"); other runs are also scored with histories th
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 
 from coldlm.core.columns import MODEL
+from coldlm.core.files import hash_file
 from coldlm.core.tables import STREAM
 from coldlm.evaluate.judge import Judged, ScoreFunction
 from coldlm.experiment.baselines import judge_baselines
+from coldlm.experiment.kept import JudgedModel
 from coldlm.experiment.lists import ShownLists
 from coldlm.experiment.rivals import LearnedAnew
 from coldlm.experiment.state import State
 from coldlm.models.rankers.pairwise import PairSnapshot
+from coldlm.models.rankers.ranker import Scorer
 
 log = logging.getLogger("coldlm")
 
@@ -28,26 +32,56 @@ def run(state: State) -> None:
     """Judge the trained model and what it must be better than, and leave their tables in the run
     folder."""
     begin = time.perf_counter()
-    shop, world, manifest = state.workshop, state.inputs.world, state.manifest
-    ask, scorer, parts = shop.evaluation, state.trained(), []
-    parts.append(ask.tabulate(ask.judge_stream(scorer, MODEL), MODEL, "history"))
-    manifest.latency_ms = ask.time_requests(scorer)
-    _tell_what_re_ranking_can(state)
+    shop, record, manifest = state.workshop, state.inputs.record, state.manifest
+    asked, theirs = shop.config.evaluate, state.inputs.kept.baselines
+    lists = ShownLists(state.inputs.world, asked.lists, asked.shelf)
+    model = _model(state, lists)
+    manifest.latency_ms, manifest.first_stage = model.latency_ms, model.first_stage
+    if model.classes:
+        record.write_classification(*model.classes)
+    parts = [
+        shop.evaluation.tabulate(rows, MODEL, schedule) for schedule, rows in model.rows.items()
+    ]
+    has_baselines = shop.config.control.name == "none"
+    if has_baselines:
+        parts += _baselines(state, lists)
+    if lists.kept:
+        record.write_lists(lists.frame(), lists.said)
+    manifest.seconds["evaluate"] = time.perf_counter() - begin
+    known = model.summaries | (theirs.summaries if has_baselines else {})
+    record.write_events("evaluate", pl.concat(parts), known)
+    model.summaries = {key: told for key, told in known.items() if MODEL in key}
+    if has_baselines:
+        theirs.summaries = {key: told for key, told in known.items() if MODEL not in key}
+
+
+def _model(state: State, lists: ShownLists) -> JudgedModel:
+    """What is found of the trained model, unless another cell of this sweep has found it of the same
+    weights; its lists join ``lists``."""
+    kept = state.inputs.kept
+    key = json.dumps([state.training_key, hash_file(state.weights)])
+    if kept.model is None or kept.model[0] != key:
+        kept.model = None  # before another one is made
+        kept.model = key, _judge(state, state.trained(), lists)
+    else:
+        log.info("the weights of another cell of this sweep: what was found of them stands")
+    model = kept.model[1]
+    lists.kept, lists.said = dict(model.lists), dict(model.shown)
+    return model
+
+
+def _judge(state: State, scorer: Scorer, lists: ShownLists) -> JudgedModel:
+    shop, world, ask = state.workshop, state.inputs.world, state.workshop.evaluation
+    rows = {"history": ask.judge_stream(scorer, MODEL)}
+    latency, first_stage, classes = ask.time_requests(scorer), _first_stage(state), None
     if shop.ranker.head.is_classifier:
-        rows = shop.training.trainable(world.split.rows(STREAM))
-        state.inputs.record.write_classification(*ask.classify(cast(PairSnapshot, scorer), rows))
-    lists = ShownLists(world, shop.config.evaluate.lists, shop.config.evaluate.shelf)
+        labelled = shop.training.trainable(world.split.rows(STREAM))
+        classes = ask.classify(cast(PairSnapshot, scorer), labelled)
     lists.add(scorer, MODEL)
     if shop.config.control.name == "none":
         past = scorer.remembering(world.memory_of_the_past())
-        parts.append(
-            ask.tabulate(ask.judge_stream(past, f"{MODEL}, histories stopped"), MODEL, "static")
-        )
-        parts += _baselines(state, lists)
-    if lists.kept:
-        state.inputs.record.write_lists(lists.frame(), lists.said)
-    manifest.seconds["evaluate"] = time.perf_counter() - begin
-    state.inputs.record.write_events("evaluate", pl.concat(parts))
+        rows["static"] = ask.judge_stream(past, f"{MODEL}, histories stopped")
+    return JudgedModel(rows, latency, first_stage, classes, dict(lists.kept), dict(lists.said))
 
 
 def _baselines(state: State, lists: ShownLists) -> list[pl.DataFrame]:
@@ -84,17 +118,17 @@ def _baselines(state: State, lists: ShownLists) -> list[pl.DataFrame]:
     return [ask.tabulate(rows, name, "history") for name, rows in kept.rows.items()]
 
 
-def _tell_what_re_ranking_can(state: State) -> None:
-    """What a head that re-ranks could find at most."""
+def _first_stage(state: State) -> dict[str, Any] | None:
+    """What a head that re-ranks could find at most; None where it ranks all."""
     shop, head = state.workshop, state.workshop.ranker.head
     if shop.ranker.first_stage is None:
-        return
+        return None
     first = shop.ranker.first_stage(state.inputs.world.as_of)
     ceiling = shop.evaluation.recall(first, f"first stage {head.first_stage}", head.rerank)
     stage = {"name": head.first_stage, "rerank": head.rerank, "recall": ceiling}
-    state.manifest.first_stage = stage
     log.info(
         "re-ranking the best %(rerank)d of %(name)s, whose recall is %(recall).4f: no more can be "
         "found",
         stage,
     )
+    return stage

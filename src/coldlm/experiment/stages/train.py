@@ -8,15 +8,13 @@ from pathlib import Path
 
 from coldlm.core.tables import TRAIN, VALIDATION
 from coldlm.evaluate.metrics import HEADLINE
-from coldlm.experiment.kept import training_key
 from coldlm.experiment.state import State
 from coldlm.runs.manifest import read_manifest
-from coldlm.runs.weights import read_weights
+from coldlm.runs.weights import WEIGHTS, read_weights
 
 log = logging.getLogger("coldlm")
 
 
-WEIGHTS = "model.safetensors"
 FACTS = (
     "validation",
     "refit",
@@ -34,8 +32,7 @@ PARTS = ("train", "refit")
 def run(state: State) -> None:
     """Leave the trained weights in the run folder: those of another cell of this sweep that trains
     the same, if there is one."""
-    config, world = state.inputs.config, state.inputs.world
-    key, trained = training_key(config, world.data.hashes), state.inputs.kept.trained
+    config, key, trained = state.inputs.config, state.training_key, state.inputs.kept.trained
     other = trained.get(key)
     # a pre-trained backbone lies in the folder of its own run
     if other and (other / WEIGHTS).is_file() and config.pretrain.objective == "off":
