@@ -650,7 +650,7 @@ def test_data_that_changed_under_a_run_is_refused(
 ) -> None:
     folder = execute(config("stages=[train]"), "half")
     data = replace(make_world(config()).data, hashes={"events.csv": "abc"})
-    for module in ("left", "world"):
+    for module in ("left", "kept", "world"):
         monkeypatch.setattr(f"coldlm.experiment.{module}.read_data", lambda _: data)
     for again in (
         lambda: execute(config("stages=[train]"), "half"),  # finished

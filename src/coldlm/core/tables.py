@@ -8,7 +8,7 @@ code.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -282,6 +282,16 @@ def _offsets_of(start: Ints, keep: Bools) -> tuple[Ints, Bools]:
     """The offsets of the groups marked in ``keep``, and which entries lie in them."""
     sizes = np.diff(start)
     return np.concatenate([[0], np.cumsum(sizes[keep])]).astype(np.int64), np.repeat(keep, sizes)
+
+
+def read_only(*parts: object) -> None:
+    """Make read-only all arrays of these parts, and of what they hold as fields: they belong to
+    several."""
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            part.flags.writeable = False
+        elif is_dataclass(part):
+            read_only(*(getattr(part, each.name) for each in fields(part)))
 
 
 def sorted_log(

@@ -24,14 +24,15 @@ import polars as pl
 
 from coldlm.core.columns import Range
 from coldlm.core.errors import DataError
-from coldlm.core.files import hash_file
 from coldlm.core.tables import Dataset, Items, Log, Users, sorted_log
 from coldlm.data.canonical.reader import with_defaults_of
+from coldlm.data.canonical.remembered import remembered
 from coldlm.data.canonical.template import clean, fill, template_problems
 from coldlm.data.files.fields import read_numbers, read_quoted, to_numbers
 from coldlm.data.files.films import article_first, list_genres, new_years, split_year
 from coldlm.data.files.raw import (
     find_files,
+    hash_files,
     refuse,
     release_counts,
     three,
@@ -101,23 +102,30 @@ def load(
             item_ttl_days=item_ttl_days,
         )
     )
-    raw = _read_folder(Path(root)) if root and source != "package" else _read_package(Path(cache))
-    _check_edition(raw)
-    items = _films(raw.movies, text)
-    users, log = _people_and_log(raw, positive_from)
-    return Dataset(
-        name="movielens",
-        domain="video",
-        items=items,
-        users=users,
-        log=log,
-        repeats=False,
-        release="field",
-        half_lives_days=three(half_lives_days),
-        item_ttl_days=item_ttl_days,
-        counts={"items_without_text": items.texts.count(""), **release_counts(items, log)},
-        hashes=raw.hashes,
-    )
+    files = _find(Path(root)) if root and source != "package" else []
+
+    def read() -> Dataset:
+        raw = _read_folder(files) if files else _read_package(Path(cache))
+        _check_edition(raw)
+        items = _films(raw.movies, text)
+        users, log = _people_and_log(raw, positive_from)
+        return Dataset(
+            name="movielens",
+            domain="video",
+            items=items,
+            users=users,
+            log=log,
+            repeats=False,
+            release="field",
+            half_lives_days=three(half_lives_days),
+            item_ttl_days=item_ttl_days,
+            counts={"items_without_text": items.texts.count(""), **release_counts(items, log)},
+            hashes=raw.hashes,
+        )
+
+    keys = [positive_from, text, half_lives_days, item_ttl_days]
+    content = hash_files(files or [file for file in [packaged.find()] if file])
+    return remembered(["movielens", *keys, content], read)
 
 
 @with_defaults_of(load)
@@ -162,8 +170,7 @@ def _find(root: Path) -> list[Path]:
     return find_files(root, ["ml-latest-small"], ["ratings.csv", "movies.csv"])
 
 
-def _read_folder(root: Path) -> _Raw:
-    files = _find(root)
+def _read_folder(files: Sequence[Path]) -> _Raw:
     kinds = {"userId": pl.Int64, "movieId": pl.Int64, "rating": pl.Float64, "timestamp": pl.Int64}
     ratings = read_numbers(files[0], kinds)
     table = to_numbers(
@@ -171,7 +178,7 @@ def _read_folder(root: Path) -> _Raw:
     )
     rows = table.select("movieId", "title", "genres").sort("movieId").collect().rows()
     movies = [(movie, *split_year(title), clean(genres)) for movie, title, genres in rows]
-    return _Raw(movies, ratings, {file.name: hash_file(file) for file in files})
+    return _Raw(movies, ratings, hash_files(files))
 
 
 def _read_package(cache: Path) -> _Raw:

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
 from coldlm.data.canonical.groups import missing_groups
 from coldlm.data.canonical.reader import with_defaults_of
+from coldlm.data.canonical.remembered import remembered
 from coldlm.data.canonical.template import template_problems
 from coldlm.data.files.own import OwnFiles, read_own, unread_labels
 from coldlm.data.files.raw import (
@@ -99,27 +101,31 @@ def load(
         )
     )
     files = OwnFiles(Path(items or ""), Path(interactions or ""), Path(users) if users else None)
-    read = read_own(
-        files,
-        text=text,
-        label=label,
-        positive_from=positive_from,
-        released_at=released_at,
-        groups=groups,
-    )
-    return Dataset(
-        name=name,
-        domain="own",
-        items=read.items,
-        users=read.users,
-        log=read.log,
-        repeats=repeats,
-        release=read.release,
-        half_lives_days=three(half_lives_days),
-        item_ttl_days=item_ttl_days,
-        counts=read.counts,
-        hashes=hash_files(files.paths),
-    )
+    columns: dict[str, Any] = {
+        "text": text, "label": label, "positive_from": positive_from, "released_at": released_at,
+        "groups": groups,
+    }  # fmt: skip
+    hashes = hash_files(files.paths)
+
+    def read() -> Dataset:
+        tables = read_own(files, **columns)
+        return Dataset(
+            name=name,
+            domain="own",
+            items=tables.items,
+            users=tables.users,
+            log=tables.log,
+            repeats=repeats,
+            release=tables.release,
+            half_lives_days=three(half_lives_days),
+            item_ttl_days=item_ttl_days,
+            counts=tables.counts,
+            hashes=hashes,
+        )
+
+    said = ["own", name, columns, repeats, half_lives_days, item_ttl_days]
+    which = [items, interactions, users]  # the hashes do not tell what each file is for
+    return remembered([*said, which, hashes], read)
 
 
 @with_defaults_of(load)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -30,6 +30,7 @@ from coldlm.core.errors import DataError
 from coldlm.core.seeding import generator
 from coldlm.core.tables import DAY, Dataset, Floats, Ints, Items, Users, sorted_log
 from coldlm.data.canonical.reader import with_defaults_of
+from coldlm.data.canonical.remembered import remembered
 from coldlm.data.canonical.words import write
 from coldlm.data.files.raw import refuse, three, time_scale_problems
 
@@ -118,21 +119,16 @@ def load(
             half_lives_days=half_lives_days,
         )
     )
-    data, _ = make_world(
-        seed=seed,
-        users=users,
-        items=items,
-        events=events,
-        topics=topics,
-        text_signal=text_signal,
-        language=language,
-        days=days,
-        new_item_share=new_item_share,
-        drift=drift,
-        popularity=popularity,
-        repeats=repeats,
+    keys: dict[str, Any] = {
+        "seed": seed, "users": users, "items": items, "events": events, "topics": topics,
+        "text_signal": text_signal, "language": language, "days": days,
+        "new_item_share": new_item_share, "drift": drift, "popularity": popularity,
+        "repeats": repeats,
+    }  # fmt: skip
+    return remembered(
+        ["simulated", keys, half_lives_days],
+        lambda: replace(make_world(**keys)[0], half_lives_days=three(half_lives_days)),
     )
-    return replace(data, half_lives_days=three(half_lives_days))
 
 
 @with_defaults_of(load)

@@ -21,7 +21,7 @@ from coldlm.experiment.kept import Kept
 from coldlm.experiment.left import what_is_left
 from coldlm.experiment.stages import evaluate, k_shot, online, pretrain, train
 from coldlm.experiment.state import Inputs, State
-from coldlm.experiment.world import World, make_world
+from coldlm.experiment.world import World
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Machine
 from coldlm.runs.identity import recipe
@@ -92,7 +92,7 @@ def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: K
             record.loggers = build(
                 config.logger, record.folder, record.name, config.plain(), record.axes
             )
-        state = State(Inputs(config, _prepare(config, record), record, machine, kept))
+        state = State(Inputs(config, _prepare(config, record, kept), record, machine, kept))
         for stage in stages:
             log.info("stage %s", stage)
             STAGES[stage](state)
@@ -130,10 +130,10 @@ def _begin(config: RunConfig, record: Record) -> None:
     record.save()
 
 
-def _prepare(config: RunConfig, record: Record) -> World:
+def _prepare(config: RunConfig, record: Record, kept: Kept) -> World:
     """Read, cut, and print what a reader must know before any number."""
     begin = time.perf_counter()
-    world = make_world(config)
+    world = kept.world(config)
     refuse_other_data(record.manifest, world.data.hashes, record.folder)
     refuse_empty_parts(world, record.has_lists)
     tell_data_facts(world, record.has_lists, record.manifest)

@@ -165,9 +165,8 @@ def _open_workshop(inputs: Inputs) -> Workshop:
         training=Training(config, world, ranker, inputs.machine, record.loggers),
         evaluation=Evaluation(config, world, record.name),
     )
-    metered = shop.evaluation.meter_leaks(
-        shop.training.trainable(world.split.rows(TRAIN, VALIDATION))
-    )
+    past = shop.training.trainable(world.split.rows(TRAIN, VALIDATION))
+    metered = inputs.kept.leaks(config.seed, lambda: shop.evaluation.meter_leaks(past))
     # what a stage that is done has metered stays
     manifest.leaks = {
         **(manifest.leaks or {}),

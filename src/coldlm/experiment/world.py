@@ -7,6 +7,7 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, visible_before
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
-from coldlm.core.columns import PERMUTED_IN_COHORT, PERMUTED_TEXT
+from coldlm.core.columns import PERMUTED, PERMUTED_IN_COHORT, PERMUTED_TEXT
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import (
     AFTERWARDS,
@@ -140,13 +141,36 @@ def cut(config: RunConfig, data: Dataset) -> Split:
 
 
 def make_world(config: RunConfig) -> World:
-    """Read the data and cut it.
+    """Read the data and cut it; see ``world_of``.
+
+    Raises:
+        DataError: bad files.
+    """
+    return world_of(config, read_data(config))
+
+
+def cut_keys(config: RunConfig) -> list[Any]:
+    """Return all of a configuration that ``world_of`` depends on, besides the data."""
+    control = config.control.name
+    return [
+        config.release_slot,
+        config.split,
+        (control, config.seed) if control in PERMUTED else None,
+        config.evaluate.candidates,
+        config.evaluate.queries,
+        config.online.label_delay_seconds,
+        config.online.probe,
+    ]
+
+
+def world_of(config: RunConfig, data: Dataset) -> World:
+    """Return what the configuration makes of ``data``.
 
     Raises:
         ConfigError: lists are to be ranked and the data holds none.
-        DataError: bad files, or too little data for the split.
+        DataError: too little data for the split.
     """
-    data, candidates = read_data(config), config.evaluate.candidates
+    candidates = config.evaluate.candidates
     lists = data.impressions if candidates == "impression" else None
     if candidates == "impression" and lists is None:
         raise ConfigError(

@@ -21,8 +21,9 @@ from coldlm.data.canonical.assemble import Tables
 from coldlm.data.canonical.dataset import to_dataset
 from coldlm.data.canonical.dated import DatedField
 from coldlm.data.canonical.prepared import prepared_tables
+from coldlm.data.canonical.remembered import remembered
 from coldlm.data.canonical.template import fields, template_problems
-from coldlm.data.files.raw import refuse, time_scale_problems
+from coldlm.data.files.raw import hash_files, refuse, time_scale_problems
 
 Problems = Callable[..., list[str]]
 
@@ -108,27 +109,33 @@ class Reader:
             )
         )
         files = self.find(Path(root or ""))
-        tables, hashes = prepared_tables(
-            self.name, files, lambda: self.read(files), version=self.version, cache=Path(cache)
-        )
-        shown = {*fields(text), self.title}
-        return to_dataset(
-            tables,
-            name=self.name,
-            domain=self.domain,
-            text=text,
-            title=self.title,
-            positive=None
-            if positive_from is None
-            else tables.interactions["label"].to_numpy() >= positive_from,
-            repeats=self.repeats,
-            release=self.release,
-            half_lives_days=half_lives_days,
-            item_ttl_days=item_ttl_days,
-            # without them in the template, texts do not change
-            dated={name: rule for name, rule in self.dated.items() if name in shown},
-            hashes=hashes,
-        )
+
+        def read() -> Dataset:
+            tables, hashes = prepared_tables(
+                self.name, files, lambda: self.read(files), version=self.version, cache=Path(cache)
+            )
+            shown = {*fields(text), self.title}
+            return to_dataset(
+                tables,
+                name=self.name,
+                domain=self.domain,
+                text=text,
+                title=self.title,
+                positive=None
+                if positive_from is None
+                else tables.interactions["label"].to_numpy() >= positive_from,
+                repeats=self.repeats,
+                release=self.release,
+                half_lives_days=half_lives_days,
+                item_ttl_days=item_ttl_days,
+                # without them in the template, texts do not change
+                dated={name: rule for name, rule in self.dated.items() if name in shown},
+                hashes=hashes,
+            )
+
+        said = [self.name, self.version, self.domain, self.title, self.repeats, self.release]
+        keys = [text, half_lives_days, item_ttl_days, positive_from]
+        return remembered([*said, *keys, hash_files(files)], read)
 
 
 def with_defaults_of(load: Callable[..., Dataset]) -> Callable[[Problems], Problems]:
