@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -100,8 +101,7 @@ def _keep_freed_memory() -> None:
 def _reset_peak_memory() -> None:
     """Start counting the peak anew (Linux; elsewhere the peak is that of the whole process)."""
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()  # what is imported stays: later runs of this process need not look at it
+    _freeze(len(sys.modules))
     with suppress(OSError, AttributeError):
         # what an earlier run of this process has freed would count as this one's
         ctypes.CDLL(None).malloc_trim(0)
@@ -111,6 +111,14 @@ def _reset_peak_memory() -> None:
         return
 
 
+@lru_cache(maxsize=1)
+def _freeze(n_modules: int) -> None:
+    """What is imported stays: later runs of this process need not look at it, once for as many
+    modules as there are."""
+    gc.freeze()
+
+
+@cache
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -118,8 +126,10 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache
 def _commit() -> str | None:
-    """The commit of the source tree, with "+" if there are changes; None outside a git checkout."""
+    """The commit of the source tree, with "+" if there are changes, when this process first asked: that is
+    what it has imported. None outside a git checkout."""
     try:
         git = ["git", "-C", str(Path(__file__).parent)]
         commit = subprocess.run(
