@@ -10,9 +10,11 @@ fewer rows. With --device cuda the tables training and encoding are made on a GP
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -49,7 +51,10 @@ STEPS: dict[str, list[str]] = {
 """Strategy and batch size -> overrides."""
 
 QUICK = ("frozen, 512", "full, 512", "lora, 512", "top 2, 1,024", "lora in the top 2, 1,024")
-CELLS = 24
+SWEEP = {"seed": "1,2,3,4,5,6", "online": "off,history,per_window,replay"}
+QUICK_SWEEP = {"seed": "1,2", "online": "off,history,per_window"}
+"""Key -> its values in a sweep: seeds and schedules of the default strategy."""
+
 TRAINERS = {
     "pairs padded to 128": "plain_loop",
     "Hugging Face Trainer": "hf_trainer",
@@ -175,23 +180,43 @@ def metrics(asked: Asked) -> str:
 
 
 def sweep(asked: Asked) -> str:
-    """Seconds of cells of one sweep, one after another, against as many processes without a shared cache; one run."""
-    cells = 6 if asked.quick else CELLS
-    base = ["dataset=simulated", "backbone=minilm", "online=off", "train.epochs=1"]
+    """Seeds and schedules of the frozen strategy in one sweep, one after another, against as many processes without a
+    shared cache; one run. Strategies that train the language model gain less: training is what a sweep cannot share
+    between seeds."""
+    grid = QUICK_SWEEP if asked.quick else SWEEP
+    base = ["dataset=simulated", "backbone=minilm", "train.epochs=1"]
+    cells = list(itertools.product(*(values.split(",") for values in grid.values())))
     with tempfile.TemporaryDirectory() as folder:
-        seeds = ",".join(str(seed) for seed in range(1, cells + 1))
-        begin = time.perf_counter()
-        coldlm(*base, "-m", f"seed={seeds}", f"output={folder}/one", f"cache={folder}/cache")
-        together = time.perf_counter() - begin
-        begin = time.perf_counter()
-        for seed in seeds.split(","):
-            coldlm(*base, f"seed={seed}", f"output={folder}/many", f"cache={folder}/cache-{seed}")
-        apart = time.perf_counter() - begin
+        together = coldlm(
+            *(*base, "-m", f"output={folder}/one", f"cache={folder}/cache"),
+            *(f"{key}={values}" for key, values in grid.items()),
+        )
+        apart = Cost()
+        for number, cell in enumerate(cells):
+            apart += coldlm(
+                *(*base, f"output={folder}/many", f"cache={folder}/cache-{number}"),
+                *(f"{key}={value}" for key, value in zip(grid, cell, strict=True)),
+            )
         equal = results(Path(folder, "one")).equals(results(Path(folder, "many")))
     return (
-        f"{cells} cells: {together:.1f} s in one sweep, {apart:.1f} s in {cells} processes, {apart / together:.1f} "
-        f"times; results {'equal' if equal else 'UNEQUAL'}."
+        f"{len(cells)} cells: {together} in one sweep, {apart} in {len(cells)} processes, "
+        f"{apart.seconds / together.seconds:.1f} times ({apart.busy / together.busy:.1f} times the processor's); "
+        f"results {'equal' if equal else 'UNEQUAL'}."
     )
+
+
+@dataclass
+class Cost:
+    """``seconds`` that passed, and in which processors were ``busy``."""
+
+    seconds: float = 0.0
+    busy: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.seconds + other.seconds, self.busy + other.busy)
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s ({self.busy:.1f} s of processor time)"
 
 
 def results(folder: Path) -> pl.DataFrame:
@@ -201,13 +226,18 @@ def results(folder: Path) -> pl.DataFrame:
     return values.sort(values.columns)
 
 
-def coldlm(*words: str) -> None:
+def coldlm(*words: str) -> Cost:
+    """Run a command of coldlm's to its end; what it cost."""
+    begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [sys.executable, "-m", "coldlm", "run", *words],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(time.perf_counter() - begin, busy)
 
 
 def by_script(name: str, quick: list[str], whole: list[str]) -> Callable[[Asked], str]:

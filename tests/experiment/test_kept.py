@@ -1,21 +1,28 @@
-"""What cells of a sweep share: runs that differ in their schedules alone train once before the stream."""
+"""What cells of a sweep share, and that each says to the bit what it says alone."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
 from coldlm.config.schema import RunConfig
+from coldlm.core.columns import MODEL
+from coldlm.core.tables import Dataset
 from coldlm.experiment import baselines
+from coldlm.experiment import kept as kept_module
+from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.kept import Kept, training_key
 from coldlm.experiment.run import execute
-from coldlm.experiment.stages import train
+from coldlm.experiment.stages import evaluate, train
+from coldlm.experiment.world import cut_keys, make_world, world_of
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -115,3 +122,238 @@ def test_what_trains_otherwise_trains_anew(config: MakeConfig, other: str) -> No
     before = (*SMALL, "stages=[train]") if "pretrain" not in other else overrides
     execute(config(*before), "first", kept)
     assert "trained_by" not in manifest(execute(config(*overrides), "second", kept))
+
+
+WHOLE = ("strategy=frozen", "train.epochs=1", "evaluate.lists=5", "split.windows=2")
+CLOCKS = {"latency", "seconds", "train_seconds", "encode_seconds", "spent", "peak_memory_mb"}
+"""Columns that no two runs share."""
+
+TOLD = (
+    "shown", "leaks", "on_validation", "cohorts", "canaries", "question", "dropped", "others_would_drop", "first_stage",
+    "classification", "validation", "dataset", "not_asked", "audit",
+)  # fmt: skip
+"""What manifests say, less clocks and whose folder it is."""
+
+
+def refuse_other(left: Path, right: Path) -> None:
+    """Two runs say the same to the bit, clocks and their names left out."""
+    files = {file.name for file in left.glob("*.parquet")}
+    assert files == {file.name for file in right.glob("*.parquet")}
+    for file in files:
+        one, other = (
+            pl.read_parquet(folder / file).drop("run", *CLOCKS, strict=False)
+            for folder in (left, right)
+        )
+        assert_frame_equal(one, other, check_exact=True)
+    one, other = manifest(left), manifest(right)
+    assert {key: one.get(key) for key in TOLD} == {key: other.get(key) for key in TOLD}
+    assert one["latency_ms"].keys() == other["latency_ms"].keys()
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A name for each model that stage evaluate has judged."""
+    made: list[str] = []
+    real = evaluate._judge
+
+    def judge(state: Any, *rest: Any) -> Any:
+        made.append(state.inputs.record.name)
+        return real(state, *rest)
+
+    monkeypatch.setattr(evaluate, "_judge", judge)
+    return made
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "towers",
+        "pair loss=binary_cross_entropy loss.draws=2 head.first_stage=popularity head.rerank=5 head.history=3",
+    ],
+)
+def test_what_is_found_of_the_same_weights_is_found_once(
+    config: MakeConfig, judged: list[str], head: str
+) -> None:
+    own = (*WHOLE, *f"head={head}".split(), "evaluate.latency_requests=1")
+    schedules = ("history", "per_window", "off")
+    alone = [execute(config(*own, f"online={s}"), f"alone {s}") for s in schedules]
+    judged.clear()
+    kept = Kept()
+    runs = [execute(config(*own, f"online={s}"), s, kept) for s in schedules]
+    assert judged == ["history"]
+    for left, right in zip(alone, runs, strict=True):
+        refuse_other(left, right)
+    assert manifest(runs[1])["latency_ms"] == manifest(runs[0])["latency_ms"]
+    assert set(pl.read_parquet(runs[2] / "results.parquet")["run"]) == {"off"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "seed=2", "train.epochs=2", "evaluate.k=5", "control=untrained_strategy", "head.history=2", "evaluate.shelf=1",
+    ],
+)  # fmt: skip
+def test_what_differs_before_the_stream_is_judged_anew(
+    config: MakeConfig, judged: list[str], other: str
+) -> None:
+    own = (*WHOLE, "stages=[train,evaluate]", "strategy=prompt")
+    alone = execute(config(*own, other), "alone")
+    kept = Kept()
+    execute(config(*own), "first", kept)
+    refuse_other(alone, execute(config(*own, other), "second", kept))
+    assert judged == ["alone", "first", "second"]
+
+
+def test_other_weights_are_judged_anew(config: MakeConfig, judged: list[str]) -> None:
+    kept, own = Kept(), (*WHOLE, "stages=[train,evaluate]")
+    execute(config(*own), "first", kept)
+    second = execute(config(*own, "stages=[train]"), "second", kept)
+    weights = execute(config(*own, "seed=2", "stages=[train]"), "other") / "model.safetensors"
+    (second / "model.safetensors").write_bytes(weights.read_bytes())
+    execute(config(*own), "second", kept)
+    assert judged == ["first", "second"]
+
+
+def test_rows_that_stand_once_are_summarised_as_they_stand(config: MakeConfig) -> None:
+    """Stage evaluate behind stage online of frozen weights: their rows are there already."""
+    own = (*WHOLE, "online=history")
+
+    def backwards(name: str, kept: Kept) -> Path:
+        execute(config(*own, "stages=[train,online]"), name, kept)
+        return execute(config(*own, "stages=[train,online,evaluate]"), name, kept)
+
+    alone, kept = backwards("alone", Kept()), Kept()
+    first = execute(config(*own), "first", kept)
+    refuse_other(alone, backwards("second", kept))
+    refuse_other(first, execute(config(*own), "behind it", kept))
+
+
+def test_leaks_are_metered_once_for_each_seed(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    real = Evaluation.meter_leaks
+
+    def meter(self: Evaluation, trained: Any) -> dict[str, Any]:
+        made.append(self._seed)
+        return real(self, trained)
+
+    monkeypatch.setattr(Evaluation, "meter_leaks", meter)
+    kept, small = Kept(), ("stages=[train]", "train.epochs=1")
+    for number, other in enumerate(("seed=1", "seed=2", "strategy=prompt", "online.probe=.2")):
+        folder = execute(config(*small, other), f"run {number}", kept)
+        assert manifest(folder)["leaks"]["late_training"] == 0
+    assert made == [1, 2, 1]
+
+
+def arrays(value: object) -> Iterator[np.ndarray[Any, Any]]:
+    """All arrays of a world, whatever they lie in."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from arrays(part)
+    elif is_dataclass(value) or hasattr(value, "__dict__"):
+        for part in vars(value).values():
+            yield from arrays(part)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "dataset.seed=5", "dataset.half_lives_days=[1.0,2.0,3.0]", "split.windows=3", "split.train=0.5", "split=loo",
+        "split.simulated_cold=0.3", "control=permuted_text", "control=permuted_in_cohort",
+        "evaluate.queries=300", "online.label_delay_seconds=86400", "online.probe=0.3",
+    ],
+)  # fmt: skip
+def test_what_a_world_is_cut_by_makes_another(config: MakeConfig, other: str) -> None:
+    kept = Kept()
+    first = kept.world(config("seed=3"))
+    assert kept.world(config("seed=3", "strategy=prompt", "train.epochs=9")) is first
+    asked = config("seed=3", *([other, "online=off"] if "loo" in other else [other]))
+    second, fresh = kept.world(asked), make_world(asked)
+    assert second is not first
+    assert second.digest == fresh.digest
+    assert second.data.items == replace(fresh.data.items, released_at=second.data.items.released_at)
+    for one, right in zip(arrays(second), arrays(fresh), strict=True):
+        np.testing.assert_array_equal(one, right)
+    if "permuted" in other:
+        assert kept.world(config("seed=4", other)) is not second
+    assert cut_keys(config()) != cut_keys(config("release_slot=day"))
+
+
+def test_data_that_are_read_anew_are_cut_anew(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept()
+    first = kept.world(config())
+    data = replace(first.data, hashes={"events.csv": "abc"})
+    monkeypatch.setattr(kept_module, "read_data", lambda _: data)
+    assert kept.world(config()).data.hashes == {"events.csv": "abc"}
+
+
+def test_a_world_is_let_go_before_another_is_read(
+    config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, held = Kept(), list[bool]()
+    real = kept_module.read_data
+
+    def read(config: RunConfig) -> Dataset:
+        held.append(kept.cut is not None)
+        return real(config)
+
+    monkeypatch.setattr(kept_module, "read_data", read)
+    for other in ("seed=1", "seed=2", "dataset.seed=5", "split.windows=3"):
+        kept.world(config(other))
+    assert held == [False, True, False, False]
+
+
+class Spy:
+    """Stands for a part of a configuration, and writes down what is asked of it."""
+
+    def __init__(self, part: Any, path: str, asked: set[str]) -> None:
+        self._part, self._path, self._asked = part, path, asked
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._part, name)
+        path = f"{self._path}{name}"
+        if is_dataclass(value):
+            return Spy(value, f"{path}.", self._asked)
+        self._asked.add(path)
+        return value
+
+
+@pytest.mark.parametrize("control", ["none", "permuted_text", "permuted_in_cohort"])
+def test_a_world_depends_on_nothing_that_its_key_lacks(config: MakeConfig, control: str) -> None:
+    asked, told = set[str](), set[str]()
+    settled = config(f"control={control}")
+    world_of(Spy(settled, "", asked), make_world(settled).data)  # type: ignore[arg-type]
+    cut_keys(Spy(settled, "", told))  # type: ignore[arg-type]
+    assert asked == told
+
+
+def test_a_cell_leaves_its_world_as_it_was(config: MakeConfig) -> None:
+    kept, own = Kept(), (*WHOLE, "strategy=top", "stages=[train,evaluate,online,k_shot]")
+    world = kept.world(config(*own))
+    before = [array.copy() for array in arrays(world)]
+    execute(config(*own), "run", kept)
+    assert kept.world(config(*own)) is world
+    for one, right in zip(before, arrays(world), strict=True):
+        np.testing.assert_array_equal(one, right)
+    with pytest.raises(ValueError, match="read-only"):
+        world.split.part[0] = 1
+
+
+def test_summaries_of_the_drawn_baseline_are_its_own(config: MakeConfig) -> None:
+    kept, own = Kept(), (*WHOLE, "stages=[train,evaluate]")
+    runs = [execute(config(*own, f"seed={seed}"), f"seed {seed}", kept) for seed in (1, 2)]
+    values = [
+        pl.read_parquet(run / "results.parquet").drop("run", "seed", "config_hash") for run in runs
+    ]
+    for scorer in (MODEL, baselines.DRAWN):
+        one, other = (frame.filter(scorer=scorer) for frame in values)
+        assert not one.equals(other)
+    one, other = (
+        frame.filter(~pl.col("scorer").is_in([MODEL, baselines.DRAWN])) for frame in values
+    )
+    assert_frame_equal(one, other, check_exact=True)
