@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokenizers import normalizers
 from torch import Tensor
 
 from coldlm.core.seeding import torch_seed
@@ -53,7 +54,7 @@ families = pytest.mark.parametrize("family", ["bert", "roberta", "gpt2"])
 
 def _body(name: str, family: str = "bert", **keys: object) -> Backbone:
     with torch_seed(0):  # what a prefix and a prompt begin with is drawn
-        return STRATEGIES[name](tiny(family=family, max_tokens=32, **keys))
+        return STRATEGIES[name](tiny(**{"family": family, "max_tokens": 32, **keys}))
 
 
 def _alone(body: Backbone, text: str) -> Tensor:
@@ -154,7 +155,12 @@ def test_a_cache_hit_computes_nothing_and_gives_the_same_bits(name: str, tmp_pat
     assert list(tmp_path.rglob("*.part")) == []
 
 
-def test_another_text_order_backbone_or_depth_is_another_cache_entry(tmp_path: Path) -> None:
+def _other_tokenizer(body: Backbone) -> Backbone:
+    body.tokenizer.backend_tokenizer.normalizer = normalizers.Replace("s", "z")
+    return body
+
+
+def test_whatever_changes_vectors_is_another_cache_entry(tmp_path: Path) -> None:
     def entries() -> int:
         return len(list(tmp_path.rglob("*.safetensors")))
 
@@ -167,6 +173,8 @@ def test_another_text_order_backbone_or_depth_is_another_cache_entry(tmp_path: P
             (_body("lora"), TEXTS, ORDER),
             (_body("frozen"), TEXTS, ORDER),
             (_body("frozen", pooling="cls"), TEXTS, ORDER),
+            (_body("frozen", max_tokens=16), TEXTS, ORDER),
+            (_other_tokenizer(_body("frozen")), TEXTS, ORDER),
         ],
         start=2,
     ):

@@ -15,11 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from coldlm.core.tables import Ints
-from coldlm.text.kept import kept
+from coldlm.text.kept import kept, read
 from coldlm.text.tokens import Tokens, blocks, tokenize
 
 log = logging.getLogger("coldlm")
@@ -230,8 +229,11 @@ class TextEncoder(nn.Module):
     def _from_below(self, cache: Path) -> Tensor:
         # another library's stages do not give the same bits in two parts as in one
         shallower = range(self.body.depth - 1, 0, -1) if self.body.runtime == "torch" else ()
-        below = next((d for d in shallower if self._file(cache, d).is_file()), 0)
-        return self._compute(load_file(self._file(cache, below))["kept"] if below else None, below)
+        for depth in shallower:
+            below = read(self._file(cache, depth))
+            if below is not None:
+                return self._compute(below, depth)
+        return self._compute(None, 0)
 
     def _file(self, cache: Path, depth: int) -> Path:
         return cache / "hidden" / f"{self._key(str(depth))}.safetensors"
