@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
+from coldlm.core.compiled import SWITCH
 from coldlm.core.tables import Dataset
 from coldlm.experiment import baselines
 from coldlm.experiment import kept as kept_module
@@ -23,12 +24,15 @@ from coldlm.experiment.kept import Kept, training_key
 from coldlm.experiment.run import execute
 from coldlm.experiment.stages import evaluate, train
 from coldlm.experiment.world import cut_keys, make_world, world_of
+from coldlm.text import encode
 
 MakeConfig = Callable[..., RunConfig]
 
 SMALL = (
     "stages=[train,online]", "strategy=top", "train.epochs=1", "evaluate.latency_requests=0", "split.windows=2",
 )  # fmt: skip
+
+SCHEDULES = ("online=history", "online=per_window")
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -357,3 +361,30 @@ def test_summaries_of_the_drawn_baseline_are_its_own(config: MakeConfig) -> None
         frame.filter(~pl.col("scorer").is_in([MODEL, baselines.DRAWN])) for frame in values
     )
     assert_frame_equal(one, other, check_exact=True)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("strategy", ["frozen", "top", "lora"])
+def test_a_table_with_every_shortcut_is_the_one_without_any(
+    strategy: str, config: MakeConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    whole = (
+        "stages=[train,evaluate,online]", f"strategy={strategy}", "train.epochs=1", "split.windows=2",
+        "evaluate.latency_requests=0", "evaluate.lists=5",
+    )  # fmt: skip
+    cells = [(*whole, f"seed={seed}", online) for seed in (1, 2) for online in SCHEDULES]
+
+    def table(folders: list[Path]) -> pl.DataFrame:
+        frame = pl.concat([pl.read_parquet(folder / "results.parquet") for folder in folders])
+        frame = frame.drop("run", "config_hash")
+        return frame.sort(frame.columns[: frame.columns.index("value")])
+
+    kept = Kept()
+    shared = [execute(config(*cell), f"shared {n}", kept) for n, cell in enumerate(cells)]
+    monkeypatch.setenv(SWITCH, "0")
+    alone = []
+    for n, cell in enumerate(cells):
+        monkeypatch.setattr(encode, "READ", {})
+        own = config(*cell, f"cache={tmp_path / str(n)}")
+        alone.append(execute(own, f"alone {n}"))
+    assert_frame_equal(table(shared), table(alone), rel_tol=1e-6, abs_tol=1e-9)
