@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
 from coldlm.core.columns import HEADLINE_K, MODEL
 from coldlm.evaluate.continual import SERIES, ends_of_stretches, stretch
-from coldlm.evaluate.positives import with_metrics
+from coldlm.evaluate.metrics import HEADLINE, ndcg
 from coldlm.experiment.state import State
 from coldlm.online.loop import SCHEMA, Stream
 
@@ -50,7 +51,7 @@ class Curve:
                 self._record.log_stretch(rows)
 
     def _events(self, stream: Stream[Any], begin: int, end: int) -> pl.DataFrame:
-        """The positives from ``begin`` to ``end`` (excluded), with their metrics."""
+        """The positives from ``begin`` to ``end`` (excluded), with the metric that is told."""
         first = int(np.searchsorted(self._start, begin, side="right")) - 1
         last = int(np.searchsorted(self._start, end))
         whole = slice(int(self._start[first]), int(self._start[last]))
@@ -58,4 +59,6 @@ class Curve:
         frame = self._evaluation.tabulate(
             scored.judged.rows(whole), MODEL, "", scored.version[whole], part=(first, last)
         )
-        return with_metrics(frame.slice(begin - whole.start, end - begin), HEADLINE_K)
+        part = frame.slice(begin - whole.start, end - begin)
+        g, e = (torch.from_numpy(part[name].to_numpy().copy()) for name in ("g", "e"))
+        return part.with_columns(pl.Series(HEADLINE, ndcg(g, e, HEADLINE_K).numpy()))

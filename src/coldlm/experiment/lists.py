@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +47,11 @@ class ShownLists:
     said: dict[str, dict[str, float]] = field(default_factory=dict)
     _queries: Queries | None = None
     _words: Any = None
+    _told: _Told | None = None
+
+    def without_rows(self) -> ShownLists:
+        """Return lists for the same queries, with none kept yet."""
+        return replace(self, kept={}, said={})
 
     @property
     def queries(self) -> Queries:
@@ -70,6 +74,7 @@ class ShownLists:
         if self._words is None:
             texts = TfIdf(world.data, world.catalogue, world.as_of, 1, world.split.t_test)
             self._words = texts.vectors
+            self._told = self._tell()
         lists = show(scorer, queries, world.data, world.catalogue, HEADLINE_K, name=name)
         self.kept[name] = self._rows(lists, name)
         cold, as_of = world.cold_items, world.as_of
@@ -86,6 +91,7 @@ class ShownLists:
         title, score, n of the item as a scorer may know it, whether it was asked for, whether the user
         was cold; at rank 1 the titles of what the user took last and of all that was asked for."""
         world, queries, told = self.world, self.queries, self._told
+        assert told is not None  # see ``add``
         row, place = np.nonzero(lists.there)
         item = lists.item[row, place]
         first = pl.select(pl.when(pl.Series(place) == 0).then(pl.Series(row))).to_series()
@@ -107,8 +113,7 @@ class ShownLists:
             }
         )
 
-    @cached_property
-    def _told(self) -> _Told:
+    def _tell(self) -> _Told:
         world, queries = self.world, self.queries
         of = world.data.users.ids, world.data.items.ids, world.data.items.titles
         users, items, titles = (pl.Series(names, dtype=pl.String) for names in of)

@@ -151,10 +151,11 @@ def first_vectors(config: RunConfig, world: World, ranker: Model) -> Tensor:
 
     Nearly every strategy is a no-op before it is trained, so these are the untouched backbone's,
     which are kept for all runs. A prefix and a prompt are none: what they read at first is encoded
-    here, as the head meets it.
+    here, as the head meets it. A backbone that is frozen has its vectors already.
     """
-    encoder = untrained(config, world) if ranker.encoder.body.starts_untouched else ranker.encoder
-    vectors: Tensor = encoder.all_items()
+    body = ranker.encoder.body
+    has_another = body.reads_text and body.starts_untouched and not body.is_frozen
+    vectors: Tensor = (untrained(config, world) if has_another else ranker.encoder).all_items()
     return vectors
 
 

@@ -89,7 +89,7 @@ def _baselines(state: State, lists: ShownLists) -> list[pl.DataFrame]:
     goes into the manifest."""
     shop, kept, manifest = state.workshop, state.inputs.kept.baselines, state.manifest
     ask = shop.evaluation
-    theirs = ShownLists(lists.world, lists.number, lists.shelf)
+    theirs = lists.without_rows()
 
     def judged(scorer: ScoreFunction, name: str) -> Judged:
         # lists are of weights as trained
