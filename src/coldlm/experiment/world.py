@@ -105,9 +105,10 @@ class World:
             arrays += vars(data.impressions).values()
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
-        for names in (vars(data.items), vars(data.users)):
-            words = {key: value for key, value in names.items() if key != "released_at"}
-            digest.update(json.dumps(words, sort_keys=True).encode())
+        items, users = data.items, data.users
+        # one column at a time: as JSON each is as large as in memory
+        for column in (items.ids, items.titles, items.texts, users.ids, users.texts, users.groups):
+            digest.update(json.dumps(column).encode())
         return digest.hexdigest()
 
     def memory_of_the_past(self) -> AsOf:
