@@ -555,7 +555,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the events are written: where scores are all that is looked at, averages need not be
     made."""
 
-    def write(record: Record, stage: str, frame: pl.DataFrame) -> None:
+    def write(record: Record, stage: str, frame: pl.DataFrame, known: object = None) -> None:
         frame.write_parquet(record.folder / "events.parquet")
         pl.DataFrame({"k": [record.k]}).write_parquet(record.folder / "results.parquet")
 
