@@ -77,6 +77,27 @@ def test_a_score_is_the_same_alone_and_in_any_company() -> None:
     torch.testing.assert_close(together, each, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("size", [1, 8, 1000])
+def test_shared_beginnings_are_read_once_and_change_no_score(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, read = make(), []
+    prompt = reader.prompts([""], HISTORY[:1])[0]
+    branch = Backbone.branch
+    monkeypatch.setattr("coldlm.text.prompts.FOREST", size)
+    monkeypatch.setattr(
+        Backbone, "branch", lambda self, ids, *rest: read.append(ids) or branch(self, ids, *rest)
+    )
+    with torch.no_grad():
+        together = reader.score(prompt, reader.items)
+        monkeypatch.setattr(Backbone, "branches", False)
+        padded = reader.score(prompt, reader.items)
+    torch.testing.assert_close(together, padded, atol=0, rtol=1e-5)
+    if size == 1000:
+        beginnings = {tuple(ids[:n]) for ids in reader.items for n in range(1, len(ids))}
+        assert [ids.shape[1] for ids in read] == [len(beginnings)]
+
+
 def test_a_prompt_that_does_not_fit_loses_its_oldest_items_and_then_its_beginning() -> None:
     reader = make(max_tokens=40)
     speak = reader.body.tokenizer.decode

@@ -7,6 +7,7 @@ Shapes: Q users, H history, n pairs, P tokens of a prompt, T tokens of a text, V
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ from torch import Tensor, nn
 
 from coldlm.core.tables import Ints
 from coldlm.text.beams import Trie, search
+from coldlm.text.forest import forests
 from coldlm.text.pairs import BETWEEN, STEP, TOKENS
 from coldlm.text.tokens import blocks
+
+FOREST = 384
+"""Tokens of texts that are read behind a prompt at once: attention among them grows with the square."""
 
 
 class PromptReader(nn.Module):
@@ -25,7 +30,8 @@ class PromptReader(nn.Module):
 
     score(u, i) = 1 / T * sum over t = 1..T of log p(w_t | prompt(u), w_1 .. w_(t-1)).
 
-    Without gradient the prompt is encoded once and all items continue from its keys and values. A
+    Without gradient the prompt is encoded once and all items continue from its keys and values: side
+    by side as one sequence (``text.forest``) where the model is run layer by layer, else padded. A
     text that is too long loses its end (half of ``max_tokens`` are its own at most), a prompt its
     oldest items, then its beginning.
 
@@ -68,6 +74,8 @@ class PromptReader(nn.Module):
     def score(self, prompt: list[int], items: Sequence[list[int]]) -> Tensor:
         """Return [n] scores of token sequences behind one prompt, which is encoded once."""
         past, last = self.start(prompt)
+        if self.body.branches:
+            return self._branch(past, last[0], items)
         out = torch.zeros(len(items), device=self._anchor.device)
         for place, _, length in blocks(
             np.array([len(ids) for ids in items], np.int64), TOKENS, STEP
@@ -76,6 +84,22 @@ class PromptReader(nn.Module):
             hidden = self.body.proceed(ids, mask, past.fork())
             before = torch.cat([last.expand(len(place), 1, -1), hidden[:, :-1]], 1)
             out[torch.from_numpy(place)] = self._mean(before, ids, mask)
+        return out
+
+    def _branch(self, past: Any, last: Tensor, items: Sequence[list[int]]) -> Tensor:
+        """[n] scores of token sequences behind ``past``, whose last hidden state is ``last`` [1, D];
+        beginnings that several share are read once, and none is padded."""
+        out = torch.zeros(len(items), device=last.device)
+        for place, forest in forests(items, FOREST):
+            ids, depth, sees, said, behind, text, edge, here = (
+                torch.from_numpy(array).to(last.device) for array in (*astuple(forest), place)
+            )
+            hidden = self.body.branch(ids[None], depth[None], sees[None], past.fork())[0]
+            # what is said at once follows the prompt, whose place is -1
+            logits = self.body.vocabulary(torch.cat([hidden, last])).float()
+            spoken = logits[behind, said] - logits.logsumexp(1)[behind]
+            total = torch.zeros(len(place), device=last.device).index_add(0, text, spoken[edge])
+            out[here] = total / torch.bincount(text)
         return out
 
     def generate(self, text: str, history: Ints, items: Ints, beams: int) -> dict[int, float]:

@@ -182,6 +182,17 @@ class Backbone(nn.Module):
         holds them too."""
         return past.proceed(self, ids, mask)
 
+    @property
+    def branches(self) -> bool:
+        """Whether it can read several continuations of a text as one sequence, by ``branch``."""
+        return self.family != OTHER
+
+    @torch.no_grad()
+    def branch(self, ids: Tensor, depth: Tensor, sees: Tensor, past: Past) -> Tensor:
+        """Return [B, T, D] what ``hidden`` gives for tokens ``ids`` that continue ``past`` in several
+        ways: see ``Past.branch``."""
+        return past.branch(self, ids, depth, sees)
+
     def vocabulary(self, hidden: Tensor) -> Tensor:
         """Return [..., V] logits of the next token."""
         weight = self.model.get_input_embeddings().weight if self.output is None else self.output

@@ -108,20 +108,24 @@ class Past:
     def proceed(self, backbone: Any, ids: Tensor, mask: Tensor) -> Tensor:
         """Return [B, T, D] hidden states of right-padded texts behind what was read, which then is
         part of it."""
+        depth = torch.arange(ids.shape[1], device=ids.device)
+        sees = mask[:, None, :] & (depth[:, None] >= depth)
+        return self.branch(backbone, ids, depth[None], sees)
+
+    def branch(self, backbone: Any, ids: Tensor, depth: Tensor, sees: Tensor) -> Tensor:
+        """As ``proceed``, for tokens which see of each other what ``sees`` says, [B, T, T] bool, and
+        stand ``depth``, [1 or B, T] int64, behind what was read."""
         model, prompt = backbone.model, backbone.prompt
         before = 0 if prompt is None else len(prompt)
         first = max(self.length - before, 0)  # a prompt takes no position
-        places = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
-        x = model.drop(model.wte(ids) + model.wpe(places))
+        x = model.drop(model.wte(ids) + model.wpe(first + depth))
         if prompt is not None and not self.length:
             x = torch.cat([prompt.expand(len(x), -1, -1).to(x.dtype), x], 1)
-            mask = F.pad(mask, (before, 0), value=True)
-        length = mask.shape[1]
-        attend = (
-            mask[:, None, None, :]
-            & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-        )
-        attend = F.pad(attend, (self.length, 0), value=True)
+            own = sees.new_ones(before, before).tril().expand(len(x), -1, -1)
+            sees = torch.cat(
+                [F.pad(own, (0, ids.shape[1])), F.pad(sees, (before, 0), value=True)], 1
+            )
+        attend = F.pad(sees[:, None], (self.length, 0), value=True)
         for layer in backbone.layers:
             x = layer(x, past_key_values=self, attention_mask=attend)
         out: Tensor = model.ln_f(x[:, -ids.shape[1] :])
