@@ -82,9 +82,10 @@ def run_by_two(output: Path, cache: Path, *overrides: str) -> subprocess.Complet
 def both(
     tmp_path_factory: pytest.TempPathFactory, cache: Path
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """The run of two towers."""
+    """The run of two towers, whose texts are encoded again going back."""
     output = tmp_path_factory.mktemp("ddp")
-    done = run_by_two(output, cache, "backbone=tiny_bert", "backbone.width=16")
+    small = "backbone=tiny_bert", "backbone.width=16", "trainer.graph_tokens=256"
+    done = run_by_two(output, cache, *small)
     return output / "both", done
 
 

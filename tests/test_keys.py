@@ -431,6 +431,7 @@ EXCEPTIONS = {
     "trainer.threads": "speed only",
     "trainer.compile": "speed only: tests/models/test_backbone.py",
     "trainer.gradient_checkpointing": "memory only: tests/models/test_backbone.py",
+    "trainer.graph_tokens": "memory only: tests/text/test_again.py",
     "trainer.port": "where processes meet",
     "evaluate.candidates": "needs lists as they were shown: tests/test_impressions.py",
     "evaluate.rivals": "stands beside baselines: tests/rivals/test_rivals.py",

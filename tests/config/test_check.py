@@ -459,6 +459,10 @@ def test_several_values_need_the_flag() -> None:
             ["trainer.gradient_checkpointing=true"],
             "acts on layers that train, but strategy=frozen trains none",
         ),
+        (
+            ["trainer.graph_tokens=512"],
+            "trainer.graph_tokens=512 acts on layers that train, but strategy=frozen trains none",
+        ),
         (["trainer.compile=true"], "trainer.compile=true acts on layers that train"),
         (
             ["loss.negatives=given"],

@@ -180,12 +180,16 @@ def _trainer_problems(trainer: Section, train: Section) -> Iterator[str]:
 def _layer_problems(trainer: Section, strategy: Section, control: Section) -> Iterator[str]:
     """Keys that act on layers that train, where none does; a control that took them away is the
     run's own otherwise."""
-    for key in ("gradient_checkpointing", "compile"):
+    for key, off in (
+        ("gradient_checkpointing", "false"),
+        ("graph_tokens", "null"),
+        ("compile", "false"),
+    ):
         option = chosen(Strategy, strategy)
         if trainer[key] and not option.trains and control["name"] == "none":
             yield (
-                f"trainer.{key}=true acts on layers that train, but strategy={option.name} trains "
-                "none; set it to false"
+                f"trainer.{key}={str(trainer[key]).lower()} acts on layers that train, but "
+                f"strategy={option.name} trains none; set it to {off}"
             )
 
 

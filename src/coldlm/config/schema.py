@@ -95,6 +95,7 @@ class Trainer:
     devices: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     gradient_checkpointing: bool
+    graph_tokens: Count | None
     compile: bool
     threads: Count | None
     port: Annotated[int, Range(1024, 65535)] | None

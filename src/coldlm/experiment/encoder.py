@@ -87,6 +87,7 @@ def make_backbone(config: RunConfig) -> Any:
                 "stage, whose layers cannot be recomputed one by one; set it to false"
             )
         backbone.checkpointing = config.trainer.gradient_checkpointing
+        backbone.graph_tokens = config.trainer.graph_tokens
         if config.trainer.compile:
             backbone.compile_layers()
     return backbone

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from coldlm.core.tables import Ints
+from coldlm.text.again import within
 from coldlm.text.kept import kept, read
 from coldlm.text.tokens import Tokens, blocks, tokenize
 
@@ -41,10 +42,6 @@ READ: dict[bytes, Tensor] = {}
 """What is constant of free texts, by all that it depends on, of all encoders of this process: a run makes
 several, and reads the same texts before and behind validation."""
 
-TRAIN_TOKENS = 4096
-"""Tokens per block with gradient; such blocks hold texts of exactly one length, so that no mask is
-needed."""
-
 
 class Body(Protocol):
     """What this module needs of a backbone (``models.backbones.backbone_module.Backbone`` is
@@ -60,6 +57,7 @@ class Body(Protocol):
     query_prefix: str
     fingerprint: str
     runtime: str
+    graph_tokens: int | None
     tokenizer: object
 
     def lower(self, x: Tensor, mask: Tensor, first: int = 0) -> Tensor: ...
@@ -193,17 +191,17 @@ class TextEncoder(nn.Module):
 
     def _encode(self, flat: Tensor, start: Ints, codes: Ints, fixed: int | None) -> Tensor:
         """[n, D] vectors of the texts ``codes``, in blocks of ``fixed`` tokens and fixed shapes, or,
-        for training (None), in exact shapes.
+        for training (None), of texts of exactly one length, so that no mask is needed.
 
         Args:
             flat: [S] token ids, or [S, D] hidden states below the lowest trained stage.
             start: [N + 1] offsets of the texts.
         """
         device = self._anchor.device
+        lengths = np.diff(start)[codes]
+        size, upper = within(self.body.graph_tokens, int(lengths.sum()), self.body.upper)
         padded, places = [], []
-        for places_in, rows, length in blocks(
-            np.diff(start)[codes], fixed or TRAIN_TOKENS, EVAL_STEP if fixed else 1
-        ):
+        for places_in, rows, length in blocks(lengths, fixed or size, EVAL_STEP if fixed else 1):
             rows = rows if fixed else len(places_in)
             padded.append(_pad(start, codes[places_in], rows, length))
             places.append(places_in)
@@ -212,7 +210,7 @@ class TextEncoder(nn.Module):
         if flat.dim() == 1 and torch.is_grad_enabled():
             inputs = self.body.words(list(inputs))
         parts = [
-            self.body.upper(x, mask.to(device))[: len(places_in)]
+            upper(x, mask.to(device))[: len(places_in)]
             for x, (_, mask), places_in in zip(inputs, padded, places, strict=True)
         ]
         where = np.empty(len(codes), np.int64)

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 
 from coldlm.core.errors import CheckpointError
 from coldlm.core.tables import Ints
+from coldlm.text.again import within
 from coldlm.text.tokens import blocks
-
-TOKENS = 4096
-"""Tokens per block of pairs of similar length."""
 
 STEP = 4
 """Lengths of blocks are rounded up to multiples of this: the padding of a pair is at most three
@@ -37,6 +35,7 @@ class Body(Protocol):
     max_tokens: int
     item_prefix: str
     query_prefix: str
+    graph_tokens: int | None
     tokenizer: Any
 
     def __call__(self, ids: Tensor, mask: Tensor, types: Tensor) -> Tensor: ...
@@ -99,8 +98,9 @@ class PairReader(nn.Module):
             for r, i in zip(row.tolist(), item.tolist(), strict=True)
         ]
         lengths = np.array([len(ids) for ids, _ in pairs], np.int64)
+        size, body = within(self.body.graph_tokens, int(lengths.sum()), self.body)
         parts, places = [], []
-        for place, _, length in blocks(lengths, TOKENS, STEP):
+        for place, _, length in blocks(lengths, size, STEP):
             ids, types, mask = (np.zeros((len(place), length), np.int64) for _ in range(3))
             for r, p in enumerate(place.tolist()):
                 tokens, second = pairs[p]
@@ -112,7 +112,7 @@ class PairReader(nn.Module):
             block = (
                 torch.from_numpy(array).to(self._anchor.device) for array in (ids, mask > 0, types)
             )
-            parts.append(self.body(*block))
+            parts.append(body(*block))
             places.append(place)
         if not parts:
             return torch.zeros(0, self.width, device=self._anchor.device)

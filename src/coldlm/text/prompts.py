@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from coldlm.core.tables import Ints
+from coldlm.text.again import TRAIN_TOKENS, within
 from coldlm.text.beams import Trie, search
 from coldlm.text.forest import forests
-from coldlm.text.pairs import BETWEEN, STEP, TOKENS
+from coldlm.text.pairs import BETWEEN, STEP
 from coldlm.text.tokens import blocks
 
 FOREST = 384
@@ -78,7 +79,7 @@ class PromptReader(nn.Module):
             return self._branch(past, last[0], items)
         out = torch.zeros(len(items), device=self._anchor.device)
         for place, _, length in blocks(
-            np.array([len(ids) for ids in items], np.int64), TOKENS, STEP
+            np.array([len(ids) for ids in items], np.int64), TRAIN_TOKENS, STEP
         ):
             ids, mask = self._pad([items[i] for i in place], length)
             hidden = self.body.proceed(ids, mask, past.fork())
@@ -150,19 +151,23 @@ class PromptReader(nn.Module):
     def whole(self, prompts: list[list[int]], items: list[list[int]]) -> Tensor:
         """Return [n] scores, each prompt read anew with its item: for training."""
         sizes = np.array([len(p) + len(i) for p, i in zip(prompts, items, strict=True)], np.int64)
+        size, read = within(self.body.graph_tokens, int(sizes.sum()), self._read)
         parts, places = [], []
-        for place, _, length in blocks(sizes, TOKENS, STEP):
+        for place, _, length in blocks(sizes, size, STEP):
             ids, mask = self._pad([prompts[n] + items[n] for n in place], length)
             own = mask.clone()
             for r, n in enumerate(place.tolist()):
                 own[r, : len(prompts[n])] = False
-            hidden = self.body.hidden(ids, mask)
-            parts.append(self._mean(hidden[:, :-1], ids[:, 1:], own[:, 1:]))
+            parts.append(read(ids, mask, own))
             places.append(place)
         if not parts:
             return torch.zeros(0, device=self._anchor.device)
         back = torch.from_numpy(np.argsort(np.concatenate(places))).to(self._anchor.device)
         return torch.cat(parts)[back]
+
+    def _read(self, ids: Tensor, mask: Tensor, own: Tensor) -> Tensor:
+        """[B] scores of the tokens ``own`` of texts, [B, T] each."""
+        return self._mean(self.body.hidden(ids, mask)[:, :-1], ids[:, 1:], own[:, 1:])
 
     def _mean(self, before: Tensor, ids: Tensor, own: Tensor) -> Tensor:
         """[B] means of log p(ids) from the hidden states ``before`` them, [B, T, D], over the

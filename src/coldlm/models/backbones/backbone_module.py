@@ -33,7 +33,8 @@ class Backbone(nn.Module):
     backbone before training; ``prompt``: [P, D] vectors that enter the first layer before the text;
     ``ranks``: a budget that moves while training; ``matched``: the size that it chose by itself.
     ``checkpointing``: layers keep their input only and are computed again going back (Chen et al.
-    2016). ``fingerprint`` identifies the weights as loaded, for caches. ``runtime``: what computes the
+    2016). ``graph_tokens``: tokens of a batch whose graphs are in memory at once, None for all of them
+    (see ``text.again``). ``fingerprint`` identifies the weights as loaded, for caches. ``runtime``: what computes the
     constant stages of a whole catalogue.
     """
 
@@ -79,6 +80,7 @@ class Backbone(nn.Module):
         self.ranks: Ranks | None = None
         self.matched: dict[str, int] = {}
         self.checkpointing = False
+        self.graph_tokens: int | None = None
         self.model.requires_grad_(False)
         self.eval()
 
