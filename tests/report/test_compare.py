@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -165,3 +166,16 @@ def test_a_strategy_is_called_by_its_name_unless_another_of_that_name_is_there(
         row.label for row in read_runs([tmp_path]).comparisons[0].rows if row.kind == "strategy"
     }
     assert labels == {"lora rank=8 alpha=16", "lora rank=4 alpha=16", "top"}
+
+
+def test_differences_are_the_same_to_the_bit_however_often_they_were_asked_for(make_runs) -> None:
+    folder = make_runs(seeds=(1, 2))
+    asked, fresh = (read_runs([folder]).comparisons[0] for _ in range(2))
+    rows = range(len(asked.rows))
+    first = [str(asked.difference(i, j)) for i in rows for j in rows]
+    copy = replace(asked, warnings=())
+    assert [str(copy.difference(i, j)) for i in rows for j in rows] == first
+    assert copy.users._panels is asked.users._panels
+    backwards = [str(fresh.difference(i, j)) for i in reversed(rows) for j in reversed(rows)]
+    assert backwards[::-1] == first
+    assert len(set(first)) > 1

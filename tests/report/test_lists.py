@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import polars as pl
@@ -82,6 +84,16 @@ def test_rank_biased_overlap_is_that_of_prefixes(make_listed) -> None:
     # prefixes share 1, 2, 3, 4; and 0 (a, x), 1 (b), 2 (a too), 2
     assert rbo == pytest.approx((extrapolated([1, 2, 3, 4]) + extrapolated([0, 1, 2, 2])) / 2)
     assert extrapolated([1, 2, 3, 4]) == pytest.approx(1)
+
+
+def test_many_seeds_are_the_mean_of_their_pairs(make_listed) -> None:
+    seeds = {0: "abcd", 1: "abcd", 2: "ab"}, {0: "dcxa", 1: "xbaq", 3: "z"}, {1: "ba", 2: "bac"}
+    folders = [make_listed(f"run{i}", its, seed=i) for i, its in enumerate(seeds)]
+    [comparison] = read_runs([folders[0].parent]).comparisons
+    row = next(row for row in comparison.rows if row.name == "lora, history")
+    pairs = [stability(replace(row, lists=two)) for two in combinations(row.lists, 2)]
+    assert len(row.lists) == len(set(pairs)) == 3
+    assert stability(row) == pytest.approx([sum(each) / 3 for each in zip(*pairs, strict=True)])
 
 
 def test_cold_users_lists_stand_side_by_side_with_a_star_at_what_was_taken(make_listed) -> None:

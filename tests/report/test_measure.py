@@ -39,7 +39,9 @@ def test_the_difference_is_strategy_minus_the_best_trivial_row(make_runs) -> Non
 def test_intervals_hold_users_and_seeds(make_runs) -> None:
     comparison = read_runs([make_runs(seeds=(1, 2, 3))]).comparisons[0]
     found = measure(comparison).measures[0]
-    users = comparison.users.filter(row=0, cohort="all").sort("seed", "user")["value"].to_numpy()
+    users = (
+        comparison.users.table.filter(row=0, cohort="all").sort("seed", "user")["value"].to_numpy()
+    )
     assert found.headline == estimate(users.reshape(3, 40))
     assert found.headline.sd_seeds < 1e-12  # made so
     assert found.vs_trivial is not None

@@ -3,7 +3,7 @@ best control there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -90,9 +90,10 @@ def measure_slices(
     which is a control itself. The best trivial row is chosen anew in each slice, so the distance
     flatters nobody."""
     found = [
-        _measure(comparison, i, which)
+        _measure(comparison, i, which, best)
         for comparison in comparisons
         for which in slices
+        for best in [{kind: _best(comparison, kind, which) for kind in KINDS[1:]}]
         for i, row in enumerate(comparison.rows)
         if row.kind == "strategy"
         and row.schedule != "static"
@@ -145,10 +146,11 @@ def _value(comparison: Comparison, row: int, which: Slice) -> float | None:
     return comparison.value(row, cohort, bucket=bucket, metric=measured)
 
 
-def _measure(comparison: Comparison, row: int, which: Slice) -> SliceMeasure:
-    """One row in one slice."""
+def _measure(
+    comparison: Comparison, row: int, which: Slice, best: Mapping[str, tuple[int, float] | None]
+) -> SliceMeasure:
+    """One row in one slice. ``best``: (row, value) of each other kind."""
     cohort, bucket, measured = which
-    best = {kind: _best(comparison, kind, which) for kind in KINDS[1:]}
     whole = comparison.values.filter(
         row=row, window=-1, cohort=cohort, bucket=bucket, average="macro", metric=measured
     )

@@ -15,7 +15,7 @@ from coldlm.config.options import names
 from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL, NOT_KNOWN
 from coldlm.report.labels import Labels, label_runs
 from coldlm.report.repeats import TEXT_BASELINES, Key, kind_of, once, say, when
-from coldlm.report.rows import CELL, KINDS, SLICE, Comparison, FinishedRun, Row
+from coldlm.report.rows import CELL, KINDS, SLICE, Comparison, FinishedRun, Row, UserValues
 
 WITHOUT_BACKBONE: Final = ("context_only", "random_vectors")
 """Controls that use no pre-trained weight: the date of the checkpoint does not concern them."""
@@ -57,7 +57,7 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     manifests = tuple(run.manifest for run in runs)
     comparison = Comparison(
         title, first["split"], first["candidates"], manifests, rows, values.sort("row", *CELL),
-        _in_rows(users, rows), (),
+        UserValues(_in_rows(users, rows)), (),
     )  # fmt: skip
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
 

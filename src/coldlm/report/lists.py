@@ -4,7 +4,7 @@ side."""
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -67,22 +67,26 @@ def stability(row: Row) -> tuple[float, float] | None:
     that no seed changes."""
     if row.kind == "baseline" or len(row.lists) < 2:
         return None
-    found = [_alike(a, b) for a, b in combinations(row.lists, 2)]
+    found = _alike(row.lists)
     return tuple(sum(pair[i] for pair in found) / len(found) for i in (0, 1))  # type: ignore[return-value]
 
 
-def _alike(first: pl.DataFrame, second: pl.DataFrame) -> tuple[float, float]:
-    """Overlap and RBO of two tables of lists, mean over the queries that both have."""
-    both = first.select("query", "item", a="rank").join(
-        second.select("query", "item", b="rank"), on=["query", "item"], how="inner"
+def _alike(lists: Sequence[pl.DataFrame]) -> list[tuple[float, float]]:
+    """Overlap and RBO of each pair of tables of lists, in their order, mean over the queries that both
+    have."""
+    places = pl.concat(
+        [table.select("query", "item", "rank", seed=pl.lit(i)) for i, table in enumerate(lists)],
+        how="vertical_relaxed",
     )
-    lengths = first.group_by("query").agg(k=pl.len())
-    lengths = lengths.join(second.group_by("query").len(), on="query").with_columns(
-        k=pl.min_horizontal("k", "len")
-    )
-    depth = pl.max_horizontal("a", "b")
+    sizes = places.group_by("seed", "query").agg(k=pl.len())
+    one_of_each = pl.col("seed") < pl.col("seed_right")
+    pair = ["seed", "seed_right", "query"]
+    both = places.join(places, on=["query", "item"]).filter(one_of_each)
+    lengths = sizes.join(sizes, on="query").filter(one_of_each)
+    lengths = lengths.select(*pair, k=pl.min_horizontal("k", "k_right"))
+    depth = pl.max_horizontal("rank", "rank_right")
     # an item that both show counts in every prefix from the later of its ranks on
-    ranked = both.join(lengths, on="query").filter(depth <= pl.col("k")).with_columns(depth=depth)
+    ranked = both.join(lengths, on=pair).filter(depth <= pl.col("k")).with_columns(depth=depth)
     k_most = int(lengths["k"].max() or 0)  # type: ignore[arg-type]
     p = PERSISTENCE
     weights = [p**d / d for d in range(1, k_most + 1)]
@@ -91,15 +95,14 @@ def _alike(first: pl.DataFrame, second: pl.DataFrame) -> tuple[float, float]:
     ranked = ranked.join(table.cast({"depth": ranked["depth"].dtype}), on="depth")
     # the tails run to the longest list; shorter ones stop at their own k
     by_query = lengths.join(
-        ranked.group_by("query").agg(shared=pl.len(), tail=pl.col("tail").sum()),
-        on="query",
-        how="left",
+        ranked.group_by(pair).agg(shared=pl.len(), tail=pl.col("tail").sum()), on=pair, how="left"
     ).fill_null(0)
     beyond = {k: sum(weights[k:]) for k in range(k_most + 1)}
     cut = pl.col("k").replace_strict(beyond, return_dtype=pl.Float64) * pl.col("shared")
     share = pl.col("shared") / pl.col("k")
     rbo = share * p ** pl.col("k") + (1 - p) / p * (pl.col("tail") - cut)
-    return float(by_query.select(share.mean()).item()), float(by_query.select(rbo.mean()).item())
+    means = by_query.group_by(pair[:2]).agg(share=share.mean(), rbo=rbo.mean()).sort(pair[:2])
+    return means.select("share", "rbo").rows()
 
 
 def _harmonic(comparison: Comparison, row: int) -> float | None:

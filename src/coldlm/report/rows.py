@@ -3,6 +3,7 @@ the rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -132,12 +133,46 @@ class Row:
         return self.label if self.kind == "baseline" else f"{self.label}, {self.schedule}"
 
 
+@dataclass(frozen=True, eq=False)
+class UserValues:
+    """``table``: ``row``, the columns of ``SLICE``, ``seed, user, value``. What is found in it is kept, for
+    the copies of a comparison too."""
+
+    table: pl.DataFrame
+
+    def of(self, row: int, which: Sequence[str]) -> pl.DataFrame:
+        """Return the lines of one row in one slice."""
+        return self._parts.get((row, *which), self.table.clear())
+
+    def panel(self, row: int, which: tuple[str, str, str]) -> pl.DataFrame:
+        """Return ``user`` and a column per seed, of the users that all seeds have."""
+        if (row, which) not in self._panels:
+            self._panels[row, which] = _panel(self.of(row, which))
+        return self._panels[row, which]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[Any, ...], pl.DataFrame]:
+        return self.table.partition_by("row", *SLICE, as_dict=True)
+
+    @cached_property
+    def _panels(self) -> dict[tuple[int, tuple[str, str, str]], pl.DataFrame]:
+        return {}
+
+
+def _panel(rows: pl.DataFrame) -> pl.DataFrame:
+    if rows.is_empty():
+        return pl.DataFrame(schema={"user": pl.String})
+    seeds = rows["seed"].unique().sort().to_list()
+    table = rows.pivot("seed", on_columns=seeds, index="user", values="value")
+    return table.drop_nulls().sort("user")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Runs that answered the same queries. ``values``: ``row`` (position in ``rows``), the columns
     of ``CELL``, ``value`` (null: not measurable), ``n_users, n_queries, n_events``, averaged over
-    seeds. ``users``: ``row``, the columns of ``SLICE``, ``seed, user, value``. ``warnings``: what a reader must know
-    before believing a number.
+    seeds. ``users``: the values behind them, of each user. ``warnings``: what a reader must know before
+    believing a number.
     ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``."""
 
     title: str
@@ -146,7 +181,7 @@ class Comparison:
     manifests: tuple[Manifest, ...]
     rows: tuple[Row, ...]
     values: pl.DataFrame
-    users: pl.DataFrame
+    users: UserValues
     warnings: tuple[str, ...]
     shots: tuple[Comparison, ...] = ()
 
@@ -191,7 +226,7 @@ class Comparison:
 
     def per_user(self, row: int, cohort: str = "all") -> pl.DataFrame:
         """Return ``user, value`` of one row in a cohort, averaged over seeds, sorted by user."""
-        rows = self._users.get((row, cohort, "all", METRIC), self.users.clear())
+        rows = self.users.of(row, (cohort, "all", METRIC))
         return rows.group_by("user").agg(pl.col("value").mean()).sort("user")
 
     def estimate(
@@ -199,7 +234,7 @@ class Comparison:
     ) -> Estimate:
         """Return one row's nDCG@10 in a cohort, or in a bucket of items, of all candidates or of a
         view, and how sure it is."""
-        table = self._panel(row, (cohort, bucket, metric))
+        table = self.users.panel(row, (cohort, bucket, metric))
         return estimate(table.drop("user").to_numpy().T)
 
     def difference(
@@ -216,7 +251,7 @@ class Comparison:
         stands against each. Rows without a seed in common are compared as they are on average, by users
         alone and with 0 ``seeds``."""
         which = cohort, bucket, metric
-        tables = [self._panel(row, which) for row in (left, right)]
+        tables = [self.users.panel(row, which) for row in (left, right)]
         if any(table.is_empty() for table in tables):
             return None
         fixed = [not self.rows[row].draws for row in (left, right)]
@@ -240,15 +275,6 @@ class Comparison:
         that nothing is claimed of it."""
         return is_small(*self._counts.get((row, cohort, bucket, metric), (0, 0)))
 
-    def _panel(self, row: int, which: tuple[str, str, str]) -> pl.DataFrame:
-        """``user`` and a column per seed, of the users that all seeds have; ``which``: see ``SLICE``."""
-        rows = self._users.get((row, *which), self.users.clear())
-        if rows.is_empty():
-            return pl.DataFrame(schema={"user": pl.String})
-        seeds = rows["seed"].unique().sort().to_list()
-        table = rows.pivot("seed", on_columns=seeds, index="user", values="value")
-        return table.drop_nulls().sort("user")
-
     @cached_property
     def _whole(self) -> dict[tuple[Any, ...], float]:
         whole = self.values.filter(window=-1)
@@ -260,10 +286,6 @@ class Comparison:
         whole = self.values.filter(window=-1, average="macro", k=K)
         counted = whole.select("row", *SLICE, "n_users", "n_events").rows()
         return {tuple(which): (users, events) for *which, users, events in counted}
-
-    @cached_property
-    def _users(self) -> dict[tuple[Any, ...], pl.DataFrame]:
-        return self.users.partition_by("row", *SLICE, as_dict=True)
 
     def _cells(self, *conditions: pl.Expr, metric: str = METRIC) -> pl.DataFrame:
         return self.values.filter(cohort="all", average="macro", metric=metric, k=K).filter(
