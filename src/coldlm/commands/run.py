@@ -30,6 +30,7 @@ SHOW_ONLY = (
     "-c",
     "--info",
     "-i",
+    "--resolve",
     "--version",
     "--shell-completion",
     "-sc",
