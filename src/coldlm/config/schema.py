@@ -209,8 +209,11 @@ ADDED: tuple[tuple[str, str, str, object], ...] = (
     ("dataset", "coldlm.data.own.load", "groups", []),
     ("dataset", "coldlm.data.atomic.load", "groups", []),
     ("backbone", "coldlm.models.backbone.load", "runtime", "torch"),
+    ("pretrain", "", "items", None),
+    ("trainer", "", "graph_tokens", None),
 )
-"""Group, the option that got a key of late, the key, and the value that leaves all as it was."""
+"""Group, the option that got a key of late ("" of groups that hold values), the key, and the value that leaves all
+as it was."""
 
 
 def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
@@ -221,12 +224,10 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     now.setdefault("published", {"source": "", "values": []})
     if isinstance(evaluate := now.get("evaluate"), dict):
         now["evaluate"] = {"shelf": 4, "rivals": [], "lists": 0} | evaluate
-    if isinstance(pretrain := now.get("pretrain"), dict):
-        now["pretrain"] = {"items": None} | pretrain
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
     for group, target, key, value in ADDED:
-        if isinstance(node := now.get(group), dict) and node.get("_target_") == target:
+        if isinstance(node := now.get(group), dict) and node.get("_target_", "") == target:
             node.setdefault(key, value)
     if isinstance(dataset := now.get("dataset"), dict) and dataset.pop("permute_text", False):
         now["control"] = {**now.get("control", {}), "name": PERMUTED_TEXT}

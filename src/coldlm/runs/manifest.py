@@ -167,11 +167,10 @@ class Manifest:
                 for key, value in found["recipe"].items()
                 if key not in GONE and key not in PLACES
             }
+            groups = {key.partition(".")[0] for key in kept}
             for group, target, key, value in ADDED:
-                if kept.get(f"{group}._target_") == target:
+                if group in groups and kept.get(f"{group}._target_", "") == target:
                     kept.setdefault(f"{group}.{key}", value)
-            if "pretrain.objective" in kept:
-                kept.setdefault("pretrain.items", None)
             found["recipe"] = {"plugins": [], **kept}
         if found.get("stream") is not None:
             found["stream"] = {
