@@ -42,15 +42,15 @@ def had(world: World, user: str) -> set[str]:
 def test_a_text_gives_k_items_best_first_with_their_titles(finished: Path, world: World) -> None:
     rows = recommend(finished, query="spaceship galaxy", k=7)
     assert len(rows) == 7
-    assert [score for score, _, _ in rows] == sorted((score for score, _, _ in rows), reverse=True)
+    assert [score for score, *_ in rows] == sorted((score for score, *_ in rows), reverse=True)
     titles = dict(zip(world.data.items.ids, world.data.items.titles, strict=True))
-    assert [title for _, _, title in rows] == [titles[item] for _, item, _ in rows]
-    assert len({item for _, item, _ in rows}) == 7
+    assert [title for _, _, title, _ in rows] == [titles[item] for _, item, *_ in rows]
+    assert len({item for _, item, *_ in rows}) == 7
 
 
 def test_another_text_gives_other_scores_in_any_language(finished: Path) -> None:
     scores = [
-        tuple(score for score, _, _ in recommend(finished, query=query))
+        tuple(score for score, *_ in recommend(finished, query=query))
         for query in ("spaceship galaxy", "飞船 银河", "🫖", "x" * 100_000)
     ]
     assert len(set(scores)) == 4
@@ -60,12 +60,12 @@ def test_another_text_gives_other_scores_in_any_language(finished: Path) -> None
 def test_a_user_gets_what_he_has_not_had(finished: Path, world: World) -> None:
     rows = recommend(finished, user="u3", k=100)
     assert len(had(world, "u3")) > 3
-    assert {item for _, item, _ in rows} == set(world.data.items.ids) - had(world, "u3")
+    assert {item for _, item, *_ in rows} == set(world.data.items.ids) - had(world, "u3")
 
 
 def test_a_history_is_left_out_and_changes_the_list(finished: Path) -> None:
     first = recommend(finished, history=["i3", "i5"], k=100)
-    assert {"i3", "i5"} & {item for _, item, _ in first} == set()
+    assert {"i3", "i5"} & {item for _, item, *_ in first} == set()
     assert len(first) == 58
     assert recommend(finished, history=["i40", "i41"], k=3)[0][0] != first[0][0]
 
@@ -87,7 +87,7 @@ def test_a_user_is_scored_as_the_run_would_score_him(
     ranker.restore(load_file(finished / "online.safetensors"))
     end = int(world.data.log.time[-1]) + 1
     scores = take_snapshot(ranker, world)(np.array([3]), np.array([end]))[0]
-    for score, item, _ in recommend(finished, user="u3", k=5):
+    for score, item, *_ in recommend(finished, user="u3", k=5):
         assert score == float(scores[world.data.items.ids.index(item)])
 
 
@@ -103,10 +103,6 @@ def test_where_items_repeat_what_was_had_stays(config: MakeConfig) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (
-            {"user": "u33x"},
-            r"user 'u33x' is not in this run's data; did you mean 'u33'\? it has 40 users",
-        ),
         (
             {"history": ["i3", "item4"]},
             r"item 'item4' is not in this run's data; .*it has 60 items",
@@ -244,7 +240,7 @@ def test_a_head_without_text_reads_no_query(config: MakeConfig) -> None:
     ("line", "message"),
     [
         ([], "nothing to go by"),
-        (["--user", "u1", "--query", "tea"], "give it alone"),
+        (["--user", "u1", "--history", "i3"], "leave --history out"),
         (["--query", "tea", "--k", "0"], "at least 1"),
     ],
 )
@@ -263,8 +259,61 @@ def test_the_command_prints_a_ranked_table(
     out = capsys.readouterr().out
     assert all(f" {rank} " in out for rank in (1, 2, 3))
     assert " 4 " not in out
-    assert main(["recommend", str(finished), "--user", "nobody"]) == 2
+    assert main(["recommend", str(finished), "--history", "nothing"]) == 2
     assert "is not in this run's data" in capsys.readouterr().err
+
+
+def test_the_command_prints_what_a_program_reads(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["recommend", str(finished), "--query", "厨房", "--k", "2", "--json"]
+    assert main(line) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = recommend(finished, query="厨房", k=2)
+    expected = [{"rank": n, **row._asdict()} for n, row in enumerate(rows, 1)]
+    assert found == expected
+    assert [place["probability"] for place in found] == [None, None]
+
+
+def test_a_text_typed_by_a_user_is_read_beside_his_history(finished: Path, world: World) -> None:
+    both = recommend(finished, user="u3", query="guitar", k=100)
+    assert {item for _, item, *_ in both} == set(world.data.items.ids) - had(world, "u3")
+    scores = {item: score for score, item, *_ in both}
+    for other in (
+        recommend(finished, user="u3", k=100),
+        recommend(finished, query="guitar", k=100),
+    ):
+        assert any(scores[item] != score for score, item, *_ in other if item in scores)
+    times, users = np.array([int(world.data.log.time[-1]) + 1]), np.array([3])
+    past = [world.data.items.ids[i] for i in world.as_of.history(users, times, 50)[0] if i >= 0]
+    by_hand = recommend(finished, query="guitar", history=past, k=100)
+    assert scores == {item: score for score, item, *_ in by_hand}
+
+
+def test_somebody_new_is_told_to_be_new_and_gets_what_is_known_without_him(
+    finished: Path, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = recommend(finished, user="u33x", k=100)
+    assert "user 'u33x' is new to this run's data" in caplog.text
+    assert "did you mean 'u33'?" in caplog.text
+    assert {item for _, item, *_ in rows} == set(world.data.items.ids)
+    assert recommend(finished, user="u33x", query="tea") == recommend(finished, query="tea")
+
+
+def test_a_classifier_says_how_probable_each_place_is(
+    config: MakeConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = execute(
+        config("head=pair", "loss=binary_cross_entropy", "loss.draws=2", "stages=[train]",
+               "head.first_stage=popularity", "head.rerank=5", "head.history=3"),
+        "pairs",
+    )  # fmt: skip
+    rows = recommend(folder, query="tea", k=3)
+    assert [row.probability for row in rows] == pytest.approx(
+        [1 / (1 + np.exp(-row.score)) for row in rows]
+    )
+    assert main(["recommend", str(folder), "--query", "tea", "--k", "3"]) == 0
+    assert f"{rows[0].probability:.3f}" in capsys.readouterr().out
 
 
 @pytest.mark.real_data
@@ -296,9 +345,9 @@ def test_a_chinese_query_finds_items_of_its_topic_through_a_real_encoder(
 
     def share_about_watches(query: str) -> float:
         found = recommend(run, query=query, k=15)
-        return sum(any(word in title for word in WATCHES.split()) for _, _, title in found) / len(
-            found
-        )
+        return sum(
+            any(word in title for word in WATCHES.split()) for _, _, title, _ in found
+        ) / len(found)
 
     assert share_about_watches("智能手表") > 2 * share_about_watches("足球")
 

@@ -4,10 +4,11 @@ finished run."""
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from coldlm.core.errors import ConfigError, RunFolderError
 
@@ -20,16 +21,25 @@ if TYPE_CHECKING:
     from coldlm.models.rankers.pairwise import PairSnapshot
     from coldlm.models.rankers.ranker import Scorer
 
+log = logging.getLogger("coldlm")
+
 LAST_MODEL = ("online", "model")
 """Names of saved weights in a run folder, latest first."""
+
+
+class Recommended(NamedTuple):
+    """One place of a list. ``probability``: that the item is taken, of a head that was trained to say so, None
+    of others."""
+
+    score: float
+    item: str
+    title: str
+    probability: float | None = None
 
 
 def main(argv: Sequence[str]) -> int:
     """Print a ranked list; 0 when there is one."""
     arguments = parse(argv)
-    from rich.console import Console
-    from rich.table import Table
-
     rows = recommend(
         Path(arguments.run),
         query=arguments.query or "",
@@ -40,27 +50,44 @@ def main(argv: Sequence[str]) -> int:
         k=arguments.k,
         beams=arguments.generate,
     )
-    if not rows:
+    if arguments.json:
+        places = [{"rank": rank} | row._asdict() for rank, row in enumerate(rows, 1)]
+        print(json.dumps(places, ensure_ascii=False, indent=1))
+    elif rows:
+        _print(rows)
+    else:
         print("nothing is left to recommend: every item has been had already")
-        return 0
-    table = Table("rank", "score", "item", "title")
-    for rank, (score, item, title) in enumerate(rows, 1):
-        table.add_row(str(rank), f"{score:.3f}", item, title)
-    Console().print(table)
     return 0
+
+
+def _print(rows: Sequence[Recommended]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    says = rows[0].probability is not None
+    table = Table("rank", "score", *(["probability"] if says else []), "item", "title")
+    for rank, row in enumerate(rows, 1):
+        probability = [f"{row.probability:.3f}"] if says else []
+        table.add_row(str(rank), f"{row.score:.3f}", *probability, row.item, row.title)
+    Console().print(table)
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the command line; at least one of query, user and history."""
     parser = argparse.ArgumentParser(
         prog="coldlm recommend",
-        description="Rank a run's catalogue for a typed text, a known user or a list of items, at "
-        "the end of its data.",
-        epilog='example: coldlm recommend runs/default --query "space adventure" --k 10',
+        description="Rank a run's catalogue for a typed text, a user or a list of items, at the end of "
+        "its data.",
+        epilog='examples: coldlm recommend runs/default --query "space adventure" --k 10; '
+        'coldlm recommend runs/default --user 610 --query "space adventure" --json',
     )
     parser.add_argument("run", help="a run folder with a trained model")
     parser.add_argument("--query", help="a text, as typed into a search box")
-    parser.add_argument("--user", help="a user id of the data: history and profile are looked up")
+    parser.add_argument(
+        "--user",
+        help="a user id: history and profile are looked up, a --query then takes the profile's place; of "
+        "somebody new nothing is known",
+    )
     parser.add_argument("--history", help="item ids, newest first, separated by commas")
     parser.add_argument("--k", type=int, default=10, help="length of the list (default 10)")
     parser.add_argument(
@@ -70,12 +97,13 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="let a causal model write the list itself, kept to the candidates' texts, by beam "
         "search of this width",
     )
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
     arguments = parser.parse_args(argv)
     arguments.query = (arguments.query or "").strip()
     if not (arguments.query or arguments.user or arguments.history):
         parser.error("nothing to go by: give --query TEXT, --user ID or --history ID,ID")
-    if arguments.user and (arguments.query or arguments.history):
-        parser.error("--user looks up its own history and profile: give it alone")
+    if arguments.user and arguments.history:
+        parser.error("--user looks up its own history: leave --history out")
     if arguments.k < 1:
         parser.error(f"--k must be at least 1, got {arguments.k}")
     if arguments.generate is not None and arguments.generate < arguments.k:
@@ -93,18 +121,19 @@ def recommend(
     history: Sequence[str] = (),
     k: int = 10,
     beams: int | None = None,
-) -> list[tuple[float, str, str]]:
-    """Return the best ``k`` candidates at the end of the run's data: (score, item id, title), best
-    first.
+) -> list[Recommended]:
+    """Return the best ``k`` candidates at the end of the run's data, best first.
 
     What the user has had is left out where items do not repeat; so are the items of ``history``.
-    Equal scores are in catalogue order. With ``beams`` a causal model writes the list itself: fewer
-    than ``k`` where it finds no more.
+    A ``user`` whom the data do not have is new: nothing is known of them, which is told. A ``query``
+    beside a known user takes the place of the profile; the history stays. Equal scores are in
+    catalogue order. With ``beams`` a causal model writes the list itself: fewer than ``k`` where it
+    finds no more.
 
     Raises:
         RunFolderError: no trained model there, a damaged one, or one of another version, with other
             keys in its configuration.
-        ConfigError: an id that the data does not have, or beams of a head that writes nothing.
+        ConfigError: an item that the data does not have, or beams of a head that writes nothing.
     """
     weights = _last_weights(run)
     import torch
@@ -116,13 +145,12 @@ def recommend(
     from coldlm.runs.resolved import read_config
     from coldlm.runs.weights import read_weights
 
-    logging.getLogger("coldlm").setLevel(logging.WARNING)
+    log.setLevel(logging.WARNING)
     config = with_own_backbone(read_config(run), run)
     world = make_world(config)
     refuse_other_data(read_manifest(run), world.data.hashes, run)
     items = world.data.items
-    codes = _codes(history, items.ids, "item")
-    who = _codes([user] if user else [], world.data.users.ids, "user")
+    codes, who = _codes(history, items.ids), _who(user, world.data.users.ids)
     ranker = make_ranker(config, world)
     _refuse_head(ranker.head, query, beams)
     read_weights(weights, ranker)
@@ -130,11 +158,20 @@ def recommend(
     scores, candidates = _score(
         world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams
     )
+    probabilities = torch.sigmoid(scores) if ranker.head.is_classifier else None
     scores = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
     best = torch.argsort(scores, descending=True, stable=True)[
         : min(k, int(candidates.sum()))
     ].tolist()
-    return [(float(scores[i]), items.ids[i], items.titles[i]) for i in best]
+    return [
+        Recommended(
+            float(scores[i]),
+            items.ids[i],
+            items.titles[i],
+            None if probabilities is None else float(probabilities[i]),
+        )
+        for i in best
+    ]
 
 
 def _last_weights(run: Path) -> Path:
@@ -165,7 +202,7 @@ def _score(
     scorer: Scorer,
     length: int,
     query: str,
-    who: list[int],
+    who: int | None,
     codes: list[int],
     beams: int | None,
 ) -> tuple[Tensor, Bools]:
@@ -174,32 +211,44 @@ def _score(
 
     Args:
         length: items of a history that the head reads.
-        who: code of the user, [] for none.
+        who: code of the user, None for nobody of the data.
         codes: history, newest first.
     """
     import numpy as np
 
     now = int(world.data.log.time[-1]) + 1
-    users, times = np.array(who, np.int64), np.array([now])
-    candidates = (world.catalogue.mask(users, times) if who else world.catalogue.released(times))[0]
-    if not world.data.repeats:
-        candidates[codes] = False
-    if beams is not None:
-        if who:
-            query, past = (
-                world.data.users.texts[who[0]],
-                world.as_of.history(users, times, length)[0],
-            )
-            codes = past[past >= 0].tolist()
-        scores = cast("PairSnapshot", scorer).generate(now, query, codes, candidates, beams)
-        return scores, candidates & np.isfinite(scores.numpy())
-    return scorer(users, times)[0] if who else scorer.answer(
-        now, text=query, history=codes
-    ), candidates
+    users, times = np.array([] if who is None else [who], np.int64), np.array([now])
+    if who is None:
+        candidates = world.catalogue.released(times)[0]
+        if not world.data.repeats:
+            candidates[codes] = False
+    else:
+        candidates = world.catalogue.mask(users, times)[0]
+        if not query and beams is None:
+            return scorer(users, times)[0], candidates
+        past = world.as_of.history(users, times, length)[0]
+        query, codes = query or world.data.users.texts[who], past[past >= 0].tolist()
+    if beams is None:
+        return scorer.answer(now, text=query, history=codes), candidates
+    scores = cast("PairSnapshot", scorer).generate(now, query, codes, candidates, beams)
+    return scores, candidates & np.isfinite(scores.numpy())
 
 
-def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:
-    """Positions of the ids ``asked``."""
+def _who(user: str | None, ids: Sequence[str]) -> int | None:
+    """The user's place among the ``ids``, None for nobody of them."""
+    if user is None:
+        return None
+    place = {name: code for code, name in enumerate(ids)}
+    if user not in place:
+        from coldlm.core.spelling import did_you_mean
+
+        hint = did_you_mean(user, place, begin="; ", shown=repr)
+        log.warning("user %r is new to this run's data: nothing is known of them%s", user, hint)
+    return place.get(user)
+
+
+def _codes(asked: Sequence[str], ids: Sequence[str]) -> list[int]:
+    """Positions of the item ids ``asked``."""
     place = {name: code for code, name in enumerate(ids)}
     unknown = [name for name in asked if name not in place]
     if unknown:
@@ -207,6 +256,6 @@ def _codes(asked: Sequence[str], ids: Sequence[str], kind: str) -> list[int]:
 
         hint = did_you_mean(unknown[0], place, end=" ", shown=repr)
         raise ConfigError(
-            f"{kind} {unknown[0]!r} is not in this run's data; {hint}it has {len(ids)} {kind}s"
+            f"item {unknown[0]!r} is not in this run's data; {hint}it has {len(ids)} items"
         )
     return [place[name] for name in asked]

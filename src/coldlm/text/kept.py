@@ -49,7 +49,7 @@ def read(file: Path) -> Tensor | None:
     else:
         if about.get("sha256") == _digest(found):
             return found
-        why = "its numbers are not those that were written"
+        why = "its numbers are not those written" if "sha256" in about else "it has no digest"
     log.warning("%s is damaged (%s): it is made again", file, why)
     return None
 

@@ -3,10 +3,9 @@ head width."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -31,9 +30,18 @@ class UserSide:
     count: Tensor
 
 
-def joined(parts: Sequence[ItemSide]) -> ItemSide:
-    """Return the items of all parts, in their order."""
-    if len(parts) == 1:
-        return parts[0]
-    vectors, priors = zip(*((part.vector, part.prior) for part in parts), strict=True)
-    return ItemSide(torch.cat(vectors), torch.cat(priors))
+def joined(parts: Iterable[ItemSide], n: int) -> ItemSide:
+    """Return the ``n`` items of all parts, of which there is one at least, in their order; each is written to
+    its place as it is made, for between small blocks that stay large ones find no room again."""
+    whole, begin = None, 0
+    for part in parts:
+        if len(part.prior) == n:
+            return part
+        if whole is None:
+            vector = part.vector.new_empty(n, part.vector.shape[1])
+            whole = ItemSide(vector, part.prior.new_empty(n))
+        rows = slice(begin, begin + len(part.prior))
+        whole.vector[rows], whole.prior[rows] = part.vector, part.prior
+        begin = rows.stop
+    assert whole is not None
+    return whole

@@ -64,7 +64,8 @@ class Snapshot:
             with torch.no_grad():
                 codes = torch.split(torch.arange(n_items, device=ranker.device), AT_ONCE)
                 texts = torch.split(self.vectors.vectors, AT_ONCE)
-                self._side = joined([ranker.side(*part) for part in zip(texts, codes, strict=True)])
+                parts = (ranker.side(*part) for part in zip(texts, codes, strict=True))
+                self._side = joined(parts, n_items)
         self._every_item = np.arange(n_items)
         self._ranker = ranker
         self._weights = list(ranker.trainable())
