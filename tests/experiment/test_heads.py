@@ -237,7 +237,7 @@ def test_a_first_stage_that_reads_every_candidate_does_not_matter(
     )
     assert [row[:2] for row in recommend(one, query="star", k=5)] == [
         (pytest.approx(score, abs=1e-5), item)
-        for score, item, _ in recommend(other, query="star", k=5)
+        for score, item, *_ in recommend(other, query="star", k=5)
     ]
 
 
@@ -254,7 +254,7 @@ def test_a_run_of_two_towers_is_a_first_stage_and_nothing_else_is(
     )
     run = execute(config(*pair, f"head.first_stage={towers}"), "pair")
     first, ranked = (
-        [item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run)
+        [item for _, item, *_ in recommend(each, user="u3", k=9)] for each in (towers, run)
     )
     assert ranked == first  # the best one is read, and stays above the others
     for stage, message in ((tmp_path, "no trained model there"), (run, "use head=towers")):
@@ -280,7 +280,7 @@ def test_a_first_stage_stands_on_the_backbone_that_its_run_pre_trained(config: M
     )
     run = execute(config(*pair), "on it")
     first, ranked = (
-        [item for _, item, _ in recommend(each, user="u3", k=9)] for each in (towers, run)
+        [item for _, item, *_ in recommend(each, user="u3", k=9)] for each in (towers, run)
     )
     assert ranked == first
     assert "has learned from validation too" in (run / "run.log").read_text()
@@ -305,13 +305,13 @@ def test_a_generated_list_is_that_of_scoring_every_candidate_and_holds_nothing_e
     for asked in ({"user": "u3"}, {"query": "guitar"}, {"query": "guitar", "history": ["i3"]}):
         written = recommend(run, **asked, k=60, beams=60)
         assert (
-            len({item for _, item, _ in written})
+            len({item for _, item, *_ in written})
             == len(written)
             == {"u3": 60 - len(set(had))}.get(asked.get("user"), 60 - len(asked.get("history", [])))
         )
         # the first stage gives scoring its 20 items; what both know has one score
-        scored = {item: score for score, item, _ in recommend(run, **asked, k=20)}
-        shared = {item: score for score, item, _ in written if item in scored}
+        scored = {item: score for score, item, *_ in recommend(run, **asked, k=20)}
+        shared = {item: score for score, item, *_ in written if item in scored}
         assert shared == {item: pytest.approx(score, abs=1e-4) for item, score in scored.items()}
     some = recommend(run, query="guitar", k=3, beams=3)
     assert 0 < len(some) <= 3

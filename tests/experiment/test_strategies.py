@@ -71,10 +71,10 @@ def test_updates_move_what_trains_and_the_run_recommends(
     }
     updates = pl.read_parquet(folder / "updates.parquet")
     assert updates["rolled_back"].to_list() == [False]
-    scores = [score for score, _, _ in recommend(folder, query="spaceship galaxy", k=60)]
+    scores = [score for score, *_ in recommend(folder, query="spaceship galaxy", k=60)]
     assert len(set(scores)) > 30
     (folder / "online.safetensors").unlink()  # the model before the update
-    assert [score for score, _, _ in recommend(folder, query="spaceship galaxy", k=60)] != scores
+    assert [score for score, *_ in recommend(folder, query="spaceship galaxy", k=60)] != scores
     said = json.loads((folder / "manifest.json").read_text())
     trained = sum(
         tensor.numel() for key, tensor in model.items() if key in of_body and "ranks" not in key
