@@ -181,21 +181,9 @@ def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.Mo
     seeds: list[int] = []
     execute: Callable[..., None] = lambda config, name, _: seeds.append(config.seed)  # noqa: E731
     monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=execute))
-    assert main(["run", *TINY, "--config-dir", str(folder), "experiment=good"]) == 0
-    assert (
-        main(
-            [
-                "run",
-                "-m",
-                *TINY,
-                "--config-dir",
-                str(folder),
-                "experiment=good",
-                "strategy=frozen,top",
-            ]
-        )
-        == 0
-    )
+    line = ["--config-dir", str(folder), "experiment=good", f"output={folder / 'runs'}"]
+    assert main(["run", *TINY, *line]) == 0
+    assert main(["run", "-m", *TINY, *line, "strategy=frozen,top"]) == 0
     assert seeds == [7, 7, 7]
     assert check_hydra(["--cfg", "job", "--config-dir", str(folder), "experiment=good"]) == []
 
