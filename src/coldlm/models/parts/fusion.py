@@ -109,8 +109,8 @@ class ContextNetwork(nn.Module):
         self.outer = nn.Linear(width, 1)
 
     def added(self, scores: Tensor | None, planes: Tensor | Moments) -> Tensor:
-        """Return [B, M] ``scores``, where there are some, with those of the network, into the same memory if it
-        is given when planes are of."""
+        """Return [B, M] the network's scores, with ``scores`` added where there are some. Where ``planes``
+        say only when they are of, the sum takes the memory of ``scores``."""
         if isinstance(planes, Moments):
             return self._as_of(planes, None, scores)
         own: Tensor = self(planes)
