@@ -24,6 +24,8 @@ from coldlm.experiment.kept import Kept, training_key
 from coldlm.experiment.run import execute
 from coldlm.experiment.stages import evaluate, train
 from coldlm.experiment.world import cut_keys, make_world, world_of
+from coldlm.runs.manifest import read_manifest
+from coldlm.runs.record import Key, Record, Summary
 from coldlm.text import encode
 
 MakeConfig = Callable[..., RunConfig]
@@ -386,3 +388,29 @@ def test_a_table_with_every_shortcut_is_the_one_without_any(
         own = config(*cell, f"cache={tmp_path / str(n)}")
         alone.append(execute(own, f"alone {n}"))
     assert_frame_equal(table(shared), table(alone), rel_tol=1e-6, abs_tol=1e-9)
+
+
+def test_a_summary_is_of_all_rows_or_it_is_made_anew(config: MakeConfig, tmp_path: Path) -> None:
+    """Half of what stage evaluate asks stands already, as stage online wrote it."""
+    asked = config(*WHOLE, "stages=[train,evaluate]", "online=off")
+    whole = execute(asked, "whole")
+    rows = pl.read_parquet(whole / "events.parquet").filter(scorer=MODEL, schedule="history")
+
+    def told(name: str, stands: int, known: dict[Key, Summary]) -> list[tuple[Any, ...]]:
+        folder = tmp_path / name
+        folder.mkdir()
+        if stands:
+            online = rows.head(stands).with_columns(stage=pl.lit("online"))
+            online.write_parquet(folder / "events.parquet")
+        manifest_ = read_manifest(whole)
+        record = Record(folder, asked, name, manifest_, is_main=True, formulas={})
+        record.write_events("evaluate", rows.drop("stage"), known)
+        results = pl.read_parquet(folder / "results.parquet").filter(stage="test")
+        return results.select("cohort", "metric", "k", "n_events", "value").rows()
+
+    known: dict[Key, Summary] = {}
+    everything, half = told("all", 0, known), len(rows) // 2
+    assert len(known) == 1
+    assert repr(told("again", 0, known)) == repr(everything)
+    assert repr(told("half, known", half, known)) == repr(told("half", half, {}))
+    assert repr(told("half once more", half, known)) != repr(everything)

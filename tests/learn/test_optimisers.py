@@ -105,7 +105,7 @@ def test_the_rate_falls_to_nothing_over_what_is_left_of_the_steps() -> None:
     assert rate("linear", 0, 1)(0) == rate("cosine", 3, 3)(3) == 1
 
 
-def test_a_pass_over_each_parameter_is_the_published_update() -> None:
+def test_adamw_is_the_published_update() -> None:
     """Loshchilov and Hutter 2019, algorithm 2, in float64."""
     draw = torch.Generator().manual_seed(0)
     weight = nn.Parameter(torch.randn(3, 4, generator=draw))

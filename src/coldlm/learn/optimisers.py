@@ -26,12 +26,9 @@ def adamw(
     weight_decay: Annotated[float, Range(0)] = 0.01,
     betas: tuple[Share, Share] = (0.9, 0.999),
 ) -> Optimizer:
-    """AdamW (Loshchilov and Hutter 2019), each parameter in one pass; no decay on vectors, that is on
-    biases, norms and scales."""
-    made = AdamW(groups(named, lr, body_lr, weight_decay), betas=(betas[0], betas[1]), fused=True)
-    # Lightning takes it to undo the scale of 16-bit gradients, and clips none then; bf16 has no scale
-    made._step_supports_amp_scaling = False
-    return made
+    """AdamW (Loshchilov and Hutter 2019); no decay on vectors, that is on biases, norms and
+    scales."""
+    return AdamW(groups(named, lr, body_lr, weight_decay), betas=(betas[0], betas[1]))
 
 
 def sgd(
