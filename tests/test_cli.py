@@ -17,9 +17,9 @@ import pytest
 
 from coldlm import __version__
 from coldlm.cli import main
-from coldlm.commands.names import MAX_NAME, name_run
 from coldlm.commands.outcomes import Outcome, conclude
 from coldlm.config.explain import explain
+from coldlm.config.names import MAX_NAME, name_run
 from coldlm.config.tree import list_options
 from coldlm.core.errors import ConfigError, DataError
 
@@ -41,7 +41,7 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Execute], 
     monkeypatch.chdir(tmp_path)
 
     def use(execute: Execute) -> None:
-        toy = SimpleNamespace(execute=lambda config, name, baselines: execute(config.plain(), name))
+        toy = SimpleNamespace(execute=lambda config, name, *_: execute(config.plain(), name))
         monkeypatch.setitem(sys.modules, "coldlm.experiment.run", toy)
 
     return use
@@ -74,7 +74,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
-        "reprot: no such command; did you mean report? there are: run, tune, report, recommend, "
+        "reprot: no such command; did you mean report? there are: run, sweep, tune, report, recommend, "
         "export, evaluate, data, completion (coldlm --help)\n"
     )
 
@@ -287,33 +287,6 @@ def test_all_forms_of_a_sweep_are_taken(
     assert main(["run", "-m", *TINY, *line]) == 0
     assert seen == seeds
     assert "hydra:" in Path("runs/multirun.yaml").read_text()
-
-
-def test_cells_go_to_the_launcher_that_was_chosen(tmp_path: Path) -> None:
-    # its place and names, which are not installed here
-    plugin = tmp_path / "hydra_plugins" / "hydra_joblib_launcher"
-    plugin.mkdir(parents=True)
-    (plugin / "__init__.py").touch()
-    (plugin / "joblib_launcher.py").write_text(
-        "from hydra._internal.core_plugins.basic_launcher import BasicLauncher\n"
-        "from hydra.core.config_store import ConfigStore\n"
-        "class JoblibLauncher(BasicLauncher):\n"
-        "    def launch(self, job_overrides, initial_job_idx):\n"
-        "        print('LAUNCHED', len(job_overrides))\n"
-        "        return super().launch(job_overrides[::-1], initial_job_idx)\n"
-        "node = {'_target_': f'{__name__}.JoblibLauncher'}\n"
-        "ConfigStore.instance().store(group='hydra/launcher', name='joblib', node=node, "
-        "provider='mine')\n"
-    )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
-    }
-    line = ["run", "-m", *TINY, "stages=[evaluate]", "seed=1,2", "hydra/launcher=joblib"]
-    done = coldlm(*line, cwd=tmp_path, env=environment)
-    assert "LAUNCHED 2\n" in done.stdout
-    # without a trained run there is nothing to do
-    assert done.stderr.index("seed=2:") < done.stderr.index("seed=1:")
 
 
 def test_another_sweeper_is_refused(
@@ -630,7 +603,7 @@ def test_the_swept_keys_of_a_long_name_are_always_shown() -> None:
 def test_who_watches_a_run_or_launches_it_leaves_its_name(use: Callable[[Execute], None]) -> None:
     names = []
     use(lambda config, name: names.append(name))
-    plain, watched = [*TINY, "seed=3"], ["logger=tensorboard", "hydra/launcher=basic"]
+    plain, watched = [*TINY, "seed=3"], ["logger=tensorboard", "launcher=basic"]
     assert (
         main(["run", *plain])
         == main(["run", *plain, *watched])

@@ -422,6 +422,19 @@ READERS: dict[str, dict[str, object]] = {
 }  # fmt: skip
 """Reader -> key -> its new value; it changes the data set."""
 
+SLURM = (
+    *("partition", "account", "qos", "constraint", "timeout_min", "cpus_per_task"),
+    *("gpus_per_node", "mem_gb", "array_parallelism", "max_num_timeout"),
+)
+
+LAUNCHERS = {
+    "process": ("workers", "memory_gb"),
+    "joblib": ("workers",),
+    "submitit_local": ("timeout_min", "cpus_per_task", "mem_gb"),
+    "submitit_slurm": SLURM,
+    "ray": ("address", "cpus", "gpus"),
+}
+
 EXCEPTIONS = {
     "output": "where run folders lie, not what a run is",
     "name": "what a run folder is called, not what a run is",
@@ -455,6 +468,11 @@ EXCEPTIONS = {
     "dataset.own.groups": "needs dataset.users: tests/data/test_own.py",
     "release_slot": "acts on the world: tests/data/canonical/test_grid_runs.py",
     "plugins": "lets options of other packages be named: tests/examples/test_plugin.py",
+    **{
+        f"launcher.{launcher}.{key}": "who carries out a sweep: tests/commands/test_launch.py"
+        for launcher, keys in LAUNCHERS.items()
+        for key in keys
+    },
     **{
         f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
         for key in ("project", "entity", "mode", "group", "job_type", "tags")

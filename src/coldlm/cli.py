@@ -7,11 +7,11 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from coldlm import __version__
 from coldlm.commands import COMMANDS
 from coldlm.core.errors import ColdlmError, ConfigError
+from coldlm.core.signals import terminate
 
 HELP = """\
 coldlm: after how many feedback events, and at what cost, does a language model recommend well?
@@ -19,6 +19,7 @@ coldlm: after how many feedback events, and at what cost, does a language model 
 usage: coldlm COMMAND [...]
 
   run         train, evaluate and update a recommender, or a sweep of them, from config files
+  sweep       how the cells of a sweep stand, and another try of those that died
   tune        choose learning rates and sizes on validation, with as many trials for every strategy
   report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         impossible cells were left out, 130 and 143 for interruptions.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     # what imports make stays: to look through it for garbage again and again is a seventh of a start
     gc.disable()
     try:
@@ -77,10 +78,6 @@ def _dispatch(arguments: list[str]) -> int:
         )
     status: int = importlib.import_module(f"coldlm.commands.{command}").main(rest)
     return status
-
-
-def _terminate(signum: int, _: object) -> NoReturn:
-    raise SystemExit(128 + signum)
 
 
 def _status(code: object) -> int:

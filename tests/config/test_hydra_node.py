@@ -14,7 +14,6 @@ import pytest
 from coldlm.cli import main
 from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.guard import check_hydra
-from coldlm.config.hydra_node import LAUNCHERS, node_problems
 from coldlm.core.errors import ConfigError
 
 TINY = ("backbone=tiny_bert", "dataset=simulated")
@@ -157,7 +156,6 @@ def test_without_the_check_the_marker_would_be_there(folder: Path) -> None:
     [
         ["-m", "seed=1,2"],
         ["sweep=strategies"],
-        ["-m", "hydra/launcher=basic", "seed=1,2"],
         ["hydra.verbose=true"],
         [
             "hydra.mode=MULTIRUN",
@@ -179,7 +177,7 @@ def test_what_a_sweep_needs_may_be_set(line: list[str]) -> None:
 
 def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seeds: list[int] = []
-    execute: Callable[..., None] = lambda config, name, _: seeds.append(config.seed)  # noqa: E731
+    execute: Callable[..., None] = lambda config, name, *_: seeds.append(config.seed)  # noqa: E731
     monkeypatch.setitem(sys.modules, "coldlm.experiment.run", SimpleNamespace(execute=execute))
     line = ["--config-dir", str(folder), "experiment=good", f"output={folder / 'runs'}"]
     assert main(["run", *TINY, *line]) == 0
@@ -188,26 +186,13 @@ def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.Mo
     assert check_hydra(["--cfg", "job", "--config-dir", str(folder), "experiment=good"]) == []
 
 
-def test_a_launcher_that_is_installed_may_be_chosen_and_given_plain_values() -> None:
-    from omegaconf import OmegaConf
-
-    def found(**launcher: object) -> list[str]:
-        node = {
-            "overrides": {"hydra": [], "task": []},
-            "runtime": {"choices": {"hydra/launcher": "joblib"}},
-        }
-        usual = {"_target_": LAUNCHERS["joblib"], "n_jobs": -1, "pre_dispatch": "2*n_jobs"}
-        own, base = (
-            {**node, "sweeper": {}, "launcher": part} for part in ({**usual, **launcher}, usual)
-        )
-        return list(node_problems(OmegaConf.create(own), OmegaConf.create(base), [], []))
-
-    assert found() == found(n_jobs=2) == found(backend="threading") == []
-    assert found(pre_dispatch="evil()")[0].startswith(
-        "hydra.launcher.pre_dispatch: got 'evil()'; leave it out: of Hydra's own only"
-    )
-    assert found(backend="a; b")[0].startswith("hydra.launcher.backend: got 'a; b'")
-    assert len(found(_target_="evil.Touch")) == 2
+@pytest.mark.parametrize(
+    "line", [["hydra/launcher=joblib"], ["hydra.launcher.n_jobs=2"], ["+hydra.launcher.x=evil"]]
+)
+def test_hydras_own_launchers_are_chosen_by_the_group_launcher(line: list[str]) -> None:
+    (problem,) = make_plan(["-m", *TINY, "seed=1,2", *line]).problems
+    assert problem.startswith(line[0].lstrip("+").partition("=")[0])
+    assert problem.endswith("; say launcher=NAME and launcher.KEY=VALUE instead")
 
 
 def test_what_is_usual_is_what_a_whole_composition_holds() -> None:
@@ -220,7 +205,7 @@ def test_what_is_usual_is_what_a_whole_composition_holds() -> None:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         _usual.cache_clear()
-        usual = OmegaConf.to_container(_usual("basic"), resolve=False)
+        usual = OmegaConf.to_container(_usual(), resolve=False)
         whole = compose("run", return_hydra_config=True).hydra
     found = _differences(OmegaConf.to_container(whole, resolve=False), usual, "hydra")
     different = [path for path, _ in found]

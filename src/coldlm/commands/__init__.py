@@ -1,2 +1,12 @@
-COMMANDS = ("run", "tune", "report", "recommend", "export", "evaluate", "data", "completion")
+COMMANDS = (
+    "run",
+    "sweep",
+    "tune",
+    "report",
+    "recommend",
+    "export",
+    "evaluate",
+    "data",
+    "completion",
+)
 """Each is the ``main`` of a module of this folder."""

@@ -15,6 +15,10 @@ SKIPPED = 3
 """Exit status of a sweep whose possible cells are all done, and which had others."""
 
 
+ELSEWHERE = "Claimed"
+"""Kind of the outcome of a run that another process carries out."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Of one run. ``kind``, ``problem``: of the exception it ended with, empty if it is done;

@@ -4,6 +4,7 @@ starts."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -12,8 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coldlm.commands.names import is_hidden, name_run
-from coldlm.commands.outcomes import Outcome, conclude
+from coldlm.commands.outcomes import ELSEWHERE, Outcome, conclude
 from coldlm.core.errors import ColdlmError, ConfigError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Shared:
 def main(arguments: Sequence[str]) -> int:
     """Let Hydra compose and run, once everything that can be known to be wrong beforehand has been ruled
     out."""
-    from coldlm.commands.sweep import launch, run_alone
+    from coldlm.commands.launch import launch, run_alone
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
     from coldlm.config.build import refuse
@@ -195,30 +195,34 @@ def _run_one(
     on."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
     from coldlm.config.check import check
-    from coldlm.config.compose import plain
+    from coldlm.config.compose import plain, run_folder
     from coldlm.experiment.left import what_is_left
+    from coldlm.runs.claim import MOST_DEATHS, Claimed
 
     settings = HydraConfig.get()
     values = plain(config)
     is_cell = settings.mode == RunMode.MULTIRUN
-    hidden = settings.job.config.override_dirname.exclude_keys
     own = list(settings.overrides.task)
     folder = Path(values["output"])
     try:
-        shown = [override for override in own if not is_hidden(override, hidden)]
-        values["name"] = name = name_run(values["name"], shown, is_cell, swept)
-        folder = folder / name
+        whole = OmegaConf.create({"hydra": settings})
+        folder = run_folder(whole, values, own, is_cell=is_cell, swept=swept)
+        values["name"] = name = folder.name
         checked = check(values, folder)
         if what_is_left(checked, folder) is None:
             return Outcome(folder)
         if is_cell and checked.trainer.devices > 1:
-            _run_apart([*_folder_flags(arguments), *own, f"name={name!r}", "hydra.mode=RUN"])
+            alone = [each for each in own if not re.match(r"[+~]*launcher\b", each)]
+            _run_apart([*_folder_flags(arguments), *alone, f"name={name!r}", "hydra.mode=RUN"])
         else:
             from coldlm.experiment.run import execute
 
-            execute(checked, name, shared.kept)
+            execute(checked, name, shared.kept, MOST_DEATHS if is_cell else None)
+    except Claimed as error:
+        return Outcome(folder, ELSEWHERE, str(error), is_ours=True)
     except Exception as error:
         is_ours = isinstance(error, ColdlmError)
         if not is_ours:

@@ -1,117 +1,90 @@
-"""A checked plan's run, or its cells on Hydra's launcher.
-
-Hydra's own entry point composes a run twice, first to see whether it is one. Hydra's own sweeper composes
-the whole command line once with the groups' defaults, and so refuses a key that only the swept options
-know. Here every cell is composed by itself.
-"""
+"""``coldlm sweep``: how the cells of a sweep stand, what they say of their failures, and another try."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import argparse
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from hydra import initialize_config_dir
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.hydra import Hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from coldlm.commands import cells
+from coldlm.commands.cells import DIVERGED, FAILED, FINISHED, MISSING, RUNNING, Standing
+from coldlm.runs.claim import MOST_DEATHS, forget_deaths
 
-from coldlm.commands.outcomes import Outcome, tell_impossible
-from coldlm.config.compose import Plan
-from coldlm.config.guard import UNREADABLE
-from coldlm.config.overrides import one_line
-from coldlm.config.search_path import with_plugins
-from coldlm.config.tree import CONF, PRIMARY
-from coldlm.core.errors import ConfigError, RunFolderError
+ORDER = (FINISHED, RUNNING, FAILED, DIVERGED, MISSING)
 
-SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-"""Hydra's default, whose place this module takes."""
+UNFINISHED = 4
+"""Exit status of ``coldlm sweep status`` where cells are missing or running, and none has failed."""
+
+LAST_LINES = 5
+"""Of what a failed cell said, that are shown."""
 
 
-def run_alone(plan: Plan, task: Callable[[DictConfig], Outcome]) -> Outcome:
-    """Return what became of the single run of a checked plan.
-
-    Raises:
-        ConfigError: it cannot be composed.
-    """
-    try:
-        with _hydra(plan) as hydra:
-            outcome: Outcome = hydra.run(PRIMARY, task, [*plan.hydra, *plan.given]).return_value
-            return outcome
-    except UNREADABLE as error:
-        raise ConfigError(one_line(error)) from error
-
-
-@contextmanager
-def _hydra(plan: Plan) -> Iterator[Hydra]:
-    """Hydra over coldlm's tree, and the folders that the plan names."""
-    line = [*plan.hydra, *plan.given]
-    with with_plugins(line), initialize_config_dir(str(CONF), version_base="1.3"):
-        hydra = GlobalHydra.instance().hydra
-        assert hydra is not None
-        yield hydra
-
-
-def launch(plan: Plan, task: Callable[[DictConfig], Outcome]) -> list[Outcome]:
-    """Give all cells of a checked plan to the launcher that ``hydra/launcher`` names, as many at a
-    time as ``hydra.sweeper.max_batch_size`` says; what became of each.
-
-    Raises:
-        ConfigError: another sweeper, or a cell that cannot be composed.
-        RunFolderError: an output folder that cannot be made.
-    """
-    tell_impossible(plan.impossible, len(plan.cells) + len(plan.impossible))
-    hydra_overrides = [*plan.hydra, "hydra.mode=MULTIRUN"]
-    try:
-        with _hydra(plan) as hydra:
-            config = hydra.compose_config(
-                PRIMARY, [*hydra_overrides, *plan.cells[0]], RunMode.MULTIRUN
+def main(argv: Sequence[str]) -> int:
+    """Tell how the cells of a folder stand; the exit status says it, too."""
+    arguments = parse(argv)
+    folder = Path(arguments.folder)
+    asked = list(cells.sweeps(folder))
+    names = sorted({name for _, found in asked for name in found})
+    if arguments.retry:
+        _retry([folder / name for name in names])
+    standings = [cells.standing(folder / name) for name in names]
+    for standing in standings:
+        _tell(standing, len(max(names, key=len)))
+    counts = {status: sum(s.status == status for s in standings) for status in ORDER}
+    said = ", ".join(f"{n} {status.lower()}" for status, n in counts.items() if n)
+    print(f"{said} of {len(standings)} cells in {folder}")
+    if counts[FINISHED] < len(standings):
+        for given, _ in asked:
+            print(f"goes on: coldlm run -m {shlex.join(given)}")
+        given_up = sum(s.status == FAILED and s.deaths >= MOST_DEATHS for s in standings)
+        if given_up:
+            print(
+                f"{given_up} cells are left alone, as {MOST_DEATHS} processes died over each: "
+                f"coldlm sweep status {shlex.quote(str(folder))} --retry lets them be tried again"
             )
-            if config.hydra.sweeper._target_ != SWEEPER:
-                raise ConfigError(
-                    "hydra/sweeper: coldlm run makes its cells itself, from the values given; "
-                    "leave it out (coldlm tune draws values)"
-                )
-            _save(config, plan)
-            callbacks = Callbacks(config)
-            callbacks.on_multirun_start(config=config, config_name=PRIMARY)
-            launcher = Plugins.instance().instantiate_launcher(
-                HydraContext(config_loader=hydra.config_loader, callbacks=callbacks), task, config
-            )
-            size = config.hydra.sweeper.max_batch_size or len(plan.cells)
-            outcomes: list[Outcome] = []
-            for start in range(0, len(plan.cells), size):
-                cells = [list(cell) for cell in plan.cells[start : start + size]]
-                outcomes += map(_outcome, launcher.launch(cells, initial_job_idx=start))
-            callbacks.on_multirun_end(config=config, config_name=PRIMARY)
-            return outcomes
-    except UNREADABLE as error:
-        raise ConfigError(one_line(error)) from error
+    if counts[FAILED] or counts[DIVERGED]:
+        return 1
+    return 0 if counts[FINISHED] == len(standings) else UNFINISHED
 
 
-def _save(config: DictConfig, plan: Plan) -> None:
-    """Hydra's ``multirun.yaml`` in the folder that holds the run folders."""
-    folder = Path(config.hydra.sweep.dir)
-    with open_dict(config):
-        config.hydra.overrides.task = list(plan.given)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "multirun.yaml")
-    except OSError as error:
-        raise RunFolderError(
-            f"{folder} cannot be made ({error.strerror}): choose another output=..."
-        ) from error
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(prog="coldlm sweep", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    status = verbs.add_parser(
+        "status",
+        help="how the cells of the sweeps over a folder stand",
+        description="How the cells of the sweeps over a folder stand: FINISHED, RUNNING (its process lives), FAILED "
+        "(with the reason and what it said last), DIVERGED, MISSING.",
+        epilog="exit status: 0 all cells are finished, 1 some failed or diverged, 2 the folder holds no sweep, "
+        f"{UNFINISHED} some are missing or running and none failed",
+    )
+    status.add_argument(
+        "folder", help="the folder that holds the run folders: output=... of the sweep"
+    )
+    status.add_argument(
+        "--retry",
+        action="store_true",
+        help="forget the deaths of the cells' processes: a sweep leaves a cell alone after "
+        f"{MOST_DEATHS} of them",
+    )
+    return parser.parse_args(argv)
 
 
-def _outcome(job: JobReturn) -> Outcome:
-    if job.status == JobStatus.COMPLETED:
-        outcome: Outcome = job.return_value
-        return outcome
-    error = job._return_value  # its public name raises it
-    print(f"{','.join(job.overrides or [])}: {error}", file=sys.stderr)
-    return Outcome(Path(",".join(job.overrides or [])), type(error).__name__, str(error))
+def _retry(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if cells.deaths(folder):
+            forget_deaths(folder)
+
+
+def _tell(standing: Standing, width: int) -> None:
+    """Print a line of a cell, and what it said last where it failed."""
+    stages = ", ".join(standing.done) or "-"
+    seconds = f"{standing.seconds:7.0f} s" if standing.done else " " * 9
+    print(f"{standing.status:<9} {standing.folder.name:<{width}} {seconds}  {stages}")
+    if standing.status in (FAILED, DIVERGED):
+        died = f" ({standing.deaths} deaths)" if standing.deaths else ""
+        print(f"          {standing.reason}{died}")
+        for line in cells.last_lines(standing.folder, LAST_LINES):
+            print(f"          | {line}")

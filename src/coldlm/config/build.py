@@ -15,6 +15,7 @@ from coldlm.core.errors import ConfigError
 
 NODE_GROUPS = (
     *("backbone", "strategy", "head", "loss", "dataset", "split", "optim", "logger"),
+    "launcher",
     *(part.group for part in PARTS),
 )
 """The groups whose nodes name targets."""

@@ -12,6 +12,7 @@ from typing import Any, cast
 from coldlm.config.build import is_allowed, refusal, refuse
 from coldlm.config.combinations import combination_problems, device_problems, logger_problems
 from coldlm.config.hints import is_of_another_option, meant_by
+from coldlm.config.launchers import launcher_problems
 from coldlm.config.plugins import plug_problems
 from coldlm.config.schema import Node, RunConfig, typed
 from coldlm.config.signatures import (
@@ -75,7 +76,7 @@ def problems(config: Mapping[str, object]) -> list[str]:
 def file_problems(config: Mapping[str, object]) -> list[str]:
     """Data, checkpoints and logger packages that are not there, for nodes that are in order
     otherwise."""
-    nodes = {group: config.get(group) for group in ("dataset", "backbone", "logger")}
+    nodes = {group: config.get(group) for group in ("dataset", "backbone", "logger", "launcher")}
     sound = {
         g: n for g, n in nodes.items() if isinstance(n, dict) and not list(_node_problems(g, n, []))
     }
@@ -91,6 +92,8 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
         found += checkpoints.problems(**keys["backbone"])
     if "logger" in sound:
         found += logger_problems(sound["logger"])
+    if "launcher" in sound:
+        found += launcher_problems(sound["launcher"])
     return found + device_problems(config.get("trainer"))
 
 

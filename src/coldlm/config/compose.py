@@ -6,9 +6,10 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -30,6 +31,8 @@ from coldlm.config.guard import (
     own_problems,
 )
 from coldlm.config.hints import hint
+from coldlm.config.launchers import lone_launcher, swept_launcher
+from coldlm.config.names import is_hidden, name_run
 from coldlm.config.overrides import one_line, parse, texts_of
 from coldlm.config.plugins import absence_problems
 from coldlm.config.quoting import as_typed, readable, unreadable
@@ -42,14 +45,15 @@ from coldlm.core.errors import ConfigError
 class Plan:
     """What a command line asks for. ``problems``: everything wrong with it. ``hydra``: overrides of
     Hydra's, which all cells share; ``given``: the others. ``cells``: the overrides of every cell
-    that is to run, a single one where it is no sweep. ``swept``: keys. ``impossible``: (name,
-    problems) of each cell that was left out."""
+    that is to run, a single one where it is no sweep; ``folders``: theirs. ``swept``: keys.
+    ``impossible``: (name, problems) of each cell that was left out."""
 
     problems: list[str]
     is_sweep: bool = False
     hydra: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     cells: tuple[Cell, ...] = ()
+    folders: tuple[Path, ...] = ()
     swept: tuple[str, ...] = ()
     impossible: tuple[tuple[str, list[str]], ...] = ()
 
@@ -65,6 +69,31 @@ def plain(config: DictConfig) -> dict[str, Any]:
     values = OmegaConf.to_container(own, resolve=True)
     assert isinstance(values, dict)
     return _controlled({str(key): value for key, value in values.items()})
+
+
+def run_folder(
+    config: DictConfig,
+    values: Mapping[str, Any],
+    own: Sequence[str],
+    *,
+    is_cell: bool,
+    swept: Collection[str],
+) -> Path:
+    """Return the folder of a run.
+
+    Args:
+        config: with Hydra's own part; ``values``: the plain ones of the run.
+        own: its overrides, without Hydra's.
+        swept: keys.
+
+    Raises:
+        ConfigError: a name with a slash.
+    """
+    hidden = config.hydra.job.config.override_dirname.exclude_keys
+    shown, name = [each for each in own if not is_hidden(each, hidden)], values["name"]
+    return Path(str(values["output"])) / name_run(
+        name if name is None else str(name), shown, is_cell, swept
+    )
 
 
 def _controlled(config: dict[str, Any]) -> dict[str, Any]:
@@ -142,8 +171,11 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
             more = [_no_sweep(each, options) for each in own if each.is_sweep_override()]
         found += more
         grid = make_grid(own, options)
+        found += swept_launcher(grid.swept)
         whole = [] if shows_only else grid.cells() if skip else grid.sample()
-        by_cell, foreign = _problems_by_cell(grid, whole, parser, composed, hydra, options)
+        by_cell, places, foreign = _problems_by_cell(
+            grid, whole, parser, composed, hydra, options, is_sweep=is_sweep
+        )
         if foreign:
             return Plan([*found, *foreign])
     bad = {cell for cell, wrong in by_cell.items() if wrong} if skip and is_sweep else set()
@@ -153,7 +185,8 @@ def make_plan(argv: Sequence[str], *, skip: bool = False, shows_only: bool = Fal
     found += _not_told_yet(told, args.overrides)
     impossible = tuple((grid.label(cell), by_cell[cell]) for cell in grid.cells() if cell in bad)
     cells = tuple(cell for cell in grid.cells() if cell not in bad)
-    return Plan(found, is_sweep, tuple(hydra), given, cells, grid.swept, impossible)
+    folder_of = tuple(places[cell] for cell in cells if cell in places)
+    return Plan(found, is_sweep, tuple(hydra), given, cells, folder_of, grid.swept, impossible)
 
 
 def _first_cell(
@@ -216,15 +249,19 @@ def _problems_by_cell(
     composed: Callable[[tuple[str, ...]], DictConfig],
     hydra: Sequence[str],
     options: Options,
-) -> tuple[dict[Cell, list[str]], list[str]]:
+    *,
+    is_sweep: bool,
+) -> tuple[dict[Cell, list[str]], dict[Cell, Path], list[str]]:
     """The problems of every cell: all of those in ``whole``, of the others only whether they can be
-    composed; and what of Hydra's own node the files of any cell set and may not."""
+    composed; the folders of those that can; and what of Hydra's own node the files of any cell set
+    and may not."""
     parsed = cache(parser.parse_override)
     foreign: dict[str, None] = {}
     looked_at = set[tuple[str, ...]]()
     first = dict.fromkeys(whole)
     files: dict[str, list[str]] = {}
     found: dict[Cell, list[str]] = {}
+    folders: dict[Cell, Path] = {}
     for cell in dict.fromkeys([*first, *grid.cells()]):
         overrides = [parsed(text) for text in cell]
         choices = tuple(
@@ -236,18 +273,28 @@ def _problems_by_cell(
                 looked_at.add(choices)
                 foreign |= dict.fromkeys(own_problems(composed(choices), hydra, choices))
             config, wrong = _apply(values, composed(choices), options)
+            folders[cell] = run_folder(
+                composed(choices), config, cell, is_cell=is_sweep, swept=grid.swept
+            )
+            if not is_sweep:
+                wrong += lone_launcher(config.get("launcher"))
             if cell in first:
                 wrong += problems(config)
                 nodes = json.dumps(
-                    [config.get(group) for group in ("dataset", "backbone", "logger", "trainer")]
+                    [
+                        config.get(group)
+                        for group in ("dataset", "backbone", "logger", "launcher", "trainer")
+                    ]
                 )
                 if nodes not in files:
                     files[nodes] = file_problems(config)
                 wrong += files[nodes]
+        except ConfigError as error:
+            wrong = [str(error)]
         except UNREADABLE as error:
             wrong = [one_line(error)]
         found[cell] = list(dict.fromkeys(wrong))
-    return found, list(foreign)
+    return found, folders, list(foreign)
 
 
 def _apply(

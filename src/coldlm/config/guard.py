@@ -26,7 +26,7 @@ UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
 
 NOT_OF_HYDRA = (
     *("backbone", "head", "loss", "dataset", "split", "optim"),
-    *("pretrain", "online", "trainer", "logger", "control"),
+    *("pretrain", "online", "trainer", "logger", "launcher", "control"),
 )
 """Groups none of whose own files says anything of Hydra's node."""
 
@@ -106,17 +106,13 @@ def before_composing(overrides: Sequence[Override]) -> Iterator[str]:
 def own_problems(config: DictConfig, hydra: Sequence[str], task: Sequence[str]) -> list[str]:
     """Return what of Hydra's own node, as composed with these overrides of its own and of the run,
     may not be there."""
-    launcher = config.hydra.runtime.choices.get("hydra/launcher")
-    base = _usual(launcher if launcher in hydra_node.LAUNCHERS else "basic")
-    return list(hydra_node.node_problems(config.hydra, base, hydra, task))
+    return list(hydra_node.node_problems(config.hydra, _usual(), hydra, task))
 
 
 @cache
-def _usual(launcher: str) -> DictConfig:
+def _usual() -> DictConfig:
     """Hydra's own node without anything of the user's, and without the files that say nothing of it: to
     read them is nearly all of a composition."""
     left_out = [f"~{group}" for group in NOT_OF_HYDRA]
-    node: DictConfig = compose(
-        PRIMARY, [f"hydra/launcher={launcher}", *left_out], return_hydra_config=True
-    ).hydra
+    node: DictConfig = compose(PRIMARY, left_out, return_hydra_config=True).hydra
     return node

@@ -35,43 +35,8 @@ ALLOWED = (
 FILLED_IN = ("hydra.runtime", "hydra.overrides", "hydra.searchpath", "hydra.job.override_dirname")
 """What Hydra writes itself, over anything that a file says, or what is looked at apart."""
 
-LAUNCHERS = {
-    "basic": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "joblib": "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-    "submitit_local": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-    "submitit_slurm": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher",
-    "ray": "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
-}
-"""Options of hydra/launcher, of those plugins that are installed, and the only targets they may
-name."""
-
-LAUNCHER_KEYS = (
-    *("n_jobs", "backend", "prefer", "require", "verbose", "timeout", "batch_size"),  # joblib
-    *(
-        "timeout_min",
-        "cpus_per_task",
-        "gpus_per_node",
-        "gpus_per_task",
-        "tasks_per_node",
-        "mem_gb",
-        "nodes",
-        "name",
-    ),
-    *(
-        "partition",
-        "qos",
-        "constraint",
-        "gres",
-        "account",
-        "array_parallelism",
-        "max_num_timeout",
-        "signal_delay_s",
-    ),
-)
-"""What may be set of a launcher, to a number or a plain word: no commands of a shell, no paths of
-programs."""
-
-PLAIN = re.compile(r"[\w.:,-]*")
+LAUNCHER = "hydra/launcher"
+"""Hydra's own group, which the group ``launcher`` chooses from."""
 
 HYDRAS = re.compile(r"[+~\s]*hydra\b")
 """The beginning of an override that is Hydra's own."""
@@ -93,10 +58,9 @@ def search_path_problem(folders: object) -> str | None:
 def override_problem(path: str, value: object) -> str | None:
     """Return what is wrong with a key or group of Hydra's own on a command line, be it one that
     Hydra knows or not; None if it may be set."""
-    settable = (*ALLOWED, "hydra.searchpath", *(f"hydra.launcher.{key}" for key in LAUNCHER_KEYS))
+    settable = (*ALLOWED, "hydra.searchpath")
     is_above = any(name.startswith(f"{path}.") for name in settable)
-    # what an option of hydra/launcher holds is looked at once it is composed
-    is_fine = path == "hydra/launcher" or is_above or _is_below(path, settable)
+    is_fine = is_above or _is_below(path, settable)
     return None if is_fine else _refusal(path, value)
 
 
@@ -106,7 +70,7 @@ def node_problems(
     """Yield what a composed node of Hydra's holds that it may not.
 
     Args:
-        base: the node as it is without the user's files and overrides, but with the same launcher.
+        base: the node as it is without the user's files and overrides.
         hydra, task: the overrides that it was composed with: files could name others, for the cells
             of a sweep.
     """
@@ -115,16 +79,9 @@ def node_problems(
     said = own["overrides"]
     if (said["hydra"], said["task"]) != ([*hydra], [*task]):
         yield _refusal("hydra.overrides", said)
-    target = LAUNCHERS.get(str(own["runtime"]["choices"].get("hydra/launcher")))
     for path, value in _differences(own, usual, "hydra"):
-        if not _is_below(path, ALLOWED + FILLED_IN) and not _is_plain_key_of_launcher(path, value):
+        if not _is_below(path, ALLOWED + FILLED_IN):
             yield _refusal(path, value)
-    launcher = own.get("launcher")
-    if not isinstance(launcher, dict) or target is None or launcher.get("_target_") != target:
-        yield (
-            f"hydra/launcher: got {show(launcher)}, allowed: {', '.join(LAUNCHERS)}, as far as "
-            "they are installed"
-        )
     params = own["sweeper"].get("params") if isinstance(own.get("sweeper"), dict) else None
     for key in params if isinstance(params, dict) else ():
         if HYDRAS.match(str(key)):
@@ -148,19 +105,11 @@ def _is_below(path: str, allowed: Sequence[str]) -> bool:
     return any(path == name or path.startswith(f"{name}.") for name in allowed)
 
 
-def _is_plain_key_of_launcher(path: str, value: object) -> bool:
-    if path not in {f"hydra.launcher.{key}" for key in LAUNCHER_KEYS}:
-        return False
-    return (
-        value is None
-        or isinstance(value, int | float)
-        or (isinstance(value, str) and bool(PLAIN.fullmatch(value)))
-    )
-
-
 def _refusal(path: str, value: object) -> str:
+    if path == LAUNCHER or path.startswith("hydra.launcher"):
+        return f"{path}: got {show(value)}; say launcher=NAME and launcher.KEY=VALUE instead"
     allowed = ", ".join(name.removeprefix("hydra.") for name in ALLOWED)
     return (
-        f"{path}: got {show(value)}; leave it out: of Hydra's own only {allowed} and plain values "
-        "of a hydra/launcher may be set, as others could run foreign code"
+        f"{path}: got {show(value)}; leave it out: of Hydra's own only {allowed} may be set, as "
+        "others could run foreign code"
     )

@@ -104,6 +104,17 @@ class Logger(Option):
 
 
 @dataclass(frozen=True)
+class Launcher(Option):
+    """What carries out the cells of a sweep. ``package``: that must be installed. ``extra``: of
+    coldlm, which installs it. ``loses_one``: a cell whose process dies takes no other with it."""
+
+    group: ClassVar[str] = "launcher"
+    package: str | None = None
+    extra: str | None = None
+    loses_one: bool = False
+
+
+@dataclass(frozen=True)
 class Trigger(Option):
     """When the weights are updated: a class of ``online.triggers`` or ``drift``. ``updates``: it
     ever does. ``is_off``: the stage is passed over. ``package``: that must be installed."""

@@ -158,6 +158,7 @@ class RunConfig:
     split: Node
     optim: Node
     logger: Node
+    launcher: Node
     pretrain: Pretrain
 
     def plain(self) -> dict[str, Any]:
@@ -222,6 +223,7 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     now = {key: dict(value) if isinstance(value, dict) else value for key, value in values.items()}
     now.setdefault("plugins", [])
     now.setdefault("published", {"source": "", "values": []})
+    now.setdefault("launcher", {"_target_": "coldlm.commands.launchers.basic"})
     if isinstance(evaluate := now.get("evaluate"), dict):
         now["evaluate"] = {"shelf": 4, "rivals": [], "lists": 0} | evaluate
     if isinstance(online := now.get("online"), dict) and "schedule" in online:

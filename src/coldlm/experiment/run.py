@@ -7,6 +7,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from coldlm.experiment.state import Inputs, State
 from coldlm.experiment.world import World
 from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Machine
+from coldlm.runs.claim import claimed, count_death
 from coldlm.runs.identity import recipe
 from coldlm.runs.log import logging_to
 from coldlm.runs.manifest import refuse_other_data
@@ -42,42 +44,57 @@ STAGES: dict[str, Callable[[State], None]] = {
 }
 
 
-def execute(config: RunConfig, name: str, kept: Kept | None = None) -> Path:
-    """Carry out the stages of a configuration in its run folder.
+def execute(
+    config: RunConfig, name: str, kept: Kept | None = None, most_deaths: int | None = None
+) -> Path:
+    """Carry out the stages of a configuration in its run folder, which no other process may do
+    meanwhile.
 
     A finished run is left alone, an unfinished one goes on behind its last finished stage.
 
     Args:
         kept: what earlier runs of the same sweep have made; this run adds to it.
+        most_deaths: so many processes may have died over the stage at which it stands; None: any
+            number.
 
     Returns:
         The run folder.
 
     Raises:
         ConfigError: more or fewer processes were started for this run than it asks for.
-        RunFolderError: the folder holds a run of another configuration.
+        Claimed: another process carries this run out.
+        RunFolderError: the folder holds a run of another configuration, or one over which too many
+            processes have died; the manifest then says FAILED.
         ColdlmError: see the stages; the manifest then says FAILED or DIVERGED, and why.
     """
     if not gc.isenabled():  # the command line starts without; what it has imported stays
         gc.freeze()
         gc.enable()
-    folder = Path(config.output) / name
-    left = what_is_left(config, folder)
-    if left is None:
-        return folder
-    manifest, stages = left
-    is_main = ranks.is_first()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunFolderError(
-            f"{folder} cannot be made ({error.strerror}): choose another output=..."
-        ) from error
-    formulas = {option.name: resolve(option.target) for option in plugged(Metric)}
-    with logging_to(folder if is_main else None):
-        record = Record(folder, config, name, manifest, is_main=is_main, formulas=formulas)
-        _carry_out(stages, config, record, kept or Kept())
+    folder, is_main = Path(config.output) / name, ranks.is_first()
+    with claimed(folder) if is_main else nullcontext():
+        left = what_is_left(config, folder)
+        if left is None:
+            return folder
+        manifest, stages = left
+        count_death(manifest)
+        formulas = {option.name: resolve(option.target) for option in plugged(Metric)}
+        with logging_to(folder if is_main else None):
+            record = Record(folder, config, name, manifest, is_main=is_main, formulas=formulas)
+            if most_deaths is not None:
+                _refuse_deadly(record, most_deaths)
+            _carry_out(stages, config, record, kept or Kept())
     return folder
+
+
+def _refuse_deadly(record: Record, most: int) -> None:
+    """Leave a run alone over which ``most`` processes have died: the next would, too."""
+    if (deaths := record.manifest.deaths or 0) >= most:
+        reason = (
+            f"{deaths} processes died over it (killed, or out of memory); for another try: "
+            f"coldlm sweep status {record.folder.parent} --retry"
+        )
+        record.end("FAILED", reason)
+        raise RunFolderError(f"{record.folder}: {reason}")
 
 
 def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: Kept) -> None:
@@ -97,6 +114,7 @@ def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: K
             log.info("stage %s", stage)
             STAGES[stage](state)
             record.manifest.done.append(stage)
+            record.manifest.deaths = None
             record.save()
         record.end("FINISHED")
         failed = False

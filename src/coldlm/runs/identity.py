@@ -16,8 +16,9 @@ from coldlm.core.columns import SIMULATED_COLD
 from coldlm.core.errors import RunFolderError
 from coldlm.runs.manifest import NAME, PLACES, Manifest, read_manifest
 
-NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages", "logger", "published")
-"""Where a run lives, how much of it was asked for, who watches and what others found: everything else
+NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages", "logger", "launcher", "published")
+"""Where a run lives, how much of it was asked for, who carries it out
+and watches it, and what others found: everything else
 makes another run."""
 
 NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "evaluate")

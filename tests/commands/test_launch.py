@@ -1,0 +1,263 @@
+"""Who carries out the cells of a sweep, and what a cell that dies takes with it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+import mortal
+from coldlm.commands import cells, launch, launchers
+from coldlm.commands.launchers import Apart, Hydras
+from coldlm.commands.outcomes import ELSEWHERE, Outcome
+from coldlm.commands.run import Shared, _run_one
+from coldlm.commands.sweep import main as sweep
+from coldlm.config.compose import Plan, make_plan
+from coldlm.runs.claim import claimed
+
+MICRO = (
+    "dataset=simulated", "dataset.users=40", "dataset.items=60", "dataset.events=600", "backbone=tiny_bert",
+    "backbone.width=16", "train.epochs=1", "evaluate.latency_requests=2", "evaluate.lists=0", "online=off",
+)  # fmt: skip
+
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture
+def plan(tmp_path: Path, cache: Path) -> MakePlan:
+    """``plan("seed=1,2")``: of a micro sweep below ``tmp_path``."""
+
+    def make(*overrides: str) -> Plan:
+        line = ["-m", *MICRO, f"output={tmp_path / 'runs'}", f"cache={cache}", *overrides]
+        made = make_plan(line)
+        assert made.problems == []
+        return made
+
+    return make
+
+
+def real(plan: Plan) -> launch.Task:
+    return partial(_run_one, arguments=[], swept=plan.swept, shared=Shared())
+
+
+def seeds_of(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    return [(o.folder.name.partition("seed=")[2].partition(",")[0], o.kind) for o in outcomes]
+
+
+def values(folder: Path) -> pl.DataFrame:
+    frame = pl.read_parquet(folder / "results.parquet")
+    return frame.filter(~pl.col("metric").str.contains("second|latency|memory"))
+
+
+def test_a_killed_cell_loses_itself_alone_and_is_tried_once_more(
+    plan: MakePlan, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = plan("seed=1,2,3", "launcher=process", "launcher.workers=2")
+    task = partial(mortal.die_before_evaluate, seeds=(2,), task=real(made))
+    first = launch.launch(made, task)
+    assert seeds_of(first) == [("1", ""), ("2", "Killed"), ("3", "")]
+    assert first[1].problem == "its process ended with SIGKILL: often the system was out of memory"
+    said = capsys.readouterr().err
+    assert said.count("begins") == 3
+    assert said.count("done") == 2
+    assert sweep(["status", str(tmp_path / "runs")]) == 1
+    said = capsys.readouterr().out
+    assert "2 finished, 1 failed of 3 cells" in said
+    assert "its process ended with SIGKILL: often the system was out of memory (1 deaths)" in said
+    assert "| " in said, "what it said last"
+    # dead twice over one stage: no other process is given to it
+    assert seeds_of(launch.launch(made, task))[1] == ("2", "Killed")
+    third = launch.launch(made, real(made))
+    assert (third[1].kind, third[1].problem[-7:]) == ("RunFolderError", "--retry")
+    assert sweep(["status", str(tmp_path / "runs"), "--retry"]) == 1
+    assert "goes on: coldlm run -m dataset=simulated" in capsys.readouterr().out
+    assert seeds_of(launch.launch(made, real(made))) == [("1", ""), ("2", ""), ("3", "")]
+    assert sweep(["status", str(tmp_path / "runs")]) == 0
+    # a cell says in a process of its own what it says in this one
+    alone = plan("seed=2", f"output={tmp_path / 'alone'}")
+    launch.launch(alone, real(alone))
+    assert values(made.folders[1]).equals(values(alone.folders[0]))
+
+
+def test_a_cell_that_is_too_large_is_stopped_with_its_size(plan: MakePlan) -> None:
+    made = plan("seed=1", "launcher=process", "launcher.memory_gb=0.05")
+    (outcome,) = launch.launch(made, real(made))
+    assert outcome.kind == "Killed"
+    assert outcome.problem.endswith("GB of memory, launcher.memory_gb=0.05 allows")
+
+
+def test_cores_are_divided_among_workers(
+    plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from coldlm.commands import apart
+
+    monkeypatch.setattr(apart, "_cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    found = {}
+    for workers in (2, 4):
+        context = apart._context(8 // workers)
+        found[workers] = os.environ.get("OMP_NUM_THREADS")
+        assert context.get_start_method() == "forkserver"
+    assert found == {2: None, 4: None}, "the sweep's own process keeps its own"
+    made = plan("seed=1,2,3", "launcher=process", "launcher.workers=1")
+    launch.launch(made, partial(mortal.say, file=tmp_path / "said"))
+    rows = [line.split() for line in (tmp_path / "said").read_text().splitlines()]
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert len({row[1] for row in rows} | {str(os.getpid())}) == 4
+
+
+def test_a_cell_that_another_process_carries_out_is_waited_for(
+    plan: MakePlan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "PAUSE", 0.01)
+    made = plan("seed=1,2,3")
+    asked = list[int]()
+    elsewhere = claimed(made.folders[0])
+    elsewhere.__enter__()
+
+    def task(config: DictConfig) -> Outcome:
+        asked.append(config.seed)
+        folder = made.folders[config.seed - 1]
+        if config.seed == 1 and len(asked) == 1:
+            return Outcome(folder, ELSEWHERE, "another process has it")
+        return Outcome(folder)
+
+    def let_go(seconds: float) -> None:
+        elsewhere.__exit__(None, None, None)
+
+    monkeypatch.setattr(time, "sleep", let_go)
+    assert seeds_of(launch.launch(made, task)) == [("1", ""), ("2", ""), ("3", "")]
+    assert asked == [1, 2, 3, 1]
+    assert "waiting for 1 cells that another process carries out" in capsys.readouterr().err
+
+
+def test_a_cell_that_died_goes_last(plan: MakePlan) -> None:
+    from coldlm.core.files import write_json
+    from coldlm.runs.manifest import NAME, Manifest
+
+    made, asked = plan("seed=1,2,3"), list[int]()
+    made.folders[0].mkdir(parents=True)
+    write_json(made.folders[0] / NAME, Manifest("x", "RUNNING", run="x").plain())
+
+    def task(config: DictConfig) -> Outcome:
+        asked.append(config.seed)
+        return Outcome(made.folders[config.seed - 1])
+
+    assert seeds_of(launch.launch(made, task)) == [("1", ""), ("2", ""), ("3", "")]
+    assert asked == [2, 3, 1]
+
+
+def test_a_launcher_that_gives_up_says_which_cells_are_done(
+    plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan("seed=1,2", "launcher=joblib", "launcher.workers=2")
+    monkeypatch.setattr(cells, "is_finished", lambda folder: folder == made.folders[0])
+
+    def lost(*_: object) -> list[Outcome]:
+        raise RuntimeError("a worker was killed")
+
+    monkeypatch.setattr(launch, "on_hydras", lost)
+    done, failed = launch.launch(made, real(made))
+    assert (done.kind, failed.kind) == ("", "Lost")
+    assert "RuntimeError: a worker was killed" in failed.problem
+    assert "launcher=process loses no cell but the one that dies" in failed.problem
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "settings"),
+    [
+        (launchers.basic(), "basic", {}),
+        (launchers.joblib(), "joblib", {"n_jobs": -1}),
+        (launchers.joblib(workers=3), "joblib", {"n_jobs": 3}),
+        (
+            launchers.submitit_local(timeout_min=5, cpus_per_task=2, mem_gb=3),
+            "submitit_local",
+            {"timeout_min": 5, "cpus_per_task": 2, "mem_gb": 3},
+        ),
+        (
+            launchers.submitit_slurm(
+                partition="gpu", account="a", qos="q", constraint="c", timeout_min=9, cpus_per_task=4,
+                gpus_per_node=1, mem_gb=16, array_parallelism=8, max_num_timeout=2,
+            ),
+            "submitit_slurm",
+            {
+                "partition": "gpu", "account": "a", "qos": "q", "constraint": "c", "timeout_min": 9, "cpus_per_task": 4,
+                "gpus_per_node": 1, "mem_gb": 16, "array_parallelism": 8, "max_num_timeout": 2,
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_settings_reach_hydras_node(
+    made: Hydras, name: str, settings: dict[str, object], plan: MakePlan
+) -> None:
+    a_plan = plan("seed=1,2")
+    with launch._hydra(a_plan) as hydra:
+        node = launch._sweep_config(hydra, a_plan, made).hydra.launcher
+    found = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(found, dict)
+    assert name.split("_")[0] in str(found["_target_"]).lower()
+    assert {key: found[key] for key in settings} == settings
+
+
+def test_settings_of_a_launcher_come_from_its_keys() -> None:
+    assert launchers.process(workers=3, memory_gb=1.5) == Apart(3, 1.5)
+    asked = launchers.ray(address="auto", cpus=2, gpus=0.5)
+    assert dict(asked.settings) == {
+        "ray.init.address": "auto",
+        "ray.remote.num_cpus": 2,
+        "ray.remote.num_gpus": 0.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (["launcher=process,basic"], "launcher: the launcher is the same for all cells of a sweep"),
+        (
+            ["launcher=process", "launcher.workers=1,2"],
+            "launcher.workers: the launcher is the same",
+        ),
+        (
+            ["launcher=process", "launcher.workers=0"],
+            "launcher.workers: got 0, allowed: an integer",
+        ),
+        (["launcher=joblib", "launcher.memory_gb=2"], "launcher.memory_gb: unknown key"),
+        (
+            ["launcher=submitit_slurm", "launcher.partition='a; rm'"],
+            "launcher.partition: got 'a; rm', allowed: letters",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_launcher_is_said_beforehand(line: list[str], problem: str) -> None:
+    found = make_plan(["-m", "backbone=tiny_bert", "dataset=simulated", "seed=1,2", *line]).problems
+    assert [each for each in found if each.startswith(problem)]
+
+
+def test_a_single_run_has_no_launcher() -> None:
+    line = ["backbone=tiny_bert", "dataset=simulated", "launcher=process"]
+    (problem,) = make_plan(line).problems
+    assert problem.startswith("launcher=process: it carries out the cells of a sweep; add -m")
+
+
+def test_a_launcher_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coldlm.config.launchers.find_spec", lambda _: None)
+    line = ["-m", "backbone=tiny_bert", "dataset=simulated", "seed=1,2", "launcher=joblib"]
+    (problem,) = make_plan(line).problems
+    assert 'pip install "coldlm[launchers]", or launcher=process' in problem
+
+
+def test_a_plan_knows_the_folders_of_its_cells(plan: MakePlan) -> None:
+    made = plan("seed=1,2", "name=mine")
+    assert len(made.folders) == len(set(made.folders)) == 2
+    assert all(
+        f.name.startswith("mine,") and f"seed={i}" in f.name for i, f in enumerate(made.folders, 1)
+    )
+    shown = replace(made)
+    assert shown.folders == made.folders
