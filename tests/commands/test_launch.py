@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import polars as pl
@@ -155,7 +158,7 @@ def test_a_cell_that_died_goes_last(plan: MakePlan) -> None:
 
 
 def test_a_launcher_that_gives_up_says_which_cells_are_done(
-    plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+    plan: MakePlan, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = plan("seed=1,2", "launcher=joblib", "launcher.workers=2")
     monkeypatch.setattr(cells, "is_finished", lambda folder: folder == made.folders[0])
@@ -166,8 +169,9 @@ def test_a_launcher_that_gives_up_says_which_cells_are_done(
     monkeypatch.setattr(launch, "on_hydras", lost)
     done, failed = launch.launch(made, real(made))
     assert (done.kind, failed.kind) == ("", "Lost")
-    assert "RuntimeError: a worker was killed" in failed.problem
-    assert "launcher=process loses no cell but the one that dies" in failed.problem
+    said = capsys.readouterr().err
+    assert "joblib gave up, with all that ran on it (RuntimeError: a worker was killed)" in said
+    assert "launcher=process loses no cell but the one that dies" in said
 
 
 @pytest.mark.parametrize(
@@ -261,3 +265,118 @@ def test_a_plan_knows_the_folders_of_its_cells(plan: MakePlan) -> None:
     )
     shown = replace(made)
     assert shown.folders == made.folders
+
+
+def test_a_dry_run_shows_cells_and_the_script_of_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from coldlm.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    line = ["run", "-m", "backbone=tiny_bert", "dataset=simulated", "seed=1,2,3", "--dry-run"]
+    slurm = ["launcher=submitit_slurm", "launcher.partition=gpu", "launcher.array_parallelism=2"]
+    assert main([*line, *slurm, "launcher.gpus_per_node=1", "launcher.mem_gb=16"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("MISSING   runs/") == 3
+    for asked in ("array=0-2%2", "partition=gpu", "gpus-per-node=1", "mem=16GB", "job-name=coldlm"):
+        assert f"#SBATCH --{asked}\n" in said
+    assert main(line) == 0
+    assert "#SBATCH" not in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [], "nothing is made"
+
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def start(fate: str, *line: str, folder: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(DATA), *sys.path[1:]])}
+    command = [sys.executable, str(DATA / "mortal.py"), fate, *MICRO, *line]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe
+    )
+
+
+LOSES = {
+    "basic": (-9, ["FINISHED", "FAILED", "MISSING"], 0),
+    "process": (1, ["FINISHED", "FAILED", "FINISHED"], 0),
+    "joblib": (1, None, 0),  # the pool goes: which cells were done by then is a matter of seconds
+    "submitit_local": (1, ["FINISHED", "FAILED", "FINISHED"], 0),
+    "ray": (
+        1,
+        ["FINISHED", "FAILED", "FINISHED"],
+        1,
+    ),  # it tries again by itself, and a cell has two deaths
+}
+"""Launcher: exit status where the second of three cells is killed, how the cells stand then, and the exit status
+of the same command again where nothing kills. The table of docs/guide/launchers.md."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", LOSES)
+def test_what_a_killed_cell_takes_with_it(launcher: str, tmp_path: Path) -> None:
+    if launcher == "ray" and find_spec("ray") is None:
+        pytest.skip("launcher=ray is not installed")
+    line = ["seed=1,2,3", f"launcher={launcher}", "output=runs", "cache=cache"]
+    status, left, again = LOSES[launcher]
+    first = start("die_before_evaluate", *line, folder=tmp_path)
+    said = first.communicate(timeout=300)[1]
+    assert first.returncode == status, said
+    ((_, names),) = cells.sweeps(tmp_path / "runs")
+    standings = [cells.standing(tmp_path / "runs" / name) for name in sorted(names)]
+    assert standings[1].status == "FAILED"
+    assert standings[1].deaths == (2 if launcher == "ray" else 1)
+    assert left is None or [s.status for s in standings] == left
+    second = start("none", *line, folder=tmp_path)
+    second.communicate(timeout=300)
+    assert second.returncode == again
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", LOSES)
+def test_a_limit_of_memory_loses_one_cell(launcher: str, tmp_path: Path) -> None:
+    if launcher == "ray" and find_spec("ray") is None:
+        pytest.skip("launcher=ray is not installed")
+    line = ["seed=1,2,3", f"launcher={launcher}", "output=runs", "cache=cache"]
+    first = start("out_of_memory", *line, folder=tmp_path)
+    said = first.communicate(timeout=300)[1]
+    assert first.returncode == 1, said
+    ((_, names),) = cells.sweeps(tmp_path / "runs")
+    standings = [cells.standing(tmp_path / "runs" / name) for name in sorted(names)]
+    assert [s.status for s in standings] == ["FINISHED", "FAILED", "FINISHED"]
+    assert standings[1].reason.startswith("MemoryError")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", ["basic", "process"])
+def test_two_sweeps_over_one_folder_share_the_work(launcher: str, tmp_path: Path) -> None:
+    line = ["seed=1,2,3,4", f"launcher={launcher}", "output=runs", "cache=cache"]
+    both = [start("none", *line, folder=tmp_path) for _ in range(2)]
+    said = [one.communicate(timeout=400) for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    folders = [f for f in (tmp_path / "runs").iterdir() if (f / "manifest.json").is_file()]
+    assert len(folders) == 4
+    for folder in folders:
+        assert (folder / "run.log").read_text().count("stage evaluate\n") == 1
+
+
+@pytest.mark.long
+def test_the_death_of_a_sweep_ends_its_cells(tmp_path: Path) -> None:
+    line = ["seed=1,2", "launcher=process", "output=runs", "cache=cache", "dataset.events=5000"]
+    sweep_process = start("none", *line, "train.epochs=500", "train.patience=500", folder=tmp_path)
+    folder = tmp_path / "runs"
+
+    def running() -> list[Path]:
+        return [f for f in folder.glob("*") if cells.standing(f).status == "RUNNING"]
+
+    wait_for(lambda: len(running()) == 2)
+    sweep_process.kill()
+    sweep_process.communicate()
+    wait_for(lambda: not running())
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.2)

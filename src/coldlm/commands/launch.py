@@ -24,7 +24,7 @@ from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from coldlm.commands import apart, cells
-from coldlm.commands.launchers import Apart, Hydras
+from coldlm.commands.launchers import Apart, Hydras, sbatch_script
 from coldlm.commands.outcomes import ELSEWHERE, Outcome, tell_impossible
 from coldlm.config.build import build
 from coldlm.config.compose import Plan, plain
@@ -89,6 +89,28 @@ def launch(plan: Plan, task: Task) -> list[Outcome]:
     return [outcomes[i] for i in range(len(plan.cells))]
 
 
+def show_cells(plan: Plan) -> None:
+    """Print how the cells of a checked plan stand, and what would be sent to a cluster; run none.
+
+    Raises:
+        ConfigError: a cell that cannot be composed.
+    """
+    tell_impossible(plan.impossible, len(plan.cells) + len(plan.impossible))
+    for folder in plan.folders:
+        print(f"{cells.standing(folder).status:<9} {folder}")
+    if not plan.is_sweep:
+        return
+    try:
+        with _hydra(plan) as hydra:
+            launcher = build(plain(_sweep_config(hydra, plan))["launcher"])
+            if isinstance(launcher, Hydras) and launcher.name == "submitit_slurm":
+                node = _sweep_config(hydra, plan, launcher).hydra.launcher
+                settings = OmegaConf.to_container(node, resolve=True)
+                print(sbatch_script(settings, len(plan.cells)))  # type: ignore[arg-type]
+    except UNREADABLE as error:
+        raise ConfigError(one_line(error)) from error
+
+
 def _begin(plan: Plan) -> Apart | Hydras:
     """Write down what the sweep is; its launcher.
 
@@ -125,8 +147,13 @@ def _carry_out(
     except Exception as error:
         if launcher.name == "basic":
             raise
-        # the launcher itself gave up, with all that ran on it
-        return [_as_left(plan.folders[i], error) for i in which]
+        print(
+            f"launcher={launcher.name} gave up, with all that ran on it "
+            f"({type(error).__name__}: {first_line(error)}); the same command goes on, and "
+            "launcher=process loses no cell but the one that dies",
+            file=sys.stderr,
+        )
+        return [_as_left(plan.folders[i]) for i in which]
 
 
 def on_hydras(plan: Plan, which: Sequence[int], launcher: Hydras, task: Task) -> list[Outcome]:
@@ -196,14 +223,8 @@ def _outcome(job: JobReturn) -> Outcome:
     return Outcome(Path(",".join(job.overrides or [])), type(error).__name__, str(error))
 
 
-def _as_left(folder: Path, error: Exception) -> Outcome:
+def _as_left(folder: Path) -> Outcome:
     """What became of a cell whose launcher gave up."""
     if cells.is_finished(folder):
         return Outcome(folder)
-    why = f"{type(error).__name__}: {first_line(error)}"
-    return Outcome(
-        folder,
-        "Lost",
-        f"the launcher gave up ({why}); the same command goes on, and launcher=process loses no "
-        "cell but the one that dies",
-    )
+    return Outcome(folder, "Lost", "with the launcher", is_ours=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from coldlm.core.columns import Above0, Count, Range
 
@@ -76,6 +76,7 @@ def submitit_slurm(
     return Hydras(
         "submitit_slurm",
         {
+            "name": "coldlm",
             "partition": partition,
             "account": account,
             "qos": qos,
@@ -106,3 +107,27 @@ def ray(
             "ray.remote.num_gpus": gpus,
         },
     )
+
+
+def sbatch_script(settings: Mapping[str, Any], n_cells: int) -> str:
+    """Return the script that ``submitit_slurm`` hands to sbatch.
+
+    Args:
+        settings: of ``hydra.launcher``, complete.
+        n_cells: tasks of the array.
+    """
+    from submitit.slurm.slurm import SlurmExecutor
+
+    class Shown(SlurmExecutor):
+        """An executor where there is no cluster."""
+
+        @classmethod
+        def affinity(cls) -> int:
+            return 1
+
+    own = {"_target_", "submitit_folder", "max_num_timeout"}
+    asked = {k: v for k, v in settings.items() if k not in own and v is not None}
+    executor = Shown(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
+    executor.update_parameters(**executor._convert_parameters(asked))
+    executor.parameters["map_count"] = n_cells  # as its map_array sets it
+    return str(executor._make_submission_file_text(executor._submitit_command_str, "dry-run"))

@@ -40,6 +40,9 @@ SHOW_ONLY = (
 SKIP = "--skip-impossible"
 """Our own flag: a sweep's impossible cells are told and left out."""
 
+DRY = "--dry-run"
+"""Our own flag: a sweep's cells are told, with the script of a cluster's job, and none is run."""
+
 
 class Shared:
     """What the cells of a sweep share in one process; heavy libraries are imported no earlier than
@@ -56,7 +59,7 @@ class Shared:
 def main(arguments: Sequence[str]) -> int:
     """Let Hydra compose and run, once everything that can be known to be wrong beforehand has been ruled
     out."""
-    from coldlm.commands.launch import launch, run_alone
+    from coldlm.commands.launch import launch, run_alone, show_cells
     from coldlm.commands.tune import SWEEP
     from coldlm.commands.tune import main as tune
     from coldlm.config.build import refuse
@@ -64,10 +67,8 @@ def main(arguments: Sequence[str]) -> int:
 
     if SWEEP in arguments:
         return tune(arguments)
-    skip, arguments = (
-        SKIP in arguments,
-        _flags_first([argument for argument in arguments if argument != SKIP]),
-    )
+    skip, dry = SKIP in arguments, DRY in arguments
+    arguments = _flags_first([argument for argument in arguments if argument not in (SKIP, DRY)])
     if any(argument.split("=")[0] in SHOW_ONLY for argument in arguments):
         if MULTIRUN & set(arguments):
             raise ConfigError(
@@ -78,6 +79,9 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     plan = make_plan(arguments, skip=skip)
     refuse(plan.problems)
+    if dry:
+        show_cells(plan)
+        return 0
     task = partial(_run_one, arguments=arguments, swept=plan.swept, shared=Shared())
     if plan.is_sweep:
         return conclude(launch(plan, task), len(plan.impossible))

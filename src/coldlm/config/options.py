@@ -126,6 +126,7 @@ _OWN: tuple[Option, ...] = (
         "coldlm.commands.launchers.ray",
         package="hydra_plugins.hydra_ray_launcher",
         extra="ray",
+        loses_one=True,
     ),
     Trigger("off", "coldlm.online.triggers.Off", updates=False, is_off=True),
     Trigger("never", "coldlm.online.triggers.Never", updates=False),
