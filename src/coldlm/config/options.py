@@ -98,6 +98,7 @@ _OWN: tuple[Option, ...] = (
     Logger("files", "coldlm.learn.loggers.files"),
     Logger("wandb", "coldlm.learn.loggers.wandb", package="wandb"),
     Logger("tensorboard", "coldlm.learn.loggers.tensorboard", package="tensorboard"),
+    Logger("mlflow", "coldlm.learn.loggers.mlflow", package="mlflow"),
     Trigger("off", "coldlm.online.triggers.Off", updates=False, is_off=True),
     Trigger("never", "coldlm.online.triggers.Never", updates=False),
     Trigger("every_window", "coldlm.online.triggers.EveryWindow"),
