@@ -19,8 +19,12 @@ import pytest
 
 from coldlm.core.columns import MODEL
 from coldlm.core.tracked import AXES, EPOCH, whole
+from coldlm.experiment import tracked
 from coldlm.experiment.run import execute
 from coldlm.experiment.updater import Updater
+from coldlm.learn.sinks.about import About
+from coldlm.runs.manifest import Manifest
+from coldlm.runs.record import Record
 from coldlm.runs.track import NAME
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -323,6 +327,40 @@ def test_mlflow_has_the_same_series_in_one_run(told: Path) -> None:
     assert run.data.tags["nice"] == "true"
     files = {file.name for file in (told.parent / "store").rglob("*") if file.is_file()}
     assert {"model.safetensors", "online.safetensors", "cohorts.tsv"} <= files
+
+
+@pytest.mark.parametrize(
+    ("overrides", "group", "job_type", "tags"),
+    [
+        (("control=none", "strategy=bitfit"), "my_sweep", "bitfit", ()),
+        (("control=permuted_text",), "my_sweep", "control/permuted_text/frozen", ()),
+        (("logger.group=g", "logger.job_type=j", "logger.tags=[a]"), "g", "j", ("a",)),
+    ],
+)
+def test_a_run_is_filed_under_its_sweep_and_what_is_compared(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    cache: Path,
+    compose: Any,
+    overrides: tuple[str, ...],
+    group: str,
+    job_type: str,
+    tags: tuple[str, ...],
+) -> None:
+    filed: list[About] = []
+    monkeypatch.setattr(tracked, "build", lambda node, about: filed.append(about))
+    config = compose(tmp_path / "my_sweep", cache, "logger=wandb", *overrides)
+    folder = tmp_path / "my_sweep" / "run"
+    folder.mkdir(parents=True)
+    manifest = Manifest("0")
+    record = Record(folder, config, "run", manifest, is_main=True, formulas={})
+    tracked.open_track(config, record)
+    [about] = filed
+    assert (about.group, about.job_type, about.tags) == (group, job_type, tags)
+    # the other ranks tell nobody
+    other = Record(folder, config, "run", manifest, is_main=False, formulas={})
+    assert tracked.open_track(config, other).sinks == []
+    assert len(filed) == 1
 
 
 def documented() -> dict[str, str]:

@@ -32,6 +32,7 @@ class EventFile:
     def point(self, axis: str, at: float, values: Mapping[str, float]) -> None:
         for key, value in values.items():
             self._writer.add_scalar(key, value, whole(axis, at))
+        self._writer.flush()  # a kill would take what waits
 
     def headline(self, values: Mapping[str, float | str]) -> None:
         for key, value in values.items():
