@@ -15,7 +15,9 @@ from hydra import compose, initialize_config_dir
 from coldlm.config import online_combinations
 from coldlm.config.build import NODE_GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
+from coldlm.config.completion import complete
 from coldlm.config.compose import make_plan, plain
+from coldlm.config.explain import explain
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import GONE, MOVED, Control, typed, under_todays_keys
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass
@@ -627,6 +629,21 @@ def test_several_loggers_are_each_a_node_of_its_own() -> None:
         "logger.neptune: unknown key",
     ):
         assert told in found
+
+
+def test_help_and_completion_know_the_keys_of_each_logger() -> None:
+    said = explain(["logger=[wandb,mlflow]"])
+    for line in (
+        "logger.wandb.mode: auto",
+        "logger.mlflow.tracking_uri: null",
+        "logger.group: null",
+    ):
+        assert f"\n{line}\n" in said
+    assert "logger.mlflow" not in explain(["logger=wandb"])
+    assert "\n  files:  # metrics.csv" in explain([])
+    assert "logger.mlflow.experiment=" in complete(["logger=[wandb,mlflow]"], "logger.mlflow.")
+    assert complete(["logger=wandb"], "logger.mlflow.") == []
+    assert "logger.log_model=" in complete([], "logger.")
 
 
 def test_the_logger_of_an_earlier_version_is_one_of_several_now() -> None:
