@@ -16,7 +16,10 @@ from coldlm.config.options import KINDS
 from coldlm.config.schema import RunConfig
 from coldlm.config.signatures import PACKAGE, Field, describe_type, fields_of, fields_of_dataclass
 
-GLOBAL = "# @package _global_"
+PACKAGE_LINE = "# @package "
+"""Begins the first line of the files whose keys stand elsewhere than below their group."""
+
+GLOBAL = f"{PACKAGE_LINE}_global_"
 """First line of the files that change keys of several groups: they are shown as they are."""
 
 BASE = "_base"
@@ -38,7 +41,8 @@ class Key:
 @dataclass(frozen=True)
 class Option:
     """One file of a group. ``about``: the comment at its head. ``body``: the rest of the file.
-    ``parts``: group inside this one -> its option."""
+    ``parts``: group inside this one -> its option. ``package``: below which its keys stand, "" for
+    the group."""
 
     name: str
     about: str
@@ -47,6 +51,7 @@ class Option:
     target: str | None = None
     is_global: bool = False
     parts: dict[str, str] = field(default_factory=dict)
+    package: str = ""
 
 
 def make_page(conf: Path) -> str:
@@ -86,19 +91,21 @@ def read_option(file: Path, root: Path) -> Option:
     """One file, with its keys in their order."""
     text = file.read_text(encoding="utf-8")
     lines = text.splitlines()
-    is_global = bool(lines) and lines[0].strip() == GLOBAL
-    head = lines[int(is_global) :]
+    first = lines[0].strip() if lines else ""
+    is_global, is_elsewhere = first == GLOBAL, first.startswith(PACKAGE_LINE)
+    head = lines[int(is_elsewhere) :]
     n_head = next((i for i, line in enumerate(head) if not line.startswith("#")), len(head))
     about = "\n".join(line.removeprefix("#").removeprefix(" ") for line in head[:n_head])
     body = "\n".join(head[n_head:]).strip()
     node = yaml.compose(text)
-    keys = [] if node is None else list(_keys(node, lines, "", n_head + int(is_global)))
+    keys = [] if node is None else list(_keys(node, lines, "", n_head + int(is_elsewhere)))
     target = next((key.value for key in keys if key.path == "_target_"), None)
     own = [key for key in keys if key.path != "_target_"]
     paths = {key.path for key in own}
     keys = own + [key for key in _shared(text, root) if key.path not in paths]
     name = file.relative_to(root).with_suffix("").as_posix()
-    return Option(name, about, body, keys, target, is_global, _parts(file))
+    package = first.removeprefix(PACKAGE_LINE) if is_elsewhere and not is_global else ""
+    return Option(name, about, body, keys, target, is_global, _parts(file), package)
 
 
 def known_of(group: str, target: str | None) -> dict[str, Field]:
@@ -265,7 +272,7 @@ def _about(group: str, option: Option, shared: Mapping[str, str]) -> list[str]:
     code += [f"Made of {', '.join(links)}."] if links else []
     if not option.keys:
         return [option.about, *code, "No keys."]
-    path = group.replace("/", ".")
+    path = option.package or group.replace("/", ".")
     return [option.about, *code, *_table(option.keys, f"{path}.", known, shared, option.target)]
 
 

@@ -22,7 +22,7 @@ from coldlm.config.build import build
 from coldlm.config.check import check
 from coldlm.config.kinds import Reader
 from coldlm.config.options import every
-from coldlm.config.schema import Node, RunConfig, typed
+from coldlm.config.schema import Logging, Node, RunConfig, typed
 from coldlm.config.signatures import fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, list_options
 from coldlm.core.columns import MODEL
@@ -474,8 +474,12 @@ EXCEPTIONS = {
         for key in keys
     },
     **{
-        f"logger.wandb.{key}": "how a run is filed at Weights & Biases"
-        for key in ("project", "entity", "mode", "group", "job_type", "tags")
+        f"logger.{key}": "who is told of a run, and how: tests/experiment/test_tracked.py"
+        for key in (
+            *("group", "job_type", "tags", "figures", "log_model"),
+            *("wandb.project", "wandb.entity", "wandb.mode"),
+            *("mlflow.tracking_uri", "mlflow.experiment"),
+        )
     },
 }
 """Key -> why no output has to change."""
@@ -493,6 +497,8 @@ def all_keys() -> Iterator[str]:
                     yield from keys_of_things(f"{name}/{key}")
                 else:
                     yield f"{name}.{key}"
+            if field.annotation is Logging:
+                yield from keys_of_things(name)
         else:
             yield name
 

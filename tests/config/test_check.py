@@ -15,7 +15,9 @@ from hydra import compose, initialize_config_dir
 from coldlm.config import online_combinations
 from coldlm.config.build import NODE_GROUPS, build, is_allowed
 from coldlm.config.check import check, file_problems, problems
+from coldlm.config.completion import complete
 from coldlm.config.compose import make_plan, plain
+from coldlm.config.explain import explain
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import GONE, MOVED, Control, typed, under_todays_keys
 from coldlm.config.signatures import check_value, fields_of, fields_of_dataclass
@@ -605,11 +607,57 @@ def test_a_gpu_that_is_not_there_is_said_before_anything_is_read(
     ]
 
 
+def test_several_loggers_are_each_a_node_of_its_own() -> None:
+    config = compose_plain(*TINY, "logger=[wandb,mlflow]", "logger.wandb.mode=offline")
+    assert not problems(config)
+    checked = typed(config)
+    assert list(checked.logger.loggers) == ["wandb", "mlflow"]
+    assert checked.logger.loggers["wandb"]["mode"] == "offline"
+    assert checked.plain()["logger"] == config["logger"]
+    wrong = {
+        **config["logger"],
+        "wandb": config["logger"]["wandb"] | {"mode": "on"},
+        "mlflow": config["logger"]["mlflow"] | {"uri": "x"},
+        "tensorboard": {"_target_": "coldlm.models.towers.Towers"},
+        "neptune": {"_target_": "neptune.init"},
+    }
+    found = "\n".join(problems(config | {"logger": wrong}))
+    for told in (
+        "logger.wandb.mode: got 'on'",
+        "logger.mlflow.uri: unknown key",
+        "logger.tensorboard._target_: got 'coldlm.models.towers.Towers'",
+        "logger.neptune: unknown key",
+    ):
+        assert told in found
+
+
+def test_help_and_completion_know_the_keys_of_each_logger() -> None:
+    said = explain(["logger=[wandb,mlflow]"])
+    for line in (
+        "logger.wandb.mode: auto",
+        "logger.mlflow.tracking_uri: null",
+        "logger.group: null",
+    ):
+        assert f"\n{line}\n" in said
+    assert "logger.mlflow" not in explain(["logger=wandb"])
+    assert "\n  files:  # metrics.csv" in explain([])
+    assert "logger.mlflow.experiment=" in complete(["logger=[wandb,mlflow]"], "logger.mlflow.")
+    assert complete(["logger=wandb"], "logger.mlflow.") == []
+    assert "logger.log_model=" in complete([], "logger.")
+
+
+def test_the_logger_of_an_earlier_version_is_one_of_several_now() -> None:
+    config = compose_plain(*TINY, "logger=wandb", "logger.group=g")
+    old = {"_target_": "coldlm.learn.loggers.wandb", "mode": "auto", "project": "coldlm"}
+    old |= {"entity": None, "group": "g", "job_type": None, "tags": []}
+    assert under_todays_keys(config | {"logger": old})["logger"] == config["logger"]
+
+
 def test_wandb_online_needs_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    config = compose_plain(*TINY, "logger=wandb", "logger.mode=online")
-    assert any("logger.mode=online: no key" in problem for problem in file_problems(config))
+    config = compose_plain(*TINY, "logger=wandb", "logger.wandb.mode=online")
+    assert any("logger.wandb.mode=online: no key" in problem for problem in file_problems(config))
     monkeypatch.setenv("WANDB_API_KEY", "x")
     assert not any("no key" in problem for problem in file_problems(config))
 

@@ -33,7 +33,7 @@ from coldlm.online.data import NewOnly, Past
 from coldlm.online.gates import Outcome
 from coldlm.online.gates import Probe as ProbeGate
 from coldlm.online.regularisers import Distill, Ground
-from coldlm.runs.record import Record
+from coldlm.runs.track import Track
 
 MakeConfig = Callable[..., RunConfig]
 Run = Callable[..., Path]
@@ -590,11 +590,12 @@ def test_loggers_are_told_of_a_stretch_when_it_is_over_and_once(
 ) -> None:
     told: list[tuple[int, int]] = []
     made: list[int] = []
-    log_stretch, update = Record.log_stretch, Updater.update
+    point, update = Track.point, Updater.update
 
-    def log(self: Record, rows: pl.DataFrame) -> None:
-        told.append((rows["seen"][0], len(made)))
-        log_stretch(self, rows)
+    def tell(self: Track, axis: str, at: float, values: dict[str, float]) -> None:
+        if "stream/version" in values and at > self.last(axis):
+            told.append((int(at), len(made)))
+        point(self, axis, at, values)
 
     def count(self: Updater, now: Any, reason: str, version: int) -> Any:
         if len(made) == stop:
@@ -602,7 +603,7 @@ def test_loggers_are_told_of_a_stretch_when_it_is_over_and_once(
         made.append(version)
         return update(self, now, reason, version)
 
-    monkeypatch.setattr(Record, "log_stretch", log)
+    monkeypatch.setattr(Track, "point", tell)
     monkeypatch.setattr(Updater, "update", count)
     stop = 1000
     whole = run("whole", *EVERY, "online.save_updates=1")

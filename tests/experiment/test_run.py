@@ -47,9 +47,9 @@ from coldlm.experiment.model import make_ranker
 from coldlm.experiment.run import execute
 from coldlm.experiment.state import State
 from coldlm.experiment.world import make_world
-from coldlm.learn import loggers
 from coldlm.models.losses import SampledSoftmax
 from coldlm.report.results import read_runs
+from coldlm.runs.track import Track
 
 MakeConfig = Callable[..., RunConfig]
 
@@ -763,15 +763,20 @@ def test_an_update_that_diverges_is_rolled_back(config: MakeConfig, finished: Pa
 def test_loggers_are_closed_however_a_run_ends(
     config: MakeConfig, monkeypatch: pytest.MonkeyPatch, failed: bool
 ) -> None:
-    closed: list[tuple[int, bool]] = []
-    monkeypatch.setattr(loggers, "close", lambda made, failed: closed.append((len(made), failed)))
+    closed: list[bool] = []
+
+    def close(self: Track, *, failed: bool) -> list[str]:
+        closed.append(failed)
+        return []
+
+    monkeypatch.setattr(Track, "close", close)
     if failed:
         monkeypatch.setitem(run.STAGES, "train", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             execute(config("stages=[train]"), "closing")
     else:
         execute(config("stages=[train]"), "closing")
-    assert closed == [(1, failed)]
+    assert closed == [failed]
     assert not [
         handler
         for handler in logging.getLogger("coldlm").handlers

@@ -13,6 +13,9 @@ from coldlm.runs.claim import MOST_DEATHS, forget_deaths
 
 ORDER = (FINISHED, RUNNING, FAILED, DIVERGED, MISSING)
 
+WANDB = "--wandb"
+"""Our own flag: what follows is a sweep of coldlm run, which is printed as wandb wants it."""
+
 UNFINISHED = 4
 """Exit status of ``coldlm sweep status`` where cells are missing or running, and none has failed."""
 
@@ -22,6 +25,11 @@ LAST_LINES = 5
 
 def main(argv: Sequence[str]) -> int:
     """Tell how the cells of a folder stand; the exit status says it, too."""
+    if argv[:1] == [WANDB]:
+        from coldlm.config.wandb_sweep import wandb_sweep
+
+        print(wandb_sweep(argv[1:]), end="")
+        return 0
     arguments = parse(argv)
     folder = Path(arguments.folder)
     asked = list(cells.sweeps(folder))
@@ -50,7 +58,13 @@ def main(argv: Sequence[str]) -> int:
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the command line."""
-    parser = argparse.ArgumentParser(prog="coldlm sweep", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="coldlm sweep",
+        usage="coldlm sweep [-h] {status,--wandb} ...",
+        description="How the cells of a sweep stand, and another try of those that died; or a sweep as wandb wants it.",
+        epilog="coldlm sweep --wandb -m strategy=lora,top seed=1,2 prints the sweep as YAML for wandb sweep; its agents "
+        "call coldlm run.",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     status = verbs.add_parser(
         "status",

@@ -67,7 +67,7 @@ def resolve(target: str) -> Any:
 def is_allowed(target: object, group: str) -> bool:
     """Return whether a node of ``group`` (``online/trigger``, or its path ``online.trigger``) may
     name this target; decided from declarations and source, without importing it."""
-    if not isinstance(target, str) or target not in options.targets(group.replace(".", "/")):
+    if not isinstance(target, str) or target not in options.targets(group_at(group)):
         return False
     try:
         fields_of(target)
@@ -76,11 +76,21 @@ def is_allowed(target: object, group: str) -> bool:
     return True
 
 
+def group_at(path: str) -> str:
+    """Return the group of the node at a path: loggers, of which there may be several, lie below
+    theirs.
+
+    >>> group_at("online.trigger"), group_at("logger.wandb"), group_at("head")
+    ('online/trigger', 'logger', 'head')
+    """
+    return "logger" if path.startswith("logger.") else path.replace(".", "/")
+
+
 def refusal(group: str, target: object) -> str:
     """Return what is said of a target that may not be named."""
     path = f"{group}._target_" if group else "_target_"
     allowed = (
-        " or ".join(options.targets(group.replace(".", "/")))
+        " or ".join(options.targets(group_at(group)))
         if group
         else "what coldlm/config/options.py declares"
     )

@@ -12,9 +12,11 @@ from typing import Any, cast
 from coldlm.config.build import is_allowed, refusal, refuse
 from coldlm.config.combinations import combination_problems, device_problems, logger_problems
 from coldlm.config.hints import is_of_another_option, meant_by
+from coldlm.config.kinds import Logger
 from coldlm.config.launchers import launcher_problems
+from coldlm.config.options import names
 from coldlm.config.plugins import plug_problems
-from coldlm.config.schema import Node, RunConfig, typed
+from coldlm.config.schema import Logging, Node, RunConfig, typed
 from coldlm.config.signatures import (
     Field,
     check_value,
@@ -76,7 +78,9 @@ def problems(config: Mapping[str, object]) -> list[str]:
 def file_problems(config: Mapping[str, object]) -> list[str]:
     """Data, checkpoints and logger packages that are not there, for nodes that are in order
     otherwise."""
-    nodes = {group: config.get(group) for group in ("dataset", "backbone", "logger", "launcher")}
+    nodes = {group: config.get(group) for group in ("dataset", "backbone", "launcher")}
+    if isinstance(loggers := config.get("logger"), dict):
+        nodes |= {f"logger.{name}": loggers.get(name) for name in names(Logger)}
     sound = {
         g: n for g, n in nodes.items() if isinstance(n, dict) and not list(_node_problems(g, n, []))
     }
@@ -90,10 +94,11 @@ def file_problems(config: Mapping[str, object]) -> list[str]:
                 found[-1] += _what_was_found_there(config.get("published"))
     if "backbone" in sound and sound["backbone"]["_target_"] == "coldlm.models.backbone.load":
         found += checkpoints.problems(**keys["backbone"])
-    if "logger" in sound:
-        found += logger_problems(sound["logger"])
     if "launcher" in sound:
         found += launcher_problems(sound["launcher"])
+    for group, node in sound.items():
+        if group.startswith("logger."):
+            found += logger_problems(node)
     return found + device_problems(config.get("trainer"))
 
 
@@ -115,10 +120,16 @@ def _paths(fields: Mapping[str, Field], values: Mapping[str, object], prefix: st
         yield path
         inner = node if isinstance(node, dict) else {}
         if is_dataclass(field.annotation):
-            below = fields_of_dataclass(cast(type, field.annotation))
-            yield from _paths(below, inner, f"{path}.")
+            yield from _paths(_fields_in(field.annotation, inner), inner, f"{path}.")
         elif field.annotation == Node and is_allowed(inner.get("_target_"), path):
             yield from _paths(fields_of(str(inner["_target_"])), {}, f"{path}.")
+
+
+def _fields_in(cls: Any, values: Mapping[str, object]) -> dict[str, Field]:
+    """The keys of a part of the configuration, and the loggers among its ``values``."""
+    fields = fields_of_dataclass(cast(type, cls))
+    named = names(Logger) if cls is Logging else ()
+    return fields | {name: Field(Node) for name in named if name in values}
 
 
 def missing_keys(config: Mapping[str, object]) -> list[str]:
@@ -175,9 +186,7 @@ def _value_problems(path: str, value: object, field: Field, paths: list[str]) ->
     elif field.annotation == Node:
         yield from _node_problems(path, value, paths)
     else:
-        yield from _key_problems(
-            value, fields_of_dataclass(cast(type, field.annotation)), f"{path}.", paths
-        )
+        yield from _key_problems(value, _fields_in(field.annotation, value), f"{path}.", paths)
 
 
 def _node_problems(group: str, node: Mapping[str, object], paths: list[str]) -> Iterator[str]:

@@ -61,7 +61,8 @@ def combination_problems(sound: Section) -> Iterator[str]:
 
 
 def logger_problems(logger: Section) -> Iterator[str]:
-    """Yield a logger whose package is not installed, or that must be online without a key."""
+    """Yield, of the node of one logger, that its package is not installed, or that it must be online
+    without a key."""
     option = chosen(Logger, logger)
     if option.package and find_spec(option.package) is None:
         yield (
@@ -70,8 +71,8 @@ def logger_problems(logger: Section) -> Iterator[str]:
         )
     if option.package == "wandb" and logger.get("mode") == "online" and not has_wandb_key():
         yield (
-            "logger.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or "
-            "logger.mode=offline"
+            "logger.wandb.mode=online: no key was found; set WANDB_API_KEY or run wandb login, or "
+            "logger.wandb.mode=offline"
         )
 
 

@@ -54,10 +54,15 @@ def fields_below(path: str, chosen: Mapping[str, str]) -> dict[str, Field]:
     if field is None:
         return {}
     if is_dataclass(field.annotation):
-        return fields_of_dataclass(field.annotation)  # type: ignore[arg-type]
+        below = fields_of_dataclass(field.annotation)  # type: ignore[arg-type]
+        # of which there may be several
+        several = chosen.get(path, "").strip("[]").split(",") if path == "logger" else []
+        has_keys = (name for name in several if len(_read(f"{path}/{name}")) > 1)
+        return below | {name: Field(Node) for name in has_keys}
     group = path.replace(".", "/")
     option = str(chosen.get(group)).split(",")[0]
-    target = _read(f"{group}/{option}").get("_target_") if field.annotation == Node else None
+    file = group if outer == "logger" else f"{group}/{option}"
+    target = _read(file).get("_target_") if field.annotation == Node else None
     try:
         return fields_of(str(target))
     except LookupError:

@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from coldlm.config.compose import plain
-from coldlm.config.schema import RunConfig
+from coldlm.config.schema import Logging, RunConfig
 from coldlm.config.search_path import folder_override, with_plugins
 from coldlm.config.signatures import Field, describe_type, fields_of, fields_of_dataclass
 from coldlm.config.tree import CONF, PRIMARY, Options, list_options
@@ -25,6 +25,9 @@ LINE = re.compile(
     r"(?P<indent> *)(?:- )?(?P<key>[\w/]+):(?P<value>.*?)(?:(?:^|\s)# (?P<comment>.*))?$"
 )
 """A key of a config file, or a group of its defaults list, with what stands behind it."""
+
+LOGGER = "logger"
+"""The group of which several options may be chosen at once, each a node below the group's own keys."""
 
 WIDTH = 120
 """Columns of a terminal that hold a key and its comment; longer comments stand below their key."""
@@ -87,6 +90,8 @@ def read_comments(text: str) -> Comments:
 
 def _option(group: str, config: DictConfig, roots: Sequence[Path]) -> str:
     """One chosen option: what it is, and its keys with default, meaning and allowed values."""
+    if group == LOGGER:
+        return _loggers(config, roots)
     option = str(config.hydra.runtime.choices[group])
     comments, node = _comments(group, option, roots), _node(config, group)
     lines = [f"{group}={option}", *comments.head.splitlines(), ""]
@@ -100,17 +105,35 @@ def _option(group: str, config: DictConfig, roots: Sequence[Path]) -> str:
             about = comments.of.get(f"defaults.{key}", "")
             lines += [f"{part}={config.hydra.runtime.choices[part]}", f"    {about}"]
             continue
-        plus = "" if key in node else "+"
-        lines += _key_lines(
-            f"{plus}{path}.{key}",
-            node.get(key, fields[key].default if key in fields else None),
-            "",
-        )
-        lines += textwrap.wrap(
-            comments.of.get(key, ""), WIDTH - 6, initial_indent="    ", subsequent_indent="    "
-        )
-        lines += [f"    allowed: {describe_type(fields[key].annotation)}"] if key in fields else []
+        lines += _about_key(path, key, node, fields.get(key), comments.of.get(key, ""))
     return "\n".join(lines if keys else [*lines, "takes no keys"])
+
+
+def _about_key(
+    path: str, key: str, node: Mapping[str, Any], field: Field | None, comment: str
+) -> list[str]:
+    """A key of a node with its value, and below it what it means and may hold."""
+    plus = "" if key in node else "+"
+    lines = _key_lines(f"{plus}{path}.{key}", node.get(key, field.default if field else None), "")
+    lines += textwrap.wrap(comment, WIDTH - 6, initial_indent="    ", subsequent_indent="    ")
+    return lines + ([f"    allowed: {describe_type(field.annotation)}"] if field else [])
+
+
+def _loggers(config: DictConfig, roots: Sequence[Path]) -> str:
+    """Those that are chosen, each with its keys, and the keys that they share."""
+    node, lines = plain(config)[LOGGER], list[str]()
+    for name, inner in node.items():
+        if isinstance(inner, dict):
+            comments, path = _comments(LOGGER, name, roots), f"{LOGGER}.{name}"
+            lines += [f"{LOGGER}={name}", *comments.head.splitlines(), ""]
+            for key, field in fields_of(str(inner.get("_target_"))).items():
+                lines += [*_about_key(path, key, inner, field, comments.of.get(key, ""))]
+            lines.append("")
+    lines += ["of all loggers", ""]
+    own = _comments("", PRIMARY, roots).of
+    for key, field in fields_of_dataclass(Logging).items():
+        lines += _about_key(LOGGER, key, node, field, own.get(f"{LOGGER}.{key}", ""))
+    return "\n".join(lines)
 
 
 def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> Iterator[str]:
@@ -123,8 +146,9 @@ def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> It
             yield from _key_lines(name, value, own.of.get(name, ""))
             continue
         option = config.hydra.runtime.choices.get(name)
-        comments = _comments(name, str(option), roots) if name in options else Comments("", {})
-        yield f"\n{name}:" + (f"  # {name}={option}" if name in options else "")
+        has_option = name in options and name != LOGGER
+        comments = _comments(name, str(option), roots) if has_option else Comments("", {})
+        yield f"\n{name}:" + (f"  # {name}={option}" if has_option else "")
         for key, inner in value.items():
             if (part := f"{name}/{key}") in options:
                 yield from (f"  {line}" for line in _part(part, config, comments))
@@ -132,6 +156,12 @@ def _all_keys(config: DictConfig, roots: Sequence[Path], options: Options) -> It
                 for last, each in inner.items():
                     if not last.startswith("_"):
                         yield from _key_lines(f"    {last}", each, within.get(last, ""))
+            elif name == LOGGER and isinstance(inner, dict):
+                its = _comments(LOGGER, key, roots)
+                yield f"  {key}:  # {its.head}"
+                for last, each in inner.items():
+                    if not last.startswith("_"):
+                        yield from _key_lines(f"    {last}", each, its.of.get(last, ""))
             elif not key.startswith("_"):
                 said = comments.of.get(key) or own.of.get(f"{name}.{key}", "")
                 yield from _key_lines(f"  {key}", inner, said)

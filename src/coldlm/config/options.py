@@ -128,6 +128,7 @@ _OWN: tuple[Option, ...] = (
         extra="ray",
         loses_one=True,
     ),
+    Logger("mlflow", "coldlm.learn.loggers.mlflow", package="mlflow"),
     Trigger("off", "coldlm.online.triggers.Off", updates=False, is_off=True),
     Trigger("never", "coldlm.online.triggers.Never", updates=False),
     Trigger("every_window", "coldlm.online.triggers.EveryWindow"),

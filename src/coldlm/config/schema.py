@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from coldlm.core.columns import PERMUTED_TEXT, Above0, Count, Range, Share
@@ -119,6 +119,20 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Logging:
+    """How a run is filed where it is told of, see conf/run.yaml for what the values mean.
+    ``loggers``: name -> node of each that ``logger=[...]`` names; their keys stand beside the others,
+    ``logger.wandb.mode`` beside ``logger.group``."""
+
+    group: str | None
+    job_type: str | None
+    tags: list[str]
+    figures: bool
+    log_model: bool
+    loggers: dict[str, Node] = field(metadata={"beside": True})
+
+
+@dataclass(frozen=True)
 class Control:
     name: Literal[
         "none",
@@ -157,18 +171,22 @@ class RunConfig:
     dataset: Node
     split: Node
     optim: Node
-    logger: Node
+    logger: Logging
     launcher: Node
     pretrain: Pretrain
 
     def plain(self) -> dict[str, Any]:
         """Return the configuration as nested dicts of plain values, as its files have it."""
-        return dataclasses.asdict(self)
+        values = dataclasses.asdict(self)
+        values["logger"] |= values["logger"].pop("loggers")
+        return values
 
 
 def typed(values: dict[str, Any]) -> RunConfig:
     """Return the configuration that checked plain ``values`` are; see ``check.check``."""
-    config: RunConfig = _typed(RunConfig, values)
+    logger = dict(values["logger"])
+    own = {f.name: logger.pop(f.name) for f in dataclasses.fields(Logging) if f.name in logger}
+    config: RunConfig = _typed(RunConfig, values | {"logger": own | {"loggers": logger}})
     return config
 
 
@@ -185,6 +203,9 @@ def _typed(cls: type[Any], values: dict[str, Any]) -> Any:
 
 
 MOVED = {
+    "logger.project": "logger.wandb.project",
+    "logger.entity": "logger.wandb.entity",
+    "logger.mode": "logger.wandb.mode",
     "dataset.release_slot": "release_slot",
     "split.refit": "train.refit",
     "optim.schedule": "train.schedule",
@@ -228,6 +249,8 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
         now["evaluate"] = {"shelf": 4, "rivals": [], "lists": 0} | evaluate
     if isinstance(online := now.get("online"), dict) and "schedule" in online:
         now["online"] = _of_windows(**online)
+    if isinstance(logger := now.get("logger"), dict) and "_target_" in logger:
+        now["logger"] = _of_one_logger(**logger)
     for group, target, key, value in ADDED:
         if isinstance(node := now.get(group), dict) and node.get("_target_", "") == target:
             node.setdefault(key, value)
@@ -241,6 +264,14 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
             if isinstance(place := now.setdefault(owner, {}) if owner else now, dict):
                 place.setdefault(last, value)
     return now
+
+
+def _of_one_logger(_target_: str, **keys: Any) -> dict[str, Any]:
+    """What the one logger of an earlier version, whose keys were all its own, is among several."""
+    filed: dict[str, Any] = {"group": None, "job_type": None, "tags": []}
+    filed |= {key: keys.pop(key) for key in filed if key in keys}
+    node = {"_target_": _target_, **keys}
+    return {**filed, "figures": False, "log_model": False, _target_.rpartition(".")[2]: node}
 
 
 def _of_windows(schedule: str, **keys: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import collections.abc
+import dataclasses
 import math
 import types
 import typing
@@ -69,10 +70,12 @@ def fields_of(target: str) -> dict[str, Field]:
 @cache
 def fields_of_dataclass(cls: type) -> dict[str, Field]:
     """Return the same for a dataclass that is at hand; its fields have no defaults, which stand in
-    the config files."""
+    the config files. A field that holds what stands ``beside`` the others is no key itself."""
+    beside = {field.name for field in dataclasses.fields(cls) if field.metadata.get("beside")}
     return {
         name: Field(annotation)
         for name, annotation in typing.get_type_hints(cls, include_extras=True).items()
+        if name not in beside
     }
 
 

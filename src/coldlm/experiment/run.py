@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from coldlm.config.build import build, resolve
+from coldlm.config.build import resolve
 from coldlm.config.kinds import Metric
 from coldlm.config.options import plugged
 from coldlm.config.schema import RunConfig
@@ -22,8 +22,8 @@ from coldlm.experiment.kept import Kept
 from coldlm.experiment.left import what_is_left
 from coldlm.experiment.stages import evaluate, k_shot, online, pretrain, train
 from coldlm.experiment.state import Inputs, State
+from coldlm.experiment.tracked import open_track, tell_end
 from coldlm.experiment.world import World
-from coldlm.learn import loggers as learn_loggers
 from coldlm.learn.fit import Machine
 from coldlm.runs.claim import claimed, count_death
 from coldlm.runs.identity import recipe
@@ -105,18 +105,17 @@ def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: K
     _begin(config, record)
     failed = True
     try:
-        if record.is_main:
-            record.loggers = build(
-                config.logger, record.folder, record.name, config.plain(), record.axes
-            )
+        record.track = open_track(config, record)
         state = State(Inputs(config, _prepare(config, record, kept), record, machine, kept))
         for stage in stages:
             log.info("stage %s", stage)
             STAGES[stage](state)
             record.manifest.done.append(stage)
             record.manifest.deaths = None
+            record.manifest.epochs = record.track.epochs
             record.save()
         record.end("FINISHED")
+        tell_end(config, record)
         failed = False
     except Diverged as error:
         record.end("DIVERGED", str(error))
@@ -129,7 +128,8 @@ def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: K
         log.debug(traceback.format_exc())
         raise
     finally:
-        learn_loggers.close(record.loggers, failed=failed)
+        for command in record.track.close(failed=failed):
+            log.info("kept offline; this sends it: %s", command)
 
 
 def _begin(config: RunConfig, record: Record) -> None:

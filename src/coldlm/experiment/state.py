@@ -105,7 +105,7 @@ class State:
             self._vectors = first_vectors(shop.config, world, ranker)
         standardise(ranker, self._vectors, world.entered_by(time))
         rows = training.trainable(rows)[-(shop.config.train.latest or 0) :]
-        warmed = training.fit_head(rows, self._vectors)
+        warmed = training.fit_head(rows, self._vectors, part)
         fitted = training.fit(rows, part, **keys)
         return fitted, warmed + fitted.seconds
 
@@ -162,7 +162,7 @@ def _open_workshop(inputs: Inputs) -> Workshop:
         config,
         ranker,
         initial={name: tensor.clone() for name, tensor in ranker.trainable().items()},
-        training=Training(config, world, ranker, inputs.machine, record.loggers),
+        training=Training(config, world, ranker, inputs.machine, record.track),
         evaluation=Evaluation(config, world, record.name),
     )
     past = shop.training.trainable(world.split.rows(TRAIN, VALIDATION))

@@ -16,24 +16,30 @@ from coldlm.learn.batches import Batches, Recipe
 from coldlm.learn.fit import Budget, Fitted, Machine, fit
 from coldlm.learn.module import Penalty, event_losses
 from coldlm.models.rankers.ranker import Model, Ranker, Scorer
+from coldlm.runs.track import Track
 from coldlm.split.queries import trainable
 from coldlm.text.constant import FixedEncoder
+
+HEAD = "head"
+CURVES = ("train", "refit")
+"""Trainings before the stream, the only ones whose curves are told of; the head's own epochs come
+before either. What an update came to is told when it is through."""
 
 
 class Training:
     """Everything that stays the same between the trainings of one run.
 
     Args:
-        loggers: Lightning loggers that get the training loss.
+        track: gets the curves of the trainings before the stream.
 
     ``loss``: the run's.
     """
 
     def __init__(
-        self, config: RunConfig, world: World, ranker: Model, machine: Machine, loggers: list[Any]
+        self, config: RunConfig, world: World, ranker: Model, machine: Machine, track: Track
     ) -> None:
         self._config, self._world, self._ranker = config, world, ranker
-        self._machine, self._loggers = machine, loggers
+        self._machine, self._track = machine, track
         self.loss: Any = build(config.loss)
 
     def trainable(self, rows: Ints) -> Ints:
@@ -73,14 +79,15 @@ class Training:
             share=share,
         )
 
-    def fit_head(self, rows: Ints, vectors: torch.Tensor | None) -> float:
-        """Train the head alone for ``train.head_epochs`` epochs, the backbone standing still (Kumar
-        et al. 2022: probe, then fine-tune); the seconds it took."""
+    def fit_head(self, rows: Ints, vectors: torch.Tensor | None, part: str) -> float:
+        """Train the head alone for ``train.head_epochs`` epochs before the training ``part``, the
+        backbone standing still (Kumar et al. 2022: probe, then fine-tune); the seconds it took."""
         epochs = self._config.train.head_epochs
         if not epochs:
             return 0.0
         still = self._ranker if vectors is None else self.standing_still(vectors)
-        return self.fit(rows, "head", epochs=epochs, ranker=still, max_steps=None).seconds
+        name = HEAD if part in CURVES else f"{HEAD} of {part}"
+        return self.fit(rows, name, epochs=epochs, ranker=still, max_steps=None).seconds
 
     def standing_still(self, vectors: torch.Tensor) -> Ranker:
         """Return the same head on item vectors [N, D] that stay as they are."""
@@ -111,7 +118,7 @@ class Training:
         """Fit on the events ``rows``, [E] row numbers.
 
         Args:
-            part: name shown in progress.
+            part: name shown in progress, and of its curve if it is one of ``CURVES``.
             epochs: None for those of ``train``.
             lr_factor: times the optimiser's learning rates.
             warms: whether the rates rise at the beginning, as ``train.warmup`` says.
@@ -148,7 +155,7 @@ class Training:
             self._machine,
             seed=self._config.seed,
             name=part,
-            loggers=self._loggers,
+            tell=self._track.training(part) if part in (HEAD, *CURVES) else None,
             validate=validate,
             penalty=penalty,
             moments=moments,

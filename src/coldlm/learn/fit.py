@@ -22,7 +22,9 @@ from torch.optim import Optimizer
 from coldlm.core.errors import Diverged
 from coldlm.core.finite import all_finite
 from coldlm.core.seeding import torch_seed
+from coldlm.core.tracked import Tell
 from coldlm.learn.batches import Batches, EventData
+from coldlm.learn.loss_curve import LossCurve
 from coldlm.learn.module import Learner, Loss, Penalty
 from coldlm.learn.optimisers import Named, rate
 from coldlm.models.parts.adalora import Ranks
@@ -105,7 +107,7 @@ def fit(
     *,
     seed: int,
     name: str,
-    loggers: list[Any] | None = None,
+    tell: Tell | None = None,
     validate: Callable[[], float] | None = None,
     penalty: Penalty | None = None,
     moments: dict[int, Any] | None = None,
@@ -116,6 +118,7 @@ def fit(
         batches: epoch -> its batches.
         seed: of dropout; the order of events is the business of ``batches``.
         name: of this training, shown in the progress bar.
+        tell: takes its curve.
         validate: value after each epoch, higher is better; training stops after ``budget.patience``
             epochs without a better one, and the best epoch's weights are put back.
         penalty: what is added to the loss of each batch.
@@ -143,9 +146,7 @@ def fit(
     for ranks in ranker.ranks:
         ranks.begin(budget.steps(epochs))
     watch = Watch(ranker, validate, budget.patience)
-    seconds = train(
-        learner, epochs, budget, machine, seed=seed, name=name, loggers=loggers, watch=watch
-    )
+    seconds = train(learner, epochs, budget, machine, seed=seed, name=name, tell=tell, watch=watch)
     if bad := [key for key, tensor in ranker.trainable().items() if not all_finite(tensor)]:
         raise Diverged(
             f"{bad[0]} and {len(bad) - 1} more weights are not finite after {name}: "
@@ -169,7 +170,7 @@ def train(
     *,
     seed: int,
     name: str,
-    loggers: list[Any] | None,
+    tell: Tell | None,
     watch: Watch,
 ) -> float:
     """Let a Trainer train ``learner`` in place on the batches of each of the ``epochs``; the
@@ -187,9 +188,8 @@ def train(
         gradient_clip_val=budget.clip,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
-        logger=loggers or False,
-        log_every_n_steps=10,
-        callbacks=[watch],
+        logger=False,
+        callbacks=[watch, *([LossCurve(tell, watch)] if tell else [])],
         enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=show,
@@ -250,7 +250,7 @@ class Watch(Callback):
         patience: int,
         key: str = "validation/all/ndcg",
     ) -> None:
-        self._model, self._validate, self._patience, self._key = model, validate, patience, key
+        self._model, self._validate, self._patience, self.key = model, validate, patience, key
         self._best: dict[str, Tensor] = {}
         self._best_value = -math.inf
         self.epochs, self.best_epoch, self.values, self.seconds = 0, 0, list[float](), 0.0
@@ -267,7 +267,7 @@ class Watch(Callback):
         if is_settled and (not self._best or value > self._best_value):
             self.best_epoch, self._best_value = len(self.values), value
             self._best = {name: tensor.clone() for name, tensor in self._model.trainable().items()}
-        pl_module.log(self._key, value, sync_dist=True)  # the same on all ranks
+        pl_module.log(self.key, value, sync_dist=True)  # the same on all ranks
         if is_settled and len(self.values) - self.best_epoch >= self._patience:
             trainer.should_stop = True  # and never back: the clock may have stopped it
         self.seconds += time.perf_counter() - begin

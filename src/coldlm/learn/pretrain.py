@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from coldlm.core.errors import DataError, Diverged
 from coldlm.core.seeding import generator, torch_seed
+from coldlm.core.tracked import Tell
 from coldlm.learn.fit import Budget, Machine, Watch, train
 from coldlm.learn.optimisers import groups
 from coldlm.learn.reading import Batches, Material
@@ -51,6 +52,7 @@ class Reader(pl.LightningModule):
         super().__init__()
         self.objective = objective
         self._lr, self._rate = lr, rate
+        self.losses: list[float] = []
 
     def training_step(self, batch: TextBatch, number: int) -> Tensor:
         """Return the mean loss of the batch.
@@ -64,6 +66,7 @@ class Reader(pl.LightningModule):
                 f"pre-training loss is {float(loss.detach())} in epoch {self.current_epoch}, batch "
                 f"{number}: lower pretrain.lr"
             )
+        self.losses.append(float(loss.detach()))
         self.log("pretrain/loss", loss.detach(), prog_bar=True, batch_size=len(batch.ids))
         return loss
 
@@ -87,7 +90,7 @@ def pretrain(
     batch_size: int,
     held_out: float,
     seed: int,
-    loggers: list[Any] | None = None,
+    tell: Tell | None = None,
 ) -> Pretrained:
     """Train ``objective`` in place on what there is to learn from, less a share ``held_out`` by which it
     is judged before, and after each epoch; the weights of the best epoch stay.
@@ -118,7 +121,7 @@ def pretrain(
     watch = Watch(objective, validate, budget.epochs, "validation/pretrain/minus_loss")
     reader = Reader(objective, lr, budget.rates(epochs))
     done.seconds = train(
-        reader, epochs, budget, machine, seed=seed, name="pretrain", loggers=loggers, watch=watch
+        reader, epochs, budget, machine, seed=seed, name="pretrain", tell=tell, watch=watch
     )
     done.losses = [-value for value in watch.values]
     done.epochs, done.steps = watch.best_epoch, reader.global_step

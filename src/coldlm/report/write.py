@@ -17,6 +17,7 @@ from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.flags import flags
 from coldlm.report.formats import terminal
 from coldlm.report.html import html_page
+from coldlm.report.measure import Headline
 from coldlm.report.measured import Report, make_report
 from coldlm.report.notes import about_shots, footnotes
 from coldlm.report.pack import pack
@@ -29,11 +30,13 @@ from coldlm.report.pages import (
 )
 from coldlm.report.pareto import draw_cost
 from coldlm.report.records import k_shot_lines, table_lines, warmup_lines
+from coldlm.report.rows import Comparison
 from coldlm.report.schedules import draw_stream, in_streams
 from coldlm.report.slots import draw_slots, slot_points
 from coldlm.report.table import Table, k_shot_table, warmup_table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from rich.console import Console
 
 UNCUT: Final = 200
@@ -91,21 +94,26 @@ def _table(lines: Sequence[dict[str, Any]]) -> str:
 
 def _figures(report: Report) -> dict[str, bytes]:
     """Name -> content of the figures, each in both formats."""
-    files = {}
-    for comparison, headline, _ in report.parts:
-        figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
-        if comparison.shots:
-            figures["k_shot"] = draw_k_shot(comparison)
-        if reliability := draw_reliability(comparison):
-            figures["reliability"] = reliability
-        if points := slot_points(comparison):
-            figures["slots"] = draw_slots(comparison, points)
-        if in_streams(comparison):
-            figures["stream"] = draw_stream(comparison)
-        for name, figure in figures.items():
-            for kind in ("png", "svg"):
-                files[f"{report.stem(name, comparison)}.{kind}"] = render(figure, kind)
-    return files
+    return {
+        f"{report.stem(name, comparison)}.{kind}": render(figure, kind)
+        for comparison, headline, _ in report.parts
+        for name, figure in draw_all(comparison, headline).items()
+        for kind in ("png", "svg")
+    }
+
+
+def draw_all(comparison: Comparison, headline: Headline) -> dict[str, Figure]:
+    """Return the figures that there are of a comparison, by name."""
+    figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
+    if comparison.shots:
+        figures["k_shot"] = draw_k_shot(comparison)
+    if reliability := draw_reliability(comparison):
+        figures["reliability"] = reliability
+    if points := slot_points(comparison):
+        figures["slots"] = draw_slots(comparison, points)
+    if in_streams(comparison):
+        figures["stream"] = draw_stream(comparison)
+    return figures
 
 
 def print_report(report: Report, console: Console | None = None) -> None:

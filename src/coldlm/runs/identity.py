@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coldlm.config.kinds import Reader, Strategy
-from coldlm.config.options import chosen
+from coldlm.config.options import chosen, every
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import RunConfig, under_todays_keys
 from coldlm.core.columns import SIMULATED_COLD
@@ -60,6 +60,24 @@ def axes(config: RunConfig) -> dict[str, str]:
         "online": label_of(config.online.parts),
         "seed": str(config.seed),
     }
+
+
+def scalars(config: RunConfig) -> dict[str, float | str | bool]:
+    """Return what a run is as plain values by dotted key, for those who list runs: things by the
+    name of their option, what is empty left out, and the axes under their own names."""
+    own = {key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RUN}
+    found: dict[str, float | str | bool] = {}
+    for key, value in flatten(own).items():
+        if value is None or value in ("", [], {}) or key in PLACES:
+            continue
+        if key.endswith("._target_"):
+            group = key.removesuffix("._target_")
+            named = (o.name for o in every(group.replace(".", "/")) if o.target == value)
+            found[group] = next(named, str(value))
+        else:
+            is_plain = isinstance(value, bool | int | float | str)
+            found[key] = value if is_plain else json.dumps(value, ensure_ascii=False)
+    return found | axes(config) | {"seed": config.seed}
 
 
 def open_run(folder: Path, config: RunConfig) -> Manifest:

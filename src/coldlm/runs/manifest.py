@@ -78,7 +78,9 @@ class Manifest:
     ``rivals``: name -> setting, chosen value, quality on validation by value tried, epochs, and what an
     unseen item scores. ``on_validation``: baseline or rival -> nDCG. ``shown``: scorer -> what its
     lists hold, see ``evaluate/shown.py``. ``published``: what a paper says, see
-    ``core/published.py``. ``unknown``: what another version has written.
+    ``core/published.py``. ``tracked``: logger -> id of the run there. ``epochs``: trained before the
+    stream by the stages that are done, all trainings together. ``unknown``: what another version has
+    written.
     """
 
     config_hash: str
@@ -129,6 +131,8 @@ class Manifest:
     shown: dict[str, dict[str, float]] | None = None
     k_shot: dict[str, Any] | None = None
     peak_memory_mb: float | None = None
+    tracked: dict[str, str] = field(default_factory=dict)
+    epochs: float = 0.0
     unknown: dict[str, Any] = field(default_factory=dict)
 
     @property

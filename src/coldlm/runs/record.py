@@ -19,9 +19,13 @@ from coldlm.core.columns import (
     HEADLINE_K,
     K_SHOT_COLUMNS,
     LIST_K,
+    LIST_METRICS,
     MODEL,
+    MRR_K,
     RESULT_COLUMNS,
     SIMULATED_COLD,
+    USER_AUC,
+    VIEWS,
     metric_key,
 )
 from coldlm.core.files import write_file, write_json
@@ -33,12 +37,24 @@ from coldlm.report.canaries import from_chance
 from coldlm.runs import identity
 from coldlm.runs.manifest import NAME, Manifest
 from coldlm.runs.process import peak_memory_mb
+from coldlm.runs.track import Track, Value
 from coldlm.runs.weights import save_weights
 
 log = logging.getLogger("coldlm")
 
 PARTS = {"evaluate": "test", "online": "online"}
 """Stage -> first part of its metric keys and ``stage`` column of its results."""
+
+HEADLINE_METRICS = (
+    *(HEADLINE, "recall", "mrr", USER_AUC),
+    *(f"{HEADLINE}/{view}" for view in VIEWS),
+    *LIST_METRICS,
+)
+"""Those of the report's headline, among all candidates and in the views: of every cohort they are told
+to everybody."""
+
+EVERYBODY = {"cohort": "all", "bucket": "all", "metric": HEADLINE, "k": HEADLINE_K}
+"""The headline of the whole stream, whose mean over queries is told, too."""
 
 Key = tuple[str, str, str]
 """Of rows of ``events.parquet``: part, scorer, schedule."""
@@ -77,7 +93,7 @@ class Record:
         self.is_simulated = self.axes["split"].startswith(SIMULATED_COLD)
         self.ks = sorted({self.k, HEADLINE_K} | ({LIST_K} if self.has_lists else set()))
         self.seed: int = config.seed
-        self.loggers: list[Any] = []
+        self.track = Track()
         self.formulas = formulas
         self._tables: dict[Key, Summary] = {}
 
@@ -112,7 +128,8 @@ class Record:
             if scorer == MODEL:
                 cohorts = count_cohorts(rows)
                 self.manifest.question = question_of(rows)
-                self._log_metrics(part if schedule != "static" else "static", results[-1])
+                if part == PARTS[stage]:
+                    self.tell(_said_as(part, schedule), results[-1])
         self.manifest.cohorts = cohorts
         at_zero = frame.filter(pl.col("n_item") == 0)
         self.manifest.canaries = from_chance(canary_values(at_zero, HEADLINE_K))
@@ -157,19 +174,6 @@ class Record:
         """``stream.parquet``: quality over the stream (``evaluate.continual.stretch``)."""
         self.write_frame("stream.parquet", series.with_columns(run=pl.lit(self.name)))
 
-    def log_stretch(self, rows: pl.DataFrame) -> None:
-        """Tell the loggers of one stretch of the stream (``evaluate.continual.stretch``); their step is
-        the number of positives seen."""
-        values = {
-            metric_key("stream", row["age"], HEADLINE, HEADLINE_K): row["ndcg"]
-            for row in rows.iter_rows(named=True)
-        }
-        for logger in self.loggers:
-            logger.log_metrics(
-                {**values, "stream/version": rows["version"][0]}, step=rows["seen"][0]
-            )
-            logger.save()
-
     def write_k_shot(
         self, values: pl.DataFrame, updates: pl.DataFrame, about: Mapping[str, Any]
     ) -> None:
@@ -207,22 +211,29 @@ class Record:
             "config_hash": self.manifest.config_hash,
         }
 
-    def _log_metrics(self, stage: str, values: pl.DataFrame) -> None:
+    def tell(self, stage: str, values: pl.DataFrame) -> None:
         """Cohort values under ``{stage}/{cohort}/{metric}@{k}``, warm-up buckets under
-        ``{stage}/{bucket}/...``."""
+        ``{stage}/{bucket}/...``; those of the headline's metrics in cohorts are told to everybody,
+        the others stand in ``metrics.csv`` alone."""
         whole = values.filter((pl.col("window") == -1) & (pl.col("average") == "macro"))
-        metrics = {
-            metric_key(
-                stage,
-                row["cohort"] if row["bucket"] == "all" else row["bucket"],
-                row["metric"],
-                row["k"],
-            ): row["value"]
-            for row in whole.iter_rows(named=True)
-        }
-        for logger in self.loggers:
-            logger.log_metrics(metrics)
-            logger.save()
+        headline, others = dict[str, Value](), dict[str, Value]()
+        named = {*HEADLINE_METRICS, *self.formulas}
+        for row in whole.drop_nulls("value").iter_rows(named=True):
+            is_cohort = row["bucket"] == "all"
+            key = metric_key(
+                stage, row["cohort"] if is_cohort else row["bucket"], row["metric"], row["k"]
+            )
+            is_told = is_cohort and row["metric"] in named and row["k"] in (MRR_K, HEADLINE_K)
+            (headline if is_told else others)[key] = row["value"]
+        for row in values.filter(average="micro", window=-1, **EVERYBODY).iter_rows(named=True):
+            headline[metric_key(stage, "all", f"{HEADLINE}/micro", HEADLINE_K)] = row["value"]
+        self.track.headline(headline, others)
+
+    def tell_again(self) -> None:
+        """Tell of the headline that ``results.parquet`` holds, whichever start of this run made it."""
+        own = pl.read_parquet(self.folder / "results.parquet").filter(scorer=MODEL)
+        for (part, schedule), rows in own.group_by("stage", "schedule", maintain_order=True):
+            self.tell(_said_as(str(part), str(schedule)), rows)
 
     def write_frame(self, name: str, frame: pl.DataFrame) -> None:
         """Write a table atomically."""
@@ -262,6 +273,11 @@ def _by_scorer(frame: pl.DataFrame) -> Iterator[tuple[tuple[str, str, str], pl.D
     for begin, end in pairwise([*first.tolist(), frame.height]):
         stage, scorer, schedule = labels.row(begin)
         yield (stage, scorer, schedule), frame.slice(begin, end - begin)
+
+
+def _said_as(part: str, schedule: str) -> str:
+    """The first part of the keys of a schedule's headline."""
+    return "static" if schedule == "static" else part
 
 
 def question_of(rows: pl.DataFrame) -> str:

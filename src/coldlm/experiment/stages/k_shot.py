@@ -45,6 +45,7 @@ from coldlm.experiment.world import World
 from coldlm.learn.fit import Machine
 from coldlm.models.rankers.ranker import Model, Scorer
 from coldlm.report.canaries import from_chance
+from coldlm.runs.track import Track
 from coldlm.split.k_shot import SIDES, Plan, make_plan
 
 log = logging.getLogger("coldlm")
@@ -130,8 +131,7 @@ class Reveals:
 
     def _update(self, plan: Plan, shots: int, known: World) -> dict[str, Any]:
         """Train ``ranker`` once on what is known of the first half."""
-        # what is logged of trainings is that of the run's own
-        training = Training(self.config, known, self.ranker, self.machine, [])
+        training = Training(self.config, known, self.ranker, self.machine, Track())
         rows = np.flatnonzero(known.data.log.time >= plan.t_test)
         rows = known.visible(rows, plan.midpoint)
         begin = time.perf_counter()

@@ -43,7 +43,7 @@ def run(state: State) -> None:
     updater = Updater(state, state.trained(), probe)
     saved = SavedStream(state, updater, probe)
     probe.at_window(VALIDATION_PART, 0, updater.scorer)
-    curve = Curve(state, saved.scored.done if saved.scored else 0)
+    curve = Curve(state)
     stream, scoring = _pass(state, updater, probe, saved, curve)
     manifest.seconds["online"] = seconds = time.perf_counter() - begin
     updates = pl.DataFrame([update.row() for update in stream.updates], schema=loop.SCHEMA)

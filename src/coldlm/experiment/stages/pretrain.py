@@ -19,6 +19,7 @@ from coldlm.core.dates import iso
 from coldlm.core.files import write_json
 from coldlm.core.seeding import torch_seed
 from coldlm.core.tables import TRAIN
+from coldlm.core.tracked import Tell
 from coldlm.experiment.encoder import make_backbone, with_backbone_at
 from coldlm.experiment.state import State
 from coldlm.experiment.world import World
@@ -39,7 +40,11 @@ def run(state: State) -> None:
     what comes of it."""
     inputs = state.inputs
     about = pretrain_backbone(
-        inputs.config, inputs.world, inputs.record.folder, inputs.machine, inputs.record.loggers
+        inputs.config,
+        inputs.world,
+        inputs.record.folder,
+        inputs.machine,
+        inputs.record.track.training("pretrain"),
     )
     state.manifest.pretrain = about
     state.manifest.seconds["pretrain"] = about["seconds"]
@@ -90,7 +95,7 @@ def known_takers(world: World, items: int) -> Takers:
 
 
 def pretrain_backbone(
-    config: RunConfig, world: World, folder: Path, machine: Machine, loggers: list[Any]
+    config: RunConfig, world: World, folder: Path, machine: Machine, tell: Tell
 ) -> dict[str, Any]:
     """Pre-train, and leave config.json, tokenizer and weights in ``folder``/backbone; what the
     manifest says of it.
@@ -144,7 +149,7 @@ def pretrain_backbone(
         batch_size=asked.batch_size,
         held_out=asked.held_out,
         seed=seed,
-        loggers=loggers,
+        tell=tell,
     )
     log.info(
         "held-out loss %.3f before, %.3f after epoch %d of %d (%d steps, %.0f s)",
