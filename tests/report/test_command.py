@@ -16,7 +16,7 @@ def test_the_command_writes_a_report_and_says_where(make_run, tmp_path: Path, ca
     assert (tmp_path / "out" / "report.md").exists()
     out = capsys.readouterr().out
     assert "INCOMPLETE" in out
-    assert f"written to {tmp_path / 'out'}/: report.md" in out
+    assert f"written to {tmp_path / 'out'}/: report.html" in out
 
 
 def test_no_run_is_a_message_and_exit_code_2(tmp_path: Path, capsys) -> None:

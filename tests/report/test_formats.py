@@ -36,7 +36,7 @@ def test_latex_escapes_every_special_character() -> None:
 
 
 def test_latex_is_a_booktabs_table_with_grey_baselines() -> None:
-    text = latex(TOY, "Toy: 5 % of_it")
+    text = latex(TOY, "Toy: 5 % of_it", "Toy: of_it")
     assert "\\caption{Toy: 5 \\% of\\_it}" in text
     assert "lora $\\cdot$ a$|$b$^\\dagger$ & \\textbf{.0412} & [.03, .05] \\\\" in text
     assert "\\textcolor{gray}{recent\\_popularity} & \\textcolor{gray}{.0260}" in text

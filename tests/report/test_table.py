@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from coldlm.report.columns import quality_table
 from coldlm.report.figure import draw_warmup
 from coldlm.report.measure import has_views, measure
 from coldlm.report.measured import make_report
@@ -21,7 +22,6 @@ from coldlm.report.table import (
     list_table,
     metric,
     probability,
-    quality_table,
     quantity,
     views_table,
     warmup_table,

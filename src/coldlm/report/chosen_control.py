@@ -48,7 +48,7 @@ def chosen_table(comparison: Comparison) -> Table | None:
     words = f", {without} trivial rows have no value there" if without else ""
     title = (
         f"Against {comparison.rows[chosen].name}, which validation chose ({metric(known[chosen])} "
-        f"there{words}): nDCG@10"
+        f"there{words}): {comparison.target.words}"
     )
     header = ("scorer", "difference", "95 % interval", "p")
     return Table(title, header, body, ("strategy",) * len(body))

@@ -15,7 +15,7 @@ from coldlm.core.columns import CHANCE, WARMUP_BUCKETS
 from coldlm.report.flags import flags
 from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import has_views
-from coldlm.report.rows import METRIC, PEERS, Comparison, Row
+from coldlm.report.rows import PEERS, Comparison, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,9 +74,9 @@ def draw_warmup(comparison: Comparison) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1, 5.6), layout="constrained")  # see put_legend for the width
-    panels = [
-        ("item", METRIC, "by what the item has had"),
-        ("user", METRIC, "by what the user has had"),
+    panels: list[tuple[str, str | None, str]] = [
+        ("item", None, "by what the item has had"),
+        ("user", None, "by what the user has had"),
     ]
     if has_views(comparison):
         panels.insert(1, ("item", PEERS, "the same, among items that have had about as many"))
@@ -92,7 +92,7 @@ def draw_warmup(comparison: Comparison) -> Figure:
     axes[1, 0].set_ylabel("events")
     title(figure, comparison, comparison.title, *left_out)
     # peers are few, and values among them high: a scale of their own
-    whole = [axes[0, column] for column, (_, among, _) in enumerate(panels) if among == METRIC]
+    whole = [axes[0, column] for column, (_, among, _) in enumerate(panels) if among is None]
     top = max(axis.get_ylim()[1] for axis in whole)
     for axis in whole:
         axis.set_ylim(0, top)

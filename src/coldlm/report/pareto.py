@@ -27,7 +27,7 @@ WIDE: Final = 8
 """Costs further apart than this factor are shown on a logarithmic scale."""
 
 TRIVIAL: Final = (0, (4, 2))
-QUALITIES: Final = (("ndcg@10", "all"), ("ndcg@10/cold_item_any", "new items"))
+QUALITIES: Final = (("", "all"), ("/cold_item_any", "new items"))
 
 
 SHAPES: Final = ("o", "D", "^", "s", "v", "P", "X", "*")
@@ -56,7 +56,8 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
     figure = Figure(figsize=(1, 5.4), layout="constrained")  # see put_legend for the width
     axes = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
     looks = _looks([m.row for m in measures])
-    for i, (quality, where) in enumerate(QUALITIES):
+    for i, (cohort, where) in enumerate(QUALITIES):
+        quality = f"{comparison.target.key}{cohort}"
         for axis, (key, _, its) in zip(axes[i], panels, strict=True):
             _draw_front(
                 axis,
@@ -68,7 +69,7 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
                 axis.axhline(
                     y or 0, color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, zorder=0
                 )
-        axes[i, 0].set_ylabel(f"nDCG@10, {where}")
+        axes[i, 0].set_ylabel(f"{comparison.target.words}, {where}")
         low, high = axes[i, 0].get_ylim()
         if high - low < LEAST:  # level rows: rounding is not to be looked at
             axes[i, 0].set_ylim((low + high - LEAST) / 2, (low + high + LEAST) / 2)

@@ -12,7 +12,7 @@ import polars as pl
 from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import MODEL
 from coldlm.report.labels import Labels
-from coldlm.report.rows import WITHOUT_UPDATES, FinishedRun
+from coldlm.report.rows import WITHOUT_UPDATES, AnyRun, FinishedRun
 
 ORDER: Final = ("history", *(schedule.name for schedule in SCHEDULES), "static")
 """Of schedules."""
@@ -42,7 +42,7 @@ class Said:
     table: pl.DataFrame
 
 
-def kind_of(run: FinishedRun) -> str:
+def kind_of(run: AnyRun) -> str:
     """Return whether a run's own rows are those of a strategy or of a control."""
     return "strategy" if run.facts["control"] == "none" else "control"
 

@@ -73,7 +73,7 @@ def schedule_table(comparison: Comparison) -> Table | None:
         cells.append(metric(_intransigence(row, rows), True))
         body.append((name(row, comparison), *cells))
     header = (
-        "schedule", "nDCG@10", "any cold item", *columns, f"area, {quantity(budget)} s", "intransigence",
+        "schedule", comparison.target.words, "any cold item", *columns, f"area, {quantity(budget)} s", "intransigence",
     )  # fmt: skip
     return Table("Schedules", header, tuple(body), tuple(row.kind for _, row in rows))
 
@@ -135,7 +135,7 @@ def _draw_cost(
     axis.set_ylim(0, 1.1 * max((value for _, value in front), default=0) or 1)
     axis.set_title("over the whole stream", loc="left", fontsize=10)
     axis.set_xlabel("seconds in updates (logarithmic above 1)")
-    axis.set_ylabel("nDCG@10, mean over users")
+    axis.set_ylabel(f"{comparison.target.words}, mean over users")
     plain(axis)
 
 
