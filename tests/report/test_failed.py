@@ -69,7 +69,7 @@ def test_every_file_and_the_terminal_say_it(sweep: Path, tmp_path: Path) -> None
     assert isinstance(console.file, io.StringIO)
     texts = {
         file: (tmp_path / "out" / file).read_text()
-        for file in ("report.md", "table.md", "table.tex", "report.html")
+        for file in ("report.md", "table.md", "table.tex", "report.html", "figure.svg", "cost.svg")
     }
     for text in (*texts.values(), console.file.getvalue()):
         assert "DIVERGED" in text

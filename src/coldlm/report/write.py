@@ -17,6 +17,7 @@ from coldlm.report.classification import draw_reliability
 from coldlm.report.columns import best_rows, quality_table
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.flags import flags
+from coldlm.report.fonts import ADVICE, lacking
 from coldlm.report.formats import fitting, preamble, terminal
 from coldlm.report.html import html_page
 from coldlm.report.measured import Report, make_report
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 UNCUT: Final = 120
 """Characters in a line of what is piped or stored, where neither a terminal nor COLUMNS sets a width."""
 
+MOST_LETTERS: Final = 12
+"""Of those that a warning names."""
+
 MOST_ROWS: Final = 20
 """Of a table, in the terminal."""
 
@@ -60,7 +64,12 @@ def write_report(
 
 def write_files(report: Report, out: Path, packed: Path | None = None) -> Report:
     """Write what ``write_report`` does of a report that is made."""
-    figures = _figures(report)
+    figures, missing = _figures(report)
+    if missing:
+        said = (
+            f"{len(missing)} letters of names ({''.join(sorted(missing)[:MOST_LETTERS])}): {ADVICE}"
+        )
+        report = replace(report, warnings=(*report.warnings, said))
     page = {"report.html": html_page(report, figures)}
     files: dict[str, str | bytes] = {**_texts(report), **page, **figures}
     out.mkdir(parents=True, exist_ok=True)
@@ -95,9 +104,9 @@ def _table(lines: Sequence[dict[str, Any]]) -> str:
     return pl.DataFrame(lines, infer_schema_length=None).fill_nan(None).write_csv()
 
 
-def _figures(report: Report) -> dict[str, bytes]:
-    """Name -> content of the figures, each in both formats."""
-    files = {}
+def _figures(report: Report) -> tuple[dict[str, bytes], set[str]]:
+    """Name -> content of the figures, each in both formats; and letters that no font here has."""
+    files, missing = {}, set[str]()
     for comparison, headline, _ in report.parts:
         figures = {"figure": draw_warmup(comparison), "cost": draw_cost(comparison, headline)}
         if comparison.shots:
@@ -109,9 +118,10 @@ def _figures(report: Report) -> dict[str, bytes]:
         if in_streams(comparison):
             figures["stream"] = draw_stream(comparison)
         for name, figure in figures.items():
+            missing |= lacking(figure)
             for kind in ("png", "svg"):
                 files[f"{report.stem(name, comparison)}.{kind}"] = render(figure, kind)
-    return files
+    return files, missing
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
