@@ -42,3 +42,53 @@ def test_reading_needs_no_torch_and_help_nothing_heavy() -> None:
         "set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_quiet_prints_one_line(make_run, tmp_path: Path, capsys) -> None:
+    assert main([str(make_run("a")), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"written to {tmp_path / 'out'}/: report.html")
+
+
+@pytest.mark.usefixtures("unpainted")
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_line_is_wider_than_the_terminal_and_the_rest_is_told(
+    make_run, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    for i in range(30):
+        make_run(f"cell-{i}", value=0.03 + i / 1000, head=f"head_{i}", schedules=("history",))
+    options = ["--against", "popularity", "--only", "strategy=lora", "--sort", "ndcg@10"]
+    assert main([str(tmp_path / "runs"), "--out", str(tmp_path / "o"), *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = lines[lines.index(next(line for line in lines if line.startswith("Quality"))) : -1]
+    assert max(map(len, lines[:-1])) <= width
+    assert 24 <= len(table) <= 45
+    assert "head_29" in "".join(table)  # the best of them
+    assert "head_0" not in "".join(table).replace("head_0,", "")
+    rest = " ".join(" ".join(table).split())
+    assert "17 more rows, of 38" in rest  # 20, and the best trivial row
+    assert "columns left out: " in rest
+    assert "micro nDCG@10" in rest
+
+
+def test_a_choice_without_a_value_is_refused(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["runs", "--only", "strategy"])
+    assert "give AXIS=VALUE, such as strategy=lora,frozen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--metric", "ndgc@10"], "did you mean ndcg@10"),
+        (["--only", "strategy=lorra"], "did you mean lora"),
+    ],
+)
+def test_what_is_asked_wrongly_is_told_before_anything_is_written(
+    make_run, tmp_path: Path, capsys, options: list[str], said: str
+) -> None:
+    assert main([str(make_run("a")), "--out", str(tmp_path / "out"), *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

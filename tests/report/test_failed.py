@@ -57,8 +57,8 @@ def test_a_failed_cell_is_a_row_with_its_reason(sweep: Path) -> None:
     assert by_name["frozen, per_window"][1] == "2, 1 FAILED"
     assert by_name["frozen, history"][1] == "2"
     said = flags(comparison)
-    assert f"FAILED: `frozen, per_window`: seed 3 FAILED: OSError: {LOST}" in said
-    assert "DIVERGED: `ia3, per_window`: seed 1 DIVERGED: loss is nan at step 7" in said
+    assert f"FAILED: `frozen, per_window`: seed 3: OSError: {LOST}" in said
+    assert "DIVERGED: `ia3, per_window`: seed 1: loss is nan at step 7" in said
     assert any("killed after stage train" in flag and "24 h" in flag for flag in said)
 
 
@@ -80,7 +80,7 @@ def test_every_file_and_the_terminal_say_it(sweep: Path, tmp_path: Path) -> None
     assert line.select("status", "seeds", "failed_seeds", "ndcg@10").rows() == [
         ("DIVERGED", 0, 1, None)
     ]
-    assert line["why"].item() == "seed 1 DIVERGED: loss is nan at step 7"
+    assert line["why"].item() == "seed 1: loss is nan at step 7"
 
 
 def test_what_was_run_again_is_not_missing(sweep: Path, make_run) -> None:

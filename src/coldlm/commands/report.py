@@ -13,7 +13,7 @@ DESCRIPTION = """\
 Read finished runs and write tables and figures. Nothing is trained or scored: only files are read.
 
 Runs over the same data, dates, split and candidates share a table; seeds are averaged; baselines, which every
-run repeats, appear once. Unfinished and failed runs are skipped and named."""
+run repeats, appear once. Runs that failed or diverged are rows without a value, with their reason."""
 
 EPILOG = """\
 files written:
@@ -23,8 +23,8 @@ files written:
   table.md, table.tex    the headline table: quality with intervals, distance to the best trivial row, cost
   cohorts.csv            every strategy in every cohort of every data set, beside the best baseline and control there
   table.csv, warmup.csv  the same numbers with all digits
-  figure.png, .svg       nDCG@10 against the number of events an item (a user) has had
-  cost.png, .svg         nDCG@10 against trained parameters, seconds, memory, checkpoint size: who is on the front
+  figure.png, .svg       the headline against the number of events an item (a user) has had
+  cost.png, .svg         the headline against trained parameters, seconds, memory, checkpoint size: who is on the front
   slots.png, .svg        Recall@10 of all against that of new items, as places of the list are kept for new items
   k_shot.csv, .png, .svg nDCG@10 against the events revealed of each newcomer, where runs have the stage k_shot
 

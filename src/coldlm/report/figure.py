@@ -21,7 +21,7 @@ from coldlm.report.lines import (
     name_ends,
     set_top,
 )
-from coldlm.report.looks import Style, lost_handles, plain, put_legend, styles, title
+from coldlm.report.looks import Style, lost_handles, plain, put_legend, shortened, styles, title
 from coldlm.report.measure import has_views
 from coldlm.report.rows import KINDS, PEERS, Comparison, Row
 
@@ -40,7 +40,7 @@ MOST_BASELINES: Final = 9
 FEW_STRATEGIES: Final = 3
 """More than that have no line for what they are worth when histories stop."""
 
-WHOLE, PART, COUNTS, WIDTH = 3.9, 1.8, 0.65, 3.9
+WHOLE, PART, COUNTS, WIDTH = 3.9, 1.8, 0.65, 3.5
 """Inches: height of a panel, of one of several under each other, of the counts; width of a panel."""
 
 LETTER: Final = 0.058
@@ -98,8 +98,10 @@ def draw_warmup(comparison: Comparison) -> Figure:
             if about and not column:
                 text = next(iter(about))
                 colour = next(looks[i].colour for i in shown if comparison.rows[i].label == text)
-                axes[line, 0].text(0.02, 0.98, text, color=colour, transform=axes[line, 0].transAxes, va="top",
-                                   fontsize=9, fontweight="bold")  # fmt: skip
+                where = {"transform": axes[line, 0].transAxes, "va": "top", "fontsize": 9}
+                axes[line, 0].text(
+                    0.02, 0.98, shortened(text), color=colour, fontweight="bold", **where
+                )
         _draw_counts(axes[-1, column], comparison, by)
         axes[0, column].set_title(words, loc="left", fontsize=10)
         axes[-1, column].set_xlabel(f"earlier events of the {by} (n)")
@@ -123,7 +125,11 @@ def draw_warmup(comparison: Comparison) -> Figure:
         and any(about is None or comparison.rows[i].label in about for about in parts)
     ]
     handles = _handles(comparison, told, looks)
-    named = [width_of(comparison.rows[i].name) for i in shown if comparison.rows[i].kind in kinds]
+    named = [
+        width_of(shortened(comparison.rows[i].name))
+        for i in shown
+        if comparison.rows[i].kind in kinds
+    ]
     width = WIDTH + LETTER * max(named, default=0)
     put_legend(figure, [*handles, *lost_handles(comparison)], width * len(panels))
     return figure
@@ -269,7 +275,7 @@ def _draw_counts(axis: Axes, comparison: Comparison, by: str) -> None:
     for x, height in enumerate(heights):
         axis.annotate(f"{height:,}" if height else "n/a", (x, height), (0, 1), textcoords="offset points",
                       ha="center", va="bottom", fontsize=7, color="#4d4d4d")  # fmt: skip
-    axis.set_xticks(range(len(heights)), WARMUP_BUCKETS, fontsize=8)
+    axis.set_xticks(range(len(heights)), WARMUP_BUCKETS, fontsize=7.5)
     axis.set_yticks([])
     axis.margins(y=0.35)
     plain(axis)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -40,13 +41,20 @@ def dressed(figure: Figure, *, is_text: bool) -> Iterator[None]:
     is, meanwhile, its code point, unless the figure is written as text (SVG), which its reader's fonts
     show."""
     said = {text: text.get_text() for text in _foreign(figure)}
+    # of each figure it would say that a fallback has no bold face
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)
     for text, words in said.items():
         text.set_fontfamily([OWN, *_fallbacks()])
         if not is_text:
             text.set_text(readable(words))
-    yield
-    for text, words in said.items():
-        text.set_text(words)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        for text, words in said.items():
+            text.set_text(words)
 
 
 def lacking(figure: Figure) -> set[str]:

@@ -49,7 +49,8 @@ def latex(table: Table, caption: str, label: str, notes: Sequence[str] = ()) -> 
             # a bracket that begins a row would be read as an argument of the \\\\ before it
             body.append(("{}" * marked[0].startswith("[")) + " & ".join(marked) + " \\\\")
     below = [f"\\par\\smallskip\\footnotesize {' '.join(map(tex, notes))}"] if notes else []
-    name = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "table"
+    ascii_ = label.encode("ascii", "backslashreplace").decode()
+    name = re.sub(r"[^A-Za-z0-9]+", "-", ascii_).strip("-").lower()
     return "\n".join(
         [
             "\\begin{table}\n\\centering",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import polars as pl
 
-from coldlm.report.looks import Style, plain
+from coldlm.report.looks import Style, plain, shortened
 from coldlm.report.rows import Comparison
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ TOO_CLOSE: Final = 0.015
 """Of the height of a panel, about the width of a marker: strategies whose lines lie closer on average cannot
 be told apart."""
 
-FAINT: Final = "#d4d4d4"
+FAINT: Final = "#d0d0d0"
 """Of other strategies in a panel that is about one."""
 
 Curve = Mapping[int, Sequence[float | None]]
@@ -158,8 +158,8 @@ def name_ends(
             "shrinkB": 2,
         }
         axis.annotate(
-            name, (x, y), (1.03, at), textcoords="axes fraction", va="center", fontsize=LETTERS, color="#5f5f5f",
-            arrowprops=line, annotation_clip=False,
+            shortened(name), (x, y), (1.03, at), textcoords="axes fraction", va="center", fontsize=LETTERS,
+            color="#4d4d4d", arrowprops=line, annotation_clip=False,
         )  # fmt: skip
 
 

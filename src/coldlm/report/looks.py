@@ -100,6 +100,17 @@ def lost_handles(comparison: Comparison) -> list[Any]:
     ]
 
 
+def shortened(name: str, letters: int = 40) -> str:
+    """A name of at most so many letters, without its middle: what tells rows apart stands at the ends, and
+    the legend has all of it.
+
+    >>> shortened("permuted_text · lora, history"), shortened("permuted_text · lora, history", 20)
+    ('permuted_text · lora, history', 'permuted_te… history')
+    """
+    tail = letters * 2 // 5
+    return name if len(name) <= letters else f"{name[: letters - tail - 1]}…{name[-tail:]}"
+
+
 def plain(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", color="#eeeeee", linewidth=0.8)

@@ -206,8 +206,11 @@ class FailedRow:
 
     @property
     def words(self) -> str:
-        """Return each seed with its end and the reason."""
-        return "; ".join(f"seed {seed} {status}: {why}" for seed, status, why in self.ends)
+        """Return each seed with the reason, and with its end where that is another."""
+        return "; ".join(
+            f"seed {seed}{f' {status}' * (status != self.status)}: {why}"
+            for seed, status, why in self.ends
+        )
 
 
 @dataclass(frozen=True, eq=False)

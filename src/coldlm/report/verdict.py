@@ -50,7 +50,7 @@ def judge(comparison: Comparison, headline: Headline) -> Verdict:
             False, NO_CLAIM, f"{own}. There is no baseline and no control to compare it with."
         )
     trivial = next(m for m in headline.measures if m.row == headline.best_trivial)
-    against = f"`{name(trivial.row, comparison)}`, has {metric(trivial.quality['ndcg@10'])}"
+    against = f"`{name(trivial.row, comparison)}`, has {metric(trivial.value)}"
     d = best.vs_trivial
     if d is None or best.p_holm is None or best.p_seeds is None:
         why = f"fewer than {MIN_USERS} users or {MIN_EVENTS} events are behind the difference"
@@ -71,9 +71,7 @@ def judge(comparison: Comparison, headline: Headline) -> Verdict:
         return Verdict(False, NO_CLAIM, f"{said} {reasons}. {chosen}", _of(best, d, comparison))
     more = ""
     if highest is not best:
-        more = (
-            f" `{name(highest.row, comparison)}` is higher, {metric(highest.quality['ndcg@10'])}, "
-        )
+        more = f" `{name(highest.row, comparison)}` is higher, {metric(highest.value)}, "
         more += "but not in bold."
     found = dict.fromkeys(flag.partition(":")[0] for flag in flags(comparison))
     if found:
