@@ -15,7 +15,6 @@ from coldlm.report.measured import make_report
 from coldlm.report.pages import curve_tables, headline_tables
 from coldlm.report.records import table_lines, warmup_lines
 from coldlm.report.results import read_runs
-from coldlm.report.rows import PEERS
 from coldlm.report.table import (
     basket_table,
     cost_table,
@@ -27,6 +26,7 @@ from coldlm.report.table import (
     warmup_table,
     window_table,
 )
+from coldlm.report.target import PEERS
 
 
 def test_numbers_are_written_short() -> None:

@@ -11,7 +11,8 @@ import polars as pl
 from coldlm.core.errors import ConfigError
 from coldlm.core.spelling import did_you_mean
 from coldlm.report.compare import WITHOUT_BACKBONE
-from coldlm.report.rows import AnyRun, FailedRun, FinishedRun, Target
+from coldlm.report.found import AnyRun, FailedRun, FinishedRun
+from coldlm.report.target import Target
 
 AXES: Final = ("dataset", "split", "candidates", "backbone", "strategy", "head", "context", "loss", "control", "online",
                "seed")  # fmt: skip

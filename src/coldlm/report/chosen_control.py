@@ -7,9 +7,10 @@ from __future__ import annotations
 import math
 
 from coldlm.config.schedules import cheats
-from coldlm.report.rows import METRIC, Comparison, K, Row
+from coldlm.report.rows import Comparison, Row
 from coldlm.report.statistics import holm
 from coldlm.report.table import Table, metric, name, probability
+from coldlm.report.target import METRIC, K
 from coldlm.runs.manifest import Manifest
 
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import COHORTS, WARMUP_BUCKETS
-from coldlm.report.rows import KINDS, ON_THE_SHELF, PEERS, Comparison, Target
+from coldlm.report.rows import KINDS, Comparison
 from coldlm.report.statistics import MIN_EVENTS, MIN_USERS, Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
+from coldlm.report.target import ON_THE_SHELF, PEERS, Target
 
 Slice = tuple[str, str, str]
 """Values of the columns of ``rows.SLICE``."""

@@ -14,7 +14,7 @@ from coldlm.core.errors import ConfigError
 from coldlm.core.spelling import did_you_mean
 from coldlm.report.asked import Asked
 from coldlm.report.measure import COST, Headline, Measure, quality
-from coldlm.report.rows import Comparison, FailedRow, Target
+from coldlm.report.rows import Comparison, FailedRow
 from coldlm.report.statistics import Estimate
 from coldlm.report.table import (
     DOES_NOT_APPLY,
@@ -26,6 +26,7 @@ from coldlm.report.table import (
     probability,
     quantity,
 )
+from coldlm.report.target import Target
 
 SCORER: Final = "scorer"
 ASCENDING: Final = ":asc"

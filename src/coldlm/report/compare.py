@@ -13,22 +13,11 @@ import polars as pl
 from coldlm.config.kinds import Rival, Strategy
 from coldlm.config.options import names
 from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL, NOT_KNOWN
+from coldlm.report.found import FailedRun, FinishedRun
 from coldlm.report.labels import Labels, label_runs
 from coldlm.report.repeats import TEXT_BASELINES, Key, kind_of, once, say, when
-from coldlm.report.rows import (
-    CELL,
-    KINDS,
-    SLICE,
-    VIEW_METRICS,
-    Comparison,
-    FailedRow,
-    FailedRun,
-    FinishedRun,
-    K,
-    Row,
-    Target,
-    UserValues,
-)
+from coldlm.report.rows import CELL, KINDS, SLICE, Comparison, FailedRow, Row, UserValues
+from coldlm.report.target import VIEW_METRICS, K, Target
 
 WITHOUT_BACKBONE: Final = ("context_only", "random_vectors")
 """Controls that use no pre-trained weight: the date of the checkpoint does not concern them."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from coldlm.report.asked import AXES
-from coldlm.report.rows import AnyRun, FailedRun, FinishedRun
+from coldlm.report.found import AnyRun, FailedRun, FinishedRun
 from coldlm.report.titles import ASKS
 from coldlm.runs.manifest import NAME, Manifest
 

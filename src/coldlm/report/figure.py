@@ -23,7 +23,8 @@ from coldlm.report.lines import (
 )
 from coldlm.report.looks import Style, lost_handles, plain, put_legend, shortened, styles, title
 from coldlm.report.measure import has_views
-from coldlm.report.rows import KINDS, PEERS, Comparison, Row
+from coldlm.report.rows import KINDS, Comparison, Row
+from coldlm.report.target import PEERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

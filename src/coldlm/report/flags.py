@@ -6,7 +6,8 @@ from typing import Final
 
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, PERMUTED
-from coldlm.report.rows import HEADLINE, Comparison
+from coldlm.report.rows import Comparison
+from coldlm.report.target import HEADLINE
 from coldlm.report.texts import own_control
 from coldlm.report.tuning import unequal_budgets
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from coldlm.report.rows import WITHOUT_UPDATES, AnyRun
+from coldlm.report.found import AnyRun
+from coldlm.report.rows import WITHOUT_UPDATES
 
 MOST_KEYS: Final = 3
 """Of those in which configurations differ, shown in a row's name."""

@@ -10,8 +10,9 @@ from typing import Final
 import polars as pl
 
 from coldlm.report.measure import Headline
-from coldlm.report.rows import METRIC, Comparison, K, Row
+from coldlm.report.rows import Comparison, Row
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, quantity
+from coldlm.report.target import METRIC, K
 
 PERSISTENCE: Final = 0.9
 """p of rank-biased overlap: the first ten places have 86 % of its weight in long lists."""

@@ -13,17 +13,9 @@ from coldlm.config.schedules import cheats
 from coldlm.core.columns import BASKET_METRICS, LIST_K, LIST_METRICS, MRR_K, SLOTS, USER_AUC
 from coldlm.report.against import Versus, measure_against
 from coldlm.report.asked import NOTHING, Asked
-from coldlm.report.rows import (
-    METRIC,
-    ON_THE_SHELF,
-    PEERS,
-    WITHOUT_UPDATES,
-    Comparison,
-    K,
-    Row,
-    Target,
-)
+from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
 from coldlm.report.statistics import ALPHA, Estimate, holm, seeds_needed
+from coldlm.report.target import METRIC, ON_THE_SHELF, PEERS, K, Target
 from coldlm.runs.manifest import Manifest
 
 BESIDE: Final = (Target(), Target("recall"), Target("mrr", MRR_K), Target(USER_AUC, MRR_K))

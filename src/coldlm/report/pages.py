@@ -19,7 +19,7 @@ from coldlm.report.origins import origin_tables
 from coldlm.report.probes import matrix_table
 from coldlm.report.published import published_table
 from coldlm.report.ranks import rank_tables
-from coldlm.report.rows import ON_THE_SHELF, PEERS, Comparison
+from coldlm.report.rows import Comparison
 from coldlm.report.schedules import schedule_table
 from coldlm.report.slots import slot_points, slots_table
 from coldlm.report.table import (
@@ -33,6 +33,7 @@ from coldlm.report.table import (
     warmup_table,
     window_table,
 )
+from coldlm.report.target import ON_THE_SHELF, PEERS
 from coldlm.report.texts import TextWorth, texts_table
 
 

@@ -17,8 +17,9 @@ from coldlm.report.measure import (
     has_baskets,
     has_views,
 )
-from coldlm.report.rows import ON_THE_SHELF, PEERS, Comparison, FailedRow
+from coldlm.report.rows import Comparison, FailedRow
 from coldlm.report.statistics import Estimate
+from coldlm.report.target import ON_THE_SHELF, PEERS
 from coldlm.report.texts import TextWorth
 
 

@@ -11,8 +11,9 @@ import polars as pl
 
 from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import MODEL
+from coldlm.report.found import AnyRun, FinishedRun
 from coldlm.report.labels import Labels
-from coldlm.report.rows import WITHOUT_UPDATES, AnyRun, FinishedRun
+from coldlm.report.rows import WITHOUT_UPDATES
 
 ORDER: Final = ("history", *(schedule.name for schedule in SCHEDULES), "static")
 """Of schedules."""

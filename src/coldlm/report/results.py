@@ -17,18 +17,11 @@ from coldlm.evaluate.continual import SERIES
 from coldlm.report.asked import Asked, choose_runs, target_of, words_of
 from coldlm.report.compare import compare
 from coldlm.report.failed import failed_run, how_it_ended, question_of, same_run
+from coldlm.report.found import FailedRun, FinishedRun, with_bucket
 from coldlm.report.k_shot import compare_shots
 from coldlm.report.pack import unpack
-from coldlm.report.rows import (
-    METRIC,
-    VIEW_METRICS,
-    Comparison,
-    FailedRun,
-    FinishedRun,
-    K,
-    Target,
-    with_bucket,
-)
+from coldlm.report.rows import Comparison
+from coldlm.report.target import METRIC, VIEW_METRICS, K, Target
 from coldlm.report.titles import titles
 from coldlm.runs.manifest import NAME, Manifest
 

@@ -1,61 +1,22 @@
-"""What tables and figures are made of: runs, the rows they become, and the comparison that holds
-the rows."""
+"""What tables and figures are made of: the rows that runs become, and the comparison that holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import polars as pl
 
 from coldlm.core.columns import (
-    HEADLINE_K,
     HONEST_SPLITS,
     SIMULATED_COLD,
-    VIEWS,
     WARMUP_BUCKETS,
 )
 from coldlm.report.statistics import Estimate, estimate, is_small
+from coldlm.report.target import HEADLINE, K, Target
 from coldlm.runs.manifest import Manifest
-
-METRIC: Final = "ndcg"
-K: Final = HEADLINE_K
-"""The headline metric is nDCG@10, the mean over users, unless another is asked for."""
-
-WORDS: Final = {"ndcg": "nDCG", "recall": "Recall", "mrr": "MRR", "auc/user": "AUC by user"}
-"""How metrics are written in tables; others stand as they are called."""
-
-
-class Target(NamedTuple):
-    """The metric that a report is about. ``k``: its cut, 0 of a metric without one."""
-
-    metric: str = METRIC
-    k: int = K
-
-    @property
-    def key(self) -> str:
-        """As files and options have it.
-
-        >>> Target().key, Target("mrr", 0).key
-        ('ndcg@10', 'mrr')
-        """
-        return f"{self.metric}@{self.k}" if self.k else self.metric
-
-    @property
-    def words(self) -> str:
-        """As a reader sees it.
-
-        >>> Target().words, Target("mrr", 0).words
-        ('nDCG@10', 'MRR')
-        """
-        return f"{WORDS.get(self.metric, self.metric)}{f'@{self.k}' if self.k else ''}"
-
-
-VIEW_METRICS = PEERS, ON_THE_SHELF = tuple(f"{METRIC}/{view}" for view in VIEWS)
-"""The same of the views of the candidates: among peers, on the shelf."""
 
 KINDS: Final = ("strategy", "control", "baseline")
 WITHOUT_UPDATES: Final = ("history", "static")
@@ -66,79 +27,6 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 
 SLICE: Final = ("cohort", "bucket", "metric")
 """Columns that name what each user has a value in."""
-
-
-HEADLINE: Final = Target()
-
-
-def with_bucket(users: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of ``per_user.parquet`` as they are now: earlier versions kept no buckets."""
-    return users if "bucket" in users.columns else users.with_columns(bucket=pl.lit("all"))
-
-
-@dataclass(frozen=True)
-class AnyRun:
-    """A run folder. ``facts``: what a sweep compares, by name."""
-
-    folder: Path
-    manifest: Manifest
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class FailedRun(AnyRun):
-    """A run that has ended without results. ``status``: FAILED or DIVERGED. ``why``: its reason."""
-
-    status: str
-    why: str
-
-    @property
-    def schedule(self) -> str:
-        """Return the schedule whose row is missing for it."""
-        online = str(self.facts["online"])
-        return "history" if online == "off" else online
-
-
-@dataclass(frozen=True)
-class FinishedRun(AnyRun):
-    """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online
-    schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``: nDCG@10,
-    that of the views, and the metric that was asked for, one row per user and cohort, or bucket of items.
-    ``shots``: rows of ``k_shot.parquet``, ``stream``: of ``stream.parquet``, ``lists``: of ``lists.parquet``,
-    ``probes``: of ``probes.parquet``, None without that stage."""
-
-    results: pl.DataFrame
-    users: pl.DataFrame
-    shots: pl.DataFrame | None = None
-    stream: pl.DataFrame | None = None
-    lists: pl.DataFrame | None = None
-    probes: pl.DataFrame | None = None
-
-    @cached_property
-    def schedules(self) -> set[str]:
-        """Return the schedules that it has rows of."""
-        return set(self.results["schedule"].unique())
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for two folders that hold the same run."""
-        return tuple(value for name, value in self.facts.items() if name != "run")
-
-    @property
-    def question(self) -> dict[str, Any]:
-        """What must be equal for two runs to stand in one table."""
-        dataset = self.manifest.data
-        return {
-            "queries": self.manifest.question,
-            "dataset": dataset.name,
-            "split": self.facts["split"],
-            "candidates": self.facts["candidates"],
-            **dataset.dates,
-            **{
-                name: getattr(dataset, name)
-                for name in ("n_users", "n_items", "n_events", "hashes", "half_lives_days")
-            },
-        }
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from coldlm.report.measure import (
     Headline,
     further_quality,
 )
-from coldlm.report.rows import METRIC, PEERS, Comparison, K, Row, Target
+from coldlm.report.rows import Comparison, Row
 from coldlm.report.statistics import is_small
+from coldlm.report.target import METRIC, PEERS, K, Target
 
 NOT_MEASURABLE: Final = "n/a"
 DOES_NOT_APPLY: Final = "–"

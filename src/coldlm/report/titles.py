@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from coldlm.report.rows import FinishedRun
+from coldlm.report.found import FinishedRun
 
 ASKS: Final = ("dataset.", "split.", "release_slot", "online.label_delay_seconds", "online.probe")
 """How the keys begin that decide what is asked."""
