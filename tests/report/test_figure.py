@@ -116,6 +116,7 @@ def test_chinese_falls_back_to_a_font_that_has_it_and_nothing_else_does(
     fonts._fallbacks.cache_clear()
 
 
+@pytest.mark.usefixtures("only_svg")
 def test_without_such_a_font_code_points_are_drawn_and_one_warning_says_what_to_do(
     make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
