@@ -17,8 +17,9 @@ from coldlm.config.signatures import fields_of, fields_of_dataclass
 from coldlm.config.tree import list_options
 from coldlm.report.measure import Headline, measure
 from coldlm.report.results import read_runs
-from coldlm.report.rows import ON_THE_SHELF, PEERS, Comparison, Row
+from coldlm.report.rows import Comparison, Row
 from coldlm.report.table import metric, quantity
+from coldlm.report.target import ON_THE_SHELF, PEERS
 from coldlm.report.texts import TextWorth, measure_texts
 from coldlm.runs.manifest import PLACES
 

@@ -163,6 +163,17 @@ def add_shots() -> Callable[..., None]:
     return write_shots
 
 
+@pytest.fixture
+def only_svg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are painted once, as text."""
+    from coldlm.report.figure import render
+
+    monkeypatch.setattr(
+        "coldlm.report.write.render",
+        lambda figure, kind: render(figure, kind) if kind == "svg" else b"",
+    )
+
+
 def write_run(
     folder: Path,
     *,

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import warnings
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.text import Text
 
-from coldlm.report.figure import MOST_STRATEGIES, _set_chinese, draw_warmup, put_legend, render
+from coldlm.report import fonts
+from coldlm.report.figure import MOST_STRATEGIES, draw_warmup, render
+from coldlm.report.lines import curves_of, lie_on_each_other
+from coldlm.report.looks import put_legend
 from coldlm.report.measure import measure
 from coldlm.report.pareto import PANELS, draw_cost
 from coldlm.report.results import read_runs
+from coldlm.report.write import write_report
+
+BASELINES = {
+    "random",
+    "constant",
+    "popularity",
+    "recent_popularity",
+    "newest",
+    "tfidf",
+    "zero_shot",
+}
 
 
 @pytest.fixture
@@ -68,23 +89,150 @@ def test_the_cost_figure_has_a_panel_per_cost_and_updates_in_the_last(comparison
     assert render(figure, "png").startswith(b"\x89PNG")
 
 
+def in_chinese(comparison):
+    return replace(comparison, title="新闻")
+
+
 def test_chinese_falls_back_to_a_font_that_has_it_and_nothing_else_does(
     comparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
-
     there = ["DejaVu Sans", "Some Sans", "WenQuanYi Micro Hei", "Noto Sans CJK SC"]
     monkeypatch.setattr("matplotlib.font_manager.get_font_names", lambda: there)
-    figure = draw_warmup(replace(comparison, title="新闻"))
+    monkeypatch.setattr(
+        fonts, "_has", lambda family, letter: family.startswith("Noto") or letter < "一"
+    )
+    fonts._fallbacks.cache_clear()
+    figure = draw_warmup(in_chinese(comparison))
     before = figure.axes[0].title.get_fontfamily()
-    _set_chinese(figure)
-    assert figure.texts[0].get_text() == "新闻"
+    with fonts.dressed(figure, is_text=False):
+        assert figure.get_suptitle() == "新闻"
     assert figure.texts[0].get_fontfamily() == [
         "DejaVu Sans",
         "Noto Sans CJK SC",
         "WenQuanYi Micro Hei",
     ]
     assert figure.axes[0].title.get_fontfamily() == before
+    assert not fonts.lacking(figure)
+    fonts._fallbacks.cache_clear()
+
+
+@pytest.mark.usefixtures("only_svg")
+def test_without_such_a_font_code_points_are_drawn_and_one_warning_says_what_to_do(
+    make_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(fonts, "_fallbacks", lambda: ())
+    folder = make_run("a", dataset="新闻")
+    facts = json.loads((folder / "manifest.json").read_text())
+    facts["dataset"]["name"] = "新闻"
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    report = write_report([folder], tmp_path / "out")
+    (warning,) = report.warnings
+    assert "新" in warning
+    assert "apt-get install fonts-noto-cjk" in warning
+    assert not [w for w in recwarn if "lyph" in str(w.message)]
+    assert ">新闻, INCOMPLETE</text>" in (tmp_path / "out" / "figure.svg").read_text()
+    figure = draw_warmup(report.runs.comparisons[0])
+    with fonts.dressed(figure, is_text=False):
+        assert figure.get_suptitle() == "\\u65b0\\u95fb, INCOMPLETE"
+    assert figure.get_suptitle() == "新闻, INCOMPLETE"
+
+
+def test_a_font_of_this_machine_draws_chinese(comparison) -> None:
+    fonts._fallbacks.cache_clear()
+    figure = draw_warmup(in_chinese(comparison))
+    if fonts.lacking(figure):
+        pytest.skip("no font here has Chinese")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fonts.dressed(figure, is_text=False):
+            figure.draw_without_rendering()
+
+
+def test_a_font_that_was_installed_since_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, added = ["DejaVu Sans"], []
+
+    def add(file: str) -> None:
+        added.append(file)
+        names.append("Noto Sans CJK SC")
+
+    monkeypatch.setattr("matplotlib.font_manager.get_font_names", lambda: list(names))
+    monkeypatch.setattr("matplotlib.font_manager.fontManager.addfont", add)
+    monkeypatch.setattr(
+        "matplotlib.font_manager.findSystemFonts", lambda: ["/f/NotoSansCJK.ttc", "/f/Comic.ttf"]
+    )
+    fonts._fallbacks.cache_clear()
+    assert fonts._fallbacks() == ("Noto Sans CJK SC",)
+    assert added == ["/f/NotoSansCJK.ttc"]
+    fonts._fallbacks.cache_clear()
+
+
+def test_bands_are_the_intervals_of_the_table(make_run) -> None:
+    folder = make_run("a", strategy="lora", schedules=("history",))
+    users = pl.read_parquet(folder / "per_user.parquet").with_columns(bucket=pl.lit("all"))
+    of_items = users.filter(cohort="all").with_columns(bucket=pl.lit("item:3-4"))
+    pl.concat([users, of_items]).write_parquet(folder / "per_user.parquet")
+    (comparison,) = read_runs([folder]).comparisons
+    axis = draw_warmup(comparison).axes[0]
+    (band,) = axis.collections
+    own = comparison.estimate(0, bucket="item:3-4")
+    corners = band.get_paths()[0].vertices
+    at = corners[corners[:, 0] == 3, 1]
+    assert {round(float(y), 9) for y in at} == {round(own.low, 9), round(own.high, 9)}
+
+
+def test_cost_bars_are_the_intervals_of_the_table_and_stop_at_zero(comparison) -> None:
+    headline = measure(comparison)
+    axes = draw_cost(comparison, headline).axes
+    (bars,) = axes[0].collections
+    drawn = sorted(tuple(part[:, 1]) for part in bars.get_segments())
+    expected = sorted(
+        (max(m.headline.low, 0.0), m.headline.high)
+        for m in headline.measures
+        if m.row.kind == "strategy" and m.row.schedule == "history"
+    )
+    np.testing.assert_allclose(drawn, expected)
+
+
+def test_lines_that_lie_on_each_other_get_panels_of_their_own(make_run, tmp_path: Path) -> None:
+    for strategy, value in (("frozen", 0.0400), ("lora", 0.0401)):
+        folder = make_run(strategy, strategy=strategy, value=value, schedules=("history",))
+        results = pl.read_parquet(folder / "results.parquet")
+        level = pl.when(scorer="model", bucket="item:5-9").then(value).otherwise("value")
+        flat = pl.when(pl.col("bucket").str.starts_with("item:") & (pl.col("scorer") == "model"))
+        results.with_columns(flat.then(value).otherwise(level).alias("value")).write_parquet(
+            folder / "results.parquet"
+        )
+    (comparison,) = read_runs([tmp_path]).comparisons
+    figure = draw_warmup(comparison)
+    assert "a panel per strategy" in figure.get_suptitle()
+    tops = [
+        axis for axis in figure.axes if axis.lines and axis.get_subplotspec().colspan.start == 0
+    ]
+    assert [[line.get_label() for line in axis.lines] for axis in tops] == [
+        ["frozen, history"], ["lora, history"]
+    ]  # fmt: skip
+    assert len({axis.get_ylim() for axis in tops}) == 1
+
+
+def test_strategies_that_are_apart_share_a_panel(comparison) -> None:
+    curve = comparison.curve("item")
+    rows = list(range(len(comparison.rows)))
+    apart = {i: [0.01 * (i + 1)] * 3 for i in rows}
+    assert not lie_on_each_other(apart, comparison)
+    assert lie_on_each_other({i: [0.04] * 3 for i in rows}, comparison)
+    assert curves_of(curve, ["50+"], [0])[0] == curve.filter(row=0, bucket="50+")["value"].to_list()
+
+
+def test_names_of_baselines_stand_at_their_ends_and_apart(comparison) -> None:
+    figure = draw_warmup(comparison)
+    figure.set_figwidth(12)
+    figure.draw_without_rendering()
+    names = [text for text in figure.axes[0].texts if text.get_text() in BASELINES]
+    assert {text.get_text() for text in names} == BASELINES
+    boxes = sorted((Text.get_window_extent(text) for text in names), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 for low, high in pairwise(boxes))
+    legend = {text.get_text() for text in figure.legends[0].get_texts()}
+    assert not BASELINES & legend
 
 
 def test_the_text_of_an_svg_is_text(comparison) -> None:
@@ -167,7 +315,7 @@ def test_of_very_many_strategies_the_best_have_lines_and_the_title_says_so(
     make_run, tmp_path
 ) -> None:
     for i in range(MOST_STRATEGIES + 3):
-        make_run(f"cell-{i}", value=0.01 * (i + 1), head=f"head{i:02}", schedules=("history",))
+        make_run(f"cell-{i}", value=0.01 * (i + 1) ** 2, head=f"head{i:02}", schedules=("history",))
     figure = draw_warmup(read_runs([tmp_path]).comparisons[0])
     lines = {line.get_label() for line in figure.axes[0].lines}
     assert {label for label in lines if "head" in label} == {

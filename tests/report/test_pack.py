@@ -12,9 +12,9 @@ import pytest
 from coldlm.cli import main
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import RunFolderError
+from coldlm.report.found import FinishedRun
 from coldlm.report.pack import pack, unpack
 from coldlm.report.results import read_runs
-from coldlm.report.rows import FinishedRun
 from coldlm.report.write import write_report
 
 

@@ -8,25 +8,25 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from coldlm.report.columns import quality_table
 from coldlm.report.figure import draw_warmup
 from coldlm.report.measure import has_views, measure
 from coldlm.report.measured import make_report
 from coldlm.report.pages import curve_tables, headline_tables
 from coldlm.report.records import table_lines, warmup_lines
 from coldlm.report.results import read_runs
-from coldlm.report.rows import PEERS
 from coldlm.report.table import (
     basket_table,
     cost_table,
     list_table,
     metric,
     probability,
-    quality_table,
     quantity,
     views_table,
     warmup_table,
     window_table,
 )
+from coldlm.report.target import PEERS
 
 
 def test_numbers_are_written_short() -> None:

@@ -79,11 +79,11 @@ def test_skipped_runs_are_named_in_the_report_and_on_the_terminal(make_run, tmp_
         assert "INCOMPLETE" in text
 
 
-def test_the_terminal_shows_quality_cost_and_warm_up(make_runs) -> None:
+def test_the_terminal_shows_the_verdict_and_the_best_rows(make_runs) -> None:
     console = Console(file=io.StringIO(), width=200)
     print_report(make_report([make_runs()]), console)
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
     assert all(
-        title in text for title in ("Quality", "Cost", "Warm-up by item", "1 seed: no claim")
+        words in text for words in ("No claim. The best of", "Quality", "1 seed is behind it")
     )

@@ -13,7 +13,7 @@ DESCRIPTION = """\
 Read finished runs and write tables and figures. Nothing is trained or scored: only files are read.
 
 Runs over the same data, dates, split and candidates share a table; seeds are averaged; baselines, which every
-run repeats, appear once. Unfinished and failed runs are skipped and named."""
+run repeats, appear once. Runs that failed or diverged are rows without a value, with their reason."""
 
 EPILOG = """\
 files written:
@@ -23,8 +23,8 @@ files written:
   table.md, table.tex    the headline table: quality with intervals, distance to the best trivial row, cost
   cohorts.csv            every strategy in every cohort of every data set, beside the best baseline and control there
   table.csv, warmup.csv  the same numbers with all digits
-  figure.png, .svg       nDCG@10 against the number of events an item (a user) has had
-  cost.png, .svg         nDCG@10 against trained parameters, seconds, memory, checkpoint size: who is on the front
+  figure.png, .svg       the headline against the number of events an item (a user) has had
+  cost.png, .svg         the headline against trained parameters, seconds, memory, checkpoint size: who is on the front
   slots.png, .svg        Recall@10 of all against that of new items, as places of the list are kept for new items
   k_shot.csv, .png, .svg nDCG@10 against the events revealed of each newcomer, where runs have the stage k_shot
 
@@ -33,8 +33,13 @@ examples:
   coldlm report runs/a runs/b --out mine   two runs, into mine/
   coldlm report runs --pack runs.parquet   and all that the report needs in one small file, to be kept or sent
   coldlm report runs.parquet               the same report from that file
-  coldlm report runs --metrics ndcg@10,mrr --cohorts all,cold_item_any   and a table of these
+  coldlm report runs --metric recall@10 --against frozen --sort against
+  coldlm report runs --only strategy=lora,frozen --only dataset=movielens --columns seeds,ndcg@10,interval,cold_item:mrr
   coldlm report --check runs               recompute what the run folders say
+
+The terminal shows the best rows and the columns that fit; the files hold all of them. Columns by name: seeds, ndcg@10
+and every other metric, interval, sd, micro, vs_trivial, p, against, every cohort (cold_item), COHORT:METRIC
+(cold_item:mrr), and costs (train_seconds); a wrong name is answered with all that there are.
 
 --check recomputes results.parquet of each run folder and writes nothing. From per_user.parquet follow, over the whole
 stream, both averages (macro and micro) of every metric in every cohort, with n_users, n_queries and n_events; from
@@ -59,11 +64,29 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--pack", type=Path, metavar="FILE", help="write the runs into one parquet file too"
     )
-    for option, example in (("metrics", "ndcg@10,recall@10,mrr"), ("cohorts", "all,cold_item")):
-        parser.add_argument(
-            f"--{option}", type=_names, default=(), metavar="A,B", help=f"of one more table in the "
-            f"terminal, such as {example}",
-        )  # fmt: skip
+    parser.add_argument(
+        "--metric", default="", metavar="NAME",
+        help="the headline of table, figure and page instead of ndcg@10, such as --metric recall@10 or --metric mrr",
+    )  # fmt: skip
+    parser.add_argument(
+        "--only", type=_axis, action="append", default=[], metavar="AXIS=VALUE[,VALUE]",
+        help="runs with one of these values alone, such as --only strategy=lora,frozen; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--against", default="", metavar="STRATEGY",
+        help="every row minus this one, on the same users and seeds, with its interval, such as --against frozen",
+    )  # fmt: skip
+    parser.add_argument(
+        "--columns", type=_names, default=(), metavar="A,B",
+        help="what the headline table has, see below, such as --columns seeds,ndcg@10,cold_item_any,mrr",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sort", default="", metavar="COLUMN[:asc]",
+        help="order of the headline table, the largest first, such as --sort cold_item_any or --sort train_seconds:asc",
+    )  # fmt: skip
+    parser.add_argument(
+        "--quiet", action="store_true", help="write files, and print one line that says where"
+    )
     parser.add_argument(
         "--check", action="store_true", help="recompute results.parquet instead, see below"
     )
@@ -79,22 +102,35 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-def _report(arguments: argparse.Namespace) -> int:
-    from coldlm.report.chosen import choose
-    from coldlm.report.measured import make_report
-    from coldlm.report.table import chosen_table
-    from coldlm.report.write import print_report, print_table, write_files
+def _axis(text: str) -> tuple[str, tuple[str, ...]]:
+    axis, _, values = text.partition("=")
+    if not (axis.strip() and _names(values)):
+        raise argparse.ArgumentTypeError(f"{text}: give AXIS=VALUE, such as strategy=lora,frozen")
+    return axis.strip(), _names(values)
 
-    report = make_report(arguments.runs)
-    # before figures are drawn: a wrong name is told at once
-    columns = choose(arguments.metrics, arguments.cohorts, report.runs.comparisons)
-    report = write_files(report, arguments.out, arguments.pack)
-    print_report(report)
-    if arguments.metrics or arguments.cohorts:
-        for comparison in report.runs.comparisons:
-            print(f"\n{comparison.title}")
-            print_table(chosen_table(comparison, columns))
-    print(f"\nwritten to {arguments.out}/: {', '.join(path.name for path in report.files)}")
+
+def _report(arguments: argparse.Namespace) -> int:
+    from coldlm.report.asked import Asked
+    from coldlm.report.measured import make_report
+    from coldlm.report.write import print_report, write_files
+
+    asked = Asked(
+        arguments.metric,
+        tuple(arguments.only),
+        arguments.against,
+        arguments.columns,
+        arguments.sort,
+    )
+    report = write_files(make_report(arguments.runs, asked), arguments.out, arguments.pack)
+    if not arguments.quiet:
+        print_report(report)
+        print()
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    others = len(report.files) - 1
+    print(
+        f"written to {arguments.out}/: report.html, which has everything, and {others} files more"
+    )
     return 0
 
 

@@ -62,7 +62,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         prog="coldlm sweep",
         usage="coldlm sweep [-h] {status,--wandb} ...",
         description="How the cells of a sweep stand, and another try of those that died; or a sweep as wandb wants it.",
-        epilog="coldlm sweep --wandb -m strategy=lora,top seed=1,2 prints the sweep as YAML for wandb sweep; its agents "
+        epilog="coldlm sweep --wandb -m strategy=lora,top seed=1,2 prints the sweep as YAML for wandb sweep; agents "
         "call coldlm run.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True)

@@ -11,8 +11,9 @@ import polars as pl
 
 from coldlm.core.columns import SLOTS
 from coldlm.core.errors import RunFolderError
-from coldlm.report.rows import METRIC, VIEW_METRICS, with_bucket
+from coldlm.report.found import with_bucket
 from coldlm.report.table import Table
+from coldlm.report.target import METRIC, VIEW_METRICS
 
 USERS, EVENTS, RESULTS = "per_user.parquet", "events.parquet", "results.parquet"
 

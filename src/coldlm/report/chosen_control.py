@@ -7,9 +7,10 @@ from __future__ import annotations
 import math
 
 from coldlm.config.schedules import cheats
-from coldlm.report.rows import METRIC, Comparison, K, Row
+from coldlm.report.rows import Comparison, Row
 from coldlm.report.statistics import holm
 from coldlm.report.table import Table, metric, name, probability
+from coldlm.report.target import METRIC, K
 from coldlm.runs.manifest import Manifest
 
 
@@ -48,7 +49,7 @@ def chosen_table(comparison: Comparison) -> Table | None:
     words = f", {without} trivial rows have no value there" if without else ""
     title = (
         f"Against {comparison.rows[chosen].name}, which validation chose ({metric(known[chosen])} "
-        f"there{words}): nDCG@10"
+        f"there{words}): {comparison.target.words}"
     )
     header = ("scorer", "difference", "95 % interval", "p")
     return Table(title, header, body, ("strategy",) * len(body))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from coldlm.report.figure import plain, put_legend, styles, title
+from coldlm.report.looks import plain, put_legend, styles, title
 from coldlm.report.rows import Comparison, Row
 from coldlm.report.table import Table, metric, name, quantity
 

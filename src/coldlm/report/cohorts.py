@@ -9,14 +9,13 @@ from typing import Any, Final
 
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import COHORTS, WARMUP_BUCKETS
-from coldlm.report.rows import KINDS, METRIC, ON_THE_SHELF, PEERS, Comparison
+from coldlm.report.rows import KINDS, Comparison
 from coldlm.report.statistics import MIN_EVENTS, MIN_USERS, Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
+from coldlm.report.target import ON_THE_SHELF, PEERS, Target
 
 Slice = tuple[str, str, str]
 """Values of the columns of ``rows.SLICE``."""
-
-BY_COHORT: Final[Sequence[Slice]] = tuple((cohort, "all", METRIC) for cohort in COHORTS)
 
 BY_VIEW: Final[Sequence[Slice]] = (
     ("all", "all", PEERS),
@@ -29,16 +28,17 @@ HOW_SURE: Final = (
     f"p after Holm over this table; no interval below {MIN_USERS} users or {MIN_EVENTS} events"
 )
 
-COLUMNS: Final = (
-    "events", "users", "nDCG@10", "best baseline", "nDCG@10", "best control", "nDCG@10",
-    "vs better of both", "95 % interval", "p",
-)  # fmt: skip
+
+def _columns(words: str) -> tuple[str, ...]:
+    """Heads of the columns of ``_line``; ``words``: what is measured."""
+    return ("events", "users", words, "best baseline", words, "best control", words, "vs better of both",
+            "95 % interval", "p")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SliceMeasure:
     """One strategy in one slice of one comparison. ``which``: the slice. ``events``, ``users``: that
-    were asked. ``value``: macro nDCG@10.
+    were asked. ``value``: the macro average of ``target``.
     ``baseline``, ``control``: name and value of the best of each in this slice, None where there
     is none. ``vs``: the strategy minus the better of the two, paired by user and seed, None in a slice
     that is too small; ``p_holm``: its p after Holm over all slices and comparisons measured
@@ -50,6 +50,7 @@ class SliceMeasure:
     events: int
     users: int
     value: float
+    target: Target
     baseline: tuple[str, float] | None
     control: tuple[str, float] | None
     vs: Estimate | None = None
@@ -71,11 +72,11 @@ class SliceMeasure:
             "cohort": self.cohort,
             "n_events": self.events,
             "n_users": self.users,
-            "ndcg@10": self.value,
+            self.target.key: self.value,
             "best_baseline": baseline,
-            "best_baseline/ndcg@10": its,
+            f"best_baseline/{self.target.key}": its,
             "best_control": control,
-            "best_control/ndcg@10": control_its,
+            f"best_control/{self.target.key}": control_its,
             "vs_trivial": vs.mean if vs else None,
             "vs_trivial/low": vs.low if vs else None,
             "vs_trivial/high": vs.high if vs else None,
@@ -84,15 +85,15 @@ class SliceMeasure:
 
 
 def measure_slices(
-    comparisons: Sequence[Comparison], slices: Sequence[Slice] = BY_COHORT
+    comparisons: Sequence[Comparison], slices: Sequence[Slice] | None = None
 ) -> tuple[SliceMeasure, ...]:
-    """Return every strategy in every slice that was asked, under every schedule but ``static``,
-    which is a control itself. The best trivial row is chosen anew in each slice, so the distance
+    """Return every strategy in every slice that was asked, by default every cohort, under every schedule
+    but ``static``, which is a control itself. The best trivial row is chosen anew in each slice, so the distance
     flatters nobody."""
     found = [
         _measure(comparison, i, which, best)
         for comparison in comparisons
-        for which in slices
+        for which in slices or [(cohort, "all", comparison.target.metric) for cohort in COHORTS]
         for best in [{kind: _best(comparison, kind, which) for kind in KINDS[1:]}]
         for i, row in enumerate(comparison.rows)
         if row.kind == "strategy"
@@ -106,7 +107,8 @@ def measure_slices(
 def cohort_table(found: Sequence[SliceMeasure]) -> Table:
     """Return one line per data set x strategy x cohort."""
     body = [(m.comparison, m.row, m.cohort.replace("_", " "), *_line(m)) for m in found]
-    header = ("data set", "strategy", "cohort", *COLUMNS)
+    words = found[0].target.words if found else Target().words
+    header = ("data set", "strategy", "cohort", *_columns(words))
     title = f"Strategies by cohort ({HOW_SURE})"
     return Table(title, header, tuple(body), ("strategy",) * len(body))
 
@@ -118,7 +120,7 @@ def new_items_table(comparison: Comparison) -> Table | None:
     if not found:
         return None
     body = [(m.row, _words(m.which), *_line(m)) for m in found]
-    header = ("strategy", "among", *COLUMNS)
+    header = ("strategy", "among", *_columns(Target().words))
     title = f"Strategies among peers and on the shelf ({HOW_SURE})"
     return Table(title, header, tuple(body), ("strategy",) * len(body))
 
@@ -132,7 +134,7 @@ def _words(which: Slice) -> str:
 
 
 def _line(m: SliceMeasure) -> tuple[str, ...]:
-    """Cells of ``COLUMNS``."""
+    """Cells of ``_columns``."""
     bests = [part for best in (m.baseline, m.control) for part in _cells(best)]
     vs = (DOES_NOT_APPLY,) * 3
     if m.vs is not None and m.p_holm is not None:
@@ -171,6 +173,7 @@ def _measure(
         int(whole["n_events"].max() or 0),  # type: ignore[arg-type]
         int(whole["n_users"].max() or 0),  # type: ignore[arg-type]
         value,
+        comparison.target,
         named.get("baseline"),
         named.get("control"),
         vs,

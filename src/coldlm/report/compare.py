@@ -4,7 +4,7 @@ in that order."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,9 +13,11 @@ import polars as pl
 from coldlm.config.kinds import Rival, Strategy
 from coldlm.config.options import names
 from coldlm.core.columns import CONTROLS, MANDATORY_BASELINES, MODEL, NOT_KNOWN
+from coldlm.report.found import FailedRun, FinishedRun
 from coldlm.report.labels import Labels, label_runs
 from coldlm.report.repeats import TEXT_BASELINES, Key, kind_of, once, say, when
-from coldlm.report.rows import CELL, KINDS, SLICE, Comparison, FinishedRun, Row, UserValues
+from coldlm.report.rows import CELL, KINDS, SLICE, Comparison, FailedRow, Row, UserValues
+from coldlm.report.target import VIEW_METRICS, K, Target
 
 WITHOUT_BACKBONE: Final = ("context_only", "random_vectors")
 """Controls that use no pre-trained weight: the date of the checkpoint does not concern them."""
@@ -27,10 +29,19 @@ OF_USERS: Final = (*SLICE, "user")
 """Columns of a run's results, and of what it says of users, beside the value."""
 
 
-def compare(title: str, runs: list[FinishedRun]) -> Comparison:
+def compare(
+    title: str,
+    runs: list[FinishedRun],
+    target: Target | None = None,
+    failed: Sequence[FailedRun] = (),
+    others: Sequence[FinishedRun] = (),
+) -> Comparison:
     """Return the rows of ``runs``, all of which asked the same question; baselines, which every run
-    repeats, appear once."""
-    labels = label_runs(runs)
+    repeats, appear once. ``failed``: runs that would have asked it, too. ``others``: runs that asked it,
+    of which baselines alone are taken: a pack keeps them with one run for all."""
+    target = target or Target()
+    of_all = label_runs([*runs, *failed])
+    labels = of_all[: len(runs)]
     backbones = {run.facts["backbone"] for run in runs if run.facts["control"] == "none"}
     backbones -= {NOT_KNOWN}
     # runs with their own texts first, so that baselines are taken from them
@@ -38,15 +49,24 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
         zip(runs, labels, strict=True), key=lambda pair: pair[0].facts["control"] != "none"
     )
     several = len(backbones) > 1
+    ordered += [
+        (its, Labels("", ""))
+        for run in others
+        if (its := _baselines(run, runs, backbones)).results.height
+    ]
     results, differing = once(
         [it for run, label in ordered for it in say(run, label, run.results, MEASURED, several)],
         ("stage", *CELL),
     )
     users, _ = once(
-        [it for run, label in ordered for it in say(run, label, run.users, OF_USERS, several)],
+        [
+            it
+            for run, label in ordered
+            for it in say(run, label, _of_target(run.users, target), OF_USERS, several)
+        ],
         OF_USERS,
     )
-    rows = _order_rows(results, runs, labels)
+    rows = _order_rows(results, runs, labels, others)
     measured = pl.col("value").mean(), *(pl.col(name).max() for name in COUNTS)
     # seeds in one order: sums in another have other last bits
     by_seed = (
@@ -57,9 +77,33 @@ def compare(title: str, runs: list[FinishedRun]) -> Comparison:
     manifests = tuple(run.manifest for run in runs)
     comparison = Comparison(
         title, first["split"], first["candidates"], manifests, rows, values.sort("row", *CELL),
-        UserValues(_in_rows(users, rows)), (),
+        UserValues(_in_rows(users, rows)), (), target=target, failed=_missing(failed, of_all[len(runs) :]),
     )  # fmt: skip
     return replace(comparison, warnings=(*differing, *_disagreements(comparison)))
+
+
+def _baselines(run: FinishedRun, runs: Sequence[FinishedRun], backbones: Set[str]) -> FinishedRun:
+    """A run without its own rows, and without what another seed or backbone says of baselines."""
+    own = (pl.col("scorer") != MODEL) & (run.facts["seed"] in {it.facts["seed"] for it in runs})
+    if run.facts["backbone"] not in backbones:
+        own &= pl.col("scorer") != "zero_shot"
+    return replace(run, results=run.results.filter(own), users=run.users.filter(own))
+
+
+def _of_target(users: pl.DataFrame, target: Target) -> pl.DataFrame:
+    """Users' values of the metric that is asked for, at its cut, and of the views."""
+    own = (pl.col("metric") == target.metric) & (pl.col("k") == target.k)
+    return users.filter(own | (pl.col("metric").is_in(VIEW_METRICS) & (pl.col("k") == K)))
+
+
+def _missing(failed: Sequence[FailedRun], labels: Sequence[Labels]) -> tuple[FailedRow, ...]:
+    """What failed, seeds of one row together, in the order of rows."""
+    rows: dict[tuple[str, str, str], list[tuple[str, str, str]]] = {}
+    for run, its in zip(failed, labels, strict=True):
+        key = kind_of(run), its.of(run.schedule), run.schedule
+        rows.setdefault(key, []).append((str(run.facts["seed"]), run.status, run.why))
+    found = [FailedRow(*key, tuple(sorted(ends))) for key, ends in rows.items()]
+    return tuple(sorted(found, key=lambda row: (KINDS.index(row.kind), row.label, row.schedule)))
 
 
 def _in_rows(said: Mapping[Key, pl.DataFrame], rows: tuple[Row, ...]) -> pl.DataFrame:
@@ -78,7 +122,10 @@ def _in_rows(said: Mapping[Key, pl.DataFrame], rows: tuple[Row, ...]) -> pl.Data
 
 
 def _order_rows(
-    results: Mapping[Key, pl.DataFrame], runs: list[FinishedRun], labels: list[Labels]
+    results: Mapping[Key, pl.DataFrame],
+    runs: list[FinishedRun],
+    labels: list[Labels],
+    others: Sequence[FinishedRun],
 ) -> tuple[Row, ...]:
     rows = []
     for (kind, label, schedule), seeds in Counter(key[:3] for key in results).items():
@@ -112,7 +159,8 @@ def _order_rows(
         )
         manifests = tuple(run.manifest for run in behind)
         learned = kind == "baseline" and any(
-            (run.manifest.rivals or {}).get(label, {}).get("epochs") is not None for run in runs
+            (run.manifest.rivals or {}).get(label, {}).get("epochs") is not None
+            for run in (*runs, *others)
         )
         rows.append(
             Row(

@@ -7,6 +7,7 @@ from typing import Final
 from coldlm.config.schedules import cheats
 from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, PERMUTED
 from coldlm.report.rows import Comparison
+from coldlm.report.target import HEADLINE
 from coldlm.report.texts import own_control
 from coldlm.report.tuning import unequal_budgets
 
@@ -17,14 +18,18 @@ BEFORE_RELEASE: Final = 0.05
 """Share of events earlier than a release above which releases are not what they are called."""
 
 
+MOST_FAILED: Final = 8
+"""Rows that flags name; the notes name all."""
+
 SELECTED: Final = 5
 """Events over the whole log from which on nobody has fewer by chance: of a 5-core, say."""
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """LEAKY, SIMULATED, SAMPLED, RELEASE, SELECTED, AUDIT, FROM A FILE, INCOMPLETE and UNEQUAL TUNING, each with
-    its reason, where they apply."""
-    found = []
+    """ONLY, FAILED, DIVERGED, LEAKY, SIMULATED, SAMPLED, RELEASE, SELECTED, AUDIT, FROM A FILE, NO USERS,
+    INCOMPLETE and UNEQUAL TUNING, each with its reason, where they apply."""
+    found = [f"ONLY: {comparison.only}: chosen after the fact, and p counts those that are left"]
+    found = [*(found if comparison.only else []), *_failed_runs(comparison)]
     if comparison.mark == "SIMULATED":
         found.append(
             f"SIMULATED: split `{comparison.split}` holds that share of the items taken before "
@@ -43,6 +48,14 @@ def flags(comparison: Comparison) -> list[str]:
     found += _selected_by_the_future(comparison)
     found += _failed_audits(comparison)
     found += _from_files(comparison)
+    if (
+        comparison.target != HEADLINE
+        and comparison.users.table.filter(metric=comparison.target.metric).is_empty()
+    ):
+        found.append(
+            f"NO USERS: these packed runs hold no users' values of {comparison.target.words}: without them there is "
+            "no interval and no p. A report of the run folders has them, and so has a pack that it makes"
+        )
     missing = _missing_rows(comparison)
     if missing:
         found.append(
@@ -50,6 +63,13 @@ def flags(comparison: Comparison) -> list[str]:
         )
     found += unequal_budgets(comparison)
     return found
+
+
+def _failed_runs(comparison: Comparison) -> list[str]:
+    """Cells of the sweep that have no value, each with its reason."""
+    said = [f"{row.status}: `{row.name}`: {row.words}" for row in comparison.failed]
+    more = len(said) - MOST_FAILED
+    return said[:MOST_FAILED] + [f"FAILED: {more} rows more, see below"] * (more > 0)
 
 
 def _doubtful_releases(comparison: Comparison) -> list[str]:

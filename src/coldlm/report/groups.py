@@ -15,7 +15,7 @@ Z = 1.96
 
 
 def groups_tables(comparison: Comparison) -> tuple[Table, ...]:
-    """Return a table for each column by which users are told apart: nDCG@10 in each group, and the gap, the
+    """Return a table for each column by which users are told apart: the headline in each group, and the gap, the
     largest minus the smallest of those that are not too small to be judged."""
     found: dict[str, list[str]] = {}
     for cohort in comparison.values["cohort"].unique().sort():
@@ -35,8 +35,8 @@ def _table(comparison: Comparison, column: str, cohorts: Sequence[str]) -> Table
         for i, row in enumerate(comparison.rows)
     )
     title = (
-        f"Users by {column}: nDCG@10; gap of groups with {MIN_USERS} users and {MIN_EVENTS} events, whose interval "
-        "knows nothing of their having been picked"
+        f"Users by {column}: {comparison.target.words}; gap of groups with {MIN_USERS} users and {MIN_EVENTS} events, "
+        "whose interval knows nothing of their having been picked"
     )
     header = ("scorer", *(c.partition("=")[2] for c in cohorts), "gap", "95 % interval")
     return Table(title, header, body, kinds(comparison))

@@ -10,7 +10,7 @@ import polars as pl
 
 from coldlm.config.schedules import CHEATS, cheats
 from coldlm.core.columns import HONEST_SPLITS, MODEL, SIMULATED_COLD
-from coldlm.report.rows import METRIC, K
+from coldlm.report.target import METRIC, K
 
 QUESTION = ("dataset", "split", "candidates")
 """Columns in which runs must agree to be named in one line."""

@@ -14,27 +14,27 @@ from typing import Final
 
 from coldlm.report.cohorts import cohort_table
 from coldlm.report.flags import flags
-from coldlm.report.formats import latex
+from coldlm.report.formats import latex, marks_in
 from coldlm.report.html_grid import grid
 from coldlm.report.inline_svg import inline_svg
 from coldlm.report.lists import example_tables
 from coldlm.report.measured import Part, Report
 from coldlm.report.notes import about_shots, footnotes
-from coldlm.report.pages import curve_tables, headline_tables, tables_over_all
+from coldlm.report.pages import curve_tables, headline_tables, tables_over_all, tex_label
 from coldlm.report.provenance import data_hashes, provenance_table
 from coldlm.report.rows import KINDS, Comparison
 from coldlm.report.table import Table, k_shot_table
 from coldlm.report.verdict import Verdict, judge
 
 PICTURES: Final[dict[str, tuple[str, str]]] = {
-    "figure": ("nDCG@10 against feedback events", ""),
+    "figure": ("{} against feedback events", ""),
     "slots": ("Recall@10 of all against that of new items", "Slots"),
     "reliability": ("Probability said, and share taken", "Calibration"),
-    "cost": ("nDCG@10 against cost", "Cost"),
+    "cost": ("{} against cost", "Cost"),
     "stream": ("nDCG@10 over time", "Schedules"),
     "k_shot": ("nDCG@10 against revealed events", "k-shot"),
 }
-"""Name of a figure's file -> its caption, and how the title begins of the table below which it
+"""Name of a figure's file -> its caption, of the headline, and how the title begins of the table below which it
 stands; first of all where that is empty, last where there is no such table."""
 
 KIND_WORDS: Final = {"strategy": "strategies", "control": "controls", "baseline": "baselines"}
@@ -196,7 +196,7 @@ def _pictures(
     """How a table's title begins -> the figures that belong to it, as markup."""
     found: dict[str, list[str]] = {}
     for name, (caption, table) in PICTURES.items():
-        stem = report.stem(name, comparison)
+        stem, caption = report.stem(name, comparison), caption.format(comparison.target.words)
         if (svg := figures.get(f"{stem}.svg")) is None:
             continue
         drawn = inline_svg(svg, f"{prefix}{name}-", f"{comparison.title}: {caption}")
@@ -265,9 +265,13 @@ def _table(table: Table, title: str, contents: _Contents) -> str:
         '<button type="button" data-do="copy">Copy LaTeX</button>'
         '<button type="button" data-do="tex">Save LaTeX</button></p></div>'
         f"{grid(table, heading)}"
-        f"<template>{escape(latex(table, f'{title}: {table.title}'), quote=False)}</template>"
+        f"<template>{escape(_latex(table, title), quote=False)}</template>"
         "</section>"
     )
+
+
+def _latex(table: Table, title: str) -> str:
+    return latex(table, f"{title}: {table.title}", tex_label(title, table), marks_in(table))
 
 
 def _provenance(comparison: Comparison, contents: _Contents) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
+from coldlm.report.failed import ENDED
 from coldlm.report.table import DOES_NOT_APPLY, NOT_MEASURABLE, Table
 
 IS_NUMBER: Final = re.compile(r"[\[(<]?[+-]?[\d,]*\.?\d+(e[+-]?\d+)?(\)|, .*\])?$")
@@ -34,10 +35,11 @@ def grid(table: Table, heading: str) -> str:
             else escape(cell, quote=False)
             for j, cell in enumerate(cells)
         ]
-        row = "".join(
-            f"<td{_classes(text=text[j], small=bool(IN_BRACKETS.fullmatch(cells[j])))}>{said[j]}</td>"
-            for j in range(1, len(cells))
-        )
+        looks = [
+            _classes(text=text[j], small=bool(IN_BRACKETS.fullmatch(cell)), ended=cell in ENDED)
+            for j, cell in enumerate(cells)
+        ]
+        row = "".join(f"<td{looks[j]}>{said[j]}</td>" for j in range(1, len(cells)))
         rows.append(f'<tr class="{kind}"><th scope="row"><span>{said[0]}</span></th>{row}</tr>')
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-labelledby="{heading}"><table>'

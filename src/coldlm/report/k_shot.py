@@ -9,7 +9,9 @@ from typing import Any, Final
 import polars as pl
 
 from coldlm.report.compare import compare
-from coldlm.report.rows import CELL, METRIC, Comparison, FinishedRun, K
+from coldlm.report.found import FinishedRun
+from coldlm.report.rows import CELL, Comparison
+from coldlm.report.target import METRIC, K
 
 UPDATED: Final = "updated"
 """Schedule of the rows whose weights were fitted on what was revealed; the others keep their

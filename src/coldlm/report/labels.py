@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from coldlm.report.rows import WITHOUT_UPDATES, FinishedRun
+from coldlm.report.found import AnyRun
+from coldlm.report.rows import WITHOUT_UPDATES
 
 MOST_KEYS: Final = 3
 """Of those in which configurations differ, shown in a row's name."""
@@ -28,7 +29,7 @@ class Labels:
         return self.standing if schedule in WITHOUT_UPDATES else self.moving
 
 
-def label_runs(runs: list[FinishedRun]) -> list[Labels]:
+def label_runs(runs: Sequence[AnyRun]) -> list[Labels]:
     """Return a short name per run: its strategy (or control), and whatever else tells it from the
     other rows of its kind. Its schedule is a column of its own."""
     settings = ("strategy", "backbone", "head", "context", "loss")

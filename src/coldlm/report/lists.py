@@ -12,6 +12,7 @@ import polars as pl
 from coldlm.report.measure import Headline
 from coldlm.report.rows import Comparison, Row
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, quantity
+from coldlm.report.target import METRIC, K
 
 PERSISTENCE: Final = 0.9
 """p of rank-biased overlap: the first ten places have 86 % of its weight in long lists."""
@@ -107,7 +108,10 @@ def _alike(lists: Sequence[pl.DataFrame]) -> list[tuple[float, float]]:
 
 def _harmonic(comparison: Comparison, row: int) -> float | None:
     """Of nDCG@10 of warm items for warm users and of cold items; 0 where either is."""
-    values = [comparison.value(row, cohort) for cohort in ("warm_warm", "cold_item_any")]
+    values = [
+        comparison.value(row, cohort, metric=METRIC, k=K)
+        for cohort in ("warm_warm", "cold_item_any")
+    ]
     known = [value for value in values if value is not None and math.isfinite(value)]
     if len(known) < 2:
         return None

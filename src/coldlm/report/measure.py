@@ -10,22 +10,31 @@ from typing import Any, Final
 import numpy as np
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import BASKET_METRICS, LIST_K, LIST_METRICS, MRR_K, SLOTS
-from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, WITHOUT_UPDATES, Comparison, K, Row
+from coldlm.core.columns import BASKET_METRICS, LIST_K, LIST_METRICS, MRR_K, SLOTS, USER_AUC
+from coldlm.report.against import Versus, measure_against
+from coldlm.report.asked import NOTHING, Asked
+from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
 from coldlm.report.statistics import ALPHA, Estimate, holm, seeds_needed
+from coldlm.report.target import METRIC, ON_THE_SHELF, PEERS, K, Target
 from coldlm.runs.manifest import Manifest
 
-QUALITY: Final[dict[str, dict[str, Any]]] = {
-    "ndcg@10": {},
-    "ndcg@10/warm_warm": {"cohort": "warm_warm"},
-    "ndcg@10/cold_user_any": {"cohort": "cold_user_any"},
-    "ndcg@10/cold_item_any": {"cohort": "cold_item_any"},
-    "recall@10": {"metric": "recall"},
-    "mrr": {"metric": "mrr", "k": MRR_K},
-    "auc/user": {"metric": "auc/user", "k": MRR_K},
-    "ndcg@10/micro": {"average": "micro"},
-}
-"""Key of a quality column -> arguments of ``Comparison.value``."""
+BESIDE: Final = (Target(), Target("recall"), Target("mrr", MRR_K), Target(USER_AUC, MRR_K))
+"""Metrics that stand beside the headline."""
+
+
+def quality(target: Target) -> dict[str, dict[str, Any]]:
+    """Return key of a quality column -> arguments of ``Comparison.value``, the headline first."""
+    key = target.key
+    return {
+        key: {},
+        **{
+            f"{key}/{cohort}": {"cohort": cohort}
+            for cohort in ("warm_warm", "cold_user_any", "cold_item_any")
+        },
+        **{it.key: {"metric": it.metric, "k": it.k} for it in BESIDE if it != target},
+        f"{key}/micro": {"average": "micro"},
+    }
+
 
 LIST_QUALITY: Final[dict[str, dict[str, Any]]] = {
     f"{metric}{f'@{k}' if k else ''}{'' if average == 'macro' else '/micro'}": {
@@ -52,8 +61,8 @@ BASKET_QUALITY: Final[dict[str, dict[str, Any]]] = {
 
 _OWN: Final = {
     where.get("metric", METRIC)
-    for quality in (QUALITY, LIST_QUALITY, VIEW_QUALITY, BASKET_QUALITY)
-    for where in quality.values()
+    for columns in (quality(Target()), LIST_QUALITY, VIEW_QUALITY, BASKET_QUALITY)
+    for where in columns.values()
 }
 
 COST: Final = (
@@ -76,10 +85,10 @@ MARGIN: Final = 0.01
 class Measure:
     """One row in numbers; None is "not measured" or "does not apply".
 
-    ``quality``: by key of ``QUALITY``. ``headline``: its nDCG@10, and how sure it is.
+    ``quality``: by key of ``quality``, the headline first. ``headline``: how sure that is.
     ``vs_trivial``: strategy minus the best trivial row, its p after Holm (``p_holm``), and that over
     seeds alone (``p_seeds``). ``cost``: by name in ``COST``, averaged over seeds. ``is_bold``: the
-    difference is one that may be claimed.
+    difference is one that may be claimed. ``against``: the row that somebody named.
     """
 
     row: Row
@@ -90,19 +99,26 @@ class Measure:
     p_seeds: float | None
     cost: dict[str, float | None]
     is_bold: bool
+    against: Versus | None = None
+
+    @property
+    def value(self) -> float | None:
+        """Return the headline."""
+        return next(iter(self.quality.values()))
 
 
 @dataclass(frozen=True)
 class Headline:
     """``measures``: one per row of the comparison. ``best_trivial``: the row with the highest
-    nDCG@10 among baselines and controls. ``smallest_effect``: the median over strategies of what
+    headline among baselines and controls. ``smallest_effect``: the median over strategies of what
     these users and seeds can tell from zero. ``seeds_needed``: for a claim, by so many strategies; None
-    where there is nothing to compare with."""
+    where there is nothing to compare with. ``asked``: how its table is laid out."""
 
     measures: tuple[Measure, ...]
     best_trivial: Row | None
     smallest_effect: float | None
     seeds_needed: int | None
+    asked: Asked = NOTHING
 
 
 def has_views(comparison: Comparison) -> bool:
@@ -136,7 +152,7 @@ def further_quality(comparison: Comparison) -> dict[str, dict[str, Any]]:
     }
 
 
-def measure(comparison: Comparison) -> Headline:
+def measure(comparison: Comparison, asked: Asked | None = None) -> Headline:
     """Return every row in numbers. A strategy is compared with the best of all baselines *and* all
     controls under any schedule, so the distance never flatters it; under ``static`` it is a control of
     itself, of which nothing is asked."""
@@ -159,16 +175,20 @@ def measure(comparison: Comparison) -> Headline:
         for p in ([d.p for d in found.values()], [d.p_seeds for d in found.values()])
     )
     needed = seeds_needed(len(found)) if found else None
+    columns = quality(comparison.target)
+    asked = asked or NOTHING
+    against = measure_against(comparison, asked.against) if asked.against else {}
     measures = tuple(
         Measure(
             row,
-            {key: comparison.value(i, **where) for key, where in QUALITY.items()},
+            {key: comparison.value(i, **where) for key, where in columns.items()},
             comparison.estimate(i),
             found.get(i),
             p_holm.get(i),
             p_seeds.get(i),
             _cost(row),
             i in found and _may_claim(row, found[i], p_holm[i], scores[best or 0], needed or 0),
+            against.get(i),
         )
         for i, row in enumerate(rows)
     )
@@ -178,6 +198,7 @@ def measure(comparison: Comparison) -> Headline:
         rows[best] if best is not None else None,
         float(np.median(findable)) if findable else None,
         needed,
+        asked,
     )
 
 

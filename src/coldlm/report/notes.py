@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from coldlm.core.columns import CHANCE
 from coldlm.report.data_notes import about_checkpoints, about_data, about_files, counts
@@ -14,12 +14,16 @@ from coldlm.report.table import metric
 from coldlm.report.tuning import tuned_rivals, tuned_values
 from coldlm.runs.manifest import Manifest
 
+MOST_NAMED: Final = 8
+"""Rows, or seeds, that a note names."""
+
 
 def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
     """Return one line each: what was averaged, how sure it is, what was compared, asked, dropped
     and leaked."""
     return [
         *(f"WARNING: {warning}." for warning in comparison.warnings),
+        *_about_seeds(comparison),
         *_about_numbers(comparison, headline),
         *(_about_lists(comparison.manifests[0]) if comparison.candidates == "impression" else []),
         *tuned_values(comparison),
@@ -28,6 +32,28 @@ def footnotes(comparison: Comparison, headline: Headline) -> list[str]:
         *about_files(comparison),
         *about_checkpoints(comparison.manifests),
     ]
+
+
+def _about_seeds(comparison: Comparison) -> list[str]:
+    """Who has fewer seeds than others of its kind, and what failed."""
+    lines = [f"{row.status}: `{row.name}`: {row.words}." for row in comparison.failed]
+    trained = [row for row in comparison.rows if row.kind != "baseline" and row.its_seeds]
+    everyone = set[str]().union(*(row.its_seeds for row in trained))
+    short = [row for row in trained if row.its_seeds != everyone]
+    if short:
+        named = "; ".join(
+            f"`{row.name}` {_numbers(everyone - row.its_seeds)}" for row in short[:MOST_NAMED]
+        )
+        more = f"; and {len(short) - MOST_NAMED} rows more" * (len(short) > MOST_NAMED)
+        lines.append(f"Seeds are {_numbers(everyone)}; missing: {named}{more}.")
+    return lines
+
+
+def _numbers(seeds: set[str]) -> str:
+    """Seeds in order, as many as one can read."""
+    ordered = sorted(seeds, key=lambda seed: (len(seed), seed))
+    more = f" and {len(ordered) - MOST_NAMED} more" * (len(ordered) > MOST_NAMED)
+    return ", ".join(ordered[:MOST_NAMED]) + more
 
 
 def about_shots(shots: Comparison) -> list[str]:
@@ -105,6 +131,11 @@ def _about_numbers(comparison: Comparison, headline: Headline) -> list[str]:
         "paired by user and by seed. p: of both together, and over seeds alone (sign flips) as a "
         "second opinion, both after Holm over the rows."
     )
+    if headline.asked.against:
+        lines.append(
+            f"vs {headline.asked.against}: each row minus that one, paired by user and by seed; of several of that "
+            "name the one of the same schedule, then of the same backbone, then the best. p after Holm over the rows."
+        )
     if turned := _turned_by_weight(comparison, headline):
         lines.append(
             f"By user and by query disagree: {turned}. Busy users count once in the first (macro) and "

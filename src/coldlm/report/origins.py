@@ -36,7 +36,7 @@ def origin_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
 
 
 def _table(group: dict[int, Comparison]) -> Table:
-    """Rows that all origins have: nDCG@10 at each, the mean, its standard deviation; and of strategies
+    """Rows that all origins have: the headline at each, the mean, its standard deviation; and of strategies
     the mean distance to the row of baselines and controls with the best mean, with an interval of
     Student's t over origins."""
     first = next(iter(group.values()))
@@ -70,7 +70,7 @@ def _table(group: dict[int, Comparison]) -> Table:
         f"{LEVEL:.0%} over origins",
     )
     title = (
-        f"Origins of {first.manifests[0].data.name}: nDCG@10 of {len(group)} streams that follow each "
+        f"Origins of {first.manifests[0].data.name}: {first.target.words} of {len(group)} streams that follow each "
         "other (in brackets: events that were ranked)"
     )
     return Table(title, header, tuple(body), tuple(row.kind for row in rows))

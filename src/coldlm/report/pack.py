@@ -16,8 +16,9 @@ import polars as pl
 
 from coldlm.core.columns import MODEL
 from coldlm.core.errors import RunFolderError
+from coldlm.report.found import FinishedRun, with_bucket
 from coldlm.report.labels import before_the_stream
-from coldlm.report.rows import CELL, WITHOUT_UPDATES, FinishedRun, with_bucket
+from coldlm.report.rows import CELL, WITHOUT_UPDATES
 from coldlm.runs.manifest import Manifest
 
 TABLES: Final = ("results", "users", "shots", "stream", "lists", "probes")

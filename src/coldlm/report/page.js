@@ -20,8 +20,8 @@
   show();
 
   // a cell by value: what is missing is null, and comes last whichever way one sorts
-  const MISSING = new Set(["", "n/a", "–", "not reached", "best trivial"]);
-  const NUMBER = /^[[(<]?([+-]?[\d,]*\.?\d+(?:e[+-]?\d+)?)(?:[)\]]|, .*\])?$/;
+  const MISSING = new Set(["", "n/a", "–", "not reached", "best trivial", "reference", "FAILED", "DIVERGED"]);
+  const NUMBER = /^[[(<]?([+-]?[\d,]*\.?\d+(?:e[+-]?\d+)?)(?:[)\]]|, .*\]|, \d+ [A-Z]+)?$/;
   const numberOf = text => {
     const found = NUMBER.exec(text);
     if (!found) return null;

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from coldlm.report.chosen_control import chosen_table
 from coldlm.report.classification import calibration_table, classification_table
 from coldlm.report.cohorts import cohort_table, new_items_table
+from coldlm.report.columns import quality_table
 from coldlm.report.flags import flags
-from coldlm.report.formats import latex, markdown
+from coldlm.report.formats import latex, markdown, marks_in
 from coldlm.report.groups import groups_tables
 from coldlm.report.lists import example_tables, lists_table
 from coldlm.report.measure import Headline, has_baskets, has_views
@@ -18,7 +19,7 @@ from coldlm.report.origins import origin_tables
 from coldlm.report.probes import matrix_table
 from coldlm.report.published import published_table
 from coldlm.report.ranks import rank_tables
-from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, Comparison
+from coldlm.report.rows import Comparison
 from coldlm.report.schedules import schedule_table
 from coldlm.report.slots import slot_points, slots_table
 from coldlm.report.table import (
@@ -28,11 +29,11 @@ from coldlm.report.table import (
     further_table,
     k_shot_table,
     list_table,
-    quality_table,
     views_table,
     warmup_table,
     window_table,
 )
+from coldlm.report.target import ON_THE_SHELF, PEERS
 from coldlm.report.texts import TextWorth, texts_table
 
 
@@ -73,7 +74,7 @@ def curve_tables(comparison: Comparison) -> tuple[Table, ...]:
     windows = () if comparison.by_window().is_empty() else (window_table(comparison),)
     versions = matrix_table(comparison)
     by_item, by_user = (
-        [warmup_table(comparison, by, among) for among in (METRIC, *asked)]
+        [warmup_table(comparison, by, among) for among in (None, *asked)]
         for by, asked in (
             ("item", (PEERS,) if has_views(comparison) else ()),
             ("user", (PEERS, ON_THE_SHELF) if has_views(comparison) else ()),
@@ -100,12 +101,14 @@ def report_page(report: Report) -> str:
         parts.append(f"## {comparison.title}\n")
         parts += [f"**{flag}**\n" for flag in flags(comparison)]
         parts.append(
-            f"![nDCG@10 against feedback events]({report.stem('figure', comparison)}.png)\n"
+            f"![{comparison.target.words} against feedback events]({report.stem('figure', comparison)}.png)\n"
         )
         for table in (*headline_tables(comparison, headline, texts), *curve_tables(comparison)):
             parts.append(f"### {table.title}\n\n{markdown(table)}")
             if table.title == "Cost":
-                parts.append(f"![nDCG@10 against cost]({report.stem('cost', comparison)}.png)\n")
+                parts.append(
+                    f"![{comparison.target.words} against cost]({report.stem('cost', comparison)}.png)\n"
+                )
             if table.title == "Calibration":
                 parts.append(f"![Reliability]({report.stem('reliability', comparison)}.png)\n")
             if table.title.startswith("Slots"):
@@ -148,15 +151,19 @@ def table_page(parts: Sequence[Part]) -> str:
 def latex_parts(
     comparison: Comparison, headline: Headline, texts: tuple[TextWorth, ...]
 ) -> Iterator[str]:
-    """Yield the headline tables of one comparison, each with its flags in the caption."""
-    for table in headline_tables(comparison, headline, texts):
-        yield latex(
-            table,
-            f"{comparison.title}: {table.title.lower()}. {' '.join(flags(comparison))}".strip(),
-        )
-    for shots in comparison.shots:
-        table = k_shot_table(shots)
-        yield latex(table, f"{comparison.title}: {table.title}. {' '.join(flags(shots))}".strip())
+    """Yield the headline tables of one comparison, each with its flags in the caption and what its marks
+    mean below."""
+    tables = [(table, comparison) for table in headline_tables(comparison, headline, texts)]
+    tables += [(k_shot_table(shots), shots) for shots in comparison.shots]
+    for table, its in tables:
+        words = table.title[0].lower() + table.title[1:]
+        caption = f"{comparison.title}: {words}. {' '.join(flags(its))}".strip()
+        yield latex(table, caption, tex_label(comparison.title, table), marks_in(table))
+
+
+def tex_label(title: str, table: Table) -> str:
+    """Return what a table is referred to by: its comparison, and its own title up to a bracket."""
+    return f"{title} {table.title.partition(' (')[0].partition(':')[0]}"
 
 
 def _k_shot_part(shots: Comparison) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from coldlm.report.figure import COLOURS, GREYS, MARKERS, plain, put_legend, title
+from coldlm.report.looks import COLOURS, GREYS, MARKERS, lost_handles, plain, put_legend, title
 from coldlm.report.measure import Headline
 from coldlm.report.rows import WITHOUT_UPDATES, Comparison, Row
+from coldlm.report.statistics import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,10 +29,16 @@ WIDE: Final = 8
 """Costs further apart than this factor are shown on a logarithmic scale."""
 
 TRIVIAL: Final = (0, (4, 2))
-QUALITIES: Final = (("ndcg@10", "all"), ("ndcg@10/cold_item_any", "new items"))
+QUALITIES: Final = (("", "all", "all"), ("/cold_item_any", "cold_item_any", "new items"))
 
 
 SHAPES: Final = ("o", "D", "^", "s", "v", "P", "X", "*")
+
+Point = tuple[float | None, float | None, tuple[str, str], str]
+"""Cost, quality, (colour, marker), kind of the row."""
+
+MOST_BARS: Final = 12
+"""Strategies in a panel that all have their interval."""
 
 LEAST = 0.001
 """Of the scale of a quality, from bottom to top."""
@@ -40,7 +48,8 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
     """Return nDCG@10 over all queries (above) and over those of new items (below) against each cost
     that was measured, one point per trained row. The stepped line is the front: no other strategy
     is better and cheaper. Of the last panel, weights that are updated; of the others, those that
-    stay as trained. The grey line is the best trivial row."""
+    stay as trained. The grey line is the best trivial row. Bars are 95 % intervals of strategies, as in
+    the table, of many strategies of those on the front."""
     from matplotlib.figure import Figure
 
     measures = [
@@ -56,26 +65,34 @@ def draw_cost(comparison: Comparison, headline: Headline) -> Figure:
     figure = Figure(figsize=(1, 5.4), layout="constrained")  # see put_legend for the width
     axes = figure.subplots(2, len(panels), sharex="col", sharey="row", squeeze=False)
     looks = _looks([m.row for m in measures])
-    for i, (quality, where) in enumerate(QUALITIES):
+    number = {id(m): i for i, m in enumerate(headline.measures)}
+    intervals = {
+        (id(m), i): comparison.estimate(number[id(m)], cohort)
+        for m in measures
+        for i, (_, cohort, _) in enumerate(QUALITIES)
+    }
+    for i, (suffix, _, where) in enumerate(QUALITIES):
+        quality = f"{comparison.target.key}{suffix}"
         for axis, (key, _, its) in zip(axes[i], panels, strict=True):
-            _draw_front(
-                axis,
-                [(m.cost[key], m.quality[quality], looks[m.row.label], m.row.kind) for m in its],
-            )
+            points = [
+                (m.cost[key], m.quality[quality], looks[m.row.label], m.row.kind) for m in its
+            ]
+            _draw_intervals(axis, points, [intervals[id(m), i] for m in its])
+            _draw_front(axis, points)
             for y in (
                 m.quality[quality] for m in headline.measures if m.row == headline.best_trivial
             ):
                 axis.axhline(
                     y or 0, color=GREYS["baseline"], linewidth=1, linestyle=TRIVIAL, zorder=0
                 )
-        axes[i, 0].set_ylabel(f"nDCG@10, {where}")
+        axes[i, 0].set_ylabel(f"{comparison.target.words}, {where}")
         low, high = axes[i, 0].get_ylim()
         if high - low < LEAST:  # level rows: rounding is not to be looked at
             axes[i, 0].set_ylim((low + high - LEAST) / 2, (low + high + LEAST) / 2)
     for axis, (_, label, _) in zip(axes[1], panels, strict=True):
         axis.set_xlabel(f"{label} (log scale)" if axis.get_xscale() == "log" else label)
     title(figure, comparison, comparison.title)
-    put_legend(figure, _keys_to(looks), 2.7 * len(panels))
+    put_legend(figure, [*_keys_to(looks), *lost_handles(comparison)], 2.7 * len(panels))
     return figure
 
 
@@ -83,24 +100,33 @@ def _is_updated(row: Row) -> bool:
     return row.schedule not in WITHOUT_UPDATES
 
 
-def _draw_front(
-    axis: Axes, points: Sequence[tuple[float | None, float | None, tuple[str, str], str]]
-) -> None:
+def _draw_intervals(axis: Axes, points: Sequence[Point], intervals: Sequence[Estimate]) -> None:
+    """A bar behind each strategy, of many those on the front; no metric is below 0, so none goes there."""
+    from matplotlib.collections import LineCollection
+
+    bars, colours = [], []
+    front = _front(points)
+    is_full = sum(kind == "strategy" for *_, kind in points) > MOST_BARS
+    for (x, y, (colour, _), kind), its in zip(points, intervals, strict=True):
+        if not (x and y is not None and math.isfinite(its.low)):
+            continue
+        if (x, y) in front if is_full else kind == "strategy":
+            bars.append([(x, max(its.low, 0.0)), (x, its.high)])
+            colours.append(colour)
+    axis.add_collection(
+        LineCollection(bars, colors=colours, linewidths=1.2, alpha=0.3, zorder=2), autolim=True
+    )
+
+
+def _draw_front(axis: Axes, points: Sequence[Point]) -> None:
     """Points (cost, quality, (colour, marker), kind), and the step along those strategies that none
     dominates."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    best, front = -1.0, []
-    for x, y, (colour, marker), kind in sorted(
-        (p for p in points if p[0] and p[1] is not None), key=_cheapest_first
-    ):
-        assert x is not None
-        assert y is not None
-        axis.plot(x, y, color=colour, marker=marker, markersize=6, linestyle="none", zorder=3)
-        if kind == "strategy" and y > best:
-            best = y
-            front.append((x, y))
-    if front:
+    for x, y, (colour, marker), _ in points:
+        if x and y is not None:
+            axis.plot(x, y, color=colour, marker=marker, markersize=6, linestyle="none", zorder=3)
+    if front := _front(points):
         axis.plot(
             *zip(*front, strict=True),
             drawstyle="steps-post",
@@ -111,7 +137,8 @@ def _draw_front(
     costs = [p[0] for p in points if p[0]]
     if costs and max(costs) > WIDE * min(costs):
         axis.set_xscale("log")
-        axis.xaxis.set_major_locator(LogLocator(numticks=5))
+        few = max(costs) < 100 * min(costs)
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=5))
         axis.xaxis.set_minor_locator(NullLocator())
     else:
         axis.xaxis.set_major_locator(MaxNLocator(4))
@@ -120,8 +147,15 @@ def _draw_front(
     plain(axis)
 
 
-def _cheapest_first(point: tuple[Any, ...]) -> tuple[float, float]:
-    return point[0], -point[1]
+def _front(points: Sequence[Point]) -> list[tuple[float, float]]:
+    """(cost, quality) of the strategies that none dominates, the cheapest first."""
+    best, front = -1.0, []
+    known = [(x, y) for x, y, _, kind in points if x and y is not None and kind == "strategy"]
+    for x, y in sorted(known, key=lambda point: (point[0], -point[1])):
+        if y > best:
+            best = y
+            front.append((x, y))
+    return front
 
 
 def _short_number(value: float, _: object = None) -> str:

@@ -19,7 +19,7 @@ MIN_SETS: Final = 3
 
 
 def rank_tables(comparisons: Sequence[Comparison]) -> tuple[Table, ...]:
-    """Return the mean ranks by nDCG@10 of all scorers that every data set has, best first; nothing of
+    """Return the mean ranks by the headline of all scorers that every data set has, best first; nothing of
     fewer than ``MIN_SETS`` data sets, or where they share fewer than two scorers. A data set with
     several comparisons (origins, candidates) counts once, by its mean ranks."""
     sets: dict[str, list[Comparison]] = {}

@@ -12,12 +12,14 @@ from coldlm.report.measure import (
     LIST_QUALITY,
     VIEW_QUALITY,
     Headline,
+    Measure,
     further_quality,
     has_baskets,
     has_views,
 )
-from coldlm.report.rows import METRIC, ON_THE_SHELF, PEERS, Comparison
+from coldlm.report.rows import Comparison, FailedRow
 from coldlm.report.statistics import Estimate
+from coldlm.report.target import ON_THE_SHELF, PEERS
 from coldlm.report.texts import TextWorth
 
 
@@ -50,7 +52,10 @@ def table_lines(
             }
             | m.quality
             | {key: comparison.value(i, **where) for key, where in more.items()}
-            | {f"ndcg@10/{key}": getattr(m.headline, key) for key in ("low", "high", "sd_seeds")}
+            | {
+                f"{comparison.target.key}/{key}": getattr(m.headline, key)
+                for key in ("low", "high", "sd_seeds")
+            }
             | {f"vs_trivial/{name}": value for name, value in vs.items()}
             | {
                 "vs_trivial/p_holm": m.p_holm,
@@ -59,8 +64,36 @@ def table_lines(
             }
             | worth.get(i, {})
             | m.cost
+            | _against(comparison, headline, m)
+            | _failed(comparison.lacks(m.row))
         )
+    for failed in comparison.lost:
+        row = {"kind": failed.kind, "label": failed.label, "schedule": failed.schedule, "seeds": 0}
+        lines.append(lines[0] | dict.fromkeys(list(lines[0])[3:]) | row | _failed(failed))
     return lines
+
+
+def _against(comparison: Comparison, headline: Headline, m: Measure) -> dict[str, Any]:
+    """The distance to the row that somebody named."""
+    if not headline.asked.against:
+        return {}
+    d = m.against.d if m.against else None
+    return {
+        "against": comparison.rows[m.against.reference].name if m.against else None,
+        "vs_against/mean": d.mean if d else None,
+        "vs_against/low": d.low if d else None,
+        "vs_against/high": d.high if d else None,
+        "vs_against/p_holm": m.against.p_holm if m.against and d else None,
+    }
+
+
+def _failed(row: FailedRow | None) -> dict[str, Any]:
+    """Seeds without a value."""
+    return {
+        "failed_seeds": len(row.ends) if row else 0,
+        "status": row.status if row else "FINISHED",
+        "why": row.words if row else None,
+    }
 
 
 def _names(comparison: Comparison) -> pl.DataFrame:
@@ -90,12 +123,14 @@ def k_shot_lines(title: str, shots: Comparison) -> pl.DataFrame:
 def warmup_lines(comparison: Comparison) -> pl.DataFrame:
     """Return the points of the warm-up curves, by item and by user, among all and among peers, and by
     user on the shelf."""
-    asked = [("item", METRIC), ("user", METRIC)]
+    asked: list[tuple[str, str | None]] = [("item", None), ("user", None)]
     if has_views(comparison):
         asked += [("item", PEERS), ("user", PEERS), ("user", ON_THE_SHELF)]
     curves = pl.concat(
         [
-            comparison.curve(by, among).with_columns(by=pl.lit(by), metric=pl.lit(among))
+            comparison.curve(by, among).with_columns(
+                by=pl.lit(by), metric=pl.lit(among or comparison.target.metric)
+            )
             for by, among in asked
         ]
     )

@@ -11,8 +11,9 @@ import polars as pl
 
 from coldlm.config.schedules import SCHEDULES
 from coldlm.core.columns import MODEL
+from coldlm.report.found import AnyRun, FinishedRun
 from coldlm.report.labels import Labels
-from coldlm.report.rows import WITHOUT_UPDATES, FinishedRun
+from coldlm.report.rows import WITHOUT_UPDATES
 
 ORDER: Final = ("history", *(schedule.name for schedule in SCHEDULES), "static")
 """Of schedules."""
@@ -42,7 +43,7 @@ class Said:
     table: pl.DataFrame
 
 
-def kind_of(run: FinishedRun) -> str:
+def kind_of(run: AnyRun) -> str:
     """Return whether a run's own rows are those of a strategy or of a control."""
     return "strategy" if run.facts["control"] == "none" else "control"
 

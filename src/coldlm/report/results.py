@@ -3,7 +3,6 @@ and named."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,10 +14,15 @@ import polars as pl
 from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
 from coldlm.core.errors import RunFolderError
 from coldlm.evaluate.continual import SERIES
+from coldlm.report.asked import Asked, choose_runs, target_of, words_of
 from coldlm.report.compare import compare
+from coldlm.report.failed import failed_run, how_it_ended, question_of, same_run
+from coldlm.report.found import FailedRun, FinishedRun, with_bucket
 from coldlm.report.k_shot import compare_shots
 from coldlm.report.pack import unpack
-from coldlm.report.rows import METRIC, VIEW_METRICS, Comparison, FinishedRun, K, with_bucket
+from coldlm.report.rows import Comparison
+from coldlm.report.target import METRIC, VIEW_METRICS, K, Target
+from coldlm.report.titles import titles
 from coldlm.runs.manifest import NAME, Manifest
 
 USER_COLUMNS = ("scorer", "schedule", "user", "cohort", "metric", "k", "value")
@@ -58,9 +62,6 @@ PROBE = ("window", "part", "value")
 LISTS = 100
 """Of a scorer's lists, the first so many are compared between seeds and shown."""
 
-MOST_LETTERS = 40
-"""Of a list that is shown as it is."""
-
 
 @dataclass(frozen=True)
 class Runs:
@@ -76,21 +77,26 @@ class Runs:
     skipped: tuple[tuple[str, str], ...]
 
 
-def read_runs(paths: Sequence[Path]) -> Runs:
+def read_runs(paths: Sequence[Path], asked: Asked | None = None) -> Runs:
     """Return every finished run in ``paths``: run folders, folders that hold run folders at any
-    depth, or packed files.
+    depth, or packed files; of them those that are ``asked`` for.
 
     Runs that differ in data, dates, split or candidates never share a table. A run that is
-    unfinished, failed, broken or there twice is skipped and named.
+    unfinished, failed, broken or there twice is skipped and named; one that failed or diverged is
+    missing from its comparison, which says so.
 
     Raises:
         RunFolderError: a path that does not exist, or no finished run under any of them.
+        ConfigError: a metric, an axis or a value that no run has.
     """
+    asked = asked or Asked()
     runs: dict[tuple[Any, ...], FinishedRun] = {}
     skipped: list[tuple[str, str]] = []
-    for folder, run in _find(paths):
+    failed: list[FailedRun] = []
+    for folder, run in _find(paths, asked.metric):
         if isinstance(run, str):
             skipped.append((str(folder), run))
+            failed += failed_run(folder)
             continue
         twin = runs.setdefault(run.key, run)
         if twin is not run:
@@ -104,14 +110,22 @@ def read_runs(paths: Sequence[Path]) -> Runs:
             f"no finished run under {', '.join(map(str, paths)) or 'no path at all'}:{found}\n"
             "Give run folders, or a folder that holds some; `coldlm run` makes them."
         )
-    return Runs(tuple(runs.values()), tuple(_compare_alike(list(runs.values()))), tuple(skipped))
+    # what failed and was run again elsewhere is not missing
+    failed = [run for run in failed if not any(same_run(run, other) for other in runs.values())]
+    kept, lost = choose_runs(list(runs.values()), failed, asked.only)
+    only = ""
+    if asked.only:
+        only = f"{words_of(asked.only)} leaves {len(runs) - len(kept)} of {len(runs)} runs out"
+    others = [run for run in runs.values() if not any(run is it for it in kept)]
+    comparisons = _compare_alike(kept, lost, others, target_of(asked.metric, kept), only)
+    return Runs(tuple(kept), tuple(comparisons), tuple(skipped))
 
 
 class _SkippedError(Exception):
     """Why one run folder takes no part."""
 
 
-def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, FinishedRun | str]]:
+def _find(paths: Sequence[Path], metric: str) -> Iterator[tuple[Path, FinishedRun | str]]:
     """(folder, its run or why it takes no part)."""
     seen = set()
     for path in paths:
@@ -128,19 +142,19 @@ def _find(paths: Sequence[Path]) -> Iterator[tuple[Path, FinishedRun | str]]:
                 continue
             seen.add(manifest.resolve())
             try:
-                yield manifest.parent, _read_run(manifest.parent)
+                yield manifest.parent, _read_run(manifest.parent, metric)
             except _SkippedError as why:
                 yield manifest.parent, str(why)
 
 
-def _read_run(folder: Path) -> FinishedRun:
+def _read_run(folder: Path, metric: str) -> FinishedRun:
     """One run, test and online rows only; raises ``_SkippedError`` if it is unfinished or
     broken."""
     manifest = _read_manifest(folder)
     results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(
         pl.col("stage").is_in(["test", "online"])
     )
-    users = _read_users(folder / "per_user.parquet")
+    users = _read_users(folder / "per_user.parquet", metric)
     broken = results.filter(
         ~pl.col("value").is_finite().fill_null(False) & (pl.col("n_events") > 0)
     ).height
@@ -151,7 +165,7 @@ def _read_run(folder: Path) -> FinishedRun:
         )
     if results.is_empty():
         raise _SkippedError(NOTHING_ASKED)
-    if users.filter(cohort="all", bucket="all", metric=METRIC).is_empty():
+    if users.filter(cohort="all", bucket="all", metric=METRIC, k=K).is_empty():
         raise _SkippedError(
             f"per_user.parquet holds no {METRIC}@{K} over all users: run it with evaluate.k={K}"
         )
@@ -176,10 +190,13 @@ def _read_run(folder: Path) -> FinishedRun:
     )
 
 
-def _read_users(file: Path) -> pl.DataFrame:
-    """What users have of the headline metric and of its views."""
-    kept = pl.col("metric").is_in([METRIC, *VIEW_METRICS])
-    return with_bucket(_read_table(file, USER_COLUMNS, ["bucket"])).filter(kept, k=K)
+def _read_users(file: Path, metric: str) -> pl.DataFrame:
+    """What users have of nDCG@10, of its views, and of the metric that is asked for."""
+    kept = pl.col("metric").is_in([METRIC, *VIEW_METRICS]) & (pl.col("k") == K)
+    if metric:
+        name, _, cut = metric.partition("@")
+        kept |= (pl.col("metric") == name) & (pl.col("k").cast(pl.String) == (cut or "0"))
+    return with_bucket(_read_table(file, USER_COLUMNS, ["bucket"])).filter(kept)
 
 
 def _read_manifest(folder: Path) -> Manifest:
@@ -189,9 +206,7 @@ def _read_manifest(folder: Path) -> Manifest:
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise _SkippedError(f"{NAME} cannot be read ({type(error).__name__}: {error})") from error
     if manifest.status != "FINISHED":
-        raise _SkippedError(
-            f"{manifest.status}: {manifest.reason}" if manifest.reason else manifest.status
-        )
+        raise _SkippedError(": ".join(how_it_ended(folder, manifest)))
     if manifest.question is None and not (folder / "results.parquet").is_file():
         raise _SkippedError(NOTHING_ASKED)
     if missing := [name for name in NEEDED if _is_missing(getattr(manifest, name), name)]:
@@ -212,47 +227,31 @@ def _read_table(path: Path, columns: Sequence[str], may: Sequence[str] = ()) -> 
         raise _SkippedError(f"{path.name} cannot be read ({str(error).splitlines()[0]})") from error
 
 
-def _compare_alike(runs: list[FinishedRun]) -> list[Comparison]:
+def _compare_alike(
+    runs: list[FinishedRun],
+    failed: Sequence[FailedRun],
+    others: Sequence[FinishedRun],
+    target: Target,
+    only: str,
+) -> list[Comparison]:
     """Runs over the same data, dates, split and candidates compared with each other, and with no
     others."""
     groups: dict[str, list[FinishedRun]] = {}
     for run in runs:
         groups.setdefault(json.dumps(run.question, sort_keys=True), []).append(run)
-    questions = {key: group[0].question for key, group in groups.items()}
+    left: dict[str, list[FinishedRun]] = {}
+    for run in others:
+        left.setdefault(json.dumps(run.question, sort_keys=True), []).append(run)
+    by_question = list(groups.values())
+    lost = [
+        [run for run in failed if question_of(run, by_question) is group] for group in by_question
+    ]
     comparisons = [
         replace(
-            compare(_title(questions[key], list(questions.values())), group),
+            compare(title, group, target, its, left.get(key, ())),
             shots=compare_shots(group),
+            only=only,
         )
-        for key, group in groups.items()
+        for (key, group), title, its in zip(groups.items(), titles(by_question), lost, strict=True)
     ]
     return sorted(comparisons, key=lambda comparison: comparison.title)
-
-
-def _title(question: dict[str, Any], all_questions: list[dict[str, Any]]) -> str:
-    """The data set's name, and in brackets as little as tells it from other comparisons over a data
-    set of that name: figures are named by it, and file names must not be long."""
-    rivals = [
-        other
-        for other in all_questions
-        if other["dataset"] == question["dataset"] and other != question
-    ]
-    facts = []
-    for name in sorted(
-        question, key=lambda name: name in ("queries", "windows")
-    ):  # what no reader can read comes last
-        alike = [other for other in rivals if other[name] == question[name]]
-        if len(alike) < len(rivals):
-            facts.append(f"{name} {_short(question[name])}")
-        rivals = alike
-    return f"{question['dataset']} ({', '.join(facts)})" if facts else str(question["dataset"])
-
-
-def _short(fact: Any) -> str:
-    """A fact in a few letters: of hashes the first eight each, of windows their number and a hash
-    of their starts."""
-    if isinstance(fact, dict):
-        return "/".join(str(value)[:8] for value in fact.values()) or "none"
-    if isinstance(fact, list) and len(str(fact)) > MOST_LETTERS:
-        return f"{len(fact) - 1} {hashlib.sha256(str(fact).encode()).hexdigest()[:8]}"
-    return str(fact)

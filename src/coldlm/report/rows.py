@@ -1,32 +1,22 @@
-"""What tables and figures are made of: runs, the rows they become, and the comparison that holds
-the rows."""
+"""What tables and figures are made of: the rows that runs become, and the comparison that holds them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from coldlm.core.columns import (
-    HEADLINE_K,
     HONEST_SPLITS,
     SIMULATED_COLD,
-    VIEWS,
     WARMUP_BUCKETS,
 )
 from coldlm.report.statistics import Estimate, estimate, is_small
+from coldlm.report.target import HEADLINE, K, Target
 from coldlm.runs.manifest import Manifest
-
-METRIC: Final = "ndcg"
-K: Final = HEADLINE_K
-"""The headline metric is nDCG@10, the mean over users."""
-
-VIEW_METRICS = PEERS, ON_THE_SHELF = tuple(f"{METRIC}/{view}" for view in VIEWS)
-"""The same of the views of the candidates: among peers, on the shelf."""
 
 KINDS: Final = ("strategy", "control", "baseline")
 WITHOUT_UPDATES: Final = ("history", "static")
@@ -37,56 +27,6 @@ CELL: Final = ("window", "cohort", "bucket", "average", "metric", "k")
 
 SLICE: Final = ("cohort", "bucket", "metric")
 """Columns that name what each user has a value in."""
-
-
-def with_bucket(users: pl.DataFrame) -> pl.DataFrame:
-    """Return rows of ``per_user.parquet`` as they are now: earlier versions kept no buckets."""
-    return users if "bucket" in users.columns else users.with_columns(bucket=pl.lit("all"))
-
-
-@dataclass(frozen=True)
-class FinishedRun:
-    """One finished run folder. ``facts``: its ``RUN_COLUMNS``, seed, config hash and online
-    schedule. ``results``: rows of ``results.parquet`` of stages test and online. ``users``: nDCG@10
-    and that of the views, one row per user and cohort, or bucket of items. ``shots``: rows of
-    ``k_shot.parquet``, ``stream``: of ``stream.parquet``, ``lists``: of ``lists.parquet``,
-    ``probes``: of ``probes.parquet``, None without that stage."""
-
-    folder: Path
-    manifest: Manifest
-    facts: dict[str, Any]
-    results: pl.DataFrame
-    users: pl.DataFrame
-    shots: pl.DataFrame | None = None
-    stream: pl.DataFrame | None = None
-    lists: pl.DataFrame | None = None
-    probes: pl.DataFrame | None = None
-
-    @cached_property
-    def schedules(self) -> set[str]:
-        """Return the schedules that it has rows of."""
-        return set(self.results["schedule"].unique())
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Equal for two folders that hold the same run."""
-        return tuple(value for name, value in self.facts.items() if name != "run")
-
-    @property
-    def question(self) -> dict[str, Any]:
-        """What must be equal for two runs to stand in one table."""
-        dataset = self.manifest.data
-        return {
-            "queries": self.manifest.question,
-            "dataset": dataset.name,
-            "split": self.facts["split"],
-            "candidates": self.facts["candidates"],
-            **dataset.dates,
-            **{
-                name: getattr(dataset, name)
-                for name in ("n_users", "n_items", "n_events", "hashes", "half_lives_days")
-            },
-        }
 
 
 @dataclass(frozen=True)
@@ -133,6 +73,34 @@ class Row:
         return self.label if self.kind == "baseline" else f"{self.label}, {self.schedule}"
 
 
+@dataclass(frozen=True)
+class FailedRow:
+    """What is missing for runs that failed. ``kind``, ``label``, ``schedule``: of the row that it would
+    have been part of. ``ends``: (seed, FAILED or DIVERGED, why) of each."""
+
+    kind: str
+    label: str
+    schedule: str
+    ends: tuple[tuple[str, str, str], ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.label}, {self.schedule}"
+
+    @property
+    def status(self) -> str:
+        """Return the word that stands in its cells."""
+        return "DIVERGED" if all(status == "DIVERGED" for _, status, _ in self.ends) else "FAILED"
+
+    @property
+    def words(self) -> str:
+        """Return each seed with the reason, and with its end where that is another."""
+        return "; ".join(
+            f"seed {seed}{f' {status}' * (status != self.status)}: {why}"
+            for seed, status, why in self.ends
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class UserValues:
     """``table``: ``row``, the columns of ``SLICE``, ``seed, user, value``. What is found in it is kept, for
@@ -173,7 +141,9 @@ class Comparison:
     of ``CELL``, ``value`` (null: not measurable), ``n_users, n_queries, n_events``, averaged over
     seeds. ``users``: the values behind them, of each user. ``warnings``: what a reader must know before
     believing a number.
-    ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``."""
+    ``shots``: the k-shot comparisons of the same runs, see ``report/k_shot.py``. ``target``: the metric
+    that is meant where none is named. ``failed``: what is missing, and why. ``only``: what somebody chose
+    among the runs, in words."""
 
     title: str
     split: str
@@ -184,6 +154,20 @@ class Comparison:
     users: UserValues
     warnings: tuple[str, ...]
     shots: tuple[Comparison, ...] = ()
+    target: Target = HEADLINE
+    failed: tuple[FailedRow, ...] = ()
+    only: str = ""
+
+    @property
+    def lost(self) -> tuple[FailedRow, ...]:
+        """Return what has no row at all: none of its seeds is there."""
+        there = {(row.kind, row.label, row.schedule) for row in self.rows}
+        return tuple(it for it in self.failed if (it.kind, it.label, it.schedule) not in there)
+
+    def lacks(self, row: Row) -> FailedRow | None:
+        """Return the seeds of a row that failed, None where none did."""
+        key = row.kind, row.label, row.schedule
+        return next((it for it in self.failed if (it.kind, it.label, it.schedule) == key), None)
 
     @property
     def mark(self) -> str:
@@ -197,17 +181,23 @@ class Comparison:
         row: int,
         cohort: str = "all",
         average: str = "macro",
-        metric: str = METRIC,
-        k: int = K,
+        metric: str | None = None,
+        k: int | None = None,
         bucket: str = "all",
     ) -> float | None:
         """Return one number over the whole stream, None where it was not measurable."""
-        return self._whole.get((row, cohort, bucket, average, metric, k))
+        metric = metric or self.target.metric
+        cut = self.cut(metric) if k is None else k
+        return self._whole.get((row, cohort, bucket, average, metric, cut))
 
-    def curve(self, by: str, among: str = METRIC) -> pl.DataFrame:
-        """Return ``row, bucket, value, n_users, n_events``: macro nDCG@10 by the number of events an item
-        (or user) has had, in the order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"; ``among``:
-        the metric, of all candidates or of a view."""
+    def cut(self, metric: str) -> int:
+        """Return the k at which a metric is looked at."""
+        return self.target.k if metric == self.target.metric else K
+
+    def curve(self, by: str, among: str | None = None) -> pl.DataFrame:
+        """Return ``row, bucket, value, n_users, n_events``: the macro average by the number of events an
+        item (or user) has had, in the order of ``WARMUP_BUCKETS``; ``by`` is "item" or "user"; ``among``:
+        the metric of a view, None of all candidates."""
         order = {f"{by}:{bucket}": i for i, bucket in enumerate(WARMUP_BUCKETS)}
         chosen = self._cells(
             pl.col("window") == -1, pl.col("bucket").is_in(list(order)), metric=among
@@ -220,21 +210,21 @@ class Comparison:
         )
 
     def by_window(self) -> pl.DataFrame:
-        """Return ``row, window, value, n_users, n_events``: macro nDCG@10 of every window of the stream."""
+        """Return ``row, window, value, n_users, n_events``: macro average of every window of the stream."""
         chosen = self._cells(pl.col("window") >= 0, pl.col("bucket") == "all")
         return chosen.sort("row", "window").select("row", "window", "value", "n_users", "n_events")
 
     def per_user(self, row: int, cohort: str = "all") -> pl.DataFrame:
         """Return ``user, value`` of one row in a cohort, averaged over seeds, sorted by user."""
-        rows = self.users.of(row, (cohort, "all", METRIC))
+        rows = self.users.of(row, (cohort, "all", self.target.metric))
         return rows.group_by("user").agg(pl.col("value").mean()).sort("user")
 
     def estimate(
-        self, row: int, cohort: str = "all", *, bucket: str = "all", metric: str = METRIC
+        self, row: int, cohort: str = "all", *, bucket: str = "all", metric: str | None = None
     ) -> Estimate:
-        """Return one row's nDCG@10 in a cohort, or in a bucket of items, of all candidates or of a
+        """Return one row's mean in a cohort, or in a bucket of items, of all candidates or of a
         view, and how sure it is."""
-        table = self.users.panel(row, (cohort, bucket, metric))
+        table = self.users.panel(row, (cohort, bucket, metric or self.target.metric))
         return estimate(table.drop("user").to_numpy().T)
 
     def difference(
@@ -244,13 +234,13 @@ class Comparison:
         cohort: str = "all",
         *,
         bucket: str = "all",
-        metric: str = METRIC,
+        metric: str | None = None,
     ) -> Estimate | None:
         """Return one row minus another, paired by user and by seed, of the seeds that both have; None
         where too few users or events are behind it. A baseline that draws nothing has no seed: its mean
         stands against each. Rows without a seed in common are compared as they are on average, by users
         alone and with 0 ``seeds``."""
-        which = cohort, bucket, metric
+        which = cohort, bucket, metric or self.target.metric
         tables = [self.users.panel(row, which) for row in (left, right)]
         if any(table.is_empty() for table in tables):
             return None
@@ -270,10 +260,14 @@ class Comparison:
         values = both.drop("user").to_numpy().T
         return estimate(values[: cut - 1] - values[cut - 1 :], seeds)
 
-    def is_small(self, row: int, cohort: str, *, bucket: str = "all", metric: str = METRIC) -> bool:
+    def is_small(
+        self, row: int, cohort: str, *, bucket: str = "all", metric: str | None = None
+    ) -> bool:
         """Return whether so few users or events are behind a row in a cohort, or in a bucket of items,
         that nothing is claimed of it."""
-        return is_small(*self._counts.get((row, cohort, bucket, metric), (0, 0)))
+        return is_small(
+            *self._counts.get((row, cohort, bucket, metric or self.target.metric), (0, 0))
+        )
 
     @cached_property
     def _whole(self) -> dict[tuple[Any, ...], float]:
@@ -283,11 +277,15 @@ class Comparison:
 
     @cached_property
     def _counts(self) -> dict[tuple[Any, ...], tuple[int, int]]:
-        whole = self.values.filter(window=-1, average="macro", k=K)
+        own, k = pl.col("metric") == self.target.metric, pl.col("k")
+        whole = self.values.filter(
+            pl.when(own).then(k == self.target.k).otherwise(k == K), window=-1, average="macro"
+        )
         counted = whole.select("row", *SLICE, "n_users", "n_events").rows()
         return {tuple(which): (users, events) for *which, users, events in counted}
 
-    def _cells(self, *conditions: pl.Expr, metric: str = METRIC) -> pl.DataFrame:
-        return self.values.filter(cohort="all", average="macro", metric=metric, k=K).filter(
-            *conditions
+    def _cells(self, *conditions: pl.Expr, metric: str | None = None) -> pl.DataFrame:
+        metric = metric or self.target.metric
+        return self.values.filter(
+            *conditions, cohort="all", average="macro", metric=metric, k=self.cut(metric)
         )

@@ -10,7 +10,7 @@ import polars as pl
 
 from coldlm.config.schedules import cheats
 from coldlm.evaluate.continual import AGES, area_by_cost
-from coldlm.report.figure import COLOURS, LINES, plain, put_legend, title
+from coldlm.report.looks import COLOURS, LINES, plain, put_legend, title
 from coldlm.report.rows import Comparison, Row
 from coldlm.report.table import Table, metric, name, quantity
 
@@ -73,7 +73,7 @@ def schedule_table(comparison: Comparison) -> Table | None:
         cells.append(metric(_intransigence(row, rows), True))
         body.append((name(row, comparison), *cells))
     header = (
-        "schedule", "nDCG@10", "any cold item", *columns, f"area, {quantity(budget)} s", "intransigence",
+        "schedule", comparison.target.words, "any cold item", *columns, f"area, {quantity(budget)} s", "intransigence",
     )  # fmt: skip
     return Table("Schedules", header, tuple(body), tuple(row.kind for _, row in rows))
 
@@ -121,21 +121,27 @@ def _draw_cost(
     looks: dict[int, dict[str, Any]],
 ) -> None:
     """Quality over the whole stream against seconds in updates; the step is the front of those that
-    do not cheat."""
+    do not cheat, bars are 95 % intervals."""
     front = [(_spent(row), comparison.value(i) or 0.0) for i, row in _front(comparison, rows)]
+    top = 1.05 * max((value for _, value in front), default=0)
     for i, row in rows:
         colour, is_open = looks[i]["color"], cheats(row.schedule)
         face = "none" if is_open else colour
         point = _spent(row), comparison.value(i) or 0.0
         axis.plot(*point, "o", color=colour, markerfacecolor=face, zorder=looks[i]["zorder"])
+        own = comparison.estimate(i)
+        if np.isfinite(own.low):
+            axis.vlines(point[0], own.low, own.high, color=colour, alpha=0.4, zorder=0)
+            top = max(top, own.high if not is_open else 0.0)
     axis.plot(*zip(*front, strict=True), drawstyle="steps-post", color="#666666", lw=1, zorder=0)
     # free up to a second, and then as many times as dear
     axis.set_xscale("symlog", linthresh=1)
     axis.set_xlim(left=-0.1)
-    axis.set_ylim(0, 1.1 * max((value for _, value in front), default=0) or 1)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_ylim(0, 1.05 * top or 1)
     axis.set_title("over the whole stream", loc="left", fontsize=10)
     axis.set_xlabel("seconds in updates (logarithmic above 1)")
-    axis.set_ylabel("nDCG@10, mean over users")
+    axis.set_ylabel(f"{comparison.target.words}, mean over users")
     plain(axis)
 
 

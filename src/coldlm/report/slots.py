@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from coldlm.core.columns import ON_SHELF, SLOTS
-from coldlm.report.figure import choose_rows, plain, put_legend, styles, title
+from coldlm.report.figure import choose_rows
+from coldlm.report.looks import plain, put_legend, styles, title
 from coldlm.report.rows import Comparison
 from coldlm.report.table import Table, kinds, metric, name
 

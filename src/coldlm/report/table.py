@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import polars as pl
@@ -15,13 +15,13 @@ from coldlm.report.k_shot import shots_curve, shots_of, what_was_asked
 from coldlm.report.measure import (
     BASKET_QUALITY,
     LIST_QUALITY,
-    QUALITY,
     VIEW_QUALITY,
     Headline,
     further_quality,
 )
-from coldlm.report.rows import METRIC, PEERS, Comparison, Row
+from coldlm.report.rows import Comparison, Row
 from coldlm.report.statistics import is_small
+from coldlm.report.target import METRIC, PEERS, K, Target
 
 NOT_MEASURABLE: Final = "n/a"
 DOES_NOT_APPLY: Final = "–"
@@ -32,47 +32,29 @@ DAGGER: Final = "†"
 class Table:
     """Cells as text. ``header``: C column heads, the first over the row names. ``body``: R rows of
     C cells. ``kinds``: R row kinds (``rows.KINDS``). ``bold``: (row, column) of the cells in
-    bold."""
+    bold. ``order``: columns that belong together, what is worth most to a reader first; from left to
+    right where it is empty."""
 
     title: str
     header: tuple[str, ...]
     body: tuple[tuple[str, ...], ...]
     kinds: tuple[str, ...]
     bold: frozenset[tuple[int, int]] = frozenset()
+    order: tuple[tuple[int, ...], ...] = ()
 
+    def rows(self, chosen: Sequence[int]) -> Table:
+        """Return these rows alone, in this order."""
+        bold = {(i, j) for i, at in enumerate(chosen) for row, j in self.bold if row == at}
+        body = tuple(self.body[at] for at in chosen)
+        kinds = tuple(self.kinds[at] for at in chosen)
+        return replace(self, body=body, kinds=kinds, bold=frozenset(bold))
 
-def quality_table(comparison: Comparison, headline: Headline) -> Table:
-    """Return the headline table; its last columns are the distance to the best trivial row, its
-    interval, and its p over users and seeds and over seeds alone, both after Holm. A value of too few
-    users or events stands in brackets."""
-    header = (
-        "scorer", "seeds", "nDCG@10", "95 % interval", "sd over seeds", "warm warm", "any cold user", "any cold item",
-        "Recall@10", "MRR", "AUC by user", "micro nDCG@10", "vs best trivial", "95 % interval", "p", "p over seeds",
-    )  # fmt: skip
-    body = []
-    for i, m in enumerate(headline.measures):
-        first, *others = (
-            bracketed(m.quality[key], comparison.is_small(i, where.get("cohort", "all")))
-            for key, where in QUALITY.items()
-        )
-        vs = (DOES_NOT_APPLY,) * 4
-        if m.row == headline.best_trivial:
-            vs = ("best trivial", *(DOES_NOT_APPLY,) * 3)
-        if m.vs_trivial is not None and m.p_holm is not None and m.p_seeds is not None:
-            d = m.vs_trivial
-            low_high = f"[{metric(d.low, True)}, {metric(d.high, True)}]"
-            vs = (metric(d.mean, True), low_high, probability(m.p_holm), probability(m.p_seeds))
-        own = m.headline
-        low_high = (
-            f"[{metric(own.low)}, {metric(own.high)}]"
-            if math.isfinite(own.low) and not comparison.is_small(i, "all")
-            else NOT_MEASURABLE
-        )
-        spread = metric(own.sd_seeds) if math.isfinite(own.sd_seeds) else DOES_NOT_APPLY
-        said = first, low_high, spread, *others, *vs
-        body.append((name(m.row, comparison), str(m.row.seeds), *said))
-    bold = {(i, column) for i, m in enumerate(headline.measures) if m.is_bold for column in (2, 12)}
-    return Table("Quality", header, tuple(body), kinds(comparison), frozenset(bold))
+    def columns(self, chosen: Sequence[int]) -> Table:
+        """Return these columns alone, in this order."""
+        bold = {(i, at) for at, j in enumerate(chosen) for i, column in self.bold if column == j}
+        header = tuple(self.header[j] for j in chosen)
+        body = tuple(tuple(cells[j] for j in chosen) for cells in self.body)
+        return replace(self, header=header, body=body, bold=frozenset(bold), order=())
 
 
 def list_table(comparison: Comparison) -> Table:
@@ -86,8 +68,8 @@ def list_table(comparison: Comparison) -> Table:
 def views_table(comparison: Comparison) -> Table:
     """Return the same scores among parts of the candidates."""
     names = ("among peers", "among peers: any cold item", "on the shelf")
-    quality = {"": {}, **VIEW_QUALITY}
-    return _metric_table("Views: nDCG@10", ("among all", *names), quality, comparison)
+    columns = {"": {"metric": METRIC, "k": K}, **VIEW_QUALITY}
+    return _metric_table("Views: nDCG@10", ("among all", *names), columns, comparison)
 
 
 def basket_table(comparison: Comparison) -> Table:
@@ -99,11 +81,11 @@ def basket_table(comparison: Comparison) -> Table:
 
 def further_table(comparison: Comparison) -> Table | None:
     """Metrics of other packages: mean over users, then mean over queries; None without any."""
-    quality = further_quality(comparison)
+    columns = further_quality(comparison)
     header = [
-        f"micro {key.removesuffix('/micro')}" if key.endswith("/micro") else key for key in quality
+        f"micro {key.removesuffix('/micro')}" if key.endswith("/micro") else key for key in columns
     ]
-    return _metric_table("Further metrics", header, quality, comparison) if quality else None
+    return _metric_table("Further metrics", header, columns, comparison) if columns else None
 
 
 def cost_table(comparison: Comparison, headline: Headline) -> Table:
@@ -119,26 +101,27 @@ def cost_table(comparison: Comparison, headline: Headline) -> Table:
     return Table("Cost", header, body, tuple(m.row.kind for m in trained))
 
 
-def warmup_table(comparison: Comparison, by: str, among: str = METRIC) -> Table:
-    """Return nDCG@10 against the events that the item (or user) has had; ``by`` is "item" or
-    "user"; ``among``: the metric, of all candidates or of a view."""
+def warmup_table(comparison: Comparison, by: str, among: str | None = None) -> Table:
+    """Return the headline against the events that the item (or user) has had; ``by`` is "item" or
+    "user"; ``among``: the metric of a view, None of all candidates."""
     curve = comparison.curve(by, among)
     events = dict(curve.group_by("bucket").agg(n="n_events").rows())
     header = [f"{by} has had"]
     header += [f"{bucket} ({max(events.get(bucket) or [0]):,})" for bucket in WARMUP_BUCKETS]
-    where = {METRIC: "", PEERS: " among peers"}.get(among, " on the shelf")
-    title = f"Warm-up by {by}{where}: nDCG@10 after n events (in brackets: events that were ranked)"
+    where = {None: "", PEERS: " among peers"}.get(among, " on the shelf")
+    words = Target().words if among else comparison.target.words
+    title = f"Warm-up by {by}{where}: {words} after n events (in brackets: events that were ranked)"
     return _grid(title, comparison, header, WARMUP_BUCKETS, curve)
 
 
 def window_table(comparison: Comparison) -> Table:
-    """Return nDCG@10 in each window of the stream."""
+    """Return the headline in each window of the stream."""
     found = comparison.by_window()
     windows = found["window"].unique().sort().to_list()
     events = dict(found.group_by("window").agg(n="n_events").rows())
     header = ["window"] + [f"{window} ({max(events[window]):,})" for window in windows]
     return _grid(
-        "By window: nDCG@10 (in brackets: events that were ranked)",
+        f"By window: {comparison.target.words} (in brackets: events that were ranked)",
         comparison,
         header,
         windows,
@@ -156,22 +139,6 @@ def k_shot_table(shots: Comparison) -> Table:
     return _grid(
         title, shots, [f"k events of the {shots.title}", *columns], columns, shots_curve(shots)
     )
-
-
-def chosen_table(comparison: Comparison, quality: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the columns that somebody asked for: name -> arguments of ``Comparison.value``, the
-    cohort among them."""
-    body = tuple(
-        (
-            name(row, comparison),
-            *(
-                bracketed(comparison.value(i, **where), comparison.is_small(i, where["cohort"]))
-                for where in quality.values()
-            ),
-        )
-        for i, row in enumerate(comparison.rows)
-    )
-    return Table("As asked for", ("scorer", *quality), body, kinds(comparison))
 
 
 def _metric_table(

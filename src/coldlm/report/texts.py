@@ -68,7 +68,13 @@ def texts_table(comparison: Comparison, found: tuple[TextWorth, ...]) -> Table:
     """Return one line per strategy with a control of its own."""
     header = ["strategy"]
     for words in ("", "any cold item: "):
-        header += [f"{words}nDCG@10", "on permuted texts", "texts are worth", "95 % interval", "p"]
+        header += [
+            f"{words}{comparison.target.words}",
+            "on permuted texts",
+            "texts are worth",
+            "95 % interval",
+            "p",
+        ]
     body = []
     for each in found:
         cells = [name(comparison.rows[each.row], comparison)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,53 +12,67 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from coldlm.core.files import write_file
+from coldlm.report.asked import Asked
 from coldlm.report.classification import draw_reliability
-from coldlm.report.cohorts import cohort_table
+from coldlm.report.columns import best_rows, quality_table
 from coldlm.report.figure import draw_k_shot, draw_warmup, render
 from coldlm.report.flags import flags
-from coldlm.report.formats import terminal
+from coldlm.report.fonts import ADVICE, lacking
+from coldlm.report.formats import fitting, preamble, terminal
 from coldlm.report.html import html_page
 from coldlm.report.measure import Headline
 from coldlm.report.measured import Report, make_report
-from coldlm.report.notes import about_shots, footnotes
+from coldlm.report.notes import footnotes
 from coldlm.report.pack import pack
 from coldlm.report.pages import (
-    headline_tables,
     latex_parts,
     report_page,
     table_page,
-    tables_over_all,
 )
 from coldlm.report.pareto import draw_cost
 from coldlm.report.records import k_shot_lines, table_lines, warmup_lines
 from coldlm.report.rows import Comparison
 from coldlm.report.schedules import draw_stream, in_streams
 from coldlm.report.slots import draw_slots, slot_points
-from coldlm.report.table import Table, k_shot_table, warmup_table
+from coldlm.report.table import Table
+from coldlm.report.verdict import judge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import Console
 
-UNCUT: Final = 200
-"""Characters in a line of what is piped or stored, where no terminal sets a width."""
+UNCUT: Final = 120
+"""Characters in a line of what is piped or stored, where neither a terminal nor COLUMNS sets a width."""
+
+MOST_LETTERS: Final = 12
+"""Of those that a warning names."""
+
+MOST_ROWS: Final = 20
+"""Of a table, in the terminal."""
 
 
-def write_report(paths: Sequence[Path], out: Path, packed: Path | None = None) -> Report:
+def write_report(
+    paths: Sequence[Path], out: Path, packed: Path | None = None, asked: Asked | None = None
+) -> Report:
     """Read the runs under ``paths`` and write ``report.html, report.md, table.md, table.tex, table.csv,
     cohorts.csv, warmup.csv`` and the figures (PNG and SVG; one pair per comparison) into the folder
     ``out``. Files of an earlier report are replaced. ``packed``: a file that gets the runs
-    themselves, see ``pack``.
+    themselves, see ``pack``. ``asked``: of which metric, of which runs, and how.
 
     Raises:
         RunFolderError: no finished run under ``paths``.
     """
-    return write_files(make_report(paths), out, packed)
+    return write_files(make_report(paths, asked), out, packed)
 
 
 def write_files(report: Report, out: Path, packed: Path | None = None) -> Report:
     """Write what ``write_report`` does of a report that is made."""
-    figures = _figures(report)
+    figures, missing = _figures(report)
+    if missing:
+        said = (
+            f"{len(missing)} letters of names ({''.join(sorted(missing)[:MOST_LETTERS])}): {ADVICE}"
+        )
+        report = replace(report, warnings=(*report.warnings, said))
     page = {"report.html": html_page(report, figures)}
     files: dict[str, str | bytes] = {**_texts(report), **page, **figures}
     out.mkdir(parents=True, exist_ok=True)
@@ -72,14 +87,14 @@ def write_files(report: Report, out: Path, packed: Path | None = None) -> Report
 def _texts(report: Report) -> dict[str, str]:
     """Name -> content of the files that hold text."""
     comparisons, parts = report.runs.comparisons, report.parts
-    tables = [piece for part in parts for piece in latex_parts(*part)]
+    tex = "\n".join(piece for part in parts for piece in latex_parts(*part))
     lines = [line for part in parts for line in table_lines(*part)]
     cohorts = [measured.line() for measured in report.cohorts]
     shown = [k_shot_lines(c.title, shots) for c in comparisons for shots in c.shots]
     return {
         "report.md": report_page(report),
         "table.md": table_page(parts),
-        "table.tex": "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(tables),
+        "table.tex": preamble(tex) + "\n" + tex,
         "table.csv": _table(lines),
         "warmup.csv": pl.concat([warmup_lines(each) for each in comparisons]).write_csv(),
         **({"k_shot.csv": pl.concat(shown).write_csv()} if shown else {}),
@@ -92,14 +107,15 @@ def _table(lines: Sequence[dict[str, Any]]) -> str:
     return pl.DataFrame(lines, infer_schema_length=None).fill_nan(None).write_csv()
 
 
-def _figures(report: Report) -> dict[str, bytes]:
-    """Name -> content of the figures, each in both formats."""
-    return {
-        f"{report.stem(name, comparison)}.{kind}": render(figure, kind)
-        for comparison, headline, _ in report.parts
-        for name, figure in draw_all(comparison, headline).items()
-        for kind in ("png", "svg")
-    }
+def _figures(report: Report) -> tuple[dict[str, bytes], set[str]]:
+    """Name -> content of the figures, each in both formats; and letters that no font here has."""
+    files, missing = {}, set[str]()
+    for comparison, headline, _ in report.parts:
+        for name, figure in draw_all(comparison, headline).items():
+            missing |= lacking(figure)
+            for kind in ("png", "svg"):
+                files[f"{report.stem(name, comparison)}.{kind}"] = render(figure, kind)
+    return files, missing
 
 
 def draw_all(comparison: Comparison, headline: Headline) -> dict[str, Figure]:
@@ -117,39 +133,31 @@ def draw_all(comparison: Comparison, headline: Headline) -> dict[str, Figure]:
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
-    """Headline, cost and item warm-up tables and the footnotes, cut to the width of the terminal; a
-    file or a pipe gets them whole. The other tables are in ``report.md``."""
+    """The verdict, the flags and the best rows of each comparison, within the width of the terminal, and
+    what is not shown; all of it is in the files."""
     from rich.text import Text
 
     console = console or _console()
-    for comparison, headline, texts in report.parts:
+    for comparison, headline, _ in report.parts:
+        verdict, whole = judge(comparison, headline), quality_table(comparison, headline)
         console.print(Text(f"\n{comparison.title}", style="bold"))
-        for flag in flags(comparison):
+        console.print(Text(f"{verdict.answer}. {verdict.words}"))
+        warnings = [note for note in footnotes(comparison, headline) if note.startswith("WARNING")]
+        for flag in (*flags(comparison), *warnings):
             console.print(Text(flag, style="bold red"))
-        for table in (
-            *headline_tables(comparison, headline, texts),
-            warmup_table(comparison, "item"),
-        ):
-            for panel in terminal(table, console.width):
-                console.print()
-                console.print(panel)
+        best = best_rows(whole, comparison, headline, MOST_ROWS)
+        table, left_out = fitting(best, console.width)
         console.print()
-        for note in footnotes(comparison, headline):
-            console.print(Text(note, style="bold red" if note.startswith("WARNING") else "dim"))
-        for shots in comparison.shots:
-            for panel in terminal(k_shot_table(shots), console.width):
-                console.print()
-                console.print(panel)
-            for note in (*flags(shots), *about_shots(shots)):
-                console.print(Text(note, style="bold red" if note.startswith("WARNING") else "dim"))
-    if len(report.runs.comparisons) > 1:
-        for panel in terminal(cohort_table(report.cohorts), console.width):
-            console.print()
-            console.print(panel)
-    for table in tables_over_all(report.runs.comparisons):
         for panel in terminal(table, console.width):
-            console.print()
             console.print(panel)
+        hidden = len(whole.body) - len(best.body)
+        said = [f"{hidden} more rows, of {len(whole.body)}"] * bool(hidden)
+        said += [f"columns left out: {', '.join(left_out)}"] * bool(left_out)
+        said += [f"k-shot by {', '.join(shots.title for shots in comparison.shots)}"] * bool(
+            comparison.shots
+        )
+        said.append("costs, warm-up, figures and notes")
+        console.print(Text(f"in report.html: {'; '.join(said)}", style="dim"))
     for folder, why in report.runs.skipped:
         console.print(Text(f"skipped {folder}: {why}", style="yellow"))
 
@@ -165,7 +173,8 @@ def print_table(table: Table) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=UNCUT)
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
+    return Console(highlight=False) if known else Console(width=UNCUT, highlight=False)
 
 
 def _write(path: Path, content: str | bytes) -> None:
