@@ -221,9 +221,6 @@ def without_positives(part: slice) -> list[Event]:
         ),
         (without_positives(slice(200, 245)), (), "the validation part holds no positive"),
         (without_positives(slice(235, 300)), (), "the stream part holds no positive"),
-        (without_positives(slice(0, 300)), (), "no positive event"),
-        ([*events(), ("u1", "I1", DAY, 1.0)], (), "'i1' is another id: case and blanks count"),
-        ([*events(), ("u1", "i1", 1_700_000_000_000, 1.0)], (), "looks like milliseconds"),
     ],
     ids=[
         "one time",
@@ -232,9 +229,6 @@ def without_positives(part: slice) -> list[Event]:
         "train, bce",
         "validation",
         "stream",
-        "nowhere",
-        "unknown item",
-        "ms",
     ],
 )
 def test_data_that_cannot_be_used_is_refused_in_words(
@@ -250,6 +244,25 @@ def test_data_that_cannot_be_used_is_refused_in_words(
     assert "Traceback" not in said
     assert manifest()["status"] == "FAILED"
     assert message in manifest()["reason"]
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (without_positives(slice(0, 300)), "no positive event"),
+        ([*events(), ("u1", "I1", DAY, 1.0)], "'i1' is another id: case and blanks count"),
+        ([*events(), ("u1", "i1", 1_700_000_000_000, 1.0)], "in data row 301 (line 302) ms"),
+    ],
+    ids=["nowhere", "unknown item", "ms"],
+)
+def test_bad_rows_are_found_before_anything_is_made(
+    run: Try, tmp_path: Path, capsys: pytest.CaptureFixture[str], log: list[Event], message: str
+) -> None:
+    assert run(log) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "1 problem in the configuration" in said
+    assert not (tmp_path / "runs").exists()
 
 
 def test_missing_files_are_found_before_anything_is_made(
