@@ -17,8 +17,6 @@ read with file, column and row; every policy that touched a row or a text is cou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,7 +125,7 @@ def problems(**keys: Any) -> list[str]:
         if found:  # what can be said of the others
             files = {kind: Path(keys[kind] or "") for kind in ("items", "interactions", "users")}
             there = {kind: path for kind, path in files.items() if keys[kind] and path.exists()}
-            open_tables(there, _reading(keys), Notes())
+            open_tables(there, Keys.of(keys), Notes())
         else:
             _LAST[:] = [_read(**keys)]
     except DataError as error:
@@ -181,11 +179,6 @@ def _path_problems(
     return found
 
 
-def _reading(keys: Mapping[str, Any]) -> Keys:
-    """Those of ``keys`` that say how the files are to be read."""
-    return Keys(**{field.name: keys[field.name] for field in fields(Keys)})
-
-
 def _read(
     *, items: str, interactions: str, users: str | None, name: str, repeats: bool, **keys: Any
 ) -> Dataset:
@@ -193,7 +186,7 @@ def _read(
     hashes = hash_files(files.parts)
 
     def read() -> Dataset:
-        tables = read_own(files, _reading(keys))
+        tables = read_own(files, Keys.of(keys))
         return Dataset(
             name=name,
             domain="own",

@@ -142,7 +142,7 @@ def override(key: str, value: str) -> str:
     >>> print(override("dataset.columns.user_id", "customer"), override("dataset.label", "my label"))
     dataset.columns.user_id=customer 'dataset.label="my label"'
     """
-    is_plain = re.fullmatch(r"\w[\w./-]*", value) and not value.isdigit()
+    is_plain = re.fullmatch(r"[\w./~][\w./-]*", value) and not value.isdigit()
     return f"{key}={value}" if is_plain else f"'{key}=\"{value}\"'"
 
 

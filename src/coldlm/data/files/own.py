@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -69,6 +70,11 @@ class Keys:
     separator: str | None = None
     sheet: str | Mapping[str, str] | None = None
     unlisted_items: str = "refuse"
+
+    @classmethod
+    def of(cls, keys: Mapping[str, Any]) -> Keys:
+        """Return those of all keys that say how the files are to be read."""
+        return cls(**{name: keys[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass
