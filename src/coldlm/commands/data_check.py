@@ -186,9 +186,9 @@ def _tokens(data: Any, node: Mapping[str, Any]) -> str:
     if found := file_problems({"backbone": node}):
         return f"tokens under {node.get('name')}: not counted: {found[0]}"
     backbone = build(node)
-    name = backbone.name
     if not hasattr(backbone, "tokenizer"):
-        return f"tokens under {name}: it reads none"
+        return "tokens: this backbone reads none"
+    name = backbone.name
     step = max(1, len(data.items) // TOKENISED)
     tokens = tokenize(
         data.items.texts[::step], backbone.tokenizer, backbone.max_tokens, causal=backbone.causal
