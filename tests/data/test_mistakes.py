@@ -261,13 +261,20 @@ MISTAKES = {
         priced("3.99", "on request"), shows=lambda data: data.items.texts[0] == "Red tea | 3.99"
     ),
     "actions that are not read": Mistake(
-        events=LABELLED, refused=r"'action' looks like actions, .*dataset.label=action 'dataset.actions=\{buy: 1, "
+        events=LABELLED, refused=r"'action' looks like actions, .*dataset.label=action 'dataset.actions=.\{buy: 1, "
     ),
     "actions as words": Mistake(events=LABELLED, keys={"label": "action"},
                                 refused="holds words, not numbers: 'buy' 1, 'cart' 1, 'view' 1; set 'dataset.actions="),
     "actions": Mistake(
         events=LABELLED, keys={"label": "action", "actions": {"view": 0, "cart": 3, "buy": 5}, "positive_from": 3},
         shows=lambda data: data.log.label.tolist() == [0, 3, 5] and data.log.positive.tolist() == [False, True, True],
+    ),
+    "actions as text": Mistake(
+        events=LABELLED.replace("buy", "购买"), keys={"label": "action", "actions": "{view: 0, cart: 3, 购买: 5}"},
+        shows=lambda data: data.log.label.tolist() == [0, 3, 5],
+    ),
+    "actions without a number": Mistake(
+        keys={"label": "action", "actions": "{view, cart: 3}"}, refused="dataset.actions: '': 'view'; expected"
     ),
     "actions unknown": Mistake(
         events=LABELLED, keys={"label": "action", "actions": {"view": 0}},

@@ -26,7 +26,7 @@ from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.remembered import remembered
 from coldlm.data.files.columns import Names, column_key_problems
 from coldlm.data.files.dialect import dialect_key_problems
-from coldlm.data.files.labels import Actions
+from coldlm.data.files.labels import parse_actions
 from coldlm.data.files.own import Keys, Notes, OwnFiles, open_tables, read_own
 from coldlm.data.files.raw import hash_files, refuse, three, time_scale_problems
 
@@ -51,7 +51,7 @@ def load(
     columns: dict[str, str | list[str] | None] = {},  # noqa: B006  never changed
     text: str | None = None,
     label: str | None = None,
-    actions: dict[str, float] | None = None,
+    actions: dict[str, float] | str | None = None,
     positive_from: float | None = None,
     repeats: bool = False,
     unlisted_items: Literal["refuse", "keep"] = "refuse",
@@ -80,7 +80,7 @@ def load(
             made it (``files/figures.py``). Numbers and lists enter where the template names them.
         label: the column of ``interactions`` with the label; ``label`` by default, if there is one.
         actions: what that column holds -> the label that it stands for, such as {view: 0, cart: 3, buy:
-            5}.
+            5}; or that as text.
         positive_from: a label of at least this is a positive. By default a label above 0 is, and
             without labels every event.
         repeats: whether a user may take an item again.
@@ -134,23 +134,15 @@ def problems(**keys: Any) -> list[str]:
 
 
 def _key_problems(
-    *,
-    columns: Names,
-    actions: Actions | None,
-    encoding: str | None,
-    separator: str | None,
-    **_: object,
+    *, columns: Names, actions: Any, encoding: str | None, separator: str | None, **_: object
 ) -> list[str]:
     """What is wrong with the keys that say how to read."""
-    return [
-        *column_key_problems(columns),
-        *dialect_key_problems(encoding, separator),
-        *(
-            f"dataset.actions: {action}: {label!r} is no number, the label of this action"
-            for action, label in (actions or {}).items()
-            if isinstance(label, bool) or not isinstance(label, int | float)
-        ),
-    ]
+    found = column_key_problems(columns) + dialect_key_problems(encoding, separator)
+    try:
+        parse_actions(actions)
+    except DataError as error:
+        found.append(str(error))
+    return found
 
 
 def _path_problems(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from coldlm.data.files.columns import override
 from coldlm.data.files.figures import plain, to_floats
 from coldlm.data.files.table import Table
 
-Actions = Mapping[str | int | float | bool, float]
+Actions = Mapping[str, float]
 
 LIKE_A_LABEL: Final = (
     "label",
@@ -60,6 +60,34 @@ def unread_actions(table: Table) -> list[str]:
         for name in table.names
         if plain(name) in LIKE_AN_ACTION
     ]
+
+
+def parse_actions(said: Mapping[Any, Any] | str | None) -> Actions | None:
+    """Return action -> label from a mapping, or from its text, since a command line takes no Chinese keys.
+
+    Raises:
+        DataError: another text, or a label that is no number.
+
+    >>> parse_actions("{浏览: 0, 购买: 5}"), parse_actions({"buy": 5})
+    ({'浏览': 0.0, '购买': 5.0}, {'buy': 5.0})
+    """
+    if said is None:
+        return None
+    if isinstance(said, str):
+        pairs = [part.rpartition(":") for part in said.strip().strip("{}").split(",")]
+        said = {action.strip().strip("\"'"): label for action, _, label in pairs}
+    actions = {}
+    for action, label in said.items():
+        try:
+            actions[str(action)] = float(label) if not isinstance(label, bool) else float("nan")
+        except (TypeError, ValueError):
+            actions[str(action)] = float("nan")
+        if not (str(action) and np.isfinite(actions[str(action)])):
+            raise DataError(
+                f"dataset.actions: {action!r}: {label!r}; expected actions and the number that each "
+                "stands for, such as '{view: 0, cart: 3, buy: 5}'"
+            )
+    return actions
 
 
 def read_labels(table: Table, name: str, actions: Actions | None, warnings: list[str]) -> Floats:
@@ -118,17 +146,16 @@ def action_problems(actions: Actions | None, label: str | None, table: Table) ->
 
 
 def _of_actions(column: pl.Series, where: str, actions: Actions, warnings: list[str]) -> Floats:
-    weights = {str(action): float(label) for action, label in actions.items()}
-    unknown = column.filter(~column.is_in(list(weights)))
+    unknown = column.filter(~column.is_in(list(actions)))
     if len(unknown):
         raise DataError(
             f"{where}: {len(unknown):,} of {len(column):,} rows hold actions that dataset.actions does "
-            f"not name: {_counted(unknown)}; it names {', '.join(weights)}; give each a label, 0 for "
+            f"not name: {_counted(unknown)}; it names {', '.join(actions)}; give each a label, 0 for "
             "what is no positive"
         )
-    if unseen := [action for action in weights if action not in set(column.unique())]:
+    if unseen := [action for action in actions if action not in set(column.unique())]:
         warnings.append(f"{where}: no row holds {', '.join(unseen)}, which dataset.actions names")
-    return column.replace_strict(weights, return_dtype=pl.Float64).to_numpy()
+    return column.replace_strict(actions, return_dtype=pl.Float64).to_numpy()
 
 
 def _texts(column: pl.Series) -> pl.Series:
@@ -146,4 +173,4 @@ def _as_actions(column: pl.Series) -> str:
     """An override to be filled in: the rarer an action, the more it says."""
     rows = column.drop_nulls().value_counts().sort(["count", "action"], descending=[True, False])
     pairs = ", ".join(f"{value}: {n}" for n, value in enumerate(rows["action"].head(SHOWN), 1))
-    return f"'dataset.actions={{{pairs}}}' (numbers of yours; 0: no positive)"
+    return f"'dataset.actions=\"{{{pairs}}}\"' (numbers of yours; 0: no positive)"

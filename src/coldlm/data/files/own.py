@@ -20,6 +20,7 @@ from coldlm.data.files.ids import alike, codes, distinct, item_codes
 from coldlm.data.files.labels import (
     Actions,
     action_problems,
+    parse_actions,
     read_labels,
     unread_actions,
     unread_labels,
@@ -73,8 +74,13 @@ class Keys:
 
     @classmethod
     def of(cls, keys: Mapping[str, Any]) -> Keys:
-        """Return those of all keys that say how the files are to be read."""
-        return cls(**{name: keys[name] for name in cls.__dataclass_fields__})
+        """Return those of all keys that say how the files are to be read.
+
+        Raises:
+            DataError: see ``labels.parse_actions``.
+        """
+        own = {name: keys[name] for name in cls.__dataclass_fields__}
+        return cls(**{**own, "actions": parse_actions(own["actions"])})
 
 
 @dataclass
