@@ -88,6 +88,24 @@ MISTAKES = {
         keys={"columns": {"user_id": ["a", "b"]}},
         refused="dataset.columns.user_id names 'a' and 'b', which are both there; name one",
     ),
+    "a name that no file has": Mistake(
+        keys={"columns": {"user_id": "custmer"}}, refused="dataset.columns.user_id: no file has a column 'custmer'"
+    ),
+    "one column for two": Mistake(
+        keys={"columns": {"user_id": "item_id"}}, refused="no column 'item_id'; .*; dataset.columns says that it is another"
+    ),
+    "no such column to map": Mistake(keys={"columns": {"user": "x"}}, refused="dataset.columns.user: unknown"),
+    "a title above the table": Mistake(
+        events="Orders of 2024,,\n" + EVENTS, refused="line 1: 2 columns have no name; .* without a title above"
+    ),
+    "a spreadsheet's note": Mistake(
+        events="sep=;\n" + EVENTS.replace(",", ";"), refused="line 1: a note for a spreadsheet"
+    ),
+    "carriage returns": Mistake(events=EVENTS.replace("\n", "\r"), refused="end with carriage returns alone"),
+    "commas of another width": Mistake(
+        events=EVENTS.replace(",", "，"),
+        refused="columns found: 'user_id，item_id，timestamp'; only one column"
+    ),
     "no header": Mistake(
         events=EVENTS.partition("\n")[2],
         refused=r"events.csv, line 1: 'u', 'a', '2024-01-05' are values, not names of columns",
@@ -168,6 +186,10 @@ MISTAKES = {
         keys={"text": "{title}: {tags}"}, names=("items.jsonl", "events.csv"),
         shows=lambda data: data.items.texts == ("Red tea: x, y", "Tea pot"),
     ),
+    "a JSON array": Mistake(
+        '[{"item_id": "a", "title": "Red tea"},\n{"item_id": "b", "title": "Tea pot"}]\n',
+        names=("items.json", "events.csv"),
+    ),
     "broken JSON": Mistake('{"item_id": "a"}\n{"item_id": \n', names=("items.jsonl", "events.csv"),
                            refused=r"items.jsonl, line 2: not JSON"),
     "seconds": Mistake(events=times(*map(str, TIMES))),
@@ -191,6 +213,9 @@ MISTAKES = {
     "years": Mistake(events=times("2022", "2023", "2024"), shows=seen("'year, UTC")),
     "slashes": Mistake(events=times("2024/1/5", "2024/2/6 0:00", "2024/03/07")),
     "a zone": Mistake(events=times("2024-01-05T08:00:00+08:00", "2024-02-06T00:00Z", "2024-03-07")),
+    "UTC in words": Mistake(
+        events=times("2024-01-05 00:00:00 UTC", "2024-02-06 00:00:00.0 UTC", "2024-03-07 00:00 GMT")
+    ),
     "day or month first": Mistake(
         events=times("05/01/2024", "06/02/2024", "07/03/2024"),
         refused="'05/01/2024' is 2024-01-05 with the day first, 2024-05-01 with the month .*dataset.day_first=true",
@@ -213,7 +238,7 @@ MISTAKES = {
         events=times("2024-01-05", "yesterday"), refused=r"column 'timestamp': 'yesterday' in data row 2 \(line 3\)"
     ),
     "release in years": Mistake(
-        "item_id,title,year\na,x,1995\nb,y,\n", keys={"released_at": "year"},
+        "item_id,title,year\na,x,1995\nb,y,n/a\n", keys={"released_at": "year"},
         shows=lambda data: data.items.released_at[0] == 788_918_400
         and data.counts["items_released_before_the_first_event"] == 1,
     ),

@@ -81,7 +81,7 @@ RELEASED: Final = frozenset(_RELEASED.split())
 
 def knows(names: Sequence[str], columns: Names) -> bool:
     """Return whether any of these names is one that we look for, or that probably means one."""
-    mapped = {name for names in columns.values() for name in _listed(names)}
+    mapped = {name for names in columns.values() for name in listed(names)}
     return any(
         name in mapped or column.means(name)
         for name in names
@@ -99,19 +99,34 @@ def named(table: Table, kind: str, columns: Names) -> tuple[Table, list[str]]:
     """
     ours, problems = dict[str, str](), list[str]()
     for column in TABLES[kind]:
-        there = [name for name in _listed(columns.get(column.name)) if name in table.names]
+        there = [name for name in listed(columns.get(column.name)) if name in table.names]
         if len(there) > 1:
             problems.append(
                 f"{table.path}: dataset.columns.{column.name} names {' and '.join(map(repr, there))}, "
                 "which are both there; name one"
             )
-        elif there:
-            ours[there[0]] = column.name
-        elif column.name not in table.names and column.needed:
-            problems.append(_missing(table, kind, column, columns))
-    if len(set(ours.values())) < len(ours):
-        problems.append(f"{table.path}: dataset.columns names one column twice: {', '.join(ours)}")
-    return (table if problems else table.called(ours)), problems
+        ours |= dict.fromkeys(there, column.name)
+    if problems:
+        return table, problems
+    mapped = table.called(ours)
+    missing = [c for c in TABLES[kind] if c.needed and c.name not in mapped.names]
+    if len(table.names) == 1:  # all of them say the same
+        missing = missing[:1]
+    return mapped, [_missing(table, kind, column, columns) for column in missing]
+
+
+def unused_names(tables: Sequence[Table], columns: Names) -> list[str]:
+    """Return a problem per name that ``dataset.columns`` gives and no table has, by the tables' own
+    names."""
+    return [
+        f"dataset.columns.{name}: no file has a column {own!r}"
+        + did_you_mean(
+            str(own), [n for table in tables for n in table.names], begin="; ", shown=repr
+        )
+        for name, names in columns.items()
+        for own in listed(names)
+        if not any(own in table.names for table in tables)
+    ]
 
 
 def column_key_problems(columns: Names) -> list[str]:
@@ -126,7 +141,7 @@ def column_key_problems(columns: Names) -> list[str]:
     taken: dict[str, str] = {}
     each: Any
     for name, own in columns.items():
-        for each in _listed(own):
+        for each in listed(own):
             if not isinstance(each, str):
                 unknown.append(f"dataset.columns.{name}={own!r}: a name, or a list of names")
             elif taken.setdefault(each, name) != name:
@@ -148,7 +163,7 @@ def override(key: str, value: str) -> str:
 
 def _missing(table: Table, kind: str, column: Column, columns: Names) -> str:
     """That a column is not there, and which may be meant."""
-    told = {name for names in columns.values() for name in _listed(names)}
+    told = {name for names in columns.values() for name in listed(names)}
     others = [other for other in TABLES[kind] if other is not column]
     free = [
         name
@@ -158,18 +173,21 @@ def _missing(table: Table, kind: str, column: Column, columns: Names) -> str:
     likely = [name for name in free if column.means(name)] or [
         name for name in [nearest(column.name, free)] if name
     ]
-    asked = _listed(columns.get(column.name))
+    asked = listed(columns.get(column.name))
     hint = "".join(
         f"; {name!r} looks like {column.name}: {override(f'dataset.columns.{column.name}', name)}"
         for name in likely[:2]
     )
+    if column.name in table.names:
+        hint = "; dataset.columns says that it is another"
     if len(table.names) == 1:
-        hint += "; only one column: dataset.separator says what stands between fields"
+        hint = "; only one column: dataset.separator says what stands between fields"
     return (
         f"{table.header}: no column {' or '.join(map(repr, [*asked, column.name]))}; columns found: "
         f"{', '.join(map(repr, table.names))}{hint}"
     )
 
 
-def _listed(names: Any) -> list[Any]:
+def listed(names: Any) -> list[Any]:
+    """Return the names that a value of ``Names`` gives."""
     return [] if names is None else list(names) if isinstance(names, list) else [names]

@@ -91,6 +91,10 @@ def _find_encoding(path: Path, otherwise: str | None) -> str:
     try:
         with open_bytes(path) as stream:
             begins = stream.read(400)
+            if b"\r" in begins and b"\n" not in begins:
+                raise DataError(
+                    f"{path}, line 1: its lines end with carriage returns alone; save it with line feeds"
+                )
             for mark, encoding in MARKS.items():
                 if begins.startswith(mark):
                     return encoding

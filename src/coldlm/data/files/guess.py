@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coldlm.core.errors import DataError
-from coldlm.data.files.columns import RELEASED, TABLES, Column
+from coldlm.data.files.columns import RELEASED, TABLES, Column, listed
 from coldlm.data.files.figures import plain
 from coldlm.data.files.labels import LIKE_A_LABEL
 from coldlm.data.files.own import Keys, open_table
@@ -82,8 +82,7 @@ def _kind(table: Table, keys: Keys) -> str:
 
 def _likely(table: Table, column: Column, keys: Keys) -> list[str]:
     """The column itself, as the user or the file calls it, else all that may be it."""
-    said = keys.columns.get(column.name) or []
-    known = [*([said] if isinstance(said, str) else said), column.name]
+    known = [*listed(keys.columns.get(column.name)), column.name]
     there = [name for name in known if name in table.names]
     return there[:1] or [name for name in table.names if column.means(name)]
 

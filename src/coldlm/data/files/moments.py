@@ -82,7 +82,7 @@ def read_moments(
     if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Categorical, pl.Enum)):
         raise DataError(f"{where}: values of type {column.dtype}; expected times")
     text = column.cast(pl.String).str.strip_chars().str.replace(r"^([+-]?\d+)\.0+$", "${1}")
-    text = text.replace("", None)
+    text = text.replace("", None).str.replace(r"\s?(?:UTC|GMT)$", "+00:00")
     short = text.str.contains(r"^[\d.]+[eE]\+?\d+$").fill_null(False)
     if short.any() and not column.dtype.is_numeric():
         raise DataError(
@@ -159,7 +159,7 @@ def _find_format(
     split = given.str.contains(_SPLIT)
     iso = given.str.contains(r"^\d{4}-\d{2}-\d{2}")
     if iso.sum() >= split.sum():
-        return "ymd" if split.all() and not _read(given, "iso").is_not_null().all() else "iso"
+        return "iso"
     return _find_order(text, where, rows, key, day_first)
 
 
@@ -249,7 +249,12 @@ def _read(text: pl.Series, format: str) -> pl.Series:
         days = days.set(~days.is_between(1, 110_000).fill_null(False), None)
         return ((days - _EXCEL_1970) * DAY).round().cast(pl.Int64) * MICRO
     if format == "iso":
-        return pl.Series([from_iso(value) for value in text], dtype=pl.Int64)
+        micros = _read(text, "ymd")  # most need no more, and it is fast
+        rest = text.is_not_null() & micros.is_null()
+        if rest.any():
+            slow = [from_iso(value) for value in text.filter(rest)]
+            micros = micros.scatter(rest.arg_true(), pl.Series(slow, dtype=pl.Int64))
+        return micros
     if format in _ORDERS:
         return _from_parts(_split(text), *_ORDERS[format])
     pattern = DIGITS.get(format, format)

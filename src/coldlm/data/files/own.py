@@ -15,7 +15,8 @@ from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN, Bools, Ints, Items, Log, Users, sorted_log
 from coldlm.data.canonical.groups import missing_groups, user_groups
 from coldlm.data.canonical.template import fields, template_problems
-from coldlm.data.files.columns import Names, knows, named
+from coldlm.data.files.columns import Names, knows, named, unused_names
+from coldlm.data.files.figures import NOTHING
 from coldlm.data.files.ids import alike, codes, distinct, item_codes
 from coldlm.data.files.labels import (
     Actions,
@@ -147,21 +148,22 @@ def open_tables(files: Mapping[str, Path], keys: Keys, notes: Notes) -> dict[str
     Raises:
         DataError: all that is wrong with files and columns, at once.
     """
-    tables, problems = dict[str, Table](), list[str]()
+    tables, own, problems = dict[str, Table](), list[Table](), list[str]()
     for kind, path in files.items():
         try:
             table = open_table(path, keys, kind)
         except DataError as error:
             problems.append(str(error))
             continue
+        own.append(table)
         tables[kind], wrong = named(table, kind, keys.columns)
         problems += wrong or _key_problems(kind, tables[kind], keys)
         notes.found[path.name if path.name not in notes.found else kind] = "; ".join(
-            [table.found, *(f"{own} is {our}" for our, own in tables[kind].said.items())]
+            [table.found, *(f"{its} is {our}" for our, its in tables[kind].said.items())]
         )
         if table.empty_rows:
             notes.counts[f"rows of {path.name} without any value, left out"] = table.empty_rows
-    refuse(problems)
+    refuse(problems + (unused_names(own, keys.columns) if len(own) == len(files) else []))
     return tables
 
 
@@ -263,8 +265,11 @@ def _read_users(
 def _moments(
     table: Table, name: str, key: str, format: str | None, keys: Keys, notes: Notes
 ) -> Moments:
+    values = table[name]
+    if key == "dataset.released_format" and values.dtype == pl.String:  # one may not be known
+        values = values.set(values.str.to_lowercase().is_in(NOTHING).fill_null(False), None)
     moments = read_moments(
-        table[name], table.where(name), table.rows, key=key, format=format, day_first=keys.day_first
+        values, table.where(name), table.rows, key=key, format=format, day_first=keys.day_first
     )
     said = "" if moments.format in ("s", "ms", "us", "ns") else ", UTC where no zone is named"
     notes.found[f"{table.said.get(name, name)} of {table.path.name}"] = moments.format + said

@@ -4,7 +4,7 @@ parts.
 | name ends in | read as |
 |---|---|
 | ``.csv``, ``.tsv``, ``.txt``, each also ``.gz`` or ``.zst`` | text, see ``dialect``; all columns are strings |
-| ``.jsonl``, ``.ndjson``, ``.json``, each also ``.gz`` or ``.zst`` | one JSON object a line |
+| ``.jsonl``, ``.ndjson``, ``.json``, each also ``.gz`` or ``.zst`` | one JSON object a line, or an array |
 | ``.parquet``, ``.pq`` | parquet |
 | ``.xlsx`` | its first sheet, or the one that is named |
 | a folder of ``.parquet`` | all parts as one table; ``year=2024`` in their paths is a column |
@@ -143,10 +143,18 @@ def _read_text(
     names = next(csv_rows(path, **how), (0, []))[1]
     if not names:
         raise DataError(f"{path}: the file is empty; a header line with the column names is needed")
+    if names[0].startswith("sep=") and len(names) <= 2:
+        raise DataError(
+            f"{path}, line 1: a note for a spreadsheet, not names of columns; remove it"
+        )
+    if names.count("") > 1:
+        raise DataError(
+            f"{path}, line 1: {names.count('')} columns have no name; the first line must name all, "
+            "without a title above the table or empty columns beside it"
+        )
     for name in names:
         if names.count(name) > 1:
-            shown = repr(name) if name else "without a name"
-            raise DataError(f"{path}, line 1: column {shown} appears twice; rename or remove one")
+            raise DataError(f"{path}, line 1: column {name!r} appears twice; rename or remove one")
     if "line" in names:
         raise DataError(f"{path}, line 1: a column cannot be called 'line'; rename it")
     if not knows(names) and any(map(_is_value, names)):
@@ -165,6 +173,8 @@ def _is_value(name: str) -> bool:
 
 def _read_json(path: Path) -> pl.DataFrame:
     try:
+        if path.suffix == ".json" and path.read_bytes()[:100].lstrip().startswith(b"["):
+            return pl.read_json(path, infer_schema_length=None)
         if path.suffix in MAGIC:
             return pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
         return pl.read_ndjson(path, infer_schema_length=None)
