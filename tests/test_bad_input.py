@@ -98,6 +98,22 @@ def test_a_single_user_is_enough(run: Try) -> None:
     assert (results()["n_users"] == 1).all()
 
 
+def test_what_was_found_out_is_stated_in_log_and_manifest(run: Try) -> None:
+    assert run(events(users=1, count=30), "split.windows=2") == 0
+    data, said = manifest()["dataset"], Path("runs/mine/run.log").read_text(encoding="utf-8")
+    assert data["found"] == {
+        "items.parquet": "parquet",
+        "events.csv": "utf-8, fields between commas",
+        "text": "{title}",
+        "released_at of items.parquet": "s",
+        "timestamp of events.csv": "s",
+    }
+    (warning,) = data["warnings"]
+    assert "all times are in 1970, read as s; are they what you mean?" in warning
+    assert f"W {warning}" in said
+    assert "found: text: {title}" in said
+
+
 @pytest.mark.parametrize("missing", ["all", "some"])
 def test_items_without_text_are_counted_and_ranked(run: Try, missing: str) -> None:
     texts: dict[str, str | None] = {

@@ -92,7 +92,7 @@ MISTAKES = {
         keys={"columns": {"user_id": "custmer"}}, refused="dataset.columns.user_id: no file has a column 'custmer'"
     ),
     "one column for two": Mistake(
-        keys={"columns": {"user_id": "item_id"}}, refused="no column 'item_id'; .*; dataset.columns says that it is another"
+        keys={"columns": {"user_id": "item_id"}}, refused="no column 'item_id'; .* says that it is another"
     ),
     "no such column to map": Mistake(keys={"columns": {"user": "x"}}, refused="dataset.columns.user: unknown"),
     "a title above the table": Mistake(

@@ -89,7 +89,7 @@ def load(
         released_at: the column of ``items`` with the release time; ``released_at`` by default, if
             there is one. Empty means unknown. Without such a column items enter the candidates
             after their first event.
-        time_format, released_format: of the two columns of times, see ``files/moments.FORMATS``; found
+        time_format, released_format: of the two columns of times, see ``files/formats.FORMATS``; found
             out by default.
         day_first: whether 1/2/2024 is in February; needed where no row tells.
         encoding: of text files that are neither UTF-8 nor marked as UTF-16.

@@ -3,49 +3,15 @@ said; where several are, the column is refused with the readings."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 import polars as pl
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import DAY, Bools
-from coldlm.data.files.times import from_iso
-
-MICRO: Final = 1_000_000
-"""Microseconds of a second."""
-
-UNITS: Final[Mapping[str, int]] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-"""Unit -> how many make a second."""
-
-DIGITS: Final[Mapping[str, str]] = {
-    "year": "%Y", "yyyymm": "%Y%m", "yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M",
-    "yyyymmddhhmmss": "%Y%m%d%H%M%S",
-}  # fmt: skip
-"""Dates that are written as one number -> their pattern."""
-
-FORMATS: Final = (*UNITS, *DIGITS, "excel", "iso", "ymd", "dmy", "mdy")
-"""Names of formats; any other is a pattern such as ``%d.%m.%Y %H:%M``."""
-
-_ALLOWED: Final = f"{', '.join(FORMATS)}, or a pattern such as '%d.%m.%y %H:%M'"
-
-_EXCEL_1970: Final = 25_569
-"""Days from Excel's first day to 1970."""
-
-_SPLIT: Final = (
-    r"^\s*(\d{1,4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,4})日?"
-    r"(?:[T,\s]\s*(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,6})\d*)?)?\s*([AaPp]\.?[Mm]\.?)?)?\s*$"
-)
-_PARTS: Final = ("first", "second", "third", "hour", "minute", "seconds", "fraction", "half")
-_ORDERS: Final[Mapping[str, tuple[str, str, str]]] = {
-    "ymd": ("first", "second", "third"),
-    "dmy": ("third", "second", "first"),
-    "mdy": ("third", "first", "second"),
-}
-"""Order -> which part is the year, the month and the day."""
+from coldlm.data.files.formats import ALLOWED, DIGITS, MICRO, SPLIT, UNITS, read_format, split_date
 
 
 @dataclass(frozen=True)
@@ -91,17 +57,17 @@ def read_moments(
         )
     found = format or _find_format(text, where, rows, key, day_first)
     try:
-        micros = _read(text, found)
+        micros = read_format(text, found)
     except pl.exceptions.PolarsError as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{key}={found}: {reason}; {_ALLOWED}") from error
+        raise DataError(f"{key}={found}: {reason}; {ALLOWED}") from error
     bad = (text.is_not_null() & micros.is_null()).to_numpy()
     if bad.any():
         value = column.filter(pl.Series(bad))[0]
         all_bad = bool((bad == text.is_not_null().to_numpy()).all())
         expected = "" if all_bad and not format else f" of the format {found}"
         raise DataError(
-            f"{where}: {value!r} in {rows(bad)} is not a time{expected}; {key}: {_ALLOWED}"
+            f"{where}: {value!r} in {rows(bad)} is not a time{expected}; {key}: {ALLOWED}"
         )
     return Moments(micros, found)
 
@@ -121,7 +87,7 @@ def suspicions(moments: Moments, column: pl.Series, where: str, key: str) -> lis
             f"{name} would be {_day(micros)}"
             for name in ("excel", "ms", "s")
             if name != moments.format
-            and _is_likely(micros := _read(column.cast(pl.String).head(1), name), now)
+            and _is_likely(micros := read_format(column.cast(pl.String).head(1), name), now)
         ]
         said.append(
             f"{where}: all times are in 1970, read as {moments.format}; are they what you mean?"
@@ -156,7 +122,7 @@ def _find_format(
         return "iso"
     if numbers.null_count() * 2 < len(given):
         return _find_number(given, numbers.drop_nulls(), text, where, rows, key)
-    split = given.str.contains(_SPLIT)
+    split = given.str.contains(SPLIT)
     iso = given.str.contains(r"^\d{4}-\d{2}-\d{2}")
     if iso.sum() >= split.sum():
         return "iso"
@@ -176,7 +142,7 @@ def _find_number(
         length = len(datetime(2000, 1, 1).strftime(pattern))
         # were a few of them no dates, to read all as seconds would be worse than to refuse those
         if given.str.contains(rf"^(?:19|20)\d{{{length - 2}}}$").all() and (
-            _read(given, name).null_count() * 2 < len(given)
+            read_format(given, name).null_count() * 2 < len(given)
         ):
             return name
     size = numbers.abs()
@@ -206,7 +172,7 @@ def _find_order(
     text: pl.Series, where: str, rows: Callable[[Bools], str], key: str, day_first: bool | None
 ) -> str:
     """The order of year, month and day."""
-    parts = _split(text)
+    parts = split_date(text)
     if parts["first"].str.len_chars().drop_nulls().eq(4).any():
         return "ymd"
     first, second = (parts[name].cast(pl.Int64) for name in ("first", "second"))
@@ -233,106 +199,8 @@ def _find_order(
     if day_first is None and (first != second).any():
         differ = text.filter((first != second).fill_null(False)).head(1)
         raise DataError(
-            f"{where}: {differ[0]!r} is {_day(_read(differ, 'dmy'))} with the day first, "
-            f"{_day(_read(differ, 'mdy'))} with the month first, and no row tells which; set "
+            f"{where}: {differ[0]!r} is {_day(read_format(differ, 'dmy'))} with the day first, "
+            f"{_day(read_format(differ, 'mdy'))} with the month first, and no row tells which; set "
             "dataset.day_first=true or dataset.day_first=false"
         )
     return "mdy" if day_first is False else "dmy"
-
-
-def _read(text: pl.Series, format: str) -> pl.Series:
-    """[rows] microseconds of what is written in this format, null of what is not."""
-    if format in UNITS:
-        return _from_numbers(text, UNITS[format])
-    if format == "excel":
-        days = text.cast(pl.Float64, strict=False)
-        days = days.set(~days.is_between(1, 110_000).fill_null(False), None)
-        return ((days - _EXCEL_1970) * DAY).round().cast(pl.Int64) * MICRO
-    if format == "iso":
-        micros = _read(text, "ymd")  # most need no more, and it is fast
-        rest = text.is_not_null() & micros.is_null()
-        if rest.any():
-            slow = [from_iso(value) for value in text.filter(rest)]
-            micros = micros.scatter(rest.arg_true(), pl.Series(slow, dtype=pl.Int64))
-        return micros
-    if format in _ORDERS:
-        return _from_parts(_split(text), *_ORDERS[format])
-    pattern = DIGITS.get(format, format)
-    if format in DIGITS:
-        text = text.set(~text.str.contains(r"^\d+$").fill_null(False), None)
-    has_time, has_zone = (re.search(each, pattern) for each in (r"%-?[HIkTRXr]", r"%:?z"))
-    # what a date needs to be one, and a time to be one
-    more = [
-        each
-        for each, letters, needed in (
-            ("01 %d", "djDFcxe", True),
-            ("01 %m", "mbBhjDFcxv", True),
-            ("00 %M", "MTRXrc", has_time),
-        )
-        if needed and not re.search(f"%-?[{letters}]", pattern)
-    ]
-    full = text + "".join(f" {each.split()[0]}" for each in more)
-    pattern = " ".join([pattern, *(each.split()[1] for each in more)])
-    if not has_time:
-        return full.str.to_date(pattern, strict=False).cast(pl.Datetime("us")).to_physical()
-    moments = full.str.to_datetime(pattern, strict=False, time_unit="us")
-    if has_zone:
-        moments = moments.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return moments.to_physical()
-
-
-def _from_numbers(text: pl.Series, per_second: int) -> pl.Series:
-    """Whole numbers stay exact; fractions are rounded to microseconds."""
-    whole = text.cast(pl.Int64, strict=False)
-    limit = 2**62 // MICRO
-    if per_second <= MICRO:
-        scale = MICRO // per_second
-        whole = whole.set((whole.abs() > limit * per_second).fill_null(False), None) * scale
-    else:
-        whole = whole // (per_second // MICRO)
-    if whole.null_count() == text.null_count():
-        return whole
-    number = text.cast(pl.Float64, strict=False)
-    number = number.set(
-        ~(number.is_finite() & (number.abs() < limit * per_second)).fill_null(False), None
-    )
-    exact = _from_decimals(text, per_second)
-    micros = (number / per_second * MICRO).round().cast(pl.Int64, strict=False)
-    return pl.select(pl.coalesce(whole, exact, micros)).to_series()
-
-
-def _from_decimals(text: pl.Series, per_second: int) -> pl.Series:
-    """Seconds with decimals, digit by digit: a float keeps no more than a tenth of a microsecond."""
-    if per_second > 1:
-        return pl.Series([None] * len(text), dtype=pl.Int64)
-    parts = text.str.extract_groups(r"^(\d{1,11})\.(\d+)$").struct.unnest()
-    seconds, fraction = (parts[name] for name in parts.columns)
-    micros = fraction.str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64, strict=False)
-    return seconds.cast(pl.Int64, strict=False) * MICRO + micros
-
-
-def _split(text: pl.Series) -> pl.DataFrame:
-    groups = text.str.extract_groups(_SPLIT).struct.unnest()
-    return groups.rename(dict(zip(groups.columns, _PARTS, strict=True)))
-
-
-def _from_parts(parts: pl.DataFrame, year: str, month: str, day: str) -> pl.Series:
-    number = {name: pl.col(name).cast(pl.Int32, strict=False) for name in _PARTS[:6]}
-    afternoon = pl.col("half").str.to_lowercase().str.starts_with("p")
-    hour = number["hour"].fill_null(0)
-    hour = (
-        pl.when(pl.col("half").is_null()).then(hour)
-        .when((hour < 1) | (hour > 12)).then(None)
-        .otherwise(hour % 12 + pl.when(afternoon).then(12).otherwise(0))
-    )  # fmt: skip
-    four = pl.col(year).str.len_chars() == 4
-    valid = {"m": number[month].is_between(1, 12), "d": number[day].is_between(1, 31)}
-    date = pl.concat_str(
-        pl.col(year), pl.col(month).str.zfill(2), pl.col(day).str.zfill(2), separator="-"
-    ).str.to_date("%Y-%m-%d", strict=False)
-    minute, second = (number[name].fill_null(0) for name in ("minute", "seconds"))
-    inside = (hour < 24) & (minute < 60) & (second < 60) & four & valid["m"] & valid["d"]
-    micros = pl.col("fraction").fill_null("0").str.pad_end(6, "0").cast(pl.Int64)
-    since = (hour.cast(pl.Int64) * 3600 + minute * 60 + second) * MICRO + micros
-    moment = date.cast(pl.Datetime("us")).to_physical() + since
-    return parts.select(pl.when(inside).then(moment)).to_series()

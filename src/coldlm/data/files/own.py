@@ -17,6 +17,7 @@ from coldlm.data.canonical.groups import missing_groups, user_groups
 from coldlm.data.canonical.template import fields, template_problems
 from coldlm.data.files.columns import Names, knows, named, unused_names
 from coldlm.data.files.figures import NOTHING
+from coldlm.data.files.formats import MICRO
 from coldlm.data.files.ids import alike, codes, distinct, item_codes
 from coldlm.data.files.labels import (
     Actions,
@@ -26,7 +27,7 @@ from coldlm.data.files.labels import (
     unread_actions,
     unread_labels,
 )
-from coldlm.data.files.moments import MICRO, Moments, read_moments, suspicions
+from coldlm.data.files.moments import Moments, read_moments, suspicions
 from coldlm.data.files.raw import missing_columns, refuse, release_counts
 from coldlm.data.files.table import Table, parts_of, read
 from coldlm.data.files.texts import crowd_fields, set_aside, text_columns, texts
