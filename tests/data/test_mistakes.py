@@ -242,6 +242,9 @@ MISTAKES = {
         shows=lambda data: data.items.released_at[0] == 788_918_400
         and data.counts["items_released_before_the_first_event"] == 1,
     ),
+    "release in small numbers": Mistake(
+        "item_id,title,released_at\na,x,17\nb,y,18\n", shows=seen("column 'released_at': all times are in 1970")
+    ),
     "an id called nan": Mistake(
         ITEMS.replace("b,", "nan,"), EVENTS.replace("b,", "nan,").replace("u,", "NULL,"),
         shows=lambda data: data.items.ids == ("a", "nan") and data.users.ids == ("NULL", "v"),

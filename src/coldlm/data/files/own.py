@@ -15,9 +15,9 @@ from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN, Bools, Ints, Items, Log, Users, sorted_log
 from coldlm.data.canonical.groups import missing_groups, user_groups
 from coldlm.data.canonical.template import fields, template_problems
-from coldlm.data.files.columns import Names, knows, named, unused_names
+from coldlm.data.files.columns import TABLES, Names, knows, named, unused_names
 from coldlm.data.files.figures import NOTHING
-from coldlm.data.files.formats import MICRO
+from coldlm.data.files.formats import MICRO, UNITS
 from coldlm.data.files.ids import alike, codes, distinct, item_codes
 from coldlm.data.files.labels import (
     Actions,
@@ -272,8 +272,9 @@ def _moments(
     moments = read_moments(
         values, table.where(name), table.rows, key=key, format=format, day_first=keys.day_first
     )
-    said = "" if moments.format in ("s", "ms", "us", "ns") else ", UTC where no zone is named"
+    said = "" if moments.format in UNITS else ", UTC where no zone is named"
     notes.found[f"{table.said.get(name, name)} of {table.path.name}"] = moments.format + said
+    notes.warnings += suspicions(moments, values, table.where(name), key)
     return moments
 
 
@@ -288,11 +289,11 @@ def _read_log(table: Table, user: Ints, item: Ints, keys: Keys, notes: Notes) ->
             raise DataError(
                 f"{where}: {what} in {table.rows(wrong.to_numpy())}; every event needs a time"
             )
-    notes.warnings += suspicions(moments, table["timestamp"], where, key)
     micros = moments.micros.to_numpy()
     name = keys.label or ("label" if "label" in table.names else None)
     label = read_labels(table, name, keys.actions, notes.warnings) if name else np.ones(len(table))
-    _count_unread(table, ("user_id", "item_id", "timestamp", name), "interaction", notes.counts)
+    used = [column.name for column in TABLES["interactions"]]
+    _count_unread(table, (*used, name), "interaction", notes.counts)
     notes.counts["timestamps_cut_to_seconds"] = n_cut = int((micros % MICRO > 0).sum())
     # events of one second have the order of their numbers: with fractions, that of time
     order = np.argsort(micros, kind="stable") if n_cut else np.arange(len(micros))
