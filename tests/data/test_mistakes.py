@@ -106,6 +106,11 @@ MISTAKES = {
         events=EVENTS.replace(",", "，"),
         refused="columns found: 'user_id，item_id，timestamp'; only one column"
     ),
+    "columns called line": Mistake(
+        'item_id,line,title\na,summer,Red tea\nb,winter,"Tea pot"\n',
+        "user_id,item_id,timestamp,line\nu,a,2024-01-05,1\n",
+        shows=lambda data: data.items.texts == ("Red tea | summer", "Tea pot | winter"),
+    ),
     "no header": Mistake(
         events=EVENTS.partition("\n")[2],
         refused=r"events.csv, line 1: 'u', 'a', '2024-01-05' are values, not names of columns",

@@ -41,6 +41,9 @@ Kinds = Mapping[str, type[pl.DataType]]
 BLOCK = 100_000
 """Rows."""
 
+NUMBER = "\0line"
+"""What the lines of rows are called where columns may have any name: no file holds a NUL."""
+
 
 def scan_fields(
     path: Path,
@@ -49,6 +52,7 @@ def scan_fields(
     header: bool = False,
     separator: str = "\t",
     latin_1: bool = False,
+    number: str = "line",
 ) -> pl.LazyFrame:
     """Return the file's lines: ``line`` (its number in the file, from 1) and the fields ``names``,
     as strings.
@@ -62,6 +66,7 @@ def scan_fields(
         header: the first line must hold exactly ``names``, and no other line may. Where columns may
             come in any order, ``names`` are those of ``raw.header``.
         latin_1: a file that is not UTF-8 is in latin-1; it is held in memory.
+        number: what ``line`` is to be called, where a field is called so.
 
     Raises:
         DataError: see ``lines.text_lines`` and ``check_whole``; a line with another number of
@@ -74,19 +79,19 @@ def scan_fields(
     for character in strays:
         wrong |= text.str.contains(character, literal=True)
     if header:
-        wrong |= (text == title) != (pl.col("line") == 1)
+        wrong |= (text == title) != (pl.col(number) == 1)
     try:
         # a separator that no text may hold: every line is one field, whatever else is in it
         lines = pl.scan_csv(
             _recoded(path) if latin_1 else path, has_header=False, separator="\0", quote_char=None, glob=False,
-            schema={"text": pl.String}, row_index_name="line", row_index_offset=1,
+            schema={"text": pl.String}, row_index_name=number, row_index_offset=1,
         ).with_columns(pl.col("text").fill_null(""))  # fmt: skip
         n, first = (
-            lines.select(pl.len(), pl.col("line").filter(wrong).min())
+            lines.select(pl.len(), pl.col(number).filter(wrong).min())
             .collect(engine="streaming")
             .row(0)
         )
-        found = "" if first is None else lines.filter(pl.col("line") == first).collect()["text"][0]
+        found = "" if first is None else lines.filter(pl.col(number) == first).collect()["text"][0]
     except (pl.exceptions.PolarsError, OSError) as error:
         refuse_file(path, "lines of text", error, "latin-1" if latin_1 else "utf-8")
     if first is not None:
@@ -101,8 +106,8 @@ def scan_fields(
         raise DataError(f"{path}: {NO_ROWS}")
     split = text.str.split_exact(separator, len(names) - 1).struct.rename_fields(list(names))
     return (
-        lines.filter(pl.col("line") > int(header))
-        .select("line", split.alias("fields"))
+        lines.filter(pl.col(number) > int(header))
+        .select(number, split.alias("fields"))
         .unnest("fields")
     )
 
@@ -116,6 +121,7 @@ def read_quoted(
     encoding: str = "utf-8",
     separator: str = ",",
     found: Sequence[str] = (),
+    number: str = "line",
 ) -> pl.DataFrame:
     """Return the columns ``needed`` of a csv as strings, "" where empty, and ``line``, where each
     row ends in the file.
@@ -125,6 +131,7 @@ def read_quoted(
         names: whether the first line names the columns; without names they are those of ``needed``,
             in this order.
         found: those of the first line, where they are known already.
+        number: what ``line`` is to be called, where a column is called so.
 
     Raises:
         DataError: see ``lines.csv_rows`` and ``check_whole``; a column that is missing or there
@@ -133,7 +140,7 @@ def read_quoted(
     check_whole(path, line_break=encoding not in WIDE)
     found = list(found) or (read_header(path, needed) if names else list(needed))
     places = [found.index(name) for name in needed]
-    schema = {"line": pl.Int64, **dict.fromkeys(needed, pl.String)}
+    schema = {number: pl.Int64, **dict.fromkeys(needed, pl.String)}
     read = csv_rows(path, errors=errors, encoding=encoding, separator=separator)
     rows, parts = islice(read, int(names), None), []
     while block := list(
@@ -163,13 +170,13 @@ def read_table(path: Path) -> pl.DataFrame:
     names = read_header(path)
     if path.suffix.lower() == ".parquet":
         return read_parquet(path, names)
-    return read_text(path, names).drop("line")
+    return read_text(path, names).drop(NUMBER)
 
 
 def read_text(
     path: Path, names: Sequence[str], *, encoding: str = "utf-8", separator: str = ","
 ) -> pl.DataFrame:
-    """Return ``line``, where each row ends in the file, and the columns ``names``, which its first
+    """Return ``NUMBER``, where each row ends in the file, and the columns ``names``, which its first
     line holds, as strings, never stripped; empty fields are null.
 
     Raises:
@@ -177,9 +184,11 @@ def read_text(
     """
     plain = encoding == "utf-8" and not any('"' in line for line in text_lines(path))
     if plain:
-        table = scan_fields(path, names, header=True, separator=separator).collect()
+        table = scan_fields(path, names, header=True, separator=separator, number=NUMBER).collect()
     else:
-        table = read_quoted(path, names, encoding=encoding, separator=separator, found=names)
+        table = read_quoted(
+            path, names, encoding=encoding, separator=separator, found=names, number=NUMBER
+        )
     return table.with_columns(pl.col(list(names)).replace("", None))
 
 

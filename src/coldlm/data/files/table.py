@@ -24,7 +24,7 @@ import polars as pl
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Bools, Ints
 from coldlm.data.files.dialect import find_dialect
-from coldlm.data.files.fields import read_text
+from coldlm.data.files.fields import NUMBER, read_text
 from coldlm.data.files.lines import AGAIN, MAGIC, NO_ROWS, csv_rows, json_lines, refuse_file
 from coldlm.data.files.raw import UNREADABLE, name_rows, parquet_schema, read_parquet
 from coldlm.data.files.sheets import read_sheets
@@ -155,15 +155,13 @@ def _read_text(
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{path}, line 1: column {name!r} appears twice; rename or remove one")
-    if "line" in names:
-        raise DataError(f"{path}, line 1: a column cannot be called 'line'; rename it")
     if not knows(names) and any(map(_is_value, names)):
         raise DataError(
             f"{path}, line 1: {', '.join(map(repr, names))[:200]} are values, not names of columns; "
             "put a line with the names above, such as user_id,item_id,timestamp"
         )
     frame = read_text(path, names, **how)
-    return Table(path, frame.drop("line"), str(dialect), frame["line"].cast(pl.Int64).to_numpy())
+    return Table(path, frame.drop(NUMBER), str(dialect), frame[NUMBER].cast(pl.Int64).to_numpy())
 
 
 def _is_value(name: str) -> bool:
