@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from coldlm.cli import main
@@ -69,6 +70,16 @@ def test_files_are_told_apart_and_the_line_to_type_is_a_run(
         "stars",
         "coldlm.models.backbone.tiny",
     )
+
+
+def test_a_folder_may_be_called_like_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    orders = pl.read_csv("my orders.csv")
+    Path("year=2024").mkdir()
+    orders.write_parquet("year=2024/0.parquet")
+    found = said(capsys, "year=2024", "goods.csv", "backbone=random_vectors")
+    assert "160 events" in found
+    line = shlex.split(found.splitlines()[-1])
+    assert 'dataset.interactions="year=2024"' in line
 
 
 def test_overrides_stand_and_are_repeated(capsys: pytest.CaptureFixture[str]) -> None:

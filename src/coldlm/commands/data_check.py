@@ -38,8 +38,9 @@ def check(arguments: Sequence[str]) -> list[str]:
     from coldlm.config.check import problems
     from coldlm.config.compose import compose_plain
 
-    paths = [Path(each) for each in arguments if "=" not in each]
-    overrides = [each for each in arguments if "=" in each]
+    # a folder of parts may be called year=2024
+    paths = [Path(each) for each in arguments if "=" not in each or Path(each).exists()]
+    overrides = [each for each in arguments if Path(each) not in paths]
     chosen = [each for each in overrides if each.startswith("dataset=")]
     if not paths and not chosen:
         raise ConfigError("name files of yours, such as items.csv orders.csv, or dataset=...")
