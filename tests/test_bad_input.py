@@ -98,6 +98,23 @@ def test_a_single_user_is_enough(run: Try) -> None:
     assert (results()["n_users"] == 1).all()
 
 
+def test_what_was_found_out_is_stated_in_log_and_manifest(run: Try) -> None:
+    assert run(events(users=1, count=30), "split.windows=2") == 0
+    data, said = manifest()["dataset"], Path("runs/mine/run.log").read_text(encoding="utf-8")
+    assert data["found"] == {
+        "items.parquet": "parquet",
+        "events.csv": "utf-8, fields between commas",
+        "text": "{title}",
+        "released_at of items.parquet": "s",
+        "timestamp of events.csv": "s",
+    }
+    assert len(data["warnings"]) == 2  # of both columns of times
+    for warning in data["warnings"]:
+        assert "all times are in 1970, read as s; are they what you mean?" in warning
+        assert f"W {warning}" in said
+    assert "found: text: {title}" in said
+
+
 @pytest.mark.parametrize("missing", ["all", "some"])
 def test_items_without_text_are_counted_and_ranked(run: Try, missing: str) -> None:
     texts: dict[str, str | None] = {
@@ -221,9 +238,6 @@ def without_positives(part: slice) -> list[Event]:
         ),
         (without_positives(slice(200, 245)), (), "the validation part holds no positive"),
         (without_positives(slice(235, 300)), (), "the stream part holds no positive"),
-        (without_positives(slice(0, 300)), (), "no positive event"),
-        ([*events(), ("u1", "I1", DAY, 1.0)], (), "'i1' is another id: case and blanks count"),
-        ([*events(), ("u1", "i1", 1_700_000_000_000, 1.0)], (), "looks like milliseconds"),
     ],
     ids=[
         "one time",
@@ -232,9 +246,6 @@ def without_positives(part: slice) -> list[Event]:
         "train, bce",
         "validation",
         "stream",
-        "nowhere",
-        "unknown item",
-        "ms",
     ],
 )
 def test_data_that_cannot_be_used_is_refused_in_words(
@@ -250,6 +261,25 @@ def test_data_that_cannot_be_used_is_refused_in_words(
     assert "Traceback" not in said
     assert manifest()["status"] == "FAILED"
     assert message in manifest()["reason"]
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        (without_positives(slice(0, 300)), "no positive event"),
+        ([*events(), ("u1", "I1", DAY, 1.0)], "'i1' is another id: case and blanks count"),
+        ([*events(), ("u1", "i1", 1_700_000_000_000, 1.0)], "in data row 301 (line 302) ms"),
+    ],
+    ids=["nowhere", "unknown item", "ms"],
+)
+def test_bad_rows_are_found_before_anything_is_made(
+    run: Try, tmp_path: Path, capsys: pytest.CaptureFixture[str], log: list[Event], message: str
+) -> None:
+    assert run(log) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "1 problem in the configuration" in said
+    assert not (tmp_path / "runs").exists()
 
 
 def test_missing_files_are_found_before_anything_is_made(

@@ -239,6 +239,7 @@ def test_the_commands_of_the_pages_are_right(
 ) -> None:
     """Composed and checked, not run; files and weights need not be there."""
     from coldlm.config import compose
+    from coldlm.config.quoting import readable
 
     monkeypatch.setattr(compose, "file_problems", lambda config: [])
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
@@ -255,9 +256,10 @@ def test_the_commands_of_the_pages_are_right(
     words = [word for word in words if not word.startswith("plugins=")]
     flags = [words.index("--config-dir")] if "--config-dir" in words else []
     first = [word for i in flags for word in words[i : i + 2]]
-    assert (
-        compose.make_plan([*first, *(word for word in words if word not in first)]).problems == []
-    )
+    overrides = readable(
+        [word for word in words if word not in first]
+    )  # as the command itself does
+    assert compose.make_plan([*first, *overrides]).problems == []
 
 
 def test_messages_that_pages_show_are_those_that_come(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ usage: coldlm COMMAND [...]
   recommend   recommend with a trained run
   export      what is asked, as tables for other software
   evaluate    judge scores or lists that other software wrote, as a run that reports read
-  data        fetch, verify and describe public data sets
+  data        check data of your own; fetch, verify and describe public data sets
   completion  what the Tab key needs, for bash, zsh and fish
 
   coldlm run experiment=quickstart         a documented experiment

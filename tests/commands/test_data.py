@@ -10,6 +10,7 @@ import pytest
 
 from coldlm.cli import main
 from coldlm.commands import data as datasets
+from coldlm.commands.data_card import _about_source, option_of
 from coldlm.config.tree import list_options
 from coldlm.data.sources.catalogue import SOURCES, Source
 from coldlm.data.sources.fetch import Remote
@@ -120,9 +121,7 @@ def test_what_is_got_by_hand_lies_where_its_reader_looks(tmp_path: Path) -> None
 
     for name, source in SOURCES.items():
         if folder := re.search(r"into (\w+)(?:_<edition>)?/", source.by_hand):
-            config = compose_plain(
-                [f"dataset={datasets._option(name)}", f"dataset.root={tmp_path}"]
-            )
+            config = compose_plain([f"dataset={option_of(name)}", f"dataset.root={tmp_path}"])
             assert folder[1] in file_problems(config)[0], name
             assert (
                 "coldlm data fetch" in file_problems(config)[0].replace("fetch cannot", "")
@@ -183,9 +182,7 @@ def test_a_card_tells_terms_counts_languages_cohorts_and_hashes(
 
 
 def test_a_card_of_a_reader_that_saw_no_real_file_says_so(tmp_path: Path) -> None:
-    lines = datasets._about_source(
-        "amazon2023", SOURCES["amazon2023"], {"price": "of the day of the crawl"}
-    )
+    lines = _about_source("amazon2023", SOURCES["amazon2023"], {"price": "of the day of the crawl"})
     assert "format: FORMAT UNVERIFIED: made-up files only" in lines
     assert lines[1].startswith("from: https://")
     assert "banned fields: price (of the day of the crawl)" in lines

@@ -97,4 +97,4 @@ def _words(command: str, given: Sequence[str]) -> Sequence[str]:
         return ()
     from coldlm.data.sources.catalogue import SOURCES
 
-    return tuple(SOURCES) if given else ("list", "fetch", "verify", "card")
+    return tuple(SOURCES) if given else ("list", "fetch", "verify", "card", "check")

@@ -230,6 +230,20 @@ ADDED: tuple[tuple[str, str, str, object], ...] = (
     ("head", "coldlm.models.causal_lm.CausalLM", "context_dropout", 0.0),
     ("dataset", "coldlm.data.own.load", "groups", []),
     ("dataset", "coldlm.data.atomic.load", "groups", []),
+    ("dataset", "coldlm.data.own.load", "columns", {}),
+    ("dataset", "coldlm.data.own.load", "unlisted_items", "refuse"),
+    *(
+        ("dataset", "coldlm.data.own.load", key, None)
+        for key in (
+            "actions",
+            "time_format",
+            "released_format",
+            "day_first",
+            "encoding",
+            "separator",
+            "sheet",
+        )
+    ),
     ("backbone", "coldlm.models.backbone.load", "runtime", "torch"),
     ("pretrain", "", "items", None),
     ("trainer", "", "graph_tokens", None),

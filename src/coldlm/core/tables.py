@@ -142,7 +142,8 @@ class Dataset:
     None.
     ``half_lives_days``: three half-lives of the decayed counts, fast to slow.
     ``item_ttl_days``: how long an item stays a candidate, None for ever. ``counts``: every policy
-    that touched a row or a text, by name (printed in every run). ``hashes``: sha256 of each raw
+    that touched a row or a text, by name (printed in every run). ``found``: what was found out about the
+    files, and ``warnings`` what may be wrong with them (the same). ``hashes``: sha256 of each raw
     file by file name. ``text_source``, ``own_texts``: [N] whose text each item reads
     where texts were permuted (a control), and the texts as they were, else None. ``texts_as_of``:
     where texts change, ([N] times, [N] ends of entry slots) -> ([N] texts as known strictly before
@@ -171,6 +172,8 @@ class Dataset:
     text_known_at: Ints | None = None
     log_starts_at: int = ALWAYS
     impressions: Impressions | None = None
+    found: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     def with_texts_as_of(self, times: Ints, enters_at: Ints) -> Dataset:
         """Return the same data set with each item's text as it was known strictly before its time,

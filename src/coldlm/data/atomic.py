@@ -34,8 +34,9 @@ from coldlm.data.files.atomic import (
     read_tables,
     text_fields,
 )
-from coldlm.data.files.own import text_columns, unread_labels
+from coldlm.data.files.labels import unread_labels
 from coldlm.data.files.raw import find_files, refuse, time_scale_problems
+from coldlm.data.files.texts import text_columns
 
 VERSION = 1
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
-from zipfile import ZipFile
 
 import polars as pl
 
@@ -30,6 +29,7 @@ from coldlm.data.canonical.reader import Reader, with_defaults_of
 from coldlm.data.files.fields import read_table
 from coldlm.data.files.lines import NO_ROWS
 from coldlm.data.files.raw import refuse
+from coldlm.data.files.sheets import read_sheets
 
 FIELDS: Final = ("description",)
 
@@ -154,7 +154,7 @@ def _parts(file: Path) -> list[pl.DataFrame]:
     if file.suffix == ".xlsx":
         return [
             _normal(sheet, f"{file}, sheet {name!r}", "row", 2)
-            for name, sheet in _sheets(file).items()
+            for name, sheet in read_sheets(file, WAYS).items()
         ]
     table = read_table(file)
     if file.suffix == ".csv":  # a quote that is never closed swallows the lines behind it
@@ -167,25 +167,6 @@ def _parts(file: Path) -> list[pl.DataFrame]:
                 "closed"
             )
     return [_normal(table, str(file), "data row", 1)]
-
-
-def _sheets(file: Path) -> dict[str, pl.DataFrame]:
-    try:
-        with ZipFile(file) as archive:  # the package below does not look at checksums
-            if damaged := archive.testzip():
-                raise DataError(
-                    f"{file}: cannot be read as xlsx: {damaged} in it is damaged. {WAYS}"
-                )
-        return pl.read_excel(file, sheet_id=0, infer_schema_length=None)
-    except DataError:
-        raise
-    except ModuleNotFoundError as error:
-        raise DataError(
-            f"{file}: reading xlsx needs a package: pip install 'coldlm[excel]'"
-        ) from error
-    except Exception as error:  # those of the package, which may not be there to be imported
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{file}: cannot be read as xlsx: {reason}. {WAYS}") from error
 
 
 def _normal(frame: pl.DataFrame, where: str, row: str, first: int) -> pl.DataFrame:

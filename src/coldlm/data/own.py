@@ -1,5 +1,5 @@
-"""Your own data: a table of items and one of interactions, csv or parquet, and optionally one of
-users.
+"""Your own data: a table of items and one of interactions, in almost any form that people have them,
+and optionally one of users.
 
 | file | columns |
 |---|---|
@@ -7,40 +7,39 @@ users.
 | interactions | ``user_id``, ``item_id``, ``timestamp``; ``label`` if there is one |
 | users | ``user_id``; any text columns |
 
-Ids are compared exactly: " 1" is not "1", "a" is not "A". Nothing is guessed in silence: what
-cannot be read is refused with file, column and row, and every policy that touched a row or a text
-is counted in ``Dataset.counts``.
+Kinds of files: see ``files/table.py``. Ids are compared exactly: " 1" is not "1", "a" is not "A". What is
+found out about the files (encoding, separator, format of times, template of texts) is stated in
+``Dataset.found``; what could be one thing or another is refused with both readings, and what cannot be
+read with file, column and row; every policy that touched a row or a text is counted in
+``Dataset.counts``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from coldlm.core.errors import DataError
 from coldlm.core.tables import Dataset
-from coldlm.data.canonical.groups import missing_groups
 from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.remembered import remembered
-from coldlm.data.canonical.template import template_problems
-from coldlm.data.files.own import OwnFiles, read_own, unread_labels
-from coldlm.data.files.raw import (
-    hash_files,
-    header,
-    missing_columns,
-    refuse,
-    three,
-    time_scale_problems,
-)
+from coldlm.data.files.columns import Names, column_key_problems
+from coldlm.data.files.dialect import dialect_key_problems
+from coldlm.data.files.labels import parse_actions
+from coldlm.data.files.own import Keys, Notes, OwnFiles, open_tables, read_own
+from coldlm.data.files.raw import hash_files, refuse, three, time_scale_problems
 
 WAYS = (
     "dataset=own reads files of yours: dataset.items=items.csv (item_id and text columns) "
-    "dataset.interactions=interactions.csv (user_id, item_id, timestamp, optionally label); csv or "
-    "parquet. "
+    "dataset.interactions=interactions.csv (user_id, item_id, timestamp, optionally label); csv, tsv, "
+    "jsonl, parquet or xlsx. coldlm data check FILES says what a run would make of them. "
     "Without any, dataset=simulated makes a world, and dataset=video/movielens_latest_small reads "
     "a public data set"
 )
+
+_LAST: list[Dataset] = []
+"""What ``problems`` has read whole, for ``load``, which comes next."""
 
 
 def load(
@@ -49,11 +48,20 @@ def load(
     interactions: str | None = None,
     users: str | None = None,
     name: str = "own",
+    columns: dict[str, str | list[str] | None] = {},  # noqa: B006  never changed
     text: str | None = None,
     label: str | None = None,
+    actions: dict[str, float] | str | None = None,
     positive_from: float | None = None,
     repeats: bool = False,
+    unlisted_items: Literal["refuse", "keep"] = "refuse",
     released_at: str | None = None,
+    time_format: str | None = None,
+    released_format: str | None = None,
+    day_first: bool | None = None,
+    encoding: str | None = None,
+    separator: str | None = None,
+    sheet: str | dict[str, str] | None = None,
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
     item_ttl_days: float | None = None,
     groups: list[str] = [],  # noqa: B006  never changed
@@ -64,51 +72,113 @@ def load(
         items, interactions, users: paths, see above. Without ``users``, and for users it lacks,
             profile texts are "".
         name: of the data set, in every result row.
+        columns: ``user_id``, ``item_id``, ``timestamp`` or ``title`` -> what the files call it; a list
+            where they call it differently.
         text: template over the columns of ``items``. By default all text columns but ``item_id``
-            and the release, ``title`` first, joined by " | "; a csv column counts as text unless
-            all its values are numbers.
+            and the release, ``title`` first, joined by " | "; a column of strings counts as text unless
+            all its values are figures ("1,137", "$3.99", "12%", "N/A"), or its name says that a crowd
+            made it (``files/figures.py``). Numbers and lists enter where the template names them.
         label: the column of ``interactions`` with the label; ``label`` by default, if there is one.
+        actions: what that column holds -> the label that it stands for, such as {view: 0, cart: 3, buy:
+            5}; or that as text.
         positive_from: a label of at least this is a positive. By default a label above 0 is, and
             without labels every event.
         repeats: whether a user may take an item again.
+        unlisted_items: "refuse" interactions with an item that ``items`` lacks, or "keep" them; such an
+            item has no text.
         released_at: the column of ``items`` with the release time; ``released_at`` by default, if
             there is one. Empty means unknown. Without such a column items enter the candidates
             after their first event.
+        time_format, released_format: of the two columns of times, see ``files/formats.FORMATS``; found
+            out by default.
+        day_first: whether 1/2/2024 is in February; needed where no row tells.
+        encoding: of text files that are neither UTF-8 nor marked as UTF-16.
+        separator: between the fields of text files, one character, or comma, tab, semicolon or pipe;
+            found out by default.
+        sheet: of xlsx files, a name, or a name by kind of table ({items: goods, interactions: sales});
+            the first by default.
         half_lives_days: of the decayed counts, three, ascending.
         item_ttl_days: how long an item stays a candidate.
         groups: columns of ``users`` by whose values users are told apart in tables.
 
-    Times: see ``times.seconds``. Event ids are row numbers of ``interactions``, from 0. Rows that
-    repeat user, item, time and label of an earlier row are dropped and counted. Line breaks, NUL
-    and runs of blanks in texts become one blank.
+    Event ids are row numbers of ``interactions``, from 0; where times have fractions of a second, in the
+    order of time. Rows that repeat user, item, second and label of an earlier row are dropped and
+    counted. Line breaks, NUL and runs of blanks in texts become one blank.
 
     Raises:
-        DataError: see ``problems``; missing, wrong or repeated ids; unreadable times or labels;
-            interactions with an unknown item; no positive event.
+        DataError: see ``problems``.
     """
-    refuse(
-        problems(
-            items=items,
-            interactions=interactions,
-            users=users,
-            text=text,
-            label=label,
-            positive_from=positive_from,
-            released_at=released_at,
-            half_lives_days=half_lives_days,
-            item_ttl_days=item_ttl_days,
-            groups=groups,
+    keys = dict(locals())
+    refuse(_key_problems(**keys) + _path_problems(**keys))
+    return _read(**keys)
+
+
+@with_defaults_of(load)
+def problems(**keys: Any) -> list[str]:
+    """Return what keeps ``load`` with the same keys from starting. Files are read whole, so that a bad
+    row is told before anything slow begins: wrong keys; missing, wrong or repeated ids; unreadable
+    times or labels; interactions with an unknown item; no positive event."""
+    if found := _key_problems(**keys):
+        return found
+    found = _path_problems(**keys)
+    try:
+        if found:  # what can be said of the others
+            files = {kind: Path(keys[kind] or "") for kind in ("items", "interactions", "users")}
+            there = {kind: path for kind, path in files.items() if keys[kind] and path.exists()}
+            open_tables(there, Keys.of(keys), Notes())
+        else:
+            _LAST[:] = [_read(**keys)]
+    except DataError as error:
+        found += re.split(r"\n(?! )", str(error))  # lines that go on are indented
+    return found
+
+
+def _key_problems(
+    *, columns: Names, actions: Any, encoding: str | None, separator: str | None, **_: object
+) -> list[str]:
+    """What is wrong with the keys that say how to read."""
+    found = column_key_problems(columns) + dialect_key_problems(encoding, separator)
+    try:
+        parse_actions(actions)
+    except DataError as error:
+        found.append(str(error))
+    return found
+
+
+def _path_problems(
+    *,
+    items: str | None,
+    interactions: str | None,
+    users: str | None,
+    half_lives_days: list[float],
+    item_ttl_days: float | None,
+    groups: list[str],
+    **_: object,
+) -> list[str]:
+    """What is wrong with the other keys, without opening a file."""
+    found = time_scale_problems(half_lives_days, item_ttl_days)
+    if groups and not users:
+        found.append(
+            f"dataset.groups: got {', '.join(groups)}, columns of a file; set dataset.users"
         )
-    )
-    files = OwnFiles(Path(items or ""), Path(interactions or ""), Path(users) if users else None)
-    columns: dict[str, Any] = {
-        "text": text, "label": label, "positive_from": positive_from, "released_at": released_at,
-        "groups": groups,
-    }  # fmt: skip
-    hashes = hash_files(files.paths)
+    ways = f". {WAYS}"  # said once
+    for key, path in (("items", items), ("interactions", interactions), ("users", users or ".")):
+        if not path or not Path(path).exists():
+            seen = "" if Path(path or "").is_absolute() else f" (seen from {Path.cwd()})"
+            wrong = f"{path}: no such file{seen}" if path else "is not set"
+            found.append(f"dataset.{key}{': ' if path else ' '}{wrong}{ways}")
+            ways = ""
+    return found
+
+
+def _read(
+    *, items: str, interactions: str, users: str | None, name: str, repeats: bool, **keys: Any
+) -> Dataset:
+    files = OwnFiles(Path(items), Path(interactions), Path(users) if users else None)
+    hashes = hash_files(files.parts)
 
     def read() -> Dataset:
-        tables = read_own(files, **columns)
+        tables = read_own(files, Keys.of(keys))
         return Dataset(
             name=name,
             domain="own",
@@ -117,63 +187,13 @@ def load(
             log=tables.log,
             repeats=repeats,
             release=tables.release,
-            half_lives_days=three(half_lives_days),
-            item_ttl_days=item_ttl_days,
-            counts=tables.counts,
+            half_lives_days=three(keys["half_lives_days"]),
+            item_ttl_days=keys["item_ttl_days"],
+            counts=tables.notes.counts,
             hashes=hashes,
+            found=tables.notes.found,
+            warnings=tuple(tables.notes.warnings),
         )
 
-    said = ["own", name, columns, repeats, half_lives_days, item_ttl_days]
     which = [items, interactions, users]  # the hashes do not tell what each file is for
-    return remembered([*said, which, hashes], read)
-
-
-@with_defaults_of(load)
-def problems(
-    *,
-    items: str | None,
-    interactions: str | None,
-    users: str | None,
-    text: str | None,
-    label: str | None,
-    positive_from: float | None,
-    released_at: str | None,
-    half_lives_days: Sequence[float],
-    item_ttl_days: float | None,
-    groups: Sequence[str],
-    **_: object,
-) -> list[str]:
-    """Return what keeps ``load`` with the same keys from starting; reads the headers of the files,
-    not their rows."""
-    found = time_scale_problems(half_lives_days, item_ttl_days)
-    needed: dict[str, list[str | None]] = {
-        "items": [items, "item_id", released_at],
-        "interactions": [interactions, "user_id", "item_id", "timestamp"],
-    }
-    if users:
-        needed["users"] = [users, "user_id"]
-    elif groups:
-        found.append(
-            f"dataset.groups: got {', '.join(groups)}, columns of a file; set dataset.users"
-        )
-    if label or positive_from is not None:
-        needed["interactions"].append(label or "label")
-    ways = f". {WAYS}"  # said once
-    for key, (path, *columns) in needed.items():
-        wrong = "" if path else f"dataset.{key} is not set"
-        try:
-            names = header(Path(path)) if path else []
-        except DataError as error:
-            wrong = f"dataset.{key}: {error}"
-        if wrong or not path:
-            found.append(f"{wrong}{ways}")
-            ways = ""
-            continue
-        found += missing_columns(Path(path), names, [column for column in columns if column])
-        if key == "interactions" and not label and "label" not in names:
-            found += unread_labels(path, names)
-        if key == "users":
-            found += missing_groups(names, groups, Path(path))
-        if key == "items" and text is not None:
-            found += template_problems(text, names)
-    return found
+    return remembered(["own", name, keys, repeats, which, hashes], read)

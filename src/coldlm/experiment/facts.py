@@ -54,6 +54,10 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         int(data.log.positive.sum()),
         split,
     )
+    for name, what in data.found.items():
+        log.info("found: %s: %s", name, what)
+    for warning in data.warnings:
+        log.warning("%s", warning)
     applied = {name: count for name, count in data.counts.items() if count}
     log.info("policies: %s", listed(applied) if applied else "none applied")
     log.info(
@@ -74,6 +78,8 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         items_never_taken=len(data.items) - len(np.unique(data.log.item)),
         hashes=dict(data.hashes),
         counts=dict(data.counts),
+        found=dict(data.found),
+        warnings=list(data.warnings),
         dates=dates | {"windows": windows},
         cut=str(split),
         n_users=len(data.users),

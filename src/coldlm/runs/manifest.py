@@ -28,10 +28,10 @@ PLACES = ("dataset.cache", "dataset.root")
 @dataclass
 class DataFacts:
     """The data set and its cut. ``hashes``: file -> sha256. ``counts``: policy -> how often it was
-    applied. ``dates``: t_val, t_test and the windows' edges. ``at_release``, ``before_release``: see
-    ``split.leaks.release_facts``; None where no release is known. ``least_of_item``, ``least_of_user``: see
-    ``split.leaks.selection_facts``. Counts of earlier versions may be
-    None."""
+    applied. ``found``, ``warnings``: see ``Dataset``. ``dates``: t_val, t_test and the windows' edges.
+    ``at_release``, ``before_release``: see ``split.leaks.release_facts``; None where no release is known.
+    ``least_of_item``, ``least_of_user``: see ``split.leaks.selection_facts``. Counts of earlier versions
+    may be None."""
 
     name: str
     dates: dict[str, Any]
@@ -43,6 +43,8 @@ class DataFacts:
     items_never_taken: int | None = None
     hashes: dict[str, str] | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     n_users: int | None = None
     n_items: int | None = None
     n_events: int | None = None

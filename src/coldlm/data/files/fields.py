@@ -1,4 +1,4 @@
-"""Tables in text files, plain or ``.gz``, read strictly: damage is refused with its line, never
+"""Tables in text files, plain, ``.gz`` or ``.zst``, read strictly: damage is refused with its line, never
 read as less.
 
 | function | for | quotes |
@@ -6,6 +6,7 @@ read as less.
 | ``scan_fields`` | any number of lines split at one separator, streamed | characters, or refused |
 | ``read_numbers`` | millions of rows of numbers, fast | refused |
 | ``read_quoted`` | texts, some thousands of rows up to a few millions | as in a csv; fields may hold line breaks |
+| ``read_text`` | all columns of a csv in any encoding, between any separator | as in a csv |
 | ``read_table`` | all columns of a csv or parquet file that is not known beforehand | as in a csv |
 
 ``scan_fields`` and ``read_quoted`` give strings, and with each row its line in the file, so that
@@ -23,7 +24,15 @@ from pathlib import Path
 import polars as pl
 
 from coldlm.core.errors import DataError
-from coldlm.data.files.lines import AGAIN, NO_ROWS, check_whole, csv_rows, refuse_file, text_lines
+from coldlm.data.files.lines import (
+    AGAIN,
+    NO_ROWS,
+    WIDE,
+    check_whole,
+    csv_rows,
+    refuse_file,
+    text_lines,
+)
 from coldlm.data.files.raw import header as read_header
 from coldlm.data.files.raw import read_parquet
 
@@ -31,6 +40,9 @@ Kinds = Mapping[str, type[pl.DataType]]
 
 BLOCK = 100_000
 """Rows."""
+
+NUMBER = "\0line"
+"""What the lines of rows are called where columns may have any name: no file holds a NUL."""
 
 
 def scan_fields(
@@ -40,6 +52,7 @@ def scan_fields(
     header: bool = False,
     separator: str = "\t",
     latin_1: bool = False,
+    number: str = "line",
 ) -> pl.LazyFrame:
     """Return the file's lines: ``line`` (its number in the file, from 1) and the fields ``names``,
     as strings.
@@ -53,6 +66,7 @@ def scan_fields(
         header: the first line must hold exactly ``names``, and no other line may. Where columns may
             come in any order, ``names`` are those of ``raw.header``.
         latin_1: a file that is not UTF-8 is in latin-1; it is held in memory.
+        number: what ``line`` is to be called, where a field is called so.
 
     Raises:
         DataError: see ``lines.text_lines`` and ``check_whole``; a line with another number of
@@ -60,25 +74,24 @@ def scan_fields(
     """
     check_whole(path)
     text, title = pl.col("text"), separator.join(names)
-    strays = {"\0": "a NUL byte"} | (
-        {'"': "a quote", "\r": "a carriage return"} if separator == "," else {}
-    )
+    strays = {'"': "a quote", "\r": "a carriage return"} if separator == "," else {}
     wrong = text.str.count_matches(separator, literal=True) != len(names) - 1
-    wrong |= pl.any_horizontal(text.str.contains(character, literal=True) for character in strays)
+    for character in strays:
+        wrong |= text.str.contains(character, literal=True)
     if header:
-        wrong |= (text == title) != (pl.col("line") == 1)
+        wrong |= (text == title) != (pl.col(number) == 1)
     try:
-        # a separator that no text holds: every line is one field, whatever is in it
+        # a separator that no text may hold: every line is one field, whatever else is in it
         lines = pl.scan_csv(
-            _recoded(path) if latin_1 else path, has_header=False, separator="\x01", quote_char=None, glob=False,
-            schema={"text": pl.String}, row_index_name="line", row_index_offset=1,
+            _recoded(path) if latin_1 else path, has_header=False, separator="\0", quote_char=None, glob=False,
+            schema={"text": pl.String}, row_index_name=number, row_index_offset=1,
         ).with_columns(pl.col("text").fill_null(""))  # fmt: skip
         n, first = (
-            lines.select(pl.len(), pl.col("line").filter(wrong).min())
+            lines.select(pl.len(), pl.col(number).filter(wrong).min())
             .collect(engine="streaming")
             .row(0)
         )
-        found = "" if first is None else lines.filter(pl.col("line") == first).collect()["text"][0]
+        found = "" if first is None else lines.filter(pl.col(number) == first).collect()["text"][0]
     except (pl.exceptions.PolarsError, OSError) as error:
         refuse_file(path, "lines of text", error, "latin-1" if latin_1 else "utf-8")
     if first is not None:
@@ -93,14 +106,22 @@ def scan_fields(
         raise DataError(f"{path}: {NO_ROWS}")
     split = text.str.split_exact(separator, len(names) - 1).struct.rename_fields(list(names))
     return (
-        lines.filter(pl.col("line") > int(header))
-        .select("line", split.alias("fields"))
+        lines.filter(pl.col(number) > int(header))
+        .select(number, split.alias("fields"))
         .unnest("fields")
     )
 
 
 def read_quoted(
-    path: Path, needed: Sequence[str], *, errors: str = "strict", names: bool = True
+    path: Path,
+    needed: Sequence[str],
+    *,
+    errors: str = "strict",
+    names: bool = True,
+    encoding: str = "utf-8",
+    separator: str = ",",
+    found: Sequence[str] = (),
+    number: str = "line",
 ) -> pl.DataFrame:
     """Return the columns ``needed`` of a csv as strings, "" where empty, and ``line``, where each
     row ends in the file.
@@ -109,23 +130,26 @@ def read_quoted(
         errors: "replace" reads characters that are not UTF-8 as "�".
         names: whether the first line names the columns; without names they are those of ``needed``,
             in this order.
+        found: those of the first line, where they are known already.
+        number: what ``line`` is to be called, where a column is called so.
 
     Raises:
         DataError: see ``lines.csv_rows`` and ``check_whole``; a column that is missing or there
             twice, a row with another number of fields, no rows.
     """
-    check_whole(path)
-    found = read_header(path, needed) if names else list(needed)
+    check_whole(path, line_break=encoding not in WIDE)
+    found = list(found) or (read_header(path, needed) if names else list(needed))
     places = [found.index(name) for name in needed]
-    schema = {"line": pl.Int64, **dict.fromkeys(needed, pl.String)}
-    rows, parts = islice(csv_rows(path, errors=errors), int(names), None), []
+    schema = {number: pl.Int64, **dict.fromkeys(needed, pl.String)}
+    read = csv_rows(path, errors=errors, encoding=encoding, separator=separator)
+    rows, parts = islice(read, int(names), None), []
     while block := list(
         islice(rows, BLOCK)
     ):  # in blocks: as Python's strings all of them would take ten times the room
         for line, row in block:
             if len(row) != len(found):
                 raise DataError(
-                    f"{path}, line {line}: {_wrong_count(len(row), found, ',')}; {AGAIN}"
+                    f"{path}, line {line}: {_wrong_count(len(row), found, separator)}; {AGAIN}"
                 )
             if names and row == found:
                 raise DataError(f"{path}, line {line}: the header once more; {AGAIN}")
@@ -146,11 +170,26 @@ def read_table(path: Path) -> pl.DataFrame:
     names = read_header(path)
     if path.suffix.lower() == ".parquet":
         return read_parquet(path, names)
-    if any('"' in line for line in text_lines(path)):
-        table = read_quoted(path, names)
+    return read_text(path, names).drop(NUMBER)
+
+
+def read_text(
+    path: Path, names: Sequence[str], *, encoding: str = "utf-8", separator: str = ","
+) -> pl.DataFrame:
+    """Return ``NUMBER``, where each row ends in the file, and the columns ``names``, which its first
+    line holds, as strings, never stripped; empty fields are null.
+
+    Raises:
+        DataError: see ``scan_fields`` and ``read_quoted``.
+    """
+    plain = encoding == "utf-8" and not any('"' in line for line in text_lines(path))
+    if plain:
+        table = scan_fields(path, names, header=True, separator=separator, number=NUMBER).collect()
     else:
-        table = scan_fields(path, names, header=True, separator=",").collect()
-    return table.select(pl.col(names).replace("", None))
+        table = read_quoted(
+            path, names, encoding=encoding, separator=separator, found=names, number=NUMBER
+        )
+    return table.with_columns(pl.col(list(names)).replace("", None))
 
 
 def refuse_lines(

@@ -1,4 +1,4 @@
-"""Text files line by line, plain or ``.gz``, read strictly: damage is refused with its line, never
+"""Text files line by line, plain, ``.gz`` or ``.zst``, read strictly: damage is refused with its line, never
 read as less.
 
 | function | for |
@@ -17,10 +17,12 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import sys
 import zlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from glob import escape
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, cast
 
@@ -32,6 +34,15 @@ AGAIN: Final = "download it again, or save it anew as UTF-8 text"
 
 NO_ROWS: Final = "no rows; at least one is needed"
 
+MAGIC: Final = {
+    ".gz": (b"\x1f\x8b", "gzip archive"),
+    ".zst": (b"\x28\xb5\x2f\xfd", "zstd archive"),
+}
+"""Suffix of an archive -> how it begins, and what it is."""
+
+WIDE: Final = ("utf-16", "utf-16-le", "utf-16-be")
+"""Encodings in which a line break is more than one byte."""
+
 
 def check_whole(path: Path, *, line_break: bool = True) -> None:
     """Refuse what was obviously cut off or is no archive, at the cost of a few bytes read.
@@ -41,17 +52,18 @@ def check_whole(path: Path, *, line_break: bool = True) -> None:
             first digits of a longer one.
 
     Raises:
-        DataError: no file, a ``.gz`` that does not begin as one, an empty file, or no line break at
-            its end.
+        DataError: no file, a ``.gz`` or ``.zst`` that does not begin as one, an empty file, or no
+            line break at its end.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     with path.open("rb") as stream:
-        if path.suffix == ".gz":
-            if stream.read(2) != b"\x1f\x8b":
+        if path.suffix in MAGIC:
+            begins, what = MAGIC[path.suffix]
+            if stream.read(len(begins)) != begins:
                 raise DataError(
-                    f"{path}: no gzip archive; {AGAIN}; if it is unpacked already, take .gz from "
-                    "its name"
+                    f"{path}: no {what}; {AGAIN}; if it is unpacked already, take {path.suffix} "
+                    "from its name"
                 )
             return
         if not (size := path.stat().st_size):
@@ -75,16 +87,24 @@ def text_lines(path: Path, *, encoding: str = "utf-8", errors: str = "strict") -
     """
     number = 0
     try:
-        with _open(path) as stream:
+        with open_bytes(path) as stream:
+            if encoding in WIDE:
+                wide = TextIOWrapper(stream, encoding, errors, newline="\n")
+                for number, text in enumerate(wide, 1):
+                    if "\0" in text:
+                        raise DataError(f"{path}, line {number}: a NUL; {AGAIN}")
+                    yield text
+                return
             for number, line in enumerate(stream, 1):
                 if b"\0" in line:
                     raise DataError(f"{path}, line {number}: a NUL byte; {AGAIN}")
                 yield line.decode(encoding, errors)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}, line {number}: not UTF-8 text ({error.reason}); {AGAIN}"
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:
+    except UnicodeError as error:
+        name = "UTF-8" if encoding == "utf-8" else encoding
+        where = f"after line {number}" if encoding in WIDE else f"line {number}"
+        reason = getattr(error, "reason", error)
+        raise DataError(f"{path}, {where}: not {name} text ({reason}); {AGAIN}") from error
+    except (OSError, EOFError, zlib.error, pl.exceptions.PolarsError) as error:
         raise DataError(
             f"{path}, after line {number}: damaged archive: {error}; {AGAIN}"
         ) from error
@@ -105,17 +125,19 @@ def refuse_file(path: Path, kind: str, error: Exception, encoding: str = "utf-8"
     raise DataError(f"{path}: cannot be read as {kind}: {reason}; {AGAIN}") from error
 
 
-def csv_rows(path: Path, *, errors: str = "strict") -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    path: Path, *, errors: str = "strict", encoding: str = "utf-8", separator: str = ","
+) -> Iterator[tuple[int, list[str]]]:
     """Yield (line on which it ends, fields) of every row, the first one too. A lone carriage return
-    is a blank.
+    is a blank. Fields may be of any length.
 
     Raises:
         DataError: see ``text_lines``; stray quotes, with the first line of their row.
     """
-    lines = (
-        line.replace("\r\n", "\n").replace("\r", " ") for line in text_lines(path, errors=errors)
-    )
-    reader = csv.reader(_without_mark(lines), strict=True)
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # texts beyond Python's 131,072 are kept
+    text = text_lines(path, errors=errors, encoding=encoding)
+    lines = (line.replace("\r\n", "\n").replace("\r", " ") for line in text)
+    reader = csv.reader(_without_mark(lines), strict=True, delimiter=separator)
     line = 0
     try:
         for row in reader:
@@ -195,8 +217,21 @@ def _no_number(name: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_number)
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if path.suffix == ".gz" else path.open("rb")
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open what a file holds, unpacked. zstd is unpacked by polars, as lines of UTF-8 text, into memory.
+
+    Raises:
+        polars.exceptions.PolarsError: a ``.zst`` that is damaged, or holds other bytes than UTF-8.
+    """
+    if path.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if path.suffix == ".zst":
+        # a separator that no text holds: every line is one field
+        rows = pl.read_csv(
+            path, has_header=False, separator="\0", quote_char=None, glob=False, schema={"line": pl.String},
+        )  # fmt: skip
+        return BytesIO("".join(f"{line}\n" for line in rows["line"].fill_null("")).encode())
+    return path.open("rb")
 
 
 def _without_mark(lines: Iterator[str]) -> Iterator[str]:

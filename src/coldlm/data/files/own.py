@@ -1,37 +1,36 @@
 """The two or three files of ``dataset=own``, read strictly: what cannot be read is refused with file,
-column and row, and every policy that touched a row or a text is counted."""
+column and row, every policy that touched a row or a text is counted, and what was found out is said."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from coldlm.core.errors import DataError
-from coldlm.core.tables import UNKNOWN, Bools, Floats, Ints, Items, Log, Users, sorted_log
-from coldlm.data.canonical.groups import user_groups
-from coldlm.data.canonical.template import clean, fields, fill
-from coldlm.data.files.fields import read_table
-from coldlm.data.files.raw import distinct, name_rows, read_ids, release_counts
-from coldlm.data.files.times import seconds
-
-LIKE_A_LABEL = (
-    "label",
-    "labels",
-    "rating",
-    "ratings",
-    "score",
-    "stars",
-    "click",
-    "clicked",
-    "is_click",
-    "like",
-    "liked",
+from coldlm.core.tables import UNKNOWN, Bools, Ints, Items, Log, Users, sorted_log
+from coldlm.data.canonical.groups import missing_groups, user_groups
+from coldlm.data.canonical.template import fields, template_problems
+from coldlm.data.files.columns import TABLES, Names, knows, named, unused_names
+from coldlm.data.files.figures import NOTHING
+from coldlm.data.files.formats import MICRO, UNITS
+from coldlm.data.files.ids import alike, codes, distinct, item_codes
+from coldlm.data.files.labels import (
+    Actions,
+    action_problems,
+    parse_actions,
+    read_labels,
+    unread_actions,
+    unread_labels,
 )
-"""Names of columns that would say what a positive is, had they been read."""
+from coldlm.data.files.moments import Moments, read_moments, suspicions
+from coldlm.data.files.raw import missing_columns, refuse, release_counts
+from coldlm.data.files.table import Table, parts_of, read
+from coldlm.data.files.texts import crowd_fields, set_aside, text_columns, texts
 
 LONG_TEXT = 10_000
 """Characters; longer texts are kept whole and counted."""
@@ -39,181 +38,275 @@ LONG_TEXT = 10_000
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """Where they lie; ``users``: None if there are none."""
+    """Where they lie, each a file or a folder of parts; ``users``: None if there are none."""
 
     items: Path
     interactions: Path
     users: Path | None = None
 
     @property
-    def paths(self) -> list[Path]:
-        return [self.items, self.interactions, *([self.users] if self.users else [])]
+    def by_kind(self) -> dict[str, Path]:
+        return {kind: path for kind, path in vars(self).items() if path is not None}
+
+    @property
+    def parts(self) -> list[Path]:
+        return list(
+            dict.fromkeys(part for path in self.by_kind.values() for part in parts_of(path))
+        )
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the user says of the files; see ``own.load``."""
+
+    text: str | None = None
+    label: str | None = None
+    actions: Actions | None = None
+    positive_from: float | None = None
+    released_at: str | None = None
+    groups: Sequence[str] = ()
+    columns: Names = field(default_factory=dict)
+    time_format: str | None = None
+    released_format: str | None = None
+    day_first: bool | None = None
+    encoding: str | None = None
+    separator: str | None = None
+    sheet: str | Mapping[str, str] | None = None
+    unlisted_items: str = "refuse"
+
+    @classmethod
+    def of(cls, keys: Mapping[str, Any]) -> Keys:
+        """Return those of all keys that say how the files are to be read.
+
+        Raises:
+            DataError: see ``labels.parse_actions``.
+        """
+        own = {name: keys[name] for name in cls.__dataclass_fields__}
+        return cls(**{**own, "actions": parse_actions(own["actions"])})
+
+
+@dataclass
+class Notes:
+    """What is gathered on the way. ``counts``: policies that touched rows or texts. ``found``: what was
+    found out about the files. ``warnings``: what may be wrong with them."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class OwnTables:
-    """What they hold. ``release``: see ``to_dataset``. ``counts``: policies that touched rows or
-    texts."""
+    """What they hold. ``release``: see ``to_dataset``."""
 
     items: Items
     users: Users
     log: Log
     release: str
-    counts: dict[str, int]
+    notes: Notes
 
 
-def read_own(
-    files: OwnFiles,
-    *,
-    text: str | None,
-    label: str | None,
-    positive_from: float | None,
-    released_at: str | None,
-    groups: Sequence[str] = (),
-) -> OwnTables:
+def read_own(files: OwnFiles, keys: Keys) -> OwnTables:
     """Return what the files hold; keys and refusals are those of ``own.load``."""
-    counts: dict[str, int] = {}
-    catalogue, release = _read_items(files.items, text, released_at, counts)
-    table = read_table(files.interactions)
-    user_ids = read_ids(table, "user_id", files.interactions)
-    people = _read_users(files.users, files.interactions, user_ids, groups, counts)
-    _refuse_mixed_ids("item_id", [files.items, files.interactions])
-    _refuse_mixed_ids("user_id", [*([files.users] if files.users else []), files.interactions])
-    label = label or ("label" if "label" in table.columns else None)
-    _count_unread(table, ("user_id", "item_id", "timestamp", label), "interaction", counts)
-    item = _item_codes(table, catalogue, files)
-    log = _read_log(
-        table,
-        files.interactions,
-        _codes(user_ids, people.ids),
-        item,
-        label,
-        positive_from,
-        counts,
+    notes = Notes()
+    tables = open_tables(files.by_kind, keys, notes)
+    items, events, people = tables["items"], tables["interactions"], tables.get("users")
+    item_ids, event_item_ids = alike("item_id", [items, events], notes.found)
+    of_users = [*([people] if people else []), events]
+    *listed, user_ids = alike("user_id", of_users, notes.found)
+    catalogue, release = _read_items(items, item_ids, keys, notes)
+    users = _read_users(people, listed, events, user_ids, keys, notes)
+    if keys.unlisted_items == "keep":
+        catalogue = _with_unlisted(catalogue, event_item_ids, notes)
+    item = item_codes(event_item_ids, catalogue.ids, items, events)
+    log = _read_log(events, codes(user_ids, users.ids), item, keys, notes)
+    early = int((catalogue.released_at < log.time[0]).sum())
+    notes.counts |= release_counts(catalogue, log) | {
+        "items_released_before_the_first_event": early
+    }
+    return OwnTables(catalogue, users, log, release, notes)
+
+
+def open_table(path: Path, keys: Keys, kind: str = "") -> Table:
+    """Return a table with its own names; ``kind``: what it is, if that is known.
+
+    Raises:
+        DataError: see ``table.read``.
+    """
+    sheet = keys.sheet if isinstance(keys.sheet, str) else (keys.sheet or {}).get(kind)
+    return read(
+        path,
+        lambda names: knows(names, keys.columns),
+        encoding=keys.encoding,
+        separator=keys.separator,
+        sheet=sheet,
     )
-    return OwnTables(catalogue, people, log, release, {**counts, **release_counts(catalogue, log)})
 
 
-def _read_items(
-    path: Path, text: str | None, released_at: str | None, counts: dict[str, int]
-) -> tuple[Items, str]:
-    table = read_table(path)
-    ids = distinct(read_ids(table, "item_id", path), "item_id", path)
-    column = released_at or ("released_at" if "released_at" in table.columns else None)
+def open_tables(files: Mapping[str, Path], keys: Keys, notes: Notes) -> dict[str, Table]:
+    """Return the tables under our names; ``files``: kind (see ``columns.TABLES``) -> path.
+
+    Raises:
+        DataError: all that is wrong with files and columns, at once.
+    """
+    tables, own, problems = dict[str, Table](), list[Table](), list[str]()
+    for kind, path in files.items():
+        try:
+            table = open_table(path, keys, kind)
+        except DataError as error:
+            problems.append(str(error))
+            continue
+        own.append(table)
+        tables[kind], wrong = named(table, kind, keys.columns)
+        problems += wrong or _key_problems(kind, tables[kind], keys)
+        notes.found[path.name if path.name not in notes.found else kind] = "; ".join(
+            [table.found, *(f"{its} is {our}" for our, its in tables[kind].said.items())]
+        )
+        if table.empty_rows:
+            notes.counts[f"rows of {path.name} without any value, left out"] = table.empty_rows
+    refuse(problems + (unused_names(own, keys.columns) if len(own) == len(files) else []))
+    return tables
+
+
+def _key_problems(kind: str, table: Table, keys: Keys) -> list[str]:
+    """What is wrong with keys that name columns of a table, by our names."""
+    if kind == "users":
+        return missing_groups(table.names, keys.groups, table.path)
+    if kind == "items":
+        wanted = [keys.released_at] if keys.released_at else []
+        found = missing_columns(table.path, table.names, wanted)
+        return found + (template_problems(keys.text, table.names) if keys.text is not None else [])
+    asked = keys.label or ("label" if keys.positive_from is not None else None)
+    if problems := action_problems(keys.actions, keys.label, table):
+        return problems
+    found = missing_columns(table.path, table.names, [asked] if asked else [])
+    if not keys.label and "label" not in table.names:
+        found += unread_labels(str(table.path), table.names) or unread_actions(table)
+    return found
+
+
+def _read_items(table: Table, ids: pl.Series, keys: Keys, notes: Notes) -> tuple[Items, str]:
+    known = distinct(ids, "item_id", table)
+    column = keys.released_at or ("released_at" if "released_at" in table.names else None)
     released = np.full(len(table), UNKNOWN, np.int64)
     if column:
-        released, _ = seconds(table[column], f"{path}, column {column!r}", optional=True)
-    names = text_columns(table, ("item_id", column))
-    if text is None and not names:
-        raise DataError(
-            f"{path}: no text column beside item_id; columns found: {', '.join(table.columns)}"
+        moments = _moments(
+            table, column, "dataset.released_format", keys.released_format, keys, notes
         )
-    texts = _texts(table, path, text or " | ".join(f"{{{name}}}" for name in names))
-    titles = _texts(table, path, f"{{{names[0]}}}") if names else ids
-    _count_unread(table, ("item_id", column, *(fields(text) if text else names)), "item", counts)
-    counts["items_without_text"] = texts.count("")
-    counts[f"texts_over_{LONG_TEXT}_chars"] = sum(len(text) > LONG_TEXT for text in texts)
-    return Items(ids, titles, texts, released), "field" if column else "after_first"
+        released = (moments.micros // MICRO).fill_null(UNKNOWN).to_numpy()
+    names = text_columns(table.frame, ("item_id", column))
+    if keys.text is None and not names:
+        raise DataError(
+            f"{table.path}: no text column beside item_id; columns found: {', '.join(table.names)}; "
+            "'dataset.text=\"{price}\"' is a template of your own"
+        )
+    template = keys.text or " | ".join(f"{{{name}}}" for name in names)
+    read_texts = texts(table, template)
+    titles = texts(table, f"{{{names[0]}}}") if names else known
+    used = fields(template)
+    aside = set_aside(table, ("item_id", column, *used))
+    notes.found["text"] = template + (
+        f" (set aside: {', '.join(f'{name}, {why}' for name, why in aside.items())})"
+        if aside
+        else ""
+    )
+    notes.warnings += crowd_fields(template, table)
+    _count_unread(table, ("item_id", column, *used), "item", notes.counts)
+    notes.counts["items_without_text"] = read_texts.count("")
+    notes.counts[f"texts_over_{LONG_TEXT}_chars"] = sum(
+        len(text) > LONG_TEXT for text in read_texts
+    )
+    return Items(known, titles, read_texts, released), "field" if column else "after_first"
+
+
+def _with_unlisted(catalogue: Items, ids: pl.Series, notes: Notes) -> Items:
+    """The catalogue, and behind it the items that only the interactions have, by id, without text."""
+    more = tuple(sorted(set(ids) - set(catalogue.ids)))
+    notes.counts["items_not_in_the_items_file"] = len(more)
+    unknown = np.full(len(more), UNKNOWN, np.int64)
+    return Items(
+        catalogue.ids + more,
+        catalogue.titles + more,
+        catalogue.texts + ("",) * len(more),
+        np.concatenate([catalogue.released_at, unknown]),
+    )
 
 
 def _read_users(
-    path: Path | None,
-    log_path: Path,
-    seen: list[str],
-    groups: Sequence[str],
-    counts: dict[str, int],
+    table: Table | None,
+    listed: Sequence[pl.Series],
+    events: Table,
+    seen: pl.Series,
+    keys: Keys,
+    notes: Notes,
 ) -> Users:
     """The users of the file in its order, then those who are only in the interactions, by id."""
     ids: tuple[str, ...] = ()
-    texts: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
     told: dict[str, tuple[str, ...]] = {}
-    if path is not None:
-        table = read_table(path)
-        ids = distinct(read_ids(table, "user_id", path), "user_id", path)
-        names = text_columns(table, ("user_id",))
-        texts = (
-            _texts(table, path, " | ".join(f"{{{name}}}" for name in names))
-            if names
-            else ("",) * len(ids)
-        )
-        told = user_groups(table, groups, path)
-        counts["users_not_in_the_users_file"] = len(set(seen) - set(ids))
+    if table is not None:
+        ids = distinct(listed[0], "user_id", table)
+        names = text_columns(table.frame, ("user_id",))
+        template = " | ".join(f"{{{name}}}" for name in names)
+        profiles = texts(table, template) if names else ("",) * len(ids)
+        told = user_groups(table.frame, keys.groups, table.path)
+        notes.counts["users_not_in_the_users_file"] = len(set(seen) - set(ids))
         if not set(seen) & set(ids):
             raise DataError(
-                f"{path}, column 'user_id': none of its {len(ids):,} users, such as {ids[0]!r} in "
+                f"{table.where('user_id')}: none of its {len(ids):,} users, such as {ids[0]!r} in "
                 "data row 1, is in "
-                f"{log_path}, where data row 1 is of {seen[0]!r}; are columns exchanged?"
+                f"{events.path}, where data row 1 is of {seen[0]!r}; are columns exchanged?"
             )
     more = tuple(sorted(set(seen) - set(ids)))
     nothing = ("",) * len(more)
     known = {name: values + nothing for name, values in told.items()}
-    return Users(ids + more, texts + nothing, known)
+    return Users(ids + more, profiles + nothing, known)
 
 
-def _refuse_mixed_ids(name: str, paths: Sequence[Path]) -> None:
-    """A parquet file says whether an id is the number 1 or the text "1", and these are two ids; a
-    csv does not."""
-    kinds = {
-        ("whole numbers" if pl.read_parquet_schema(path)[name].is_integer() else "strings"): path
-        for path in paths
-        if path.suffix.lower() == ".parquet"
-    }
-    if len(kinds) > 1:
-        said = " and ".join(f"{kind} in {path}" for kind, path in kinds.items())
-        raise DataError(f"column {name!r}: {said}; 1 and '1' are two ids: write both files alike")
-
-
-def _item_codes(table: pl.DataFrame, catalogue: Items, files: OwnFiles) -> Ints:
-    """[E] items of the interactions, by their place in the catalogue."""
-    path = files.interactions
-    item_ids = read_ids(table, "item_id", path)
-    item = _codes(item_ids, catalogue.ids)
-    if (item < 0).any():
-        name = item_ids[int(np.argmax(item < 0))]
-        near = [
-            known for known in catalogue.ids if known.strip().casefold() == name.strip().casefold()
-        ]
-        hint = f"; {near[0]!r} is another id: case and blanks count" if near else ""
-        raise DataError(
-            f"{path}, column 'item_id': {name!r} in {name_rows(item < 0)} is not among the items "
-            f"of {files.items}{hint}"
-        )
-    return item
-
-
-def _codes(ids: Sequence[str], known: Sequence[str]) -> Ints:
-    """The place of each id among the ``known`` ones, -1 for others."""
-    names = pl.Series(known, dtype=pl.String)
-    places = pl.int_range(len(names), eager=True)
-    found: Ints = (
-        pl.Series(ids, dtype=pl.String)
-        .replace_strict(names, places, default=-1, return_dtype=pl.Int64)
-        .to_numpy()
+def _moments(
+    table: Table, name: str, key: str, format: str | None, keys: Keys, notes: Notes
+) -> Moments:
+    values = table[name]
+    if key == "dataset.released_format" and values.dtype == pl.String:  # one may not be known
+        values = values.set(values.str.to_lowercase().is_in(NOTHING).fill_null(False), None)
+    moments = read_moments(
+        values, table.where(name), table.rows, key=key, format=format, day_first=keys.day_first
     )
-    return found
+    said = "" if moments.format in UNITS else ", UTC where no zone is named"
+    notes.found[f"{table.said.get(name, name)} of {table.path.name}"] = moments.format + said
+    notes.warnings += suspicions(moments, values, table.where(name), key)
+    return moments
 
 
-def _read_log(
-    table: pl.DataFrame,
-    path: Path,
-    user: Ints,
-    item: Ints,
-    label_column: str | None,
-    positive_from: float | None,
-    counts: dict[str, int],
-) -> Log:
-    time, counts["timestamps_cut_to_seconds"] = seconds(
-        table["timestamp"], f"{path}, column 'timestamp'"
-    )
-    label = _labels(table[label_column], path) if label_column else np.ones(len(table))
-    positive = label >= positive_from if positive_from is not None else label > 0
+def _read_log(table: Table, user: Ints, item: Ints, keys: Keys, notes: Notes) -> Log:
+    where, key = table.where("timestamp"), "dataset.time_format"
+    moments = _moments(table, "timestamp", key, keys.time_format, keys, notes)
+    for what, wrong in (
+        ("missing", moments.micros.is_null()),
+        ("before 1970", (moments.micros < 0).fill_null(False)),
+    ):
+        if wrong.any():
+            raise DataError(
+                f"{where}: {what} in {table.rows(wrong.to_numpy())}; every event needs a time"
+            )
+    micros = moments.micros.to_numpy()
+    name = keys.label or ("label" if "label" in table.names else None)
+    label = read_labels(table, name, keys.actions, notes.warnings) if name else np.ones(len(table))
+    used = [column.name for column in TABLES["interactions"]]
+    _count_unread(table, (*used, name), "interaction", notes.counts)
+    notes.counts["timestamps_cut_to_seconds"] = n_cut = int((micros % MICRO > 0).sum())
+    # events of one second have the order of their numbers: with fractions, that of time
+    order = np.argsort(micros, kind="stable") if n_cut else np.arange(len(micros))
+    user, item, label, time = user[order], item[order], label[order], micros[order] // MICRO
+    threshold = keys.positive_from
+    positive = label >= threshold if threshold is not None else label > 0
     if not positive.any():
         raise DataError(
-            f"{path}: no positive event; labels reach {label.max():g}, positive_from is "
-            f"{positive_from}"
+            f"{table.path}: no positive event; labels reach {label.max():g}, positive_from is "
+            f"{threshold}"
         )
     keep = first_of_equals(pl.DataFrame({"user": user, "item": item, "time": time, "label": label}))
-    counts["exact_duplicate_interactions_dropped"] = int((~keep).sum())
+    notes.counts["exact_duplicate_interactions_dropped"] = int((~keep).sum())
     return sorted_log(
         user[keep], item[keep], time[keep], label[keep], positive[keep], np.flatnonzero(keep)
     )
@@ -224,61 +317,8 @@ def first_of_equals(table: pl.DataFrame) -> Bools:
     return table.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
 
 
-def _labels(column: pl.Series, path: Path) -> Floats:
-    where = f"{path}, column {column.name!r}"
-    if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean)):
-        raise DataError(f"{where}: values of type {column.dtype}; expected numbers")
-    if column.dtype == pl.String:
-        column = column.replace({"true": "1", "True": "1", "false": "0", "False": "0"})
-    label = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    bad = ~np.isfinite(label)
-    if bad.any():
-        value = column.to_list()[int(np.argmax(bad))]
-        reason = "missing" if value is None else f"{value!r}, which is not a number,"
-        raise DataError(f"{where}: {reason} in {name_rows(bad)}")
-    return label
-
-
 def _count_unread(
-    table: pl.DataFrame, read: Sequence[str | None], kind: str, counts: dict[str, int]
+    table: Table, used: Sequence[str | None], kind: str, counts: dict[str, int]
 ) -> None:
-    if unread := [name for name in table.columns if name not in read]:
+    if unread := [table.said.get(name, name) for name in table.names if name not in used]:
         counts[f"{kind} columns not read: {', '.join(unread)}"] = len(unread)
-
-
-def text_columns(table: pl.DataFrame, others: Sequence[str | None]) -> list[str]:
-    """Return the names of the text columns, ``title`` first. Strings that are all numbers are no text: a csv
-    has no types, and columns such as an average rating, made after the fact, would leak the future
-    into the text."""
-    names = []
-    for name in table.columns:
-        column = table[name]
-        if name in others or column.dtype not in (pl.String, pl.Categorical, pl.Enum):
-            continue
-        words = column.cast(pl.String).replace("", None).drop_nulls()
-        if name == "title" or not len(words) or words.cast(pl.Float64, strict=False).null_count():
-            names.append(name)
-    return sorted(names, key=lambda name: name != "title")
-
-
-def _texts(table: pl.DataFrame, path: Path, template: str) -> tuple[str, ...]:
-    columns = {}
-    for name in table.columns:
-        if f"{{{name}}}" in template:
-            if table[name].dtype.is_nested():
-                raise DataError(
-                    f"{path}, column {name!r}: lists or structs cannot be text; join them into a "
-                    "string"
-                )
-            columns[name] = [clean(value) for value in table[name].cast(pl.String)]
-    return fill(template, columns)
-
-
-def unread_labels(path: str, names: Sequence[str]) -> list[str]:
-    """Return a problem per column that looks like a label, in a file that has none by that name."""
-    return [
-        f"{path}: column {name!r} looks like a label, but is not read: set dataset.label={name}, "
-        "or remove it"
-        for name in names
-        if name.strip().casefold() in LIKE_A_LABEL
-    ]

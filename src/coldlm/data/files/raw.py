@@ -16,7 +16,7 @@ from coldlm.core.spelling import did_you_mean
 from coldlm.core.tables import UNKNOWN, Bools, Items, Log
 from coldlm.data.files.lines import AGAIN, NO_ROWS, csv_rows
 
-_UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 """What polars raises at damaged parquet files; damaged pages panic."""
 
 
@@ -96,7 +96,7 @@ def parquet_schema(path: Path) -> pl.Schema:
     """
     try:
         return pl.Schema(pl.read_parquet_schema(path))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as parquet: {_reason(error)}; {AGAIN}") from error
 
 
@@ -108,7 +108,7 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     """
     try:
         table = pl.read_parquet(path, columns=list(columns))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         row = _first_unreadable(path, columns)
         raise DataError(
             f"{path}, data row {row}: cannot be read as parquet: {_reason(error)}; {AGAIN}"
@@ -127,7 +127,7 @@ def _first_unreadable(path: Path, columns: Sequence[str]) -> int:
         try:
             pl.read_parquet(path, columns=list(columns), n_rows=half)
             good = half
-        except _UNREADABLE:
+        except UNREADABLE:
             bad = half
     return good + 1
 
@@ -145,38 +145,6 @@ def name_rows(bad: Bools) -> str:
     rows = np.flatnonzero(bad) + 1
     more = f" and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     return f"data row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:5]))}{more}"
-
-
-def read_ids(table: pl.DataFrame, name: str, path: Path) -> list[str]:
-    """Return the column as strings, never stripped; integers of a parquet file are written out.
-
-    Raises:
-        DataError: values of another type, missing ones, or with a NUL in them.
-    """
-    column = table[name]
-    if not (column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()):
-        raise DataError(
-            f"{path}, column {name!r}: ids of type {column.dtype}; expected strings or integers"
-        )
-    column = column.cast(pl.String).fill_null("")
-    for what, wrong in (
-        ("missing", column == ""),
-        ("a NUL byte", column.str.contains("\0", literal=True)),
-    ):
-        if wrong.any():
-            raise DataError(f"{path}, column {name!r}: {what} in {name_rows(wrong.to_numpy())}")
-    return column.to_list()
-
-
-def distinct(ids: list[str], name: str, path: Path) -> tuple[str, ...]:
-    """Return the ids as they are, refused if one occurs twice."""
-    again = ~pl.Series(ids).is_first_distinct().to_numpy()
-    if again.any():
-        first = ids[int(np.argmax(again))]
-        raise DataError(
-            f"{path}, column {name!r}: {first!r} again in {name_rows(again)}; ids must be distinct"
-        )
-    return tuple(ids)
 
 
 def find_files(

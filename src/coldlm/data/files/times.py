@@ -74,7 +74,7 @@ def _from_strings(column: pl.Series, where: str) -> pl.Series:
         bad = (given & integers.is_null()).to_numpy()
         micros = _from_integers(integers, where) if not bad.any() else integers
     else:
-        micros = pl.Series([_iso(text) for text in column], dtype=pl.Int64)
+        micros = pl.Series([from_iso(text) for text in column], dtype=pl.Int64)
         bad = (given & micros.is_null()).to_numpy()
     if bad.any():
         value = column.to_list()[int(np.argmax(bad))]
@@ -82,8 +82,8 @@ def _from_strings(column: pl.Series, where: str) -> pl.Series:
     return micros
 
 
-def _iso(text: str | None) -> int | None:
-    """Microseconds since 1970, None for what is no ISO date or time."""
+def from_iso(text: str | None) -> int | None:
+    """Return microseconds since 1970, None for what is no ISO date or time."""
     try:
         moment = datetime.fromisoformat(text or "")
     except ValueError:
