@@ -41,7 +41,7 @@ def grown_memory(
     is_new[places] = True
     other._decayed[:, ~is_new] = as_of._decayed
     half_lives = np.array(as_of._half_lives)
-    for place in np.sort(places):
+    for place in np.sort(places).tolist():
         other._decayed[:, place] = 1
         if not _is_first(place, items.start):
             gap = items.time[place] - items.time[place - 1]
