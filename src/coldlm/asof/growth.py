@@ -67,9 +67,10 @@ def grown_catalogue(catalogue: Catalogue, data: Dataset, more: Log) -> Catalogue
     other._item = np.append(catalogue._item, more.item)
     other._by_user = catalogue._by_user.grown(more.user, more.time, len(data.users))
     known = catalogue._pair // n_before * len(other) + catalogue._pair % n_before
-    pairs, row = np.unique(more.user * len(other) + more.item, return_index=True)
+    pair: Ints = more.user * len(other) + more.item
+    pairs, row = np.unique(pair, return_index=True)
     at = np.searchsorted(known, pairs)
-    new = np.append(known, -1)[at] != pairs
+    new = ~np.isin(pairs, known)
     other._pair = np.insert(known, at[new], pairs[new])
     other._pair_time = np.insert(catalogue._pair_time, at[new], more.time[row[new]])
     return other

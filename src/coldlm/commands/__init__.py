@@ -1,2 +1,13 @@
-COMMANDS = ("run", "tune", "report", "recommend", "export", "evaluate", "data", "completion")
+COMMANDS = (
+    "run",
+    "tune",
+    "report",
+    "recommend",
+    "update",
+    "serve",
+    "export",
+    "evaluate",
+    "data",
+    "completion",
+)
 """Each is the ``main`` of a module of this folder."""

@@ -73,7 +73,7 @@ def read_own(
 ) -> OwnTables:
     """Return what the files hold; keys and refusals are those of ``own.load``."""
     counts: dict[str, int] = {}
-    catalogue, release = _read_items(files.items, text, released_at, counts)
+    catalogue, release = read_items(files.items, text, released_at, counts)
     table = read_table(files.interactions)
     user_ids = read_ids(table, "user_id", files.interactions)
     people = _read_users(files.users, files.interactions, user_ids, groups, counts)
@@ -94,9 +94,11 @@ def read_own(
     return OwnTables(catalogue, people, log, release, {**counts, **release_counts(catalogue, log)})
 
 
-def _read_items(
+def read_items(
     path: Path, text: str | None, released_at: str | None, counts: dict[str, int]
 ) -> tuple[Items, str]:
+    """Return the items of a file and their release rule; policies that touched them are added to
+    ``counts``. Keys and refusals are those of ``own.load``."""
     table = read_table(path)
     ids = distinct(read_ids(table, "item_id", path), "item_id", path)
     column = released_at or ("released_at" if "released_at" in table.columns else None)
@@ -205,7 +207,7 @@ def _read_log(
     time, counts["timestamps_cut_to_seconds"] = seconds(
         table["timestamp"], f"{path}, column 'timestamp'"
     )
-    label = _labels(table[label_column], path) if label_column else np.ones(len(table))
+    label = labels(table[label_column], path) if label_column else np.ones(len(table))
     positive = label >= positive_from if positive_from is not None else label > 0
     if not positive.any():
         raise DataError(
@@ -224,7 +226,12 @@ def first_of_equals(table: pl.DataFrame) -> Bools:
     return table.select(pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
 
 
-def _labels(column: pl.Series, path: Path) -> Floats:
+def labels(column: pl.Series, path: Path) -> Floats:
+    """Return a column of labels as numbers.
+
+    Raises:
+        DataError: some are none.
+    """
     where = f"{path}, column {column.name!r}"
     if not (column.dtype.is_numeric() or column.dtype in (pl.String, pl.Boolean)):
         raise DataError(f"{where}: values of type {column.dtype}; expected numbers")
