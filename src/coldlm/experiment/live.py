@@ -26,6 +26,8 @@ from filelock import FileLock, Timeout
 
 from coldlm.asof.context import visible_before
 from coldlm.config.build import build
+from coldlm.config.kinds import Trigger
+from coldlm.config.options import chosen
 from coldlm.core.errors import ConfigError, DataError, RunFolderError
 from coldlm.core.spelling import did_you_mean
 from coldlm.core.tables import DAY, Floats
@@ -299,6 +301,23 @@ class Live:
         with self._lock:
             self._grow()
             return self._version
+
+    def ask(self, user: str | None) -> tuple[Version, int, int | None]:
+        """Return the version that answers now, the second in which it does, and the code of a user (None
+        of somebody unknown), which belong together."""
+        with self._lock:
+            return self.version, self.now, self.user(user)
+
+    @property
+    def trigger(self) -> str:
+        """Return the name of the run's trigger."""
+        name: str = chosen(Trigger, self.config.online.trigger).name
+        return name
+
+    @property
+    def uses_text(self) -> bool:
+        """Whether the head reads texts."""
+        return bool(self._ranker.head.uses_text)
 
     def user(self, name: str | None) -> int | None:
         """Return the code of a user, None of somebody unknown."""

@@ -18,6 +18,7 @@ from coldlm.experiment.world import World
 from coldlm.models.rankers.pairwise import PairSnapshot
 from coldlm.models.rankers.ranker import Model, Scorer
 from coldlm.models.rankers.snapshot import Snapshot
+from coldlm.text.tokens import tokenize
 
 LAST_MODEL = ("online", "model")
 """Names of saved weights in a run folder, latest first."""
@@ -126,6 +127,14 @@ def best(scores: Tensor, candidates: Bools) -> Ints:
     masked = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
     order: Ints = torch.argsort(masked, descending=True, stable=True).numpy()
     return order[: int(candidates.sum())]
+
+
+def unknown_share(ranker: Model, text: str) -> float:
+    """Return the share of a text's tokens that the backbone's tokenizer does not know."""
+    body = ranker.encoder.body
+    if not text:
+        return 0.0
+    return tokenize([text], body.tokenizer, body.max_tokens, causal=body.causal).unknown
 
 
 def last_weights(run: Path) -> Path:
