@@ -114,25 +114,26 @@ def test_what_was_taken_counts_at_once_and_a_new_item_is_ranked_at_once(live: Li
     assert n_of(live, "i3") == before + 1
     assert live.add_events([EventLine("somebody", "i3", request="a")]) == 0  # sent again
     live.add_items([ItemLine("fresh", "guitar", "guitar melody drummer concert")])
-    listed = live.version.recommend(Question(live.now, "guitar melody"), 61)
+    listed, also = live.version.recommend(Question(live.now, "guitar melody"), 61, also=[60])
+    assert [listed[place.rank - 1] for place in also] == [p for p in listed if p.code == 60]
     assert live.item("fresh") in [place.code for place in listed]
     live.add_events([EventLine("somebody", "fresh")])
     assert n_of(live, "fresh") == 1
     user = live.user("somebody")
-    mine = live.version.recommend(Question(live.now, user=user), 61)
+    mine, _ = live.version.recommend(Question(live.now, user=user), 61)
     assert len(mine) == 61 - 2  # what somebody has had does not come again
 
 
 def test_text_and_counts_add_up_to_the_score_and_kept_places_are_kept(live: Live) -> None:
     live.add_items([ItemLine("fresh", "tulip", "tulip pruning")])
-    for place in live.version.recommend(Question(live.now, "guitar"), 8):
+    for place in live.version.recommend(Question(live.now, "guitar"), 8)[0]:
         assert place.text is not None
         assert place.context is not None
         assert place.score == pytest.approx(place.text + place.context, abs=1e-5)
     n = live.version.world.as_of.n_item(np.arange(61), np.array(live.now))
-    everybody = live.version.recommend(Question(live.now, "guitar"), 61)
+    everybody, _ = live.version.recommend(Question(live.now, "guitar"), 61)
     shelf = int(np.sort(n)[4])  # a few items have so few events
-    kept = live.version.recommend(Question(live.now, "guitar"), 10, 3, shelf)
+    kept, _ = live.version.recommend(Question(live.now, "guitar"), 10, 3, shelf)
     best = [place.code for place in everybody if place.n <= shelf][:3]
     assert [p.code for p in kept if p.n <= shelf][:3] == best
     assert [p.score for p in kept] == sorted((p.score for p in kept), reverse=True)
@@ -147,11 +148,11 @@ def test_a_restart_is_as_if_it_had_never_stopped(run: Path) -> None:
     assert first.update.version == live.number == 5
     live.add_events([EventLine("u4", "fresh", text="compost")])
     asked = Question(live.now, "tulip", live.user("x"))
-    before, waiting = live.version.recommend(asked, 20), live.waiting
+    before, waiting = live.version.recommend(asked, 20)[0], live.waiting
     live.close()
     again = Live(run, clock=lambda: 0)
     assert (again.number, again.waiting, again.now) == (5, waiting, asked.time)
-    after = again.version.recommend(asked, 20)
+    after, _ = again.version.recommend(asked, 20)
     assert [p.code for p in after] == [p.code for p in before]
     assert [p.score for p in after] == pytest.approx([p.score for p in before], abs=1e-4)
     with pytest.raises(RunFolderError, match="another process"):

@@ -174,7 +174,9 @@ class Live:
         rows = pl.read_parquet(file).to_dicts() if file.is_file() else []
         for row in rows:
             self._moments.append((row["time"], row["seconds"]))
-            self._updated_at, self._updated_in = row["time"], row["window"]
+            self._updated_at = row["time"]
+            at = np.searchsorted(world.split.edges, row["time"], side="right")
+            self._updated_in = int(at) - 1
             self._learned, self.number = row["visible"], row["version"]
 
     def _resume(self) -> None:

@@ -25,11 +25,12 @@ LAST_MODEL = ("online", "model")
 
 
 class Place(NamedTuple):
-    """One place of a list. ``n``: events of the item so far. ``text``, ``context``: what its text and
-    what counts, recency and age add to the score; None for what the head does not use or does not
-    add."""
+    """One place of a list. ``rank``: among all candidates, from 1. ``n``: events of the item so far.
+    ``text``, ``context``: what its text and what counts, recency and age add to the score; None for
+    what the head does not use."""
 
     code: int
+    rank: int
     score: float
     n: int
     text: float | None = None
@@ -89,9 +90,11 @@ class Version:
         scores = cast("PairSnapshot", self.scorer).generate(now, text, codes, candidates, beams)
         return scores, candidates & np.isfinite(scores.numpy())
 
-    def recommend(self, asked: Question, k: int, slots: int = 0, shelf: int = 0) -> list[Place]:
-        """Return the best ``k`` candidates, best first, with what makes their scores up (two towers
-        alone).
+    def recommend(
+        self, asked: Question, k: int, slots: int = 0, shelf: int = 0, also: Sequence[int] = ()
+    ) -> tuple[list[Place], list[Place]]:
+        """Return the best ``k`` candidates, best first, with what makes their scores up, and those of the
+        items ``also`` that are candidates, wherever they stand (two towers alone).
 
         Args:
             slots: places that are kept for the best of the shelf (``evaluate.slots``): items with at
@@ -102,12 +105,17 @@ class Version:
         order = best(scores, candidates)
         kept = order[n[order] <= shelf][:slots]
         others = order[~np.isin(order, kept)][: k - len(kept)]
-        listed = order[np.isin(order, np.concatenate([kept, others]))]
-        text, codes = self._said(asked)
-        parts = cast("Snapshot", self.scorer).shares(asked.time, listed, text=text, history=codes)
-        added = [[None] * len(listed) if part is None else part.tolist() for part in parts]
-        columns = listed.tolist(), scores[torch.from_numpy(listed)].tolist(), n[listed].tolist()
-        return [Place(*row) for row in zip(*columns, *added, strict=True)]
+        listed = np.flatnonzero(np.isin(order, np.concatenate([kept, others])))
+        ranks = np.concatenate([listed, np.flatnonzero(np.isin(order, also))])
+        codes = order[ranks]
+        text, history = self._said(asked)
+        snapshot = cast("Snapshot", self.scorer)
+        parts = snapshot.shares(asked.time, codes, text=text, history=history)
+        added = [[None] * len(codes) if part is None else part.tolist() for part in parts]
+        told = scores[torch.from_numpy(codes)].tolist(), n[codes].tolist()
+        rows = zip(codes.tolist(), (ranks + 1).tolist(), *told, *added, strict=True)
+        places = [Place(*row) for row in rows]
+        return places[: len(listed)], places[len(listed) :]
 
     def _said(self, asked: Question) -> tuple[str, Sequence[int]]:
         """The text and the history that the head reads: a typed text takes the place of the profile."""

@@ -28,6 +28,9 @@ from coldlm.experiment.version import Question, unknown_share
 REMEMBERED = 10_000
 """Requests whose text, user and list are remembered for their feedback."""
 
+TOLD = ("rank", "n", "score", "text", "context")
+"""Of a place, besides the item."""
+
 STATIC = {"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"}
 
 
@@ -56,27 +59,32 @@ class Service:
             raise HTTPException(422, f"slots={body.slots} do not fit into k={body.k}")
         if body.text and not self.live.uses_text:
             raise HTTPException(422, "this run's head reads no text: give user or history")
-        history = [live.item(name) for name in body.history]
+        history, also = (list(map(live.item, names)) for names in (body.history, body.also))
         with self._scoring:
             version, now, user = live.ask(body.user)
             asked = Question(now, body.text, user, history)
-            places = version.recommend(asked, body.k, body.slots, self._shelf)
+            lists = version.recommend(asked, body.k, body.slots, self._shelf, also)
             unknown = unknown_share(version.ranker, body.text)
         items, request = version.world.data.items, f"r{secrets.token_hex(8)}"
-        rows = [
-            Place(
-                rank=rank, item=items.ids[p.code], title=items.titles[p.code], n=p.n,
-                score=p.score, text=p.text, context=p.context,
-            )
-            for rank, p in enumerate(places, 1)
-        ]  # fmt: skip
-        shown = tuple(row.item for row in rows)
+        places, others = (
+            [
+                Place(
+                    item=items.ids[place.code],
+                    title=items.titles[place.code],
+                    **{name: getattr(place, name) for name in TOLD},
+                )
+                for place in rows
+            ]
+            for rows in lists
+        )
+        shown = tuple(place.item for place in places)
         self._requests[request] = _Asked(body.text, body.user or f"guest {request}", shown)
         while len(self._requests) > REMEMBERED:
             self._requests.popitem(last=False)
         return Listed(
-            request=request, version=version.number, time=now, unknown=unknown, places=rows
-        )
+            request=request, version=version.number, time=now, unknown=unknown,
+            places=places, also=others,
+        )  # fmt: skip
 
     def take(self, body: Feedback) -> Taken:
         """Take what was taken; acknowledged when it is on the disk."""
@@ -121,7 +129,7 @@ class Service:
             "coldlm": __version__,
             "version": version.number,
             "updates": len(live.learned),
-            "last_update": live.learned[-1] if live.learned else None,
+            "last_update": _finite(live.learned[-1]) if live.learned else None,
             "learning": self.learner.is_busy,
             "waiting": live.waiting,
             "window": self.window,
@@ -215,6 +223,11 @@ def make_app(
         service.measured.request(path if path in paths else "other", status, seconds)
 
     return Guard(app, count, token=token, hosts=hosts)
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, None in place of numbers that JSON does not have."""
+    return {key: None if value != value else value for key, value in row.items()}
 
 
 def _static(text: str, kind: str) -> Any:

@@ -20,7 +20,7 @@ def _with(example: dict[str, Any]) -> ConfigDict:
 class Recommend(BaseModel):
     """A question. ``text``: as typed into a search box. ``user``: whose history and profile are looked up;
     of somebody new nothing is known. ``history``: item ids, newest first, where there is no user.
-    ``slots``: places kept for new items."""
+    ``slots``: places kept for new items. ``also``: item ids whose places are told wherever they stand."""
 
     model_config = _with({"text": "space adventure", "k": 5})
     text: Text = ""
@@ -28,11 +28,12 @@ class Recommend(BaseModel):
     history: Annotated[list[Id], Field(max_length=MOST_ITEMS)] = []
     k: Annotated[int, Field(ge=1, le=MOST_PLACES)] = 10
     slots: Annotated[int, Field(ge=0, le=MOST_PLACES)] = 0
+    also: Annotated[list[Id], Field(max_length=10)] = []
 
 
 class Place(BaseModel):
-    """A place of a list. ``n``: events of the item so far. ``score`` is what ``text`` and ``context``
-    (counts, recency, age) add up to; null: the head does not use it."""
+    """A place of a list. ``rank``: among all candidates. ``n``: events of the item so far. ``score`` is
+    what ``text`` and ``context`` (counts, recency, age) add up to; null: the head does not use it."""
 
     rank: int
     item: str
@@ -52,6 +53,7 @@ class Listed(BaseModel):
     time: int
     unknown: float
     places: list[Place]
+    also: list[Place]
 
 
 class Feedback(BaseModel):

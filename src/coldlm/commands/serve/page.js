@@ -45,7 +45,7 @@ const at = id => document.getElementById(id);
 const stored = (key, make) => sessionStorage.getItem(key) ?? (sessionStorage.setItem(key, make()), sessionStorage.getItem(key));
 const somebody = () => "visitor-" + crypto.getRandomValues(new Uint32Array(2)).join("");
 let language = localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en");
-let say = SAY[language], visitor = stored("visitor", somebody), answer = null, before = null, status = null, asks = 0;
+let say = SAY[language], visitor = stored("visitor", somebody), answer = null, before = null, status = null, asks = 0, added = [];
 
 function node(tag, text, kind) {
   const made = document.createElement(tag);
@@ -82,7 +82,7 @@ function warn(text) {
 async function ask(keeps) {
   const number = ++asks, slots = Math.max(0, Math.min(SHOWN, Number(at("slots").value) || 0));
   const text = at("text").value.trim();
-  const said = await call("recommend", {text, user: visitor, k: ASKED, slots});
+  const said = await call("recommend", {text, user: visitor, k: ASKED, slots, also: added});
   if (number !== asks) return;  // another question was asked meanwhile
   before = keeps && answer && answer.text === text ? answer : null;
   answer = {...said, text};
@@ -92,7 +92,7 @@ async function ask(keeps) {
 
 function moved(place) {
   if (!before) return null;
-  const old = before.places.find(other => other.item === place.item)?.rank;
+  const old = [...before.places, ...before.also].find(other => other.item === place.item)?.rank;
   if (old === place.rank) return null;
   if (!old || (old > SHOWN && place.rank <= SHOWN)) return ["up", old ? `▲${old - place.rank}` : say.entered];
   return old > place.rank ? ["up", `▲${old - place.rank}`] : ["down", `▼${place.rank - old}`];
@@ -107,14 +107,16 @@ function bar(value, most, kind) {
 }
 
 function list() {
-  const places = answer ? answer.places.slice(0, SHOWN) : [];
+  const first = answer ? answer.places.slice(0, SHOWN) : [], has = new Set(first.map(place => place.item));
+  const places = [...first, ...(answer ? answer.also.filter(place => !has.has(place.item)) : [])];
   const most = Math.max(...places.flatMap(p => [Math.abs(p.text ?? 0), Math.abs(p.context ?? 0)]), 0);
   at("list").replaceChildren(...places.map(place => {
     const row = node("li"), rank = node("span", String(place.rank), "rank"), name = node("span", place.title, "name");
     const parts = node("span", undefined, "parts"), button = node("button", say.take), change = moved(place);
     row.dataset.item = place.item;
+    if (!has.has(place.item)) row.className = "apart";
     if (change) rank.append(node("small", change[1], change[0]));
-    if (change && change[1] === say.entered) row.className = "entered";
+    if (change && change[1] === say.entered || added.includes(place.item)) row.classList.add("entered");
     if (place.n <= (status?.shelf ?? 0)) name.append(node("em", say.fresh));
     name.append(node("small", say.events(place.n)));
     const numbers = [["text", place.text], ["context", place.context]].filter(([, value]) => value !== null);
@@ -146,8 +148,9 @@ async function add() {
   const said = await call("items", {id: `added-${Date.now().toString(36)}`, title, text: text ? `${title} | ${text}` : title});
   at("title").value = at("about").value = "";
   if (!answer) at("text").value = title;
+  added = [...added, said.item].slice(-10);
   await ask(true);
-  const rank = answer.places.find(place => place.item === said.item)?.rank;
+  const rank = answer.also.find(place => place.item === said.item)?.rank;
   at("added").textContent = [rank ? say.added_at(title, rank) : say.added(title), said.unknown > 0.5 ? say.added_unknown : ""].join(" ");
   await look();
 }
