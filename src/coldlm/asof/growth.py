@@ -70,7 +70,7 @@ def grown_catalogue(catalogue: Catalogue, data: Dataset, more: Log) -> Catalogue
     pair: Ints = more.user * len(other) + more.item
     pairs, row = np.unique(pair, return_index=True)
     at = np.searchsorted(known, pairs)
-    new = ~np.isin(pairs, known)
+    new = np.append(known, -1)[at] != pairs
     other._pair = np.insert(known, at[new], pairs[new])
     other._pair_time = np.insert(catalogue._pair_time, at[new], more.time[row[new]])
     return other

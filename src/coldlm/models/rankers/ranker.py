@@ -274,11 +274,9 @@ class Ranker(Model):
         """What tells the weights that item vectors come from."""
         return self.digest([name for name in self.trainable() if not name.startswith("head.")])
 
-    def written(self, names: Sequence[str]) -> tuple[int, ...]:
-        """Return how often each of these weights was written to: quick to ask for, and the same only
-        if none has moved."""
-        found = self._named(names)
-        return tuple(tensor._version for tensor in found.values())
+    def tensors(self, names: Sequence[str]) -> list[Tensor]:
+        """Return these weights themselves: training writes to them and puts no others in their place."""
+        return list(self._named(names).values())
 
     def digest(self, names: Sequence[str]) -> str:
         """Return what tells two states of these weights apart."""

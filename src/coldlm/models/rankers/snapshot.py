@@ -69,7 +69,8 @@ class Snapshot:
         self._every_item = np.arange(n_items)
         self._ranker = ranker
         self._weights = list(ranker.trainable())
-        self._written, self._source = ranker.written(self._weights), ranker.digest(self._weights)
+        self._tensors = ranker.tensors(self._weights)
+        self._written, self._source = self._count_writes(), ranker.digest(self._weights)
         self._device = ranker.device
         number = torch.full((len(users),), -1, dtype=torch.int64)
         with_text = [user for user, text in enumerate(users.texts) if text]
@@ -195,7 +196,7 @@ class Snapshot:
 
     def _require_its_weights(self) -> None:
         """Refuse vectors of this version beside texts that the ranker reads by other weights."""
-        written = self._ranker.written(self._weights)
+        written = self._count_writes()
         if written != self._written:
             if self._ranker.digest(self._weights) != self._source:
                 raise ScoreError(
@@ -203,3 +204,7 @@ class Snapshot:
                     "ask before it trains on, or take another snapshot"
                 )
             self._written = written  # other weights came and went
+
+    def _count_writes(self) -> tuple[int, ...]:
+        """How often each weight was written to: quick to ask for, and the same only if none has moved."""
+        return tuple(tensor._version for tensor in self._tensors)
