@@ -160,6 +160,55 @@ def test_a_restart_is_as_if_it_had_never_stopped(run: Path) -> None:
     again.close()
 
 
+def answers_alike(live: Live) -> None:
+    """A version answers, typed texts too, as it did before the next was made."""
+    live.add_items([ItemLine("fresh", "tulip", "tulip pruning")])
+    live.add_events([EventLine("x", "fresh", text="tulip"), EventLine("u3", "i7")])
+    version, asked = live.version, Question(live.now, "compost and tulip", history=[3, 60])
+    before = version.score(asked)[0]
+    learned = live.update()
+    assert learned is not None
+    assert learned.update.n_events > 0
+    assert version.score(asked)[0].equal(before)
+    after = live.version.score(asked)[0]
+    assert not after.equal(before)
+    assert len(after) == 61
+
+
+def test_a_version_answers_alike_after_the_next_was_made(live: Live) -> None:
+    answers_alike(live)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("strategy=lora", "strategy.rank=2"),
+        ("strategy=top", "head.fusion=gate"),
+        ("strategy=full", "online=long_short"),
+        ("strategy=frozen", "online=retrain"),
+        ("strategy=frozen", "head.context=only"),
+        ("strategy=lora", "strategy.stream_adapters=3", "online=adapter_per_update"),
+        ("strategy=frozen", "online=ewc", "online.optimiser=keep"),
+    ],
+    ids=" ".join,
+)
+def test_other_models_and_schedules_go_on_too(
+    config: MakeConfig, overrides: tuple[str, ...]
+) -> None:
+    run = execute(config("stages=[train,online]", *overrides), "run")
+    live = Live(run)
+    if "head.context=only" not in overrides:
+        answers_alike(live)
+    live.add_events([EventLine("y", "i9"), EventLine("u3", "i8")])
+    assert live.update() is not None
+    scores, now = live.version.score(Question(live.now))[0], live.now
+    live.close()
+    again = Live(run, clock=lambda: now)
+    assert np.allclose(scores, again.version.score(Question(now))[0], atol=1e-4)
+    again.close()
+
+
 def test_a_torn_line_is_dropped_and_told_and_a_damaged_one_refused(run: Path) -> None:
     live = Live(run)
     live.add_events([EventLine("x", "i1"), EventLine("x", "i2")])

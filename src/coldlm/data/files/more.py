@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from coldlm.core.errors import DataError
 from coldlm.core.tables import Bools, Floats, Ints, Items
 from coldlm.data.canonical.template import clean, fields
 from coldlm.data.files.fields import read_table
@@ -60,8 +59,6 @@ def read_more_events(path: Path, label: str | None, positive_from: float | None)
     if "timestamp" not in table.columns and "time" in table.columns:
         table = table.rename({"time": "timestamp"})
     refuse(missing_columns(path, table.columns, ["user_id", "item_id", "timestamp"]))
-    if not len(table):
-        raise DataError(f"{path} holds no event")
     user, item = (read_ids(table, name, path) for name in ("user_id", "item_id"))
     time = seconds(table["timestamp"], f"{path}, column 'timestamp'")[0]
     column = label or ("label" if "label" in table.columns else None)
