@@ -4,8 +4,9 @@ Usage: python benchmarks/serve.py [SECONDS] [RUN], by default 60 and the quickst
 
 Each client asks for the next list when it has the last: one of 200 texts, half of the time as one of 50 users, and
 takes something of every fifth list. A window is over after 20 events. Prints a row per number of clients: requests a
-second, percentiles of milliseconds of all requests and of those beside an update, versions made, errors, and
-acknowledged feedback that is not in the journal; and the load of the machine before and after.
+second, the server's processor time for each, updates included, percentiles of milliseconds of all requests and of
+those beside an update, versions made, errors, and acknowledged feedback that is not in the journal; and the load of
+the machine before and after.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from typing import Any
 
 CLIENTS = (1, 8, 32)
 PORT = 8799
+COLUMNS = (
+    "clients", "requests/s", "processor ms each", "p50 / p95 / p99 ms", "beside an update", "of requests", "versions",
+    "errors", "lost",
+)  # fmt: skip
 KINDS = "funny dark classic recent quiet epic cheap strange warm bitter"
 ABOUT = "space love crime war family music ghosts robots sport cooking travel school island horses trains pirates dogs"
 TEXTS = [
@@ -123,8 +128,14 @@ def percentiles(times: list[float]) -> str:
     return " / ".join(f"{1000 * value:.0f}" for value in at)
 
 
+def busy_seconds(process: int) -> float:
+    """Seconds of processor time of a process so far (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def server(run: Path) -> Iterator[None]:
+def server(run: Path) -> Iterator[int]:
     """``coldlm serve`` over a run, from its first answer on."""
     words = [
         sys.executable,
@@ -148,7 +159,7 @@ def server(run: Path) -> Iterator[None]:
                 continue
             if not status["learning"] and status["waiting"] < 20:
                 break
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait()
@@ -161,40 +172,38 @@ def load() -> str:
 def main(seconds: float, run: Path | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if run is None:
-            words = [
-                sys.executable,
-                "-m",
-                "coldlm",
-                "run",
-                "experiment=quickstart",
-                "strategy=frozen",
-            ]
-            words += [f"output={folder}", "name=made", "evaluate.lists=0"]
+            words = [sys.executable, "-m", "coldlm", "run", "experiment=quickstart"]
+            words += ["strategy=frozen", f"output={folder}", "name=made", "evaluate.lists=0"]
             subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             run = Path(folder, "made")
         print(f"{seconds:g} s each; load before {load()}", flush=True)
-        print(
-            "| clients | requests/s | p50 / p95 / p99 ms | beside an update | of requests | versions | errors | lost |"
-        )
-        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
         for clients in CLIENTS:
             copy = Path(folder, f"of {clients}")
             shutil.copytree(run, copy, ignore=shutil.ignore_patterns("live"))
-            with server(copy):
+            with server(copy) as process:
+                busy_before = busy_seconds(process)
                 before = Client().call("/status")["version"]
                 found, busy = measure(clients, seconds)
+                cost = busy_seconds(process) - busy_before
                 versions = Client().call("/status")["version"] - before
             lines = (copy / "live" / "journal.jsonl").read_text("utf-8").splitlines()
             beside = [
                 t for begin, t in found.times if any(a < begin + t and begin < b for a, b in busy)
             ]
             every = [t for _, t in found.times]
-            print(
-                f"| {clients} | {len(every) / seconds:.0f} | {percentiles(every)} | {percentiles(beside)} | "
-                f"{100 * len(beside) / max(len(every), 1):.0f} % | {versions} | {len(found.errors)} | "
-                f"{found.taken - len(lines)} |",
-                flush=True,
+            cells = (
+                clients,
+                f"{len(every) / seconds:.0f}",
+                f"{1000 * cost / len(every):.1f}",
+                percentiles(every),
+                percentiles(beside),
+                f"{100 * len(beside) / len(every):.0f} %",
+                versions,
+                len(found.errors),
+                found.taken - len(lines),
             )
+            print(f"| {' | '.join(map(str, cells))} |", flush=True)
             for error in dict.fromkeys(found.errors[:3]):
                 print(error, file=sys.stderr)
         print(f"load after {load()}")

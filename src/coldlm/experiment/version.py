@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coldlm.core.errors import RunFolderError
@@ -101,19 +102,23 @@ class Version:
                 most ``shelf`` events.
         """
         scores, candidates = self.score(asked)
-        n = self.world.as_of.n_item(np.arange(len(candidates)), np.array(asked.time))
-        order = best(scores, candidates)
-        kept = order[n[order] <= shelf][:slots]
-        others = order[~np.isin(order, kept)][: k - len(kept)]
-        listed = np.flatnonzero(np.isin(order, np.concatenate([kept, others])))
-        ranks = np.concatenate([listed, np.flatnonzero(np.isin(order, also))])
-        codes = order[ranks]
+        listed = best(scores, candidates, k)
+        if slots:
+            n = self.world.as_of.n_item(np.arange(len(candidates)), np.array(asked.time))
+            kept = best(scores, candidates & (n <= shelf), slots)
+            others = listed[~np.isin(listed, kept)][: k - len(kept)]
+            both = np.isin(np.arange(len(candidates)), np.concatenate([kept, others]))
+            listed = best(scores, both)
+        told = [code for code in also if candidates[code]]
+        codes = np.concatenate([listed, np.array(told, np.int64)])
         text, history = self._said(asked)
         snapshot = cast("Snapshot", self.scorer)
         parts = snapshot.shares(asked.time, codes, text=text, history=history)
         added = [[None] * len(codes) if part is None else part.tolist() for part in parts]
-        told = scores[torch.from_numpy(codes)].tolist(), n[codes].tolist()
-        rows = zip(codes.tolist(), (ranks + 1).tolist(), *told, *added, strict=True)
+        n = self.world.as_of.n_item(codes, np.array(asked.time))
+        values = scores[torch.from_numpy(codes)].tolist()
+        ranks = _ranks(scores.numpy(), candidates, codes).tolist()
+        rows = zip(codes.tolist(), ranks, values, n.tolist(), *added, strict=True)
         places = [Place(*row) for row in rows]
         return places[: len(listed)], places[len(listed) :]
 
@@ -130,11 +135,24 @@ class Version:
         return asked.text or self.world.data.users.texts[asked.user], past[past >= 0].tolist()
 
 
-def best(scores: Tensor, candidates: Bools) -> Ints:
-    """Return the candidates' codes, best first; equal scores in catalogue order."""
-    masked = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
-    order: Ints = torch.argsort(masked, descending=True, stable=True).numpy()
-    return order[: int(candidates.sum())]
+def best(scores: Tensor, candidates: Bools, most: int | None = None) -> Ints:
+    """Return the codes of the candidates, ``most`` of them if it is given, best first; equal scores in
+    catalogue order."""
+    codes, values = np.flatnonzero(candidates), scores.numpy()
+    if most is not None and most < len(codes):
+        own = values[codes]
+        codes = codes[own >= np.partition(own, len(own) - most)[len(own) - most]]
+    order: Ints = codes[np.argsort(-values[codes], kind="stable")][:most]
+    return order
+
+
+def _ranks(values: NDArray[np.float32], candidates: Bools, codes: Ints) -> Ints:
+    """[n] the places of some candidates among all, from 1, as ``best`` orders them."""
+    every = np.flatnonzero(candidates)
+    own, its = values[every], values[codes][:, None]
+    ahead = (own > its) | ((own == its) & (every < codes[:, None]))
+    ranks: Ints = ahead.sum(1) + 1
+    return ranks
 
 
 def unknown_share(ranker: Model, text: str) -> float:
