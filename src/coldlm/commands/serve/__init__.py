@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> int:
         address = f"http://{arguments.host}:{arguments.port}"
         print(
             f"{arguments.run}: version {live.number}, {live.received:,} events and items in the journal; "
-            f"the page is {address}/ and the interface {address}/docs"
+            f"the page is {address}/ and the interface {address}/openapi.json"
         )
         config = uvicorn.Config(
             app, arguments.host, arguments.port, log_level="warning", access_log=False,

@@ -167,7 +167,8 @@ def make_app(
         service.learner.stop()
 
     app = FastAPI(
-        title="coldlm serve", version=__version__, lifespan=lifespan, redoc_url=None,
+        title="coldlm serve", version=__version__, lifespan=lifespan,
+        docs_url=None, redoc_url=None,  # their scripts lie elsewhere
         description="Cold-start recommendation by a run that goes on learning. Every list is one "
         "version's, and says which; feedback is on the disk when it is acknowledged.",
     )  # fmt: skip

@@ -35,8 +35,6 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 ]
-DOCS = ("/docs", "/openapi.json")
-"""The interface's own page loads its script from elsewhere."""
 
 
 class Guard:
@@ -70,8 +68,7 @@ class Guard:
 
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                extra = HEADERS[1:] if path in DOCS else HEADERS
-                message["headers"] = [*message.get("headers", ()), *extra]
+                message["headers"] = [*message.get("headers", ()), *HEADERS]
                 self._on_answer(path, message["status"], time.perf_counter() - begin)
             await send(message)
 

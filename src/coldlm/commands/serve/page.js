@@ -4,7 +4,8 @@ const SAY = {
   en: {
     other: "中文", ask: "Recommend", ask_hint: "What are you looking for?", slots: "places kept for new items",
     empty: "Type something, or press Recommend for a list for somebody of whom nothing is known.",
-    legend_text: "what its text says", legend_context: "what counts, recency and age say",
+    legend_text: "what its text says", legend_context: "what counts, recency and age say", legend_below: "pale: it takes away",
+    whose: "Places in the latest visitor's list:",
     learning: "The model", learn: "Learn now", you: "You", forget: "Be somebody new",
     add: "Add a product", add_title: "Title", add_text: "What it is, in words (optional)", add_button: "Add it",
     token: "This server asks for a token.", take: "I'd take this", events: n => n === 1 ? "1 event" : `${n} events`, fresh: "new",
@@ -23,7 +24,8 @@ const SAY = {
   zh: {
     other: "English", ask: "推荐", ask_hint: "想找什么？", slots: "为新品保留的位置",
     empty: "输入想找的东西；什么都不输入，则为一无所知的新用户推荐。",
-    legend_text: "文字的贡献", legend_context: "次数、新近程度与上架时间的贡献",
+    legend_text: "文字的贡献", legend_context: "次数、新近程度与上架时间的贡献", legend_below: "浅色：减分",
+    whose: "最近一位访客的列表中的名次：",
     learning: "模型", learn: "现在学习", you: "您", forget: "换成新用户",
     add: "添加商品", add_title: "标题", add_text: "用文字描述（可选）", add_button: "添加",
     token: "此服务器需要口令。", take: "我要这个", events: n => `${n} 次`, fresh: "新品",
