@@ -245,16 +245,16 @@ def test_an_update_that_fails_leaves_the_version_before(
     before = {name: t.clone() for name, t in live.version.ranker.trainable().items()}
 
     def fails(*_: Any) -> None:
-        for tensor in live._ranker.trainable().values():
+        for tensor in live.engine._ranker.trainable().values():
             tensor.zero_()
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(live._updater, "update", fails)
+        patch.setattr(live.engine._updater, "update", fails)
         with pytest.raises(OSError, match="no space"):
             live.update()
     assert live.number == 4
-    assert all(t.equal(before[name]) for name, t in live._ranker.trainable().items())
+    assert all(t.equal(before[name]) for name, t in live.engine._ranker.trainable().items())
     assert live.update() is not None
 
 

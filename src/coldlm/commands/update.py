@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from coldlm.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from coldlm.experiment.live import Learned, Live
+    from coldlm.experiment.live import Live
+    from coldlm.experiment.live_engine import Learned
 
 log = logging.getLogger("coldlm")
 

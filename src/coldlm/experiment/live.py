@@ -16,52 +16,34 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 from filelock import FileLock, Timeout
 
-from coldlm.asof.context import visible_before
-from coldlm.config.build import build
 from coldlm.config.kinds import Trigger
 from coldlm.config.options import chosen
 from coldlm.core.errors import ConfigError, DataError, RunFolderError
 from coldlm.core.spelling import did_you_mean
-from coldlm.core.tables import DAY, Floats
+from coldlm.core.tables import DAY
 from coldlm.experiment.encoder import with_own_backbone
-from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.grown import Growing
-from coldlm.experiment.kept import Kept
+from coldlm.experiment.live_engine import Learned, LiveEngine
 from coldlm.experiment.live_files import (
     FOLDER,
     JOURNAL,
     EventLine,
     ItemLine,
-    read_version,
     refuse_config,
-    write_version,
 )
-from coldlm.experiment.model import grown_ranker, make_ranker, take_snapshot
 from coldlm.experiment.moved import Moves, moved
-from coldlm.experiment.probe import Probe
-from coldlm.experiment.state import Inputs, State, Workshop
-from coldlm.experiment.training import Training
-from coldlm.experiment.updater import Updater
 from coldlm.experiment.version import Question, Version, last_weights
-from coldlm.experiment.world import World, make_world
-from coldlm.learn.fit import Machine
-from coldlm.models.rankers.ranker import Scorer
-from coldlm.online.loop import Made, Update
-from coldlm.online.moment import Moment
+from coldlm.experiment.world import make_world
 from coldlm.runs.journal import Journal
 from coldlm.runs.manifest import read_manifest, refuse_other_data
 from coldlm.runs.process import set_up_process
-from coldlm.runs.record import Record
 from coldlm.runs.resolved import read_config
-from coldlm.runs.weights import WEIGHTS, read_weights
 
 log = logging.getLogger("coldlm")
 
@@ -70,20 +52,6 @@ RECENT = 30 * DAY
 
 REMEMBERED = 10_000
 """Requests whose answers are not taken twice."""
-
-ASKED = "asked for"
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What an update came to: its row as in ``updates.parquet``, and what it moved."""
-
-    update: Update
-    moves: Moves
-
-    def row(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        return {**self.update.row(), **asdict(self.moves)}
 
 
 class Live:
@@ -119,104 +87,29 @@ class Live:
         set_up_process(self.config.trainer, self.config.trainer.accelerator)
         self.end = int(world.data.log.time[-1])
         self._clock = clock or clock_from(self.end)
-        self._known, self._trigger = Growing(world), build(self.config.online.trigger)
+        self._known = Growing(world)
         self._pending: list[EventLine] = []
         self._last: tuple[str | None, str] = None, ""  # who came last, and what was typed
         self._answers: dict[str, set[str]] = {}
-        self._open_engine(world)
-        self._begin()
+        self.engine = LiveEngine(run, self.config, self.manifest, world)
         self._journal = Journal(self.folder / JOURNAL)
         self.torn = self._journal.torn
         self._known.replay(self._journal.lines)
         self.received = len(self._journal.lines)
         self._note([EventLine(**x["event"]) for x in self._journal.lines if "event" in x])
         self._journal.lines = []
-        self._follow(self._known.world)
-        self._resume()
-        self._version = Version.of(self.number, self._known.world, self._ranker.apart())
-
-    # -- the engine ------------------------------------------------------------------------------
-
-    def _open_engine(self, world: World) -> None:
-        config = self.config
-        self._ranker: Any = make_ranker(config, world)
-        if config.trainer.accelerator == "gpu":
-            self._ranker.to("cuda")
-        self._initial = {name: t.clone() for name, t in self._ranker.trainable().items()}
-        self._record = Record(
-            self.run, config, self.run.name, self.manifest, is_main=False, formulas={}
-        )
-        state = self._state(world)
-        probe = Probe(world, state.workshop.evaluation)
-        self._updater = Updater(state, state.trained(), probe)
-        if (last := last_weights(self.run)).name != WEIGHTS:
-            read_weights(last, self._ranker)
-            self._updater.scorer = take_snapshot(self._ranker, world, self._updater.scorer)
-
-    def _state(self, world: World) -> State:
-        """The state of a run over ``world``, whose model is the one that there is."""
-        config = self.config
-        machine = Machine(config.trainer.accelerator, config.trainer.precision)
-        inputs = Inputs(config, world, self._record, machine, Kept())
-        training = Training(config, world, self._ranker, machine, [])
-        evaluation = Evaluation(config, world, self.run.name)
-        return State(inputs, Workshop(config, self._ranker, self._initial, training, evaluation))
-
-    def _begin(self) -> None:
-        """The moment at which the run ended, as its ``updates.parquet`` tells it."""
-        world, file = self._known.world, self.run / "updates.parquet"
-        start = world.split.t_test
-        visible = np.searchsorted(world.data.log.time, visible_before(np.array(start), world.delay))
-        self._window = world.split.n_windows - 1
-        self._updated_at, self._updated_in, self._learned = start, 0, int(visible)
-        self._moments: list[tuple[int, float]] = []
-        self.number, self.learned = 0, list[dict[str, Any]]()
-        rows = pl.read_parquet(file).to_dicts() if file.is_file() else []
-        for row in rows:
-            self._moments.append((row["time"], row["seconds"]))
-            self._updated_at = row["time"]
-            at = np.searchsorted(world.split.edges, row["time"], side="right")
-            self._updated_in = int(at) - 1
-            self._learned, self.number = row["visible"], row["version"]
-
-    def _resume(self) -> None:
-        """Go on behind the latest version that was saved."""
-        if (saved := read_version(self.folder)) is None:
-            return
-        groups, facts = saved
-        self._updater.restore(groups)
-        self.number, self._window = facts["version"], facts["window"]
-        self._updated_at, self._updated_in = facts["updated_at"], facts["updated_in"]
-        self._learned, self.learned = facts["learned"], facts["updates"]
-        self._moments = [(at, seconds) for at, seconds in facts["moments"]]
-
-    def _save(self) -> None:
-        facts = {
-            "version": self.number, "window": self._window, "updated_at": self._updated_at,
-            "updated_in": self._updated_in, "learned": self._learned,
-            "moments": self._moments, "updates": self.learned,
-        }  # fmt: skip
-        write_version(self.folder, len(self._moments), self._updater.tensors(), facts)
-
-    def _follow(self, world: World) -> None:
-        """Let the engine see ``world``."""
-        seen = self._updater.world
-        if len(world.catalogue) > len(seen.catalogue):
-            self._ranker = grown_ranker(self._ranker, seen, world)
-        state = self._state(world)
-        self._updater.follow(state, Probe(world, state.workshop.evaluation))
-
-    # -- what comes in ---------------------------------------------------------------------------
+        self.engine.resume(self._known.world)
+        self._version = self.engine.version(self._known.world)
 
     @property
     def now(self) -> int:
         """Return the second in which a request of now is answered: everything known is earlier."""
-        return max(self._clock(), self._latest + 1, self._updated_at)
+        return max(self._clock(), self._latest + 1, self.engine.updated_at)
 
     @property
     def known_until(self) -> int:
         """Return the second of the latest event that is known, or learned from if that is later."""
-        return max(self._latest, self._updated_at - 1)
+        return max(self._latest, self.engine.updated_at - 1)
 
     def known_items(self, names: Sequence[str]) -> list[str]:
         """Return those of the item ids that exist."""
@@ -236,13 +129,13 @@ class Live:
         with self._lock:
             for event in events:
                 self.item(event.item)
-            now = max(self._clock(), self._latest, self._updated_at)
+            now = max(self._clock(), self._latest, self.engine.updated_at)
             timed = [
                 replace(e, time=now) if e.time < 0 else e
                 for e in events
                 if e.item not in self._answers.get(e.request, ())
             ]
-            latest = max(self._latest, self._updated_at)
+            latest = max(self._latest, self.engine.updated_at)
             for event in timed:
                 if event.time < latest:
                     raise DataError(
@@ -282,7 +175,7 @@ class Live:
                 raise DataError(
                     f"item {again[0]!r} exists already: give new items ids of their own"
                 )
-            now = max(self._clock(), self._latest, self._updated_at)
+            now = max(self._clock(), self._latest, self.engine.updated_at)
             timed = [replace(i, released_at=now) if i.released_at < 0 else i for i in items]
             self._journal.append({"item": asdict(item)} for item in timed)
             self.received += len(timed)
@@ -294,8 +187,6 @@ class Live:
         self._known.grow(events, items)
         if self._version.world is not self._known.world:
             self._version = self._version.knowing(self._known.world)
-
-    # -- what goes out ---------------------------------------------------------------------------
 
     @property
     def version(self) -> Version:
@@ -319,7 +210,7 @@ class Live:
     @property
     def uses_text(self) -> bool:
         """Whether the head reads texts."""
-        return bool(self._ranker.head.uses_text)
+        return bool(self._version.ranker.head.uses_text)
 
     def user(self, name: str | None) -> int | None:
         """Return the code of a user, None of somebody unknown."""
@@ -341,14 +232,22 @@ class Live:
     def waiting(self) -> int:
         """Return how many events came since the last update."""
         with self._lock:
-            return len(self._known.world.data.log) + len(self._pending) - self._learned
+            return len(self._known.world.data.log) + len(self._pending) - self.engine.learned
+
+    @property
+    def number(self) -> int:
+        """Return the number of the latest version."""
+        return self.engine.number
+
+    @property
+    def learned(self) -> list[dict[str, Any]]:
+        """Return what the latest updates came to."""
+        return self.engine.rows
 
     @property
     def is_learning(self) -> bool:
         """Whether an update is on its way."""
         return self._learning.locked()
-
-    # -- updates ---------------------------------------------------------------------------------
 
     def update(self, *, asked: bool = True, ends_window: bool = True) -> Learned | None:
         """Make the next version if the run's trigger says so, or if it is ``asked`` for; None if not,
@@ -361,48 +260,20 @@ class Live:
             with self._lock:
                 before, now = self.version, self.now
                 world, (user, text) = before.world, self._last
-            moment = self._moment(world, now, self._window + ends_window)
-            reason = self._trigger.ask(moment) or (ASKED if asked and moment.new > 0 else "")
-            if not reason:
+            made = self.engine.update(world, now, asked=asked, ends_window=ends_window)
+            if made is None:
                 return None
-            self._window = moment.window
-            self._follow(world)
-            made = self._make(moment, reason)
-            moment.note_update(made.update.seconds)
-            self.number = made.update.version
-            self._updated_at, self._updated_in = moment.updated_at, moment.updated_in
-            self._learned, self._moments = moment.learned, moment.updates
-            moves = Moves()
+            after, moves = None, Moves()
             if made.scorer is not None:
-                after = Version.of(self.number, world, self._ranker.apart(), made.scorer)
-                asker = Question(now, text, self.user(user))
-                moves = moved(before, after, asker)
+                after = self.engine.version(world, made.scorer)
+                moves = moved(before, after, Question(now, text, self.user(user)))
             learned = Learned(made.update, moves)
-            self.learned = [*self.learned, learned.row()][-100:]
-            self._save()
-            if made.scorer is not None:
+            self.engine.save(learned)
+            if after is not None:
                 with self._lock:
                     known = self._known.world
                     self._version = after if known is world else after.knowing(known)
             return learned
-
-    def _make(self, moment: Moment, reason: str) -> Made[Scorer]:
-        """One update of the engine; whatever fails leaves it where it was."""
-        groups = self._updater.tensors()
-        held = {group: {key: t.clone() for key, t in its.items()} for group, its in groups.items()}
-        try:
-            return self._updater.update(moment, reason, self.number + 1)
-        except Exception:
-            self._updater.restore(held)
-            raise
-
-    def _moment(self, world: World, now: int, window: int) -> Moment:
-        log_ = world.data.log
-        visible = int(np.searchsorted(log_.time, visible_before(np.array(now), world.delay)))
-        learned = min(self._learned, visible)
-        met, met_then = (len(np.unique(log_.item[:n])) for n in (visible, learned))
-        began = self._updated_at, self._updated_in, learned, met_then
-        return Moment(now, window, visible, met, _no_losses, *began, updates=list(self._moments))
 
     def close(self) -> None:
         """Let another process write."""
@@ -416,7 +287,3 @@ def clock_from(end: int) -> Callable[[], int]:
         return lambda: int(time.time())
     begin = time.monotonic()
     return lambda: end + 1 + int(time.monotonic() - begin)
-
-
-def _no_losses() -> Floats:
-    return np.empty(0)

@@ -21,7 +21,8 @@ from coldlm.commands.serve.learner import Learner
 from coldlm.commands.serve.measured import Measured
 from coldlm.core.dates import iso
 from coldlm.core.errors import ConfigError, DataError
-from coldlm.experiment.live import Learned, Live
+from coldlm.experiment.live import Live
+from coldlm.experiment.live_engine import Learned
 from coldlm.experiment.live_files import EventLine, ItemLine
 from coldlm.experiment.version import Question, unknown_share
 

@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from coldlm.experiment.live import Learned, Live
+from coldlm.experiment.live import Live
+from coldlm.experiment.live_engine import Learned
 
 log = logging.getLogger("coldlm")
 
