@@ -1,8 +1,8 @@
 """coldlm beside its peers: python -m benchmarks [TABLE ...] [--quick] [--threads N] [--device cpu|cuda] [--out FILE]
 
-Tables: training, encoding, metrics, sweep, evaluation, growth, events, stream, start; all of them without a name. What
-competes does the same work in turn, each in a process of its own: median of 5 rounds, smallest and largest rate, the
-ratio to a peer in the same round. The peers' environment is made by benchmarks/setup_peers.sh and named by
+Tables: training, encoding, metrics, sweep, evaluation, growth, events, stream, start, serve; all of them without a
+name. What competes does the same work in turn, each in a process of its own: median of 5 rounds, smallest and largest
+rate, the ratio to a peer in the same round. The peers' environment is made by benchmarks/setup_peers.sh and named by
 COLDLM_PEERS, by default .venv-peers; a peer that is not there is a row that says so. With --quick there are 3 rounds of
 fewer rows. With --device cuda the tables training and encoding are made on a GPU, in 32 bits and mixed with 16.
 """
@@ -263,6 +263,7 @@ TABLES: dict[str, Callable[[Asked], str]] = {
     "events": by_script("as_of", ["100000"], ["1000000"]),
     "stream": by_script("stream", ["strategy=top"], ["strategy=top"]),
     "start": by_script("start", ["3"], ["5"]),
+    "serve": by_script("serve", ["10"], ["60"]),
 }
 
 

@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 
 @dataclass
 class Contender:
-    """One program. ``command``: a process that serves (``serve.py``). ``rates``: work a second, one of each round.
+    """One program. ``command``: a process that serves (``contender.py``). ``rates``: work a second, one of each round.
     ``said``: what it says of itself once it is ready. ``why``: it cannot take part."""
 
     name: str

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.serve import serve
+from benchmarks.contender import serve
 from coldlm.config.build import build
 from coldlm.config.check import check
 from coldlm.config.compose import compose_plain

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from serve import serve
+from contender import serve
 
 DEVICE = sys.argv[3]
 """cpu or cuda; what cannot use a GPU does without."""

@@ -14,4 +14,5 @@ cat <<END
 
 open  $runs/report/report.html, the tables and the figures on one page
 then  source .venv/bin/activate, after which coldlm is a command: coldlm run --help
+or    coldlm serve "$runs/experiment=quickstart,strategy=frozen", and see it learn at http://127.0.0.1:8000
 END

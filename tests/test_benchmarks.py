@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[1]
-SERVES = "import sys; sys.path.insert(0, 'benchmarks'); from serve import serve; "
+SERVES = "import sys; sys.path.insert(0, 'benchmarks'); from contender import serve; "
 
 
 @pytest.fixture(autouse=True)

@@ -23,6 +23,8 @@ usage: coldlm COMMAND [...]
   tune        choose learning rates and sizes on validation, with as many trials for every strategy
   report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
+  update      let a finished run learn what has happened since
+  serve       answer requests, take feedback and go on learning, with a page to see it
   export      what is asked, as tables for other software
   evaluate    judge scores or lists that other software wrote, as a run that reports read
   data        check data of your own; fetch, verify and describe public data sets

@@ -35,6 +35,11 @@ class Catalogue:
         self.repeats = data.repeats
         first = np.full(len(data.items), UNKNOWN - 1, np.int64)
         np.minimum.at(first, data.log.item, data.log.time)
+        self._enter(data, first)
+        self._remember(data.log, len(data.users))
+
+    def _enter(self, data: Dataset, first: Ints) -> None:
+        """Let every item enter and leave, whose first event is at the second ``first``, [N]."""
         self.first_event: Ints = first
         self.enters_at: Ints = np.minimum(data.items.released_at, first + 1)
         self.masked_until: Ints = self.enters_at
@@ -47,7 +52,6 @@ class Catalogue:
         if data.item_ttl_days is not None:
             ttl = int(data.item_ttl_days * DAY)
             self.leaves_at = np.where(self.enters_at < UNKNOWN - ttl, self.enters_at + ttl, UNKNOWN)
-        self._remember(data.log, len(data.users))
 
     def _remember(self, log: Log, n_users: int) -> None:
         self._item = log.item

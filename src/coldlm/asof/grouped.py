@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from coldlm.core.tables import Ints
@@ -47,6 +49,23 @@ class Grouped:
         self.origin = int(time.min()) if len(time) else 0
         self._span = (int(time.max()) - self.origin + 2) if len(time) else 2
         self._key: Ints = code[order] * self._span + (self.time - self.origin)
+
+    def grown(self, code: Ints, time: Ints, n_groups: int) -> Grouped:
+        """Return these events and more behind them in the log, [M], none earlier; to the bit what the
+        longer log makes."""
+        other = copy.copy(self)
+        start = np.append(self.start, np.full(n_groups + 1 - len(self.start), self.start[-1]))
+        order = _stable_order(code)
+        at = start[code[order] + 1]
+        other.row = np.insert(self.row, at, len(self.row) + order)
+        other.time = np.insert(self.time, at, time[order])
+        other.start = start + np.append(0, np.cumsum(np.bincount(code, minlength=n_groups)))
+        other.origin = int(time.min()) if len(time) and not len(self.row) else self.origin
+        last = max(int(time.max(initial=other.origin)), self.origin + self._span - 2)
+        other._span = last - other.origin + 2
+        group = np.repeat(np.arange(n_groups), np.diff(other.start))
+        other._key = group * other._span + (other.time - other.origin)
+        return other
 
     def before(self, code: Ints, time: Ints, inclusive: bool = False) -> Ints:
         """Return the position just behind the last event of ``code`` earlier than ``time`` (or at it,

@@ -4,6 +4,8 @@ COMMANDS = (
     "tune",
     "report",
     "recommend",
+    "update",
+    "serve",
     "export",
     "evaluate",
     "data",

@@ -8,23 +8,15 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
-from coldlm.core.errors import ConfigError, RunFolderError
+from coldlm.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from coldlm.core.tables import Bools
-    from coldlm.experiment.world import World
+    from coldlm.experiment.version import Version
     from coldlm.models.parts.head import Head
-    from coldlm.models.rankers.pairwise import PairSnapshot
-    from coldlm.models.rankers.ranker import Scorer
 
 log = logging.getLogger("coldlm")
-
-LAST_MODEL = ("online", "model")
-"""Names of saved weights in a run folder, latest first."""
 
 
 class Recommended(NamedTuple):
@@ -122,7 +114,8 @@ def recommend(
     k: int = 10,
     beams: int | None = None,
 ) -> list[Recommended]:
-    """Return the best ``k`` candidates at the end of the run's data, best first.
+    """Return the best ``k`` candidates at the end of the run's data, best first, by its latest version: that
+    of ``coldlm update`` or ``coldlm serve`` where there is one, which is told.
 
     What the user has had is left out where items do not repeat; so are the items of ``history``.
     A ``user`` whom the data do not have is new: nothing is known of them, which is told. A ``query``
@@ -135,34 +128,17 @@ def recommend(
             keys in its configuration.
         ConfigError: an item that the data does not have, or beams of a head that writes nothing.
     """
-    weights = _last_weights(run)
     import torch
 
-    from coldlm.experiment.encoder import with_own_backbone
-    from coldlm.experiment.model import make_ranker, on_kept_vectors, take_snapshot
-    from coldlm.experiment.world import make_world
-    from coldlm.runs.manifest import read_manifest, refuse_other_data
-    from coldlm.runs.resolved import read_config
-    from coldlm.runs.weights import read_weights
+    from coldlm.experiment.version import Question, best
 
     log.setLevel(logging.WARNING)
-    config = with_own_backbone(read_config(run), run)
-    world = make_world(config)
-    refuse_other_data(read_manifest(run), world.data.hashes, run)
-    items = world.data.items
-    codes, who = _codes(history, items.ids), _who(user, world.data.users.ids)
-    ranker = make_ranker(config, world)
-    _refuse_head(ranker.head, query, beams)
-    read_weights(weights, ranker)
-    ranker = on_kept_vectors(ranker, config)
-    scores, candidates = _score(
-        world, take_snapshot(ranker, world), ranker.head.history, query, who, codes, beams
-    )
-    probabilities = torch.sigmoid(scores) if ranker.head.is_classifier else None
-    scores = scores.masked_fill(~torch.from_numpy(candidates), -torch.inf)
-    best = torch.argsort(scores, descending=True, stable=True)[
-        : min(k, int(candidates.sum()))
-    ].tolist()
+    version, codes, who = _reopen(run, query, beams, history, user)
+    now = int(version.world.data.log.time[-1]) + 1
+    scores, candidates = version.score(Question(now, query, who, codes), beams)
+    is_classifier = version.ranker.head.is_classifier
+    probabilities = torch.sigmoid(scores) if is_classifier else None
+    items = version.world.data.items
     return [
         Recommended(
             float(scores[i]),
@@ -170,19 +146,45 @@ def recommend(
             items.titles[i],
             None if probabilities is None else float(probabilities[i]),
         )
-        for i in best
+        for i in best(scores, candidates)[:k].tolist()
     ]
 
 
-def _last_weights(run: Path) -> Path:
-    """The file of the weights that the run ended with."""
-    for name in LAST_MODEL:
-        if (file := run / f"{name}.safetensors").is_file():
-            return file
-    raise RunFolderError(
-        f"{run} holds no trained model (model.safetensors); "
-        f"train one: coldlm run output={run.parent} name={run.name}"
-    )
+def _reopen(
+    run: Path, query: str, beams: int | None, history: Sequence[str], user: str | None
+) -> tuple[Version, list[int], int | None]:
+    """The run's latest version, with what came in since, and the codes of the history and the user."""
+    from coldlm.experiment.encoder import with_own_backbone
+    from coldlm.experiment.grown import Growing
+    from coldlm.experiment.live_files import FOLDER, JOURNAL, read_version
+    from coldlm.experiment.model import grown_ranker, make_ranker, on_kept_vectors
+    from coldlm.experiment.version import Version, last_weights
+    from coldlm.experiment.world import make_world
+    from coldlm.runs.journal import read_journal
+    from coldlm.runs.manifest import read_manifest, refuse_other_data
+    from coldlm.runs.resolved import read_config
+    from coldlm.runs.weights import read_weights
+
+    weights = last_weights(run)
+    config = with_own_backbone(read_config(run), run)
+    world = make_world(config)
+    refuse_other_data(read_manifest(run), world.data.hashes, run)
+    known = Growing(world)
+    known.replay(read_journal(run / FOLDER / JOURNAL)[0])
+    items, users = known.world.data.items.ids, known.world.data.users.ids
+    codes, who = _codes(history, items), _who(user, users)
+    ranker = make_ranker(config, world)
+    _refuse_head(ranker.head, query, beams)
+    read_weights(weights, ranker)
+    if len(items) > len(world.data.items):
+        ranker = grown_ranker(ranker, world, known.world)
+    number = 0
+    if saved := read_version(run / FOLDER):
+        groups, facts = saved
+        ranker.restore(groups["weights"])
+        number, after = facts["version"], len(facts["updates"])
+        log.warning("version %d, after %d live update(s), see %s", number, after, run / FOLDER)
+    return Version.of(number, known.world, on_kept_vectors(ranker, config)), codes, who
 
 
 def _refuse_head(head: Head, query: str, beams: int | None) -> None:
@@ -195,43 +197,6 @@ def _refuse_head(head: Head, query: str, beams: int | None) -> None:
         raise ConfigError(
             "this run's head writes no texts (--generate): use a run with head=causal_lm"
         )
-
-
-def _score(
-    world: World,
-    scorer: Scorer,
-    length: int,
-    query: str,
-    who: int | None,
-    codes: list[int],
-    beams: int | None,
-) -> tuple[Tensor, Bools]:
-    """[N] scores at the end of the data, and [N] which items may be recommended; with ``beams``, of
-    what was written.
-
-    Args:
-        length: items of a history that the head reads.
-        who: code of the user, None for nobody of the data.
-        codes: history, newest first.
-    """
-    import numpy as np
-
-    now = int(world.data.log.time[-1]) + 1
-    users, times = np.array([] if who is None else [who], np.int64), np.array([now])
-    if who is None:
-        candidates = world.catalogue.released(times)[0]
-        if not world.data.repeats:
-            candidates[codes] = False
-    else:
-        candidates = world.catalogue.mask(users, times)[0]
-        if not query and beams is None:
-            return scorer(users, times)[0], candidates
-        past = world.as_of.history(users, times, length)[0]
-        query, codes = query or world.data.users.texts[who], past[past >= 0].tolist()
-    if beams is None:
-        return scorer.answer(now, text=query, history=codes), candidates
-    scores = cast("PairSnapshot", scorer).generate(now, query, codes, candidates, beams)
-    return scores, candidates & np.isfinite(scores.numpy())
 
 
 def _who(user: str | None, ids: Sequence[str]) -> int | None:

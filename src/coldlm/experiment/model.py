@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from coldlm.config.options import FIRST_STAGES, chosen
 from coldlm.config.schema import RunConfig
 from coldlm.core.errors import CheckpointError, RunFolderError
 from coldlm.core.seeding import torch_seed
-from coldlm.core.tables import Bools
+from coldlm.core.tables import Bools, Ints
 from coldlm.experiment.encoder import make_backbone, make_encoder, untrained, with_own_backbone
 from coldlm.experiment.first_stage import make_first_stage
 from coldlm.experiment.world import World
@@ -171,6 +172,14 @@ def on_kept_vectors(ranker: Model, config: RunConfig) -> Model:
     how = json.dumps([ranker.source, done, versions], sort_keys=True)
     vectors = encoder.kept_items(Path(config.cache), how)
     return Ranker(FixedEncoder(vectors, encoder.texts), ranker.head).eval()
+
+
+def grown_ranker(ranker: Model, before: World, world: World) -> Model:
+    """Return the model of two towers over a ``world`` that has more items than the one ``before``; its
+    weights are the ranker's own, and what it has read of the others is not read again."""
+    texts = world.data.items.texts[len(before.data.items) :]
+    order: Ints = np.argsort(world.meets_at, kind="stable")
+    return Ranker(ranker.encoder.grown(texts, order), ranker.head).eval()
 
 
 def standardise(ranker: Model, vectors: Tensor | None, known: Bools) -> None:

@@ -59,12 +59,12 @@ class State:
     """The inputs of a run, and what its stages make of them; each stage is a function of it.
 
     The workshop is opened by the first stage that asks for it, since stage pretrain makes the
-    backbone in it.
+    backbone in it; or it is given.
     """
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: Inputs, workshop: Workshop | None = None) -> None:
         self.inputs = inputs
-        self._workshop: Workshop | None = None
+        self._workshop = workshop
         self._scorer: Scorer | None = None
         self._vectors: Tensor | None = None
 

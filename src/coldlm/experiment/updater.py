@@ -23,6 +23,7 @@ from coldlm.evaluate.metrics import HEADLINE
 from coldlm.experiment.model import take_snapshot
 from coldlm.experiment.probe import Probe
 from coldlm.experiment.state import State
+from coldlm.experiment.world import World
 from coldlm.learn.fit import Fitted
 from coldlm.models.rankers.ranker import Model, Scorer
 from coldlm.models.rankers.snapshot import Snapshot
@@ -76,6 +77,23 @@ class Updater:
         self._resets = chosen(Scope, self._online.scope).resets
         self._movable, self._names = self._ranker.movable, list[str]()
         self._trained = self._weights() if self._resets == "trained" else {}
+
+    @property
+    def world(self) -> World:
+        """Return what there is to learn from."""
+        return self._world
+
+    def follow(self, state: State, probe: Probe) -> None:
+        """Go on over a world that holds more behind what there was: later events, items, users; the
+        model's weights are those of before."""
+        self._state, self._shop, self._world = state, state.workshop, state.inputs.world
+        self._probe = probe
+        if self._resets == "trained":
+            weights = self._weights()
+            self._ranker.restore(self._trained)
+            self._first = take_snapshot(self._ranker, self._world, self._first)
+            self._ranker.restore(weights)
+        self.scorer = take_snapshot(self._ranker, self._world, self.scorer)
 
     @property
     def _ranker(self) -> Model:

@@ -6,7 +6,7 @@ features.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -145,11 +145,23 @@ class Towers(Head):
     ) -> Tensor:
         """Return [B, M] scores from the user side [B], the item side [M] and context features [F,
         B, M], or when those of all items are asked, each None where the head does not use it."""
-        text, count = None, None
-        if users is not None and items is not None:
-            text, count = self._products(users.vector, items), users.count
-        scores: Tensor = self.fusion(text, features, count)
+        scores: Tensor = self.fusion(*self._read(users, items, features))
         return scores
+
+    def shares(
+        self, users: UserSide | None, items: ItemSide | None, features: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return [B, M] what the text and what counts add to ``score``."""
+        return self.fusion.shares(*self._read(users, items, features))
+
+    def _read(
+        self, users: UserSide | None, items: ItemSide | None, features: Any
+    ) -> tuple[Tensor | None, Any, Tensor | None]:
+        """The scores of the text, [B, M], and the users' counts, each None without text, around the
+        features."""
+        if users is None or items is None:
+            return None, features, None
+        return self._products(users.vector, items), features, users.count
 
     def _products(self, users: Tensor, items: ItemSide) -> Tensor:
         """[B, M] scores of the text."""

@@ -230,5 +230,6 @@ def refuse_other_data(manifest: Manifest, hashes: Mapping[str, str], folder: Pat
     ):
         raise RunFolderError(
             f"{folder} was made from other data: {', '.join(changed)} changed since. "
-            "Give this run another name=..., or put the files back"
+            "Give this run another name=..., or put the files back (what happened since is learned from a "
+            "file of its own: coldlm update)"
         )

@@ -6,9 +6,12 @@ Shapes: N items, n texts asked for, T tokens, D width, S tokens of all items.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,6 +44,10 @@ FREE_BYTES = 2**29
 READ: dict[bytes, Tensor] = {}
 """What is constant of free texts, by all that it depends on, of all encoders of this process: a run makes
 several, and reads the same texts before and behind validation."""
+
+KEPT = threading.RLock()
+"""Held while texts are looked up or kept, not while they are read: a version may answer while the next
+one trains."""
 
 
 class Body(Protocol):
@@ -104,6 +111,11 @@ class TextEncoder(nn.Module):
         if body.depth:
             self._kept = self._load_or_compute(cache)
 
+    @property
+    def constant(self) -> list[Any]:
+        """Return what no training changes, and copies of this encoder share."""
+        return [self._kept, self._free, self.tokens]
+
     def items(self, codes: Tensor) -> Tensor:
         """Return [n, D] vectors of the item ``codes``, [n] int64; with gradient where the backbone
         trains."""
@@ -122,6 +134,26 @@ class TextEncoder(nn.Module):
             out = torch.empty_like(vectors)
             out[torch.from_numpy(self._order).to(out.device)] = vectors
             return out
+
+    def grown(self, texts: Sequence[str], order: Ints) -> TextEncoder:
+        """Return an encoder of the same body with more items behind those it has; what is constant in
+        their texts is read now, a few at a time, and that of the others not again.
+
+        Args:
+            texts: [M] of the new items alone. order: [N + M] all item codes by entry time.
+        """
+        other, more = copy.copy(self), self._tokenize(self.body.item_prefix, texts)
+        start = np.append(self.tokens.start, self.tokens.start[-1] + more.start[1:])
+        ids = np.append(self.tokens.ids, more.ids)
+        other.tokens = replace(self.tokens, ids=ids, start=start, lost=self.tokens.lost + more.lost)
+        other._order = order
+        other._row = np.append(self._row, np.arange(len(start) - 1 - len(texts), len(start) - 1))
+        other._free = {}
+        if self._kept is not None:
+            flat, which = torch.from_numpy(more.ids), np.arange(len(texts))
+            read = self._constant(flat, more.start, which, TEXT_TOKENS, self.body.lower)
+            other._kept = torch.cat([self._kept, read])
+        return other
 
     def kept_items(self, cache: Path, how: str) -> Tensor:
         """Return ``all_items``, kept in the folder ``cache`` for other processes under all that they depend
@@ -155,14 +187,15 @@ class TextEncoder(nn.Module):
     def _constant_parts(self, texts: Sequence[str]) -> list[Tensor]:
         """[1, D] the vector of each text under a frozen backbone, else [T, D] its hidden states below
         the lowest trained stage."""
-        if new := [text for text in dict.fromkeys(texts) if text not in self._free]:
+        with KEPT:
+            found = {text: self._free[text] for text in texts if text in self._free}
+        if new := [text for text in dict.fromkeys(texts) if text not in found]:
             tokens = self._tokenize(self.body.query_prefix, new)
             ids = np.split(tokens.ids, tokens.start[1:-1])
-            self._free.update(zip(new, self._read(ids), strict=True))
-        found = [self._free[text] for text in texts]
-        if new:
-            _forget(self._free)
-        return found
+            read = dict(zip(new, self._read(ids), strict=True))
+            found |= read
+            _keep(self._free, read)
+        return [found[text] for text in texts]
 
     def _read(self, ids: Sequence[Ints]) -> list[Tensor]:
         """The constant part of each of these token ids, from whichever encoder of this process has read
@@ -172,17 +205,18 @@ class TextEncoder(nn.Module):
         where = self._anchor.device.type, torch.get_num_threads()
         kind = f"{body.fingerprint} {body.depth} {body.is_frozen} {where} "
         keys = [hashlib.sha256(kind.encode() + part.tobytes()).digest() for part in ids]
-        new = {key: part for key, part in zip(keys, ids, strict=True) if key not in READ}
+        with KEPT:
+            found = {key: READ[key] for key in keys if key in READ}
+        new = {key: part for key, part in zip(keys, ids, strict=True) if key not in found}
         if new:
             sizes = np.array([len(part) for part in new.values()])
             start, flat = np.cumsum([0, *sizes]), torch.from_numpy(np.concatenate([*new.values()]))
             out = self._constant(flat, start, np.arange(len(new)), TEXT_TOKENS, body.lower)
             each = torch.split(out, [1] * len(new) if body.is_frozen else sizes.tolist())
-            READ.update(zip(new, each, strict=True))
-        found = [READ[key] for key in keys]
-        if new:
-            _forget(READ)
-        return found
+            read = dict(zip(new, each, strict=True))
+            found |= read
+            _keep(READ, read)
+        return [found[key] for key in keys]
 
     def _tokenize(self, prefix: str, texts: Sequence[str]) -> Tokens:
         body = self.body
@@ -294,11 +328,13 @@ class TextEncoder(nn.Module):
         return kept
 
 
-def _forget(parts: dict[Any, Tensor]) -> None:
-    """Throw away the oldest parts, so that ``FREE_BYTES`` are left."""
-    room = FREE_BYTES - sum(part.nbytes for part in parts.values())
-    while room < 0:
-        room += parts.pop(next(iter(parts))).nbytes
+def _keep(parts: dict[Any, Tensor], more: dict[Any, Tensor]) -> None:
+    """Add ``more``, and throw away the oldest, so that ``FREE_BYTES`` are left."""
+    with KEPT:
+        parts.update(more)
+        room = FREE_BYTES - sum(part.nbytes for part in parts.values())
+        while room < 0:
+            room += parts.pop(next(iter(parts))).nbytes
 
 
 def _at(flat: Tensor, index: Tensor, mask: Tensor) -> Tensor:

@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 
 from coldlm.core.errors import DataError
-from coldlm.core.tables import UNKNOWN, Bools, Ints, Items, Log, Users, sorted_log
+from coldlm.core.tables import UNKNOWN, Bools, Floats, Ints, Items, Log, Users, sorted_log
 from coldlm.data.canonical.groups import missing_groups, user_groups
 from coldlm.data.canonical.template import fields, template_problems
 from coldlm.data.files.columns import TABLES, Names, knows, named, unused_names
 from coldlm.data.files.figures import NOTHING
 from coldlm.data.files.formats import MICRO, UNITS
-from coldlm.data.files.ids import alike, codes, distinct, item_codes
+from coldlm.data.files.ids import alike, codes, distinct, item_codes, read_ids
 from coldlm.data.files.labels import (
     Actions,
     action_problems,
@@ -278,7 +278,20 @@ def _moments(
     return moments
 
 
-def _read_log(table: Table, user: Ints, item: Ints, keys: Keys, notes: Notes) -> Log:
+def read_items(path: Path, keys: Keys) -> Items:
+    """Return the items of a file; keys and refusals are those of ``own.load``."""
+    notes = Notes()
+    table = open_tables({"items": path}, keys, notes)["items"]
+    return _read_items(table, read_ids(table, "item_id"), keys, notes)[0]
+
+
+def read_events(table: Table, keys: Keys, notes: Notes) -> tuple[Ints, Floats, Bools]:
+    """Return time in microseconds, label, and what is positive, [rows] each, of a table of
+    interactions.
+
+    Raises:
+        DataError: what cannot be read, or nothing positive.
+    """
     where, key = table.where("timestamp"), "dataset.time_format"
     moments = _moments(table, "timestamp", key, keys.time_format, keys, notes)
     for what, wrong in (
@@ -289,15 +302,10 @@ def _read_log(table: Table, user: Ints, item: Ints, keys: Keys, notes: Notes) ->
             raise DataError(
                 f"{where}: {what} in {table.rows(wrong.to_numpy())}; every event needs a time"
             )
-    micros = moments.micros.to_numpy()
     name = keys.label or ("label" if "label" in table.names else None)
     label = read_labels(table, name, keys.actions, notes.warnings) if name else np.ones(len(table))
     used = [column.name for column in TABLES["interactions"]]
     _count_unread(table, (*used, name), "interaction", notes.counts)
-    notes.counts["timestamps_cut_to_seconds"] = n_cut = int((micros % MICRO > 0).sum())
-    # events of one second have the order of their numbers: with fractions, that of time
-    order = np.argsort(micros, kind="stable") if n_cut else np.arange(len(micros))
-    user, item, label, time = user[order], item[order], label[order], micros[order] // MICRO
     threshold = keys.positive_from
     positive = label >= threshold if threshold is not None else label > 0
     if not positive.any():
@@ -305,6 +313,16 @@ def _read_log(table: Table, user: Ints, item: Ints, keys: Keys, notes: Notes) ->
             f"{table.path}: no positive event; labels reach {label.max():g}, positive_from is "
             f"{threshold}"
         )
+    return moments.micros.to_numpy(), label, positive
+
+
+def _read_log(table: Table, user: Ints, item: Ints, keys: Keys, notes: Notes) -> Log:
+    micros, label, positive = read_events(table, keys, notes)
+    notes.counts["timestamps_cut_to_seconds"] = n_cut = int((micros % MICRO > 0).sum())
+    # events of one second have the order of their numbers: with fractions, that of time
+    order = np.argsort(micros, kind="stable") if n_cut else np.arange(len(micros))
+    user, item, label, time = user[order], item[order], label[order], micros[order] // MICRO
+    positive = positive[order]
     keep = first_of_equals(pl.DataFrame({"user": user, "item": item, "time": time, "label": label}))
     notes.counts["exact_duplicate_interactions_dropped"] = int((~keep).sum())
     return sorted_log(

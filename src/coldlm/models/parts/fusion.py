@@ -86,10 +86,29 @@ class Fusion(nn.Module):
         if self.gate is None:
             return self.context.added(text, features)
         context: Tensor = self.context(features)
+        gate = self._open(features, count)
         assert text is not None
-        assert count is not None
-        gate = torch.sigmoid(self.gate(features, torch.log1p(count.float()) / SCALE))
         return 2 * (gate * text + (1 - gate) * context)
+
+    def shares(
+        self, text: Tensor | None, features: Tensor | None, count: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return [B, M] the two parts that ``forward`` of the same arguments adds up, None for what is
+        not used. Not for training, which hides some."""
+        if features is None:
+            return text, None
+        context: Tensor = self.context(features)
+        if self.gate is None:
+            return text, context
+        gate = self._open(features, count)
+        assert text is not None
+        return 2 * gate * text, 2 * (1 - gate) * context
+
+    def _open(self, features: Tensor | Moments, count: Tensor | None) -> Tensor:
+        """[B, M] the gate."""
+        assert self.gate is not None
+        assert count is not None
+        return torch.sigmoid(self.gate(features, torch.log1p(count.float()) / SCALE))
 
 
 def _some_as_new(features: Tensor, share: float) -> Tensor:

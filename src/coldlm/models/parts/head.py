@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from coldlm.asof.context import AsOf
+    from coldlm.models.parts.sides import ItemSide, UserSide
     from coldlm.models.rankers.pairwise import FirstStage
     from coldlm.models.rankers.ranker import Model
 
@@ -73,6 +74,14 @@ class Head(nn.Module):
         """Return [n, D] what is added to the text vectors of the item ``codes``, [n]; None where that
         is nothing."""
         return None
+
+    def shares(
+        self, users: UserSide | None, items: ItemSide | None, features: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return [B, M] what the text and what counts say, whose sum is the score of two towers; None for
+        what the head does not use. Here all is the text's."""
+        scores: Tensor = self.score(users, items, features)  # type: ignore[operator]
+        return scores, None
 
     @property
     def levels(self) -> list[nn.Parameter]:

@@ -5,6 +5,7 @@ Shapes as in ``models/towers.py``; I distinct items of a batch, Q queries, N ite
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -205,6 +206,16 @@ class Ranker(Model):
         if found := list(texts()):
             self.encoder.read_ahead(found)
 
+    def apart(self) -> Ranker:
+        """Return the same model with weights of its own, which later training leaves alone; what never
+        trains is shared."""
+        movable, body = {*self.trainable(), *self.movable}, self.encoder.body
+        tensors = chain(self.named_parameters(), self.named_buffers())
+        shared: list[Any] = [t for name, t in tensors if name not in movable]
+        shared += [self.encoder, body] if body.is_frozen else [body.tokenizer]
+        shared += self.encoder.constant
+        return copy.deepcopy(self, {id(part): part for part in shared})
+
     def forward(self, batch: ScoringBatch) -> Tensor:
         """Return [B, M] scores."""
         return self.score(
@@ -244,26 +255,28 @@ class Ranker(Model):
         return vectors[text.clamp(min=0)] * (text >= 0)[:, None], text >= 0
 
     @torch.no_grad()
-    def item_vectors(self, kept: ItemVectors | None = None) -> ItemVectors | None:
+    def item_vectors(self, kept: ItemVectors | None = None, n_items: int = 0) -> ItemVectors | None:
         """Return the encoder's vectors of the whole catalogue, None for a head without text; those
-        that are ``kept`` if they are of the weights and texts of now. Call it in eval mode."""
+        that are ``kept`` if they are of the weights of now, and more behind them where there are more
+        items since. Call it in eval mode."""
         if not self.head.uses_text:
             return None
         source = self.source
-        if kept is not None and kept.source == source:
-            return kept
-        return ItemVectors(self.encoder.all_items(), source)
+        if kept is None or kept.source != source:
+            return ItemVectors(self.encoder.all_items(), source)
+        if n_items > len(kept.vectors):
+            more = self.encoder.items(torch.arange(len(kept.vectors), n_items))
+            return ItemVectors(torch.cat([kept.vectors, more]), source)
+        return kept
 
     @property
     def source(self) -> str:
         """What tells the weights that item vectors come from."""
         return self.digest([name for name in self.trainable() if not name.startswith("head.")])
 
-    def written(self, names: Sequence[str]) -> tuple[int, ...]:
-        """Return how often each of these weights was written to: quick to ask for, and the same only
-        if none has moved."""
-        found = self._named(names)
-        return tuple(tensor._version for tensor in found.values())
+    def tensors(self, names: Sequence[str]) -> list[Tensor]:
+        """Return these weights themselves: training writes to them and puts no others in their place."""
+        return list(self._named(names).values())
 
     def digest(self, names: Sequence[str]) -> str:
         """Return what tells two states of these weights apart."""

@@ -19,7 +19,7 @@ from coldlm.core.aligned import aligned
 from coldlm.core.compiled import is_on
 from coldlm.core.errors import ScoreError
 from coldlm.core.tables import Floats, Ints, Users
-from coldlm.models.parts.sides import ItemSide, joined
+from coldlm.models.parts.sides import ItemSide, UserSide, joined
 
 if TYPE_CHECKING:
     from coldlm.models.rankers.ranker import Ranker, ScoringBatch
@@ -58,7 +58,7 @@ class Snapshot:
         ranker.eval()
         self._as_of = as_of
         self._head = copy.deepcopy(ranker.head).eval().requires_grad_(False)
-        self.vectors = ranker.item_vectors(kept)
+        self.vectors = ranker.item_vectors(kept, n_items)
         self._side: ItemSide | None = None
         if self.vectors is not None:
             with torch.no_grad():
@@ -69,7 +69,8 @@ class Snapshot:
         self._every_item = np.arange(n_items)
         self._ranker = ranker
         self._weights = list(ranker.trainable())
-        self._written, self._source = ranker.written(self._weights), ranker.digest(self._weights)
+        self._tensors = ranker.tensors(self._weights)
+        self._written, self._source = self._count_writes(), ranker.digest(self._weights)
         self._device = ranker.device
         number = torch.full((len(users),), -1, dtype=torch.int64)
         with_text = [user for user, text in enumerate(users.texts) if text]
@@ -93,7 +94,12 @@ class Snapshot:
             features = Moments(self._as_of, times)
         else:
             features = self._features(times)
-        return self._score(history, self._profiles[user], self._has_profile[user], features)
+        side = None
+        if self._side is not None:
+            with torch.no_grad():
+                read = self._profiles[user], self._has_profile[user]
+                side = self._head.users(*self._past(history), *read)
+        return self._score(side, features)
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
         """Return [N] scores for a typed text and/or a history of item codes, newest first, as of
@@ -104,12 +110,41 @@ class Snapshot:
         Raises:
             ScoreError: it has.
         """
+        users = self._asked(text, history)
+        # of one list the planes are small, and whoever asks for it would wait for a compiler
+        return self._score(users, self._features(np.array([time])))[0]
+
+    @torch.no_grad()
+    def _asked(self, text: str, history: Sequence[int]) -> UserSide | None:
+        """The user side of a typed text and/or a history, [1]."""
+        if self._side is None:
+            return None
         length = self._head.history
         past = np.full((1, length), -1, np.int64)
         past[0, : min(len(history), length)] = history[:length]
-        vector, known = self._read([text] if text else [], torch.tensor([0 if text else -1]))
-        # of one list the planes are small, and whoever asks for it would wait for a compiler
-        return self._score(past, vector, known, self._features(np.array([time])))[0]
+        read = self._read([text] if text else [], torch.tensor([0 if text else -1]))
+        users: UserSide = self._head.users(*self._past(past), *read)
+        return users
+
+    @torch.no_grad()
+    def shares(
+        self, time: int, items: Ints, *, text: str = "", history: Sequence[int] = ()
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return what the text and what counts, recency and age add to the scores that ``answer`` gives
+        the ``items``, [M] each, None for what the head does not use.
+
+        Raises:
+            ScoreError: see ``answer``.
+        """
+        users, side = None, None
+        if self._side is not None:
+            users, side = self._asked(text, history), self._side.at(torch.from_numpy(items))
+        features = None
+        if self._head.uses_context:
+            features = aligned(self._as_of.features(np.array([time]), items)).to(self._device)
+        parts: tuple[Tensor | None, ...] = self._head.shares(users, side, features)
+        read, counted = (None if part is None else part[0].float().cpu() for part in parts)
+        return read, counted
 
     @torch.no_grad()
     def user_vectors(self, users: Ints, times: Ints) -> Floats:
@@ -135,13 +170,8 @@ class Snapshot:
         return self._ranker.score(None if self._side is None else self._side.at(batch.items), batch)
 
     @torch.no_grad()
-    def _score(
-        self, history: Ints, text: Tensor, has_text: Tensor, features: Tensor | Moments | None
-    ) -> Tensor:
-        head, users = self._head, None
-        if self._side is not None:
-            users = head.users(*self._past(history), text, has_text)
-        scores: Tensor = head.score(users, self._side, features)
+    def _score(self, users: UserSide | None, features: Tensor | Moments | None) -> Tensor:
+        scores: Tensor = self._head.score(users, self._side, features)
         return scores.float().cpu()
 
     def _features(self, times: Ints) -> Tensor | None:
@@ -166,7 +196,7 @@ class Snapshot:
 
     def _require_its_weights(self) -> None:
         """Refuse vectors of this version beside texts that the ranker reads by other weights."""
-        written = self._ranker.written(self._weights)
+        written = self._count_writes()
         if written != self._written:
             if self._ranker.digest(self._weights) != self._source:
                 raise ScoreError(
@@ -174,3 +204,7 @@ class Snapshot:
                     "ask before it trains on, or take another snapshot"
                 )
             self._written = written  # other weights came and went
+
+    def _count_writes(self) -> tuple[int, ...]:
+        """How often each weight was written to: quick to ask for, and the same only if none has moved."""
+        return tuple(tensor._version for tensor in self._tensors)
