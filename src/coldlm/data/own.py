@@ -4,7 +4,7 @@ users.
 | file | columns |
 |---|---|
 | items | ``item_id``; any text columns; ``title`` if there is one; ``released_at`` if it is known |
-| interactions | ``user_id``, ``item_id``, ``timestamp``; ``label`` if there is one |
+| interactions | ``user_id``, ``item_id``, ``timestamp``; ``label`` and ``query`` if there are such |
 | users | ``user_id``; any text columns |
 
 Ids are compared exactly: " 1" is not "1", "a" is not "A". Nothing is guessed in silence: what
@@ -77,6 +77,9 @@ def load(
         half_lives_days: of the decayed counts, three, ascending.
         item_ttl_days: how long an item stays a candidate.
         groups: columns of ``users`` by whose values users are told apart in tables.
+
+    ``query``: what the user typed into a search box before the event, empty for nothing. With it,
+    ``user_id`` may be empty: a user of their own, see ``typed.with_anonymous``.
 
     Times: see ``times.seconds``. Event ids are row numbers of ``interactions``, from 0. Rows that
     repeat user, item, time and label of an earlier row are dropped and counted. Line breaks, NUL

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from coldlm.core.columns import COHORTS
+from coldlm.core.columns import COHORTS, QUERY_COHORTS
 from coldlm.core.errors import ConfigError
 from coldlm.report.rows import METRIC, Comparison, K
 
@@ -27,7 +27,7 @@ def choose(
     allowed = {_word(*key): key for key in sorted(there)}
     problems = [
         *_unknown("metric", metrics, list(allowed)),
-        *_unknown("cohort", cohorts, COHORTS),
+        *_unknown("cohort", cohorts, (*COHORTS, *QUERY_COHORTS)),
     ]
     if problems:
         raise ConfigError("\n".join(problems))

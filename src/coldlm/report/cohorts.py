@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import COHORTS, WARMUP_BUCKETS
+from coldlm.core.columns import COHORTS, QUERY_COHORTS, WARMUP_BUCKETS
 from coldlm.report.rows import KINDS, METRIC, ON_THE_SHELF, PEERS, Comparison
 from coldlm.report.statistics import MIN_EVENTS, MIN_USERS, Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
@@ -16,7 +16,9 @@ from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
 Slice = tuple[str, str, str]
 """Values of the columns of ``rows.SLICE``."""
 
-BY_COHORT: Final[Sequence[Slice]] = tuple((cohort, "all", METRIC) for cohort in COHORTS)
+BY_COHORT: Final[Sequence[Slice]] = tuple(
+    (cohort, "all", METRIC) for cohort in (*COHORTS, *QUERY_COHORTS)
+)
 
 BY_VIEW: Final[Sequence[Slice]] = (
     ("all", "all", PEERS),

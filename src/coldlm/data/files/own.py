@@ -4,7 +4,7 @@ column and row, and every policy that touched a row or a text is counted."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN, Bools, Floats, Ints, Items, Log, Users, sorted_log
 from coldlm.data.canonical.groups import user_groups
 from coldlm.data.canonical.template import clean, fields, fill
+from coldlm.data.canonical.typed import COLUMN, coded, with_anonymous
 from coldlm.data.files.fields import read_table
 from coldlm.data.files.raw import distinct, name_rows, read_ids, release_counts
 from coldlm.data.files.times import seconds
@@ -74,19 +75,22 @@ def read_own(
     """Return what the files hold; keys and refusals are those of ``own.load``."""
     counts: dict[str, int] = {}
     catalogue, release = _read_items(files.items, text, released_at, counts)
-    table = read_table(files.interactions)
+    table = with_anonymous(read_table(files.interactions))
     user_ids = read_ids(table, "user_id", files.interactions)
     people = _read_users(files.users, files.interactions, user_ids, groups, counts)
     _refuse_mixed_ids("item_id", [files.items, files.interactions])
     _refuse_mixed_ids("user_id", [*([files.users] if files.users else []), files.interactions])
     label = label or ("label" if "label" in table.columns else None)
-    _count_unread(table, ("user_id", "item_id", "timestamp", label), "interaction", counts)
+    _count_unread(table, ("user_id", "item_id", "timestamp", COLUMN, label), "interaction", counts)
     item = _item_codes(table, catalogue, files)
+    queries, query = coded(table[COLUMN].cast(pl.String)) if COLUMN in table.columns else ((), None)
+    people = replace(people, queries=queries)
     log = _read_log(
         table,
         files.interactions,
         _codes(user_ids, people.ids),
         item,
+        query,
         label,
         positive_from,
         counts,
@@ -198,6 +202,7 @@ def _read_log(
     path: Path,
     user: Ints,
     item: Ints,
+    query: Ints | None,
     label_column: str | None,
     positive_from: float | None,
     counts: dict[str, int],
@@ -212,10 +217,19 @@ def _read_log(
             f"{path}: no positive event; labels reach {label.max():g}, positive_from is "
             f"{positive_from}"
         )
-    keep = first_of_equals(pl.DataFrame({"user": user, "item": item, "time": time, "label": label}))
+    typed = {} if query is None else {COLUMN: query}
+    keep = first_of_equals(
+        pl.DataFrame({"user": user, "item": item, "time": time, "label": label, **typed})
+    )
     counts["exact_duplicate_interactions_dropped"] = int((~keep).sum())
     return sorted_log(
-        user[keep], item[keep], time[keep], label[keep], positive[keep], np.flatnonzero(keep)
+        user[keep],
+        item[keep],
+        time[keep],
+        label[keep],
+        positive[keep],
+        np.flatnonzero(keep),
+        None if query is None else query[keep],
     )
 
 

@@ -1,0 +1,41 @@
+"""Texts that were typed into a search box before an event: a column of interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import polars as pl
+
+from coldlm.core.tables import Ints
+from coldlm.data.canonical.template import clean
+
+COLUMN = "query"
+
+
+def coded(texts: Iterable[str | None]) -> tuple[tuple[str, ...], Ints | None]:
+    """Return the distinct texts, ascending, on one line each, and [E] the code of each event's, -1 where
+    nothing was typed; None if nothing ever was.
+
+    >>> coded(["red  cats", None, "", "cats", "cats"])
+    (('cats', 'red cats'), array([ 1, -1, -1,  0,  0]))
+    """
+    typed = [clean(text) for text in texts]
+    code = {text: number for number, text in enumerate(sorted(set(typed) - {""}))}
+    if not code:
+        return (), None
+    return tuple(code), np.array([code.get(text, -1) for text in typed], np.int64)
+
+
+def with_anonymous(
+    events: pl.DataFrame, user: str = "user_id", time: str = "timestamp"
+) -> pl.DataFrame:
+    """Return the events with a name for whoever typed something without having one: a user of their own
+    for each second and text, who had taken nothing before and is not met again."""
+    if COLUMN not in events.columns:
+        return events
+    name, text = pl.col(user).cast(pl.String), pl.col(COLUMN).cast(pl.String)
+    nobody = name.fill_null("") == ""
+    is_search = text.fill_null("").str.strip_chars() != ""
+    own = pl.format("anonymous, {}, {}", pl.col(time).cast(pl.String), text)
+    return events.with_columns(pl.when(nobody & is_search).then(own).otherwise(name).alias(user))
