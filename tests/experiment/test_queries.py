@@ -26,6 +26,7 @@ from coldlm.core.tables import DAY, STREAM, TRAIN, VALIDATION, Dataset
 from coldlm.data.canonical.control import with_queries_permuted
 from coldlm.evaluate import baselines
 from coldlm.experiment.baselines import Way, prepare_baselines
+from coldlm.experiment.evaluation import Evaluation
 from coldlm.experiment.export import export
 from coldlm.experiment.first_stage import make_first_stage
 from coldlm.experiment.run import execute
@@ -45,7 +46,8 @@ SEARCHES = "dataset.queries=0.7", "dataset.language=en"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, cache: Path, compose: MakeConfig) -> Path:
     """A micro run over a world of searches; for reading only."""
-    config = compose(tmp_path_factory.mktemp("runs"), cache, *SEARCHES, "stages=[train,evaluate]")
+    asked = (*SEARCHES, "stages=[train,evaluate]", "evaluate.lists=5")
+    config = compose(tmp_path_factory.mktemp("runs"), cache, *asked)
     return execute(config, "searches")
 
 
@@ -280,6 +282,17 @@ def test_a_report_asks_for_the_control_of_queries(folder: Path, finished: Path) 
         assert (PERMUTED_QUERY in _missing_rows(comparison)) == is_missing
 
 
+def test_lists_say_what_was_typed(folder: Path, world: World) -> None:
+    lists = pl.read_parquet(folder / "lists.parquet").filter(scorer=MODEL)
+    first = lists.filter(rank=1)
+    assert lists.filter(pl.col("rank") > 1)["typed"].is_null().all()
+    log, texts, users = world.data.log, _texts(world.data), world.data.users.ids
+    for user, time, typed in first.select("user", "time", "typed").iter_rows():
+        row = np.flatnonzero((log.time == time) & (log.user == users.index(user)))
+        assert typed in texts[row]
+    assert first["typed"].str.len_chars().max()
+
+
 def test_two_texts_get_two_lists(folder: Path) -> None:
     first, second = (
         [row.item for row in recommend(folder, query=query)] for query in ("spaceship", "puppy")
@@ -351,3 +364,44 @@ def test_training_reads_what_was_typed_and_makes_up_nothing_beside_it(
                 assert not (history >= 0).any()  # a pseudo-query
     assert searched > 50
     assert set(batches.texts()) >= set(typed[rows]) - {""}
+
+
+def test_words_that_were_typed_find_what_was_taken_and_permuted_ones_do_not(
+    world: World, config: MakeConfig
+) -> None:
+    control = f"control={PERMUTED_QUERY}"
+    values = {}
+    for name, keys in {"typed": SEARCHES, "permuted": (*SEARCHES, control), "nothing": ()}.items():
+        asked = config(*SEARCHES[1:], *keys)
+        its = make_world(asked)
+        words = baselines.TfIdf(its.data, its.catalogue, its.as_of, 20, its.split.t_test)
+        values[name] = Evaluation(asked, its, "").measure_on(words, its.stream)
+    assert values["typed"] > values["nothing"] > values["permuted"]
+
+
+@pytest.mark.long
+def test_who_reads_queries_beats_who_does_not_and_permuted_ones_are_worth_nothing(
+    config: MakeConfig,
+) -> None:
+    """The events are the same; what was typed tells the topics of the item that is taken."""
+    small = (
+        "dataset.language=zh", "dataset.users=200", "dataset.items=300", "dataset.events=6000",
+        "backbone=scratch_bert", "backbone.layers=2", "backbone.max_tokens=32", "pretrain=masked_lm",
+        "pretrain.epochs=20", "strategy=full", "optim.body_lr=1e-3", "train.epochs=10", "train.patience=3",
+        "train.batch_size=128", "train.refit=false", "loss.draws=32", "head.history=10", "online=off",
+        "stages=[pretrain,train,evaluate]",
+    )  # fmt: skip
+    runs = {
+        "reads": ("dataset.queries=0.7",),
+        "blind": ("dataset.queries=0",),
+        "permuted": ("dataset.queries=0.7", f"control={PERMUTED_QUERY}"),
+    }
+    found = {}
+    for name, keys in runs.items():
+        results = pl.read_parquet(execute(config(*small, *keys), name) / "results.parquet")
+        found[name] = results.filter(
+            scorer=MODEL, schedule="history", cohort="all", bucket="all", window=-1,
+            average="macro", metric="ndcg", k=10,
+        )["value"].item()  # fmt: skip
+    assert found["reads"] > 1.15 * found["blind"]
+    assert found["permuted"] < found["blind"]

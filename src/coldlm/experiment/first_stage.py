@@ -30,7 +30,7 @@ FirstStages = Callable[[AsOf], FirstStage]
 """What is known -> the scorer."""
 
 
-SHARES = (2.0, 1.0, 1.0)
+SHARES = (4.0, 1.0, 1.0)
 """Of the places of a mixed first stage, in this proportion: what is popular just now, what matches in words
 and, on the shelf, what is new."""
 

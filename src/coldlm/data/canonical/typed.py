@@ -35,7 +35,7 @@ def with_anonymous(
     if COLUMN not in events.columns:
         return events
     name, text = pl.col(user).cast(pl.String), pl.col(COLUMN).cast(pl.String)
-    nobody = name.fill_null("") == ""
-    is_search = text.fill_null("").str.strip_chars() != ""
-    own = pl.format("anonymous, {}, {}", pl.col(time).cast(pl.String), text)
-    return events.with_columns(pl.when(nobody & is_search).then(own).otherwise(name).alias(user))
+    words = text.fill_null("").str.replace_all(r"[\s\x00]+", " ").str.strip_chars()
+    is_own = (name.fill_null("") == "") & (words != "")
+    own = pl.format("anonymous, {}, {}", pl.col(time).cast(pl.String), words)
+    return events.with_columns(pl.when(is_own).then(own).otherwise(name).alias(user))

@@ -151,7 +151,7 @@ def _read_events(path: Path, names: Names, counts: dict[str, int]) -> pl.DataFra
     kinds = read_header(path)
     refuse(missing_fields(path, kinds, inter_fields(names)))
     has_query = kinds.get(COLUMN, "").startswith("token")
-    is_search = pl.col(COLUMN) != "" if has_query else pl.lit(False)
+    is_search = pl.col(COLUMN).str.strip_chars() != "" if has_query else pl.lit(False)
     rules = {
         names.user: ((pl.col(names.user) != "") | is_search, "an id"),
         names.item: (pl.col(names.item) != "", "an id"),
