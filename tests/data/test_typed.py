@@ -68,6 +68,7 @@ def test_what_was_typed_is_read_and_nobody_is_somebody_new(read: object, tmp_pat
     assert who[2] == who[3]
     assert len({who[2], who[4], who[6]}) == 3
     assert not {who[2], who[4], who[6]} & {"", "ann", "bob"}
+    assert data.counts["searches_without_a_user"] == 4
 
 
 @pytest.mark.parametrize("read", [_read_own, _read_atomic])

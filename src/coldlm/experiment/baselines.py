@@ -133,10 +133,6 @@ class Way(NamedTuple):
     profile: bool = True
     query_alone: bool = False
 
-    def __str__(self) -> str:
-        profile = "with profiles" if self.profile else "without profiles"
-        return f"{profile}, queries alone" if self.query_alone else profile
-
 
 @dataclass(frozen=True)
 class Ready:
@@ -176,9 +172,14 @@ def prepare_baselines(
         with torch.no_grad():
             texts[with_text] = encoder.texts([users.read[place] for place in with_text])
     ready = Ready(config.seed, best, encoder.all_items(), texts, dict.fromkeys(READERS, Way()))
-    profile = (True, False) if any(users.texts) else (True,)
-    alone = (False, True) if users.queries else (False,)
-    ways = [Way(*way) for way in product(profile, alone)]
+    profile = {True: "with profiles", False: "without profiles"} if any(users.texts) else {True: ""}
+    alone = {False: "with history", True: "queries alone"} if users.queries else {False: ""}
+    ways = {
+        Way(*way): " ".join(filter(None, words))
+        for way, words in zip(
+            product(profile, alone), product(profile.values(), alone.values()), strict=True
+        )
+    }
     if len(ways) == 1:
         return ready
     chosen = dict[str, Way]()
@@ -187,9 +188,9 @@ def prepare_baselines(
             way: measure(_reader(name, replace(ready, ways={name: way}), world, history), name)
             for way in ways
         }
-        said = ", ".join(f"{value:.4f} {way}" for way, value in tried.items())
+        said = ", ".join(f"{value:.4f} {ways[way]}" for way, value in tried.items())
         log.info("%s on validation: %s", name, said)
-        chosen[name] = max(ways, key=lambda way, tried=tried: tried[way])  # type: ignore[misc]
+        chosen[name] = max(tried, key=lambda way, tried=tried: tried[way])  # type: ignore[misc]
     return replace(ready, ways=chosen)
 
 

@@ -89,7 +89,7 @@ def assemble(
             or label.
     """
     counted = dict(counts or {})
-    events = _numbered(with_anonymous(interactions))
+    events = _numbered(with_anonymous(interactions, counted))
     lists = _or_none(impressions, {"user_id": pl.String, **_LISTS})
     places = _or_none(shown, {"item_id": pl.String, **_SHOWN})
     seen_items = _distinct(events["item_id"], places["item_id"])

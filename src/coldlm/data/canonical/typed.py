@@ -27,15 +27,15 @@ def coded(texts: Iterable[str | None]) -> tuple[tuple[str, ...], Ints | None]:
     return tuple(code), np.array([code.get(text, -1) for text in typed], np.int64)
 
 
-def with_anonymous(
-    events: pl.DataFrame, user: str = "user_id", time: str = "timestamp"
-) -> pl.DataFrame:
-    """Return the events with a name for whoever typed something without having one: a user of their own
-    for each second and text, who had taken nothing before and is not met again."""
+def with_anonymous(events: pl.DataFrame, counts: dict[str, int]) -> pl.DataFrame:
+    """Return the events, of ``user_id``, ``timestamp`` and perhaps ``query``, with a name for whoever typed
+    something without having one: a user of their own for each second and text, who had taken nothing before
+    and is not met again. ``counts`` is told of how many events."""
     if COLUMN not in events.columns:
         return events
-    name, text = pl.col(user).cast(pl.String), pl.col(COLUMN).cast(pl.String)
+    name, text = pl.col("user_id").cast(pl.String), pl.col(COLUMN).cast(pl.String)
     words = text.fill_null("").str.replace_all(r"[\s\x00]+", " ").str.strip_chars()
     is_own = (name.fill_null("") == "") & (words != "")
-    own = pl.format("anonymous, {}, {}", pl.col(time).cast(pl.String), words)
-    return events.with_columns(pl.when(is_own).then(own).otherwise(name).alias(user))
+    own = pl.format("anonymous, {}, {}", pl.col("timestamp").cast(pl.String), words)
+    counts["searches_without_a_user"] = int(events.select(is_own.sum()).item())
+    return events.with_columns(user_id=pl.when(is_own).then(own).otherwise(name))

@@ -75,7 +75,7 @@ def read_own(
     """Return what the files hold; keys and refusals are those of ``own.load``."""
     counts: dict[str, int] = {}
     catalogue, release = _read_items(files.items, text, released_at, counts)
-    table = with_anonymous(read_table(files.interactions))
+    table = with_anonymous(read_table(files.interactions), counts)
     user_ids = read_ids(table, "user_id", files.interactions)
     people = _read_users(files.users, files.interactions, user_ids, groups, counts)
     _refuse_mixed_ids("item_id", [files.items, files.interactions])
