@@ -40,8 +40,9 @@ def bm25(known: Known, k1: float) -> ScoreFunction:
     read = csr_matrix(counter.transform(users.read), dtype=np.float64)
 
     def score(who: Ints, times: Ints) -> Tensor:
-        typed_nothing = diags((who < len(users)).astype(np.float64))
-        query = typed_nothing @ known.past(who, times) @ words + read[users.place(who)]
+        past = known.past(who, times)
+        past.data[np.repeat(who >= len(users), np.diff(past.indptr))] = 0
+        query = past @ words + read[users.place(who)]
         return torch.from_numpy((query @ items).toarray())
 
     return score
