@@ -351,7 +351,7 @@ matters; it changes what comes of the stage over one trained model."""
 READERS: dict[str, dict[str, object]] = {
     "simulated": {
         "seed": 1, "users": 50, "items": 70, "events": 300, "topics": 4, "text_signal": 0.5, "language": "zh",
-        "days": 30.0, "new_item_share": 0.2, "drift": 0.9, "popularity": 2.0, "repeats": True,
+        "days": 30.0, "new_item_share": 0.2, "drift": 0.9, "popularity": 2.0, "queries": 0.5, "repeats": True,
     },
     "own": {
         "items": "other_items.csv", "interactions": "other_events.csv", "users": "users.csv", "name": "mine",

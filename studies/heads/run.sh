@@ -15,6 +15,7 @@ export OMP_WAIT_POLICY=PASSIVE
 asked() { [ "$which" = all ] || [ "$which" = "$1" ]; }
 run() { .venv/bin/coldlm run output="$runs" experiment=strategies_x_backbones '~tuned' evaluate.queries=500 "$@"; }
 towers="$runs/towers"
+recent=(head.first_stage=recent_popularity)
 reranks=(head.rerank=30 head.history=3 train.head_epochs=0)
 # steps: what some 120 seconds of one thread allow
 pair=(head=pair "${reranks[@]}" backbone.keep_layers=3 backbone.max_tokens=48
@@ -29,16 +30,16 @@ if asked towers; then # the first stage of the others, and the controls that hav
   run -m control=context_only,random_vectors,permuted_text
 fi
 if asked pair; then
-  run -m "${pair[@]}" strategy=lora control=none,permuted_text
+  run -m "${pair[@]}" "${recent[@]}" strategy=lora control=none,permuted_text
   run "${pair[@]}" strategy=lora head.first_stage="$towers"
-  run "${pair[@]}" strategy=frozen head.context=only
+  run "${pair[@]}" "${recent[@]}" strategy=frozen head.context=only
 fi
 if asked causal_lm; then
   .venv/bin/coldlm run experiment=pretrain_tiny_gpt2 output="$runs/pretrain" trainer.threads=1 backbone.max_tokens=128 \
     name=gpt2
-  run "${speaks[@]}" "${nll[@]}"
-  run -m "${speaks[@]}" "${trained[@]}" "${nll[@]}" control=none,permuted_text
+  run "${speaks[@]}" "${recent[@]}" "${nll[@]}"
+  run -m "${speaks[@]}" "${recent[@]}" "${trained[@]}" "${nll[@]}" control=none,permuted_text
   run "${speaks[@]}" "${trained[@]}" "${nll[@]}" head.first_stage="$towers"
-  run "${speaks[@]}" "${trained[@]}" head.context=on loss=binary_cross_entropy loss.draws=4 train.max_steps=60
+  run "${speaks[@]}" "${recent[@]}" "${trained[@]}" head.context=on loss=binary_cross_entropy loss.draws=4 train.max_steps=60
 fi
 .venv/bin/coldlm report "$runs" --out "$runs/report" --pack "$runs/report/runs.parquet"

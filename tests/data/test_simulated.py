@@ -138,3 +138,26 @@ def test_load_and_make_world_have_the_same_defaults() -> None:
         name: key.default for name, key in inner.items()
     }
     assert set(outer) - set(inner) == {"half_lives_days"}
+
+
+def test_searches_are_about_what_is_taken_and_change_nothing_else() -> None:
+    silent, typed = (load(**SMALL, queries=share, language="en") for share in (0.0, 0.5))
+    assert silent.log.query is None
+    assert silent.users.queries == ()
+    for name in ("user", "item", "time", "label", "positive", "event_id"):
+        assert np.array_equal(getattr(silent.log, name), getattr(typed.log, name))
+    assert silent.items.texts == typed.items.texts
+    assert silent.users.texts == typed.users.texts
+    query = typed.log.query
+    assert query is not None
+    assert 0.45 < (query >= 0).mean() < 0.55
+    rows = np.flatnonzero(query >= 0)
+
+    def share(of: Ints) -> float:
+        """Of searches that have a word of the item's text."""
+        texts = (set(typed.items.texts[i].lower().replace(",", "").split()) for i in of)
+        words = (set(typed.users.queries[code].lower().split()) for code in query[rows])
+        return float(np.mean([bool(a & b) for a, b in zip(words, texts, strict=True)]))
+
+    own, other = share(typed.log.item[rows]), share(np.roll(typed.log.item[rows], 1))
+    assert own > 1.5 * other

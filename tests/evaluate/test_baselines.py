@@ -203,7 +203,9 @@ def _zero_shot(
     profiles = torch.zeros(len(data.users), 2)
     if profile:
         profiles[0] = torch.tensor(profile)
-    return baselines.zero_shot(torch.tensor(vectors), profiles, np.array(known), _as_of(data), 20)
+    return baselines.zero_shot(
+        torch.tensor(vectors), profiles, data.users, np.array(known), _as_of(data), 20
+    )
 
 
 def test_zero_shot_is_the_centred_cosine_with_the_history(toy: Dataset) -> None:
@@ -267,7 +269,12 @@ def _all(data: Dataset) -> dict[str, ScoreFunction]:
         "own_repeats": baselines.own_repeats(as_of, data),
         "tfidf": baselines.TfIdf(data, catalogue, as_of, 20, 0),
         "zero_shot": baselines.zero_shot(
-            torch.eye(4), torch.zeros(4, 4), np.array([True, True, False, False]), as_of, 20
+            torch.eye(4),
+            torch.zeros(4, 4),
+            data.users,
+            np.array([True, True, False, False]),
+            as_of,
+            20,
         ),
     }
 

@@ -10,7 +10,7 @@ import torch
 
 from coldlm.config.schema import RunConfig
 from coldlm.evaluate.judge import ScoreFunction
-from coldlm.experiment.baselines import READERS, make_baselines, prepare_baselines
+from coldlm.experiment.baselines import READERS, Way, make_baselines, prepare_baselines
 from coldlm.experiment.world import make_world
 
 MakeConfig = Callable[..., RunConfig]
@@ -30,7 +30,7 @@ def test_profiles_are_read_where_validation_says_so(config: MakeConfig, better: 
         return knows if better == "with" else -knows
 
     ready = prepare_baselines(config(), world, 20, measure)
-    assert ready.reads_profile == (set(READERS) if better == "with" else set())
+    assert ready.ways == dict.fromkeys(READERS, Way(profile=better == "with"))
     assert [asked.count(name) for name in READERS] == [2, 2]
     scorers = make_baselines(ready, world, 20)
     for name in READERS:

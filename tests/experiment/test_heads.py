@@ -32,6 +32,7 @@ from coldlm.report.write import write_report
 MakeConfig = Callable[..., RunConfig]
 
 GPT2 = ("backbone=tiny_gpt2", "backbone.width=16", "backbone.max_tokens=64")
+RECENT = "head.first_stage=recent_popularity"
 HEADS: dict[str, tuple[str, ...]] = {
     "zero_shot": ("head=zero_shot",),
     "pair": (
@@ -39,6 +40,7 @@ HEADS: dict[str, tuple[str, ...]] = {
         "loss=binary_cross_entropy",
         "loss.draws=2",
         "head.rerank=20",
+        RECENT,
         "strategy=top",
     ),
     "causal_lm": (
@@ -46,6 +48,7 @@ HEADS: dict[str, tuple[str, ...]] = {
         "head=causal_lm",
         "loss=nll",
         "head.rerank=20",
+        RECENT,
         "head.history=3",
         "strategy=lora",
         "optim.body_lr=1e-2",
@@ -58,10 +61,12 @@ HEADS: dict[str, tuple[str, ...]] = {
         "loss=binary_cross_entropy",
         "loss.draws=2",
         "head.rerank=20",
+        RECENT,
         "head.history=3",
         "optim.lr=1e-2",
     ),
 }
+HEADS["pair on mixed"] = tuple(key for key in HEADS["pair"] if key != RECENT)
 """Head -> the overrides of a micro run with it."""
 
 
@@ -69,6 +74,7 @@ NUMBERS = {
     "towers": {"history": 0.1962, "static": 0.1898, "per_window": 0.2010},
     "zero_shot": {"history": 0.1564, "static": 0.1537, "per_window": 0.1564},
     "pair": {"history": 0.1751, "static": 0.1048, "per_window": 0.1751},
+    "pair on mixed": {"history": 0.1616, "static": 0.1517, "per_window": 0.1640},
     "causal_lm": {"history": 0.0800, "static": 0.0875, "per_window": 0.0855},
     "causal_lm in context": {"history": 0.1016, "static": 0.0834, "per_window": 0.0940},
 }
@@ -87,7 +93,9 @@ def folders() -> dict[str, Path]:
 
 @pytest.fixture(
     params=[
-        pytest.param(head, marks=[pytest.mark.long] if head.startswith("causal_lm") else [])
+        pytest.param(
+            head, marks=[pytest.mark.long] if head.startswith(("causal_lm", "pair on")) else []
+        )
         for head in HEADS
     ]
 )

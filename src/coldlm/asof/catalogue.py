@@ -55,7 +55,7 @@ class Catalogue:
 
     def _remember(self, log: Log, n_users: int) -> None:
         self._item = log.item
-        self._by_user = Grouped(log.user, log.time, n_users)
+        self._n_users, self._by_user = n_users, Grouped(log.user, log.time, n_users)
         # the log is in time order, so the first row of a pair is the first time the user met the
         # item
         self._pair, first_row = np.unique(log.user * len(self) + log.item, return_index=True)
@@ -65,7 +65,7 @@ class Catalogue:
         """Return the same items at the same times, to somebody who knows of the events ``log``
         alone: users had what they had in them."""
         other = copy.copy(self)
-        other._remember(log, len(self._by_user.start) - 1)
+        other._remember(log, self._n_users)
         return other
 
     def __len__(self) -> int:
@@ -82,13 +82,14 @@ class Catalogue:
         return found
 
     def had(self, users: Ints, times: Ints, block: bool = False) -> tuple[Ints, Ints]:
-        """Return (row, item) pairs: what each user had met, with any label, strictly before each
-        time.
+        """Return (row, item) pairs: what each user, or who asks, had met, with any label, strictly
+        before each time.
 
         Empty where items repeat. With ``block`` the user's events *at* the time are added, in
         either kind of domain: the training negatives of an event exclude the other events of its
         own block.
         """
+        users = users % self._n_users
         last = self._by_user.before(users, times, inclusive=block)
         first = self._by_user.before(users, times) if self.repeats else self._by_user.start[users]
         position, row = ranges(first, last)

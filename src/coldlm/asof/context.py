@@ -83,7 +83,7 @@ class AsOf:
     ) -> None:
         positive = log.rows(log.positive)
         self._time, self._item = positive.time, positive.item
-        self.n_items = n_items
+        self.n_users, self.n_items = n_users, n_items
         self._enters_at = enters_at
         self._masked_until = (
             None
@@ -105,7 +105,9 @@ class AsOf:
         self._place[self.by_item.row] = np.arange(len(positive))
 
     def n_user(self, users: Ints, times: Ints) -> Ints:
-        """Positive events of each user strictly before each time; the arguments broadcast."""
+        """Positive events of each user, or of who asks, strictly before each time; the arguments
+        broadcast."""
+        users = users % self.n_users
         return self.by_user.before(users, times) - self.by_user.start[users]
 
     def n_item(self, items: Ints, times: Ints) -> Ints:
@@ -122,8 +124,8 @@ class AsOf:
         return self._most[self.n_events(times)]
 
     def history(self, users: Ints, times: Ints, length: int) -> Ints:
-        """Return [Q, H] the last ``length`` items of each user strictly before each time, newest
-        first, -1 where none is left.
+        """Return [Q, H] the last ``length`` items of each user, or of who asks, strictly before each
+        time, newest first, -1 where none is left.
 
         At 20, only the event of time 10 is earlier:
 
@@ -136,6 +138,7 @@ class AsOf:
         array([[ 7, -1],
                [ 9,  8]])
         """
+        users = users % self.n_users
         position = self.by_user.before(users, times)[:, None] - 1 - np.arange(length)[None, :]
         unknown = position < self.by_user.start[users][:, None]
         position[unknown] = -1  # the last place, where -1 stands

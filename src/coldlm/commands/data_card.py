@@ -72,6 +72,7 @@ def about_data(data: Dataset) -> list[str]:
         f"{len(data.users):,} users, {len(data.items):,} items, {len(log):,} events, "
         f"{int(log.positive.sum()):,} of them positive",
         *_about_lists(data),
+        *_about_queries(data),
         f"times: {first} to {last} UTC, {len(np.unique(log.time)):,} distinct",
         "events before the log, whose times are made up: "
         f"{int((log.time < data.log_starts_at).sum()):,}",
@@ -92,6 +93,15 @@ def _about_lists(data: Dataset) -> list[str]:
     ]
 
 
+def _about_queries(data: Dataset) -> list[str]:
+    if data.log.query is None:
+        return []
+    return [
+        f"typed before {int((data.log.query >= 0).sum()):,} events: {len(data.users.queries):,} different "
+        f"texts; letters: {letters(data.users.queries)}"
+    ]
+
+
 def letters(texts: Sequence[str]) -> str:
     """Return shares of the scripts among the letters of some texts, evenly drawn."""
     step = max(1, len(texts) // SAMPLE)
@@ -109,7 +119,7 @@ def about_stream(world: Any) -> list[str]:
     """Return how a ``World`` is cut, and what is asked of whom."""
     import numpy as np
 
-    from coldlm.split.queries import others_would_drop
+    from coldlm.split.queries import count_queries, others_would_drop
 
     stream, log = world.stream, world.data.log
     user = np.repeat(world.cold_users[stream.user], np.diff(stream.start))
@@ -123,7 +133,10 @@ def about_stream(world: Any) -> list[str]:
         "cold_item": ~user & item,
         "cold_both": user & item,
     }
+    typed = count_queries(world.data, world.seen_query, stream)
+    said = ", ".join(f"{name} {number:,}" for name, number in typed.items())
     return [
+        *([f"typed texts: {said}"] if typed else []),
         f"split: {world.split} of {len(stream):,} queries, {n:,} positives",
         f"cohorts: {', '.join(f'{name} {rows.sum() / n:.1%}' for name, rows in cohorts.items())}",
         f"not asked: {', '.join(f'{why} {k:,}' for why, k in stream.counts.items() if k) or 'none'}",

@@ -298,7 +298,7 @@ KINDS = (*dict.fromkeys(option.group for option in _OWN), Baseline.group)
 FOLLOWS = "per_window"
 """What stands behind "@" in the name of a rival that follows the stream."""
 
-FIRST_STAGES = ("recent_popularity", "popularity", "tfidf", "zero_shot")
+FIRST_STAGES = ("mixed", "recent_popularity", "popularity", "tfidf", "zero_shot")
 """Names of ``head.first_stage``; anything else is the folder of a run."""
 
 _plugged: tuple[Option, ...] = ()

@@ -140,6 +140,7 @@ class Control:
         "random_vectors",
         "permuted_in_cohort",
         "permuted_text",
+        "permuted_query",
         "untrained_strategy",
     ]
     replaces: dict[str, str]
@@ -228,6 +229,7 @@ ADDED: tuple[tuple[str, str, str, object], ...] = (
     ("head", "coldlm.models.towers.Towers", "context_dropout", 0.0),
     ("head", "coldlm.models.pair.Pair", "context_dropout", 0.0),
     ("head", "coldlm.models.causal_lm.CausalLM", "context_dropout", 0.0),
+    ("dataset", "coldlm.data.simulated.load", "queries", 0.0),
     ("dataset", "coldlm.data.own.load", "groups", []),
     ("dataset", "coldlm.data.atomic.load", "groups", []),
     ("dataset", "coldlm.data.own.load", "columns", {}),

@@ -17,6 +17,13 @@ COHORTS: Final = (
 )
 """Quadrants (user x item, disjoint), the two marginals, and everything; frozen at T_test."""
 
+QUERY_COHORTS: Final = ("seen_query", "unseen_query")
+"""Whether what was typed had been typed in train + validation; where the data have such texts."""
+
+QUERY_SEEN: Final = "query_seen"
+"""Of ``events.parquet`` where the data have typed texts: 1 where the positive's had been typed in train +
+validation, 0 where not, -1 where nothing was typed."""
+
 WARMUP_EDGES: Final = (0, 1, 2, 3, 5, 10, 20, 50)
 """Lower edges of the warm-up buckets: the number of events an item (or user) has had as of the
 query."""
@@ -96,6 +103,9 @@ PERMUTED_TEXT: Final = "permuted_text"
 PERMUTED_IN_COHORT: Final = "permuted_in_cohort"
 """The control in which every item has the text of another that entered at about the same time."""
 
+PERMUTED_QUERY: Final = "permuted_query"
+"""The control in which every search has the text of another search of its day."""
+
 PERMUTED: Final = (PERMUTED_IN_COHORT, PERMUTED_TEXT)
 """Controls that put texts on the wrong items, the one to prefer first."""
 
@@ -109,8 +119,8 @@ MANDATORY_CONTROLS: Final = ("context_only", "random_vectors", PERMUTED_IN_COHOR
 UNTRAINED: Final = "untrained_strategy"
 """The control in which what the strategy adds to the backbone stays as it was drawn."""
 
-CONTROLS: Final = (*MANDATORY_CONTROLS, PERMUTED_TEXT, UNTRAINED)
-"""All controls, in the order of tables."""
+CONTROLS: Final = (*MANDATORY_CONTROLS, PERMUTED_TEXT, PERMUTED_QUERY, UNTRAINED)
+"""All controls, in the order of tables; ``PERMUTED_QUERY`` is mandatory where the data have typed texts."""
 
 CANARIES: Final = ("newest", "fewest_events")
 """Scorers that find a leaking release rule: far above chance at n = 0 means that the candidates

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from coldlm.core.columns import COHORTS
+from coldlm.core.columns import COHORTS, QUERY_COHORTS
 
 _LINE = re.compile(r"(\S+) (\S+?)(?:@(\d+))? (\d*\.?\d+) (\d*\.?\d+)")
 FORM = "'SCORER METRIC@K VALUE TOLERANCE', such as 'bpr recall/basket@10 .2368 .0048'"
@@ -42,7 +42,9 @@ class PublishedValue:
             raise ValueError(f"got {line!r}, allowed: {FORM}")
         scorer, metric, k, value, tolerance = found.groups()
         first, _, rest = metric.partition("/")
-        cohort, metric = (first, rest) if first in COHORTS and rest else ("all", metric)
+        cohort, metric = (
+            (first, rest) if first in (*COHORTS, *QUERY_COHORTS) and rest else ("all", metric)
+        )
         average = "micro" if metric.endswith("/micro") else "macro"
         metric = metric.removesuffix("/micro")
         numbers = int(k or 0), float(value), float(tolerance)

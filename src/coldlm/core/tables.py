@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,14 +59,44 @@ class Items:
 @dataclass(frozen=True)
 class Users:
     """``ids``: [U] distinct strings. ``texts``: [U] profile texts ("" when a user has none). ``groups``:
-    column -> [U] values by which users are told apart in tables, and nowhere else ("": in none)."""
+    column -> [U] values by which users are told apart in tables, and nowhere else ("": in none).
+    ``queries``: [T] texts that were typed into a search box.
+
+    *Who asks* is one number for a user and what they typed, user + U (1 + query): the user's own code
+    where nothing was typed. Scorers are given it; what is known of the past they ask of ``asof`` by it,
+    and what they read of who asks is ``read[place(who)]``.
+
+    >>> users = Users(("ann", "bob"), ("likes dogs", ""), queries=("cats", "red cats"))
+    >>> who = users.asking(np.array([0, 1, 1]), np.array([-1, -1, 1]))
+    >>> who.tolist(), users.person(who).tolist(), [users.read[i] for i in users.place(who)]
+    ([0, 1, 5], [0, 1, 1], ['likes dogs', '', 'red cats'])
+    """
 
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    queries: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def asking(self, user: Ints, query: Ints | None) -> Ints:
+        """Return who asks, [Q], of users and what they typed, -1 (or None for all) for nothing."""
+        return user if query is None else user + len(self) * (1 + query)
+
+    def person(self, who: Ints) -> Ints:
+        """Return the users, [Q], among those who ask."""
+        return who % len(self)
+
+    @cached_property
+    def read(self) -> tuple[str, ...]:
+        """[U + T] all that can be read of who asks: profiles, then queries."""
+        return self.texts + self.queries
+
+    def place(self, who: Ints) -> Ints:
+        """Return where in ``read`` the text of who asks is: what they typed, else their profile."""
+        query: Ints = who // len(self) - 1
+        return np.where(query < 0, who, len(self) + query)
 
 
 @dataclass(frozen=True)
@@ -72,7 +104,9 @@ class Log:
     """All events, sorted by (time, event id). ``user``, ``item``: [E] int64 codes. ``time``: [E]
     int64 Unix seconds.
     ``label``: [E] float64 as published (a rating; 1 for a click). ``positive``: [E] bool, what the
-    data set calls a positive. ``event_id``: [E] int64, the row number in the raw file."""
+    data set calls a positive. ``event_id``: [E] int64, the row number in the raw file. ``query``: [E]
+    int64 code in ``Users.queries`` of what was typed before the event and is known at its time, -1 for
+    nothing; None where the data have no such texts."""
 
     user: Ints
     item: Ints
@@ -80,13 +114,15 @@ class Log:
     label: Floats
     positive: Bools
     event_id: Ints
+    query: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.user)
 
     def rows(self, index: Ints | slice | Bools) -> Log:
         """Return the same columns, restricted to ``index``."""
-        return Log(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+        columns: list[Any] = [None if each is None else each[index] for each in vars(self).values()]
+        return Log(*columns)
 
 
 @dataclass(frozen=True)
@@ -189,6 +225,17 @@ class Dataset:
         texts, known_at = self.texts_as_of(times, until)
         return replace(self, items=replace(self.items, texts=texts), text_known_at=known_at)
 
+    def who_took(self, rows: Ints) -> Ints:
+        """Return who asked, [E], at these rows of the log (see ``Users``)."""
+        typed = self.log.query
+        return self.users.asking(self.log.user[rows], None if typed is None else typed[rows])
+
+    def who_asks(self, queries: Queries) -> Ints:
+        """Return who asks, [Q], each of the queries (see ``Users``)."""
+        if self.log.query is None:
+            return queries.user
+        return self.who_took(queries.event[queries.start[:-1]])
+
     def with_texts_of(self, source: Ints) -> Dataset:
         """Return the same data set with item i reading the text of item ``source[i]``, [N] codes."""
         texts = tuple(self.items.texts[i] for i in source)
@@ -236,7 +283,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Queries:
-    """(user, time) blocks in time order. ``user``, ``time``, ``window``: [Q] int64 (window -1
+    """(user, time, text typed) blocks in time order. ``user``, ``time``, ``window``: [Q] int64 (window -1
     outside the stream).
     ``start``: [Q + 1] int64 offsets into ``event``: [P] int64, row numbers of the log: the
     positives of query q are ``event[start[q]:start[q + 1]]``. ``counts``: positives that are not
@@ -298,7 +345,13 @@ def read_only(*parts: object) -> None:
 
 
 def sorted_log(
-    user: Ints, item: Ints, time: Ints, label: Floats, positive: Bools, event_id: Ints | None = None
+    user: Ints,
+    item: Ints,
+    time: Ints,
+    label: Floats,
+    positive: Bools,
+    event_id: Ints | None = None,
+    query: Ints | None = None,
 ) -> Log:
     """Return a ``Log`` in (time, event id) order from columns in any order; row numbers become
     event ids if none are given.
@@ -306,7 +359,8 @@ def sorted_log(
     Raises:
         DataError: columns of unequal length, or no event at all.
     """
-    lengths = {len(column) for column in (user, item, time, label, positive)}
+    columns = (user, item, time, label, positive, *([] if query is None else [query]))
+    lengths = {len(column) for column in columns}
     if len(lengths) != 1:
         raise DataError(f"columns of one log must be equally long, got lengths {sorted(lengths)}")
     if not len(user):
@@ -320,4 +374,5 @@ def sorted_log(
         label[order].astype(np.float64),
         positive[order].astype(np.bool_),
         ids[order],
+        None if query is None else query[order].astype(np.int64),
     )

@@ -2,7 +2,7 @@
 
 | file | fields, by default |
 |---|---|
-| ``NAME.inter`` | ``user_id``, ``item_id``, ``timestamp``; a label if there is one |
+| ``NAME.inter`` | ``user_id``, ``item_id``, ``timestamp``; a label, and ``query`` (words typed), if there are such |
 | ``NAME.item`` (optional) | ``item_id``; any others are text |
 | ``NAME.user`` (optional) | ``user_id``; any others are the profile |
 
@@ -38,7 +38,7 @@ from coldlm.data.files.labels import unread_labels
 from coldlm.data.files.raw import find_files, refuse, time_scale_problems
 from coldlm.data.files.texts import text_columns
 
-VERSION = 1
+VERSION = 2
 
 WAYS = (
     "dataset=atomic reads RecBole's atomic files: dataset.root=FOLDER that holds NAME.inter and, if "

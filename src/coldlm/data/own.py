@@ -4,7 +4,7 @@ and optionally one of users.
 | file | columns |
 |---|---|
 | items | ``item_id``; any text columns; ``title`` if there is one; ``released_at`` if it is known |
-| interactions | ``user_id``, ``item_id``, ``timestamp``; ``label`` if there is one |
+| interactions | ``user_id``, ``item_id``, ``timestamp``; ``label`` and ``query`` if there are such |
 | users | ``user_id``; any text columns |
 
 Kinds of files: see ``files/table.py``. Ids are compared exactly: " 1" is not "1", "a" is not "A". What is
@@ -101,8 +101,11 @@ def load(
         item_ttl_days: how long an item stays a candidate.
         groups: columns of ``users`` by whose values users are told apart in tables.
 
+    ``query``: what the user typed into a search box before the event, empty for nothing. With it,
+    ``user_id`` may be empty: a user of their own, see ``typed.with_anonymous``.
+
     Event ids are row numbers of ``interactions``, from 0; where times have fractions of a second, in the
-    order of time. Rows that repeat user, item, second and label of an earlier row are dropped and
+    order of time. Rows that repeat user, item, second, label and query of an earlier row are dropped and
     counted. Line breaks, NUL and runs of blanks in texts become one blank.
 
     Raises:

@@ -8,6 +8,10 @@ appeal. Only the text tells an item's topics, and ``text_signal`` says how clear
 comes from the item's own topics, at 0 from all topics alike. Texts and events are drawn from
 streams of their own, so the same seed gives the same events at every ``text_signal``.
 
+A share of the events, ``queries``, begins with a search: the user knows what they are looking for, and
+types ``QUERY_WORDS`` words about the topics of the item that they then take. So what was typed tells the
+item's topics at the moment, where history tells what the user likes at all times.
+
 ```
 start - days             start                                        start + days
      |-- older items ------|==== events, tastes move all the while ========|
@@ -31,6 +35,7 @@ from coldlm.core.seeding import generator
 from coldlm.core.tables import DAY, Dataset, Floats, Ints, Items, Users, sorted_log
 from coldlm.data.canonical.reader import with_defaults_of
 from coldlm.data.canonical.remembered import remembered
+from coldlm.data.canonical.typed import coded
 from coldlm.data.canonical.words import write
 from coldlm.data.files.raw import refuse, three, time_scale_problems
 
@@ -45,7 +50,7 @@ CONCENTRATION = 0.15
 """Of the Dirichlet mixtures: most weight lies on one topic."""
 
 BURST_EVERY, BURST_LENGTH, MIN_BURSTS = 2 * DAY, 3600, 10
-ITEM_WORDS, USER_WORDS = 12, 8
+ITEM_WORDS, USER_WORDS, QUERY_WORDS = 12, 8, 2
 
 ROOM = 4
 """Pairs of user and item that must exist per event where items do not repeat, so that tastes are
@@ -89,6 +94,7 @@ def load(
     new_item_share: Annotated[float, Range(0, 0.9)] = 0.5,
     drift: Share = 0.2,
     popularity: Annotated[float, Range(0, 3)] = 0.5,
+    queries: Share = 0.0,
     repeats: bool = False,
     half_lives_days: list[float] = [1.0, 7.0, 30.0],  # noqa: B006  never changed
 ) -> Dataset:
@@ -104,6 +110,7 @@ def load(
         new_item_share: share of the items that are released during the period, the others before.
         drift: how much of a user's taste has been replaced by another at the end.
         popularity: standard deviation of the items' own appeal.
+        queries: share of the events before which a text was typed; it changes nothing else.
         repeats: whether a user may take an item again.
         half_lives_days: of the decayed counts, three, ascending.
 
@@ -123,7 +130,7 @@ def load(
         "seed": seed, "users": users, "items": items, "events": events, "topics": topics,
         "text_signal": text_signal, "language": language, "days": days,
         "new_item_share": new_item_share, "drift": drift, "popularity": popularity,
-        "repeats": repeats,
+        "queries": queries, "repeats": repeats,
     }  # fmt: skip
     return remembered(
         ["simulated", keys, half_lives_days],
@@ -166,6 +173,7 @@ def make_world(
     new_item_share: float = 0.5,
     drift: float = 0.2,
     popularity: float = 0.5,
+    queries: float = 0.0,
     repeats: bool = False,
 ) -> tuple[Dataset, SimulatedTruth]:
     """Return the data set together with the truth behind it; see ``load``.
@@ -195,17 +203,38 @@ def make_world(
         generator(seed, "item texts"), world.item_topics, text_signal, language, ITEM_WORDS
     )
     _, profiles = write(generator(seed, "user texts"), tastes[0], text_signal, language, USER_WORDS)
+    searches, query = _searches(seed, queries, world.item_topics[item], text_signal, language)
     data = Dataset(
         name="simulated",
         domain="simulated",
         items=Items(tuple(f"i{i}" for i in range(items)), titles, texts, world.released_at),
-        users=Users(tuple(f"u{u}" for u in range(users)), profiles),
-        log=sorted_log(user, item, time, np.ones(events), np.ones(events, np.bool_)),
+        users=Users(tuple(f"u{u}" for u in range(users)), profiles, queries=searches),
+        log=sorted_log(user, item, time, np.ones(events), np.ones(events, np.bool_), query=query),
         repeats=repeats,
         release="field",
         half_lives_days=(1.0, 7.0, 30.0),
     )
     return data, world
+
+
+def _searches(
+    seed: int,
+    share: float,
+    topics: Floats,
+    text_signal: float,
+    language: Literal["en", "zh", "both"],
+) -> tuple[tuple[str, ...], Ints | None]:
+    """The texts that were typed, and [E] which before each event, -1 for none; None for no texts.
+
+    Args:
+        topics: [E, K] of the item that is then taken.
+    """
+    if not share:
+        return (), None
+    draw = generator(seed, "queries")
+    typed = draw.random(len(topics)) < share
+    _, texts = write(draw, topics, text_signal, language, QUERY_WORDS)
+    return coded(text if is_typed else "" for text, is_typed in zip(texts, typed, strict=True))
 
 
 def _release_times(draw: Generator, n_items: int, n_new: int, span: int) -> Ints:

@@ -3,6 +3,7 @@ than the query."""
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from torch import Tensor
 from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf
 from coldlm.core.seeding import generator
-from coldlm.core.tables import Bools, Dataset, Ints
+from coldlm.core.tables import Bools, Dataset, Ints, Users
 from coldlm.evaluate.judge import ScoreFunction
 
 CJK = r"\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af"
@@ -28,7 +29,7 @@ def random(seed: int, n_items: int, user_ids: Sequence[str]) -> ScoreFunction:
     else there is."""
 
     def score(users: Ints, times: Ints) -> Tensor:
-        asked = zip(users, times, strict=True)
+        asked = zip(users % len(user_ids), times, strict=True)
         rows = [
             generator(seed, "random", user_ids[u], t).random(n_items, np.float32) for u, t in asked
         ]
@@ -92,18 +93,29 @@ def own_repeats(as_of: AsOf, data: Dataset) -> ScoreFunction:
 
 class TfIdf:
     """Cosine between TF-IDF vectors of an item's text and of the user's last ``history`` items (and
-    profile text).
+    what was typed, else the profile text).
 
     Document frequencies come from the items that had entered by ``known_until`` only; without any
     word in them, all items tie.
+
+    Args:
+        query_alone: whoever typed something is answered by that text alone, without history.
     """
 
     def __init__(
-        self, data: Dataset, catalogue: Catalogue, as_of: AsOf, history: int, known_until: int
+        self,
+        data: Dataset,
+        catalogue: Catalogue,
+        as_of: AsOf,
+        history: int,
+        known_until: int,
+        *,
+        query_alone: bool = False,
     ) -> None:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        self._as_of, self._history = as_of, history
+        self._as_of, self._history, self._users = as_of, history, data.users
+        self._query_alone = query_alone
         self._vectorizer = TfidfVectorizer(
             token_pattern=None, tokenizer=WORD.findall, sublinear_tf=True
         )
@@ -115,7 +127,13 @@ class TfIdf:
         self._knows = any(WORD.search(text) for text in known)
         self._vectorizer.fit(known if self._knows else ["nothing"])
         self._vectors = self._vectorizer.transform(data.items.texts)
-        self._profiles = self._vectorizer.transform(data.users.texts)
+        self._texts = self._vectorizer.transform(data.users.read)
+
+    def remembering(self, as_of: AsOf) -> TfIdf:
+        """Return the same words with another memory."""
+        other = copy.copy(self)
+        other._as_of = as_of
+        return other
 
     @property
     def idf(self) -> dict[str, float]:
@@ -138,11 +156,13 @@ class TfIdf:
 
     def __call__(self, users: Ints, times: Ints) -> Tensor:
         """[Q, N] float32."""
-        return self._score(self._as_of.history(users, times, self._history), self._profiles[users])
+        past = _read_of(self._as_of, users, times, self._history, self._users, self._query_alone)
+        return self._score(past, self._texts[self._users.place(users)])
 
     def answer(self, time: int, *, text: str = "", history: Sequence[int] = ()) -> Tensor:
         """Return [N] for a typed text and/or a history of item codes, newest first."""
-        past = np.array([[*history[: self._history]]], np.int64)
+        length = 0 if text and self._query_alone else self._history
+        past = np.array([[*history[:length]]], np.int64)
         return self._score(past, self._vectorizer.transform([text]))[0]
 
     def _score(self, past: Ints, text: Any) -> Tensor:
@@ -156,27 +176,45 @@ class TfIdf:
 
 
 def zero_shot(
-    vectors: Tensor, profiles: Tensor, known: Bools, as_of: AsOf, history: int
+    vectors: Tensor,
+    texts: Tensor,
+    users: Users,
+    known: Bools,
+    as_of: AsOf,
+    history: int,
+    *,
+    query_alone: bool = False,
 ) -> ScoreFunction:
     """Return the cosine between the untouched backbone's vectors: an item against the mean of the
-    user's last items and profile.
+    user's last items and what was typed, else the profile.
 
     Args:
         vectors: [N, D] item vectors.
-        profiles: [U, D] profile vectors, all 0 for users without a profile text.
+        texts: [U + T, D] vectors of ``users.read``, all 0 where there is no text.
         known: [N] items that had entered before the stream, see ``centred``.
+        query_alone: see ``TfIdf``.
     """
     unit = centred(vectors, vectors, known)
-    profile = centred(profiles, vectors, known) * profiles.any(1, keepdim=True)
+    read = centred(texts, vectors, known) * texts.any(1, keepdim=True)
 
-    def score(users: Ints, times: Ints) -> Tensor:
-        past = torch.from_numpy(as_of.history(users, times, history))
-        mean = (unit[past.clamp(min=0)] * (past >= 0)[:, :, None]).sum(1) + profile[
-            torch.from_numpy(users)
+    def score(who: Ints, times: Ints) -> Tensor:
+        past = torch.from_numpy(_read_of(as_of, who, times, history, users, query_alone))
+        mean = (unit[past.clamp(min=0)] * (past >= 0)[:, :, None]).sum(1) + read[
+            torch.from_numpy(users.place(who))
         ]
         return mean @ unit.T
 
     return score
+
+
+def _read_of(
+    as_of: AsOf, who: Ints, times: Ints, length: int, users: Users, query_alone: bool
+) -> Ints:
+    """[Q, H] histories, empty with ``query_alone`` where something was typed."""
+    past = as_of.history(who, times, length)
+    if query_alone:
+        past[who >= len(users)] = -1
+    return past
 
 
 def centred(rows: Tensor, vectors: Tensor, known: Bools) -> Tensor:

@@ -21,7 +21,7 @@ EXPLICIT, DRAWN = "the data's own negatives", "one uniform draw from C(t) per po
 def labelled_pairs(
     queries: Queries, rows: Ints, data: Dataset, catalogue: Catalogue
 ) -> tuple[Ints, Ints, Ints, str]:
-    """Return ([E] users, [E] items, [E] times) of what is classified: the positives of ``queries``,
+    """Return ([E] who asked, [E] items, [E] times) of what is classified: the positives of ``queries``,
     then their negatives; and what those are, ``EXPLICIT`` or ``DRAWN``. The draws are the same in
     every run over these queries.
 
@@ -39,16 +39,16 @@ def labelled_pairs(
             rng.permutation(negative)[: max(1, round(min(asked, 1.0) * len(negative)))]
         )
         both = np.concatenate([positive, chosen])
-        return log.user[both], log.item[both], log.time[both], EXPLICIT
+        return data.who_took(both), log.item[both], log.time[both], EXPLICIT
     users, times, items = log.user[positive], log.time[positive], np.full(len(positive), -1)
     for p in range(len(positive)):
         open_ = catalogue.mask(users[p : p + 1], times[p : p + 1])[0]
         open_[log.item[(log.user == users[p]) & (log.time == times[p])]] = False
         if open_.any():
             items[p] = rng.choice(np.flatnonzero(open_))
-    found = items >= 0
-    user, time = np.concatenate([users, users[found]]), np.concatenate([times, times[found]])
-    return user, np.concatenate([log.item[positive], items[found]]), time, DRAWN
+    found, who = items >= 0, data.who_took(positive)
+    who, time = np.concatenate([who, who[found]]), np.concatenate([times, times[found]])
+    return who, np.concatenate([log.item[positive], items[found]]), time, DRAWN
 
 
 def report(probability: Floats, taken: Bools) -> pl.DataFrame:

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from coldlm.evaluate.ranking_metric import RankingMetric
 
 ScoreFunction = Callable[[Ints, Ints], Tensor]
-"""(users [Q], times [Q]) -> float32 or float64 scores [Q, N] of all items; pure, and blind to events not
-before each time."""
+"""(who asks [Q], times [Q]) -> float32 or float64 scores [Q, N] of all items; pure, and blind to events not
+before each time. Who asks is a user's code, or more where a text was typed: see ``core.tables.Users``."""
 
 Chunk = tuple[Tensor, Tensor, Tensor, Tensor]
 """Scores [Q, C], candidates without the query's positives [Q, C] bool, the column of each positive [P],
@@ -282,7 +282,7 @@ def _chunk(
     """The queries from first to last (excluded)."""
     chunk = queries.slice(*part)
     padded = np.minimum(np.arange(chunk_size(len(catalogue))), len(chunk) - 1)
-    scores = scorer(chunk.user[padded], chunk.time[padded])[: len(chunk)]
+    scores = scorer(data.who_asks(chunk)[padded], chunk.time[padded])[: len(chunk)]
     if scores.dtype not in (torch.float32, torch.float64) or scores.shape != (
         len(chunk),
         len(catalogue),

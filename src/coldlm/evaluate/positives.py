@@ -21,11 +21,12 @@ from coldlm.core.columns import (
     MRR_K,
     N_SHOWN,
     ON_SHELF,
+    QUERY_SEEN,
     USER_AUC,
     VIEWS,
     view_columns,
 )
-from coldlm.core.tables import DAY, Bools, Dataset, Floats, Ints, Queries
+from coldlm.core.tables import DAY, Bools, Dataset, Floats, Ints, Parts, Queries
 from coldlm.evaluate.baskets import OF_EACH, OF_THE_BEST, Basket
 from coldlm.evaluate.judge import Judged
 from coldlm.evaluate.metrics import (
@@ -52,6 +53,7 @@ def tabulate(
     version: Ints,
     live_from: Ints,
     latency: Floats | None = None,
+    seen_query: Parts | None = None,
 ) -> pl.DataFrame:
     """Return one row per positive: who, what, when, how warm, and its place (g, e) among its
     candidates without the query's other positives and among each view of them; and where those others
@@ -62,6 +64,7 @@ def tabulate(
             ``staleness`` is the number of the log's events in between, ``staleness_seconds`` the
             time.
         latency: [P] seconds of the stream that it took to be live, none by default.
+        seen_query: [E] see ``columns.QUERY_SEEN``, no column by default.
     """
     log, query = data.log, np.repeat(np.arange(len(queries)), np.diff(queries.start))
     row = queries.event
@@ -78,6 +81,7 @@ def tabulate(
         f"{GROUP}{name}": pl.Series(values, dtype=pl.String).gather(user)
         for name, values in data.users.groups.items()
     }
+    typed = {} if seen_query is None else {QUERY_SEEN: seen_query[row]}
     views = {name: getattr(judged, name) for view in VIEWS for name in view_columns(view)}
     return pl.DataFrame(
         {
@@ -103,6 +107,7 @@ def tabulate(
             N_SHOWN: judged.n_shown,
             ON_SHELF: judged.on_shelf,
         }
+        | typed
         | groups
         | views
         | others

@@ -106,7 +106,7 @@ def read_scores(
     sizes[per_query["query"].to_numpy()] = per_query["len"].to_numpy()
     if kind == "lists":
         _refuse_ranks_given_twice(path, coded)
-    scores = FileScores(table, queries, len(data.items), sizes)
+    scores = FileScores(table, data.who_asks(queries), queries.time, len(data.items), sizes)
     try:
         told = _look_through(path, scores, queries, data, catalogue, kind, missing)
     except RepeatError as error:
@@ -240,7 +240,7 @@ def _look_through(
     n_missing, n_ignored, first = 0, 0, ""
     for begin, end in chunks(queries, len(catalogue)):
         part = queries.slice(begin, end)
-        row, item, _ = scores.given(part.user, part.time)
+        row, item, _ = scores.given(data.who_asks(part), part.time)
         if part.lists is None:
             candidates = catalogue.mask(part.user, part.time)
         else:

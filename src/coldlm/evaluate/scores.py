@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from coldlm.asof.grouped import ranges
-from coldlm.core.tables import Bools, Floats, Ints, Queries
+from coldlm.core.tables import Bools, Floats, Ints
 
 HELD: Final = 4_000_000
 """Rows that are sorted at a time, unless one query has more."""
@@ -31,15 +31,16 @@ class FileScores:
 
     Args:
         table: made by ``read_scores``: ``query``, ``item`` (codes), ``value``.
+        who, times: [Q] of each query, see ``Users``.
         rows: [Q] rows of each query.
     """
 
-    def __init__(self, table: Path, queries: Queries, n_items: int, rows: Ints) -> None:
+    def __init__(self, table: Path, who: Ints, times: Ints, n_items: int, rows: Ints) -> None:
         self._table, self._n_items = table, n_items
         # two lists of one user in one second are one to a scorer
-        self._times = np.unique(queries.time)
+        self._times = np.unique(times)
         self._asked, first, self._same = np.unique(
-            self._key(queries.user, queries.time), return_index=True, return_inverse=True
+            self._key(who, times), return_index=True, return_inverse=True
         )
         # in the order in which they are asked, so that parts are used up one by one
         order = np.argsort(first, kind="stable")

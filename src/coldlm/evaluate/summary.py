@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from coldlm.core.columns import COHORTS, GROUP, VALUE_COLUMNS, WARMUP_BUCKETS, WARMUP_EDGES
+from coldlm.core.columns import (
+    COHORTS,
+    GROUP,
+    QUERY_COHORTS,
+    QUERY_SEEN,
+    VALUE_COLUMNS,
+    WARMUP_BUCKETS,
+    WARMUP_EDGES,
+)
 from coldlm.evaluate.metrics import HEADLINE, Formulas
 from coldlm.evaluate.positives import (
     NOTHING,
@@ -69,7 +77,7 @@ def summaries(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return what ``summarise`` and ``per_user`` do, from one pass over the events; with buckets,
     users' headline metric and its views in each bucket of items as well."""
-    slices = [(cohort, "all", -1, in_cohort(cohort)) for cohort in COHORTS]
+    slices = [(cohort, "all", -1, in_cohort(cohort)) for cohort in cohorts_of(events)]
     if by_bucket:
         slices += _groups(events)
         slices += [
@@ -123,18 +131,25 @@ def _groups(events: pl.DataFrame) -> list[tuple[str, str, int, pl.Expr]]:
 
 
 def in_cohort(cohort: str) -> pl.Expr:
-    """Return the rows of a cohort: a quadrant, a marginal, or all."""
+    """Return the rows of a cohort: a quadrant, a marginal, one of ``QUERY_COHORTS``, or all."""
     if cohort == "all":
         return pl.lit(True)
+    if cohort in QUERY_COHORTS:
+        return pl.col(QUERY_SEEN) == (cohort == QUERY_COHORTS[0])
     if cohort.endswith("_any"):
         return pl.col("cohort").is_in([cohort.removesuffix("_any"), "cold_both"])
     return pl.col("cohort") == cohort
 
 
+def cohorts_of(events: pl.DataFrame) -> tuple[str, ...]:
+    """Return the cohorts that can be told apart: those of queries where the data have typed texts."""
+    return (*COHORTS, *(QUERY_COHORTS if QUERY_SEEN in events.columns else ()))
+
+
 def count_cohorts(events: pl.DataFrame) -> list[dict[str, str | int | float]]:
     """Return the users, events and share of each cohort among the asked positives."""
     rows: list[dict[str, str | int | float]] = []
-    for cohort in COHORTS:
+    for cohort in cohorts_of(events):
         part = events.filter(in_cohort(cohort))
         rows.append(
             {

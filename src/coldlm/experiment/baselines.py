@@ -6,7 +6,8 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, cast
+from itertools import product
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -125,20 +126,27 @@ def judge_baselines(
     kept.key, kept.seed = key, config.seed
 
 
+class Way(NamedTuple):
+    """How a baseline reads users: a profile that says nothing of taste is noise, and so may be a history
+    beside what was typed (``query_alone``: whoever typed is answered by that alone)."""
+
+    profile: bool = True
+    query_alone: bool = False
+
+
 @dataclass(frozen=True)
 class Ready:
     """What baselines need whatever is known of the stream. ``seed``: of the random one.
     ``half_life``: 0, 1 or 2, of recent popularity, chosen on validation. ``items``: [N, D] and
-    ``profiles``: [U, D], vectors of the untouched backbone (the run's own has been trained), all 0
-    for users without a profile text. ``reads_profile``: which of the baselines that read texts do
-    better on validation if they read profiles too: a profile that says nothing of taste is noise in
-    a query."""
+    ``texts``: [U + T, D], vectors of the untouched backbone (the run's own has been trained) of items
+    and of ``Users.read``, all 0 where there is no text. ``ways``: how each of ``READERS`` does best
+    on validation."""
 
     seed: int
     half_life: int
     items: Tensor
-    profiles: Tensor
-    reads_profile: frozenset[str]
+    texts: Tensor
+    ways: dict[str, Way]
 
 
 def prepare_baselines(
@@ -157,38 +165,49 @@ def prepare_baselines(
     best = int(
         np.argmax([measure(scorer, f"recent_popularity {h}") for h, scorer in enumerate(recent)])
     )
-    encoder = untrained(config, world)
-    texts = world.data.users.texts
-    profiles = torch.zeros(len(texts), encoder.width)
-    with_text = [user for user, text in enumerate(texts) if text]
+    encoder, users = untrained(config, world), world.data.users
+    texts = torch.zeros(len(users.read), encoder.width)
+    with_text = [place for place, text in enumerate(users.read) if text]
     if with_text:
         with torch.no_grad():
-            profiles[with_text] = encoder.texts([texts[user] for user in with_text])
-    ready = Ready(config.seed, best, encoder.all_items(), profiles, frozenset(READERS))
-    if not with_text:
-        return ready
-    reads = set()
-    for name in READERS:
-        with_it, without = (
-            measure(_reader(name, replace(ready, reads_profile=read), world, history), name)
-            for read in (frozenset(READERS), frozenset[str]())
+            texts[with_text] = encoder.texts([users.read[place] for place in with_text])
+    ready = Ready(config.seed, best, encoder.all_items(), texts, dict.fromkeys(READERS, Way()))
+    profile = {True: "with profiles", False: "without profiles"} if any(users.texts) else {True: ""}
+    alone = {False: "with history", True: "queries alone"} if users.queries else {False: ""}
+    ways = {
+        Way(*way): " ".join(filter(None, words))
+        for way, words in zip(
+            product(profile, alone), product(profile.values(), alone.values()), strict=True
         )
-        log.info("%s on validation: %.4f with profiles, %.4f without", name, with_it, without)
-        if with_it >= without:
-            reads.add(name)
-    return replace(ready, reads_profile=frozenset(reads))
+    }
+    if len(ways) == 1:
+        return ready
+    chosen = dict[str, Way]()
+    for name in READERS:
+        tried = {
+            way: measure(_reader(name, replace(ready, ways={name: way}), world, history), name)
+            for way in ways
+        }
+        said = ", ".join(f"{value:.4f} {ways[way]}" for way, value in tried.items())
+        log.info("%s on validation: %s", name, said)
+        chosen[name] = max(tried, key=lambda way, tried=tried: tried[way])  # type: ignore[misc]
+    return replace(ready, ways=chosen)
 
 
 def _reader(name: str, ready: Ready, world: World, history: int) -> ScoreFunction:
     """A baseline that reads texts, one of ``READERS``."""
-    data, t_test, reads = world.data, world.split.t_test, name in ready.reads_profile
+    data, t_test, way = world.data, world.split.t_test, ready.ways[name]
+    users, alone = data.users, way.query_alone
     if name == "zero_shot":
-        profiles = ready.profiles * float(reads)
-        known = world.entered_by(t_test)
-        return baselines.zero_shot(ready.items, profiles, known, world.as_of, history)
-    if not reads:
-        data = replace(data, users=replace(data.users, texts=("",) * len(data.users)))
-    return baselines.TfIdf(data, world.catalogue, world.as_of, history, t_test)
+        texts, known = ready.texts, world.entered_by(t_test)
+        if not way.profile:
+            texts = torch.cat([torch.zeros_like(texts[: len(users)]), texts[len(users) :]])
+        return baselines.zero_shot(
+            ready.items, texts, users, known, world.as_of, history, query_alone=alone
+        )
+    if not way.profile:
+        data = replace(data, users=replace(users, texts=("",) * len(users)))
+    return baselines.TfIdf(data, world.catalogue, world.as_of, history, t_test, query_alone=alone)
 
 
 def make_baselines(ready: Ready, world: World, history: int) -> dict[str, ScoreFunction]:

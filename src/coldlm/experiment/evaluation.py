@@ -125,6 +125,7 @@ class Evaluation:
             version=np.zeros(n, np.int64) if version is None else version,
             live_from=np.full(n, world.split.edges[0]) if live_from is None else live_from,
             latency=np.zeros(n) if latency is None else latency,
+            seen_query=world.seen_query,
         )
         labels = {"run": self._run, "scorer": name, "schedule": schedule}
         return frame.select(
@@ -170,7 +171,8 @@ class Evaluation:
         queries, times = self._world.stream, []
         for q in np.linspace(0, len(queries) - 1, self._requests).astype(int):
             begin = time.perf_counter()
-            scorer(queries.user[q : q + 1], queries.time[q : q + 1])
+            one = queries.slice(q, q + 1)
+            scorer(self._world.data.who_asks(one), one.time)
             times.append(1000 * (time.perf_counter() - begin))
         return (
             {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))}

@@ -51,10 +51,10 @@ and to no other. {cut}.
 
 | table | a row is | columns |
 |---|---|---|
-| interactions | an event of the log, in time order | event_id, user, item, time, label, positive, part, probe |
+| interactions | an event of the log, in time order | event_id, user, item, time, label, positive, part, probe{typed} |
 | items | an item of the catalogue | item, title, text, released_at, enters_at, leaves_at |
 | users | a user | user, text (a profile, "" without) |
-| queries | something that is asked | query, user, time, window, part (validation or stream) |
+| queries | something that is asked | query, user, time, window, part (validation or stream){typed} |
 | positives | an item that is to be found | query, event_id, item, label, n_item, n_user, cohort, candidates |
 {table}
 Times are Unix seconds. `n_item` and `n_user` are the positive events that item and user had had; `cohort` says who
@@ -190,6 +190,7 @@ def _interactions(world: World) -> pl.DataFrame:
             "part": pl.Series(world.split.part).replace_strict(PARTS, return_dtype=pl.String),
             "probe": world.probe,
         }
+        | _typed(world, data.who_took(np.arange(len(log))))
     )
 
 
@@ -220,7 +221,17 @@ def _queries(world: World, part: str) -> pl.DataFrame:
             "window": queries.window,
             "part": pl.Series([part] * len(queries), dtype=pl.String),
         }
+        | _typed(world, world.data.who_asks(queries))
     )
+
+
+def _typed(world: World, who: Ints) -> dict[str, pl.Series]:
+    """What was typed by who asked, "" for nothing; no column where the data have no such texts."""
+    users = world.data.users
+    if not users.queries:
+        return {}
+    texts = ("",) * len(users) + users.queries
+    return {"typed": _named(texts, users.place(who))}
 
 
 def _candidates(world: World) -> Iterator[pl.DataFrame]:
@@ -277,6 +288,7 @@ def _readme(world: World, manifest: Manifest, with_candidates: bool) -> str:
         question=manifest.question,
         cut=manifest.data.cut[0].upper() + manifest.data.cut[1:],
         table=table if with_candidates else "",
+        typed=", typed (into a search box, known at time)" if data.users.queries else "",
         rule=LISTS if world.stream.lists is not None else rule,
         delay=f", if the {world.delay:,} seconds have passed after which labels are known"
         if world.delay

@@ -13,7 +13,7 @@ from coldlm.core.tables import TRAIN
 from coldlm.experiment.world import World
 from coldlm.runs.manifest import DataFacts, Manifest
 from coldlm.split.leaks import release_facts, selection_facts
-from coldlm.split.queries import count_lists, trainable
+from coldlm.split.queries import count_lists, count_queries, trainable
 
 log = logging.getLogger("coldlm")
 
@@ -90,6 +90,15 @@ def tell_data_facts(world: World, has_lists: bool, manifest: Manifest) -> None:
         **selection_facts(data),
     )
     manifest.not_asked = dict(stream.counts)
+    typed = count_queries(data, world.seen_query, stream)
+    manifest.typed = typed or None
+    if typed:
+        log.info(
+            "%d different texts were typed, %d of them in train + validation; of %d queries %d were "
+            "typed, %.1f %% of them before T_test as well",
+            *(typed[key] for key in list(typed)[:4]),
+            100 * typed["typed before"] / max(typed["typed"], 1),
+        )
     manifest.lists = (
         count_lists(data.impressions, split.t_test) if data.impressions and has_lists else {}
     )

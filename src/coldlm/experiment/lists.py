@@ -25,7 +25,8 @@ HISTORY = 5
 class _Told:
     """What is told of the queries beside any list. ``users``, ``items``, ``titles``: [U], [N], [N]
     ids and titles. ``asked``: [P] query * N + item of what was asked for. ``history``, ``wanted``: [Q]
-    titles of what the user took last, and of what was asked for."""
+    titles of what the user took last, and of what was asked for. ``typed``: [Q] texts, None where the
+    data have none."""
 
     users: pl.Series
     items: pl.Series
@@ -33,6 +34,7 @@ class _Told:
     asked: Ints
     history: pl.Series
     wanted: pl.Series
+    typed: pl.Series | None
 
 
 @dataclass
@@ -89,7 +91,8 @@ class ShownLists:
     def _rows(self, lists: Lists, name: str) -> pl.DataFrame:
         """One row per place: scorer, query (its number among those drawn), user, time, rank, item,
         title, score, n of the item as a scorer may know it, whether it was asked for, whether the user
-        was cold; at rank 1 the titles of what the user took last and of all that was asked for."""
+        was cold; at rank 1 the titles of what the user took last and of all that was asked for, and what
+        was typed where the data have such texts."""
         world, queries, told = self.world, self.queries, self._told
         assert told is not None  # see ``add``
         row, place = np.nonzero(lists.there)
@@ -111,6 +114,7 @@ class ShownLists:
                 "history": told.history.gather(first),
                 "wanted": told.wanted.gather(first),
             }
+            | ({} if told.typed is None else {"typed": told.typed.gather(first)})
         )
 
     def _tell(self) -> _Told:
@@ -122,10 +126,17 @@ class ShownLists:
         past = world.as_of.history(queries.user, queries.time, HISTORY)
         took = [titles[items[items != NOWHERE]].to_list() for items in past]
         wanted = [titles[taken[a:b]].to_list() for a, b in itertools.pairwise(queries.start)]
+        typed, people = None, world.data.users
+        if people.queries:
+            place = people.place(world.data.who_asks(queries))
+            typed = pl.Series(("",) * len(people) + people.queries).gather(place)
+        words = pl.List(pl.String)
         return _Told(
             users,
             items,
             titles,
             owner * len(titles) + taken,
-            *(pl.Series(lists, dtype=pl.List(pl.String)) for lists in (took, wanted)),
+            pl.Series(took, dtype=words),
+            pl.Series(wanted, dtype=words),
+            typed,
         )

@@ -98,8 +98,8 @@ class _Parts:
         self, lost: Callable[[Sequence[str], Any], tuple[int, int]], history: int
     ) -> None:
         """Say how much of the stream's users is lost to truncation."""
-        asked, users = self._world.stream, self._world.data.users.texts
-        texts = [users[user] for user in asked.user]
+        asked, data = self._world.stream, self._world.data
+        texts = [data.users.read[place] for place in data.users.place(data.who_asks(asked))]
         n_lost, n = lost(texts, self._world.as_of.history(asked.user, asked.time, history))
         log.info(
             "%.0f %% of the tokens of users' texts are cut off (backbone.max_tokens)",

@@ -193,8 +193,7 @@ class Updater:
 
         def users(rows: Ints) -> Floats:
             assert isinstance(self.scorer, Snapshot)  # see combinations
-            log_ = world.data.log
-            return self.scorer.user_vectors(log_.user[rows], log_.time[rows])
+            return self.scorer.user_vectors(world.data.who_took(rows), world.data.log.time[rows])
 
         return Past(
             log=world.data.log,

@@ -15,7 +15,7 @@ from coldlm.asof.catalogue import Catalogue
 from coldlm.asof.context import AsOf, visible_before
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
-from coldlm.core.columns import PERMUTED, PERMUTED_IN_COHORT, PERMUTED_TEXT
+from coldlm.core.columns import PERMUTED, PERMUTED_IN_COHORT, PERMUTED_QUERY, PERMUTED_TEXT
 from coldlm.core.errors import ConfigError
 from coldlm.core.tables import (
     AFTERWARDS,
@@ -27,13 +27,14 @@ from coldlm.core.tables import (
     Dataset,
     Ints,
     Log,
+    Parts,
     Queries,
     Split,
 )
-from coldlm.data.canonical.control import anywhere, within_cohorts
+from coldlm.data.canonical.control import anywhere, with_queries_permuted, within_cohorts
 from coldlm.data.canonical.grid import on_grid
 from coldlm.split.at_once import move
-from coldlm.split.queries import ask, ask_lists, cold, draw, on_probe
+from coldlm.split.queries import ask, ask_lists, cold, draw, on_probe, seen_queries
 from coldlm.split.simulated_cold import hold_out
 
 log = logging.getLogger("coldlm")
@@ -43,8 +44,10 @@ log = logging.getLogger("coldlm")
 class World:
     """The data, its cuts, and everything that is known as of a time. ``validation``, ``stream``:
     queries. ``delay``: seconds from an event to when its label is known. ``probe``: [E] events that
-    nothing trains on. ``meets_at``: [N] the first second at which a query may meet each item: when it enters
-    the catalogue or, where lists are ranked, is shown if that is earlier."""
+    nothing trains on. ``seen_query``: [E] whether what was typed had been typed before T_test, see
+    ``columns.QUERY_SEEN``; None where the data have no such texts. ``meets_at``: [N] the first second at
+    which a query may meet each item: when it enters the catalogue or, where lists are ranked, is shown if
+    that is earlier."""
 
     data: Dataset
     split: Split
@@ -57,6 +60,7 @@ class World:
     cold_items: Bools
     delay: int
     probe: Bools
+    seen_query: Parts | None = None
 
     def visible(self, rows: Ints, time: int) -> Ints:
         """Return those of the log's ``rows`` that may be learned from at ``time``: known then, and not
@@ -92,6 +96,7 @@ class World:
             catalogue=self.catalogue.knowing(log),
             as_of=_remember(self.data, self.catalogue, log, self.delay),
             probe=self.probe[known],
+            seen_query=None if self.seen_query is None else self.seen_query[known],
             validation=self.validation.slice(0, 0),
             stream=self.stream.slice(0, 0),
         )
@@ -100,7 +105,8 @@ class World:
     def digest(self) -> str:
         """Of the data itself: two readings of one configuration may differ."""
         data, digest = self.data, hashlib.sha256()
-        arrays = [*vars(data.log).values(), data.items.released_at]
+        arrays = [column for column in vars(data.log).values() if column is not None]
+        arrays.append(data.items.released_at)
         if data.impressions is not None:
             arrays += vars(data.impressions).values()
         for array in arrays:
@@ -109,6 +115,8 @@ class World:
         # one column at a time: as JSON each is as large as in memory
         for column in (items.ids, items.titles, items.texts, users.ids, users.texts, users.groups):
             digest.update(json.dumps(column).encode())
+        if users.queries:
+            digest.update(json.dumps(users.queries).encode())
         return digest.hexdigest()
 
     def memory_of_the_past(self) -> AsOf:
@@ -156,7 +164,7 @@ def cut_keys(config: RunConfig) -> list[Any]:
     return [
         config.release_slot,
         config.split,
-        (control, config.seed) if control in PERMUTED else None,
+        (control, config.seed) if control in (*PERMUTED, PERMUTED_QUERY) else None,
         config.evaluate.candidates,
         config.evaluate.queries,
         config.online.label_delay_seconds,
@@ -168,7 +176,7 @@ def world_of(config: RunConfig, data: Dataset) -> World:
     """Return what the configuration makes of ``data``.
 
     Raises:
-        ConfigError: lists are to be ranked and the data holds none.
+        ConfigError: lists are to be ranked, or queries permuted, and the data holds none.
         DataError: too little data for the split.
     """
     candidates = config.evaluate.candidates
@@ -177,6 +185,11 @@ def world_of(config: RunConfig, data: Dataset) -> World:
         raise ConfigError(
             f"evaluate.candidates=impression: {data.name} holds no lists; use "
             "evaluate.candidates=full"
+        )
+    if config.control.name == PERMUTED_QUERY and not data.users.queries:
+        raise ConfigError(
+            f"control={PERMUTED_QUERY}: in {data.name} nobody typed anything; another control, or data "
+            "with a column of queries (dataset.queries=0.5 in dataset=simulated)"
         )
     data, split = _cut(config, data)
     catalogue = Catalogue(data)
@@ -191,6 +204,9 @@ def world_of(config: RunConfig, data: Dataset) -> World:
     elif config.control.name == PERMUTED_TEXT:
         data = data.with_texts_of(anywhere(len(data.items), config.seed))
     cold_users, cold_items = cold(data, split)
+    seen_query = seen_queries(data, split)
+    if config.control.name == PERMUTED_QUERY:
+        data = with_queries_permuted(data, split.part, config.seed)
 
     def queries(rows: Ints, edges: Ints | None = None) -> Queries:
         if lists is None:
@@ -209,6 +225,7 @@ def world_of(config: RunConfig, data: Dataset) -> World:
         stream=draw(stream, config.evaluate.queries),
         cold_users=cold_users,
         cold_items=cold_items,
+        seen_query=seen_query,
         delay=delay,
         probe=on_probe(data.log, [validation, stream], config.online.probe),
     )

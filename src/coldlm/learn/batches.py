@@ -39,8 +39,8 @@ class Batch:
     ``items``: [I] int64 distinct item codes to encode. ``columns``: [M] int64 index into ``items``.
     ``positive``: [B] int64 column of each event's own item. ``history``: [B, H] int64 index into
     ``items``, -1 where there is none.
-    ``texts``: distinct texts (pseudo-queries and profiles); ``text``: [B] int64 index into them, -1
-    for none.
+    ``texts``: distinct texts (typed, pseudo-queries and profiles); ``text``: [B] int64 index into
+    them, -1 for none.
     ``log_weight``: [B, M] float32, of columns, and ``weight``: [B] float32, of events (see
     ``models/losses.py``).
     ``features``: [F, B, M] float32. ``label``: [B] float32. ``size``: events of the whole batch,
@@ -189,26 +189,27 @@ class Batches:
         pairs = (
             pair for number in range(len(self)) for pair in self._texts(self.rows(number), number)
         )
-        return sorted({pseudo or profile for pseudo, profile in pairs} - {""})
+        return sorted({pseudo or own for pseudo, own in pairs} - {""})
 
     def _texts(self, rows: Ints, number: int) -> list[tuple[str, str]]:
-        """(pseudo-query, profile) of each event of batch ``number``, "" where there is none."""
+        """(pseudo-query, what was typed or the profile) of each event of batch ``number``, "" where
+        there is none. Who typed something needs no pseudo-query."""
         if not self._recipe.uses_text:
             return [("", "")] * len(rows)
         rng = generator(self._recipe.seed, "texts", *self._recipe.stream, self._epoch, number)
-        items, users = self._data.items.texts, self._data.users.texts
-        replaced = rng.random(len(rows)) < self._recipe.pseudo_query
+        items, users, who = self._data.items.texts, self._data.users, self._data.who_took(rows)
+        replaced = (rng.random(len(rows)) < self._recipe.pseudo_query) & (who < len(users))
         variants = rng.integers(0, VARIANTS, len(rows))
         return [
             (
                 pseudo_query(items[item], generator(self._recipe.seed, item, variant))
                 if chosen
                 else "",
-                users[user],
+                users.read[place],
             )
-            for item, user, chosen, variant in zip(
+            for item, place, chosen, variant in zip(
                 self._data.log.item[rows],
-                self._data.log.user[rows],
+                users.place(who),
                 replaced,
                 variants,
                 strict=True,

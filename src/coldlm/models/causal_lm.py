@@ -49,7 +49,7 @@ class CausalLM(Head):
         context_width: Count = 8,
         context_dropout: Share = 0.0,
         pseudo_query: Share = 0.05,
-        first_stage: str = "recent_popularity",
+        first_stage: str = "mixed",
         rerank: Count = 100,
     ) -> None:
         super().__init__()

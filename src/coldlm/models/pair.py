@@ -28,8 +28,8 @@ class Pair(Head):
         pseudo_query: share of training histories replaced by words drawn from the next item's own
             text.
         dropout: on the pooled vector, in training.
-        first_stage: recent_popularity, popularity, tfidf, zero_shot, or the folder of a finished
-            run of two towers.
+        first_stage: mixed, recent_popularity, popularity, tfidf, zero_shot, or the folder of a
+            finished run of two towers.
         rerank: how many of its best candidates are read.
     """
 
@@ -47,7 +47,7 @@ class Pair(Head):
         context_dropout: Share = 0.0,
         pseudo_query: Share = 0.05,
         dropout: Share = 0.1,
-        first_stage: str = "recent_popularity",
+        first_stage: str = "mixed",
         rerank: Count = 100,
     ) -> None:
         super().__init__()

@@ -93,7 +93,8 @@ def measure_slices(
     found = [
         _measure(comparison, i, which, best)
         for comparison in comparisons
-        for which in slices or [(cohort, "all", comparison.target.metric) for cohort in COHORTS]
+        for which in slices
+        or [(cohort, "all", comparison.target.metric) for cohort in (*COHORTS, *QUERY_COHORTS)]
         for best in [{kind: _best(comparison, kind, which) for kind in KINDS[1:]}]
         for i, row in enumerate(comparison.rows)
         if row.kind == "strategy"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, PERMUTED
+from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, PERMUTED, PERMUTED_QUERY
 from coldlm.report.rows import Comparison
 from coldlm.report.target import HEADLINE
 from coldlm.report.texts import own_control
@@ -137,7 +137,8 @@ def _missing_rows(comparison: Comparison) -> list[str]:
     controls = {name for kind, name in first if kind == "control"}
     if controls & set(PERMUTED):
         controls |= set(PERMUTED)
-    missing += [name for name in MANDATORY_CONTROLS if name not in controls]
+    of_queries = (PERMUTED_QUERY,) if any(m.typed for m in comparison.manifests) else ()
+    missing += [name for name in (*MANDATORY_CONTROLS, *of_queries) if name not in controls]
     # context alone must have been updated in the same way as the models that it is compared with
     schedules = list(
         dict.fromkeys(

@@ -154,7 +154,8 @@ def _example(rows: list[Row], line: dict[str, object]) -> Table:
         body.append((str(rank), *(_said(place) for place in places)))
     past = "; ".join(line["history"] or ()) or "nothing"  # type: ignore[arg-type]
     wanted = "; ".join(line["wanted"] or ())  # type: ignore[arg-type]
-    title = f"Cold user {line['user']}: had {past}; then took {wanted} (★)"
+    typed = f" typed “{line['typed']}”," if line.get("typed") else ""
+    title = f"Cold user {line['user']}: had {past}; then{typed} took {wanted} (★)"
     header = ("rank", *(row.name for row in rows))
     return Table(title, header, tuple(body), ("baseline",) * len(body))
 

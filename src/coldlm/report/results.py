@@ -185,7 +185,9 @@ def _read_run(folder: Path, metric: str) -> FinishedRun:
         users,
         _read_table(shots, K_SHOT_COLUMNS) if shots.is_file() else None,
         _read_table(stream, list(SERIES)) if stream.is_file() else None,
-        _read_table(lists, LIST_ROW).filter(pl.col("query") < LISTS) if lists.is_file() else None,
+        _read_table(lists, LIST_ROW, ["typed"]).filter(pl.col("query") < LISTS)
+        if lists.is_file()
+        else None,
         _read_table(probes, PROBE) if probes.is_file() else None,
     )
 

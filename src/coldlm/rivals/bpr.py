@@ -124,6 +124,7 @@ def moved_users(
     mean[~old] = mean[old].mean(0)
 
     def now(users: Ints, times: Ints) -> Tensor:
+        users = known.data.users.person(users)
         past = known.whole_past(users, times)
         if among is not None:
             past = past.multiply(among[None]).tocsr()

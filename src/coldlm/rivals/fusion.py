@@ -10,13 +10,18 @@ RRF = 60
 """What is added to ranks, as is usual."""
 
 
-def reciprocal_ranks(scores: Floats, there: Bools) -> Floats:
-    """Return 1 / (60 + rank) of each item among those that are ``there``, ties at their mean rank; who is
-    not there is behind all. [Q, N] all."""
+def ranks(scores: Floats, there: Bools) -> Floats:
+    """Return the rank, from 1, of each item among those that are ``there``, ties at their mean rank; who
+    is not there is behind all. [Q, N] all."""
     from scipy.stats import rankdata
 
-    found: Floats = 1 / (RRF + rankdata(np.where(there, -scores, np.inf), axis=1))
+    found: Floats = rankdata(np.where(there, -scores, np.inf), axis=1)
     return found
+
+
+def reciprocal_ranks(scores: Floats, there: Bools) -> Floats:
+    """Return 1 / (60 + rank) of ``ranks``."""
+    return 1 / (RRF + ranks(scores, there))
 
 
 def standard(scores: Floats, there: Bools) -> Floats:

@@ -97,6 +97,7 @@ def _scorer(known: Known, factors: Factors, graph: Tensor) -> ScoreFunction:
     own = np.where(old[:, None], layers[0][:n_users], layers[0][:n_users][old].mean(0))
 
     def score(users: Ints, times: Ints) -> Tensor:
+        users = known.data.users.person(users)
         past = known.whole_past(users, times).multiply(seen[None]).tocsr()
         n = np.maximum(np.asarray(past.sum(1)), 1)
         user = (own[users] + (past @ sent) / np.sqrt(n)) / (LAYERS + 1)

@@ -75,7 +75,8 @@ class Manifest:
     the same sweep whose weights it took. ``scores_from``: the file whose scores were judged, None where a
     model's were. ``matched``:
     the size that ``match_params`` chose. ``latency_ms``: percentile -> one request. ``question``:
-    digest of what was asked. ``canaries``: at n = 0, see ``report/canaries.py``. ``audit``: of the
+    digest of what was asked. ``typed``: see ``split.queries.count_queries``, {} where nobody typed anything.
+    ``canaries``: at n = 0, see ``report/canaries.py``. ``audit``: of the
     stream, see ``online/audit.py``. ``stream``: in numbers, see ``evaluate/continual.py``.
     ``rivals``: name -> setting, chosen value, quality on validation by value tried, epochs, and what an
     unseen item scores. ``on_validation``: baseline or rival -> nDCG. ``shown``: scorer -> what its
@@ -102,6 +103,7 @@ class Manifest:
     dataset: DataFacts | None = None
     not_asked: dict[str, int] | None = None
     lists: dict[str, Any] | None = None
+    typed: dict[str, int] | None = None
     drawn_queries: int | None = None
     pretrain: dict[str, Any] | None = None
     leaks: dict[str, int] | None = None

@@ -20,13 +20,14 @@ from coldlm.core.tables import (
     Impressions,
     Ints,
     Log,
+    Parts,
     Queries,
     Split,
 )
 
 
 def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -> Queries:
-    """Return the queries of the log's ``rows``: one per (user, time) block of positives.
+    """Return the queries of the log's ``rows``: one per (user, time, text typed) block of positives.
 
     Two kinds of positives are revealed to histories but not asked, and counted under their own
     names: items without a release time at their very first event (nobody could have ranked what is
@@ -41,10 +42,11 @@ def ask(log: Log, catalogue: Catalogue, rows: Ints, edges: Ints | None = None) -
     }
     rows = rows[~(unmeasurable | gone | repeated)]
     user, time = log.user[rows], log.time[rows]
-    order = np.lexsort((rows, user, time))
-    rows, user, time = rows[order], user[order], time[order]
+    typed = np.full(len(rows), -1) if log.query is None else log.query[rows]
+    order = np.lexsort((rows, typed, user, time))
+    rows, user, time, typed = rows[order], user[order], time[order], typed[order]
     new = np.ones(len(rows), bool)
-    new[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1])
+    new[1:] = (user[1:] != user[:-1]) | (time[1:] != time[:-1]) | (typed[1:] != typed[:-1])
     begin = np.flatnonzero(new)
     window = (
         np.full(len(begin), -1)
@@ -179,6 +181,40 @@ def cold(data: Dataset, split: Split) -> tuple[Bools, Bools]:
     users[past.user[past.positive]] = False
     items[past.item[past.positive]] = False
     return users, items
+
+
+def seen_queries(data: Dataset, split: Split) -> Parts | None:
+    """Return [E] 1 where the text that was typed at an event was typed in train + validation too, 0
+    where not, -1 where nothing was typed; frozen for the whole stream as ``cold`` is. None where the
+    data have no such texts."""
+    typed = data.log.query
+    if typed is None:
+        return None
+    seen = np.zeros(len(data.users.queries) + 1, np.int8)
+    seen[typed[split.rows(TRAIN, VALIDATION)]] = 1
+    seen[-1] = -1  # of code -1
+    return seen[typed]
+
+
+def count_queries(data: Dataset, seen: Parts | None, queries: Queries) -> dict[str, int]:
+    """Return how many different texts were typed, in all and in train + validation (``seen``: see
+    ``seen_queries``); and of the ``queries`` how many there are, were typed, and were typed before. {}
+    where the data have no such texts."""
+    typed = data.log.query
+    if typed is None or seen is None:
+        return {}
+
+    def distinct(codes: Ints) -> int:
+        return len({data.users.queries[code] for code in np.unique(codes)})
+
+    asked = seen[queries.event[queries.start[:-1]]]
+    return {
+        "distinct": distinct(typed[typed >= 0]),
+        "distinct in train + validation": distinct(typed[seen == 1]),
+        "asked": len(asked),
+        "typed": int((asked >= 0).sum()),
+        "typed before": int((asked == 1).sum()),
+    }
 
 
 def others_would_drop(

@@ -17,6 +17,7 @@ import polars as pl
 from coldlm.core.errors import DataError
 from coldlm.core.tables import ALWAYS
 from coldlm.data.canonical.template import clean
+from coldlm.data.canonical.typed import COLUMN, with_anonymous
 
 _LISTS = {"timestamp": pl.Int64, "size": pl.Int64}
 _SHOWN = {"clicked": pl.Boolean}
@@ -33,7 +34,8 @@ class Tables:
     and ``released_at`` (int64 Unix seconds, null where unknown) if the source has it. ``users``:
     row = code; ``user_id``, text fields.
     ``interactions``: ``user``, ``item`` (codes), ``timestamp`` (int64 Unix seconds), ``label``
-    (float64), ``event_id`` (int64), sorted by (timestamp, event_id). ``dated``: values that a text
+    (float64), ``event_id`` (int64) and, if the source has such a column, ``query`` (what was typed
+    before the event, null or "" for nothing), sorted by (timestamp, event_id). ``dated``: values that a text
     field took at a time: ``item`` (code), ``timestamp``, ``field``, ``value``; no rows where fields
     do not change. ``impressions``: candidate lists that were shown, in time order: ``user`` (code),
     ``timestamp``, ``size`` (places); no rows where the source has none.
@@ -67,7 +69,8 @@ def assemble(
 
     Args:
         interactions: ``user_id``, ``item_id``, ``timestamp`` (whole Unix seconds), ``label`` and,
-            if the rows are not in the order of the file, ``event_id``.
+            if the rows are not in the order of the file, ``event_id``; ``query`` if there is such a
+            column: ``user_id`` may then be empty, see ``typed.with_anonymous``.
         items: ``item_id``, distinct, and text fields; may lack items, which then have no text and
             are counted.
         users: ``user_id``, distinct, and text fields; may lack users.
@@ -86,7 +89,7 @@ def assemble(
             or label.
     """
     counted = dict(counts or {})
-    events = _numbered(interactions)
+    events = _numbered(with_anonymous(interactions, counted))
     lists = _or_none(impressions, {"user_id": pl.String, **_LISTS})
     places = _or_none(shown, {"item_id": pl.String, **_SHOWN})
     seen_items = _distinct(events["item_id"], places["item_id"])
@@ -140,6 +143,7 @@ def _coded_events(events: pl.DataFrame, users: pl.Series, items: pl.Series) -> p
         pl.col("timestamp").cast(pl.Int64),
         pl.col("label").cast(pl.Float64),
         pl.col("event_id").cast(pl.Int64),
+        *(pl.col(name).cast(pl.String) for name in events.columns if name == COLUMN),
     )
     if coded["event_id"].is_sorted():
         return coded.sort("timestamp", maintain_order=True)

@@ -14,6 +14,7 @@ from coldlm.core.tables import (
     Bools,
     Dataset,
     Impressions,
+    Ints,
     Items,
     Log,
     Users,
@@ -22,6 +23,7 @@ from coldlm.core.tables import (
 from coldlm.data.canonical.assemble import Tables
 from coldlm.data.canonical.dated import DatedField, TextsAsOf
 from coldlm.data.canonical.template import fill
+from coldlm.data.canonical.typed import COLUMN, coded
 from coldlm.data.files.raw import release_counts, three
 
 
@@ -57,7 +59,9 @@ def to_dataset(
         DataError: no event, no positive event, or a field of the template that does not exist.
     """
     items, rules = tables.items, dated or {}
-    log = _log(tables.interactions, positive, name)
+    events = tables.interactions
+    queries, query = coded(events[COLUMN]) if COLUMN in events.columns else ((), None)
+    log = _log(events, positive, query, name)
     columns = {
         field: items[field].to_list() for field in items.columns if items[field].dtype == pl.String
     }
@@ -72,6 +76,7 @@ def to_dataset(
             tuple(tables.users["user_id"].to_list()),
             _profiles(tables.users, profile),
             dict(groups or {}),
+            queries,
         ),
         log=log,
         repeats=repeats,
@@ -90,7 +95,7 @@ def to_dataset(
     )
 
 
-def _log(events: pl.DataFrame, positive: Bools | None, name: str) -> Log:
+def _log(events: pl.DataFrame, positive: Bools | None, query: Ints | None, name: str) -> Log:
     label = events["label"].to_numpy()
     wanted = np.ones(len(events), bool) if positive is None else positive
     if len(events) and not wanted.any():
@@ -100,7 +105,7 @@ def _log(events: pl.DataFrame, positive: Bools | None, name: str) -> Log:
     user, item, time, event = (
         events[column].to_numpy() for column in ("user", "item", "timestamp", "event_id")
     )
-    return sorted_log(user, item, time, label, wanted, event)
+    return sorted_log(user, item, time, label, wanted, event, query)
 
 
 def _catalogue(

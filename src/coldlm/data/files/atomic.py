@@ -24,6 +24,7 @@ from coldlm.core.errors import DataError
 from coldlm.core.spelling import did_you_mean
 from coldlm.core.tables import UNKNOWN
 from coldlm.data.canonical.assemble import Tables, assemble
+from coldlm.data.canonical.typed import COLUMN
 from coldlm.data.files.fields import refuse_lines, scan_fields
 from coldlm.data.files.films import new_years
 from coldlm.data.files.lines import check_whole, text_lines
@@ -145,10 +146,16 @@ def _typed(kinds: Mapping[str, str]) -> dict[str, tuple[pl.Expr, str]]:
 
 
 def _read_events(path: Path, names: Names, counts: dict[str, int]) -> pl.DataFrame:
-    """``event_id``, ``user_id``, ``item_id``, ``timestamp``, ``label``."""
+    """``event_id``, ``user_id``, ``item_id``, ``timestamp``, ``label`` and, if there is such a field of
+    words, ``query``."""
     kinds = read_header(path)
     refuse(missing_fields(path, kinds, inter_fields(names)))
-    rules = {name: (pl.col(name) != "", "an id") for name in (names.user, names.item)}
+    has_query = kinds.get(COLUMN, "").startswith("token")
+    is_search = pl.col(COLUMN).str.strip_chars() != "" if has_query else pl.lit(False)
+    rules = {
+        names.user: ((pl.col(names.user) != "") | is_search, "an id"),
+        names.item: (pl.col(names.item) != "", "an id"),
+    }
     is_time = kinds[names.time].startswith("token")
     when = pl.col(names.time).cast(pl.Float64, strict=False)
     if not is_time:
@@ -169,6 +176,7 @@ def _read_events(path: Path, names: Names, counts: dict[str, int]) -> pl.DataFra
         item_id=pl.col(names.item).cast(pl.Categorical),
         timestamp=pl.col(names.time) if is_time else when,
         label=label,
+        **({COLUMN: pl.col(COLUMN)} if has_query else {}),
     ).collect(engine="streaming")
     if is_time:
         stamps = events["timestamp"].replace("", None)
@@ -205,6 +213,7 @@ def _unknown(ids: pl.Series, known: pl.Series, path: Path, what: str, inter: Pat
         DataError: most of them.
     """
     distinct = ids.unique().cast(pl.String)
+    distinct = distinct.filter(distinct != "")  # who searched without a name
     missing = distinct.filter(~distinct.is_in(known.implode()))
     if len(missing) > len(distinct) / 2:
         raise DataError(

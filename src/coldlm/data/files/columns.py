@@ -63,7 +63,16 @@ TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
             needed=False,
         ),
     ),
-    "interactions": (_USER, _ITEM, _TIME),
+    "interactions": (
+        _USER,
+        _ITEM,
+        _TIME,
+        _column(
+            "query",
+            "search searchquery searchterm searchterms searchtext keyword keywords q suchbegriff 搜索词 搜索 查询 查询词 关键词 关键字",
+            needed=False,
+        ),
+    ),
     "users": (_USER,),
 }
 """File -> its columns that ``dataset.columns`` maps. Those that a key of their own names, such as

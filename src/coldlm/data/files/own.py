@@ -4,7 +4,7 @@ column and row, every policy that touched a row or a text is counted, and what w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from coldlm.core.errors import DataError
 from coldlm.core.tables import UNKNOWN, Bools, Floats, Ints, Items, Log, Users, sorted_log
 from coldlm.data.canonical.groups import missing_groups, user_groups
 from coldlm.data.canonical.template import fields, template_problems
+from coldlm.data.canonical.typed import COLUMN, coded, with_anonymous
 from coldlm.data.files.columns import TABLES, Names, knows, named, unused_names
 from coldlm.data.files.figures import NOTHING
 from coldlm.data.files.formats import MICRO, UNITS
@@ -110,7 +111,10 @@ def read_own(files: OwnFiles, keys: Keys) -> OwnTables:
     """Return what the files hold; keys and refusals are those of ``own.load``."""
     notes = Notes()
     tables = open_tables(files.by_kind, keys, notes)
-    items, events, people = tables["items"], tables["interactions"], tables.get("users")
+    items, people = tables["items"], tables.get("users")
+    events = tables["interactions"].holding(
+        with_anonymous(tables["interactions"].frame, notes.counts)
+    )
     item_ids, event_item_ids = alike("item_id", [items, events], notes.found)
     of_users = [*([people] if people else []), events]
     *listed, user_ids = alike("user_id", of_users, notes.found)
@@ -119,7 +123,10 @@ def read_own(files: OwnFiles, keys: Keys) -> OwnTables:
     if keys.unlisted_items == "keep":
         catalogue = _with_unlisted(catalogue, event_item_ids, notes)
     item = item_codes(event_item_ids, catalogue.ids, items, events)
-    log = _read_log(events, codes(user_ids, users.ids), item, keys, notes)
+    is_typed = COLUMN in events.names
+    queries, query = coded(events[COLUMN].cast(pl.String)) if is_typed else ((), None)
+    users = replace(users, queries=queries)
+    log = _read_log(events, codes(user_ids, users.ids), item, query, keys, notes)
     early = int((catalogue.released_at < log.time[0]).sum())
     notes.counts |= release_counts(catalogue, log) | {
         "items_released_before_the_first_event": early
@@ -316,17 +323,28 @@ def read_events(table: Table, keys: Keys, notes: Notes) -> tuple[Ints, Floats, B
     return moments.micros.to_numpy(), label, positive
 
 
-def _read_log(table: Table, user: Ints, item: Ints, keys: Keys, notes: Notes) -> Log:
+def _read_log(
+    table: Table, user: Ints, item: Ints, query: Ints | None, keys: Keys, notes: Notes
+) -> Log:
     micros, label, positive = read_events(table, keys, notes)
     notes.counts["timestamps_cut_to_seconds"] = n_cut = int((micros % MICRO > 0).sum())
     # events of one second have the order of their numbers: with fractions, that of time
     order = np.argsort(micros, kind="stable") if n_cut else np.arange(len(micros))
     user, item, label, time = user[order], item[order], label[order], micros[order] // MICRO
-    positive = positive[order]
-    keep = first_of_equals(pl.DataFrame({"user": user, "item": item, "time": time, "label": label}))
+    positive, query = positive[order], None if query is None else query[order]
+    typed = {} if query is None else {COLUMN: query}
+    keep = first_of_equals(
+        pl.DataFrame({"user": user, "item": item, "time": time, "label": label, **typed})
+    )
     notes.counts["exact_duplicate_interactions_dropped"] = int((~keep).sum())
     return sorted_log(
-        user[keep], item[keep], time[keep], label[keep], positive[keep], np.flatnonzero(keep)
+        user[keep],
+        item[keep],
+        time[keep],
+        label[keep],
+        positive[keep],
+        np.flatnonzero(keep),
+        None if query is None else query[keep],
     )
 
 

@@ -76,6 +76,10 @@ class Table:
         several = "from " if np.count_nonzero(bad) > 1 else ""
         return f"{name_rows(bad)} ({several}line {self.lines[int(np.argmax(bad))]})"
 
+    def holding(self, frame: pl.DataFrame) -> Table:
+        """Return the same table with other values in its rows."""
+        return replace(self, frame=frame)
+
     def called(self, ours: Mapping[str, str]) -> Table:
         """Return the same table with columns under our names, own -> ours; a column that has the name
         already is left out."""

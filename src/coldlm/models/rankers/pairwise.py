@@ -115,13 +115,14 @@ class PairSnapshot:
         return other
 
     def __call__(self, users: Ints, times: Ints) -> Tensor:
-        """[Q, N] float32 scores of all items for each user at each time."""
+        """[Q, N] float32 scores of all items for who asks at each time."""
         first, candidates = self._first(users, times), self._catalogue.mask(users, times)
         history = self._as_of.history(users, times, self._model.head.history)
+        place = self._users.place(users)
         known: dict[tuple[int, int], Tensor] = {}
         for q, asked in enumerate(zip(users.tolist(), times.tolist(), strict=True)):
             if asked not in known:  # a chunk is filled up with its last query
-                text = self._users.texts[users[q]]
+                text = self._users.read[place[q]]
                 known[asked] = self._rerank(asked[1], text, history[q], first[q], candidates[q])
         return torch.stack(
             [known[asked] for asked in zip(users.tolist(), times.tolist(), strict=True)]
@@ -205,9 +206,11 @@ class PairSnapshot:
         out = torch.zeros(len(users))
         history = self._as_of.history(users, times, self._model.head.history)
         asked, group = np.unique(np.stack([users, times]), axis=1, return_inverse=True)
-        for g, (user, time) in enumerate(asked.T.tolist()):
+        place = self._users.place(asked[0])
+        for g, time in enumerate(asked[1].tolist()):
             here = np.flatnonzero(group == g)
-            logits = self.logits(time, self._users.texts[user], history[here[0]], items[here])
+            text = self._users.read[place[g]]
+            logits = self.logits(time, text, history[here[0]], items[here])
             out[torch.from_numpy(here)] = logits
         return out
 

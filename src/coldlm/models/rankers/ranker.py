@@ -62,7 +62,7 @@ class Scorer(Protocol):
     """One immutable version of a model as a scorer: what is live between two updates."""
 
     def __call__(self, users: Ints, times: Ints, /) -> Tensor:
-        """[Q, N] float32 scores of all items for each user at each time."""
+        """[Q, N] float32 scores of all items for who asks at each time."""
         ...
 
     def remembering(self, as_of: AsOf, /) -> Scorer:

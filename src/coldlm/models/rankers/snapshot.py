@@ -39,8 +39,8 @@ class ItemVectors:
 
 
 class Snapshot:
-    """A frozen copy of the head, the item side of the catalogue and the profiles; later training
-    leaves them alone.
+    """A frozen copy of the head, the item side of the catalogue, the profiles and the typed queries;
+    later training leaves them alone.
 
     Args:
         as_of: what is known of users and items before each time.
@@ -72,12 +72,11 @@ class Snapshot:
         self._tensors = ranker.tensors(self._weights)
         self._written, self._source = self._count_writes(), ranker.digest(self._weights)
         self._device = ranker.device
-        number = torch.full((len(users),), -1, dtype=torch.int64)
-        with_text = [user for user, text in enumerate(users.texts) if text]
+        self._users = users
+        number = torch.full((len(users.read),), -1, dtype=torch.int64)
+        with_text = [place for place, text in enumerate(users.read) if text]
         number[with_text] = torch.arange(len(with_text))
-        self._profiles, self._has_profile = self._read(
-            [users.texts[user] for user in with_text], number
-        )
+        self._texts, self._has_text = self._read([users.read[place] for place in with_text], number)
 
     def remembering(self, as_of: AsOf) -> Snapshot:
         """Return the same weights with another memory."""
@@ -86,9 +85,9 @@ class Snapshot:
         return other
 
     def __call__(self, users: Ints, times: Ints) -> Tensor:
-        """[Q, N] float32 scores of all items for each user at each time."""
+        """[Q, N] float32 scores of all items for who asks at each time."""
         history = self._as_of.history(users, times, self._head.history)
-        user = torch.from_numpy(users).to(self._device)
+        text = torch.from_numpy(self._users.place(users)).to(self._device)
         features: Tensor | Moments | None
         if self._head.uses_context and self._device.type == "cpu" and is_on():
             features = Moments(self._as_of, times)
@@ -97,7 +96,7 @@ class Snapshot:
         side = None
         if self._side is not None:
             with torch.no_grad():
-                read = self._profiles[user], self._has_profile[user]
+                read = self._texts[text], self._has_text[text]
                 side = self._head.users(*self._past(history), *read)
         return self._score(side, features)
 
@@ -148,13 +147,13 @@ class Snapshot:
 
     @torch.no_grad()
     def user_vectors(self, users: Ints, times: Ints) -> Floats:
-        """Return [E, W] the user side of each user at its time; [E, 0] under a head without
+        """Return [E, W] the user side of who asks at each time; [E, 0] under a head without
         text."""
         if self._side is None:
             return np.zeros((len(users), 0))
         past = self._past(self._as_of.history(users, times, self._head.history))
-        user = torch.from_numpy(users).to(self._device)
-        side = self._head.users(*past, self._profiles[user], self._has_profile[user])
+        text = torch.from_numpy(self._users.place(users)).to(self._device)
+        side = self._head.users(*past, self._texts[text], self._has_text[text])
         vectors: Floats = side.vector.double().cpu().numpy()
         return vectors
 
