@@ -131,6 +131,20 @@ def test_later_items_and_their_texts_cannot_change_a_bit_of_earlier_ones(
         assert torch.equal(many[:60], few)
 
 
+@strategies
+def test_items_that_come_later_get_their_vectors_and_leave_the_others_theirs(name: str) -> None:
+    """Within rounding those of an encoder that had them from the start; the body is the same one."""
+    body = _body(name)
+    few = TextEncoder(body, TEXTS[:7], np.arange(7)).eval()
+    before = few.all_items()
+    grown = few.grown(TEXTS[7:9], np.arange(9)).grown(TEXTS[9:], ORDER).eval()
+    whole = TextEncoder(body, TEXTS, ORDER).eval().all_items()
+    torch.testing.assert_close(grown.all_items(), whole, atol=1e-5, rtol=0)
+    assert grown.body is body
+    assert torch.equal(few.all_items(), before)
+    torch.testing.assert_close(grown.texts(["moon"]), few.texts(["moon"]))
+
+
 def test_the_order_of_entry_not_the_code_decides_what_comes_later() -> None:
     texts = ["abcd", *(f"word{i}" for i in range(9))]
     order = np.array([*range(1, 10), 0])  # item 0 enters last
