@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import COHORTS, WARMUP_BUCKETS
+from coldlm.core.columns import COHORTS, QUERY_COHORTS, WARMUP_BUCKETS
 from coldlm.report.rows import KINDS, Comparison
 from coldlm.report.statistics import MIN_EVENTS, MIN_USERS, Estimate, holm
 from coldlm.report.table import DOES_NOT_APPLY, Table, metric, name, probability
