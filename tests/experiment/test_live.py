@@ -139,6 +139,24 @@ def test_text_and_counts_add_up_to_the_score_and_kept_places_are_kept(live: Live
     assert [p.score for p in kept] == sorted((p.score for p in kept), reverse=True)
 
 
+def test_what_was_typed_is_learned_from(run: Path) -> None:
+    learned = {}
+    for typed in ("", "tulip pruning", "guitar"):
+        shutil.rmtree(run / "live", ignore_errors=True)
+        live = Live(run, clock=lambda: 0)
+        live.add_events([EventLine(f"x{i}", f"i{i}", text=typed) for i in range(3)])
+        live.update()
+        data = live.version.world.data
+        assert data.users.queries == ((typed,) if typed else ())
+        assert (None if data.log.query is None else data.log.query[-3:].tolist()) == (
+            [0, 0, 0] if typed else None
+        )
+        places, _ = live.version.recommend(Question(live.now, "tulip"), 20)
+        learned[typed] = [place.score for place in places]
+        live.close()
+    assert len({*map(tuple, learned.values())}) == 3
+
+
 def test_a_restart_is_as_if_it_had_never_stopped(run: Path) -> None:
     live = Live(run, clock=lambda: 0)
     live.add_items([ItemLine("fresh", "tulip", "tulip pruning")])

@@ -22,7 +22,7 @@ def grown_memory(
     """
     new, other = more.rows(more.positive), copy.copy(as_of)
     has_mask = masked_until is not None and not np.array_equal(masked_until, enters_at)
-    other.n_items, other._enters_at = len(enters_at), enters_at
+    other.n_users, other.n_items, other._enters_at = n_users, len(enters_at), enters_at
     other._masked_until = masked_until if has_mask else None
     other._time = np.append(as_of._time, new.time)
     other._item = np.append(as_of._item, new.item)
@@ -65,7 +65,8 @@ def grown_catalogue(catalogue: Catalogue, data: Dataset, more: Log) -> Catalogue
     np.minimum.at(first, more.item, more.time)
     other._enter(data, first)
     other._item = np.append(catalogue._item, more.item)
-    other._by_user = catalogue._by_user.grown(more.user, more.time, len(data.users))
+    other._n_users = len(data.users)
+    other._by_user = catalogue._by_user.grown(more.user, more.time, other._n_users)
     known = catalogue._pair // n_before * len(other) + catalogue._pair % n_before
     pair: Ints = more.user * len(other) + more.item
     pairs, row = np.unique(pair, return_index=True)

@@ -69,7 +69,8 @@ TABLES: Final[Mapping[str, tuple[Column, ...]]] = {
         _TIME,
         _column(
             "query",
-            "search searchquery searchterm searchterms searchtext keyword keywords q suchbegriff 搜索词 搜索 查询 查询词 关键词 关键字",
+            "search searchquery searchterm searchterms searchtext keyword keywords q suchbegriff "
+            "搜索词 搜索 查询 查询词 关键词 关键字",
             needed=False,
         ),
     ),
