@@ -272,6 +272,8 @@ def test_a_dry_run_shows_cells_and_the_script_of_a_cluster(
 ) -> None:
     from coldlm.cli import main
 
+    # submitit configures logging as it is imported, and so closes what pytest captures with
+    monkeypatch.setattr("logging.config.dictConfig", lambda _: None)
     monkeypatch.chdir(tmp_path)
     line = ["run", "-m", "backbone=tiny_bert", "dataset=simulated", "seed=1,2,3", "--dry-run"]
     slurm = ["launcher=submitit_slurm", "launcher.partition=gpu", "launcher.array_parallelism=2"]
@@ -362,8 +364,16 @@ def test_two_sweeps_over_one_folder_share_the_work(launcher: str, tmp_path: Path
 
 @pytest.mark.long
 def test_the_death_of_a_sweep_ends_its_cells(tmp_path: Path) -> None:
-    line = ["seed=1,2", "launcher=process", "output=runs", "cache=cache", "dataset.events=5000"]
-    sweep_process = start("none", *line, "train.epochs=500", "train.patience=500", folder=tmp_path)
+    line = ["seed=1,2", "launcher=process", "output=runs", "cache=cache", "dataset.users=200"]
+    sweep_process = start(
+        "none",
+        *line,
+        "dataset.items=300",
+        "dataset.events=5000",
+        "train.epochs=500",
+        "train.patience=500",
+        folder=tmp_path,
+    )
     folder = tmp_path / "runs"
 
     def running() -> list[Path]:
