@@ -65,6 +65,7 @@ DOORS = {
     "filelock": {"data", "experiment", "runs/claim.py"},
     "psutil": {"commands/apart.py"},
     "submitit": {"commands/launchers.py"},
+    "optuna": {"commands/study.py"},
     "numba": {"core/compiled.py", "asof/loops.py"},
     "llvmlite": {"asof/loops.py"},
     "scipy": {"learn/reading.py", "report", "evaluate", "rivals"},

@@ -13,7 +13,8 @@ import pytest
 
 from coldlm.cli import main
 from coldlm.commands import tune
-from coldlm.commands.tune import Trial, choose, draw, own_key, parse
+from coldlm.commands.around import draw, own_key
+from coldlm.commands.tune import Trial, choose, parse
 from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.schema import RunConfig
 from coldlm.config.tree import list_options
@@ -119,7 +120,7 @@ def test_a_trial_with_several_seeds_counts_as_their_mean(
     base, trained = config("seed=9"), dict[str, int]()
     scores = {1: 0.25, 2: 0.75}
 
-    def train(trial: RunConfig, name: str) -> float:
+    def train(trial: RunConfig, name: str, _: object) -> float:
         trained[name] = trial.seed
         return scores.get(trial.seed, 0.0)
 
@@ -229,7 +230,7 @@ def test_every_strategy_has_as_many_trials_and_the_stream_is_not_scored(
 def test_what_is_written_for_an_experiment_is_taken_where_it_is_run(tmp_path: Path) -> None:
     trials = [Trial("top", 0, {}, 0.1), Trial("top", 1, {"optim.body_lr": 0.5}, 0.2)]
     line = ["experiment=quickstart", "trials=2", "strategy=top"]
-    tune.write(tmp_path, trials, 2, line)
+    tune.write(tmp_path, trials, line)
     assert [file.name for file in (tmp_path / "tuned").iterdir()] == ["quickstart_top.yaml"]
     search = f"hydra.searchpath=[file://{tmp_path}]"
     tuned = compose_plain([search, "experiment=quickstart", "strategy=top"])

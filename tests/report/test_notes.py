@@ -287,6 +287,28 @@ def test_another_budget_for_one_strategy_is_flagged(make_run, tmp_path: Path) ->
     assert "lora: 8 trials, the values as configured." in notes_of(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("sampler", "tpe", "the sampler was frozen random, lora tpe;"),
+        (
+            "space",
+            "optim.lr 0.001..0.1 log",
+            "the space was frozen around, lora optim.lr 0.001..0.1 log;",
+        ),
+        ("pruner", "median", "the pruner was frozen none, lora median;"),
+    ],
+)
+def test_another_way_of_tuning_for_one_strategy_is_flagged(
+    make_run, tmp_path: Path, key: str, value: str, words: str
+) -> None:
+    make_run("a", strategy="frozen", manifest=_recipe(8))
+    make_run("b", strategy="lora", manifest=_recipe(8, **{f"tuning.{key}": value}))
+    said = flags_of(tmp_path)
+    assert f"UNEQUAL TUNING: {words} tune all" in said
+    assert f"lora: 8 trials ({key} {value}), the values as configured." in notes_of(tmp_path)
+
+
 def test_nothing_is_said_of_tuning_where_there_was_none(make_runs) -> None:
     assert "uned" not in notes_of(make_runs())
 

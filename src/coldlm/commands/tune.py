@@ -1,48 +1,40 @@
 """``coldlm tune``: the same number of trials for every strategy, chosen from on validation, never
 on the stream.
 
-Trial 0 is the configuration as it stands. Every other one takes another learning rate, log-uniform
-within a factor of ``REACH``, and another size of the strategy (rank, layers, ...), halves and
-doubles of it. The rate is the backbone's, or the head's where nothing of the backbone trains; the
-head's is thus chosen first, under strategy=frozen, and the same for all. Trials spread evenly
-however few they are, and differ by their number alone: all strategies get the same multiples of
-their own rate.
+``sampler=random`` draws each by its number alone, see ``commands/around.py``; ``sampler=tpe`` lets them learn from
+one another, see ``commands/study.py``.
 """
 
 from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coldlm.config.kinds import Strategy
-from coldlm.config.options import chosen
-from coldlm.config.schema import RunConfig, typed
+from coldlm.commands.around import Values, draw, with_values
+from coldlm.commands.space import Asked, asked, put
+from coldlm.config.schema import RunConfig
 from coldlm.config.tree import CONF
 from coldlm.core.errors import ConfigError, Diverged
+from coldlm.core.files import write_file
 from coldlm.core.spelling import did_you_mean
-
-REACH = 10.0
-"""The largest factor by which a learning rate is raised or lowered."""
-
-STEPS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Factors of the strategy's own key."""
-
-SPREAD = (0.7548776662466927, 0.5698402909980532)
-"""Steps, modulo 1, of a sequence whose first points lie evenly in the square, however many they
-are: 1 / p and 1 / p^2 with p^3 = p + 1 (R2, Roberts 2018)."""
+from coldlm.runs.claim import claimed
 
 GROUP = "tuned"
 """The group of the config tree whose files hold what trials chose."""
+
+ENDED_EARLY = ("diverged", "pruned", "failed")
+"""States of trials that none is chosen from."""
 
 SWEEP = "sweep=tune"
 """The override of ``coldlm run`` that stands for this command: a sweep whose cells are trials."""
 
 HELP = """\
-usage: coldlm tune [strategy=NAME,NAME,...] [trials=N] [seed=N,N,...] [group=option ...] [key=value ...]
+usage: coldlm tune [strategy=NAME,NAME,...] [trials=N] [seed=N,N,...] [sampler=random|tpe] [space=FILE.yaml]
+                   [pruner=none|median] [group=option ...] [key=value ...]
        coldlm run sweep=tune ...                                    the same
 
 Trains N trials of every strategy, each a run folder of its own, and keeps the best on validation; the stream is never
@@ -51,8 +43,14 @@ strategy's size. Without strategy=... every strategy is tuned, without trials=..
 trial is trained with each, and counts as their mean: where validation is short, one seed chooses by its luck. Other
 overrides are those of coldlm run, and the same for all trials. The same command goes on where it stopped.
 
+sampler=random, the default, draws around the configuration. sampler=tpe learns from the trials before (Optuna): from
+space=FILE.yaml, which says of any keys of a training {low, high, log}, {low, high, step, int} or {choices: [...]}, else
+around the configuration. It counts trials started, and so those that fail or whose process is killed. The same command
+in a second process shares the work. pruner=median ends a trial whose best epoch so far is below the median of others.
+
 files written to output (default: tuned)
-  trials.csv                     every trial: what was drawn, and its validation nDCG
+  trials.csv                     every trial: what was drawn, its validation nDCG, how it ended, and its seconds
+  study/trials.db                with sampler=tpe: Optuna's study of every strategy
   tuned/EXPERIMENT_NAME.yaml     the chosen values, which coldlm run --config-dir tuned takes for that experiment and
                                  strategy=NAME by itself
 
@@ -63,12 +61,15 @@ example: coldlm tune experiment=quickstart strategy=frozen,top trials=8
 @dataclass(frozen=True)
 class Trial:
     """One trial of a strategy. ``values``: dotted key -> what was drawn; ``score``: validation nDCG
-    of its best epoch, the mean over seeds, -inf where training diverged."""
+    of its best epoch, the mean over seeds, -inf where training diverged or did not end; ``state``: how
+    it ended; ``seconds``: None where nobody knows."""
 
     strategy: str
     number: int
-    values: dict[str, float | int]
+    values: Values
     score: float
+    state: str = "complete"
+    seconds: float | None = None
 
 
 def main(argv: Sequence[str]) -> int:
@@ -81,26 +82,23 @@ def main(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("--help", "-h"):
         print(HELP, end="")
         return 0
-    strategies, n_trials, seeds, rest = parse(argv)
+    how, others = asked(argv)
+    strategies, n_trials, seeds, rest = parse(others)
     from coldlm.config.check import check
     from coldlm.config.compose import compose_plain
 
     bases = {name: check(compose_plain([*rest, f"strategy={name}"])) for name in strategies}
-    trials = [t for name, base in bases.items() for t in tune(base, name, n_trials, seeds)]
+    if how.sampler == "random":
+        trials = [t for name, base in bases.items() for t in tune(base, name, n_trials, seeds)]
+    else:
+        from coldlm.commands.study import search
+
+        trials = search(bases, n_trials, seeds, how)
     folder = Path(next(iter(bases.values())).output)
-    write(folder, trials, n_trials, argv)
+    with claimed(folder / GROUP, waits=True):  # other processes of one study write the same
+        write(folder, trials, argv, how)
     for name in strategies:
-        best, first = (
-            choose(trials, name),
-            next(trial for trial in trials if trial.strategy == name),
-        )
-        values = (
-            ", ".join(f"{key}={value}" for key, value in best.values.items()) or "as configured"
-        )
-        print(
-            f"{name}: validation nDCG {first.score:.4f} as configured, {best.score:.4f} best of "
-            f"{n_trials}: {values}"
-        )
+        print(summary([trial for trial in trials if trial.strategy == name]))
     print(f"\nwritten to {folder}/; use: {use(folder, strategies, rest)}")
     for name in (file_name(rest, strategy) for strategy in strategies):
         if (CONF / GROUP / f"{name}.yaml").is_file():
@@ -109,6 +107,20 @@ def main(argv: Sequence[str]) -> int:
                 f"{folder / GROUP / name}.yaml"
             )
     return 0
+
+
+def summary(trials: Sequence[Trial]) -> str:
+    """Return what came of the trials of one strategy, and what they cost, in a line."""
+    name, best = trials[0].strategy, choose(trials, trials[0].strategy)
+    values = ", ".join(f"{key}={value}" for key, value in best.values.items()) or "as configured"
+    known = [trial.seconds for trial in trials if trial.seconds is not None]
+    ended = {state: sum(trial.state == state for trial in trials) for state in ENDED_EARLY}
+    early = "".join(f", {n} {state}" for state, n in ended.items() if n)
+    unknown = f" and those of {len(trials) - len(known)} more" * (len(known) < len(trials))
+    return (
+        f"{name}: validation nDCG {trials[0].score:.4f} as configured, {best.score:.4f} best of "
+        f"{len(trials)}{early}, {sum(known):.0f} s{unknown}: {values}"
+    )
 
 
 def parse(argv: Sequence[str]) -> tuple[list[str], int, list[int], list[str]]:
@@ -172,24 +184,56 @@ def tune(base: RunConfig, strategy: str, n_trials: int, seeds: Sequence[int] = (
     Raises:
         ConfigError: more than one process.
     """
+    refuse_devices(base)
+    trials = []
+    for number in range(n_trials):
+        values, name = draw(base, number), f"{strategy},trial={number}"
+        score = train(with_values(base, values), name, seeds)
+        names = [f"{name},seed={seed}" for seed in seeds] if len(seeds) > 1 else [name]
+        folders = [Path(base.output) / each for each in names]
+        state = "diverged" if score == -math.inf else "complete"
+        trials.append(Trial(strategy, number, values, score, state, _seconds(folders)))
+    return trials
+
+
+def refuse_devices(base: RunConfig) -> None:
+    """Refuse more than one process for a training.
+
+    Raises:
+        ConfigError: ``trainer.devices`` is above 1.
+    """
     if base.trainer.devices > 1:
         raise ConfigError(
             f"trainer.devices={base.trainer.devices}: trials run in one process; use trainer=cpu "
             "or gpu"
         )
-    trials = []
-    for number in range(n_trials):
-        values, name = draw(base, number), f"{strategy},trial={number}"
-        config = with_values(base, values)
-        if len(seeds) > 1:
-            each = [_train(replace(config, seed=seed), f"{name},seed={seed}") for seed in seeds]
-        else:
-            each = [_train(config, name)]
-        trials.append(Trial(strategy, number, values, sum(each) / len(each)))
-    return trials
 
 
-def _train(base: RunConfig, name: str) -> float:
+def train(
+    config: RunConfig,
+    name: str,
+    seeds: Sequence[int],
+    judge: Callable[[float], None] | None = None,
+) -> float:
+    """Return the validation nDCG of a trial, the mean over seeds where there are several; -inf if one
+    diverges. ``judge``: see ``experiment.run.execute``."""
+    if len(seeds) < 2:
+        return _train(config, name, judge)
+    each = [_train(replace(config, seed=seed), f"{name},seed={seed}", judge) for seed in seeds]
+    return sum(each) / len(each)
+
+
+def _seconds(folders: Sequence[Path]) -> float | None:
+    """Seconds that the stages of finished runs took; None if one has not finished."""
+    from coldlm.runs.manifest import NAME, read_manifest
+
+    found = [read_manifest(folder) for folder in folders if (folder / NAME).is_file()]
+    if len(found) < len(folders) or any(manifest.status != "FINISHED" for manifest in found):
+        return None
+    return sum(seconds or 0.0 for manifest in found for seconds in manifest.seconds.values())
+
+
+def _train(base: RunConfig, name: str, judge: Callable[[float], None] | None = None) -> float:
     """Validation nDCG of the best epoch of one training; -inf if it diverges."""
     from coldlm.experiment.run import execute
     from coldlm.runs.identity import open_run
@@ -197,47 +241,10 @@ def _train(base: RunConfig, name: str) -> float:
     train = replace(base.train, validate=True, refit=False)
     config = replace(base, stages=["train"], name=name, train=train)
     try:
-        manifest = open_run(execute(config, name), config)
+        manifest = open_run(execute(config, name, judge=judge), config)
     except Diverged:
         return -math.inf
     return float(max(next(iter((manifest.validation or {}).values()))))
-
-
-def draw(base: RunConfig, number: int) -> dict[str, float | int]:
-    """Return dotted key -> value of a trial; none for the first, which is ``base`` itself."""
-    from coldlm.config.check import problems
-
-    if not number:
-        return {}
-    high, large = ((0.5 + number * step) % 1 for step in SPREAD)
-    rate = "body_lr" if chosen(Strategy, base.strategy).trains else "lr"
-    values: dict[str, float | int] = {
-        f"optim.{rate}": float(f"{base.optim[rate] * REACH ** (2 * high - 1):.3g}")
-    }
-    if key := own_key(base.strategy):
-        sizes = sorted({max(1, int(base.strategy[key] * step)) for step in STEPS})
-        allowed = [
-            size
-            for size in sizes
-            if not problems(with_values(base, {f"strategy.{key}": size}).plain())
-        ]
-        values[f"strategy.{key}"] = allowed[int(large * len(allowed))]
-    return values
-
-
-def own_key(strategy: Mapping[str, Any]) -> str | None:
-    """Return the key that holds a strategy's size; None if it has none, or chooses it by itself."""
-    size: str | None = chosen(Strategy, strategy).size
-    return None if strategy.get("match_params") else size
-
-
-def with_values(base: RunConfig, values: Mapping[str, float | int]) -> RunConfig:
-    """Return a configuration with these values at their dotted keys."""
-    config = base.plain()
-    for path, value in values.items():
-        group, key = path.split(".")
-        config[group][key] = value
-    return typed(config)
 
 
 def choose(trials: Sequence[Trial], strategy: str) -> Trial:
@@ -247,24 +254,30 @@ def choose(trials: Sequence[Trial], strategy: str) -> Trial:
     )
 
 
-def write(folder: Path, trials: Sequence[Trial], n_trials: int, argv: Sequence[str]) -> None:
+def write(
+    folder: Path, trials: Sequence[Trial], argv: Sequence[str], how: Asked | None = None
+) -> None:
     """Write ``trials.csv``, and per strategy a file of the group ``tuned`` with the chosen values and
     the budget they were chosen with."""
     import polars as pl
     from omegaconf import OmegaConf
 
     rows = [
-        {"strategy": t.strategy, "trial": t.number, "validation": t.score} | t.values
+        {"strategy": t.strategy, "trial": t.number, "validation": t.score}
+        | t.values
+        | {"state": t.state, "seconds": t.seconds}
         for t in trials
     ]
-    pl.DataFrame(rows, infer_schema_length=None).write_csv(folder / "trials.csv")
+    frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+    write_file(folder / "trials.csv", frame.write_csv)
     (folder / GROUP).mkdir(exist_ok=True)
     for strategy in dict.fromkeys(trial.strategy for trial in trials):
         best = choose(trials, strategy)
-        content: dict[str, Any] = {"tuning": {"trials": n_trials, "keys": list(best.values)}}
+        n_trials = sum(trial.strategy == strategy for trial in trials)
+        tuning = {"trials": n_trials, "keys": list(best.values), **(how or Asked()).label}
+        content: dict[str, Any] = {"tuning": tuning}
         for path, value in best.values.items():
-            group, key = path.split(".")
-            content.setdefault(group, {})[key] = value
+            put(content, path, value)
         head = (
             "# @package _global_\n"
             f"# strategy={strategy}: the best of {n_trials} trials on validation\n"

@@ -38,6 +38,9 @@ FILLED_IN = ("hydra.runtime", "hydra.overrides", "hydra.searchpath", "hydra.job.
 LAUNCHER = "hydra/launcher"
 """Hydra's own group, which the group ``launcher`` chooses from."""
 
+SWEEPER = "hydra/sweeper"
+"""Hydra's own group of those who make cells, of which coldlm takes none."""
+
 HYDRAS = re.compile(r"[+~\s]*hydra\b")
 """The beginning of an override that is Hydra's own."""
 
@@ -106,6 +109,11 @@ def _is_below(path: str, allowed: Sequence[str]) -> bool:
 
 
 def _refusal(path: str, value: object) -> str:
+    if path in (SWEEPER, "hydra.sweeper._target_") and "optuna" in str(value):
+        return (
+            f"{path}: got {show(value)}; Hydra's own Optuna sweeper needs optuna < 3; say coldlm tune "
+            "sampler=tpe space=FILE.yaml instead"
+        )
     if path == LAUNCHER or path.startswith("hydra.launcher"):
         return f"{path}: got {show(value)}; say launcher=NAME and launcher.KEY=VALUE instead"
     allowed = ", ".join(name.removeprefix("hydra.") for name in ALLOWED)

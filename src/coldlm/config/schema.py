@@ -107,6 +107,9 @@ class Tuning:
 
     trials: Annotated[int, Range(0)]
     keys: list[str]
+    sampler: Literal["random", "tpe"]
+    space: str
+    pruner: Literal["none", "median"]
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,9 @@ ADDED: tuple[tuple[str, str, str, object], ...] = (
     ("backbone", "coldlm.models.backbone.load", "runtime", "torch"),
     ("pretrain", "", "items", None),
     ("trainer", "", "graph_tokens", None),
+    ("tuning", "", "sampler", "random"),
+    ("tuning", "", "space", "around"),
+    ("tuning", "", "pruner", "none"),
 )
 """Group, the option that got a key of late ("" of groups that hold values), the key, and the value that leaves all
 as it was."""

@@ -32,6 +32,10 @@ class Diverged(ColdlmError):
     """The training loss stopped being finite; the run is marked DIVERGED."""
 
 
+class Pruned(ColdlmError):
+    """A training that was stopped because others were better at the same epoch, see ``coldlm tune``."""
+
+
 def first_line(error: Exception) -> str:
     """Return what an exception says, in one line."""
     return next(

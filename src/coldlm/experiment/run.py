@@ -45,7 +45,11 @@ STAGES: dict[str, Callable[[State], None]] = {
 
 
 def execute(
-    config: RunConfig, name: str, kept: Kept | None = None, most_deaths: int | None = None
+    config: RunConfig,
+    name: str,
+    kept: Kept | None = None,
+    most_deaths: int | None = None,
+    judge: Callable[[float], None] | None = None,
 ) -> Path:
     """Carry out the stages of a configuration in its run folder, which no other process may do
     meanwhile.
@@ -56,6 +60,7 @@ def execute(
         kept: what earlier runs of the same sweep have made; this run adds to it.
         most_deaths: so many processes may have died over the stage at which it stands; None: any
             number.
+        judge: is given the validation value after each epoch of stage train, which it ends by raising.
 
     Returns:
         The run folder.
@@ -82,7 +87,7 @@ def execute(
             record = Record(folder, config, name, manifest, is_main=is_main, formulas=formulas)
             if most_deaths is not None:
                 _refuse_deadly(record, most_deaths)
-            _carry_out(stages, config, record, kept or Kept())
+            _carry_out(stages, config, record, kept or Kept(), judge)
     return folder
 
 
@@ -97,7 +102,13 @@ def _refuse_deadly(record: Record, most: int) -> None:
         raise RunFolderError(f"{record.folder}: {reason}")
 
 
-def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: Kept) -> None:
+def _carry_out(
+    stages: Sequence[str],
+    config: RunConfig,
+    record: Record,
+    kept: Kept,
+    judge: Callable[[float], None] | None,
+) -> None:
     """Do the stages in order; whatever happens, the manifest says how it ended and the loggers are
     closed."""
     machine = Machine(config.trainer.accelerator, config.trainer.precision, config.trainer.devices)
@@ -106,7 +117,8 @@ def _carry_out(stages: Sequence[str], config: RunConfig, record: Record, kept: K
     failed = True
     try:
         record.track = open_track(config, record)
-        state = State(Inputs(config, _prepare(config, record, kept), record, machine, kept))
+        world = _prepare(config, record, kept)
+        state = State(Inputs(config, world, record, machine, kept, judge))
         for stage in stages:
             log.info("stage %s", stage)
             STAGES[stage](state)

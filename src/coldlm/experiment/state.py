@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,15 @@ log = logging.getLogger("coldlm")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run is given. ``kept``: what the runs before this one in the same sweep have made."""
+    """What a run is given. ``kept``: what the runs before this one in the same sweep have made.
+    ``judge``: see ``run.execute``."""
 
     config: RunConfig
     world: World
     record: Record
     machine: Machine
     kept: Kept
+    judge: Callable[[float], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,10 @@ class State:
     def validate(self) -> float:
         """Return the macro nDCG@k of the current weights on validation."""
         self._scorer = take_snapshot(self.workshop.ranker, self.inputs.world)
-        return self.workshop.evaluation.measure(self._scorer, MODEL)
+        value = self.workshop.evaluation.measure(self._scorer, MODEL)
+        if self.inputs.judge:
+            self.inputs.judge(value)
+        return value
 
     def keep_scorer(self, *, of_these_weights: bool) -> None:
         """Keep the scorer that validation made, if the weights that are saved are those that it is

@@ -8,22 +8,29 @@ from typing import Any
 
 from coldlm.report.rows import Comparison
 
+ASPECTS: dict[str, tuple[str, int | str]] = {
+    "tuning.trials": ("trials on validation were", 0),
+    "tuning.sampler": ("the sampler was", "random"),
+    "tuning.space": ("the space was", "around"),
+    "tuning.pruner": ("the pruner was", "none"),
+}
+"""What must be the same for all strategies: key of a recipe -> words, and what it is where nothing is said."""
+
 
 def unequal_budgets(comparison: Comparison) -> list[str]:
-    """Return one flag if strategies were tuned with different numbers of trials; [] otherwise."""
-    trials = sorted(
-        {
-            (strategy, int(recipe.get("tuning.trials") or 0))
-            for strategy, recipe in _strategies(comparison)
+    """Return one flag if strategies were tuned with different numbers of trials, or otherwise drawn or
+    ended early; [] if not."""
+    found = []
+    for key, (words, usual) in ASPECTS.items():
+        pairs = {
+            (strategy, recipe.get(key) or usual) for strategy, recipe in _strategies(comparison)
         }
-    )
-    if len({n for _, n in trials}) < 2:
+        if len({value for _, value in pairs}) > 1:
+            values = ", ".join(f"{strategy} {value}" for strategy, value in sorted(pairs))
+            found.append(f"{words} {values}")
+    if not found:
         return []
-    budgets = ", ".join(f"{strategy} {n}" for strategy, n in trials)
-    return [
-        f"UNEQUAL TUNING: trials on validation were {budgets}; tune all strategies alike (coldlm "
-        "tune)"
-    ]
+    return [f"UNEQUAL TUNING: {'; '.join(found)}; tune all strategies alike (coldlm tune)"]
 
 
 def tuned_values(comparison: Comparison) -> list[str]:
@@ -35,8 +42,14 @@ def tuned_values(comparison: Comparison) -> list[str]:
             values = ", ".join(
                 f"{key}={recipe.get(key)}" for key in recipe.get("tuning.keys") or ()
             )
+            how = [
+                f"{key.removeprefix('tuning.')} {recipe[key]}"
+                for key, (_, usual) in ASPECTS.items()
+                if key != "tuning.trials" and recipe.get(key, usual) != usual
+            ]
+            words = f"trials ({', '.join(how)})" if how else "trials"
             parts.append(
-                f"{strategy}: {recipe['tuning.trials']} trials, "
+                f"{strategy}: {recipe['tuning.trials']} {words}, "
                 f"{values or 'the values as configured'}"
             )
     where = "on validation, never on the stream, of this data and backbone or of others"

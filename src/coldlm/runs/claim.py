@@ -31,9 +31,12 @@ class Claimed(ColdlmError):
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, waits: bool = False) -> Iterator[None]:
     """Make the run folder and hold it: no other process carries the run out meanwhile, and the death
     of this one gives it back.
+
+    Args:
+        waits: until another process that holds it gives it back.
 
     Raises:
         Claimed: another process holds it.
@@ -41,7 +44,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0)
+        lock = FileLock(folder / LOCK, timeout=-1 if waits else 0)
         lock.acquire()
     except Timeout as error:
         raise Claimed(
