@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from coldlm.core.errors import ConfigError, RunFolderError
+from coldlm.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from coldlm.models.rankers.ranker import Scorer
 
 log = logging.getLogger("coldlm")
-
-LAST_MODEL = ("online", "model")
-"""Names of saved weights in a run folder, latest first."""
 
 
 class Recommended(NamedTuple):
@@ -135,7 +132,9 @@ def recommend(
             keys in its configuration.
         ConfigError: an item that the data does not have, or beams of a head that writes nothing.
     """
-    weights = _last_weights(run)
+    from coldlm.runs.last import weights_of
+
+    _, weights = weights_of(run)
     import torch
 
     from coldlm.experiment.encoder import with_own_backbone
@@ -172,17 +171,6 @@ def recommend(
         )
         for i in best
     ]
-
-
-def _last_weights(run: Path) -> Path:
-    """The file of the weights that the run ended with."""
-    for name in LAST_MODEL:
-        if (file := run / f"{name}.safetensors").is_file():
-            return file
-    raise RunFolderError(
-        f"{run} holds no trained model (model.safetensors); "
-        f"train one: coldlm run output={run.parent} name={run.name}"
-    )
 
 
 def _refuse_head(head: Head, query: str, beams: int | None) -> None:
