@@ -23,6 +23,7 @@ usage: coldlm COMMAND [...]
   tune        choose learning rates and sizes on validation, with as many trials for every strategy
   report      statistics, tables and figures from run folders
   recommend   recommend with a trained run
+  push        a run's weights for others, in the layouts of peft and transformers, with a card
   export      what is asked, as tables for other software
   evaluate    judge scores or lists that other software wrote, as a run that reports read
   data        fetch, verify and describe public data sets

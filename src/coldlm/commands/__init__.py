@@ -4,6 +4,7 @@ COMMANDS = (
     "tune",
     "report",
     "recommend",
+    "push",
     "export",
     "evaluate",
     "data",
