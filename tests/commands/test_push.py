@@ -17,6 +17,7 @@ from safetensors.torch import load, load_file
 
 from coldlm.cli import main
 from coldlm.commands.recommend import recommend
+from coldlm.core.errors import RunFolderError
 
 
 @dataclass
@@ -125,6 +126,8 @@ def test_a_push_to_a_folder_leaves_the_run_as_it_was(
     }
     assert {file: file.read_bytes() for file in finished.iterdir()} == before
     assert len(recommend(finished, query="spaceship", k=3)) == 3
+    with pytest.raises(RunFolderError, match="is a pushed run"):
+        recommend(tmp_path / "new" / "one", query="spaceship")
 
 
 @pytest.mark.usefixtures("never")
@@ -185,19 +188,24 @@ def test_without_a_token_the_hub_is_not_even_asked(
 
 @pytest.mark.usefixtures("never")
 @pytest.mark.parametrize(
-    ("files", "private", "why"),
-    [({"a.txt": b""}, True, "is there and not empty (a.txt)"), ({}, False, "is there and public")],
+    ("files", "private", "public", "why"),
+    [
+        ({"a.txt": b""}, True, [], "is there and not empty (a.txt)"),
+        ({}, False, [], "is there and public"),
+        ({}, True, ["--public"], "is there and private"),
+    ],
 )
-def test_a_repository_that_is_filled_or_public_is_refused(
+def test_a_repository_that_is_filled_or_read_by_others_is_refused(
     files: dict[str, bytes],
     private: bool,
+    public: list[str],
     why: str,
     hub: Hub,
     finished: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     hub.repositories["me/mine"], hub.private["me/mine"] = {".gitattributes": b"", **files}, private
-    assert main(["push", str(finished), "--to", "hub:me/mine"]) == 2
+    assert main(["push", str(finished), "--to", "hub:me/mine", *public]) == 2
     assert why in capsys.readouterr().err
     assert {method for method, _ in hub.asked} == {"GET"}
 

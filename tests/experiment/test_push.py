@@ -23,6 +23,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import DistilBertConfig, DistilBertModel
 
 from coldlm.config.build import build
 from coldlm.config.schema import RunConfig
@@ -31,6 +32,7 @@ from coldlm.core.errors import CheckpointError, ConfigError, RunFolderError
 from coldlm.experiment.encoder import make_backbone
 from coldlm.experiment.push import find_source, write_push
 from coldlm.models.backbones.checkpoints import seen_until
+from coldlm.models.backbones.scratch import byte_tokenizer
 from coldlm.report.measured import make_report
 from coldlm.report.table import metric
 from coldlm.runs.resolved import read_config, write_config
@@ -168,6 +170,21 @@ def test_of_other_families_and_poolings_too(
     family: str, case: str, plain: RunConfig, drawn: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, expected = drawn(changed(plain, case, family))
+    torch.testing.assert_close(by_its_card(pushed(run), monkeypatch), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", ["full", "lora"])
+def test_of_a_model_that_is_run_as_one_stage(
+    case: str, plain: RunConfig, drawn: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = byte_tokenizer("bert")
+    shape = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32}
+    DistilBertModel(DistilBertConfig(vocab_size=len(tokenizer), **shape)).save_pretrained(
+        tmp_path / "base"
+    )
+    tokenizer.save_pretrained(tmp_path / "base")
+    over = node("backbone", "local", path=str(tmp_path / "base"), max_tokens=32)
+    run, expected = drawn(replace(changed(plain, case), backbone=over))
     torch.testing.assert_close(by_its_card(pushed(run), monkeypatch), expected, rtol=0, atol=1e-5)
 
 

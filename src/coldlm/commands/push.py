@@ -119,7 +119,7 @@ def _is_new(api: Any, where: str, public: bool) -> bool:
     """Return whether the repository has yet to be made.
 
     Raises:
-        ConfigError: files are there already, or everybody could read them.
+        ConfigError: files are there already, or it is read by others than was said.
     """
     from huggingface_hub.errors import RepositoryNotFoundError
 
@@ -134,9 +134,11 @@ def _is_new(api: Any, where: str, public: bool) -> bool:
             f"{HUB}{where} is there and not empty ({', '.join(there[:3])}): choose another --to; a push never mixes "
             "with what lies there"
         )
-    if not (found.private or public):
+    if bool(found.private) == public:
+        is_, wanted = ("private", "public") if public else ("public", "private")
         raise ConfigError(
-            f"{HUB}{where} is there and public: make it private, choose another --to, or say --public"
+            f"{HUB}{where} is there and {is_}, and a push makes no repository {wanted}: make it so on the hub, or "
+            f"{'leave --public out' if public else 'say --public'}"
         )
     return False
 

@@ -20,13 +20,10 @@ from coldlm.experiment.encoder import make_backbone, with_own_backbone
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.checkpoints import PRETRAINED
 from coldlm.models.layouts import layout_of, save_added, save_tensors, save_whole
-from coldlm.runs.last import weights_of
+from coldlm.runs.last import PUSHED, weights_of
 from coldlm.runs.manifest import Manifest, read_manifest
 from coldlm.runs.resolved import read_config
 from coldlm.runs.weights import read_backbone
-
-HEAD: Final = "head"
-"""A folder of its own for the head: beside a whole model its tensors would be taken for the model's."""
 
 QUERY: Final = "pooling.query"
 """What attention pooling asks of every token, among the head's tensors."""
@@ -101,7 +98,7 @@ def write_push(source: Source, folder: Path, where: str | None = None) -> None:
             _tell_dates(folder / "base", untouched.released)
     if backbone.query is not None:
         head[QUERY] = backbone.query.detach()
-    _save_head(config, backbone, head, folder / HEAD)
+    _save_head(config, backbone, head, folder / PUSHED)
     facts = Facts(source.run, source.config, source.manifest, source.stage, layout, base, where)
     (folder / "README.md").write_text(card(facts, backbone), encoding="utf-8")
 
@@ -120,14 +117,13 @@ def _tell_dates(folder: Path, *until: str | None) -> None:
         write_json(folder / PRETRAINED, {"texts_until": newest})
 
 
-def _save_head(
-    config: RunConfig, backbone: Backbone, state: dict[str, Tensor], folder: Path
-) -> None:
-    folder.mkdir()
-    save_tensors(state, folder / "head.safetensors")
+def _save_head(config: RunConfig, backbone: Backbone, state: dict[str, Tensor], file: Path) -> None:
+    """In a folder of its own: beside a whole model its tensors would be taken for the model's."""
+    file.parent.mkdir()
+    save_tensors(state, file.with_suffix(".safetensors"))
     about: dict[str, Any] = {
         **config.head,
         "input_width": backbone.width,
         "tensors": {name: list(tensor.shape) for name, tensor in state.items()},
     }
-    write_json(folder / "head.json", about)
+    write_json(file, about)

@@ -9,13 +9,21 @@ from coldlm.core.errors import RunFolderError
 LEFT_BY = {"online": "online.safetensors", "train": "model.safetensors"}
 """Stage -> its weights in a run folder, the last stage first."""
 
+PUSHED = "head/head.json"
+"""What tells a pushed run from a run."""
+
 
 def weights_of(run: Path, stage: str | None = None) -> tuple[str, Path]:
     """Return the stage whose weights ``run`` ended with, and their file; of ``stage`` where it is named.
 
     Raises:
-        RunFolderError: there are none.
+        RunFolderError: there are none, or they were pushed.
     """
+    if (run / PUSHED).is_file():
+        raise RunFolderError(
+            f"{run} is a pushed run: it holds weights for other software, and neither its configuration nor the "
+            "catalogue; give the run folder that it was pushed from"
+        )
     there = {name: run / file for name, file in LEFT_BY.items() if (run / file).is_file()}
     if not there:
         raise RunFolderError(
