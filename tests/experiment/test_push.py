@@ -369,6 +369,21 @@ def test_the_card_says_what_the_weights_have_seen(plain: RunConfig, drawn: MakeR
     assert f"known before {t_test}" in said["train"]
 
 
+def test_a_leaky_split_lets_nobody_say_when_training_ended(
+    plain: RunConfig, drawn: MakeRun
+) -> None:
+    off = replace(plain.online, trigger=node("online/trigger", "off"))
+    leaky = replace(changed(plain, "full"), split=node("split", "random"), online=off)
+    run, _ = drawn(leaky)
+    folder = pushed(run)
+    assert "the future leaks into (LEAKY)" in (folder / "README.md").read_text(encoding="utf-8")
+    dates = json.loads((run / "manifest.json").read_text())["dataset"]["dates"]
+    assert dates["t_test"] < dates["windows"][-1]
+    assert (
+        json.loads((folder / "pretrained.json").read_text())["texts_until"] == dates["windows"][-1]
+    )
+
+
 def test_a_control_says_that_it_is_one(plain: RunConfig, drawn: MakeRun) -> None:
     control = replace(plain.control, name="permuted_text")
     run, _ = drawn(replace(changed(plain, "lora"), control=control))

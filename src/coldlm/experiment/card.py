@@ -8,7 +8,7 @@ from importlib.metadata import metadata, packages_distributions
 from pathlib import Path
 from typing import Final
 
-from coldlm.config.kinds import Strategy
+from coldlm.config.kinds import SplitRule, Strategy
 from coldlm.config.options import chosen
 from coldlm.config.schema import RunConfig
 from coldlm.core.errors import RunFolderError
@@ -218,9 +218,11 @@ def _weights(facts: Facts) -> str:
     if not chosen(Strategy, facts.config.strategy).trains:
         said += "The strategy has trained nothing of the backbone: what follows is about the head. "
     if facts.stage == "train":
-        until = dates["t_test" if facts.manifest.refit else "t_val"]
+        until = f"what was known before {dates['t_test' if facts.manifest.refit else 't_val']}"
+        if chosen(SplitRule, facts.config.split).leaks:
+            until = "a training part that the future leaks into (LEAKY)"
         return (
-            f"{said}As stage `train` left them, from what was known before {until}; the rows `history` are of "
+            f"{said}As stage `train` left them, from {until}; the rows `history` are of "
             "these weights."
         )
     schedule = facts.manifest.axes.get("online", "online")

@@ -10,7 +10,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from coldlm.config.build import build
-from coldlm.config.kinds import BackboneSource, Head, Strategy
+from coldlm.config.kinds import BackboneSource, Head, SplitRule, Strategy
 from coldlm.config.options import chosen
 from coldlm.config.schema import RunConfig
 from coldlm.core.errors import ConfigError
@@ -108,7 +108,8 @@ def _trained_until(source: Source) -> str | None:
     dates = source.manifest.data.dates
     if not chosen(Strategy, source.config.strategy).trains:
         return None
-    return str(dates["windows"][-1] if source.stage == "online" else dates["t_test"])
+    has_seen_all = source.stage == "online" or chosen(SplitRule, source.config.split).leaks
+    return str(dates["windows"][-1] if has_seen_all else dates["t_test"])
 
 
 def _tell_dates(folder: Path, *until: str | None) -> None:
