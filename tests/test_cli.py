@@ -75,7 +75,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFi
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
         "reprot: no such command; did you mean report? there are: run, sweep, tune, report, recommend, "
-        "update, serve, export, evaluate, data, completion (coldlm --help)\n"
+        "update, serve, push, export, evaluate, data, completion (coldlm --help)\n"
     )
 
 

@@ -25,6 +25,7 @@ usage: coldlm COMMAND [...]
   recommend   recommend with a trained run
   update      let a finished run learn what has happened since
   serve       answer requests, take feedback and go on learning, with a page to see it
+  push        a run's weights for others, in the layouts of peft and transformers, with a card
   export      what is asked, as tables for other software
   evaluate    judge scores or lists that other software wrote, as a run that reports read
   data        check data of your own; fetch, verify and describe public data sets

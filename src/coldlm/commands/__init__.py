@@ -6,6 +6,7 @@ COMMANDS = (
     "recommend",
     "update",
     "serve",
+    "push",
     "export",
     "evaluate",
     "data",

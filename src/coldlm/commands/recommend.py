@@ -158,14 +158,15 @@ def _reopen(
     from coldlm.experiment.grown import Growing
     from coldlm.experiment.live_files import FOLDER, JOURNAL, read_version
     from coldlm.experiment.model import grown_ranker, make_ranker, on_kept_vectors
-    from coldlm.experiment.version import Version, last_weights
+    from coldlm.experiment.version import Version
     from coldlm.experiment.world import make_world
     from coldlm.runs.journal import read_journal
+    from coldlm.runs.last import weights_of
     from coldlm.runs.manifest import read_manifest, refuse_other_data
     from coldlm.runs.resolved import read_config
     from coldlm.runs.weights import read_weights
 
-    weights = last_weights(run)
+    _, weights = weights_of(run)
     config = with_own_backbone(read_config(run), run)
     world = make_world(config)
     refuse_other_data(read_manifest(run), world.data.hashes, run)

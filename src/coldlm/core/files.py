@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from coldlm.core.errors import RunFolderError
 
 
 def write_file(file: Path, write: Callable[[Path], Any]) -> None:
@@ -20,6 +25,33 @@ def write_file(file: Path, write: Callable[[Path], Any]) -> None:
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder to be filled, which then is ``folder``; nothing is left of it after an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        yield part
+        for path in (part, *part.rglob("*")):  # some libraries write for their user alone
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        part.replace(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def refuse_filled(folder: Path, option: str) -> None:
+    """Refuse a folder that something lies in, or a file of that name.
+
+    Raises:
+        RunFolderError: it is one.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunFolderError(
+            f"{folder} is there and not empty: choose another {option}, or remove it"
+        )
 
 
 FRESH = 2.0

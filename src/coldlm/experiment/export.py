@@ -5,8 +5,6 @@ The folder holds the configuration too, so that ``coldlm evaluate --split`` asks
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -16,8 +14,7 @@ import polars as pl
 
 from coldlm.config.schema import RunConfig
 from coldlm.core.columns import MODEL
-from coldlm.core.errors import RunFolderError
-from coldlm.core.files import write_json
+from coldlm.core.files import new_folder, refuse_filled, write_json
 from coldlm.core.tables import STREAM, TRAIN, UNKNOWN, VALIDATION, Ints, Queries
 from coldlm.evaluate.baselines import constant
 from coldlm.evaluate.judge import CHUNK
@@ -110,21 +107,12 @@ def export(
         RunFolderError: the folder is there and not empty.
         DataError: bad files, or too little data for the split.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RunFolderError(f"{folder} is there and not empty: choose another --out, or remove it")
+    refuse_filled(folder, "--out")
     world = make_world(config)
     has_lists = world.stream.lists is not None
     refuse_empty_parts(world, has_lists)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        manifest = _write(config, world, part, form, candidates or has_lists)
-        part.chmod(0o755)
-        part.replace(folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    return manifest
+    with new_folder(folder) as part:
+        return _write(config, world, part, form, candidates or has_lists)
 
 
 def _write(

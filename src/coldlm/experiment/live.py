@@ -38,9 +38,10 @@ from coldlm.experiment.live_files import (
     refuse_config,
 )
 from coldlm.experiment.moved import Moves, moved
-from coldlm.experiment.version import Question, Version, last_weights
+from coldlm.experiment.version import Question, Version
 from coldlm.experiment.world import make_world
 from coldlm.runs.journal import Journal
+from coldlm.runs.last import weights_of
 from coldlm.runs.manifest import read_manifest, refuse_other_data
 from coldlm.runs.process import set_up_process
 from coldlm.runs.resolved import read_config
@@ -68,7 +69,7 @@ class Live:
 
     def __init__(self, run: Path, *, clock: Callable[[], int] | None = None) -> None:
         self.run, self.folder = run, run / FOLDER
-        last_weights(run)
+        weights_of(run)
         self.config = with_own_backbone(read_config(run), run)
         refuse_config(self.config)
         self.manifest = read_manifest(run)

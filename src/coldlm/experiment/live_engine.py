@@ -23,12 +23,13 @@ from coldlm.experiment.probe import Probe
 from coldlm.experiment.state import Inputs, State, Workshop
 from coldlm.experiment.training import Training
 from coldlm.experiment.updater import Updater
-from coldlm.experiment.version import Version, last_weights
+from coldlm.experiment.version import Version
 from coldlm.experiment.world import World
 from coldlm.learn.fit import Machine
 from coldlm.models.rankers.ranker import Scorer
 from coldlm.online.loop import Made, Update
 from coldlm.online.moment import Moment
+from coldlm.runs.last import weights_of
 from coldlm.runs.manifest import Manifest
 from coldlm.runs.record import Record
 from coldlm.runs.track import Track
@@ -71,7 +72,7 @@ class LiveEngine:
         state = self._state(world)
         probe = Probe(world, state.workshop.evaluation)
         self._updater = Updater(state, state.trained(), probe)
-        if (last := last_weights(run)).name != WEIGHTS:
+        if (last := weights_of(run)[1]).name != WEIGHTS:
             read_weights(last, self._ranker)
             self._updater.scorer = take_snapshot(self._ranker, world, self._updater.scorer)
         self._begin(run / "updates.parquet", world)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -12,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coldlm.core.errors import RunFolderError
 from coldlm.core.tables import Bools, Ints
 from coldlm.experiment.model import grown_ranker, take_snapshot
 from coldlm.experiment.world import World
@@ -20,9 +18,6 @@ from coldlm.models.rankers.pairwise import PairSnapshot
 from coldlm.models.rankers.ranker import Model, Scorer
 from coldlm.models.rankers.snapshot import Snapshot
 from coldlm.text.tokens import tokenize
-
-LAST_MODEL = ("online", "model")
-"""Names of saved weights in a run folder, latest first."""
 
 
 class Place(NamedTuple):
@@ -161,18 +156,3 @@ def unknown_share(ranker: Model, text: str) -> float:
     if not text:
         return 0.0
     return tokenize([text], body.tokenizer, body.max_tokens, causal=body.causal).unknown
-
-
-def last_weights(run: Path) -> Path:
-    """Return the file of the weights that the run ended with.
-
-    Raises:
-        RunFolderError: there is none.
-    """
-    for name in LAST_MODEL:
-        if (file := run / f"{name}.safetensors").is_file():
-            return file
-    raise RunFolderError(
-        f"{run} holds no trained model (model.safetensors); "
-        f"train one: coldlm run output={run.parent} name={run.name}"
-    )

@@ -34,6 +34,9 @@ TOKENIZERS = (
 PRETRAINED = "pretrained.json"
 """What stage pretrain says of a model that it made, in the model's folder."""
 
+ADAPTER, BOTTLENECK = "adapter_config.json", "adapter.json"
+"""What peft, and a pushed run of ``strategy=adapter``, say of weights that are no model by themselves."""
+
 DEPTH = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 """What the number of layers is called in config.json."""
 
@@ -214,7 +217,15 @@ _LOCAL = "backbone=local backbone.path=FOLDER"
 
 def _file_problems(name: str, folder: Path, sha256: str | None) -> list[str]:
     weights = sorted(folder.glob("*.safetensors"))
-    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    is_whole = (folder / "config.json").is_file()
+    if not is_whole and (added := [f for f in (ADAPTER, BOTTLENECK) if (folder / f).is_file()]):
+        return [
+            f"backbone {name}: {folder} holds what a strategy added to a model ({added[0]}), and no whole model; "
+            "allowed are whole ones. A low-rank adapter of peft can be merged into its base: "
+            "PeftModel.from_pretrained(base, FOLDER).merge_and_unload().save_pretrained(OTHER), "
+            "and the tokenizer beside it"
+        ]
+    missing = [] if is_whole else ["config.json"]
     missing += [] if any((folder / file).is_file() for file in TOKENIZERS) else ["a tokenizer"]
     missing += [] if weights else ["*.safetensors"]
     if missing:
