@@ -90,6 +90,7 @@ SCORES: dict[str, tuple[object, tuple[str, ...]]] = {
     "train.accumulate": (2, (BATCHES,)),
     "train.clip": (0.01, (BATCHES, SGD)),
     "train.warmup": (0.9, (BATCHES,)),
+    "debug.events": (300, ()),
     "split.time.train": (0.5, ()),
     "split.time.validation": (0.2, ()),
     "split.time.t_val": ("2024-01-20", DATES),
@@ -456,6 +457,10 @@ EXCEPTIONS = {
     "tuning.sampler": "a label of the report: tests/report/test_notes.py",
     "tuning.space": "a label of the report: tests/report/test_notes.py",
     "tuning.pruner": "a label of the report: tests/report/test_notes.py",
+    "tags": "words to find a run by: tests/experiment/test_tracked.py",
+    "debug.name": "what a run is called: tests/config/test_debug.py",
+    "debug.falls_to": "refuses or does nothing: tests/experiment/test_debug.py",
+    "debug.profile": "a file more: tests/experiment/test_debug.py",
     "control.replaces": "acts while composing: tests/test_config.py",
     "backbone.load.hub": "a place where the same files may be: tests/test_config.py",
     "backbone.load.revision": "goes with hub",
@@ -484,7 +489,7 @@ EXCEPTIONS = {
     **{
         f"logger.{key}": "who is told of a run, and how: tests/experiment/test_tracked.py"
         for key in (
-            *("group", "job_type", "tags", "figures", "log_model"),
+            *("group", "job_type", "figures", "log_model"),
             *("wandb.project", "wandb.entity", "wandb.mode"),
             *("mlflow.tracking_uri", "mlflow.experiment"),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ README = (REPO / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, re.M | re.S)
 COMMANDS = [shlex.split(line, comments=True) for block in BLOCKS for line in block.splitlines()]
 SCRIPTS = [command for command in COMMANDS if command[0] == "bash"]
-OTHERS = [command[1:] for command in COMMANDS if command[0] == "coldlm"]
+OTHERS = [command for command in COMMANDS if command[0] in ("coldlm", "python")]
 SHOWS = {"--help", "--cfg"}
 SHORT = ("train.epochs=1", "evaluate.latency_requests=1")
 SMALL = ("backbone=tiny_bert", "backbone.width=16", *SHORT)
@@ -70,7 +72,11 @@ def test_the_readme_names_the_scripts_and_continuous_integration_tests_by_the_se
 def test_the_commands_of_the_readme_run_in_their_order(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for command in OTHERS:
+    for program, *command in OTHERS:
+        if program == "python":
+            done = subprocess.run([sys.executable, REPO / command[0], *command[1:]], check=False)
+            assert done.returncode == 0, command
+            continue
         added: tuple[str, ...] = ()
         if command[0] in ("run", "tune") and not SHOWS & set(command):
             # a run without overrides would be named by those added here
@@ -87,7 +93,17 @@ def test_the_commands_of_the_readme_run_in_their_order(
     assert len(list(small.rglob("figure*.png"))) == 2
 
 
-def test_every_file_that_the_readme_links_to_is_there() -> None:
-    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", README) if "://" not in link]
+def test_the_chinese_readme_has_the_same_commands() -> None:
+    text = (REPO / "README.zh.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S)
+    lines = (line for block in blocks for line in block.splitlines())
+    assert [shlex.split(line, comments=True) for line in lines] == COMMANDS
+    assert "](README.zh.md)" in README
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_every_file_that_a_readme_links_to_is_there(name: str) -> None:
+    text = (REPO / name).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
     assert links
     assert [link for link in links if not (REPO / link).exists()] == []

@@ -87,7 +87,7 @@ def told(
         "logger=[wandb,tensorboard,mlflow]",
         f"logger.mlflow.tracking_uri=file://{sweep}/store",
         "logger.mlflow.experiment=mine",
-        "logger.tags=[nice]",
+        "tags=[nice]",
         "logger.log_model=true",
         "train.epochs=2",
         "train.head_epochs=1",
@@ -325,6 +325,7 @@ def test_mlflow_has_the_same_series_in_one_run(told: Path) -> None:
     assert run.data.tags["group"] == "my_sweep"
     assert run.data.tags["job_type"] == "frozen"
     assert run.data.tags["nice"] == "true"
+    assert json.loads((told / "manifest.json").read_text())["tags"] == ["nice"]
     files = {file.name for file in (told.parent / "store").rglob("*") if file.is_file()}
     assert {"model.safetensors", "online.safetensors", "cohorts.tsv"} <= files
 
@@ -334,7 +335,7 @@ def test_mlflow_has_the_same_series_in_one_run(told: Path) -> None:
     [
         (("control=none", "strategy=bitfit"), "my_sweep", "bitfit", ()),
         (("control=permuted_text",), "my_sweep", "control/permuted_text/frozen", ()),
-        (("logger.group=g", "logger.job_type=j", "logger.tags=[a]"), "g", "j", ("a",)),
+        (("logger.group=g", "logger.job_type=j", "tags=[a]"), "g", "j", ("a",)),
     ],
 )
 def test_a_run_is_filed_under_its_sweep_and_what_is_compared(

@@ -11,6 +11,7 @@ import pytest
 from coldlm.core.errors import ConfigError
 from coldlm.report.asked import Asked
 from coldlm.report.columns import quality_table
+from coldlm.report.flags import flags
 from coldlm.report.measure import measure
 from coldlm.report.measured import Report, make_report
 from coldlm.report.records import table_lines
@@ -216,3 +217,30 @@ def test_titles_say_which_key_tells_comparisons_apart(make_run, tmp_path: Path) 
         "toy (dataset.positive_from=4, evaluate.queries=500)",
         "toy (dataset.positive_from=4, evaluate.queries=all)",
     ]
+
+
+def test_runs_are_chosen_by_their_tags(make_run) -> None:
+    first = make_run("lora-1", manifest={"tags": ["night", "mine"]})
+    make_run("frozen-1", strategy="frozen", manifest={"tags": ["mine"]})
+
+    def chosen(word: str) -> list[Path]:
+        found = report_of(first.parent, only=(("tag", (word,)),)).runs.found
+        return [run.folder for run in found]
+
+    assert chosen("night") == [first]
+    assert len(chosen("mine")) == 2
+    with pytest.raises(ConfigError, match=r"--only tag=day: no run has it.*mine, night"):
+        chosen("day")
+
+
+def test_a_debug_run_is_left_out_unless_it_is_named(make_run) -> None:
+    meant = make_run("lora-1")
+    recipe = json.loads((meant / "manifest.json").read_text())["recipe"]
+    small = make_run("small", manifest={"recipe": {**recipe, "debug.name": "limit"}})
+    runs = report_of(meant.parent).runs
+    assert [run.folder for run in runs.found] == [meant]
+    assert [why for folder, why in runs.skipped if folder == str(small)] == [
+        "debug=limit, which is no result; name its own folder to see it"
+    ]
+    [comparison] = report_of(small).runs.comparisons
+    assert flags(comparison)[0].startswith("DEBUG: debug=limit")

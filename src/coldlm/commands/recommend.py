@@ -6,10 +6,13 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from coldlm.commands.where import Columns, Condition, columns_for, wanted
 from coldlm.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,35 +35,50 @@ class Recommended(NamedTuple):
 def main(argv: Sequence[str]) -> int:
     """Print a ranked list; 0 when there is one."""
     arguments = parse(argv)
+    run, conditions = Path(arguments.run), [Condition.of(text) for text in arguments.where]
+    columns = columns_for(run, conditions, arguments.show and arguments.show.split(","))
     rows = recommend(
-        Path(arguments.run),
+        run,
         query=arguments.query or "",
         user=arguments.user,
         history=[item.strip() for item in arguments.history.split(",")]
         if arguments.history
         else [],
-        k=arguments.k,
+        k=sys.maxsize if conditions else arguments.k,
         beams=arguments.generate,
     )
+    rows = list(islice(wanted(rows, conditions, columns), arguments.k))
     if arguments.json:
-        places = [{"rank": rank} | row._asdict() for rank, row in enumerate(rows, 1)]
+        places = [
+            {"rank": rank} | row._asdict() | {name: of[row.item] for name, of in columns.items()}
+            for rank, row in enumerate(rows, 1)
+        ]
         print(json.dumps(places, ensure_ascii=False, indent=1))
     elif rows:
-        _print(rows)
+        _print(rows, columns)
+    elif conditions:
+        print(f"nothing to recommend: no item that is left has {' and '.join(arguments.where)}")
     else:
         print("nothing is left to recommend: every item has been had already")
     return 0
 
 
-def _print(rows: Sequence[Recommended]) -> None:
+def _print(rows: Sequence[Recommended], columns: Columns) -> None:
     from rich.console import Console
     from rich.table import Table
 
     says = rows[0].probability is not None
-    table = Table("rank", "score", *(["probability"] if says else []), "item", "title")
+    table = Table("rank", "score", *(["probability"] if says else []), "item", "title", *columns)
     for rank, row in enumerate(rows, 1):
         probability = [f"{row.probability:.3f}"] if says else []
-        table.add_row(str(rank), f"{row.score:.3f}", *probability, row.item, row.title)
+        table.add_row(
+            str(rank),
+            f"{row.score:.3f}",
+            *probability,
+            row.item,
+            row.title,
+            *(of[row.item] for of in columns.values()),
+        )
     Console().print(table)
 
 
@@ -88,6 +106,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         metavar="BEAMS",
         help="let a causal model write the list itself, kept to the candidates' texts, by beam "
         "search of this width",
+    )
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="recommend only items with this: COLUMN OP VALUE over the columns of dataset.items, OP one of = != < <= "
+        "> >=, such as 'price<20'; several must all hold",
+    )
+    parser.add_argument(
+        "--show",
+        metavar="COLUMN,COLUMN",
+        help="columns of dataset.items beside each item (default: price and category, where there are such)",
     )
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
     arguments = parser.parse_args(argv)

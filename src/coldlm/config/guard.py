@@ -26,7 +26,7 @@ UNREADABLE = (HydraException, OmegaConfBaseException, YAMLError)
 
 NOT_OF_HYDRA = (
     *("backbone", "head", "loss", "dataset", "split", "optim"),
-    *("pretrain", "online", "trainer", "logger", "launcher", "control"),
+    *("pretrain", "online", "trainer", "logger", "launcher", "control", "debug"),
 )
 """Groups none of whose own files says anything of Hydra's node."""
 

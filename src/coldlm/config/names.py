@@ -9,6 +9,7 @@ from hashlib import sha256
 from coldlm.core.errors import ConfigError
 
 TELLING = (
+    "debug",
     "experiment",
     "dataset",
     "backbone",

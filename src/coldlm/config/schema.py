@@ -129,10 +129,19 @@ class Logging:
 
     group: str | None
     job_type: str | None
-    tags: list[str]
     figures: bool
     log_model: bool
     loggers: dict[str, Node] = field(metadata={"beside": True})
+
+
+@dataclass(frozen=True)
+class Debug:
+    """A run made small, to find out what is wrong: see conf/debug/none.yaml for what the values mean."""
+
+    name: Literal["none", "one_batch", "overfit", "profiler", "limit", "cpu"]
+    events: Annotated[int, Range(100)] | None
+    falls_to: Annotated[float, Range(0, 1, above=True)] | None
+    profile: bool
 
 
 @dataclass(frozen=True)
@@ -158,6 +167,7 @@ class RunConfig:
     seed: Annotated[int, Range(0)]
     output: str
     name: str | None
+    tags: list[str]
     cache: str
     plugins: list[str]
     release_slot: Literal["hour", "day", "week", "auto"] | None
@@ -166,6 +176,7 @@ class RunConfig:
     online: Online
     trainer: Trainer
     control: Control
+    debug: Debug
     tuning: Tuning
     published: Published
     backbone: Node
@@ -210,6 +221,7 @@ MOVED = {
     "logger.project": "logger.wandb.project",
     "logger.entity": "logger.wandb.entity",
     "logger.mode": "logger.wandb.mode",
+    "logger.tags": "tags",
     "dataset.release_slot": "release_slot",
     "split.refit": "train.refit",
     "optim.schedule": "train.schedule",
@@ -267,6 +279,7 @@ def under_todays_keys(values: dict[str, Any]) -> dict[str, Any]:
     now.setdefault("plugins", [])
     now.setdefault("published", {"source": "", "values": []})
     now.setdefault("launcher", {"_target_": "coldlm.commands.launchers.basic"})
+    now.setdefault("debug", {"name": "none", "events": None, "falls_to": None, "profile": False})
     if isinstance(evaluate := now.get("evaluate"), dict):
         now["evaluate"] = {"shelf": 4, "rivals": [], "lists": 0} | evaluate
     if isinstance(online := now.get("online"), dict) and "schedule" in online:

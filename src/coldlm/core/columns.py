@@ -224,3 +224,10 @@ def metric_key(stage: str, cohort: str, metric: str, k: int) -> str:
 def view_columns(view: str) -> tuple[str, str, str]:
     """Return the columns of ``events.parquet`` that are g, e and the number of candidates of a view."""
     return f"{view}_g", f"{view}_e", f"{view}_candidates"
+
+
+NO_DEBUG: Final = "none"
+"""Name of ``debug`` in a run that is meant."""
+
+DEBUG_KEY: Final = "debug.name"
+"""Where a debug run's recipe says that it is one; other recipes have no such key."""

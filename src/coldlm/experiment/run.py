@@ -111,7 +111,12 @@ def _carry_out(
 ) -> None:
     """Do the stages in order; whatever happens, the manifest says how it ended and the loggers are
     closed."""
-    machine = Machine(config.trainer.accelerator, config.trainer.precision, config.trainer.devices)
+    machine = Machine(
+        config.trainer.accelerator,
+        config.trainer.precision,
+        config.trainer.devices,
+        record.folder if config.debug.profile else None,
+    )
     set_up_process(config.trainer, machine.accelerator)
     _begin(config, record)
     failed = True
@@ -148,7 +153,7 @@ def _begin(config: RunConfig, record: Record) -> None:
     """Say whose folder this is, and on what the run goes."""
     manifest = record.manifest
     manifest.status, manifest.reason, manifest.run = "RUNNING", None, record.name
-    manifest.axes, manifest.recipe = record.axes, recipe(config)
+    manifest.axes, manifest.recipe, manifest.tags = record.axes, recipe(config), config.tags
     if config.published.values:
         manifest.published = asdict(config.published)
         for line in config.published.values:

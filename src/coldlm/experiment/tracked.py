@@ -49,7 +49,7 @@ def open_track(config: RunConfig, record: Record) -> Track:
         job_type=logger.job_type
         or (strategy if control == "none" else f"control/{control}/{strategy}"),
         axes=record.axes,
-        tags=tuple(logger.tags),
+        tags=tuple(config.tags),
         config=scalars(config),
         ids=manifest.tracked,
     )

@@ -32,6 +32,7 @@ from coldlm.core.tables import (
     Split,
 )
 from coldlm.data.canonical.control import anywhere, with_queries_permuted, within_cohorts
+from coldlm.data.canonical.few import of_few_users
 from coldlm.data.canonical.grid import on_grid
 from coldlm.split.at_once import move
 from coldlm.split.queries import ask, ask_lists, cold, draw, on_probe, seen_queries
@@ -162,6 +163,7 @@ def cut_keys(config: RunConfig) -> list[Any]:
     """Return all of a configuration that ``world_of`` depends on, besides the data."""
     control = config.control.name
     return [
+        config.debug.events,
         config.release_slot,
         config.split,
         (control, config.seed) if control in (*PERMUTED, PERMUTED_QUERY) else None,
@@ -179,6 +181,8 @@ def world_of(config: RunConfig, data: Dataset) -> World:
         ConfigError: lists are to be ranked, or queries permuted, and the data holds none.
         DataError: too little data for the split.
     """
+    if config.debug.events is not None:
+        data = of_few_users(data, config.debug.events)
     candidates = config.evaluate.candidates
     lists = data.impressions if candidates == "impression" else None
     if candidates == "impression" and lists is None:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
@@ -27,6 +28,7 @@ from coldlm.learn.batches import Batches, EventData
 from coldlm.learn.loss_curve import LossCurve
 from coldlm.learn.module import Learner, Loss, Penalty
 from coldlm.learn.optimisers import Named, rate
+from coldlm.learn.profile import profiled
 from coldlm.models.parts.adalora import Ranks
 from coldlm.models.rankers.ranker import Model
 
@@ -75,12 +77,13 @@ class Budget:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where to train: Lightning's accelerator and precision, and the number of processes (one per
-    device)."""
+    """Where to train: Lightning's accelerator and precision, the number of processes (one per
+    device), and the folder that keeps a profile of each training, None for none."""
 
     accelerator: str = "cpu"
     precision: str = "32-true"
     processes: int = 1
+    profile: Path | None = None
 
 
 @dataclass
@@ -203,7 +206,8 @@ def train(
     learner.train()
     begin = time.perf_counter()
     try:
-        with torch_seed(seed, "fit"):
+        with torch_seed(seed, "fit"), profiled(machine.profile, name) as profiler:
+            trainer.profiler = profiler  # type: ignore[attr-defined]
             trainer.fit(learner, datamodule=EventData(epochs))
     except SIGTERMException:
         raise SystemExit(143) from None

@@ -16,9 +16,12 @@ from coldlm.report.target import Target
 
 AXES: Final = ("dataset", "split", "candidates", "backbone", "strategy", "head", "context", "loss", "control", "online",
                "seed")  # fmt: skip
-"""Of ``Asked.only``; keys of the recipe, such as ``optim.lr``, are axes, too."""
+"""Of ``Asked.only``; ``tag`` and keys of the recipe, such as ``optim.lr``, are axes, too."""
 
-OF_EVERYBODY: Final = ("dataset", "split", "candidates", "control", "online", "seed")
+TAG: Final = "tag"
+"""One of a run's ``tags``, as ``Asked.only`` has it."""
+
+OF_EVERYBODY: Final = (TAG, "dataset", "split", "candidates", "control", "online", "seed")
 """Axes by which controls without a text are chosen like all other runs. By others they are not: they
 are the controls of every strategy, and a choice without them would flatter it."""
 
@@ -113,6 +116,8 @@ def _among(runs: Sequence[AnyOne], only: Sequence[tuple[str, tuple[str, ...]]]) 
 
 def _words(run: AnyRun, axis: str) -> set[str]:
     """What a run's value on an axis may be called."""
+    if axis == TAG:
+        return set(run.manifest.tags)
     if axis not in AXES and axis not in run.manifest.recipe:
         return set()
     value = str(run.facts[axis] if axis in AXES else run.manifest.recipe[axis])
@@ -121,10 +126,10 @@ def _words(run: AnyRun, axis: str) -> set[str]:
 
 def _problems(axis: str, values: Sequence[str], runs: Sequence[AnyRun]) -> list[str]:
     keys = {key for run in runs for key in run.manifest.recipe}
-    if axis not in AXES and axis not in keys:
-        hint = did_you_mean(axis, [*AXES, *sorted(keys)], begin="; ")
+    if axis not in (TAG, *AXES) and axis not in keys:
+        hint = did_you_mean(axis, [TAG, *AXES, *sorted(keys)], begin="; ")
         return [
-            f"--only {axis}=...: no such axis{hint}; there are {', '.join(AXES)}, and the keys of the "
+            f"--only {axis}=...: no such axis{hint}; there are {', '.join([TAG, *AXES])}, and the keys of the "
             "configuration, such as optim.lr"
         ]
     there = sorted({word for run in runs for word in _words(run, axis)})

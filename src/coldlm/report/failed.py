@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from coldlm.core.columns import DEBUG_KEY
 from coldlm.report.asked import AXES
 from coldlm.report.found import AnyRun, FailedRun, FinishedRun
 from coldlm.report.titles import ASKS
@@ -45,6 +46,8 @@ def failed_run(folder: Path) -> list[FailedRun]:
     if manifest.status == "FINISHED" or not {"strategy", "control", "seed"} <= set(manifest.axes):
         return []
     status, why = how_it_ended(folder, manifest)
+    if DEBUG_KEY in manifest.recipe:
+        return []
     if status not in ENDED:
         return []
     facts = {axis: manifest.axes.get(axis, "") for axis in AXES}

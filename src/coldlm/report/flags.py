@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from coldlm.config.schedules import cheats
-from coldlm.core.columns import MANDATORY_BASELINES, MANDATORY_CONTROLS, PERMUTED, PERMUTED_QUERY
+from coldlm.core.columns import (
+    DEBUG_KEY,
+    MANDATORY_BASELINES,
+    MANDATORY_CONTROLS,
+    PERMUTED,
+    PERMUTED_QUERY,
+)
 from coldlm.report.rows import Comparison
 from coldlm.report.target import HEADLINE
 from coldlm.report.texts import own_control
@@ -26,10 +32,10 @@ SELECTED: Final = 5
 
 
 def flags(comparison: Comparison) -> list[str]:
-    """ONLY, FAILED, DIVERGED, LEAKY, SIMULATED, SAMPLED, RELEASE, SELECTED, AUDIT, FROM A FILE, NO USERS,
+    """DEBUG, ONLY, FAILED, DIVERGED, LEAKY, SIMULATED, SAMPLED, RELEASE, SELECTED, AUDIT, FROM A FILE, NO USERS,
     INCOMPLETE and UNEQUAL TUNING, each with its reason, where they apply."""
     found = [f"ONLY: {comparison.only}: chosen after the fact, and p counts those that are left"]
-    found = [*(found if comparison.only else []), *_failed_runs(comparison)]
+    found = [*_debug(comparison), *(found if comparison.only else []), *_failed_runs(comparison)]
     if comparison.mark == "SIMULATED":
         found.append(
             f"SIMULATED: split `{comparison.split}` holds that share of the items taken before "
@@ -63,6 +69,13 @@ def flags(comparison: Comparison) -> list[str]:
         )
     found += unequal_budgets(comparison)
     return found
+
+
+def _debug(comparison: Comparison) -> list[str]:
+    """Runs that were made small to find out what is wrong."""
+    names = dict.fromkeys(m.recipe.get(DEBUG_KEY) for m in comparison.manifests)
+    said = ", ".join(f"debug={name}" for name in names if name)
+    return [f"DEBUG: {said}: made small to find a mistake, no result"] * bool(said)
 
 
 def _failed_runs(comparison: Comparison) -> list[str]:

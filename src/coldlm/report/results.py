@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from coldlm.core.columns import K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
+from coldlm.core.columns import DEBUG_KEY, K_SHOT_COLUMNS, RESULT_COLUMNS, RUN_COLUMNS
 from coldlm.core.errors import RunFolderError
 from coldlm.evaluate.continual import SERIES
 from coldlm.report.asked import Asked, choose_runs, target_of, words_of
@@ -142,15 +142,20 @@ def _find(paths: Sequence[Path], metric: str) -> Iterator[tuple[Path, FinishedRu
                 continue
             seen.add(manifest.resolve())
             try:
-                yield manifest.parent, _read_run(manifest.parent, metric)
+                yield (
+                    manifest.parent,
+                    _read_run(manifest.parent, metric, is_named=manifest.parent == path),
+                )
             except _SkippedError as why:
                 yield manifest.parent, str(why)
 
 
-def _read_run(folder: Path, metric: str) -> FinishedRun:
+def _read_run(folder: Path, metric: str, *, is_named: bool) -> FinishedRun:
     """One run, test and online rows only; raises ``_SkippedError`` if it is unfinished or
-    broken."""
+    broken, or a debug run that was not asked for by its own folder."""
     manifest = _read_manifest(folder)
+    if (debug := manifest.recipe.get(DEBUG_KEY)) and not is_named:
+        raise _SkippedError(f"debug={debug}, which is no result; name its own folder to see it")
     results = _read_table(folder / "results.parquet", RESULT_COLUMNS).filter(
         pl.col("stage").is_in(["test", "online"])
     )

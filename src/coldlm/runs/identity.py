@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,11 @@ from coldlm.config.kinds import Reader, Strategy
 from coldlm.config.options import chosen, every
 from coldlm.config.schedules import label_of
 from coldlm.config.schema import RunConfig, under_todays_keys
-from coldlm.core.columns import SIMULATED_COLD
+from coldlm.core.columns import NO_DEBUG, SIMULATED_COLD
 from coldlm.core.errors import RunFolderError
 from coldlm.runs.manifest import NAME, PLACES, Manifest, read_manifest
 
-NOT_PART_OF_A_RUN = ("output", "name", "cache", "stages", "logger", "launcher", "published")
+NOT_PART_OF_A_RUN = ("output", "name", "tags", "cache", "stages", "logger", "launcher", "published")
 """Where a run lives, how much of it was asked for, who carries it out
 and watches it, and what others found: everything else
 makes another run."""
@@ -27,7 +27,7 @@ NOT_PART_OF_A_RECIPE = (*NOT_PART_OF_A_RUN, "seed", "evaluate")
 
 def config_hash(config: RunConfig) -> str:
     """Return 12 hexadecimal digits that identify what a run is."""
-    identity = {key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RUN}
+    identity = _of_the_run(config, NOT_PART_OF_A_RUN)
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -35,9 +35,7 @@ def config_hash(config: RunConfig) -> str:
 def recipe(config: RunConfig) -> dict[str, Any]:
     """Return every key, by its dotted path, that must be equal for two runs to be two seeds of one
     experiment."""
-    whole = flatten(
-        {key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RECIPE}
-    )
+    whole = flatten(_of_the_run(config, NOT_PART_OF_A_RECIPE))
     return {key: value for key, value in whole.items() if key not in PLACES}
 
 
@@ -65,7 +63,7 @@ def axes(config: RunConfig) -> dict[str, str]:
 def scalars(config: RunConfig) -> dict[str, float | str | bool]:
     """Return what a run is as plain values by dotted key, for those who list runs: things by the
     name of their option, what is empty left out, and the axes under their own names."""
-    own = {key: value for key, value in config.plain().items() if key not in NOT_PART_OF_A_RUN}
+    own = _of_the_run(config, NOT_PART_OF_A_RUN)
     found: dict[str, float | str | bool] = {}
     for key, value in flatten(own).items():
         if value is None or value in ("", [], {}) or key in PLACES:
@@ -96,6 +94,12 @@ def open_run(folder: Path, config: RunConfig) -> Manifest:
             "Give this run another name=..., or remove the folder"
         )
     return manifest
+
+
+def _of_the_run(config: RunConfig, left_out: Collection[str]) -> dict[str, Any]:
+    """The plain configuration without these parts, and without ``debug`` where nobody debugs."""
+    unsaid = {*left_out, "debug"} if config.debug.name == NO_DEBUG else left_out
+    return {key: value for key, value in config.plain().items() if key not in unsaid}
 
 
 def _label(node: Mapping[str, Any]) -> str:

@@ -68,7 +68,7 @@ class Manifest:
     """What a run says of itself; None is what it did not measure, or not yet.
 
     ``done``: its finished stages. ``deaths``: of processes over the stage behind them, see
-    ``runs/claim.py``. ``axes``: what a sweep compares, by name. ``recipe``: every key
+    ``runs/claim.py``. ``tags``: words to find it by. ``axes``: what a sweep compares, by name. ``recipe``: every key
     that two seeds of one experiment share. ``seconds``: by stage. ``not_asked``,
     ``others_would_drop``: reason -> events. ``drawn_queries``: ``evaluate.queries``. ``leaks``: by
     kind, see ``split/leaks.py``. ``validation``: value by epoch, and the best epoch. ``trained_by``: the run of
@@ -92,6 +92,7 @@ class Manifest:
     reason: str | None = None
     deaths: int | None = None
     run: str | None = None
+    tags: list[str] = field(default_factory=list)
     axes: dict[str, str] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     commit: str | None = None

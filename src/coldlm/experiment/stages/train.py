@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from statistics import fmean
 
+from coldlm.core.errors import ColdlmError
 from coldlm.core.tables import TRAIN, VALIDATION
 from coldlm.evaluate.metrics import HEADLINE
 from coldlm.experiment.state import State
@@ -27,6 +29,9 @@ FACTS = (
 
 PARTS = ("train", "refit")
 """Of its seconds."""
+
+LAST = 10
+"""Steps at the end of a training over which its loss is averaged: batches differ in their negatives."""
 
 
 def run(state: State) -> None:
@@ -74,9 +79,28 @@ def _train(state: State) -> None:
         manifest.seconds["refit"] = seconds
         fitted = fitted or refitted
     assert fitted is not None  # see combinations
+    _judge_fall(fitted.losses, config.debug.falls_to)
     manifest.validation = {f"{HEADLINE}@{record.k}": values, "best_epoch": epochs}
     manifest.refit = config.train.refit
     manifest.events_per_second = fitted.examples / max(fitted.seconds, 1e-9)
     manifest.trainable_parameters = sum(p.numel() for p in ranker.parameters() if p.requires_grad)
     manifest.total_parameters = sum(p.numel() for p in ranker.parameters())
     record.save_model("model", ranker)
+
+
+def _judge_fall(losses: list[float], share: float | None) -> None:
+    """Say whether the training loss came down to this share of its first value.
+
+    Raises:
+        ColdlmError: it did not.
+    """
+    if share is None or not losses:
+        return
+    first, last = losses[0], fmean(losses[-LAST:])
+    said = f"the training loss went from {first:.4g} to {last:.4g} in {len(losses)} steps"
+    if last > share * first:
+        raise ColdlmError(
+            f"no overfit: {said}, not to {share:.0%}; raise train.epochs, optim.lr or optim.body_lr, and look "
+            "whether anything trains that the loss depends on"
+        )
+    log.info("overfit: %s", said)
