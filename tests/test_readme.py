@@ -86,8 +86,8 @@ def test_the_commands_of_the_readme_run_in_their_order(
         assert main([*command, *added]) == 0, capsys.readouterr()
         assert "".join(capsys.readouterr()).strip(), command
     finished = [run.parent.name for run in (small / "runs").glob("*/manifest.json")]
-    # the default, one, grid, controls, retrained, leaky, pair, tuned, own data
-    assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1 + 1 + 1 + 1
+    # the default, one, grid, controls, retrained, leaky, pair, tuned, scores of a file, own data
+    assert len(finished) == 1 + 1 + 6 + 4 + 1 + 1 + 1 + 1 + 1 + 1
     assert "default" in finished
     # the leaky run has a table and a figure of its own
     assert len(list(small.rglob("figure*.png"))) == 2
