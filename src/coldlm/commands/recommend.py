@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     rows = list(islice(wanted(rows, conditions, columns), arguments.k))
     if arguments.json:
         places = [
-            {"rank": rank} | row._asdict() | {name: of[row.item] for name, of in columns.items()}
+            {"rank": rank} | row._asdict() | {name: of.get(row.item, "") for name, of in columns.items()}
             for rank, row in enumerate(rows, 1)
         ]
         print(json.dumps(places, ensure_ascii=False, indent=1))
@@ -77,7 +77,7 @@ def _print(rows: Sequence[Recommended], columns: Columns) -> None:
             *probability,
             row.item,
             row.title,
-            *(of[row.item] for of in columns.values()),
+            *(of.get(row.item, "") for of in columns.values()),
         )
     Console().print(table)
 
