@@ -14,6 +14,7 @@ import pytest
 from coldlm.cli import main
 from coldlm.config.compose import compose_plain, make_plan
 from coldlm.config.guard import check_hydra
+from coldlm.config.hydra_node import override_problem
 from coldlm.core.errors import ConfigError
 
 TINY = ("backbone=tiny_bert", "dataset=simulated")
@@ -184,6 +185,16 @@ def test_a_folder_of_harmless_files_is_used(folder: Path, monkeypatch: pytest.Mo
     assert main(["run", "-m", *TINY, *line, "strategy=frozen,top"]) == 0
     assert seeds == [7, 7, 7]
     assert check_hydra(["--cfg", "job", "--config-dir", str(folder), "experiment=good"]) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["hydra/sweeper=optuna", "hydra.sweeper._target_=hydra_plugins.optuna.OptunaSweeper"]
+)
+def test_hydras_own_optuna_is_refused_with_what_there_is_instead(line: str) -> None:
+    path, _, value = line.partition("=")
+    said = str(override_problem(path, value))
+    assert "needs optuna < 3; say coldlm tune sampler=tpe space=FILE.yaml instead" in said
+    assert "coldlm tune" not in str(override_problem(path, "another"))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,9 @@ def main(argv: Sequence[str]) -> int:
     rows = list(islice(wanted(rows, conditions, columns), arguments.k))
     if arguments.json:
         places = [
-            {"rank": rank} | row._asdict() | {name: of.get(row.item, "") for name, of in columns.items()}
+            {"rank": rank}
+            | row._asdict()
+            | {name: of.get(row.item, "") for name, of in columns.items()}
             for rank, row in enumerate(rows, 1)
         ]
         print(json.dumps(places, ensure_ascii=False, indent=1))

@@ -229,7 +229,7 @@ def of_each(
     for key, values in space.items():
         if key not in everywhere:
             hint = did_you_mean(key, keys, begin="; ")
-            found.append(f"space: {key}: unknown key{hint or '; see coldlm run ... --cfg job'}")
+            found.append(f"space: {key}: unknown key of strategy={','.join(configs)}{hint}")
         elif key not in keys or key in SET:
             found.append(
                 f"space: {key}: is none of a training's own; allowed: keys of {', '.join(GROUPS)}, but "
