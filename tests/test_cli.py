@@ -74,7 +74,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_command_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reprot"]) == 2
     assert capsys.readouterr().err == (
-        "reprot: no such command; did you mean report? there are: run, sweep, tune, report, recommend, "
+        "reprot: no such command; did you mean report? there are: run, sweep, tune, report, recommend, push, "
         "export, evaluate, data, completion (coldlm --help)\n"
     )
 
