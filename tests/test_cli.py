@@ -293,9 +293,7 @@ def test_another_sweeper_is_refused(
     use: Callable[[Execute], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert (
-        main(
-            ["run", "-m", *TINY, "seed=1,2", "hydra.sweeper._target_=hydra_plugins.optuna.Sweeper"]
-        )
+        main(["run", "-m", *TINY, "seed=1,2", "hydra.sweeper._target_=hydra_plugins.ax.Sweeper"])
         == 2
     )
     said = capsys.readouterr().err

@@ -44,7 +44,7 @@ DOORS = {
     "tokenizers": {"text", "models"},
     "huggingface_hub": {"models/backbones/checkpoints.py", "commands/push.py"},
     "safetensors": {"text", "models", "learn", "runs"},
-    "peft": {"models/strategy.py", "models/layouts.py"},
+    "peft": {"models/strategy.py", "models/backbones/layouts.py"},
     "pytorch_lightning": {"learn", "core/ranks.py"},
     "lightning_fabric": {"learn"},
     "wandb": {"learn/sinks/wandb_run.py"},

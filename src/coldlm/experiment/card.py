@@ -14,7 +14,7 @@ from coldlm.config.schema import RunConfig
 from coldlm.core.errors import RunFolderError
 from coldlm.experiment.card_code import code
 from coldlm.models.backbones.backbone_module import Backbone
-from coldlm.models.layouts import Layout
+from coldlm.models.backbones.layouts import Layout
 from coldlm.report.asked import Asked
 from coldlm.report.columns import quality_table
 from coldlm.report.flags import flags

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.checkpoints import BOTTLENECK
-from coldlm.models.layouts import Layout
+from coldlm.models.backbones.layouts import Layout
 
 STAGED = {"prefix", "prompt"}
 """Layouts that are run layer by layer."""

@@ -19,7 +19,7 @@ from coldlm.experiment.card import Base, Facts, card
 from coldlm.experiment.encoder import make_backbone, with_own_backbone
 from coldlm.models.backbones.backbone_module import Backbone
 from coldlm.models.backbones.checkpoints import PRETRAINED
-from coldlm.models.layouts import layout_of, save_added, save_tensors, save_whole
+from coldlm.models.backbones.layouts import layout_of, save_added, save_tensors, save_whole
 from coldlm.runs.last import PUSHED, weights_of
 from coldlm.runs.manifest import Manifest, read_manifest
 from coldlm.runs.resolved import read_config

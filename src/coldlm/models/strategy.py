@@ -1,5 +1,5 @@
 """Fine-tuning strategies: functions Backbone -> Backbone that say which parameters train. With
-``models/layouts.py`` the only door to peft.
+``models/backbones/layouts.py`` the only door to peft.
 
 Which modules a strategy touches is written once per family in ``models/parts/target_modules.py``,
 so that BERT and RoBERTa of one shape train the same number of parameters under the same strategy.
