@@ -190,8 +190,8 @@ def test_requests_beside_an_update_are_each_of_one_version_and_lose_nothing(
         }
         reply = client.post("/feedback", json=body)
         assert reply.json()["accepted"] == 1
-        if number == 0:
-            assert client.post("/update", json={}).status_code == 202
+        if number == 0:  # 429: the schedule has asked for one already, or the other request has
+            assert client.post("/update", json={}).status_code in (202, 429)
             assert client.post("/update", json={}).status_code in (202, 429)
         return said["version"], text, [(p["item"], p["text"]) for p in said["places"]]
 
