@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,28 @@ def pytest_collection_finish() -> None:
     """What collection has imported is there to stay: runs, which collect garbage before they
     measure their memory, need not look at it each time."""
     gc.freeze()
+
+
+CHROMIUM_FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """An installed Chromium, driven by the extra ``browser``; for tests marked ``long``."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("no Chromium: install one (apt-get install chromium)")
+    api = pytest.importorskip(
+        "playwright.sync_api",
+        reason="no playwright: pip install -c constraints.txt -e '.[browser]'",
+    )
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=list(CHROMIUM_FLAGS))
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -384,16 +384,19 @@ def test_the_death_of_a_sweep_ends_its_cells(tmp_path: Path) -> None:
     folder = tmp_path / "runs"
 
     def running() -> list[Path]:
-        return [f for f in folder.glob("*") if cells.standing(f).status == "RUNNING"]
+        begun = [file.parent for file in folder.glob("*/manifest.json")]
+        return [f for f in begun if cells.standing(f).status == "RUNNING"]
 
-    wait_for(lambda: len(running()) == 2)
+    assert holds_within(120, lambda: len(running()) == 2)
+    begun = running()
     sweep_process.kill()
     sweep_process.communicate()
-    wait_for(lambda: not running())
+    assert holds_within(120, lambda: not running())
+    assert [cells.standing(folder).status for folder in begun] == ["FAILED", "FAILED"]
 
 
-def wait_for(is_so: Callable[[], bool], seconds: float = 120) -> None:
+def holds_within(seconds: float, is_so: Callable[[], bool]) -> bool:
     end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end
+    while not is_so() and time.monotonic() < end:
         time.sleep(0.2)
+    return is_so()

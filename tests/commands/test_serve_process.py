@@ -18,12 +18,6 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-)  # fmt: skip
 SECOND = 1000
 
 pytestmark = pytest.mark.long
@@ -133,20 +127,6 @@ def test_another_address_needs_a_token(run: Path) -> None:
 
     with pytest.raises(ConfigError, match="give a token"):
         main([str(run), "--host", "0.0.0.0"])
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install one (apt-get install chromium)")
-    api = pytest.importorskip(
-        "playwright.sync_api",
-        reason="no playwright: pip install -c constraints.txt -e '.[browser]'",
-    )
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

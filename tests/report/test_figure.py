@@ -146,6 +146,7 @@ def test_a_font_of_this_machine_draws_chinese(comparison) -> None:
         warnings.simplefilter("error")
         with fonts.dressed(figure, is_text=False):
             figure.draw_without_rendering()
+            assert figure.get_suptitle().startswith("新闻"), "letters, no code points"
 
 
 def test_a_font_that_was_installed_since_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

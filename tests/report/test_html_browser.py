@@ -4,7 +4,6 @@ nowhere wider than the screen. Needs Chromium, and the extra ``browser``."""
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,6 @@ import pytest
 from coldlm.report.write import write_report
 
 STUDIES = Path(__file__).parents[2] / "studies"
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-)  # fmt: skip
 WIDTHS = (400, 1600)
 SECOND = 1000
 TRIES = 3
@@ -49,24 +42,7 @@ POOR_CONTRAST = """() => {
 }"""
 """WCAG 2.1, 1.4.3."""
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="no Chromium: install one (apt-get install chromium)"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip(
-        "playwright.sync_api",
-        reason="no playwright: pip install -c constraints.txt -e '.[browser]'",
-    )
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield browser
-        browser.close()
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
